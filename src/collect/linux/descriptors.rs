@@ -1,0 +1,385 @@
+//! Open descriptors, counted while they are read: memory grows with distinct targets, not with descriptors.
+
+use super::proc_dir::{ProcDir, read_all};
+use super::sockets::other_sockets;
+use crate::collect::{Collected, DescriptorRead, SocketTable};
+use crate::diagnose::catalogue::id;
+use crate::model::{
+    CloseWait, CloseWaitPeer, Descriptors, Gap, GapReason, Process, SocketDescriptor, SqliteFamily, Target,
+};
+use crate::parse::link::{self, Link, SqlitePart};
+use crate::parse::process::{local_mounts, mount_id, open_files_limit};
+use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
+use crate::parse::text::printable;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags, openat, statx};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+
+/// Distinct paths that are asked what they are (directory, device, unlinked), most held first.
+const MOST_STATED: usize = 512;
+/// Socket rows that are kept.
+const MOST_SOCKETS: usize = 4096;
+/// Target rows that are kept.
+const MOST_TARGETS: usize = 2048;
+
+/// What the walk found, before anything is looked up.
+#[derive(Default)]
+struct Walk {
+    paths: HashMap<Vec<u8>, Held>,
+    sockets: HashMap<u64, u64>,
+    pipes: HashMap<u64, u64>,
+    anonymous: BTreeMap<&'static str, u64>,
+    other: HashMap<Vec<u8>, u64>,
+    unreadable: BTreeMap<String, u64>,
+    open: u64,
+}
+
+/// One distinct path.
+#[derive(Default)]
+struct Held {
+    count: u64,
+    descriptor: CString,
+}
+
+/// Reads the descriptors of a process.
+pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Collected<DescriptorRead> {
+    let pid = directory.pid();
+    let mut gaps = Vec::new();
+    let mut facts = Descriptors::default();
+    match directory.read(c"limits").map_err(|error| Gap::from_io(format!("limits of pid {pid}"), &error)).and_then(
+        |bytes| {
+            open_files_limit(&bytes)
+                .map_err(|error| Gap::new(format!("limits of pid {pid}"), GapReason::Malformed, error.to_string()))
+        },
+    ) {
+        Ok(limit) => (facts.soft_limit, facts.hard_limit) = (limit.soft, limit.hard),
+        Err(gap) => gaps.push(gap.blocking(&[id::DESCRIPTOR_CEILING, id::DESCRIPTOR_LIMIT_LOW])),
+    }
+    let held = match directory.directory(c"fd") {
+        Ok(held) => held,
+        Err(error) => {
+            // The number alone is had without permission: since Linux 6.2 it is the size of the directory.
+            facts.open = counted(directory);
+            let mut gap = Gap::from_io(format!("descriptors of pid {pid}"), &error).blocking(&[
+                id::STATE_DB_HANDLE_LEAK,
+                id::CLOSE_WAIT_LEAK,
+                id::DELETED_FILES_HELD,
+            ]);
+            if facts.open.is_none() {
+                gap = gap.blocking(&[id::DESCRIPTOR_CEILING]);
+            }
+            if gap.reason == GapReason::Permission {
+                gap.detail = format!("{} (run as root, or as the user of the process)", gap.detail);
+            }
+            gaps.push(gap);
+            return Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps };
+        }
+    };
+    let walk = match walk(&held) {
+        Ok(walk) => walk,
+        Err(error) => {
+            gaps.push(
+                Gap::from_io(format!("descriptors of pid {pid}"), &error)
+                    .blocking(&[id::STATE_DB_HANDLE_LEAK, id::DESCRIPTOR_CEILING, id::CLOSE_WAIT_LEAK]),
+            );
+            return Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps };
+        }
+    };
+    facts.open = Some(walk.open);
+    let mut rows = Rows::default();
+    rows.add_sockets(&walk.sockets, process, table, &mut facts);
+    rows.add_paths(directory, &held, &walk.paths, &mut facts, &mut gaps);
+    for (inode, count) in &walk.pipes {
+        rows.add("pipe", format!("pipe:[{inode}]"), *count, false, None);
+    }
+    for (kind, count) in &walk.anonymous {
+        rows.add(kind, (*kind).to_owned(), *count, false, None);
+    }
+    for (target, count) in &walk.other {
+        rows.add("other", printable(target), *count, false, None);
+    }
+    for (reason, count) in &walk.unreadable {
+        rows.add("unreadable", format!("unreadable: {reason}"), *count, false, None);
+    }
+    rows.finish(&mut facts);
+    Collected { value: DescriptorRead { facts, sockets: walk.sockets.into_keys().collect() }, gaps }
+}
+
+/// `st_size` of `/proc/PID/fd` is the number of open descriptors since Linux 6.2, and 0 before.
+fn counted(directory: &ProcDir) -> Option<u64> {
+    let size = rustix::fs::statat(directory, c"fd", AtFlags::empty()).ok()?.st_size;
+    u64::try_from(size).ok().filter(|count| *count > 0)
+}
+
+/// The hot path: one `getdents64` for hundreds of entries, one `readlinkat` an entry, one buffer for all links.
+fn walk(held: &OwnedFd) -> std::io::Result<Walk> {
+    let mut found = Walk::default();
+    let mut entries = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+    let mut target = [MaybeUninit::<u8>::uninit(); 4096];
+    let mut directory = RawDir::new(held, &mut entries);
+    while let Some(entry) = directory.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match rustix::fs::readlinkat_raw(held, name, &mut target) {
+            Ok((text, _)) => found.count(text, name),
+            // Closed between the two calls: no longer open, so not counted.
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => {
+                found.open += 1;
+                *found.unreadable.entry(std::io::Error::from(error).to_string()).or_default() += 1;
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Walk {
+    fn count(&mut self, text: &[u8], descriptor: &CStr) {
+        self.open += 1;
+        match link::classify(text) {
+            Link::Socket(inode) => *self.sockets.entry(inode).or_default() += 1,
+            Link::Pipe(inode) => *self.pipes.entry(inode).or_default() += 1,
+            Link::Anonymous(kind) => *self.anonymous.entry(kind).or_default() += 1,
+            Link::Memory => *self.anonymous.entry("memfd").or_default() += 1,
+            Link::Path { .. } => match self.paths.get_mut(text) {
+                Some(held) => held.count += 1,
+                None => {
+                    let held = Held { count: 1, descriptor: descriptor.to_owned() };
+                    self.paths.insert(text.to_vec(), held);
+                }
+            },
+            Link::Other => match self.other.get_mut(text) {
+                Some(count) => *count += 1,
+                None => {
+                    self.other.insert(text.to_vec(), 1);
+                }
+            },
+        }
+    }
+}
+
+/// What one distinct path is, asked once of a local filesystem.
+struct Stated {
+    kind: &'static str,
+    links: u32,
+    size_bytes: u64,
+}
+
+/// Rows by kind and target, as they are found.
+#[derive(Default)]
+struct Rows {
+    by_kind: BTreeMap<String, u64>,
+    targets: Vec<Target>,
+}
+
+impl Rows {
+    fn add(&mut self, kind: &str, target: String, count: u64, deleted: bool, size_bytes: Option<u64>) {
+        *self.by_kind.entry(kind.to_owned()).or_default() += count;
+        self.targets.push(Target { target, kind: kind.to_owned(), count, deleted, size_bytes });
+    }
+
+    fn add_paths(
+        &mut self,
+        directory: &ProcDir,
+        held: &OwnedFd,
+        paths: &HashMap<Vec<u8>, Held>,
+        facts: &mut Descriptors,
+        gaps: &mut Vec<Gap>,
+    ) {
+        let mounts = directory.read(c"mountinfo").map(|bytes| local_mounts(&bytes)).unwrap_or_default();
+        let information = directory.directory(c"fdinfo").ok();
+        let mut ordered: Vec<(&Vec<u8>, &Held)> = paths.iter().collect();
+        ordered.sort_by(|a, b| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0)));
+        let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
+        let (mut not_stated, mut foreign) = (0_u64, 0_u64);
+        for (index, (text, row)) in ordered.into_iter().enumerate() {
+            let stated = if index < MOST_STATED {
+                match is_on_local_mount(information.as_ref(), &row.descriptor, &mounts) {
+                    true => state(held, &row.descriptor),
+                    false => {
+                        foreign += 1;
+                        None
+                    }
+                }
+            } else {
+                not_stated += 1;
+                None
+            };
+            let (path, marked) = match link::classify(text) {
+                Link::Path { path, marked_deleted } => (path, marked_deleted),
+                _ => (text.as_slice(), false),
+            };
+            // The mark is only text: a file can be named so. A link count above 0 tells the two apart.
+            let deleted = marked && stated.as_ref().is_none_or(|stated| stated.links == 0);
+            let path = if deleted { path } else { text.as_slice() };
+            let kind = match &stated {
+                Some(stated) => stated.kind,
+                None if link::is_device_path(path) => "device",
+                None => "regular",
+            };
+            let size = stated.as_ref().filter(|_| deleted).map(|stated| stated.size_bytes);
+            if let Some((base, part)) = link::sqlite_family(path).filter(|_| kind == "regular") {
+                count_family(&mut families, base, part, row.count, deleted);
+            }
+            self.add(kind, printable(path), row.count, deleted, size);
+        }
+        if foreign > 0 {
+            let detail = format!("{foreign} targets lie on network or FUSE mounts and are never asked anything");
+            gaps.push(Gap::new("kind and link count of some targets", GapReason::Unsupported, detail));
+        }
+        if not_stated > 0 {
+            let detail = format!("only the {MOST_STATED} most held targets are asked; {not_stated} count as regular files");
+            gaps.push(Gap::new("kind and link count of some targets", GapReason::Timeout, detail));
+        }
+        facts.sqlite = families.into_values().collect();
+        facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
+    }
+
+    fn add_sockets(
+        &mut self,
+        held: &HashMap<u64, u64>,
+        process: &Process,
+        table: &SocketTable,
+        facts: &mut Descriptors,
+    ) {
+        let tcp: HashMap<u64, &TcpSocket> =
+            table.tcp.iter().filter(|socket| held.contains_key(&socket.inode)).map(|socket| (socket.inode, socket)).collect();
+        // The other tables are read only when something is left to look up.
+        let others: HashMap<u64, OtherSocket> =
+            if tcp.len() < held.len() { other_sockets(process, held) } else { HashMap::new() };
+        let mut grouped: BTreeMap<(String, String), u64> = BTreeMap::new();
+        let mut close_wait: BTreeMap<String, u64> = BTreeMap::new();
+        for (inode, count) in held {
+            let row = match (tcp.get(inode), others.get(inode)) {
+                (Some(socket), _) => {
+                    if socket.state == TcpState::CLOSE_WAIT {
+                        *close_wait.entry(unmapped(socket.remote).to_string()).or_default() += 1;
+                    }
+                    tcp_row(socket, *count)
+                }
+                (None, Some(socket)) => SocketDescriptor {
+                    inode: *inode,
+                    protocol: socket.protocol.to_owned(),
+                    local: socket.local.clone(),
+                    remote: socket.remote.clone(),
+                    state: None,
+                    count: *count,
+                },
+                (None, None) => SocketDescriptor {
+                    inode: *inode,
+                    protocol: "socket".to_owned(),
+                    local: None,
+                    remote: None,
+                    state: None,
+                    count: *count,
+                },
+            };
+            *grouped.entry(description(&row)).or_default() += count;
+            facts.sockets.push(row);
+        }
+        for ((kind, target), count) in grouped {
+            self.add(&kind, target, count, false, None);
+        }
+        facts.sockets.sort_by(|a, b| (&a.protocol, &a.state, &a.remote, a.inode).cmp(&(&b.protocol, &b.state, &b.remote, b.inode)));
+        facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MOST_SOCKETS)).unwrap_or(0);
+        facts.sockets.truncate(MOST_SOCKETS);
+        let mut by_peer: Vec<CloseWaitPeer> =
+            close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
+        by_peer.sort_by(|a, b| b.count.cmp(&a.count));
+        let first = by_peer.iter().map(|peer| peer.count).sum();
+        facts.close_wait =
+            (!table.source.is_empty()).then_some(CloseWait { first, still_at_second: None, between_ms: None, by_peer });
+    }
+
+    fn finish(mut self, facts: &mut Descriptors) {
+        self.targets.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
+        facts.targets_omitted = u64::try_from(self.targets.len().saturating_sub(MOST_TARGETS)).unwrap_or(0);
+        self.targets.truncate(MOST_TARGETS);
+        facts.targets = self.targets;
+        facts.by_kind = self.by_kind;
+    }
+}
+
+fn tcp_row(socket: &TcpSocket, count: u64) -> SocketDescriptor {
+    let is_listener = socket.state == TcpState::LISTEN;
+    let unbound = socket.state == TcpState::CLOSED;
+    SocketDescriptor {
+        inode: socket.inode,
+        protocol: "tcp".to_owned(),
+        local: Some(unmapped(socket.local).to_string()),
+        remote: (!is_listener && !unbound).then(|| unmapped(socket.remote).to_string()),
+        state: Some(socket.state.name().to_owned()),
+        count,
+    }
+}
+
+/// Kind and target of a socket: connections are grouped by peer and state, listeners by address.
+fn description(row: &SocketDescriptor) -> (String, String) {
+    match (&row.state, &row.remote, &row.local) {
+        (Some(state), Some(remote), _) => {
+            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} to {remote}"))
+        }
+        (Some(state), None, Some(local)) => {
+            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} {local}"))
+        }
+        (_, Some(remote), _) => (row.protocol.clone(), format!("{} to {remote}", row.protocol)),
+        (_, None, Some(local)) => (row.protocol.clone(), format!("{} {local}", row.protocol)),
+        _ => (row.protocol.clone(), row.protocol.clone()),
+    }
+}
+
+fn count_family(
+    families: &mut BTreeMap<Vec<u8>, SqliteFamily>,
+    base: &[u8],
+    part: SqlitePart,
+    count: u64,
+    deleted: bool,
+) {
+    let family = families.entry(base.to_vec()).or_insert_with(|| SqliteFamily {
+        path: printable(base),
+        db: 0,
+        wal: 0,
+        shm: 0,
+        deleted: 0,
+        connections: 0,
+    });
+    match part {
+        SqlitePart::Database => family.db += count,
+        SqlitePart::Wal => family.wal += count,
+        SqlitePart::Shm => family.shm += count,
+    }
+    if deleted {
+        family.deleted += count;
+    }
+    family.connections = family.db.max(family.wal);
+}
+
+fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: &CStr, mounts: &HashSet<u64>) -> bool {
+    let Some(information) = information else { return false };
+    openat(information, descriptor, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|file| read_all(&file))
+        .ok()
+        .and_then(|bytes| mount_id(&bytes))
+        .is_some_and(|id| mounts.contains(&id))
+}
+
+/// One `statx` through the descriptor's own link: no path is walked, and the kernel is told not to ask a server.
+fn state(held: &impl AsFd, descriptor: &CStr) -> Option<Stated> {
+    let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE;
+    let found = statx(held, descriptor, AtFlags::STATX_DONT_SYNC, wanted).ok()?;
+    let kind = match rustix::fs::FileType::from_raw_mode(u32::from(found.stx_mode)) {
+        rustix::fs::FileType::RegularFile => "regular",
+        rustix::fs::FileType::Directory => "directory",
+        rustix::fs::FileType::CharacterDevice | rustix::fs::FileType::BlockDevice => "device",
+        rustix::fs::FileType::Fifo => "pipe",
+        rustix::fs::FileType::Socket => "unix",
+        _ => "other",
+    };
+    Some(Stated { kind, links: found.stx_nlink, size_bytes: found.stx_size })
+}

@@ -1,0 +1,87 @@
+//! A held `/proc/PID`: everything read through it is of one and the same process, whatever happens to the pid.
+
+use crate::model::{Gap, GapReason, Identity};
+use crate::parse::process::{StatLine, stat};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::ffi::CStr;
+use std::io;
+
+/// Files of `/proc/PID` are small; this bounds the odd one that is not (`/proc/PID/net/tcp`, `mountinfo`).
+const LARGEST_FILE: usize = 32 * 1024 * 1024;
+
+/// An open `/proc/PID` directory.
+pub struct ProcDir {
+    directory: OwnedFd,
+    pid: u32,
+}
+
+impl ProcDir {
+    /// Opens the directory of a pid.
+    pub fn open(pid: u32) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?;
+        Ok(Self { directory, pid })
+    }
+
+    /// Opens the directory of a known process; a gap when that process is gone, even if its pid is used again.
+    pub fn anchor(identity: Identity) -> Result<Self, Gap> {
+        let gone = |detail: String| Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail);
+        let directory = Self::open(identity.pid).map_err(|error| gone(error.to_string()))?;
+        let line = directory.stat().map_err(|error| gone(error.to_string()))?;
+        if line.start_ticks != identity.start_ticks {
+            return Err(gone("the pid belongs to another process now".to_owned()));
+        }
+        Ok(directory)
+    }
+
+    /// The pid.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Reads one file whole.
+    pub fn read(&self, name: &CStr) -> io::Result<Vec<u8>> {
+        let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        read_all(&file)
+    }
+
+    /// Opens a directory below.
+    pub fn directory(&self, name: &CStr) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(&self.directory, name, flags, Mode::empty())?)
+    }
+
+    /// Text of a link below.
+    pub fn link(&self, name: &CStr) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.directory, name, Vec::new())?.into_bytes())
+    }
+
+    /// The `stat` line.
+    pub fn stat(&self) -> io::Result<StatLine> {
+        stat(&self.read(c"stat")?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+impl AsFd for ProcDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+/// Reads a descriptor to its end, bounded.
+pub fn read_all(file: impl AsFd) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0_u8; 16 * 1024];
+    loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if bytes.len() > LARGEST_FILE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 32 MiB"));
+        }
+    }
+}

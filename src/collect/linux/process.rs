@@ -1,0 +1,324 @@
+//! The process table and single processes.
+
+use super::proc_dir::ProcDir;
+use crate::collect::reader::Request;
+use crate::collect::{Collected, Deadline, PidProblem, ProcessEntry};
+use crate::diagnose::catalogue::id;
+use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
+use crate::parse::link::{Link, classify};
+use crate::parse::text::{nul_separated, printable};
+use crate::parse::{cgroup, process as parse};
+use crate::report::mask;
+use rustix::fs::RawDir;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+
+/// All processes. Command lines, environments and threads are left out: reading those can hang.
+pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
+    if !std::path::Path::new("/proc/self/stat").exists() {
+        let detail = "/proc is not mounted here";
+        return Err(Gap::new("process table", GapReason::NotFound, detail).blocking(&[id::SERVER_NOT_RUNNING]));
+    }
+    // By default sysinfo keeps a descriptor open for each process.
+    sysinfo::set_open_files_limit(0);
+    let mut system = System::new();
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing().without_tasks());
+    let mut entries: Vec<ProcessEntry> = system
+        .processes()
+        .iter()
+        .filter(|(_, process)| process.thread_kind().is_none())
+        .map(|(pid, process)| ProcessEntry {
+            pid: pid.as_u32(),
+            ppid: process.parent().map_or(0, sysinfo::Pid::as_u32),
+            name: printable(process.name().as_encoded_bytes()),
+            zombie: process.status() == ProcessStatus::Zombie,
+            started_at: process.start_time(),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.pid);
+    Ok(entries)
+}
+
+/// Time since boot, from `/proc/uptime` (proc_uptime(5)).
+pub fn uptime() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split(' ').next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Short name of a process.
+pub fn name_of(pid: u32) -> Option<String> {
+    Some(ProcDir::open(pid).ok()?.stat().ok()?.name)
+}
+
+/// Tells what a pid is.
+pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => PidProblem::Absent(pid),
+        _ if error.raw_os_error() == Some(libc::ESRCH) => PidProblem::Absent(pid),
+        _ => PidProblem::Unreadable(pid, error.to_string()),
+    };
+    let directory = ProcDir::open(pid).map_err(unreadable)?;
+    let line = directory.stat().map_err(unreadable)?;
+    if line.is_kernel_thread() {
+        return Err(PidProblem::Kernel(pid, line.name));
+    }
+    if line.state == ProcessState::Zombie {
+        return Err(PidProblem::Zombie { pid, parent: line.ppid });
+    }
+    let status = directory.read(c"status").map_err(unreadable)?;
+    let status = parse::status(&status).map_err(|error| PidProblem::Unreadable(pid, error.to_string()))?;
+    if status.tgid != pid {
+        return Err(PidProblem::Thread { pid, process: status.tgid });
+    }
+    Ok(Identity { pid, start_ticks: line.start_ticks })
+}
+
+/// Reads everything that is said of one process. `perform` does the reads that may hang.
+pub fn read(
+    identity: Identity,
+    perform: impl Fn(&[Request]) -> Vec<Result<Vec<u8>, Gap>>,
+) -> Result<Collected<Process>, Gap> {
+    let pid = identity.pid;
+    let mut gaps = Vec::new();
+    let directory = ProcDir::anchor(identity)?;
+    let vanished = |error: std::io::Error| Gap::new(format!("process {pid}"), GapReason::Vanished, error.to_string());
+    let line = directory.stat().map_err(vanished)?;
+    let status = directory.read(c"status").map_err(vanished)?;
+    let status = parse::status(&status)
+        .map_err(|error| Gap::new(format!("status of pid {pid}"), GapReason::Malformed, error.to_string()))?;
+    let executable = match directory.link(c"exe") {
+        Ok(path) => Some(printable(&path)),
+        Err(error) => {
+            gaps.push(Gap::from_io(format!("executable of pid {pid}"), &error));
+            None
+        }
+    };
+    let mut answers = perform(&[Request::CommandLine(pid), Request::Markers(pid)]).into_iter();
+    let command = match answers.next() {
+        Some(Ok(block)) => Some(mask::command(&nul_separated(&block))),
+        Some(Err(gap)) => {
+            gaps.push(gap);
+            None
+        }
+        None => None,
+    };
+    let markers = match answers.next() {
+        Some(Ok(block)) => read_markers(&block),
+        Some(Err(gap)) => {
+            gaps.push(gap);
+            BTreeMap::new()
+        }
+        None => BTreeMap::new(),
+    };
+    let cgroup = match directory.read(c"cgroup") {
+        Ok(bytes) => cgroup::path_of(&bytes),
+        Err(error) => {
+            gaps.push(Gap::from_io(format!("control group of pid {pid}"), &error));
+            None
+        }
+    };
+    let age = age(line.start_ticks);
+    // The anchor proves that all of the above is of one process; the reader's answers went by pid, so look again.
+    let again = ProcDir::anchor(identity)?;
+    drop(again);
+    let value = Process {
+        identity,
+        ppid: line.ppid,
+        name: line.name,
+        command: command.filter(|command| !command.is_empty()),
+        executable,
+        uid: status.uid,
+        user: uzers::get_user_by_uid(status.uid).map(|user| printable(user.name().as_encoded_bytes())),
+        state: line.state,
+        start_time: age.and_then(start_time),
+        age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        threads: Some(status.threads),
+        resident_bytes: status.resident_bytes,
+        session: line.session,
+        process_group: line.process_group,
+        tracer_pid: status.tracer_pid,
+        namespace_pids: status.namespace_pids,
+        foreign_network: is_foreign(&directory, c"ns/net"),
+        foreign_mounts: is_foreign(&directory, c"ns/mnt"),
+        cgroup,
+        zombie_children: Vec::new(),
+        markers,
+    };
+    Ok(Collected { value, gaps })
+}
+
+fn read_markers(block: &[u8]) -> BTreeMap<String, String> {
+    nul_separated(block)
+        .into_iter()
+        .filter_map(|entry| {
+            let text = printable(entry);
+            let (name, value) = text.split_once('=')?;
+            (!is_noise(name, value)).then(|| (name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// Values that launchd and desktops leave in every process: they mark no supervisor.
+fn is_noise(name: &str, value: &str) -> bool {
+    value.is_empty() || (name == "XPC_SERVICE_NAME" && (value == "0" || value.starts_with("application.")))
+}
+
+fn age(start_ticks: u64) -> Option<Duration> {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    let started = Duration::from_millis(start_ticks.saturating_mul(1000) / per_second);
+    Some(uptime()?.saturating_sub(started))
+}
+
+fn start_time(age: Duration) -> Option<String> {
+    let started = SystemTime::now().checked_sub(age)?;
+    Some(humantime::format_rfc3339_seconds(started).to_string())
+}
+
+fn is_foreign(directory: &ProcDir, name: &std::ffi::CStr) -> Option<bool> {
+    let own = ProcDir::open(std::process::id()).ok()?.link(name).ok()?;
+    Some(directory.link(name).ok()? != own)
+}
+
+/// Which processes hold these sockets, of `among` or of the whole host.
+pub fn holders(
+    inodes: &HashSet<u64>,
+    among: Option<&[u32]>,
+    deadline: Deadline,
+) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
+    let mut found: HashMap<u64, Vec<u32>> = HashMap::new();
+    let listed;
+    let pids = match among {
+        Some(pids) => pids,
+        None => {
+            listed = all_pids();
+            &listed
+        }
+    };
+    let (mut refused, mut unasked) = (0_usize, 0_usize);
+    for (index, pid) in pids.iter().enumerate() {
+        if deadline.is_over() {
+            unasked = pids.len() - index;
+            break;
+        }
+        match sockets_among(*pid, inodes) {
+            Ok(held) => held.into_iter().for_each(|inode| found.entry(inode).or_default().push(*pid)),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => refused += 1,
+            // It ended meanwhile, and holds nothing.
+            Err(_) => {}
+        }
+    }
+    let complete = if unasked > 0 {
+        Err(Gap::new("holders of sockets", GapReason::Timeout, format!("{unasked} processes were not asked")))
+    } else if refused > 0 {
+        let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
+        Err(Gap::new("holders of sockets", GapReason::Permission, detail))
+    } else {
+        Ok(())
+    };
+    (found, complete)
+}
+
+fn all_pids() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn sockets_among(pid: u32, inodes: &HashSet<u64>) -> std::io::Result<HashSet<u64>> {
+    let held = ProcDir::open(pid)?.directory(c"fd")?;
+    let mut found = HashSet::new();
+    let mut entries = [MaybeUninit::<u8>::uninit(); 16 * 1024];
+    let mut target = [MaybeUninit::<u8>::uninit(); 64];
+    let mut directory = RawDir::new(&held, &mut entries);
+    while let Some(entry) = directory.next() {
+        let entry = entry?;
+        // A link that is longer than the buffer is cut, and is no socket's.
+        if let Ok((text, _)) = rustix::fs::readlinkat_raw(&held, entry.file_name(), &mut target)
+            && let Link::Socket(inode) = classify(text)
+            && inodes.contains(&inode)
+        {
+            found.insert(inode);
+        }
+    }
+    Ok(found)
+}
+
+/// Addresses of this machine, from its interfaces; loopback always.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let mut own = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+    // The kernel's routing trie lists each local IPv4 address before a line `/32 host LOCAL` (proc_pid_net(5)).
+    if let Ok(text) = std::fs::read_to_string("/proc/self/net/fib_trie") {
+        let mut last = None;
+        for line in text.lines() {
+            if let Some(address) = line.trim().strip_prefix("|-- ") {
+                last = address.parse().ok();
+            } else if line.contains("/32 host LOCAL")
+                && let Some(address) = last.take()
+            {
+                own.push(IpAddr::V4(address));
+            }
+        }
+    }
+    if let Ok(text) = std::fs::read_to_string("/proc/self/net/if_inet6") {
+        own.extend(text.lines().filter_map(|line| {
+            let digits = line.split(' ').next()?;
+            Some(IpAddr::from(u128::from_str_radix(digits, 16).ok()?.to_be_bytes()))
+        }));
+    }
+    own.sort_unstable();
+    own.dedup();
+    own
+}
+
+/// Home directories in which a Hermes home may lie: the doctor's user's, and as root those of all users.
+pub fn user_homes() -> Vec<PathBuf> {
+    let mut homes = Vec::new();
+    let me = rustix::process::geteuid();
+    if let Some(home) = std::env::var_os("HOME") {
+        homes.push(PathBuf::from(home));
+    }
+    if me.is_root() {
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        homes.extend(passwd.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let (uid, home) = (fields.get(2)?.parse::<u32>().ok()?, fields.get(5)?);
+            // System users below 1000 keep homes in /var and /nonexistent; a service user may still have one.
+            (uid == 0 || uid >= 1000 || home.starts_with("/home/") || home.contains("hermes")).then(|| PathBuf::from(home))
+        }));
+    }
+    homes.retain(|home| home.is_absolute() && home != std::path::Path::new("/"));
+    homes.sort();
+    homes.dedup();
+    homes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_no_marker() {
+        let markers = read_markers(
+            b"XPC_SERVICE_NAME=0\0XPC_SERVICE_NAME=application.com.apple.Terminal\0INVOCATION_ID=\0SUPERVISOR_ENABLED=1\0",
+        );
+        assert_eq!(markers.into_iter().collect::<Vec<_>>(), [("SUPERVISOR_ENABLED".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn tells_what_a_pid_is() {
+        let me = std::process::id();
+        assert_eq!(identify(me).unwrap().pid, me);
+        assert_eq!(identify(4_000_000_000), Err(PidProblem::Absent(4_000_000_000)));
+    }
+
+    #[test]
+    fn the_table_has_this_process_without_reading_command_lines() {
+        let entries = table().unwrap();
+        let own = entries.iter().find(|entry| entry.pid == std::process::id()).unwrap();
+        assert!(own.ppid > 0 && own.started_at > 0);
+    }
+}

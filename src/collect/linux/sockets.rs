@@ -1,0 +1,175 @@
+//! Socket tables: the kernel's socket diagnostics (sock_diag(7)), and `/proc/PID/net` where they cannot be asked
+//! or where the process lives in another network namespace.
+
+use super::proc_dir::ProcDir;
+use crate::collect::reader::wait_readable;
+use crate::collect::{Collected, Deadline, SocketTable};
+use crate::diagnose::catalogue::id;
+use crate::model::{Gap, GapReason, Process};
+use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState, inode_column, tcp_table, udp_table, unix_table};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
+use netlink_packet_sock_diag::inet::nlas::Nla;
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use netlink_sys::{Socket, SocketAddr};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr as Address;
+use std::time::Duration;
+
+/// `INET_DIAG_CGROUP_ID` of the kernel's include/uapi/linux/inet_diag.h: 64 bits, the inode number of the control
+/// group's directory in the cgroup2 tree.
+const INET_DIAG_CGROUP_ID: u16 = 21;
+
+/// How long one dump may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// TCP sockets of the network namespace of `process`, or of the doctor's own.
+pub fn table(process: Option<&Process>, deadline: Deadline) -> Collected<SocketTable> {
+    let mut gaps = Vec::new();
+    let foreign = process.filter(|process| process.foreign_network == Some(true));
+    if foreign.is_none() {
+        match diagnostics(deadline.within(PATIENCE)) {
+            Ok(tcp) => {
+                return Collected { value: SocketTable { tcp, source: "sock_diag".into() }, gaps };
+            }
+            Err(error) => gaps.push(Gap::from_io("socket diagnostics", &error)),
+        }
+    }
+    let pid = foreign.map_or_else(|| "self".to_owned(), |process| process.identity.pid.to_string());
+    let mut tcp = Vec::new();
+    let mut source = String::new();
+    for name in ["tcp", "tcp6"] {
+        let path = format!("/proc/{pid}/net/{name}");
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let (rows, bad) = tcp_table(&bytes);
+                tcp.extend(rows);
+                source = format!("/proc/{pid}/net/tcp");
+                if bad > 0 {
+                    gaps.push(Gap::new(&path, GapReason::Malformed, format!("{bad} lines not understood")));
+                }
+            }
+            // A kernel without IPv6 has no tcp6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name == "tcp6" => {}
+            Err(error) => gaps.push(
+                Gap::from_io(&path, &error).blocking(&[id::ACCEPT_STALLED, id::CLOSE_WAIT_LEAK, id::PORT_HELD]),
+            ),
+        }
+    }
+    Collected { value: SocketTable { tcp, source }, gaps }
+}
+
+fn diagnostics(deadline: Deadline) -> io::Result<Vec<TcpSocket>> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.set_non_blocking(true)?;
+    let mut found = Vec::new();
+    for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        let request = InetRequest {
+            family,
+            protocol: IPPROTO_TCP,
+            extensions: ExtensionFlags::empty(),
+            // TIME-WAIT belongs to nobody and can be most of the table.
+            states: StateFlags::all() - StateFlags::TIME_WAIT,
+            socket_id,
+        };
+        match dump(&socket, request, deadline, &mut found) {
+            Ok(()) => {}
+            // A kernel without IPv6 has no such family.
+            Err(error) if family == AF_INET6 && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn dump(socket: &Socket, request: InetRequest, deadline: Deadline, found: &mut Vec<TcpSocket>) -> io::Result<()> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    // The kernel fills up to 32 KiB a datagram.
+    let mut buffer = vec![0_u8; 64 * 1024];
+    loop {
+        wait_readable(&netlink_fd(socket), deadline)?;
+        let mut free = &mut buffer[..];
+        let size = match socket.recv(&mut free, 0) {
+            Ok(size) => size,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
+        let mut rest = buffer.get(..size).unwrap_or_default();
+        while rest.len() >= 16 {
+            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]);
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if length < 16 || length > rest.len() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "broken netlink message"));
+            }
+            // One socket that does not parse must not cost the table.
+            if let Ok(message) = NetlinkMessage::<SockDiagMessage>::deserialize(&rest[..length]) {
+                match message.payload {
+                    NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                        found.push(tcp_socket(&response));
+                    }
+                    NetlinkPayload::Done(_) => return Ok(()),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+            }
+            // Messages are padded to 4 bytes (netlink(7)).
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+fn netlink_fd(socket: &Socket) -> impl rustix::fd::AsFd {
+    use std::os::fd::{AsRawFd, BorrowedFd};
+    #[allow(unsafe_code)]
+    // SAFETY: the descriptor is open for as long as `socket` lives, and the borrow is used only by callers that
+    // hold `socket`; netlink-sys offers no safe borrow.
+    unsafe {
+        BorrowedFd::borrow_raw(socket.as_raw_fd())
+    }
+}
+
+fn tcp_socket(response: &InetResponse) -> TcpSocket {
+    let header = &response.header;
+    let identity = &header.socket_id;
+    let cgroup_id = response.nlas.iter().find_map(|attribute| match attribute {
+        Nla::Other(other) if other.kind() == INET_DIAG_CGROUP_ID && other.value_len() == 8 => {
+            let mut value = [0_u8; 8];
+            other.emit_value(&mut value);
+            Some(u64::from_ne_bytes(value))
+        }
+        _ => None,
+    });
+    TcpSocket {
+        local: Address::new(identity.source_address, identity.source_port),
+        remote: Address::new(identity.destination_address, identity.destination_port),
+        state: TcpState(header.state),
+        receive_queue: header.recv_queue,
+        send_queue: Some(header.send_queue),
+        uid: header.uid,
+        inode: u64::from(header.inode),
+        cgroup_id,
+    }
+}
+
+/// Sockets other than TCP, from the text tables of the process's own network namespace.
+pub fn other_sockets(process: &Process, wanted: &HashMap<u64, u64>) -> HashMap<u64, OtherSocket> {
+    let Ok(directory) = ProcDir::anchor(process.identity) else { return HashMap::new() };
+    let read = |name: &std::ffi::CStr| directory.read(name).unwrap_or_default();
+    let mut rows = unix_table(&read(c"net/unix")).0;
+    rows.extend(udp_table(&read(c"net/udp")).0);
+    rows.extend(udp_table(&read(c"net/udp6")).0);
+    rows.extend(inode_column(&read(c"net/netlink"), "netlink", 9));
+    rows.extend(inode_column(&read(c"net/packet"), "packet", 8));
+    rows.into_iter().filter(|row| wanted.contains_key(&row.inode)).map(|row| (row.inode, row)).collect()
+}

@@ -1,0 +1,108 @@
+//! macOS: not read yet. Every question is answered with a gap that says so, never with an empty list that
+//! would look like a healthy host.
+
+use super::{
+    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable,
+};
+use crate::diagnose::catalogue::id;
+use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
+use crate::parse::cgroup::Unit;
+use crate::parse::systemd::UnitState;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The running system.
+pub struct MacHost;
+
+impl MacHost {
+    /// Reads nothing.
+    pub fn new(_deadline: Deadline) -> Self {
+        Self
+    }
+}
+
+fn unsupported(what: &str) -> Gap {
+    Gap::new(what, GapReason::Unsupported, "this version does not read it on this system yet")
+}
+
+impl Host for MacHost {
+    fn facts(&self) -> HostFacts {
+        let uname = rustix::system::uname();
+        HostFacts {
+            os: std::env::consts::OS.into(),
+            kernel: Some(crate::parse::text::printable(uname.release().to_bytes())),
+            arch: std::env::consts::ARCH.into(),
+            uptime_ms: None,
+            root: rustix::process::geteuid().is_root(),
+            init: None,
+        }
+    }
+
+    fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {
+        Err(unsupported("process table").blocking(&[id::SERVER_NOT_RUNNING]))
+    }
+
+    fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
+        pids.iter().map(|_| Err(unsupported("command lines"))).collect()
+    }
+
+    fn identify(&self, pid: u32) -> Result<Identity, PidProblem> {
+        Err(PidProblem::Unreadable(pid, "this version does not read processes on this system yet".into()))
+    }
+
+    fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
+        Err(unsupported(&format!("process {}", identity.pid)))
+    }
+
+    fn working_directory(&self, _identity: Identity) -> Result<PathBuf, Gap> {
+        Err(unsupported("working directory"))
+    }
+
+    fn descriptors(&self, _process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
+        Err(unsupported("descriptors"))
+    }
+
+    fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
+        Collected {
+            value: SocketTable::default(),
+            gaps: vec![unsupported("socket table").blocking(&[id::PORT_HELD, id::ACCEPT_STALLED])],
+        }
+    }
+
+    fn holders(&self, _inodes: &HashSet<u64>, _among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
+        (HashMap::new(), Err(unsupported("holders of sockets")))
+    }
+
+    fn cgroup_paths(&self, _ids: &HashSet<u64>, _hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
+        Err(unsupported("control groups"))
+    }
+
+    fn systemd_unit(&self, _unit: &Unit) -> Result<UnitState, Gap> {
+        Err(unsupported("systemd"))
+    }
+
+    fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
+        None
+    }
+
+    fn read_file(&self, path: &Path, _limit: usize) -> Result<Vec<u8>, Gap> {
+        Err(unsupported(&path.display().to_string()))
+    }
+
+    fn list_directory(&self, path: &Path, _limit: usize) -> Result<Vec<String>, Gap> {
+        Err(unsupported(&path.display().to_string()))
+    }
+
+    fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
+        Err(unsupported(&path.display().to_string()))
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)]
+    }
+
+    fn user_homes(&self) -> Vec<PathBuf> {
+        std::env::var_os("HOME").map(PathBuf::from).into_iter().collect()
+    }
+}

@@ -1,0 +1,211 @@
+//! Reading the kernel, the supervisors' own tools and files. One trait, one room for each system.
+//!
+//! Every read has a deadline. Each answers with a value, or with a [`Gap`] that says why there is none. Nothing
+//! here judges or prints.
+
+mod deadline;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod macos;
+pub mod reader;
+pub mod replay;
+
+pub use deadline::Deadline;
+
+use crate::model::{Descriptors, Gap, HostFacts, Identity, Process, Supervisor};
+use crate::parse::cgroup::Unit;
+use crate::parse::sockets::TcpSocket;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// A value and everything around it that could not be read.
+#[derive(Clone, Debug, Default)]
+pub struct Collected<T> {
+    /// The value, as complete as it could be had.
+    pub value: T,
+    /// What is missing in it.
+    pub gaps: Vec<Gap>,
+}
+
+/// One row of the process table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessEntry {
+    /// Process id.
+    pub pid: u32,
+    /// Parent.
+    pub ppid: u32,
+    /// Short name.
+    pub name: String,
+    /// Ended and not reaped.
+    pub zombie: bool,
+    /// Start time in seconds since 1970.
+    pub started_at: u64,
+}
+
+/// Why a pid that somebody named cannot be examined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PidProblem {
+    /// There is none.
+    #[error("there is no process {0}")]
+    Absent(u32),
+    /// A thread of a process.
+    #[error("{pid} is a thread of process {process}; name the process: --pid {process}")]
+    Thread {
+        /// The thread.
+        pid: u32,
+        /// Its process.
+        process: u32,
+    },
+    /// Ended, not reaped.
+    #[error("process {pid} has ended and waits to be reaped by its parent, process {parent}")]
+    Zombie {
+        /// The zombie.
+        pid: u32,
+        /// Its parent.
+        parent: u32,
+    },
+    /// Part of the kernel.
+    #[error("process {0} is a kernel thread ({1}), not a server")]
+    Kernel(u32, String),
+    /// It could not be looked at.
+    #[error("process {0} could not be looked at: {1}")]
+    Unreadable(u32, String),
+}
+
+/// Descriptors of a process, with the inodes of its sockets.
+#[derive(Clone, Debug, Default)]
+pub struct DescriptorRead {
+    /// What is reported.
+    pub facts: Descriptors,
+    /// Inodes of the sockets that it holds.
+    pub sockets: HashSet<u64>,
+}
+
+/// The TCP sockets of one network namespace.
+#[derive(Clone, Debug, Default)]
+pub struct SocketTable {
+    /// All but TIME-WAIT.
+    pub tcp: Vec<TcpSocket>,
+    /// Where they were read.
+    pub source: String,
+}
+
+/// A kind of file, asked without following what could hang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// Anything else.
+    Other,
+}
+
+/// The host that is examined.
+pub trait Host {
+    /// The machine itself.
+    fn facts(&self) -> HostFacts;
+
+    /// All processes, without command lines.
+    ///
+    /// # Errors
+    /// A gap when the table cannot be read at all.
+    fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap>;
+
+    /// Command lines, in the order asked; words are made printable. Empty for kernel threads and zombies.
+    fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>>;
+
+    /// Looks at one process by pid.
+    ///
+    /// # Errors
+    /// What the pid is instead of a process that can be examined.
+    fn identify(&self, pid: u32) -> Result<Identity, PidProblem>;
+
+    /// Everything that is said of one process, its command line and markers included.
+    ///
+    /// # Errors
+    /// A gap when it is gone.
+    fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap>;
+
+    /// Working directory of a process.
+    ///
+    /// # Errors
+    /// A gap when it may not be read.
+    fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap>;
+
+    /// Open descriptors of a process, sockets matched with the table.
+    ///
+    /// # Errors
+    /// A gap when it is gone; what is not permitted is a gap beside the rest.
+    fn descriptors(&self, process: &Process, sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap>;
+
+    /// TCP sockets of the network namespace of a process, or of the doctor's own.
+    fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;
+
+    /// Which processes hold these sockets: those of `among`, or of the whole host. The second value says whether
+    /// every process that was asked could be read.
+    fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>);
+
+    /// Paths of control groups by their ids, tried first below `hints`.
+    fn cgroup_paths(&self, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap>;
+
+    /// Asks a systemd manager for a unit; the supervisor's own claim.
+    ///
+    /// # Errors
+    /// A gap when the manager cannot be asked.
+    fn systemd_unit(&self, unit: &Unit) -> Result<crate::parse::systemd::UnitState, Gap>;
+
+    /// Id of the unit's current activation, which the manager publishes as a file.
+    fn unit_invocation(&self, unit: &Unit) -> Option<String>;
+
+    /// Contents of a small file, at most `limit` bytes; abandoned when it hangs.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap>;
+
+    /// Names in a directory, at most `limit`; abandoned when it hangs.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap>;
+
+    /// Kind of a file; abandoned when it hangs.
+    ///
+    /// # Errors
+    /// A gap with the reason, `not_found` among them.
+    fn file_kind(&self, path: &Path) -> Result<FileKind, Gap>;
+
+    /// Addresses of this machine.
+    fn own_addresses(&self) -> Vec<IpAddr>;
+
+    /// Home directories in which a Hermes home may lie: of the doctor's user, and of the others as root.
+    fn user_homes(&self) -> Vec<PathBuf>;
+}
+
+/// The host that this program runs on.
+pub fn this_host(deadline: Deadline) -> Box<dyn Host> {
+    #[cfg(target_os = "linux")]
+    {
+        Box::new(linux::LinuxHost::new(deadline))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        Box::new(macos::MacHost::new(deadline))
+    }
+}
+
+/// A supervisor that was not found.
+pub fn no_supervisor(evidence: impl Into<String>) -> Supervisor {
+    Supervisor {
+        kind: "none".into(),
+        name: None,
+        claimed_pid: None,
+        claims_this: Some(false),
+        evidence: evidence.into(),
+        state: None,
+        restarts: None,
+    }
+}

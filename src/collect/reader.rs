@@ -1,0 +1,417 @@
+//! Reads that can hang for ever, done where they can be abandoned.
+//!
+//! Opening or stating a file on a dead network mount, and `cmdline` or `environ` of a process whose memory map is
+//! locked, can block in the kernel where not even a kill gets through; a *thread* that is stuck there keeps
+//! the whole process from being reaped. So these reads are made by a second process: this program again, with its
+//! own memory and descriptors, that shares nothing but two pipes. When it does not answer in time it is left
+//! behind: nobody waits for it, and the kernel ends it with its parent as soon as it can be ended.
+
+use super::{Deadline, FileKind};
+use crate::model::{Gap, GapReason};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The hidden first argument that makes this program a reader.
+pub const ARGUMENT: &str = "internal-reader";
+
+/// How long one read may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Readers that may be left behind in one run; after that, reads are gaps at once.
+const MOST_ABANDONED: u32 = 4;
+/// Requests under way. Each is shorter than 4 KiB and pipes hold 64 KiB, so neither side blocks on a full pipe
+/// while the other does.
+const WINDOW: usize = 8;
+/// Largest answer that is taken.
+const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// Largest command line or environment that is read; the kernel's own limit is far above what is useful here.
+const LARGEST_BLOCK: usize = 128 * 1024;
+
+/// One read.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// `/proc/PID/cmdline`.
+    CommandLine(u32),
+    /// Supervisor markers of `/proc/PID/environ`; no other variable leaves the reader.
+    Markers(u32),
+    /// A file's first bytes.
+    File(PathBuf, u32),
+    /// Names in a directory, NUL-separated.
+    Directory(PathBuf, u32),
+    /// What a path is: `f`, `d` or `o`.
+    Kind(PathBuf),
+}
+
+impl Request {
+    fn what(&self) -> String {
+        match self {
+            Self::CommandLine(pid) => format!("command line of pid {pid}"),
+            Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
+            Self::File(path, _) | Self::Directory(path, _) | Self::Kind(path) => {
+                crate::parse::text::printable(path.as_os_str().as_bytes())
+            }
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let (tag, number, path) = match self {
+            Self::CommandLine(pid) => (b'c', *pid, None),
+            Self::Markers(pid) => (b'm', *pid, None),
+            Self::File(path, limit) => (b'f', *limit, Some(path)),
+            Self::Directory(path, limit) => (b'd', *limit, Some(path)),
+            Self::Kind(path) => (b'k', 0, Some(path)),
+        };
+        let path = path.map_or(&[][..], |path| path.as_os_str().as_bytes());
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(&number.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(path.len()).unwrap_or(0).to_le_bytes());
+        bytes.extend_from_slice(path);
+        bytes
+    }
+
+    fn decode(input: &mut impl Read) -> io::Result<Self> {
+        let mut head = [0_u8; 9];
+        input.read_exact(&mut head)?;
+        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let mut path = vec![0_u8; usize::try_from(number(5)).unwrap_or(0).min(LARGEST_ANSWER)];
+        input.read_exact(&mut path)?;
+        let path = PathBuf::from(std::ffi::OsString::from_vec(path));
+        match head[0] {
+            b'c' => Ok(Self::CommandLine(number(1))),
+            b'm' => Ok(Self::Markers(number(1))),
+            b'f' => Ok(Self::File(path, number(1))),
+            b'd' => Ok(Self::Directory(path, number(1))),
+            b'k' => Ok(Self::Kind(path)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    fn perform(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::CommandLine(pid) => read_start(Path::new(&format!("/proc/{pid}/cmdline")), LARGEST_BLOCK),
+            Self::Markers(pid) => {
+                let block = read_start(Path::new(&format!("/proc/{pid}/environ")), LARGEST_BLOCK)?;
+                Ok(markers(&block))
+            }
+            Self::File(path, limit) => read_start(path, usize::try_from(*limit).unwrap_or(0)),
+            Self::Directory(path, limit) => {
+                let mut names = Vec::new();
+                for entry in std::fs::read_dir(path)?.take(usize::try_from(*limit).unwrap_or(0)) {
+                    names.extend_from_slice(entry?.file_name().as_bytes());
+                    names.push(0);
+                }
+                Ok(names)
+            }
+            Self::Kind(path) => {
+                let kind = std::fs::metadata(path)?;
+                Ok(vec![if kind.is_file() { b'f' } else if kind.is_dir() { b'd' } else { b'o' }])
+            }
+        }
+    }
+}
+
+/// Environment variables that may be read: markers that supervisors leave, and the home, which tells servers of
+/// one host apart. All of them are names, numbers and paths; none can hold a secret.
+const MARKERS: &[&str] = &[
+    "HERMES_DESKTOP",
+    "HERMES_GATEWAY_EXTERNAL_SUPERVISOR",
+    "HERMES_HOME",
+    "HERMES_PARENT_PID",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "STY",
+    "SUPERVISOR_ENABLED",
+    "SUPERVISOR_GROUP_NAME",
+    "SUPERVISOR_PROCESS_NAME",
+    "SYSTEMD_EXEC_PID",
+    "TMUX",
+    "XPC_SERVICE_NAME",
+    "pm_id",
+];
+
+fn markers(block: &[u8]) -> Vec<u8> {
+    crate::parse::text::nul_separated(block)
+        .into_iter()
+        .filter(|entry| {
+            entry.split(|byte| *byte == b'=').next().is_some_and(|name| {
+                MARKERS.iter().any(|marker| marker.as_bytes() == name)
+            })
+        })
+        .flat_map(|entry| entry.iter().copied().chain(std::iter::once(0)))
+        .collect()
+}
+
+/// Reads at most `limit` bytes of a regular file or a file of /proc. A pipe or device in its place is refused,
+/// since opening it could do something.
+fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(u64::try_from(limit.min(LARGEST_ANSWER)).unwrap_or(0)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The reader's own main: answers requests on its standard input until it is closed.
+pub fn serve() {
+    isolate();
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    while let Ok(request) = Request::decode(&mut input) {
+        let (code, bytes) = match request.perform() {
+            Ok(bytes) => (0_i32, bytes),
+            Err(error) => (error.raw_os_error().unwrap_or(libc::EINVAL), Vec::new()),
+        };
+        let length = u32::try_from(bytes.len()).unwrap_or(0);
+        let sent = output
+            .write_all(&code.to_le_bytes())
+            .and_then(|()| output.write_all(&length.to_le_bytes()))
+            .and_then(|()| output.write_all(&bytes))
+            .and_then(|()| output.flush());
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// Lets go of everything that was inherited beyond the two pipes, and asks to be ended with the parent.
+fn isolate() {
+    #[cfg(target_os = "linux")]
+    {
+        #[allow(unsafe_code)]
+        // SAFETY: closes descriptors that nothing in this process has opened or wrapped yet; it runs first in
+        // main, before any thread or file. See close_range(2).
+        unsafe {
+            libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
+        }
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
+}
+
+struct Connection {
+    input: ChildStdin,
+    output: ChildStdout,
+    child: Child,
+}
+
+/// The near end: starts readers, keeps one at a time, and leaves behind those that hang.
+pub struct Reader {
+    connection: Option<Connection>,
+    abandoned: Vec<Child>,
+    failed_to_start: Option<io::ErrorKind>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reader {
+    /// No reader is started before the first request.
+    pub fn new() -> Self {
+        Self { connection: None, abandoned: Vec::new(), failed_to_start: None }
+    }
+
+    /// Performs the requests and answers in their order. Each has [`PATIENCE`], all have the deadline.
+    pub fn perform(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Vec<u8>, Gap>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut under_way: VecDeque<usize> = VecDeque::new();
+        let mut next = 0;
+        while answers.len() < requests.len() {
+            let begun = Instant::now();
+            if deadline.is_over() {
+                let at = answers.len();
+                answers.push(Err(timeout(&requests[at], "the time of the whole examination was over")));
+                continue;
+            }
+            let result = self.step(requests, &mut under_way, &mut next, answers.len(), deadline);
+            let at = answers.len();
+            let request = &requests[at];
+            match result {
+                Ok(answer) => {
+                    under_way.pop_front();
+                    answers.push(answer.map_err(|error| {
+                        let error = io::Error::from_raw_os_error(error);
+                        Gap::from_io(request.what(), &error).after(begun.elapsed())
+                    }));
+                }
+                Err(error) => {
+                    // The request at the head hangs, or the reader died of it. Those behind it get a new reader.
+                    self.abandon();
+                    under_way.clear();
+                    next = at + 1;
+                    let gap = match error.kind() {
+                        io::ErrorKind::TimedOut => timeout(request, "the read did not come back and was left behind"),
+                        _ => Gap::new(request.what(), GapReason::Unsupported, format!("no reader: {error}")),
+                    };
+                    answers.push(Err(gap.after(begun.elapsed())));
+                }
+            }
+        }
+        answers
+    }
+
+    /// Sends what the window allows and takes the answer of the oldest request.
+    fn step(
+        &mut self,
+        requests: &[Request],
+        under_way: &mut VecDeque<usize>,
+        next: &mut usize,
+        oldest: usize,
+        deadline: Deadline,
+    ) -> io::Result<Result<Vec<u8>, i32>> {
+        *next = (*next).max(oldest);
+        let connection = self.connect()?;
+        while *next < requests.len() && under_way.len() < WINDOW {
+            connection.input.write_all(&requests[*next].encode())?;
+            under_way.push_back(*next);
+            *next += 1;
+        }
+        let deadline = deadline.within(PATIENCE);
+        let mut head = [0_u8; 8];
+        read_exact(&mut connection.output, &mut head, deadline)?;
+        let code = i32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > LARGEST_ANSWER {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0_u8; length];
+        read_exact(&mut connection.output, &mut bytes, deadline)?;
+        Ok(if code == 0 { Ok(bytes) } else { Err(code) })
+    }
+
+    fn connect(&mut self) -> io::Result<&mut Connection> {
+        if self.connection.is_none() {
+            if let Some(kind) = self.failed_to_start {
+                return Err(kind.into());
+            }
+            if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED {
+                return Err(io::Error::other("too many reads were left behind already"));
+            }
+            let connection = start().inspect_err(|error| self.failed_to_start = Some(error.kind()))?;
+            self.connection = Some(connection);
+        }
+        self.connection.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn abandon(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // Dropping the pipes is all that is done to it: no signal, no wait.
+            self.abandoned.push(connection.child);
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            // It sees the end of its input and leaves; reaped if that is immediate, else left to init.
+            drop(connection.input);
+            let _ = connection.child.try_wait();
+        }
+    }
+}
+
+fn start() -> io::Result<Connection> {
+    // The file that runs now, even when it was replaced or unlinked meanwhile.
+    let program = if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
+    let mut child = Command::new(program)
+        .arg(ARGUMENT)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    match (child.stdin.take(), child.stdout.take()) {
+        (Some(input), Some(output)) => Ok(Connection { input, output, child }),
+        _ => Err(io::ErrorKind::NotConnected.into()),
+    }
+}
+
+/// `read_exact` that gives up at a deadline.
+fn read_exact(source: &mut ChildStdout, mut buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
+    while !buffer.is_empty() {
+        wait_readable(source, deadline)?;
+        match source.read(buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => buffer = &mut buffer[count..],
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a descriptor can be read.
+///
+/// # Errors
+/// `TimedOut` at the deadline.
+pub fn wait_readable(source: impl std::os::fd::AsFd, deadline: Deadline) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    loop {
+        let remaining = deadline.remaining();
+        if remaining.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let timeout = Timespec::try_from(remaining).map_err(|_| io::ErrorKind::TimedOut)?;
+        let mut fds = [PollFd::new(&source, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn timeout(request: &Request, detail: &str) -> Gap {
+    Gap::new(request.what(), GapReason::Timeout, detail)
+}
+
+/// Turns the reader's answer to [`Request::Kind`] into a kind.
+pub fn file_kind(answer: &[u8]) -> FileKind {
+    match answer.first() {
+        Some(b'f') => FileKind::Regular,
+        Some(b'd') => FileKind::Directory,
+        _ => FileKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_survive_the_wire() {
+        for request in [
+            Request::CommandLine(7),
+            Request::Markers(8),
+            Request::File("/a b".into(), 100),
+            Request::Directory("/x".into(), 5),
+            Request::Kind("/y".into()),
+        ] {
+            let bytes = request.encode();
+            let decoded = Request::decode(&mut &bytes[..]).unwrap();
+            assert_eq!(format!("{request:?}"), format!("{decoded:?}"));
+        }
+        assert!(Request::decode(&mut &b"zzzzzzzzz"[..]).is_err());
+    }
+
+    #[test]
+    fn only_markers_leave_the_environment() {
+        let block = b"API_KEY=secret\0INVOCATION_ID=abc\0HERMES_HOME=/h\0HERMES_HOMEX=no\0PATH=/bin\0";
+        assert_eq!(markers(block), b"INVOCATION_ID=abc\0HERMES_HOME=/h\0");
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_regular_file() {
+        assert!(read_start(Path::new("/dev/zero"), 10).is_err());
+        assert!(read_start(Path::new("/nonexistent"), 10).is_err());
+        assert_eq!(read_start(Path::new("/proc/self/comm"), 3).unwrap().len(), 3);
+    }
+}

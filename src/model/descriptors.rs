@@ -1,0 +1,123 @@
+//! Open descriptors of a process, counted while they were read.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Every open descriptor of one process, by kind and by target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// How many are open; `null` where not even the number could be read.
+    pub open: Option<u64>,
+    /// Soft limit of the live process; `null` is unlimited or unknown (a gap tells which).
+    pub soft_limit: Option<u64>,
+    /// Hard limit of the live process.
+    pub hard_limit: Option<u64>,
+    /// Number of descriptors by kind. TCP sockets are told apart by state: `tcp-established`, `tcp-close-wait` …
+    pub by_kind: BTreeMap<String, u64>,
+    /// Distinct targets, most held first.
+    pub targets: Vec<Target>,
+    /// Distinct targets that are not listed in `targets`.
+    pub targets_omitted: u64,
+    /// SQLite files, one row a database.
+    pub sqlite: Vec<SqliteFamily>,
+    /// Sockets with their addresses, one row a socket.
+    pub sockets: Vec<SocketDescriptor>,
+    /// Sockets that are not listed in `sockets`.
+    pub sockets_omitted: u64,
+    /// CLOSE-WAIT sockets that the process owns; `null` where sockets could not be matched.
+    pub close_wait: Option<CloseWait>,
+}
+
+impl Descriptors {
+    /// Descriptors that can still be opened below the soft limit.
+    pub fn headroom(&self) -> Option<u64> {
+        Some(self.soft_limit?.saturating_sub(self.open?))
+    }
+
+    /// Open descriptors as a share of the soft limit, 0.0 to 1.0 (above 1.0 when the limit was lowered later).
+    pub fn share(&self) -> Option<f64> {
+        match (self.open?, self.soft_limit?) {
+            (_, 0) => None,
+            (open, limit) => Some(open as f64 / limit as f64),
+        }
+    }
+}
+
+/// One distinct thing that descriptors point to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Path, or a description such as `tcp CLOSE-WAIT to 149.154.167.220:443`.
+    pub target: String,
+    /// Kind, a key of [`Descriptors::by_kind`].
+    pub kind: String,
+    /// Descriptors that point to it.
+    pub count: u64,
+    /// Whether the file was unlinked.
+    pub deleted: bool,
+    /// Size in bytes, asked only for unlinked files.
+    pub size_bytes: Option<u64>,
+}
+
+/// A database and its companions, as one row: `X`, `X-wal`, `X-shm`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SqliteFamily {
+    /// Path of the database file.
+    pub path: String,
+    /// Descriptors on the database.
+    pub db: u64,
+    /// Descriptors on `-wal`.
+    pub wal: u64,
+    /// Descriptors on `-shm`.
+    pub shm: u64,
+    /// Of all these, descriptors on unlinked files.
+    pub deleted: u64,
+    /// Connections that the handles imply. SQLite keeps one database descriptor a connection (and at most
+    /// one WAL descriptor, opened at first use); `-shm` is shared by all connections of a process.
+    pub connections: u64,
+}
+
+impl SqliteFamily {
+    /// Database and WAL descriptors together: what a leaked connection costs.
+    pub fn handles(&self) -> u64 {
+        self.db.saturating_add(self.wal)
+    }
+}
+
+/// One socket among the descriptors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketDescriptor {
+    /// Inode number, as in `socket:[INODE]`.
+    pub inode: u64,
+    /// `tcp`, `udp`, `unix`, `netlink` …
+    pub protocol: String,
+    /// Local address or bound path.
+    pub local: Option<String>,
+    /// Remote address.
+    pub remote: Option<String>,
+    /// TCP state in the kernel's spelling, for example `CLOSE-WAIT`.
+    pub state: Option<String>,
+    /// Descriptors that point to it.
+    pub count: u64,
+}
+
+/// CLOSE-WAIT sockets: the peer has closed, this process has not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseWait {
+    /// How many at the first look.
+    pub first: u64,
+    /// How many of the same sockets at the second look; `null` where no second look was made.
+    pub still_at_second: Option<u64>,
+    /// Time between the looks in milliseconds.
+    pub between_ms: Option<u64>,
+    /// By peer, most first.
+    pub by_peer: Vec<CloseWaitPeer>,
+}
+
+/// CLOSE-WAIT sockets towards one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseWaitPeer {
+    /// Remote address and port.
+    pub peer: String,
+    /// Sockets.
+    pub count: u64,
+}

@@ -1,0 +1,188 @@
+//! The report: one envelope for every subcommand.
+
+use super::{
+    Descriptors, Finding, Gap, Health, Lineage, Listeners, PidFile, Process, Status,
+};
+use serde::{Deserialize, Serialize};
+
+/// Name and version of the envelope's format. Fields may be added within it; none is renamed or removed.
+pub const SCHEMA: &str = "hermes-doctor/1";
+
+/// The kinds of server that Hermes hosts run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerKind {
+    /// Hermes WebUI, `server.py`, port 8787.
+    Webui,
+    /// Hermes Agent's gateway; HTTP on 8642 only when its API server is enabled.
+    Gateway,
+    /// `hermes dashboard`, port 9119.
+    Dashboard,
+    /// `hermes serve`, the desktop's or a remote backend.
+    Serve,
+    /// The WebUI's MCP child, on standard input and output.
+    Mcp,
+    /// Any other program.
+    Other,
+}
+
+impl ServerKind {
+    /// The kind as it stands in the JSON and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Webui => "webui",
+            Self::Gateway => "gateway",
+            Self::Dashboard => "dashboard",
+            Self::Serve => "serve",
+            Self::Mcp => "mcp",
+            Self::Other => "other",
+        }
+    }
+
+    /// The name in headings.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Webui => "hermes-webui",
+            Self::Gateway => "hermes-gateway",
+            Self::Dashboard => "hermes-dashboard",
+            Self::Serve => "hermes-serve",
+            Self::Mcp => "hermes-mcp",
+            Self::Other => "server",
+        }
+    }
+
+    /// Default port, where the kind has one.
+    pub fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Webui => Some(8787),
+            Self::Gateway => Some(8642),
+            Self::Dashboard | Self::Serve => Some(9119),
+            Self::Mcp | Self::Other => None,
+        }
+    }
+
+    /// Whether it is one of Hermes' own.
+    pub fn is_hermes(self) -> bool {
+        self != Self::Other
+    }
+}
+
+/// The program that wrote a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `hermes-doctor`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The machine, without anything that names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Operating system: `linux`, `macos`.
+    pub os: String,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// Processor architecture.
+    pub arch: String,
+    /// Time since boot in milliseconds.
+    pub uptime_ms: Option<u64>,
+    /// Whether the doctor ran as root.
+    pub root: bool,
+    /// Name of pid 1.
+    pub init: Option<String>,
+}
+
+/// The parts of an examination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Open descriptors.
+    Descriptors,
+    /// The way up to pid 1.
+    Lineage,
+    /// HTTP.
+    Health,
+    /// The listening port.
+    Port,
+}
+
+/// What was expected of the server, and by whom it was named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// How the person or the host's configuration named it, for example `--port 8787`; empty for a server
+    /// that was found by looking around.
+    pub named_by: Vec<String>,
+    /// Why a Hermes server belongs on its port, for example `default port of webui`.
+    pub port_belongs_because: Option<String>,
+    /// `--kind other`, or a port that nobody expects a Hermes server on: any program may be there.
+    pub any_program: bool,
+    /// The kind was said with `--kind`.
+    pub kind_given: bool,
+    /// It is on another host: only its HTTP can be examined.
+    pub remote: bool,
+}
+
+/// One examined server: its facts, and what follows from them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// What it is.
+    pub kind: ServerKind,
+    /// Its pid; `null` if it is not there.
+    pub pid: Option<u32>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// Its HERMES_HOME.
+    pub home: Option<String>,
+    /// What follows from the findings.
+    pub status: Status,
+    /// Ids of the findings at the root of the trouble (warnings and worse).
+    pub root_causes: Vec<String>,
+    /// What is so.
+    pub findings: Vec<Finding>,
+    /// Ids of the findings that were examined and do not hold.
+    pub passed: Vec<String>,
+    /// What could not be read.
+    pub gaps: Vec<Gap>,
+    /// What was asked for.
+    pub examined: Vec<Part>,
+    /// What was expected of it.
+    pub expectation: Expectation,
+    /// The process.
+    pub process: Option<Process>,
+    /// Its descriptors.
+    pub descriptors: Option<Descriptors>,
+    /// Its way up to pid 1.
+    pub lineage: Option<Lineage>,
+    /// Its HTTP examination.
+    pub health: Option<Health>,
+    /// Its port.
+    pub listeners: Option<Listeners>,
+    /// Pid files that claim to name it.
+    pub pid_files: Vec<PidFile>,
+}
+
+/// The whole answer of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// Subcommand that was run.
+    pub command: String,
+    /// Where it ran.
+    pub host: HostFacts,
+    /// When the examination began, RFC 3339.
+    pub started_at: String,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// The worst of its servers and of the findings of the host.
+    pub status: Status,
+    /// One for each examined server.
+    pub servers: Vec<Server>,
+    /// Findings of the host as a whole.
+    pub findings: Vec<Finding>,
+    /// What could not be read of the host, and what was looked for and not found.
+    pub gaps: Vec<Gap>,
+}

@@ -1,0 +1,200 @@
+//! One HTTP examination, phase by phase.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The parts of a request in the order in which they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseName {
+    /// Name to address.
+    Resolve,
+    /// TCP connection.
+    Connect,
+    /// TLS handshake.
+    Tls,
+    /// The request was written.
+    Request,
+    /// The first byte of the answer came.
+    FirstByte,
+    /// The head of the answer was complete.
+    Headers,
+    /// The body was complete, or as much of it as is read.
+    Body,
+}
+
+impl PhaseName {
+    /// The phase as a person reads it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "TLS handshake",
+            Self::Request => "request written",
+            Self::FirstByte => "first byte",
+            Self::Headers => "headers",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// One phase and how it went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Which.
+    pub name: PhaseName,
+    /// Time it took, in milliseconds.
+    pub ms: f64,
+    /// The exact error where it failed.
+    pub error: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A healthy answer of the expected shape.
+    Ok,
+    /// The server itself says that it is degraded.
+    Degraded,
+    /// Alive: it wants a login, or sends elsewhere.
+    Guarded,
+    /// 503 without body and without `Server` header: every worker slot is taken.
+    Overloaded,
+    /// An HTTP answer of another status or shape.
+    Unexpected,
+    /// The connection was refused.
+    Refused,
+    /// The connection was not made in time.
+    ConnectTimeout,
+    /// No route, no such address, and the like.
+    Unreachable,
+    /// The name could not be resolved.
+    ResolveFailed,
+    /// Connected, and no byte came in time.
+    NoAnswer,
+    /// Some bytes came, and then no more in time.
+    Incomplete,
+    /// Closed without a byte.
+    Empty,
+    /// Reset by the other side.
+    Reset,
+    /// The TLS handshake failed.
+    TlsFailed,
+    /// What came is not HTTP.
+    NotHttp,
+    /// This kind of server speaks no HTTP.
+    NotApplicable,
+    /// No request could be made (a gap tells why).
+    NotProbed,
+}
+
+impl Outcome {
+    /// Whether any HTTP answer came.
+    pub fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Ok | Self::Degraded | Self::Guarded | Self::Overloaded | Self::Unexpected
+        )
+    }
+
+    /// The outcome as a person reads it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Ok => "healthy answer",
+            Self::Degraded => "answers that it is degraded",
+            Self::Guarded => "alive, behind a login or a redirect",
+            Self::Overloaded => "every worker is busy",
+            Self::Unexpected => "unexpected answer",
+            Self::Refused => "connection refused",
+            Self::ConnectTimeout => "no connection in time",
+            Self::Unreachable => "unreachable",
+            Self::ResolveFailed => "name not resolved",
+            Self::NoAnswer => "connected, then no byte",
+            Self::Incomplete => "the answer broke off",
+            Self::Empty => "closed without a byte",
+            Self::Reset => "connection reset",
+            Self::TlsFailed => "TLS handshake failed",
+            Self::NotHttp => "not HTTP",
+            Self::NotApplicable => "speaks no HTTP",
+            Self::NotProbed => "not probed",
+        }
+    }
+}
+
+/// What a health answer said, in the words of all kinds and versions of servers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HealthAnswer {
+    /// The server's own `status`.
+    pub status: Option<String>,
+    /// The server's version, from the answer or its `Server` header.
+    pub version: Option<String>,
+    /// `platform` of a gateway.
+    pub platform: Option<String>,
+    /// Streams now open.
+    pub active_streams: Option<u64>,
+    /// Sessions in memory.
+    pub sessions: Option<u64>,
+    /// `accept_loop.requests_total`: accepted connections since the start.
+    pub accepted_total: Option<u64>,
+    /// Uptime in seconds by the server's own clock.
+    pub uptime_seconds: Option<f64>,
+    /// `checks`: name to status.
+    pub checks: BTreeMap<String, String>,
+    /// Of these, the ones that are not `ok` (nor `missing`).
+    pub failed_checks: Vec<String>,
+}
+
+/// One request, or the try of one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What was asked, secrets masked.
+    pub url: String,
+    /// Address that was connected to.
+    pub address: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// HTTP status of the answer.
+    pub http_status: Option<u16>,
+    /// `Server` header.
+    pub server_header: Option<String>,
+    /// Where a redirect points to; not followed.
+    pub redirect_to: Option<String>,
+    /// Its phases up to the one that failed.
+    pub phases: Vec<Phase>,
+    /// Bytes that came before the end or the error.
+    pub bytes_received: u64,
+    /// What the answer said.
+    pub answer: Option<HealthAnswer>,
+}
+
+/// The HTTP examination of one server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// The URL of the attempt that decides.
+    pub url: Option<String>,
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// Its HTTP status.
+    pub http_status: Option<u16>,
+    /// Its phases.
+    pub phases: Vec<Phase>,
+    /// Bytes that came in it.
+    pub bytes_received: u64,
+    /// Its answer.
+    pub answer: Option<HealthAnswer>,
+    /// Its `Server` header.
+    pub server_header: Option<String>,
+    /// Where it redirects to.
+    pub redirect_to: Option<String>,
+    /// Which attempt decides; an index into `attempts`.
+    pub decided_by: Option<usize>,
+    /// All attempts in order, the deciding one among them.
+    pub attempts: Vec<Attempt>,
+    /// `--deep` was asked and sent.
+    pub deep: bool,
+    /// Proxy settings of the environment that were ignored, by name.
+    pub ignored_proxies: Vec<String>,
+    /// What limited the examination, in words.
+    pub note: Option<String>,
+}

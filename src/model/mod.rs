@@ -1,0 +1,24 @@
+//! Plain facts, findings and the report: what every other room speaks. No I/O and no judgement here.
+//!
+//! No field depends on the operating system, so the JSON has one shape everywhere; what a system cannot tell
+//! is `null` beside a [`Gap`].
+
+mod descriptors;
+mod envelope;
+mod finding;
+mod gap;
+mod health;
+mod lineage;
+mod port;
+mod process;
+
+pub use descriptors::{
+    CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target,
+};
+pub use envelope::{Envelope, Expectation, HostFacts, Part, Server, ServerKind, Tool, SCHEMA};
+pub use finding::{Evidence, Finding, NextStep, Severity, Status};
+pub use gap::{Gap, GapReason};
+pub use health::{Attempt, Health, HealthAnswer, Outcome, Phase, PhaseName};
+pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Supervisor};
+pub use port::{Connections, Holder, Listener, Listeners, Look};
+pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};

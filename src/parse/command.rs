@@ -1,0 +1,383 @@
+//! Command lines of Hermes servers, their launchers and the loops around them.
+//!
+//! argv is parsed as a command, never searched for a substring: `bash -c "while true; do hermes dashboard; done"`
+//! is a respawning loop, not a dashboard, and `vim server.py` is an editor.
+
+use crate::model::ServerKind;
+
+/// What a recognised command does for its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandRole {
+    /// It is the server.
+    Server,
+    /// It starts the server: a bootstrap or start script.
+    Launcher,
+    /// It starts the server again whenever it ends.
+    RespawnLoop,
+}
+
+/// A command line that belongs to a Hermes server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HermesCommand {
+    /// Kind of server.
+    pub kind: ServerKind,
+    /// What the command does for it.
+    pub role: CommandRole,
+    /// Port of the arguments; `Some(0)` asks for any free one.
+    pub port: Option<u16>,
+    /// Profile of the arguments.
+    pub profile: Option<String>,
+    /// Home of the arguments (a demonstration's patient names it).
+    pub home: Option<String>,
+    /// The script, module or program that told.
+    pub program: String,
+    /// False where another program could carry the same command line (`python server.py`): something else
+    /// must confirm it.
+    pub certain: bool,
+    /// A patient of the doctor's own demonstration: found only by who asks for it.
+    pub demo: bool,
+}
+
+/// Hidden subcommand of this program that plays a patient.
+pub const DEMO_PATIENT: &str = "demo-patient";
+
+/// Recognises a command line; `None` for any other program.
+pub fn recognise<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
+    let words: Vec<&str> = argv.iter().map(AsRef::as_ref).collect();
+    recognise_words(&words)
+}
+
+fn recognise_words(words: &[&str]) -> Option<HermesCommand> {
+    let (program, rest) = words.split_first()?;
+    let name = program_name(program);
+    if is_python(name) {
+        return python(rest);
+    }
+    if is_shell(name) {
+        return shell(rest);
+    }
+    script(program, rest)
+}
+
+/// Base name of a program: no directories, no login dash, no Nix wrapper's dressing.
+pub fn program_name(program: &str) -> &str {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let name = name.strip_prefix('-').unwrap_or(name);
+    match name.strip_prefix('.').and_then(|name| name.strip_suffix("-wrapped")) {
+        Some(wrapped) => wrapped,
+        None => name,
+    }
+}
+
+/// Whether a base name is a Python interpreter's.
+pub fn is_python(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ["python", "pypy"].iter().any(|stem| {
+        lower.strip_prefix(stem).is_some_and(|version| {
+            version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b't')
+        })
+    })
+}
+
+/// Whether a base name is a command interpreter's.
+pub fn is_shell(name: &str) -> bool {
+    matches!(name, "sh" | "bash" | "dash" | "zsh" | "fish" | "ksh" | "ash" | "busybox")
+}
+
+/// Finds the script or module of a Python command line (the interpreter's options are those of python(1)).
+fn python(mut rest: &[&str]) -> Option<HermesCommand> {
+    loop {
+        let (word, after) = rest.split_first()?;
+        match *word {
+            "-m" => {
+                let (module, arguments) = after.split_first()?;
+                return python_module(module, arguments);
+            }
+            "-c" | "-" => return None,
+            "-X" | "-W" | "--check-hash-based-pycs" => rest = after.get(1..)?,
+            option if option.starts_with('-') => rest = after,
+            path => return script(path, after),
+        }
+    }
+}
+
+fn python_module(module: &str, arguments: &[&str]) -> Option<HermesCommand> {
+    match module {
+        "hermes_cli.main" | "hermes_cli" => hermes(module, arguments),
+        "gateway.run" => Some(server(ServerKind::Gateway, module, arguments)),
+        _ => None,
+    }
+}
+
+/// A program or script by its path.
+fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
+    match program_name(path) {
+        "hermes" => hermes(path, arguments),
+        "hermes-webui" => Some(server(ServerKind::Webui, path, arguments)),
+        "hermes-gateway" => Some(server(ServerKind::Gateway, path, arguments)),
+        "hermes-doctor" => demo_patient(path, arguments),
+        "server.py" => Some(HermesCommand {
+            certain: names_hermes(path),
+            ..server(ServerKind::Webui, path, arguments)
+        }),
+        "mcp_server.py" if names_hermes(path) => Some(server(ServerKind::Mcp, path, arguments)),
+        "run.py" if path.ends_with("gateway/run.py") => {
+            Some(HermesCommand { certain: names_hermes(path), ..server(ServerKind::Gateway, path, arguments) })
+        }
+        "bootstrap.py" | "start.sh" | "ctl.sh" if names_hermes(path) => Some(HermesCommand {
+            role: CommandRole::Launcher,
+            port: option(arguments, "--port").and_then(|port| port.parse().ok()).or_else(|| {
+                // bootstrap.py takes the port as its last plain argument
+                arguments.iter().rev().find(|word| !word.starts_with('-'))?.parse().ok()
+            }),
+            ..server(ServerKind::Webui, path, arguments)
+        }),
+        "hermeswebui_init.bash" => {
+            Some(HermesCommand { role: CommandRole::Launcher, ..server(ServerKind::Webui, path, arguments) })
+        }
+        _ => None,
+    }
+}
+
+fn names_hermes(path: &str) -> bool {
+    path.split('/').rev().skip(1).any(|part| part.to_ascii_lowercase().contains("hermes"))
+}
+
+/// The `hermes` program: which of its subcommands is a server.
+fn hermes(program: &str, arguments: &[&str]) -> Option<HermesCommand> {
+    if arguments.is_empty() {
+        // Under a unit that sets everything by environment the gateway is a bare `hermes`, and so is a
+        // person's chat.
+        return Some(HermesCommand { certain: false, ..server(ServerKind::Gateway, program, arguments) });
+    }
+    let mut rest = arguments;
+    let subcommand = loop {
+        let (word, after) = rest.split_first()?;
+        rest = after;
+        match *word {
+            "--profile" | "-p" => rest = after.get(1..)?,
+            option if option.starts_with('-') => {}
+            subcommand => break subcommand,
+        }
+    };
+    let is_client = |rest: &[&str]| rest.iter().any(|word| matches!(*word, "--stop" | "--status" | "--help" | "-h"));
+    let kind = match subcommand {
+        "dashboard" if !is_client(rest) => ServerKind::Dashboard,
+        "serve" if !is_client(rest) => ServerKind::Serve,
+        "gateway" if rest.iter().find(|word| !word.starts_with('-')) == Some(&"run") => ServerKind::Gateway,
+        _ => return None,
+    };
+    Some(server(kind, program, arguments))
+}
+
+fn server(kind: ServerKind, program: &str, arguments: &[&str]) -> HermesCommand {
+    HermesCommand {
+        kind,
+        role: CommandRole::Server,
+        port: option(arguments, "--port").and_then(|port| port.parse().ok()),
+        profile: option(arguments, "--profile").or_else(|| option(arguments, "-p")).map(str::to_owned),
+        home: None,
+        program: program.to_owned(),
+        certain: true,
+        demo: false,
+    }
+}
+
+fn demo_patient(program: &str, arguments: &[&str]) -> Option<HermesCommand> {
+    let (word, rest) = arguments.split_first()?;
+    if *word != DEMO_PATIENT {
+        return None;
+    }
+    let role = match *rest.first()? {
+        "foreign" => return None,
+        "launcher" => CommandRole::Launcher,
+        "respawner" => CommandRole::RespawnLoop,
+        _ => CommandRole::Server,
+    };
+    Some(HermesCommand {
+        role,
+        home: option(rest, "--home").map(str::to_owned),
+        demo: true,
+        ..server(ServerKind::Webui, program, rest)
+    })
+}
+
+/// Value of `--name VALUE` or `--name=VALUE`.
+fn option<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if *word == name {
+            return words.next().copied();
+        }
+        if let Some(value) = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// A command interpreter: a script file, or text behind `-c`.
+fn shell(rest: &[&str]) -> Option<HermesCommand> {
+    let mut rest = rest;
+    while let Some((word, after)) = rest.split_first() {
+        if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')) {
+            if letters.contains('c') {
+                return shell_text(after.first()?);
+            }
+            rest = after;
+        } else if word.starts_with("--") || matches!(*word, "sh" | "ash") {
+            rest = after;
+        } else {
+            return script(word, after).map(|command| HermesCommand {
+                role: CommandRole::Launcher,
+                ..command
+            });
+        }
+    }
+    None
+}
+
+/// Text behind `-c`: its simple commands, each recognised like an argv of its own.
+fn shell_text(text: &str) -> Option<HermesCommand> {
+    let mut looping = false;
+    let mut found = None;
+    for part in text.split(['\n', ';', '|', '&', '(', ')', '{', '}']) {
+        let Some(words) = shlex::split(part) else { continue };
+        let mut words: &[String] = &words;
+        while let Some((word, after)) = words.split_first() {
+            match word.as_str() {
+                "while" | "until" | "for" => looping = true,
+                "do" | "then" | "else" | "if" | "!" | "exec" | "nohup" | "setsid" | "env" | "time" | "command" => {}
+                assignment if is_assignment(assignment) => {}
+                _ => break,
+            }
+            words = after;
+        }
+        found = found.or_else(|| recognise(words));
+    }
+    found.map(|command| HermesCommand {
+        role: if looping { CommandRole::RespawnLoop } else { CommandRole::Launcher },
+        ..command
+    })
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
+
+/// A program that stands in front of servers by design: the port is its, the answer comes from behind it.
+pub fn front_program(name: &str) -> Option<&'static str> {
+    const FRONTS: &[&str] = &[
+        "caddy", "cloudflared", "docker-proxy", "envoy", "haproxy", "nginx", "pasta", "rootlessport", "slirp4netns",
+        "socat", "ssh", "sshd", "tailscaled", "traefik",
+    ];
+    let name = program_name(name.trim_end_matches(':'));
+    FRONTS.iter().copied().find(|front| *front == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Option<HermesCommand> {
+        recognise(&shlex::split(line).unwrap())
+    }
+
+    fn kind_and_role(line: &str) -> Option<(ServerKind, CommandRole)> {
+        of(line).filter(|command| command.certain).map(|command| (command.kind, command.role))
+    }
+
+    #[test]
+    fn recognises_the_shapes_of_hermes_hosts() {
+        use CommandRole::{Launcher, RespawnLoop, Server};
+        use ServerKind::{Dashboard, Gateway, Mcp, Serve, Webui};
+        for (line, expected) in [
+            ("/opt/venv/bin/python3 /home/h/hermes-webui/server.py", (Webui, Server)),
+            ("/usr/bin/python3.13t -u -X dev /srv/Hermes-WebUI/server.py", (Webui, Server)),
+            ("/nix/store/x/bin/.hermes-webui-wrapped", (Webui, Server)),
+            ("python /h/hermes-webui/mcp_server.py --profile work", (Mcp, Server)),
+            ("python -m hermes_cli.main --profile X gateway run --replace --external-supervisor", (Gateway, Server)),
+            ("/usr/local/bin/hermes gateway run", (Gateway, Server)),
+            ("/opt/hermes/.venv/bin/python3 /opt/hermes/.venv/bin/hermes dashboard --host 0.0.0.0 --port 9119", (Dashboard, Server)),
+            ("python -m hermes_cli.main serve --isolated --host 127.0.0.1 --port 0", (Serve, Server)),
+            ("hermes-gateway", (Gateway, Server)),
+            ("python /opt/hermes/gateway/run.py", (Gateway, Server)),
+            ("nohup-less python /home/h/x", (Webui, Server)),
+            ("bash -lc 'while true; do hermes dashboard --port 9119; sleep 3; done'", (Dashboard, RespawnLoop)),
+            ("sh -c 'until FOO=1 exec python -m hermes_cli.main gateway run; do sleep 1; done'", (Gateway, RespawnLoop)),
+            ("bash -c 'exec hermes serve --port 0'", (Serve, Launcher)),
+            ("bash /home/h/hermes-webui/start.sh --port 8788", (Webui, Launcher)),
+            ("python /home/h/hermes-webui/bootstrap.py --no-browser --foreground --host 127.0.0.1 8790", (Webui, Launcher)),
+        ] {
+            if line.starts_with("nohup-less") {
+                assert_eq!(of(line), None);
+            } else {
+                assert_eq!(kind_and_role(line), Some(expected), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_programs_are_not_servers() {
+        for line in [
+            "vim /home/h/hermes-webui/server.py",
+            "grep -r hermes dashboard",
+            "hermes dashboard --stop",
+            "hermes gateway status",
+            "hermes --tui",
+            "python -m http.server 8787",
+            "python -c 'import hermes'",
+            "python -m hermes_cli.stderr_timestamp --error-log x -- python -m hermes_cli.main gateway run",
+            "sudo -u h hermes dashboard",
+            "bash -c 'echo hermes'",
+            "node /x/hermes-web-ui/index.js",
+            "hermes-doctor check",
+            "hermes-doctor demo-patient foreign --port 1",
+            "",
+        ] {
+            assert_eq!(of(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_another_program_could_carry_is_uncertain() {
+        assert!(!of("python server.py").unwrap().certain);
+        assert!(!of("python /app/server.py").unwrap().certain);
+        assert!(!of("hermes").unwrap().certain);
+    }
+
+    #[test]
+    fn keeps_ports_and_profiles() {
+        let command = of("hermes --profile work dashboard --port=9121").unwrap();
+        assert_eq!((command.port, command.profile.as_deref()), (Some(9121), Some("work")));
+        let command = of("python /h/hermes-webui/bootstrap.py --host 127.0.0.1 8790").unwrap();
+        assert_eq!(command.port, Some(8790));
+        let command = of("hermes serve --port 70000").unwrap();
+        assert_eq!(command.port, None);
+    }
+
+    #[test]
+    fn knows_its_own_patients() {
+        let command = of("/x/hermes-doctor demo-patient leak --port 4242 --home /tmp/h").unwrap();
+        assert!(command.demo);
+        assert_eq!((command.port, command.home.as_deref()), (Some(4242), Some("/tmp/h")));
+        let command = of("/x/hermes-doctor demo-patient respawner --port 1 --home /h").unwrap();
+        assert_eq!(command.role, CommandRole::RespawnLoop);
+    }
+
+    #[test]
+    fn knows_fronts() {
+        assert_eq!(front_program("nginx:"), Some("nginx"));
+        assert_eq!(front_program("/usr/bin/docker-proxy"), Some("docker-proxy"));
+        assert_eq!(front_program("python3"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(words in proptest::collection::vec(".{0,40}", 0..8)) {
+            let _ = recognise(&words);
+        }
+    }
+}

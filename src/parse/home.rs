@@ -1,0 +1,102 @@
+//! Files of a HERMES_HOME that name a server: pid files, the WebUI control script's state, and the port in
+//! environment files.
+
+use super::text::printable;
+use serde_json::Value;
+
+/// A server that a file of the home names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PidRecord {
+    /// The pid.
+    pub pid: u32,
+    /// Start time in clock ticks after boot, where the file says it (gateway records on Linux: field 22 of
+    /// `/proc/PID/stat`).
+    pub start_ticks: Option<u64>,
+}
+
+/// Parses a pid file: a plain number, or a gateway's JSON record with `pid` and `start_time`.
+pub fn pid_file(bytes: &[u8]) -> Option<PidRecord> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    if let Ok(pid) = text.parse() {
+        return Some(PidRecord { pid, start_ticks: None }).filter(|record| record.pid != 0);
+    }
+    let record: Value = serde_json::from_str(text).ok()?;
+    let pid = u32::try_from(record.get("pid")?.as_u64()?).ok().filter(|pid| *pid != 0)?;
+    let start_ticks = record.get("start_time").and_then(Value::as_u64);
+    Some(PidRecord { pid, start_ticks })
+}
+
+/// What `webui.ctl.env` says: the WebUI control script's own record of the server that it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlState {
+    /// `PID`.
+    pub pid: Option<u32>,
+    /// `PORT`.
+    pub port: Option<u16>,
+}
+
+/// Parses `webui.ctl.env` (shell-quoted `KEY=VALUE` lines). Only the named keys are looked at.
+pub fn control_state(bytes: &[u8]) -> ControlState {
+    ControlState {
+        pid: value_of(bytes, "PID").and_then(|pid| pid.parse().ok()).filter(|pid| *pid != 0),
+        port: value_of(bytes, "PORT").and_then(|port| port.parse().ok()),
+    }
+}
+
+/// The port that an environment file gives to a WebUI. No other key is looked at.
+pub fn webui_port(bytes: &[u8]) -> Option<u16> {
+    value_of(bytes, "HERMES_WEBUI_PORT")?.parse().ok()
+}
+
+/// Last value of one key in a file of shell-quoted `KEY=VALUE` lines, as a shell would take it.
+fn value_of(bytes: &[u8], key: &str) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.lines()
+        .filter_map(|line| {
+            let line = line.trim();
+            let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+            let value = line.strip_prefix(key)?.strip_prefix('=')?;
+            let words = shlex::split(value)?;
+            Some(printable(words.first().map_or("", String::as_str).as_bytes()))
+        })
+        .next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_plain_and_json_records() {
+        assert_eq!(pid_file(b" 4711\n"), Some(PidRecord { pid: 4711, start_ticks: None }));
+        assert_eq!(
+            pid_file(br#"{"pid": 12, "kind": "hermes-gateway", "argv": ["x"], "start_time": 918273}"#),
+            Some(PidRecord { pid: 12, start_ticks: Some(918_273) })
+        );
+        for bad in [&b""[..], b"0", b"-1", b"99999999999", b"{}", b"{\"pid\":0}", b"\xff", b"[[[["] {
+            assert_eq!(pid_file(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn reads_the_control_script_state() {
+        let state = control_state(b"PID=77\nREPO_ROOT='/h/my webui'\nPORT=8790\nHOST=127.0.0.1\n");
+        assert_eq!(state, ControlState { pid: Some(77), port: Some(8790) });
+        assert_eq!(control_state(b"PID='\nPORT=x"), ControlState::default());
+    }
+
+    #[test]
+    fn reads_only_the_port_of_an_environment_file() {
+        assert_eq!(webui_port(b"API_KEY=secret\nexport HERMES_WEBUI_PORT=\"8788\" # home\n"), Some(8788));
+        assert_eq!(webui_port(b"XHERMES_WEBUI_PORT=1\n#HERMES_WEBUI_PORT=2\n"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            let _ = pid_file(&bytes);
+            let _ = control_state(&bytes);
+            let _ = webui_port(&bytes);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Bytes and text of kernels, servers and files, turned into model types. No I/O: everything here is compiled
+//! and tested on every system.
+
+pub mod cgroup;
+pub mod command;
+pub mod health;
+pub mod home;
+pub mod http;
+pub mod link;
+pub mod process;
+pub mod sockets;
+pub mod systemd;
+pub mod text;
+
+use thiserror::Error;
+
+/// Input that could not be understood; the text names the part and what was wrong with it.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{what}: {why}")]
+pub struct ParseError {
+    /// Which part of the input.
+    pub what: &'static str,
+    /// What was wrong with it.
+    pub why: String,
+}
+
+impl ParseError {
+    /// Builds an error.
+    pub fn new(what: &'static str, why: impl std::fmt::Display) -> Self {
+        Self { what, why: why.to_string() }
+    }
+}

@@ -1,0 +1,213 @@
+//! `/proc/PID/stat`, `status` and `limits`, read by the `procfs-core` parsers.
+
+use super::ParseError;
+use super::text::printable;
+use crate::model::ProcessState;
+use procfs_core::process::{LimitValue, Limits, Stat, Status};
+use procfs_core::{FromBufRead, FromRead};
+
+/// The fields of `/proc/PID/stat` that are used here (proc_pid_stat(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatLine {
+    /// Short name, 15 bytes at most.
+    pub name: String,
+    /// Scheduler state of the main thread.
+    pub state: ProcessState,
+    /// Parent.
+    pub ppid: u32,
+    /// Process group.
+    pub process_group: i32,
+    /// Session.
+    pub session: i32,
+    /// Start after boot, in clock ticks.
+    pub start_ticks: u64,
+    /// `PF_*` flags of the kernel's task.
+    pub flags: u32,
+}
+
+impl StatLine {
+    /// Whether it is a kernel thread: `PF_KTHREAD` of the kernel's include/linux/sched.h.
+    pub fn is_kernel_thread(&self) -> bool {
+        const PF_KTHREAD: u32 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
+    }
+}
+
+/// Parses `/proc/PID/stat`.
+///
+/// # Errors
+/// When the line does not have the form of proc_pid_stat(5).
+pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
+    // The name may hold any byte; the parser wants UTF-8 and only the fields after the last ')' matter to it.
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = Stat::from_read(text.as_bytes()).map_err(|error| ParseError::new("stat", error))?;
+    Ok(StatLine {
+        name: printable(name_between_parentheses(bytes)),
+        state: ProcessState::from_letter(parsed.state),
+        ppid: u32::try_from(parsed.ppid).unwrap_or(0),
+        process_group: parsed.pgrp,
+        session: parsed.session,
+        start_ticks: parsed.starttime,
+        flags: parsed.flags,
+    })
+}
+
+fn name_between_parentheses(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| *byte == b'(').map_or(0, |at| at + 1);
+    let end = bytes.iter().rposition(|byte| *byte == b')').unwrap_or(bytes.len());
+    bytes.get(start..end).unwrap_or_default()
+}
+
+/// The fields of `/proc/PID/status` that are used here (proc_pid_status(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusLines {
+    /// Thread group id: the process that a thread belongs to.
+    pub tgid: u32,
+    /// Debugger, where there is one.
+    pub tracer_pid: Option<u32>,
+    /// Real user id.
+    pub uid: u32,
+    /// Number of threads.
+    pub threads: u64,
+    /// Resident memory in bytes.
+    pub resident_bytes: Option<u64>,
+    /// Pid in each nested pid namespace, outermost first.
+    pub namespace_pids: Vec<u32>,
+}
+
+/// Parses `/proc/PID/status`.
+///
+/// # Errors
+/// When a field that every kernel writes is missing or malformed.
+pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
+    let text = String::from_utf8_lossy(bytes);
+    let parsed =
+        Status::from_buf_read(text.as_bytes()).map_err(|error| ParseError::new("status", error))?;
+    Ok(StatusLines {
+        tgid: u32::try_from(parsed.tgid).unwrap_or(0),
+        tracer_pid: u32::try_from(parsed.tracerpid).ok().filter(|pid| *pid != 0),
+        uid: parsed.ruid,
+        threads: parsed.threads,
+        resident_bytes: parsed.vmrss.map(|kib| kib.saturating_mul(1024)),
+        namespace_pids: parsed
+            .nspid
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|pid| u32::try_from(pid).ok())
+            .collect(),
+    })
+}
+
+/// Soft and hard limit of open descriptors; `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFilesLimit {
+    /// Soft limit.
+    pub soft: Option<u64>,
+    /// Hard limit.
+    pub hard: Option<u64>,
+}
+
+/// Parses the `Max open files` line of `/proc/PID/limits` (proc_pid_limits(5)).
+///
+/// # Errors
+/// When the table is not complete.
+pub fn open_files_limit(bytes: &[u8]) -> Result<OpenFilesLimit, ParseError> {
+    let text = String::from_utf8_lossy(bytes);
+    // A line of fewer than four words is none of the table's; the parser counts from the end of each line.
+    let lines: String = text
+        .lines()
+        .filter(|line| line.split_whitespace().count() >= 4)
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let limits =
+        Limits::from_buf_read(lines.as_bytes()).map_err(|error| ParseError::new("limits", error))?;
+    let value = |limit: LimitValue| match limit {
+        LimitValue::Unlimited => None,
+        LimitValue::Value(number) => Some(number),
+    };
+    Ok(OpenFilesLimit {
+        soft: value(limits.max_open_files.soft_limit),
+        hard: value(limits.max_open_files.hard_limit),
+    })
+}
+
+/// Mount ids whose filesystem answers from memory or a local disk, from `/proc/PID/mountinfo`
+/// (proc_pid_mountinfo(5)). A file on any other mount is never asked anything: its server may be gone.
+pub fn local_mounts(mountinfo: &[u8]) -> std::collections::HashSet<u64> {
+    mountinfo
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let line = std::str::from_utf8(line).ok()?;
+            let id = line.split(' ').next()?.parse().ok()?;
+            let (_, after) = line.split_once(" - ")?;
+            is_local_filesystem(after.split(' ').next()?).then_some(id)
+        })
+        .collect()
+}
+
+fn is_local_filesystem(name: &str) -> bool {
+    const LOCAL: &[&str] = &[
+        "bcachefs", "btrfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "ext2", "ext3", "ext4", "f2fs",
+        "hugetlbfs", "iso9660", "jfs", "mqueue", "overlay", "proc", "ramfs", "reiserfs", "rootfs",
+        "squashfs", "sysfs", "tmpfs", "vfat", "xfs", "zfs",
+    ];
+    LOCAL.contains(&name)
+}
+
+/// The `mnt_id` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5)).
+pub fn mount_id(fdinfo: &[u8]) -> Option<u64> {
+    fdinfo.split(|byte| *byte == b'\n').find_map(|line| {
+        let value = line.strip_prefix(b"mnt_id:")?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &[u8] = b"4711 (py) (th\xff on) S 1 4711 4711 0 -1 4194560 1500 0 0 0 10 5 0 0 20 0 3 0 918273 \
+        37000000 2300 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+
+    #[test]
+    fn reads_a_stat_line_with_a_hostile_name() {
+        let line = stat(STAT).unwrap();
+        assert_eq!(line.name, "py) (th\\xff on");
+        assert_eq!((line.ppid, line.session, line.start_ticks), (1, 4711, 918_273));
+        assert_eq!(line.state, ProcessState::Sleeping);
+        assert!(!line.is_kernel_thread());
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        assert!(stat(b"").is_err());
+        assert!(stat(b"1 (x").is_err());
+        assert!(status(b"Name: x\n").is_err());
+        assert!(open_files_limit(b"\n\nx\n").is_err());
+    }
+
+    #[test]
+    fn reads_the_open_files_limit() {
+        let table = include_bytes!("testdata/limits.txt");
+        assert_eq!(
+            open_files_limit(table).unwrap(),
+            OpenFilesLimit { soft: Some(256), hard: None }
+        );
+    }
+
+    #[test]
+    fn local_mounts_leave_out_network_and_fuse() {
+        let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+            40 22 0:44 / /mnt/nfs rw shared:5 - nfs4 server:/x rw\n\
+            41 22 0:45 / /mnt/f rw - fuse.sshfs s rw\n23 22 0:5 / /dev rw - devtmpfs dev rw\nbroken\n";
+        let mut ids: Vec<_> = local_mounts(table).into_iter().collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [22, 23]);
+    }
+
+    #[test]
+    fn reads_the_mount_id() {
+        assert_eq!(mount_id(b"pos:\t0\nflags:\t0100002\nmnt_id:\t28\nino:\t7\n"), Some(28));
+        assert_eq!(mount_id(b"pos:\t0\n"), None);
+    }
+}

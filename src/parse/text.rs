@@ -1,0 +1,82 @@
+//! Strings from strangers, made safe to show and to keep.
+
+use std::fmt::Write as _;
+
+/// Longest foreign string that is kept, in bytes of input; the rest is cut and said so.
+pub const LONGEST: usize = 4096;
+
+/// Turns foreign bytes into text that cannot move a cursor, change a colour or reverse reading order.
+///
+/// Control characters (C0, DEL, C1), bidirectional marks, invisible separators and invalid UTF-8 become
+/// visible escapes. Nothing is dropped but what lies beyond [`LONGEST`] bytes.
+pub fn printable(bytes: &[u8]) -> String {
+    let (kept, cut) = match bytes.get(..LONGEST) {
+        Some(head) if bytes.len() > LONGEST => (head, bytes.len() - LONGEST),
+        _ => (bytes, 0),
+    };
+    let mut out = String::with_capacity(kept.len());
+    for chunk in kept.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if is_harmless(character) {
+                out.push(character);
+            } else {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    if cut > 0 {
+        let _ = write!(out, "… ({cut} more bytes)");
+    }
+    out
+}
+
+fn is_harmless(character: char) -> bool {
+    !(character.is_control()
+        || matches!(character,
+            '\u{061c}'                  // Arabic letter mark
+            | '\u{200b}'..='\u{200f}'   // zero width, left-to-right and right-to-left marks
+            | '\u{2028}'..='\u{202e}'   // line and paragraph separators, bidirectional embeddings and overrides
+            | '\u{2060}'..='\u{206f}'   // invisible operators, bidirectional isolates
+            | '\u{fe00}'..='\u{fe0f}'   // variation selectors
+            | '\u{feff}'                // byte order mark
+            | '\u{fff9}'..='\u{fffb}'   // interlinear annotation
+            | '\u{e0000}'..='\u{e0fff}')) // tags
+}
+
+/// Splits a NUL-separated block (`/proc/PID/cmdline`, `/proc/PID/environ`) into its words, the empty tail left out.
+pub fn nul_separated(block: &[u8]) -> Vec<&[u8]> {
+    let body = block.strip_suffix(b"\0").unwrap_or(block);
+    if body.is_empty() { Vec::new() } else { body.split(|byte| *byte == 0).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(printable(b"\x1b[31mred\x07"), "\\u{1b}[31mred\\u{7}");
+        assert_eq!(printable("a\u{9b}31m".as_bytes()), "a\\u{9b}31m");
+        assert_eq!(printable("evil\u{202e}txt".as_bytes()), "evil\\u{202e}txt");
+        assert_eq!(printable(b"\xff\xfe ok"), "\\xff\\xfe ok");
+        assert_eq!(printable("größe 日本".as_bytes()), "größe 日本");
+    }
+
+    #[test]
+    fn bounds_what_it_keeps() {
+        let long = vec![b'x'; LONGEST + 10];
+        let text = printable(&long);
+        assert!(text.ends_with("… (10 more bytes)"));
+        assert!(text.len() < LONGEST + 40);
+    }
+
+    #[test]
+    fn splits_nul_separated_blocks() {
+        assert_eq!(nul_separated(b"a\0b c\0"), vec![&b"a"[..], b"b c"]);
+        assert_eq!(nul_separated(b"a\0\0"), vec![&b"a"[..], b""]);
+        assert!(nul_separated(b"").is_empty());
+    }
+}
