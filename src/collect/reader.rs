@@ -338,7 +338,7 @@ fn start() -> io::Result<Connection> {
 /// `read_exact` that gives up at a deadline.
 fn read_exact(source: &mut ChildStdout, mut buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
     while !buffer.is_empty() {
-        wait_readable(source, deadline)?;
+        wait_readable(&*source, deadline)?;
         match source.read(buffer)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             count => buffer = &mut buffer[count..],

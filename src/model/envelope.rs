@@ -185,4 +185,48 @@ pub struct Envelope {
     pub findings: Vec<Finding>,
     /// What could not be read of the host, and what was looked for and not found.
     pub gaps: Vec<Gap>,
+    /// What `demo` without a name found; absent otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demonstrations: Vec<Demonstration>,
+    /// What `explain` explains; absent otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanations: Vec<Explanation>,
+}
+
+/// One patient of `demo`, and whether the verdict was the expected one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Demonstration {
+    /// Name of the patient.
+    pub name: String,
+    /// What was staged.
+    pub staged: String,
+    /// The finding that must be found; `null` for a healthy patient.
+    pub expected: Option<String>,
+    /// The exit status that must follow.
+    pub expected_exit: u8,
+    /// Root causes that were found; for a patient without one the findings.
+    pub found: Vec<String>,
+    /// The exit status that followed.
+    pub exit: u8,
+    /// Whether both agree.
+    pub as_expected: bool,
+}
+
+/// The catalogue's entry of one finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Stable id.
+    pub id: String,
+    /// A few words.
+    pub heading: String,
+    /// Usual severity, and what changes it.
+    pub severity: String,
+    /// What decides it.
+    pub decided_by: String,
+    /// The healthy host that looks alike.
+    pub look_alike: String,
+    /// Why it matters.
+    pub why: String,
+    /// What to do.
+    pub remedy: String,
 }

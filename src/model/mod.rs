@@ -8,6 +8,7 @@ mod envelope;
 mod finding;
 mod gap;
 mod health;
+pub mod id;
 mod lineage;
 mod port;
 mod process;
@@ -15,7 +16,7 @@ mod process;
 pub use descriptors::{
     CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target,
 };
-pub use envelope::{Envelope, Expectation, HostFacts, Part, Server, ServerKind, Tool, SCHEMA};
+pub use envelope::{Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, Server, ServerKind, Tool, SCHEMA};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
 pub use gap::{Gap, GapReason};
 pub use health::{Attempt, Health, HealthAnswer, Outcome, Phase, PhaseName};

@@ -8,6 +8,7 @@ pub mod home;
 pub mod http;
 pub mod link;
 pub mod process;
+pub mod role;
 pub mod sockets;
 pub mod systemd;
 pub mod text;

@@ -3,7 +3,7 @@
 use super::proc_dir::{ProcDir, read_all};
 use super::sockets::other_sockets;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
-use crate::diagnose::catalogue::id;
+use crate::model::id;
 use crate::model::{
     CloseWait, CloseWaitPeer, Descriptors, Gap, GapReason, Process, SocketDescriptor, SqliteFamily, Target,
 };

@@ -3,7 +3,7 @@
 use super::proc_dir::ProcDir;
 use crate::collect::reader::Request;
 use crate::collect::{Collected, Deadline, PidProblem, ProcessEntry};
-use crate::diagnose::catalogue::id;
+use crate::model::id;
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
 use crate::parse::link::{Link, classify};
 use crate::parse::text::{nul_separated, printable};
@@ -23,9 +23,9 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
         let detail = "/proc is not mounted here";
         return Err(Gap::new("process table", GapReason::NotFound, detail).blocking(&[id::SERVER_NOT_RUNNING]));
     }
-    // By default sysinfo keeps a descriptor open for each process.
-    sysinfo::set_open_files_limit(0);
-    let mut system = System::new();
+    let mut system = System::new().map_err(|error| {
+        Gap::new("process table", GapReason::Unsupported, error.to_string()).blocking(&[id::SERVER_NOT_RUNNING])
+    })?;
     system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing().without_tasks());
     let mut entries: Vec<ProcessEntry> = system
         .processes()

@@ -4,7 +4,7 @@
 use super::proc_dir::ProcDir;
 use crate::collect::reader::wait_readable;
 use crate::collect::{Collected, Deadline, SocketTable};
-use crate::diagnose::catalogue::id;
+use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
 use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState, inode_column, tcp_table, udp_table, unix_table};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _};

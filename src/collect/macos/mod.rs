@@ -4,7 +4,7 @@
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable,
 };
-use crate::diagnose::catalogue::id;
+use crate::model::id;
 use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
 use crate::parse::cgroup::Unit;
 use crate::parse::systemd::UnitState;

@@ -1,0 +1,295 @@
+//! The command line, turned into one typed request. It reads nothing of the host.
+
+mod run;
+
+pub use run::run;
+
+use crate::examine::Request;
+use crate::model::{Part, ServerKind};
+use crate::patient::Selection;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// Exit status when nothing could be told: bad arguments, nothing to examine, no permission for what decides.
+pub const EXIT_UNKNOWN: u8 = 3;
+
+const AFTER_HELP: &str = "\
+Examples:
+  hermes-doctor                              examine every Hermes server of this host
+  hermes-doctor --port 8787                  examine the server on that port
+  hermes-doctor fds --pid 4711 --all         what its descriptors point to
+  hermes-doctor check --home ~/.hermes --json > hermes-check.json
+  hermes-doctor explain state-db-handle-leak
+  hermes-doctor demo                         see it work, on patients that it starts itself
+
+Exit status:
+  0  examined, and healthy (information changes nothing)
+  1  a warning holds
+  2  something critical holds, or a server that was named is not there
+  3  could not tell: bad arguments, nothing to examine, no permission for what decides
+
+It changes nothing: no signal is sent, no file is written, no database is opened. Fixes are printed, never run.";
+
+/// Names the root cause of a wedged Hermes host, and changes nothing on it.
+#[derive(Debug, Parser)]
+#[command(name = "hermes-doctor", version, after_help = AFTER_HELP, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; without one, the full check.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Which server.
+    #[command(flatten)]
+    pub selection: SelectionArguments,
+    /// How to answer.
+    #[command(flatten)]
+    pub output: OutputArguments,
+    /// Ask a WebUI for its own deep check (it opens state.db inside the server)
+    #[arg(long, global = true, help_heading = "Examination")]
+    pub deep: bool,
+    /// Ask every process of the host for the sockets of the port, not only the likely ones
+    #[arg(long, global = true, help_heading = "Examination")]
+    pub all_holders: bool,
+    /// Longest wait for each phase of an HTTP request (500ms, 2s, 5m)
+    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = duration, help_heading = "Examination")]
+    pub timeout: Duration,
+    /// Longest time for everything; what is not seen by then is said to be not seen
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Examination")]
+    pub budget: Duration,
+}
+
+/// The subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// The full examination and the verdict (the same as no subcommand)
+    #[command(after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json")]
+    Check,
+    /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit
+    #[command(after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json")]
+    Fds(FdsArguments),
+    /// The processes above the server, what each is, and who claims it
+    #[command(after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json")]
+    Lineage,
+    /// One HTTP request, phase by phase
+    #[command(after_help = "Examples:\n  hermes-doctor health --url http://127.0.0.1:8787\n  hermes-doctor health --port 8787 --deep --timeout 5s")]
+    Health,
+    /// Everyone who listens on a port, what waits there, and whether the owner is the server
+    #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
+    Port {
+        /// The port (the same as --port)
+        #[arg(value_name = "PORT", conflicts_with = "port", value_parser = clap::value_parser!(u16).range(1..))]
+        number: Option<u16>,
+    },
+    /// What a finding means, what decides it, and the healthy host that looks alike
+    #[command(after_help = "Examples:\n  hermes-doctor explain descriptor-ceiling\n  hermes-doctor explain            (all of them)")]
+    Explain {
+        /// Id of the finding; without one, all
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Starts a small patient of its own, examines it as any other server, and cleans up
+    #[command(after_help = "Examples:\n  hermes-doctor demo           each patient in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json")]
+    Demo {
+        /// Which patient; without one, each in turn
+        #[arg(value_enum, value_name = "NAME")]
+        name: Option<crate::demo::Name>,
+    },
+    /// Plays a patient of `demo`
+    #[command(name = crate::parse::command::DEMO_PATIENT, hide = true)]
+    DemoPatient {
+        /// The part to play
+        #[arg(value_enum)]
+        part: crate::demo::PatientPart,
+    },
+}
+
+/// Options of `fds`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct FdsArguments {
+    /// Show this many targets
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Show all targets
+    #[arg(long, conflicts_with = "top")]
+    pub all: bool,
+}
+
+/// Which server is examined. Options combine; without any, all Hermes servers of the host are found.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Which server")]
+pub struct SelectionArguments {
+    /// The process
+    #[arg(long, global = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// The server that listens on this port
+    #[arg(long, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// The server behind this URL; on another host only its HTTP is examined
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<Url>,
+    /// The servers of this HERMES_HOME
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// What the server should be
+    #[arg(long, global = true, value_enum, value_name = "KIND")]
+    pub kind: Option<KindArgument>,
+}
+
+/// `--kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KindArgument {
+    /// Hermes WebUI (port 8787)
+    Webui,
+    /// Hermes Agent's gateway (8642 with its API server)
+    Gateway,
+    /// `hermes dashboard` (9119)
+    Dashboard,
+    /// `hermes serve`
+    Serve,
+    /// Any other program
+    Other,
+}
+
+impl From<KindArgument> for ServerKind {
+    fn from(kind: KindArgument) -> Self {
+        match kind {
+            KindArgument::Webui => Self::Webui,
+            KindArgument::Gateway => Self::Gateway,
+            KindArgument::Dashboard => Self::Dashboard,
+            KindArgument::Serve => Self::Serve,
+            KindArgument::Other => Self::Other,
+        }
+    }
+}
+
+/// How the answer is given.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArguments {
+    /// For people or for programs
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// The same as --format json
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Every fact with the place it was read from
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Only the verdict: no progress, no advice
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// When to use colour (NO_COLOR is respected)
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
+    pub color: When,
+}
+
+impl OutputArguments {
+    /// Whether a program reads the answer.
+    pub fn is_json(&self) -> bool {
+        self.json || self.format == Format::Json
+    }
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON envelope, and nothing else on standard output
+    Json,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("write it like 500ms, 2s or 5m".to_owned()),
+    }
+}
+
+impl Cli {
+    /// Which servers.
+    fn selection(&self) -> Selection {
+        let positional = match self.command {
+            Some(Command::Port { number }) => number,
+            _ => None,
+        };
+        Selection {
+            pid: self.selection.pid,
+            port: self.selection.port.or(positional),
+            url: self.selection.url.clone(),
+            home: self.selection.home.as_ref().map(|home| std::path::absolute(home).unwrap_or_else(|_| home.clone())),
+            kind: self.selection.kind.map(ServerKind::from),
+        }
+    }
+
+    /// The examination that the subcommand stands for; `None` for those that examine nothing.
+    pub fn request(&self) -> Option<Request> {
+        let all = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Health];
+        let (command, parts) = match &self.command {
+            None | Some(Command::Check) => ("check", all),
+            Some(Command::Fds(_)) => ("fds", vec![Part::Descriptors]),
+            Some(Command::Lineage) => ("lineage", vec![Part::Lineage]),
+            Some(Command::Health) => ("health", vec![Part::Health]),
+            Some(Command::Port { .. }) => ("port", vec![Part::Port]),
+            Some(Command::Demo { .. }) => ("demo", all),
+            Some(Command::Explain { .. } | Command::DemoPatient { .. }) => return None,
+        };
+        Some(Request {
+            command,
+            selection: self.selection(),
+            parts,
+            deep: self.deep,
+            all_holders: self.all_holders,
+            timeout: self.timeout,
+            budget: self.budget,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn request(line: &str) -> Request {
+        Cli::try_parse_from(line.split(' ')).unwrap().request().unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn selection_goes_before_or_after_the_subcommand() {
+        for line in ["hermes-doctor --port 8787 fds", "hermes-doctor fds --port 8787"] {
+            let request = request(line);
+            assert_eq!((request.command, request.selection.port), ("fds", Some(8787)));
+        }
+        assert_eq!(request("hermes-doctor port 9119").selection.port, Some(9119));
+        assert_eq!(request("hermes-doctor").command, "check");
+    }
+
+    #[test]
+    fn one_duration_syntax() {
+        assert_eq!(request("hermes-doctor --budget 500ms").budget, Duration::from_millis(500));
+        assert_eq!(request("hermes-doctor --timeout 5m").timeout, Duration::from_secs(300));
+        for bad in ["--budget 5", "--budget 0s", "--timeout x", "--pid 0", "--port 70000", "--pid -1", "--url nope"] {
+            let line = format!("hermes-doctor {bad}");
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Patients that the doctor starts itself, on loopback and in a temporary home, and examines as any other server.
+//!
+//! Each is this program again, so that a demonstration needs nothing installed. A patient ends when the pipe on
+//! its standard input closes, so nothing stays behind, whatever ends the demonstration.
+
+mod patient;
+mod stage;
+
+pub use patient::play;
+
+use crate::collect::{Deadline, this_host};
+use crate::examine::{Progress, Request, examine};
+use crate::model::{Demonstration, Envelope, Severity, Status, id};
+use crate::patient::Selection;
+use clap::ValueEnum;
+use thiserror::Error;
+
+/// A demonstration that could not be given.
+#[derive(Debug, Error)]
+pub enum DemoError {
+    /// The patient could not be started.
+    #[error("the patient could not be started: {0}")]
+    Start(#[from] std::io::Error),
+    /// The patient started and did not come up.
+    #[error("the patient {0} did not come up in time")]
+    NotReady(&'static str),
+    /// The examination refused.
+    #[error(transparent)]
+    Select(#[from] crate::patient::SelectError),
+}
+
+/// The demonstrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Name {
+    /// A server that is well
+    Healthy,
+    /// Hundreds of state.db and -wal descriptors under a low limit
+    Leak,
+    /// Sockets up to the descriptor limit
+    Ceiling,
+    /// A process that somebody stopped
+    Stopped,
+    /// A server that accepts nothing while its queue fills
+    Mute,
+    /// A server that closes each connection without a byte
+    SilentClose,
+    /// Connections that the peer closed and the server keeps
+    CloseWait,
+    /// Double-forked, and nobody claims it
+    Unsupervised,
+    /// Double-forked by a launcher that a supervisor keeps restarting
+    Orphan,
+    /// Another program on the port of a Hermes home
+    Foreign,
+    /// A healthy server that speaks TLS
+    Tls,
+}
+
+/// The parts that a patient process can play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PatientPart {
+    /// Answers as a healthy server.
+    Healthy,
+    /// Holds database handles.
+    Leak,
+    /// Holds sockets up to the limit.
+    Ceiling,
+    /// Answers until it is stopped.
+    Stopped,
+    /// Never accepts.
+    Mute,
+    /// Closes without an answer.
+    SilentClose,
+    /// Keeps sockets that were closed by the peer.
+    CloseWait,
+    /// Leads a session of its own and is left by its launcher.
+    Detached,
+    /// Starts a detached server, waits for it and leaves.
+    Launcher,
+    /// Starts the launcher again whenever it has left.
+    Respawner,
+    /// Another program.
+    Foreign,
+    /// Speaks TLS.
+    Tls,
+}
+
+impl PatientPart {
+    /// The part on the command line.
+    fn word(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// What a demonstration stages, and what must be found.
+struct Plan {
+    name: Name,
+    part: PatientPart,
+    staged: &'static str,
+    /// The finding that must be found: a root cause, or for an exit status of 0 any finding.
+    expected: &'static [&'static str],
+    exit: u8,
+}
+
+const PLANS: &[Plan] = &[
+    Plan { name: Name::Healthy, part: PatientPart::Healthy, staged: "a server that is well", expected: &[], exit: 0 },
+    Plan {
+        name: Name::Leak,
+        part: PatientPart::Leak,
+        staged: "119 state.db and 113 state.db-wal descriptors of 256",
+        expected: &[id::STATE_DB_HANDLE_LEAK],
+        exit: 2,
+    },
+    Plan {
+        name: Name::Ceiling,
+        part: PatientPart::Ceiling,
+        staged: "sockets up to the limit of 128",
+        expected: &[id::DESCRIPTOR_CEILING],
+        exit: 2,
+    },
+    Plan {
+        name: Name::Stopped,
+        part: PatientPart::Stopped,
+        staged: "a stopped process",
+        expected: &[id::PROCESS_STOPPED],
+        exit: 2,
+    },
+    Plan {
+        name: Name::Mute,
+        part: PatientPart::Mute,
+        staged: "accepts nothing, its queue fills",
+        expected: &[id::ACCEPT_STALLED],
+        exit: 2,
+    },
+    Plan {
+        name: Name::SilentClose,
+        part: PatientPart::SilentClose,
+        staged: "closes without a byte",
+        expected: &[id::REPLY_EMPTY],
+        exit: 2,
+    },
+    Plan {
+        name: Name::CloseWait,
+        part: PatientPart::CloseWait,
+        staged: "keeps 60 connections that the peer closed",
+        expected: &[id::CLOSE_WAIT_LEAK],
+        exit: 1,
+    },
+    Plan {
+        name: Name::Unsupervised,
+        part: PatientPart::Launcher,
+        staged: "double-forked, nobody claims it",
+        expected: &[id::UNSUPERVISED_SERVER],
+        exit: 0,
+    },
+    Plan {
+        name: Name::Orphan,
+        part: PatientPart::Respawner,
+        staged: "double-forked, its launcher restarted in vain",
+        expected: &[id::ORPHANED_SERVER, id::RESPAWN_LOOP],
+        exit: 2,
+    },
+    Plan {
+        name: Name::Foreign,
+        part: PatientPart::Foreign,
+        staged: "another program on the home's port",
+        expected: &[id::PORT_HELD],
+        exit: 2,
+    },
+    Plan { name: Name::Tls, part: PatientPart::Tls, staged: "a healthy server behind TLS", expected: &[], exit: 0 },
+];
+
+impl Name {
+    /// All, in the order in which they are shown.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    /// The name on the command line.
+    pub fn word(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// What is staged.
+    pub fn staged(self) -> &'static str {
+        self.plan().staged
+    }
+
+    fn plan(self) -> &'static Plan {
+        // The first plan stands in for one that is missing; a test proves that none is.
+        PLANS.iter().find(|plan| plan.name == self).unwrap_or(&PLANS[0])
+    }
+}
+
+/// Starts a patient, examines it, and cleans up.
+///
+/// # Errors
+/// When the patient cannot be started or examined.
+pub fn show(name: Name, request: &Request, progress: &dyn Progress) -> Result<Envelope, DemoError> {
+    let plan = name.plan();
+    progress.step("starting the patient");
+    let patient = stage::start(plan)?;
+    let selection = if name == Name::Foreign {
+        Selection { home: Some(patient.home().to_owned()), ..Selection::default() }
+    } else {
+        Selection { port: Some(patient.port()), home: Some(patient.home().to_owned()), ..Selection::default() }
+    };
+    let request = Request { selection, ..request.clone() };
+    let deadline = Deadline::after(request.budget);
+    let host = this_host(deadline);
+    let result = examine(&*host, &request, deadline, progress);
+    progress.step("cleaning up");
+    drop(patient);
+    Ok(result?)
+}
+
+/// Gives one demonstration and compares what was found with what was staged.
+pub fn check(name: Name, request: &Request, progress: &dyn Progress) -> Demonstration {
+    let plan = name.plan();
+    let (found, exit) = match show(name, request, progress) {
+        Ok(envelope) => (found(&envelope, plan), envelope.status.exit_code()),
+        Err(error) => (vec![error.to_string()], Status::Unknown.exit_code()),
+    };
+    let agrees = match plan.expected {
+        [] => found.is_empty(),
+        expected => expected.iter().any(|id| found.iter().any(|found| found == id)),
+    };
+    Demonstration {
+        name: name.word(),
+        staged: plan.staged.to_owned(),
+        expected: plan.expected.first().map(|id| (*id).to_owned()),
+        expected_exit: plan.exit,
+        as_expected: agrees && exit == plan.exit,
+        found,
+        exit,
+    }
+}
+
+/// Root causes; where the patient is healthy and a piece of information is expected, the information.
+fn found(envelope: &Envelope, plan: &Plan) -> Vec<String> {
+    let roots: Vec<String> = envelope.servers.iter().flat_map(|server| server.root_causes.clone()).collect();
+    if !roots.is_empty() || plan.expected.is_empty() {
+        return roots;
+    }
+    envelope
+        .servers
+        .iter()
+        .flat_map(|server| &server.findings)
+        .filter(|finding| finding.severity == Severity::Info)
+        .map(|finding| finding.id.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_plan() {
+        for name in Name::all() {
+            assert_eq!(PLANS.iter().filter(|plan| plan.name == *name).count(), 1, "{name:?}");
+        }
+    }
+}

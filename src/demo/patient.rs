@@ -1,0 +1,288 @@
+//! The patients' side: what each process does until its standard input closes.
+
+use super::PatientPart;
+use crate::parse::command::DEMO_PATIENT;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Descriptors of the leaking patient: the numbers of a real report, 119 on the database and 113 on its WAL.
+const LEAKED: [(&str, usize); 3] = [("state.db", 119), ("state.db-wal", 113), ("state.db-shm", 1)];
+
+/// Plays a part and returns the exit status.
+pub fn play(part: PatientPart, port: Option<u16>, home: Option<&Path>) -> u8 {
+    let (Some(port), Some(home)) = (port, home) else { return super::super::cli::EXIT_UNKNOWN };
+    end_with_standard_input();
+    match perform(part, port, home) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+/// The pipe closes when the demonstration ends, in whatever way.
+fn end_with_standard_input() {
+    std::thread::spawn(|| {
+        let mut buffer = [0_u8; 64];
+        while io::stdin().read(&mut buffer).is_ok_and(|count| count > 0) {}
+        std::process::exit(0);
+    });
+}
+
+fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
+    match part {
+        PatientPart::Launcher => return launch(port, home),
+        PatientPart::Respawner => return respawn(port, home),
+        PatientPart::Detached => drop(setsid()),
+        PatientPart::Leak => limit(256)?,
+        PatientPart::Ceiling => limit(128)?,
+        PatientPart::CloseWait => limit(1024)?,
+        _ => {}
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    if part != PatientPart::Foreign {
+        std::fs::write(home.join("webui.pid"), format!("{}\n", std::process::id()))?;
+    }
+    let started = Instant::now();
+    match part {
+        PatientPart::Leak => {
+            let held = leak(home)?;
+            ready();
+            serve(&listener, started, held.len())
+        }
+        PatientPart::Ceiling => {
+            let held = fill_with_sockets(&listener);
+            ready();
+            spin_at_the_ceiling(&listener, &held)
+        }
+        PatientPart::Mute => {
+            let clients: Vec<TcpStream> =
+                (0..3).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port))).collect::<io::Result<_>>()?;
+            ready();
+            sleep_for_ever(&clients)
+        }
+        PatientPart::SilentClose => {
+            ready();
+            for stream in listener.incoming().flatten() {
+                // Read first: closing with unread bytes would reset the connection instead.
+                let _ = read_request(&stream);
+            }
+            Ok(())
+        }
+        PatientPart::CloseWait => {
+            let held = connections_that_the_peer_closed(60)?;
+            ready();
+            serve(&listener, started, held.len())
+        }
+        PatientPart::Foreign => {
+            ready();
+            for stream in listener.incoming().flatten() {
+                let _ = read_request(&stream);
+                let _ = (&stream).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+            Ok(())
+        }
+        PatientPart::Tls => serve_tls(&listener, started),
+        _ => {
+            ready();
+            serve(&listener, started, 0)
+        }
+    }
+}
+
+/// Tells the demonstration that the patient is what it should be.
+fn ready() {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "ready {}", std::process::id());
+    let _ = out.flush();
+}
+
+fn limit(soft: u64) -> io::Result<()> {
+    let old = getrlimit(Resource::Nofile);
+    let soft = old.maximum.map_or(soft, |hard| soft.min(hard));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum: old.maximum })?;
+    Ok(())
+}
+
+fn leak(home: &Path) -> io::Result<Vec<File>> {
+    let mut held = Vec::new();
+    for (name, count) in LEAKED {
+        let path = home.join(name);
+        if !path.exists() {
+            std::fs::write(&path, b"")?;
+        }
+        for _ in 0..count {
+            held.push(File::open(&path)?);
+        }
+    }
+    Ok(held)
+}
+
+/// Connects to itself until no descriptor is left.
+fn fill_with_sockets(listener: &TcpListener) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    let Ok(address) = listener.local_addr() else { return held };
+    while let Ok(client) = TcpStream::connect(address) {
+        held.push(client);
+        match listener.accept() {
+            Ok((stream, _)) => held.push(stream),
+            Err(_) => break,
+        }
+    }
+    // Whatever is left, one by one: the last descriptor makes the wedge.
+    while let Ok(copy) = listener.try_clone() {
+        if held.len() > 100_000 {
+            break;
+        }
+        // A copy is a descriptor like any other; it is kept for as long as the patient lives.
+        std::mem::forget(copy);
+    }
+    held
+}
+
+/// What an accept loop does when accept fails: it tries again at once.
+fn spin_at_the_ceiling(listener: &TcpListener, _held: &[TcpStream]) -> io::Result<()> {
+    loop {
+        if listener.accept().is_ok() {
+            return Err(io::Error::other("the ceiling was not reached"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn sleep_for_ever(_clients: &[TcpStream]) -> io::Result<()> {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn connections_that_the_peer_closed(count: usize) -> io::Result<Vec<TcpStream>> {
+    let peer = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = peer.local_addr()?;
+    let mut held = Vec::new();
+    for _ in 0..count {
+        let client = TcpStream::connect(address)?;
+        // Accepted and dropped: the peer closes, this end does not.
+        drop(peer.accept()?);
+        held.push(client);
+    }
+    Ok(held)
+}
+
+fn read_request(mut stream: &TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    read_head(&mut stream)
+}
+
+fn read_head(stream: &mut impl Read) -> io::Result<()> {
+    let mut head = Vec::new();
+    let mut buffer = [0_u8; 1024];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < 64 * 1024 {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => head.extend_from_slice(&buffer[..count]),
+        }
+    }
+    Ok(())
+}
+
+/// The health answer of a real WebUI, as far as it tells anything here.
+fn answer(started: Instant, served: u64) -> String {
+    let body = format!(
+        "{{\"status\": \"ok\", \"sessions\": 1, \"active_streams\": 0, \"uptime_seconds\": {:.1}, \"accept_loop\": {{\"requests_total\": {served}}}}}",
+        started.elapsed().as_secs_f64()
+    );
+    format!(
+        "HTTP/1.1 200 OK\r\nServer: HermesWebUI/demo\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn serve(listener: &TcpListener, started: Instant, _held: usize) -> io::Result<()> {
+    let mut served = 0;
+    for stream in listener.incoming().flatten() {
+        served += 1;
+        if read_request(&stream).is_ok() {
+            let _ = (&stream).write_all(answer(started, served).as_bytes());
+        }
+    }
+    Ok(())
+}
+
+fn serve_tls(listener: &TcpListener, started: Instant) -> io::Result<()> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(io::Error::other)?;
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .map_err(io::Error::other)?;
+    let config = Arc::new(config);
+    ready();
+    let mut served = 0;
+    for stream in listener.incoming().flatten() {
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        if read_head(&mut stream).is_ok() {
+            served += 1;
+            let _ = stream.write_all(answer(started, served).as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    }
+    Ok(())
+}
+
+/// Starts a server in a session of its own, waits until it answers, and leaves: its exit status says success
+/// whoever it was that answered, as with the real launcher.
+fn launch(port: u16, home: &Path) -> io::Result<()> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if !answers(address) {
+        // The server inherits both pipes: it says that it is ready, and ends when the first closes.
+        Command::new(std::env::current_exe()?)
+            .arg(DEMO_PATIENT)
+            .arg(PatientPart::Detached.word())
+            .args(["--port", &port.to_string(), "--home"])
+            .arg(home)
+            .stderr(Stdio::null())
+            .spawn()?;
+    }
+    let end = Instant::now() + Duration::from_secs(5);
+    while !answers(address) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // A real launcher takes seconds; this is long enough to be seen in the process table.
+    std::thread::sleep(Duration::from_millis(250));
+    Ok(())
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let ask = || -> io::Result<usize> {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
+        stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream.read(&mut [0_u8; 64])
+    };
+    ask().is_ok_and(|count| count > 0)
+}
+
+/// A small supervisor: whenever the launcher has left, it starts it again.
+fn respawn(port: u16, home: &Path) -> io::Result<()> {
+    loop {
+        Command::new(std::env::current_exe()?)
+            .arg(DEMO_PATIENT)
+            .arg(PatientPart::Launcher.word())
+            .args(["--port", &port.to_string(), "--home"])
+            .arg(home)
+            .stderr(Stdio::null())
+            .status()?;
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}

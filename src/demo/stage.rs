@@ -1,0 +1,159 @@
+//! Starts a patient and takes it away again.
+
+use super::{DemoError, Plan};
+use crate::parse::command::DEMO_PATIENT;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a patient may take to come up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What must be gone when the demonstration ends, however it ends.
+#[derive(Default)]
+struct Remains {
+    child: Option<u32>,
+    home: Option<PathBuf>,
+}
+
+impl Remains {
+    /// Ends the child, which is the demonstration's own, and removes the home.
+    fn clear(&mut self) {
+        if let Some(pid) = self.child.take().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
+            // It was not reaped yet, so the pid is still its own.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        if let Some(home) = self.home.take() {
+            let _ = std::fs::remove_dir_all(home);
+        }
+    }
+}
+
+/// A running patient.
+pub struct Patient {
+    child: Child,
+    /// Closing it is what ends patients that are not our own children any more.
+    control: Option<ChildStdin>,
+    remains: Arc<Mutex<Remains>>,
+    server: u32,
+    port: u16,
+    home: PathBuf,
+}
+
+impl Patient {
+    /// Its home.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// Starts the patient of a plan and waits until it is what it should be.
+pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
+    let remains = Arc::new(Mutex::new(Remains::default()));
+    clear_on_signal(&remains)?;
+    let home = tempfile::Builder::new().prefix("hermes-doctor-demo-").tempdir()?.keep();
+    lock(&remains).home = Some(home.clone());
+    // An empty file is a valid, empty database; it makes the directory a Hermes home.
+    std::fs::write(home.join("state.db"), b"")?;
+    // Free now; should somebody take it meanwhile, the patient does not come up and says so.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    std::fs::write(home.join("webui.ctl.env"), format!("PORT={port}\n"))?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg(DEMO_PATIENT)
+        .arg(plan.part.word())
+        .args(["--port", &port.to_string(), "--home"])
+        .arg(&home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .inspect_err(|_| lock(&remains).clear())?;
+    lock(&remains).child = Some(child.id());
+    let control = child.stdin.take();
+    let output = child.stdout.take();
+    let mut patient = Patient { child, control, remains, server: 0, port, home };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        if let Some(output) = output {
+            let _ = BufReader::new(output).read_line(&mut line);
+        }
+        let _ = sender.send(line);
+    });
+    let line = receiver.recv_timeout(PATIENCE).unwrap_or_default();
+    let ready = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok());
+    patient.server = ready.ok_or(DemoError::NotReady("process"))?;
+    settle(plan, &mut patient)?;
+    Ok(patient)
+}
+
+/// Brings the patient into the state that is to be shown.
+fn settle(plan: &Plan, patient: &mut Patient) -> Result<(), DemoError> {
+    match plan.part {
+        super::PatientPart::Stopped => {
+            let pid = i32::try_from(patient.child.id()).ok().and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                kill_process(pid, Signal::STOP).map_err(std::io::Error::from)?;
+            }
+        }
+        // The launcher of the unsupervised server leaves; only then is the server nobody's child.
+        super::PatientPart::Launcher => {
+            let end = Instant::now() + PATIENCE;
+            while patient.child.try_wait()?.is_none() {
+                if Instant::now() > end {
+                    return Err(DemoError::NotReady("launcher"));
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            lock(&patient.remains).child = None;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+impl Drop for Patient {
+    fn drop(&mut self) {
+        drop(self.control.take());
+        lock(&self.remains).clear();
+        let _ = self.child.wait();
+        // Servers that are no children of ours leave by themselves when their pipe closes; wait for that.
+        let end = Instant::now() + Duration::from_secs(2);
+        while self.server != 0 && is_alive(self.server, self.port) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Whether the server still has its port; its pid could be somebody else's by now.
+fn is_alive(pid: u32, port: u16) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
+}
+
+fn lock(remains: &Mutex<Remains>) -> std::sync::MutexGuard<'_, Remains> {
+    remains.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Cleans up when the person ends the demonstration.
+fn clear_on_signal(remains: &Arc<Mutex<Remains>>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let remains = Arc::clone(remains);
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            lock(&remains).clear();
+            // By convention of shells: 128 and the signal's number.
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}

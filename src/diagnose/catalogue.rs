@@ -1,0 +1,293 @@
+//! The catalogue of findings: what each id means, in one place. `explain` and docs/findings.md print it.
+
+use crate::model::id;
+
+/// What is always true of one finding.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Stable id.
+    pub id: &'static str,
+    /// A few words, as a heading.
+    pub heading: &'static str,
+    /// Usual severity, and what changes it.
+    pub severity: &'static str,
+    /// What decides it.
+    pub decided_by: &'static str,
+    /// The healthy host that looks alike, and how it is told apart.
+    pub look_alike: &'static str,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+/// Finds an entry.
+pub fn entry(id: &str) -> Option<&'static Entry> {
+    CATALOGUE.iter().find(|entry| entry.id == id)
+}
+
+/// Ids that are spelled much like a word, nearest first.
+pub fn similar(word: &str) -> Vec<&'static str> {
+    let wanted: Vec<&str> = word.split('-').filter(|part| part.len() > 2).collect();
+    let mut found: Vec<(usize, &'static str)> = CATALOGUE
+        .iter()
+        .map(|entry| (wanted.iter().filter(|part| entry.id.contains(**part)).count(), entry.id))
+        .filter(|(shared, _)| *shared > 0)
+        .collect();
+    found.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    found.into_iter().map(|(_, id)| id).take(3).collect()
+}
+
+/// All findings that this version decides.
+pub const CATALOGUE: &[Entry] = &[
+    Entry {
+        id: id::SERVER_NOT_RUNNING,
+        heading: "the server is not running",
+        severity: "critical",
+        decided_by: "No process of that server, and nobody listens on its port.",
+        look_alike: "A server that was started a moment ago: its process is there and has no listener yet. A host on which nobody named or configured a server.",
+        why: "Nothing can answer: the server that was named or configured does not exist on this host.",
+        remedy: "Read the end of its log before starting it again; then start it the way this host starts it.",
+    },
+    Entry {
+        id: id::ORPHANED_SERVER,
+        heading: "the server runs outside its supervisor",
+        severity: "warning; critical with a respawn-loop",
+        decided_by: "A supervisor is there for this server and claims another process, or none. Its parent's pid alone never decides it.",
+        look_alike: "A parent of 1 under systemd or launchd, a wrapper between supervisor and server, a detached start with nobody to respawn it, an update that replaces the program under the same pid.",
+        why: "Stop, restart and updates through the supervisor do not reach this process: it can serve old code for days, and hold the port against the new one.",
+        remedy: "Keep the evidence, end the orphan by its pid, then start the server through its supervisor; make the launcher replace itself by the server (exec) instead of detaching it.",
+    },
+    Entry {
+        id: id::RESPAWN_LOOP,
+        heading: "the server is started again and again in vain",
+        severity: "critical",
+        decided_by: "The process that the supervisor has started changes between two looks, while another process holds the port.",
+        look_alike: "One restart long ago, or a restart that somebody has just made.",
+        why: "Each attempt fails against the port that is taken. It fills the log, and the supervisor may give up, after which nothing restarts the server.",
+        remedy: "Stop the loop first, then end the process that holds the port, then start the loop again.",
+    },
+    Entry {
+        id: id::UNSUPERVISED_SERVER,
+        heading: "nobody keeps the server running",
+        severity: "info",
+        decided_by: "No supervisor among its parents, its control group is no service, and no loop on this host starts it.",
+        look_alike: "None: it is a fact about the host, not a fault.",
+        why: "When it ends, it stays down until somebody notices.",
+        remedy: "Nothing, if that is meant. Otherwise run it under systemd, launchd or another supervisor in the foreground.",
+    },
+    Entry {
+        id: id::PORT_HELD,
+        heading: "another program has the port",
+        severity: "critical; info where the program is a proxy or port forwarder",
+        decided_by: "The listener's command is no Hermes server, its answer is not one's either, and a Hermes server belongs on that port.",
+        look_alike: "A proxy or docker-proxy in front of the server by design. A port on which nobody expects a Hermes server.",
+        why: "The server cannot bind its port, and clients talk to a stranger.",
+        remedy: "Find out what that program is for; move one of the two to another port.",
+    },
+    Entry {
+        id: id::PORT_OWNER_UNEXPECTED,
+        heading: "another Hermes server has the port",
+        severity: "critical",
+        decided_by: "The listener is a Hermes server, but not the examined process, nor a parent or child of it.",
+        look_alike: "A second profile on its own port; a listening socket that a child has inherited.",
+        why: "Clients reach the other server: old code, or another home's data.",
+        remedy: "Decide which of the two should run, and end the other through its supervisor.",
+    },
+    Entry {
+        id: id::STALE_PID_FILE,
+        heading: "a pid file names something else",
+        severity: "warning",
+        decided_by: "The pid in it does not exist, is another program's, or is a server with another start time.",
+        look_alike: "A server in another pid namespace, whose pids mean something else here: that is said to be unknown.",
+        why: "Scripts that trust the file stop the wrong process, or refuse to start because they think that the server runs.",
+        remedy: "When no server of that home runs, remove the file.",
+    },
+    Entry {
+        id: id::ZOMBIE_CHILDREN,
+        heading: "children are not reaped",
+        severity: "warning from 10 on",
+        decided_by: "Processes in state Z whose parent is the server.",
+        look_alike: "One or two that are gone at the next look.",
+        why: "Each keeps an entry of the process table. When the limit of processes is reached, no thread or process can be started.",
+        remedy: "Restart the server when convenient; in a container run an init that reaps.",
+    },
+    Entry {
+        id: id::DESCRIPTOR_CEILING,
+        heading: "the descriptor limit is near or reached",
+        severity: "warning from 80 % of the soft limit; critical from 95 %",
+        decided_by: "Open descriptors against the soft limit of the live process.",
+        look_alike: "A busy, stable server at 60 %.",
+        why: "At the limit no connection is accepted and no file opened; errors then name whatever came last, not the cause.",
+        remedy: "See what fills the table (`hermes-doctor fds`), keep the evidence, restart; raise the limit only as a stopgap.",
+    },
+    Entry {
+        id: id::DESCRIPTOR_LIMIT_LOW,
+        heading: "the descriptor limit is small",
+        severity: "info; warning from 60 % use on",
+        decided_by: "A soft limit of 256 or less, the default of launchd.",
+        look_alike: "None: it is a fact about the host.",
+        why: "A server with many clients, profiles or tools reaches 256 without leaking anything.",
+        remedy: "Raise the soft limit in the unit (LimitNOFILE=) or job (SoftResourceLimits).",
+    },
+    Entry {
+        id: id::STATE_DB_HANDLE_LEAK,
+        heading: "database handles leak",
+        severity: "warning; critical when they fill 80 % of the limit",
+        decided_by: "From one look: more than 30 descriptors on one database and its WAL, and at least a quarter of the soft limit. That is a level, not yet a trend.",
+        look_alike: "A pool of a dozen connections; several profiles with a database each; a count that falls again, as CPython from 3.11 closes forgotten connections late.",
+        why: "Each connection that is not closed costs one to two descriptors. When they reach the limit, the server stops accepting.",
+        remedy: "Keep the evidence, then restart: that gives the handles back. Update to a version that closes its connections.",
+    },
+    Entry {
+        id: id::CLOSE_WAIT_LEAK,
+        heading: "closed connections are kept",
+        severity: "warning",
+        decided_by: "At least 50 CLOSE-WAIT sockets that the process owns, or a quarter of its soft limit, the same ones at two looks a second or more apart.",
+        look_alike: "A burst of clients that left, gone at the second look.",
+        why: "The peer has closed and the server has not: each such socket holds a descriptor for ever.",
+        remedy: "The peer's address tells which client library does not close; restart to give them back, update that library or the server.",
+    },
+    Entry {
+        id: id::DELETED_FILES_HELD,
+        heading: "unlinked files are kept open",
+        severity: "info",
+        decided_by: "Descriptors on regular files without a name.",
+        look_alike: "Temporary files, shared memory and asynchronous I/O rings are unlinked on purpose; a file can be named so that it looks unlinked, which its link count shows.",
+        why: "Their space is not given back before they are closed; what is written to them is lost.",
+        remedy: "For rotated logs, have the server reopen them. For a database or its WAL, copy it before any restart.",
+    },
+    Entry {
+        id: id::CONNECTION_REFUSED,
+        heading: "connections are refused",
+        severity: "critical",
+        decided_by: "The connection was refused on every address that was tried, though the process lives.",
+        look_alike: "A server that listens on the other address family only; a server that has just been started.",
+        why: "The process lives and does not listen: clients see a server that is down.",
+        remedy: "Read its log for a failed bind or a start that hangs.",
+    },
+    Entry {
+        id: id::PROCESS_STOPPED,
+        heading: "the process is stopped",
+        severity: "critical; info when a debugger has stopped it",
+        decided_by: "State T (stopped by a signal), or t (traced) with the debugger's pid.",
+        look_alike: "A process under a debugger.",
+        why: "A stopped process runs nothing at all; its port goes on taking connections that nobody answers.",
+        remedy: "Find out who stopped it (Ctrl-Z in a terminal, kill -STOP); continue it.",
+    },
+    Entry {
+        id: id::ACCEPT_STALLED,
+        heading: "connections wait and none is accepted",
+        severity: "critical",
+        decided_by: "The probe connects and gets no byte; its own connection and others wait in the accept queue, owned by nobody, at two looks, and the queue does not drain.",
+        look_alike: "A burst that drains.",
+        why: "The kernel completes connections by itself; the server does not take them. Its accept loop is stuck.",
+        remedy: "Look for the cause that is named with it; without one, take the server's stacks before a restart.",
+    },
+    Entry {
+        id: id::BACKLOG_FULL,
+        heading: "the accept queue is full",
+        severity: "critical",
+        decided_by: "More connections wait than the backlog allows.",
+        look_alike: "None: the kernel drops further connections from there on.",
+        why: "New clients do not even get a connection; they see a time-out.",
+        remedy: "See accept-stalled: the queue is full because nothing takes from it.",
+    },
+    Entry {
+        id: id::REPLY_EMPTY,
+        heading: "connections are closed without an answer",
+        severity: "critical",
+        decided_by: "The connection was accepted, the request written, and the connection closed without a byte.",
+        look_alike: "A TLS server that was asked in plain HTTP: see wrong-scheme.",
+        why: "The handler fails before it writes anything.",
+        remedy: "The traceback is in the server's log.",
+    },
+    Entry {
+        id: id::CONNECTION_RESET,
+        heading: "connections are reset",
+        severity: "critical",
+        decided_by: "The connection was reset before an answer was complete.",
+        look_alike: "A TLS server that was asked in plain HTTP: see wrong-scheme.",
+        why: "The server, or the system on its behalf, throws connections away.",
+        remedy: "Look at the descriptors and the log first; a server at its descriptor limit does this on some systems.",
+    },
+    Entry {
+        id: id::WORKERS_EXHAUSTED,
+        heading: "every worker is busy",
+        severity: "critical",
+        decided_by: "503 with an empty body and without a Server header: the answer of the overflow path.",
+        look_alike: "A 503 with a JSON body is the server's own health check: see health-degraded.",
+        why: "All request threads are taken, most likely stuck at one place.",
+        remedy: "Take the server's stacks before a restart.",
+    },
+    Entry {
+        id: id::HEALTH_DEGRADED,
+        heading: "the server says that it is degraded",
+        severity: "critical",
+        decided_by: "Its own health answer, with the checks that failed.",
+        look_alike: "A check that says `missing` for a store that was never made is no failure.",
+        why: "The server can answer, and knows that a part of it does not work.",
+        remedy: "The failed check names the part: a lock that is not released, or a database that cannot be opened.",
+    },
+    Entry {
+        id: id::WRONG_SCHEME,
+        heading: "it answers on the other scheme",
+        severity: "info",
+        decided_by: "The request failed as HTTP and is answered as HTTPS, or the reverse.",
+        look_alike: "None.",
+        why: "A client with the other scheme sees a dead server where there is a healthy one.",
+        remedy: "Use the URL that answers.",
+    },
+    Entry {
+        id: id::WRONG_ADDRESS_FAMILY,
+        heading: "it listens on the other address family only",
+        severity: "info",
+        decided_by: "Refused on 127.0.0.1 and answered on ::1, or the reverse of what was asked for.",
+        look_alike: "None.",
+        why: "A client that uses the other family sees a dead server where there is a healthy one.",
+        remedy: "Use the address that answers, or bind the server to the family that clients use.",
+    },
+    Entry {
+        id: id::HTTP_NO_ANSWER,
+        heading: "connected, and no answer",
+        severity: "critical; warning while a queue is draining",
+        decided_by: "The connection stands, and no complete answer came within the deadline; no other cause is established.",
+        look_alike: "A server so busy that it answers late: its queue drains between two looks.",
+        why: "Clients hang.",
+        remedy: "Connections that the process owns were accepted, so a handler is stuck: take the server's stacks before a restart.",
+    },
+    Entry {
+        id: id::HEALTH_UNEXPECTED_ANSWER,
+        heading: "an answer that is not this server's health",
+        severity: "5xx critical; 4xx, another shape or not HTTP warning; a login or redirect info",
+        decided_by: "The status and shape of the answer against those of the kind of server.",
+        look_alike: "Another kind of server: name it with --kind. A login or redirect in front of a live server.",
+        why: "Something answers, but not as this kind of server does when it is well.",
+        remedy: "Compare the answer with the server's version and kind; look at its log for the error behind a 5xx.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_every_text_is_there() {
+        let mut seen = std::collections::HashSet::new();
+        for entry in CATALOGUE {
+            assert!(seen.insert(entry.id), "{} twice", entry.id);
+            for text in [entry.heading, entry.severity, entry.decided_by, entry.look_alike, entry.why, entry.remedy] {
+                assert!(!text.is_empty(), "{}", entry.id);
+            }
+        }
+        for id in id::HTTP.iter().chain(id::DESCRIPTORS).chain(id::LINEAGE) {
+            assert!(entry(id).is_some(), "{id} is not in the catalogue");
+        }
+    }
+
+    #[test]
+    fn helps_with_a_misspelled_id() {
+        assert_eq!(similar("state-db-leak").first(), Some(&id::STATE_DB_HANDLE_LEAK));
+        assert!(similar("zzz").is_empty());
+    }
+}

@@ -1,0 +1,86 @@
+//! Which finding is the cause of which: the verdict is a chain, not a list of alarms.
+
+use crate::model::{Finding, Server, Severity, id};
+
+/// Fills in `caused_by`.
+pub fn connect(server: &Server, findings: &mut [Finding]) {
+    let holds = |id: &str| findings.iter().any(|finding| finding.id == id && finding.severity > Severity::Info);
+    let mut causes: Vec<(&str, &str)> = Vec::new();
+    let mut because = |effect, cause| causes.push((effect, cause));
+
+    // What fills the descriptor table is the cause of its being full.
+    if let Some((open, leaked, close_wait)) = shares(server) {
+        if holds(id::STATE_DB_HANDLE_LEAK) && leaked.saturating_mul(2) >= open {
+            because(id::DESCRIPTOR_CEILING, id::STATE_DB_HANDLE_LEAK);
+            because(id::DESCRIPTOR_LIMIT_LOW, id::STATE_DB_HANDLE_LEAK);
+        }
+        if holds(id::CLOSE_WAIT_LEAK) && close_wait.saturating_mul(2) >= open {
+            because(id::DESCRIPTOR_CEILING, id::CLOSE_WAIT_LEAK);
+            because(id::DESCRIPTOR_LIMIT_LOW, id::CLOSE_WAIT_LEAK);
+        }
+    }
+    // A small limit is how the ceiling came to be near, not a second trouble beside it.
+    if holds(id::DESCRIPTOR_CEILING) {
+        because(id::DESCRIPTOR_LIMIT_LOW, id::DESCRIPTOR_CEILING);
+    }
+    // Why the server does not answer, from the outermost cause to the symptom.
+    let symptoms = [
+        id::ACCEPT_STALLED,
+        id::BACKLOG_FULL,
+        id::HTTP_NO_ANSWER,
+        id::REPLY_EMPTY,
+        id::CONNECTION_RESET,
+        id::WORKERS_EXHAUSTED,
+        id::HEALTH_DEGRADED,
+        id::HEALTH_UNEXPECTED_ANSWER,
+        id::CONNECTION_REFUSED,
+    ];
+    let ceiling_reached = server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
+    for symptom in symptoms {
+        if holds(id::PROCESS_STOPPED) {
+            because(symptom, id::PROCESS_STOPPED);
+        } else if holds(id::PORT_HELD) {
+            because(symptom, id::PORT_HELD);
+        } else if holds(id::PORT_OWNER_UNEXPECTED) {
+            because(symptom, id::PORT_OWNER_UNEXPECTED);
+        } else if ceiling_reached && holds(id::DESCRIPTOR_CEILING) {
+            because(symptom, id::DESCRIPTOR_CEILING);
+        }
+    }
+    if holds(id::ACCEPT_STALLED) {
+        because(id::BACKLOG_FULL, id::ACCEPT_STALLED);
+    }
+    if holds(id::ORPHANED_SERVER) {
+        because(id::RESPAWN_LOOP, id::ORPHANED_SERVER);
+    }
+    if holds(id::SERVER_NOT_RUNNING) {
+        because(id::STALE_PID_FILE, id::SERVER_NOT_RUNNING);
+    }
+
+    for finding in findings {
+        for (effect, cause) in &causes {
+            if finding.id == *effect && !finding.caused_by.iter().any(|known| known == cause) {
+                finding.caused_by.push((*cause).to_owned());
+            }
+        }
+    }
+}
+
+/// Open descriptors, leaked database handles and CLOSE-WAIT sockets.
+fn shares(server: &Server) -> Option<(u64, u64, u64)> {
+    let facts = server.descriptors.as_ref()?;
+    let leaked = facts.sqlite.iter().map(crate::model::SqliteFamily::handles).max().unwrap_or(0);
+    let close_wait = facts.close_wait.as_ref().map_or(0, |close_wait| close_wait.first);
+    Some((facts.open?, leaked, close_wait))
+}
+
+/// Findings that nothing else caused. Information is no trouble, so it has no root.
+pub fn roots(findings: &[Finding]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for finding in findings {
+        if finding.severity > Severity::Info && finding.caused_by.is_empty() && !found.contains(&finding.id) {
+            found.push(finding.id.clone());
+        }
+    }
+    found
+}

@@ -1,0 +1,189 @@
+//! What the open descriptors say.
+
+use super::is_many_close_wait;
+use super::verdict::{Verdict, finding};
+use crate::model::{Descriptors, Evidence, Finding, NextStep, Server, Severity, SqliteFamily, id};
+use crate::parse::link::{is_unlinked_by_design, sqlite_family};
+
+/// Share of the soft limit from which on the ceiling is a warning.
+const CEILING_WARNING: f64 = 0.80;
+/// Share from which on it is critical.
+const CEILING_CRITICAL: f64 = 0.95;
+/// Database and WAL descriptors of one database that no pool needs.
+const LEAK_LEAST: u64 = 30;
+/// Share of the soft limit that they must fill to be called a leak from one look.
+const LEAK_SHARE: f64 = 0.25;
+/// Share from which on that is critical.
+const LEAK_CRITICAL: f64 = 0.80;
+/// launchd's default soft limit.
+const LOW_LIMIT: u64 = 256;
+
+/// Judges the descriptors.
+pub fn judge(server: &Server, verdict: &mut Verdict) {
+    let Some(facts) = &server.descriptors else { return };
+    let source = format!("/proc/{}", server.pid.unwrap_or(0));
+    if facts.open.is_some() && facts.soft_limit.is_some() {
+        verdict.decide(id::DESCRIPTOR_CEILING, ceiling(facts, &source));
+        verdict.decide(id::DESCRIPTOR_LIMIT_LOW, low_limit(facts, &source));
+    }
+    let leaks: Vec<Finding> = facts.sqlite.iter().filter_map(|family| handle_leak(family, facts, &source)).collect();
+    if leaks.is_empty() {
+        verdict.decide(id::STATE_DB_HANDLE_LEAK, None);
+    }
+    leaks.into_iter().for_each(|leak| verdict.raise(leak));
+    if let Some(close_wait) = &facts.close_wait {
+        let is_many = is_many_close_wait(close_wait.first, facts.soft_limit);
+        // Many at the first look and no second look is undecided, and its gap says so.
+        if !is_many || close_wait.still_at_second.is_some() {
+            verdict.decide(id::CLOSE_WAIT_LEAK, close_wait_leak(facts, &source));
+        }
+    }
+    verdict.decide(id::DELETED_FILES_HELD, deleted_files(facts, &source));
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", (share * 100.0).floor())
+}
+
+fn ceiling(facts: &Descriptors, source: &str) -> Option<Finding> {
+    let (open, limit, share) = (facts.open?, facts.soft_limit?, facts.share()?);
+    if share < CEILING_WARNING {
+        return None;
+    }
+    let severity = if share >= CEILING_CRITICAL { Severity::Critical } else { Severity::Warning };
+    let title = if open >= limit {
+        format!("the descriptor limit is reached: {open} of {limit}")
+    } else {
+        format!("{open} of {limit} descriptors are open ({})", percent(share))
+    };
+    let mut evidence = vec![
+        Evidence::new("open descriptors", open, format!("{source}/fd")),
+        Evidence::new("soft limit", limit, format!("{source}/limits")),
+    ];
+    for (kind, count) in largest_kinds(facts) {
+        evidence.push(Evidence::new(format!("of these {kind}"), count, format!("{source}/fd")));
+    }
+    let next = vec![
+        NextStep::run("keep the evidence", "hermes-doctor check --json > hermes-check.json"),
+        NextStep::run("see what fills the table", "hermes-doctor fds --all"),
+    ];
+    Some(finding(id::DESCRIPTOR_CEILING, severity, title, evidence, next))
+}
+
+/// The three kinds that hold most.
+fn largest_kinds(facts: &Descriptors) -> Vec<(String, u64)> {
+    let mut kinds: Vec<(String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind.clone(), *count)).collect();
+    kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    kinds.truncate(3);
+    kinds
+}
+
+fn low_limit(facts: &Descriptors, source: &str) -> Option<Finding> {
+    let (limit, share) = (facts.soft_limit?, facts.share()?);
+    if limit > LOW_LIMIT {
+        return None;
+    }
+    let severity = if share >= 0.60 { Severity::Warning } else { Severity::Info };
+    Some(finding(
+        id::DESCRIPTOR_LIMIT_LOW,
+        severity,
+        format!("the soft limit is {limit} descriptors"),
+        vec![
+            Evidence::new("soft limit", limit, format!("{source}/limits")),
+            Evidence::new("hard limit", facts.hard_limit.map_or("unlimited".into(), serde_json::Value::from), format!("{source}/limits")),
+        ],
+        vec![NextStep::say("Raise it in the unit (LimitNOFILE=4096) or job (SoftResourceLimits)")],
+    ))
+}
+
+fn handle_leak(family: &SqliteFamily, facts: &Descriptors, source: &str) -> Option<Finding> {
+    let (handles, limit) = (family.handles(), facts.soft_limit?);
+    let share = handles as f64 / limit.max(1) as f64;
+    if handles <= LEAK_LEAST || share < LEAK_SHARE {
+        return None;
+    }
+    let severity = if share >= LEAK_CRITICAL { Severity::Critical } else { Severity::Warning };
+    let name = family.path.rsplit('/').next().unwrap_or(&family.path);
+    let level = if severity == Severity::Critical { "" } else { "; a level from one look, not yet a trend" };
+    let title = format!(
+        "{} {name} + {} {name}-wal handles fill {} of the {limit} descriptors{level}",
+        family.db,
+        family.wal,
+        percent(share)
+    );
+    let from = format!("{source}/fd");
+    let evidence = vec![
+        Evidence::new("database", family.path.clone(), &from),
+        Evidence::new("descriptors on the database", family.db, &from),
+        Evidence::new("descriptors on its WAL", family.wal, &from),
+        Evidence::new("descriptors on its WAL index", family.shm, &from),
+        Evidence::new("connections that these imply", family.connections, "one database descriptor a connection"),
+        Evidence::new("soft limit", limit, format!("{source}/limits")),
+    ];
+    let next = vec![
+        NextStep::run("keep the evidence", "hermes-doctor check --json > hermes-check.json"),
+        NextStep::say("Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing"),
+        NextStep::say("A restart of the server gives the handles back"),
+    ];
+    Some(Finding {
+        subject: Some(family.path.clone()),
+        ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)
+    })
+}
+
+fn close_wait_leak(facts: &Descriptors, source: &str) -> Option<Finding> {
+    let close_wait = facts.close_wait.as_ref()?;
+    let still = close_wait.still_at_second?;
+    if !is_many_close_wait(still, facts.soft_limit) {
+        return None;
+    }
+    let seconds = close_wait.between_ms.unwrap_or(0) as f64 / 1000.0;
+    let mut evidence = vec![
+        Evidence::new("CLOSE-WAIT sockets that the process owns", close_wait.first, format!("{source}/fd and sock_diag")),
+        Evidence::new("of these still there at the second look", still, "sock_diag"),
+        Evidence::new("time between the looks in ms", close_wait.between_ms.unwrap_or(0), "clock"),
+    ];
+    for peer in close_wait.by_peer.iter().take(3) {
+        evidence.push(Evidence::new(format!("of these to {}", peer.peer), peer.count, "sock_diag"));
+    }
+    let peer = close_wait.by_peer.first().map_or(String::new(), |peer| format!(", most of them to {}", peer.peer));
+    Some(finding(
+        id::CLOSE_WAIT_LEAK,
+        Severity::Warning,
+        format!("{still} connections that the peer closed are kept open for {seconds:.1} s and more{peer}"),
+        evidence,
+        vec![
+            NextStep::run("see the peers", "hermes-doctor fds --all"),
+            NextStep::say("Look again in ten minutes to see whether the count grows"),
+        ],
+    ))
+}
+
+fn deleted_files(facts: &Descriptors, source: &str) -> Option<Finding> {
+    let held: Vec<_> = facts
+        .targets
+        .iter()
+        .filter(|target| target.deleted && target.kind == "regular" && !is_unlinked_by_design(target.target.as_bytes()))
+        .collect();
+    let first = held.first()?;
+    let bytes: u64 = held.iter().filter_map(|target| target.size_bytes).sum();
+    let count: u64 = held.iter().map(|target| target.count).sum();
+    let evidence = held
+        .iter()
+        .take(5)
+        .map(|target| Evidence::new(format!("size in bytes of {}", target.target), target.size_bytes.map_or(serde_json::Value::Null, Into::into), format!("{source}/fd")))
+        .collect();
+    let is_database = held.iter().any(|target| sqlite_family(target.target.as_bytes()).is_some());
+    let next = if is_database {
+        vec![NextStep::say("Before any restart copy the unlinked database files out of /proc/PID/fd: a restart loses them")]
+    } else {
+        vec![NextStep::say("For a rotated log, have the server reopen it or restart it")]
+    };
+    Some(finding(
+        id::DELETED_FILES_HELD,
+        Severity::Info,
+        format!("{count} descriptors on {} unlinked files, {bytes} bytes, {} among them", held.len(), first.target),
+        evidence,
+        next,
+    ))
+}

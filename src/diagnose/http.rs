@@ -1,0 +1,275 @@
+//! What the HTTP examination says, joined with the queue of the port.
+
+use super::verdict::{Verdict, finding};
+use crate::model::{Attempt, Evidence, Finding, Health, Look, NextStep, Outcome, Phase, Server, Severity, id};
+
+/// A server younger than this may not listen yet, in milliseconds; a first start with migrations takes longer, and
+/// then says so in its log.
+const START_GRACE_MS: u64 = 30_000;
+
+/// Judges the HTTP examination.
+pub fn judge(server: &Server, verdict: &mut Verdict) {
+    let Some(health) = &server.health else { return };
+    if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed) {
+        return;
+    }
+    let facts = Facts::of(server, health);
+    if !verdict.holds(id::SERVER_NOT_RUNNING) {
+        verdict.decide(id::CONNECTION_REFUSED, facts.refused(server));
+    }
+    verdict.decide(id::ACCEPT_STALLED, facts.accept_stalled(server));
+    verdict.decide(id::REPLY_EMPTY, facts.reply_empty());
+    verdict.decide(id::CONNECTION_RESET, facts.reset());
+    verdict.decide(id::WORKERS_EXHAUSTED, facts.workers_exhausted());
+    verdict.decide(id::HEALTH_DEGRADED, facts.degraded());
+    verdict.decide(id::HEALTH_UNEXPECTED_ANSWER, facts.unexpected());
+    verdict.decide(id::WRONG_SCHEME, wrong_scheme(health));
+    verdict.decide(id::WRONG_ADDRESS_FAMILY, wrong_family(server, health));
+    let established = verdict.holds(id::ACCEPT_STALLED) || verdict.holds(id::BACKLOG_FULL);
+    verdict.decide(id::HTTP_NO_ANSWER, facts.no_answer(server).filter(|_| !established));
+}
+
+struct Facts<'a> {
+    health: &'a Health,
+    looks: &'a [Look],
+}
+
+impl<'a> Facts<'a> {
+    fn of(server: &'a Server, health: &'a Health) -> Self {
+        let looks = server.listeners.as_ref().map_or(&[][..], |listeners| &listeners.looks);
+        Self { health, looks }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = vec![
+            Evidence::new("request", format!("GET {}", self.health.url.as_deref().unwrap_or("")), "HTTP probe"),
+            Evidence::new("outcome", self.health.outcome.words(), "HTTP probe"),
+            Evidence::new("bytes received", self.health.bytes_received, "HTTP probe"),
+        ];
+        if let Some(status) = self.health.http_status {
+            evidence.push(Evidence::new("HTTP status", status, "HTTP probe"));
+        }
+        for phase in &self.health.phases {
+            evidence.push(Evidence::new(phase_fact(phase), phase.ms, "HTTP probe"));
+        }
+        evidence
+    }
+
+    fn raise(&self, id: &'static str, severity: Severity, title: String, next: Vec<NextStep>) -> Finding {
+        finding(id, severity, title, self.evidence(), next)
+    }
+
+    fn failed(&self) -> Option<&Phase> {
+        self.health.phases.iter().find(|phase| phase.error.is_some())
+    }
+
+    fn refused(&self, server: &Server) -> Option<Finding> {
+        if self.health.outcome != Outcome::Refused && self.health.outcome != Outcome::Unreachable {
+            return None;
+        }
+        let addresses: Vec<&str> =
+            self.health.attempts.iter().filter_map(|attempt| attempt.address.as_deref()).collect();
+        let young = server.process.as_ref().and_then(|process| process.age_ms).filter(|age| *age < START_GRACE_MS);
+        let (severity, title) = match young {
+            Some(age) => {
+                let title = format!("not listening yet: the process is {:.0} s old", age as f64 / 1000.0);
+                (Severity::Warning, title)
+            }
+            None => (Severity::Critical, format!("connections are refused on {}", addresses.join(" and "))),
+        };
+        let next = match young {
+            Some(_) => vec![NextStep::say("It may still be starting: look again in half a minute")],
+            None => vec![NextStep::say("Read its log for a failed bind or a start that hangs")],
+        };
+        Some(self.raise(id::CONNECTION_REFUSED, severity, title, next))
+    }
+
+    /// The queue did not drain while the probe waited, and the probe itself was never taken from it.
+    fn accept_stalled(&self, server: &Server) -> Option<Finding> {
+        if !matches!(self.health.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout) {
+            return None;
+        }
+        let (first, last) = (self.looks.first()?, self.looks.last()?);
+        let waits = self.looks.len() >= 2 && first.accept_queue > 0 && last.accept_queue >= first.accept_queue;
+        let probe_waits = self.looks.iter().all(|look| look.probe_accepted == Some(false));
+        if !waits || !probe_waits {
+            return None;
+        }
+        let mut found = self.raise(
+            id::ACCEPT_STALLED,
+            Severity::Critical,
+            format!("nothing is accepted: {} connections wait, owned by nobody", last.not_accepted.max(last.accept_queue)),
+            vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))],
+        );
+        for (name, look) in [("first", first), ("last", last)] {
+            let when = format!("sock_diag, {} ms after the probe's connection", look.after_connect_ms);
+            found.evidence.push(Evidence::new(format!("accept queue at the {name} look"), look.accept_queue, &when));
+            found.evidence.push(Evidence::new(format!("connections owned by nobody at the {name} look"), look.not_accepted, when));
+        }
+        Some(found)
+    }
+
+    fn no_answer(&self, server: &Server) -> Option<Finding> {
+        let what = match self.health.outcome {
+            Outcome::NoAnswer => "connected, then no byte".to_owned(),
+            Outcome::ConnectTimeout => "no connection".to_owned(),
+            Outcome::TlsFailed => "the TLS handshake failed".to_owned(),
+            Outcome::Incomplete => format!("the answer broke off after {} bytes", self.health.bytes_received),
+            _ => return None,
+        };
+        let draining = match self.looks {
+            [first, .., last] => last.accept_queue < first.accept_queue,
+            _ => false,
+        };
+        let accepted = self.looks.last().and_then(|look| look.probe_accepted) == Some(true);
+        let where_ = match (draining, accepted) {
+            (true, _) => "; its queue is draining, so it is busy",
+            (false, true) => "; the connection was accepted, so a handler is stuck",
+            (false, false) => "",
+        };
+        let seconds = self.failed().map_or(0.0, |phase| phase.ms / 1000.0);
+        let severity = if draining { Severity::Warning } else { Severity::Critical };
+        let next = match server.pid {
+            Some(pid) => vec![NextStep::run("see what it does", format!("hermes-doctor check --pid {pid} --verbose"))],
+            None => Vec::new(),
+        };
+        let mut found = self.raise(id::HTTP_NO_ANSWER, severity, format!("{what} in {seconds:.1} s{where_}"), next);
+        if let Some(look) = self.looks.last() {
+            found.evidence.push(Evidence::new("accept queue at the last look", look.accept_queue, "sock_diag"));
+            if let Some(accepted) = look.probe_accepted {
+                found.evidence.push(Evidence::new("the probe's connection was accepted", accepted, "sock_diag"));
+            }
+        }
+        Some(found)
+    }
+
+    fn reply_empty(&self) -> Option<Finding> {
+        (self.health.outcome == Outcome::Empty).then(|| {
+            self.raise(
+                id::REPLY_EMPTY,
+                Severity::Critical,
+                "the connection is closed without a byte".to_owned(),
+                vec![NextStep::say("The handler failed before it wrote: its traceback is in the server's log")],
+            )
+        })
+    }
+
+    fn reset(&self) -> Option<Finding> {
+        (self.health.outcome == Outcome::Reset).then(|| {
+            let phase = self.failed().map_or("", |phase| phase.name.words());
+            self.raise(
+                id::CONNECTION_RESET,
+                Severity::Critical,
+                format!("the connection is reset at {phase}, after {} bytes", self.health.bytes_received),
+                vec![NextStep::run("look at its descriptors", "hermes-doctor fds")],
+            )
+        })
+    }
+
+    fn workers_exhausted(&self) -> Option<Finding> {
+        (self.health.outcome == Outcome::Overloaded).then(|| {
+            self.raise(
+                id::WORKERS_EXHAUSTED,
+                Severity::Critical,
+                "every worker is busy: 503 without a body".to_owned(),
+                vec![NextStep::say("Take the server's stacks before a restart: they show where the workers wait")],
+            )
+        })
+    }
+
+    fn degraded(&self) -> Option<Finding> {
+        if self.health.outcome != Outcome::Degraded {
+            return None;
+        }
+        let failed = self.health.answer.as_ref().map_or(&[][..], |answer| &answer.failed_checks);
+        let title = if failed.is_empty() {
+            "the server says that it is degraded".to_owned()
+        } else {
+            format!("the server says that it is degraded: {}", failed.join(", "))
+        };
+        let mut found = self.raise(id::HEALTH_DEGRADED, Severity::Critical, title, Vec::new());
+        for (name, status) in self.health.answer.iter().flat_map(|answer| &answer.checks) {
+            found.evidence.push(Evidence::new(format!("check {name}"), status.clone(), "the server's own answer"));
+        }
+        found.next.push(NextStep::run("ask for its own deep check", "hermes-doctor health --deep"));
+        Some(found)
+    }
+
+    fn unexpected(&self) -> Option<Finding> {
+        let status = self.health.http_status.unwrap_or(0);
+        let (severity, title) = match self.health.outcome {
+            Outcome::Guarded => {
+                let to = self.health.redirect_to.as_deref().map_or(String::new(), |to| format!(" to {to}"));
+                (Severity::Info, format!("alive: it answers {status}{to}"))
+            }
+            Outcome::Unexpected if status >= 500 => (Severity::Critical, format!("it answers {status}")),
+            Outcome::Unexpected => (Severity::Warning, format!("it answers {status}, not in the shape of this kind of server")),
+            Outcome::NotHttp => (Severity::Warning, "it answers, but not in HTTP".to_owned()),
+            _ => return None,
+        };
+        let next = vec![NextStep::say("If it is another kind of server, name it with --kind")];
+        Some(self.raise(id::HEALTH_UNEXPECTED_ANSWER, severity, title, next))
+    }
+}
+
+fn phase_fact(phase: &Phase) -> String {
+    match &phase.error {
+        Some(error) => format!("{} in ms, failed: {error}", phase.name.words()),
+        None => format!("{} in ms", phase.name.words()),
+    }
+}
+
+fn scheme(attempt: &Attempt) -> &str {
+    attempt.url.split("://").next().unwrap_or_default()
+}
+
+fn wrong_scheme(health: &Health) -> Option<Finding> {
+    let answered = health.attempts.iter().find(|attempt| attempt.outcome.is_answer() && attempt.http_status != Some(400))?;
+    let failed = health.attempts.iter().find(|attempt| scheme(attempt) != scheme(answered))?;
+    Some(finding(
+        id::WRONG_SCHEME,
+        Severity::Info,
+        format!("it speaks {}, not {}", scheme(answered), scheme(failed)),
+        vec![
+            Evidence::new(format!("GET {}", failed.url), failed.outcome.words(), "HTTP probe"),
+            Evidence::new(format!("GET {}", answered.url), answered.outcome.words(), "HTTP probe"),
+        ],
+        vec![NextStep::say(format!("Use {}", answered.url))],
+    ))
+}
+
+/// Refused on one family and answered on the other; or a listener on one family's loopback only, which clients
+/// that say `127.0.0.1` never reach.
+fn wrong_family(server: &Server, health: &Health) -> Option<Finding> {
+    let is_v6 = |attempt: &&Attempt| attempt.address.as_deref().is_some_and(|address| address.starts_with('['));
+    let answered = health.attempts.iter().find(|attempt| attempt.outcome.is_answer())?;
+    let refused = health
+        .attempts
+        .iter()
+        .find(|attempt| attempt.outcome == Outcome::Refused && is_v6(attempt) != is_v6(&answered));
+    let answers_at = answered.address.clone().unwrap_or_default();
+    if let Some(refused) = refused {
+        let refused_at = refused.address.clone().unwrap_or_default();
+        return Some(finding(
+            id::WRONG_ADDRESS_FAMILY,
+            Severity::Info,
+            format!("it answers on {answers_at}, not on {refused_at}"),
+            vec![
+                Evidence::new(format!("connection to {refused_at}"), "refused", "HTTP probe"),
+                Evidence::new(format!("connection to {answers_at}"), answered.outcome.words(), "HTTP probe"),
+            ],
+            vec![NextStep::say(format!("Use {answers_at}"))],
+        ));
+    }
+    let sockets = &server.listeners.as_ref()?.sockets;
+    let only_v6 = !sockets.is_empty() && sockets.iter().all(|socket| socket.family == "ipv6" && socket.address != "::");
+    (only_v6 && server.expectation.named_by.iter().all(|by| !by.starts_with("--url"))).then(|| {
+        finding(
+            id::WRONG_ADDRESS_FAMILY,
+            Severity::Info,
+            format!("it listens on {answers_at} only: 127.0.0.1 is refused"),
+            sockets.iter().map(|socket| Evidence::new("listens on", socket.address.clone(), "sock_diag")).collect(),
+            vec![NextStep::say(format!("Use {answers_at}"))],
+        )
+    })
+}

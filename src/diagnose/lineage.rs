@@ -1,0 +1,78 @@
+//! Who runs the server, against who should.
+
+use super::verdict::{Verdict, finding};
+use crate::model::{Evidence, Finding, Lineage, NextStep, Server, Severity, id};
+
+/// Judges the lineage.
+pub fn judge(server: &Server, verdict: &mut Verdict) {
+    let Some(lineage) = &server.lineage else { return };
+    let is_looping = lineage.relaunch.as_ref().is_some_and(|relaunch| relaunch.pids.len() >= 2);
+    if lineage.supervisor.claims_this.is_some() || lineage.expected.is_some() {
+        verdict.decide(id::ORPHANED_SERVER, orphaned(server, lineage, is_looping));
+        verdict.decide(id::RESPAWN_LOOP, respawn_loop(server, lineage, is_looping));
+        verdict.decide(id::UNSUPERVISED_SERVER, unsupervised(lineage));
+    }
+}
+
+fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Finding> {
+    let expected = lineage.expected.as_ref()?;
+    if lineage.supervisor.claims_this == Some(true) {
+        return None;
+    }
+    let pid = server.pid.unwrap_or(0);
+    let severity = if is_looping { Severity::Critical } else { Severity::Warning };
+    let claimed = lineage.supervisor.claimed_pid;
+    let title = match claimed {
+        Some(claimed) => format!("pid {pid} is not the process of {}: that one is {claimed}", expected.name),
+        None => format!("pid {pid} is not the process of {}, which claims none", expected.name),
+    };
+    let mut evidence = vec![
+        Evidence::new("expected supervisor", format!("{} {}", expected.kind, expected.name), expected.why.clone()),
+        Evidence::new("its claim", lineage.supervisor.evidence.clone(), lineage.supervisor.kind.clone()),
+        Evidence::new("the server's parent", lineage.hops.get(1).map_or(0, |hop| hop.pid), format!("/proc/{pid}/stat")),
+    ];
+    if let Some(claimed) = claimed {
+        evidence.push(Evidence::new("pid that the supervisor claims", claimed, lineage.supervisor.kind.clone()));
+    }
+    let next = vec![
+        NextStep::run("keep the evidence", "hermes-doctor check --json > hermes-check.json"),
+        NextStep::run("end the orphan, then start it through its supervisor", format!("kill {pid}")),
+    ];
+    Some(finding(id::ORPHANED_SERVER, severity, title, evidence, next))
+}
+
+fn respawn_loop(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Finding> {
+    let relaunch = lineage.relaunch.as_ref().filter(|_| is_looping)?;
+    let expected = lineage.expected.as_ref()?;
+    let seconds = relaunch.observed_ms as f64 / 1000.0;
+    let title = format!(
+        "pid {} starts this server again and again: {} attempts in {seconds:.1} s",
+        expected.pid.unwrap_or(0),
+        relaunch.pids.len()
+    );
+    let pids = relaunch.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let evidence = vec![
+        Evidence::new("pids of the attempts", pids, "process table, looked at repeatedly"),
+        Evidence::new("time looked on in ms", relaunch.observed_ms, "clock"),
+        Evidence::new("the loop", expected.name.clone(), format!("/proc/{}/cmdline", expected.pid.unwrap_or(0))),
+        Evidence::new("pid that runs meanwhile", server.pid.unwrap_or(0), "process table"),
+    ];
+    let next = vec![NextStep::run("stop the loop before the orphan", format!("kill {}", expected.pid.unwrap_or(0)))];
+    Some(finding(id::RESPAWN_LOOP, Severity::Critical, title, evidence, next))
+}
+
+fn unsupervised(lineage: &Lineage) -> Option<Finding> {
+    if lineage.supervisor.kind != "none" || lineage.expected.is_some() {
+        return None;
+    }
+    Some(finding(
+        id::UNSUPERVISED_SERVER,
+        Severity::Info,
+        "no supervisor keeps it running".to_owned(),
+        vec![
+            Evidence::new("supervisor", "none", lineage.supervisor.evidence.clone()),
+            Evidence::new("detached", lineage.detached, lineage.detached_because.clone()),
+        ],
+        vec![NextStep::say("Nothing, if that is meant; otherwise run it under a supervisor in the foreground")],
+    ))
+}

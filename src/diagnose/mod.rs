@@ -1,0 +1,107 @@
+//! Facts to findings. Pure functions: nothing here touches the host or formats a table.
+
+pub mod catalogue;
+mod chain;
+mod descriptors;
+mod http;
+mod lineage;
+mod port;
+mod process;
+mod verdict;
+
+use crate::model::{Evidence, Finding, NextStep, Part, PidFile, PidFileState, Server, Severity, Status, id};
+use verdict::Verdict;
+
+/// A soft limit's share, or this many, of CLOSE-WAIT sockets is worth a second look.
+pub fn is_many_close_wait(count: u64, soft_limit: Option<u64>) -> bool {
+    count >= 50 || soft_limit.is_some_and(|limit| limit > 0 && count.saturating_mul(4) >= limit)
+}
+
+/// The status that a finding alone would bring about.
+pub fn status_of(severity: Severity) -> Status {
+    match severity {
+        Severity::Info => Status::Healthy,
+        Severity::Warning => Status::Warning,
+        Severity::Critical => Status::Critical,
+    }
+}
+
+/// Fills in findings, passed checks, root causes and status of a server from its facts.
+///
+/// Whatever the server carried of those before is replaced, so a saved report can be judged again.
+pub fn judge(server: &mut Server) {
+    let mut verdict = Verdict::new(server);
+    process::judge(server, &mut verdict);
+    if server.examined.contains(&Part::Descriptors) {
+        descriptors::judge(server, &mut verdict);
+    }
+    if server.examined.contains(&Part::Lineage) {
+        lineage::judge(server, &mut verdict);
+    }
+    if server.examined.contains(&Part::Port) || server.examined.contains(&Part::Health) {
+        port::judge(server, &mut verdict);
+    }
+    if server.examined.contains(&Part::Health) {
+        http::judge(server, &mut verdict);
+    }
+    let (mut findings, passed) = verdict.into_parts();
+    chain::connect(server, &mut findings);
+    server.root_causes = chain::roots(&findings);
+    server.status = status(server, &findings);
+    server.findings = findings;
+    server.passed = passed;
+}
+
+/// Findings of pid files that belong to no examined server.
+pub fn judge_host(stray: &[PidFile]) -> Vec<Finding> {
+    stray.iter().filter_map(stale_pid_file).collect()
+}
+
+/// The worst finding; without one that counts, unknown where something decisive could not be examined.
+fn status(server: &Server, findings: &[Finding]) -> Status {
+    let worst = findings.iter().map(|finding| status_of(finding.severity)).fold(Status::Healthy, Status::worst);
+    let undecided = server.gaps.iter().flat_map(|gap| &gap.blocks).any(|blocked| is_decisive(server, blocked));
+    if worst == Status::Healthy && undecided { Status::Unknown } else { worst }
+}
+
+/// Whether a check must have been made for the answer to be *healthy*: identity and liveness always, the HTTP
+/// answer, ownership where a supervisor is expected, and whatever a subcommand was asked for alone.
+fn is_decisive(server: &Server, blocked: &str) -> bool {
+    let asked_alone = |part, ids: &[&str]| server.examined == [part] && ids.contains(&blocked);
+    let answered = server.health.as_ref().is_some_and(|health| health.outcome.is_answer());
+    match blocked {
+        id::SERVER_NOT_RUNNING => true,
+        id::ORPHANED_SERVER => {
+            server.lineage.as_ref().is_some_and(|lineage| {
+                lineage.supervisor.claims_this.is_none() && (lineage.expected.is_some() || lineage.unit.as_deref().is_some_and(|unit| unit.contains("hermes")))
+            }) || asked_alone(Part::Lineage, id::LINEAGE)
+        }
+        id::PORT_HELD => server.examined == [Part::Port],
+        _ if id::HTTP.contains(&blocked) => {
+            server.examined.contains(&Part::Health) && !answered && matches!(blocked, id::HTTP_NO_ANSWER | id::CONNECTION_REFUSED)
+        }
+        _ => asked_alone(Part::Descriptors, id::DESCRIPTORS),
+    }
+}
+
+fn stale_pid_file(file: &PidFile) -> Option<Finding> {
+    let what = match file.state {
+        PidFileState::Live | PidFileState::Unknown => return None,
+        PidFileState::Dead => "which does not exist",
+        PidFileState::OtherProgram => "which is another program",
+        PidFileState::OtherStart => "which started at another time than the file says",
+    };
+    Some(Finding {
+        subject: Some(file.path.clone()),
+        ..verdict::finding(
+            id::STALE_PID_FILE,
+            Severity::Warning,
+            format!("{} names pid {}, {what}", file.path, file.pid),
+            vec![
+                Evidence::new("pid in the file", file.pid, &file.path),
+                Evidence::new("that pid now", file.detail.clone(), format!("/proc/{}", file.pid)),
+            ],
+            vec![NextStep::say(format!("When no server of that home runs, remove {}", file.path))],
+        )
+    })
+}

@@ -1,0 +1,88 @@
+//! Who has the port, against who should.
+
+use super::verdict::{Verdict, finding};
+use crate::model::{Evidence, Finding, Holder, Listeners, NextStep, Server, Severity, id};
+use crate::parse::health::is_hermes_answer;
+
+/// Judges the port.
+pub fn judge(server: &Server, verdict: &mut Verdict) {
+    let Some(listeners) = &server.listeners else { return };
+    let is_own = |holder: &Holder| server.pid == Some(holder.pid) || holder.in_lineage == Some(true);
+    if server.expectation.port_belongs_because.is_some() && !listeners.sockets.is_empty() {
+        // Nobody could say who holds it: then the gap stands, and nothing is decided.
+        if !listeners.holders.is_empty() {
+            verdict.decide(id::PORT_HELD, held_by_other(server, listeners));
+        }
+    }
+    if server.pid.is_some() && !listeners.holders.is_empty() {
+        let other = listeners.holders.iter().find(|holder| holder.kind.is_some() && !is_own(holder));
+        let own_has_it = listeners.holders.iter().any(|holder| server.pid == Some(holder.pid));
+        let found = other.filter(|_| !own_has_it).map(|other| unexpected_owner(server, listeners, other));
+        verdict.decide(id::PORT_OWNER_UNEXPECTED, found);
+    }
+    let full = listeners.sockets.iter().find(|socket| {
+        socket.backlog.is_some_and(|backlog| backlog > 0 && socket.accept_queue > backlog)
+    });
+    verdict.decide(
+        id::BACKLOG_FULL,
+        full.map(|socket| {
+            let backlog = socket.backlog.unwrap_or(0);
+            finding(
+                id::BACKLOG_FULL,
+                Severity::Critical,
+                format!("{} connections wait in an accept queue of {backlog}", socket.accept_queue),
+                vec![
+                    Evidence::new("accept queue", socket.accept_queue, "sock_diag"),
+                    Evidence::new("backlog", backlog, "sock_diag"),
+                ],
+                vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", listeners.port))],
+            )
+        }),
+    );
+}
+
+fn held_by_other(server: &Server, listeners: &Listeners) -> Option<Finding> {
+    if listeners.holders.iter().any(|holder| holder.kind.is_some()) {
+        return None;
+    }
+    // Its own answer shows a Hermes server whose command line is not known as one.
+    if let Some(health) = &server.health
+        && is_hermes_answer(health.server_header.as_deref(), health.answer.as_ref())
+    {
+        return None;
+    }
+    let holder = listeners.holders.first()?;
+    let because = server.expectation.port_belongs_because.clone().unwrap_or_default();
+    let port = listeners.port;
+    let evidence = vec![
+        Evidence::new("pid that listens", holder.pid, "sock_diag and /proc/PID/fd"),
+        Evidence::new("its command", holder.command.clone(), format!("/proc/{}/cmdline", holder.pid)),
+        Evidence::new("why a Hermes server belongs there", because, "host configuration"),
+    ];
+    let next = vec![
+        NextStep::run("see who listens", format!("hermes-doctor port --port {port}")),
+        NextStep::say("If that program is meant to be there, examine it with --kind other"),
+    ];
+    if let Some(front) = &holder.front {
+        let title = format!("{front} (pid {}) stands in front of port {port}", holder.pid);
+        return Some(finding(id::PORT_HELD, Severity::Info, title, evidence, next));
+    }
+    let program = holder.command.split(' ').next().unwrap_or_default();
+    let title = format!("port {port} is held by {program} (pid {}), which is no Hermes server", holder.pid);
+    Some(finding(id::PORT_HELD, Severity::Critical, title, evidence, next))
+}
+
+fn unexpected_owner(server: &Server, listeners: &Listeners, other: &Holder) -> Finding {
+    let kind = other.kind.map_or("server", |kind| kind.title());
+    finding(
+        id::PORT_OWNER_UNEXPECTED,
+        Severity::Critical,
+        format!("port {} is held by another {kind}, pid {}", listeners.port, other.pid),
+        vec![
+            Evidence::new("pid that listens", other.pid, "sock_diag and /proc/PID/fd"),
+            Evidence::new("its command", other.command.clone(), format!("/proc/{}/cmdline", other.pid)),
+            Evidence::new("examined pid", server.pid.unwrap_or(0), "selection"),
+        ],
+        vec![NextStep::run("examine the owner", format!("hermes-doctor check --pid {}", other.pid))],
+    )
+}

@@ -1,0 +1,97 @@
+//! Is it there, does it run, do its pid files tell the truth.
+
+use super::verdict::{Verdict, finding};
+use super::stale_pid_file;
+use crate::model::{Evidence, Finding, GapReason, NextStep, Part, Process, ProcessState, Server, Severity, id};
+
+/// From this many on, unreaped children are a warning.
+const MANY_ZOMBIES: usize = 10;
+
+/// Judges the process.
+pub fn judge(server: &Server, verdict: &mut Verdict) {
+    if server.expectation.remote {
+        return;
+    }
+    verdict.decide(id::SERVER_NOT_RUNNING, not_running(server));
+    if let Some(process) = &server.process {
+        verdict.decide(id::PROCESS_STOPPED, stopped(process));
+        if server.examined.contains(&Part::Lineage) {
+            verdict.decide(id::ZOMBIE_CHILDREN, zombies(process));
+        }
+    }
+    // The server is found by other means; a file that names another is worth a word in any case.
+    let stale: Vec<Finding> = server.pid_files.iter().filter_map(stale_pid_file).collect();
+    if stale.is_empty() && !server.pid_files.is_empty() {
+        verdict.decide(id::STALE_PID_FILE, None);
+    }
+    stale.into_iter().for_each(|found| verdict.raise(found));
+}
+
+fn not_running(server: &Server) -> Option<Finding> {
+    let somebody_listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
+    let answered = server.health.as_ref().is_some_and(|health| health.outcome.is_answer());
+    let could_not_look = server.gaps.iter().any(|gap| {
+        gap.blocks.iter().any(|blocked| blocked == id::SERVER_NOT_RUNNING) && gap.reason != GapReason::Vanished
+    });
+    if server.process.is_some() || somebody_listens || answered || could_not_look {
+        return None;
+    }
+    let title = match server.port {
+        Some(port) => format!("{} is not running: no process of it, and nobody listens on port {port}", server.kind.title()),
+        None => format!("{} is not running: there is no process of it", server.kind.title()),
+    };
+    let mut evidence = vec![Evidence::new("processes of that server", 0, "command lines of all processes")];
+    if let Some(listeners) = &server.listeners {
+        evidence.push(Evidence::new(format!("listening sockets on port {}", listeners.port), 0, "sock_diag"));
+    }
+    for named in &server.expectation.named_by {
+        evidence.push(Evidence::new("it was named by", named.clone(), "command line"));
+    }
+    let next = vec![
+        NextStep::say("Read the end of its log before starting it again (webui.log, logs/errors.log, journalctl)"),
+        NextStep::say("Start it the way this host starts it: its unit, job, program or ctl.sh"),
+    ];
+    Some(finding(id::SERVER_NOT_RUNNING, Severity::Critical, title, evidence, next))
+}
+
+fn stopped(process: &Process) -> Option<Finding> {
+    let pid = process.identity.pid;
+    let source = format!("/proc/{pid}/stat");
+    match process.state {
+        ProcessState::Stopped => Some(finding(
+            id::PROCESS_STOPPED,
+            Severity::Critical,
+            format!("the process is stopped (state T): pid {pid}"),
+            vec![Evidence::new("scheduler state", "T (stopped)", source)],
+            vec![
+                NextStep::run("continue it", format!("kill -CONT {pid}")),
+                NextStep::say("Find out who stopped it: Ctrl-Z in its terminal, or somebody's kill -STOP"),
+            ],
+        )),
+        ProcessState::Traced => Some(finding(
+            id::PROCESS_STOPPED,
+            Severity::Info,
+            format!("a debugger has stopped the process: pid {}", process.tracer_pid.unwrap_or(0)),
+            vec![
+                Evidence::new("scheduler state", "t (traced)", source),
+                Evidence::new("pid of the debugger", process.tracer_pid.unwrap_or(0), format!("/proc/{pid}/status")),
+            ],
+            vec![NextStep::say("Leave the debugger, or let it continue the process")],
+        )),
+        _ => None,
+    }
+}
+
+fn zombies(process: &Process) -> Option<Finding> {
+    let count = process.zombie_children.len();
+    if count < MANY_ZOMBIES {
+        return None;
+    }
+    Some(finding(
+        id::ZOMBIE_CHILDREN,
+        Severity::Warning,
+        format!("{count} children have ended and were not reaped"),
+        vec![Evidence::new("children in state Z", count, "process table")],
+        vec![NextStep::say("Restart the server when convenient; in a container run an init that reaps")],
+    ))
+}

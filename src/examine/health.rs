@@ -1,0 +1,265 @@
+//! Which requests are made, in which order, and which of them decides.
+
+use super::Examination;
+use crate::collect::DescriptorRead;
+use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, Server, ServerKind, id};
+use crate::parse::health::health_path;
+use crate::parse::sockets::unmapped;
+use crate::probe::{self, Knock, Patience};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Share of the soft limit from which on the probe holds back: one request only, no deep check.
+pub const CAREFUL_SHARE: f64 = 0.8;
+
+/// Names of proxy settings that other clients would obey.
+const PROXIES: &[&str] = &["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// What is asked, before an address is chosen.
+struct Plan {
+    host: Option<String>,
+    addresses: Vec<SocketAddr>,
+    /// `Some` when the person said the scheme.
+    tls: Option<bool>,
+    path: String,
+    resolve: Option<Phase>,
+}
+
+impl Examination<'_> {
+    /// Makes the requests and fills in `server.health`.
+    pub(super) fn probe(&self, server: &mut Server, read: Option<&DescriptorRead>) {
+        let ignored_proxies =
+            PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).to_owned()).collect();
+        let careful = server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= CAREFUL_SHARE);
+        let deep = self.request.deep && !careful && server.kind == ServerKind::Webui;
+        let mut health = Health { ignored_proxies, deep, ..empty() };
+        if careful {
+            health.note = Some(
+                "over 80 % of the descriptor limit: one request only, since an accept can be the last straw".to_owned(),
+            );
+        }
+        if let Some((outcome, note)) = self.not_probed(server) {
+            health.outcome = outcome;
+            health.note = Some(note);
+            server.health = Some(health);
+            return;
+        }
+        let patience = Patience { phase: self.request.timeout, total: self.deadline };
+        let plan = match self.plan(server, read, deep, patience) {
+            Ok(plan) => plan,
+            Err(attempt) => {
+                // A name that does not resolve says nothing about the server.
+                server.gaps.push(
+                    Gap::new("HTTP", GapReason::NotFound, "the host name could not be resolved").blocking(id::HTTP),
+                );
+                health.attempts.push(*attempt);
+                settle(&mut health);
+                server.health = Some(health);
+                return;
+            }
+        };
+        self.progress.step("waiting for the HTTP answer");
+        let mut looks = Vec::new();
+        for address in &plan.addresses {
+            let host = plan.host.clone().unwrap_or_else(|| address.ip().to_string());
+            let mut knock =
+                Knock { address: *address, tls: plan.tls.unwrap_or(false), host, path: plan.path.clone(), kind: server.kind };
+            let mut attempt = probe::attempt(&knock, patience, &mut |waiting| looks.extend(self.look(server, waiting)));
+            if let Some(resolve) = &plan.resolve {
+                attempt.phases.insert(0, resolve.clone());
+            }
+            let (outcome, http_status) = (attempt.outcome, attempt.http_status);
+            health.attempts.push(attempt);
+            if wants_other_scheme(outcome, http_status, knock.tls) {
+                if careful {
+                    server.gaps.push(
+                        Gap::new("the other scheme", GapReason::Unsupported, "not tried so near the descriptor limit")
+                            .blocking(&[id::WRONG_SCHEME]),
+                    );
+                } else {
+                    knock.tls = !knock.tls;
+                    health.attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
+                }
+            }
+            // Only where nobody took the connection is another address worth a try.
+            if !matches!(outcome, Outcome::Refused | Outcome::Unreachable) {
+                break;
+            }
+        }
+        settle(&mut health);
+        if let Some(listeners) = server.listeners.as_mut() {
+            listeners.looks = looks;
+        }
+        if matches!(health.outcome, Outcome::NotProbed) {
+            server.gaps.push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
+        }
+        server.health = Some(health);
+    }
+
+    /// Servers that are not asked at all, and why.
+    fn not_probed(&self, server: &mut Server) -> Option<(Outcome, String)> {
+        if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
+            let detail = "the server lives in another network namespace; its loopback cannot be reached from here";
+            server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
+            return Some((Outcome::NotProbed, detail.to_owned()));
+        }
+        let listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
+        let was_named = server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
+        match server.kind {
+            ServerKind::Mcp => Some((Outcome::NotApplicable, "it speaks on standard input and output".to_owned())),
+            ServerKind::Gateway if !listens && !was_named => {
+                Some((Outcome::NotApplicable, "a gateway without its API server listens on no port".to_owned()))
+            }
+            ServerKind::Other if !listens && server.port.is_none() => {
+                Some((Outcome::NotApplicable, "it listens on no TCP port".to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    fn plan(
+        &self,
+        server: &Server,
+        read: Option<&DescriptorRead>,
+        deep: bool,
+        patience: Patience,
+    ) -> Result<Plan, Box<Attempt>> {
+        let path = health_path(server.kind, deep).to_owned();
+        if let Some(url) = &self.patient.url {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            let port = url.port_or_known_default().unwrap_or(80);
+            let tls = url.scheme() == "https";
+            let said = match (url.path(), url.query()) {
+                ("" | "/", None) => path,
+                (said, None) => said.to_owned(),
+                (said, Some(query)) => format!("{said}?{query}"),
+            };
+            let (phase, resolved) = probe::resolve(&host, port, patience);
+            return match resolved {
+                Ok(found) => {
+                    let addresses = with_other_loopback(one_of_each_family(found));
+                    Ok(Plan { host: Some(host), addresses, tls: Some(tls), path: said, resolve: Some(phase) })
+                }
+                Err(outcome) => Err(Box::new(Attempt {
+                    url: crate::report::mask::url(url.as_str()),
+                    address: None,
+                    outcome,
+                    http_status: None,
+                    server_header: None,
+                    redirect_to: None,
+                    phases: vec![phase],
+                    bytes_received: 0,
+                    answer: None,
+                })),
+            };
+        }
+        let port = server.port.or_else(|| server.kind.default_port()).unwrap_or(0);
+        let own: Vec<SocketAddr> = match &server.listeners {
+            Some(listeners) => {
+                let mine = |inode: u64| {
+                    self.patient.expectation.port_belongs_because.is_some()
+                        || read.is_none_or(|read| read.sockets.is_empty() || read.sockets.contains(&inode))
+                };
+                let mut rows: Vec<SocketAddr> = listeners
+                    .sockets
+                    .iter()
+                    .filter(|socket| mine(socket.inode))
+                    .filter_map(|socket| Some(reachable(SocketAddr::new(socket.address.parse().ok()?, port))))
+                    .collect();
+                rows.sort_by_key(|address| (!address.is_ipv4(), !address.ip().is_loopback()));
+                rows.dedup();
+                rows
+            }
+            None => Vec::new(),
+        };
+        let addresses = if own.is_empty() { both_loopbacks(port) } else { own };
+        Ok(Plan { host: None, addresses, tls: None, path, resolve: None })
+    }
+}
+
+fn empty() -> Health {
+    Health {
+        url: None,
+        outcome: Outcome::NotProbed,
+        http_status: None,
+        phases: Vec::new(),
+        bytes_received: 0,
+        answer: None,
+        server_header: None,
+        redirect_to: None,
+        decided_by: None,
+        attempts: Vec::new(),
+        deep: false,
+        ignored_proxies: Vec::new(),
+        note: None,
+    }
+}
+
+/// Ends that a server of the other scheme brings about: reset, closed, a TLS record or another protocol, and the
+/// plain 400 with which some answer HTTP on a TLS port.
+fn wants_other_scheme(outcome: Outcome, http_status: Option<u16>, tls: bool) -> bool {
+    match outcome {
+        Outcome::TlsFailed => tls,
+        Outcome::Reset | Outcome::Empty | Outcome::NotHttp => !tls,
+        Outcome::Unexpected => !tls && http_status == Some(400),
+        _ => false,
+    }
+}
+
+/// Takes the attempt that tells most: an answer before everything, else the first that got a connection.
+fn settle(health: &mut Health) {
+    let rank = |attempt: &Attempt| match attempt.outcome {
+        Outcome::Ok => 0,
+        outcome if outcome.is_answer() => 1,
+        Outcome::Refused | Outcome::Unreachable | Outcome::ResolveFailed | Outcome::NotProbed => 4,
+        Outcome::TlsFailed => 3,
+        _ => 2,
+    };
+    let best = health.attempts.iter().enumerate().min_by_key(|(index, attempt)| (rank(attempt), *index));
+    if let Some((index, attempt)) = best.map(|(index, attempt)| (index, attempt.clone())) {
+        health.decided_by = Some(index);
+        health.url = Some(attempt.url);
+        health.outcome = attempt.outcome;
+        health.http_status = attempt.http_status;
+        health.phases = attempt.phases;
+        health.bytes_received = attempt.bytes_received;
+        health.answer = attempt.answer;
+        health.server_header = attempt.server_header;
+        health.redirect_to = attempt.redirect_to;
+    }
+}
+
+/// A wildcard address is reached over the loopback of its family.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        // An IPv6 wildcard usually takes IPv4 too, but not when it was told not to.
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    unmapped(SocketAddr::new(ip, address.port()))
+}
+
+fn both_loopbacks(port: u16) -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+}
+
+/// One address of each family is enough to tell whether a host answers.
+fn one_of_each_family(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let v4 = found.iter().find(|address| address.is_ipv4());
+    let v6 = found.iter().find(|address| address.is_ipv6());
+    let mut both: Vec<SocketAddr> = v4.into_iter().chain(v6).copied().map(reachable).collect();
+    // The order of the resolver says which a client would try first.
+    both.sort_by_key(|address| found.first().is_some_and(|first| first.is_ipv4() != address.is_ipv4()));
+    both
+}
+
+/// A loopback address that was named gets its twin: refused on one and answered on the other is a finding.
+fn with_other_loopback(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if let [only] = addresses.as_slice()
+        && only.ip().is_loopback()
+    {
+        let port = only.port();
+        addresses.extend(both_loopbacks(port).into_iter().find(|twin| twin.is_ipv4() != addresses[0].is_ipv4()));
+    }
+    addresses
+}

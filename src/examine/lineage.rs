@@ -1,0 +1,323 @@
+//! The way up from a server, who claims it, and who should.
+
+use super::Examination;
+use super::port::keeps_running;
+use crate::collect::no_supervisor;
+use crate::model::{Expected, Gap, GapReason, Hop, Lineage, Process, Relaunch, Role, Server, Supervisor, id};
+use crate::parse::cgroup::{Unit, container_of, unit_of};
+use crate::parse::command::{CommandRole, HermesCommand, recognise};
+use crate::parse::role::{Classified, classify};
+use crate::report::mask;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Hops that are followed; a host nests a handful.
+const MOST_HOPS: usize = 32;
+/// How long an expected supervisor that does not claim the server is watched for new attempts.
+const WATCH: Duration = Duration::from_secs(4);
+/// Time between two looks at its children.
+const EVERY: Duration = Duration::from_millis(40);
+
+impl Examination<'_> {
+    /// Fills in `server.lineage`.
+    pub(super) fn lineage(&self, server: &mut Server) {
+        let Some(process) = server.process.clone() else { return };
+        let hops = self.hops(server, &process);
+        let unit = process.cgroup.as_deref().and_then(unit_of);
+        let (supervisor, mut expected) = self.supervisor(server, &process, &hops, unit.as_ref());
+        let mut relaunch = None;
+        if supervisor.claims_this != Some(true) {
+            let found = self.respawn_loop(server, &hops);
+            if let Some((pid, loop_expected)) = found {
+                relaunch = Some(self.watch(pid, server));
+                expected = Some(loop_expected);
+            }
+        }
+        let supervisor = match (&expected, &relaunch) {
+            (Some(expected), Some(relaunch)) => Supervisor {
+                kind: expected.kind.clone(),
+                name: Some(expected.name.clone()),
+                claimed_pid: relaunch.pids.last().copied(),
+                claims_this: Some(false),
+                evidence: format!("pid {} starts this server, and this process is not below it", expected.pid.unwrap_or(0)),
+                state: None,
+                restarts: None,
+            },
+            _ => supervisor,
+        };
+        let (detached, detached_because) = detachment(&process, &hops);
+        server.lineage = Some(Lineage {
+            hops,
+            supervisor,
+            expected,
+            detached,
+            detached_because,
+            session: process.session,
+            process_group: process.process_group,
+            cgroup: process.cgroup.clone(),
+            unit: unit.map(|unit| unit.name),
+            markers: process.markers.clone(),
+            relaunch,
+        });
+    }
+
+    fn hops(&self, server: &mut Server, process: &Process) -> Vec<Hop> {
+        let mut hops = vec![Hop {
+            pid: process.identity.pid,
+            ppid: process.ppid,
+            start_time: process.start_time.clone(),
+            age_ms: process.age_ms,
+            user: process.user.clone(),
+            role: Role::Server,
+            name: Some(server.kind.word().to_owned()),
+            command: process.command.clone().unwrap_or_else(|| format!("[{}]", process.name)),
+            evidence: "the examined process".to_owned(),
+        }];
+        let mut current = process.ppid;
+        while current != 0 && hops.len() < MOST_HOPS && hops.iter().all(|hop| hop.pid != current) {
+            match self.hop(current) {
+                Ok(hop) => {
+                    current = hop.ppid;
+                    hops.push(hop);
+                }
+                Err(gap) => {
+                    server.gaps.push(gap);
+                    break;
+                }
+            }
+        }
+        hops
+    }
+
+    fn hop(&self, pid: u32) -> Result<Hop, Gap> {
+        let host = self.survey.host;
+        let identity = host
+            .identify(pid)
+            .map_err(|problem| Gap::new(format!("parent {pid}"), GapReason::Vanished, problem.to_string()))?;
+        let process = host.process(identity)?.value;
+        let argv = self.survey.command(pid);
+        let Classified { role, name, evidence } = if pid == std::process::id() {
+            Classified { role: Role::Demo, name: Some("demo".into()), evidence: "this program's demonstration".into() }
+        } else {
+            classify(pid, &process.name, &argv)
+        };
+        Ok(Hop {
+            pid,
+            ppid: process.ppid,
+            start_time: process.start_time,
+            age_ms: process.age_ms,
+            user: process.user,
+            role,
+            name,
+            command: process.command.unwrap_or_else(|| format!("[{}]", process.name)),
+            evidence,
+        })
+    }
+
+    /// Who claims the server: the nearest supervisor above it, else the manager of its unit, else its container.
+    fn supervisor(
+        &self,
+        server: &mut Server,
+        process: &Process,
+        hops: &[Hop],
+        unit: Option<&Unit>,
+    ) -> (Supervisor, Option<Expected>) {
+        if let Some((below, hop)) = nearest_supervisor(hops) {
+            let kind = match hop.role {
+                Role::RespawnLoop => "respawn-loop",
+                Role::Demo => "demo",
+                _ => hop.name.as_deref().unwrap_or("supervisor"),
+            };
+            let name = match kind {
+                "supervisord" => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
+                _ => Some(hop.command.clone()),
+            };
+            let supervisor = Supervisor {
+                kind: kind.to_owned(),
+                name,
+                claimed_pid: Some(below),
+                claims_this: Some(true),
+                evidence: format!("pid {} ({}) is its parent{}", hop.pid, hop.evidence, if below == process.identity.pid { "" } else { " through wrappers" }),
+                state: None,
+                restarts: None,
+            };
+            return (supervisor, None);
+        }
+        if let Some(unit) = unit {
+            return self.systemd(server, process, hops, unit);
+        }
+        if let Some((runtime, short)) = process.cgroup.as_deref().and_then(container_of) {
+            let is_init = process.namespace_pids.last() == Some(&1);
+            let supervisor = Supervisor {
+                kind: runtime.to_owned(),
+                name: Some(short),
+                claimed_pid: None,
+                claims_this: is_init.then_some(true),
+                evidence: if is_init { "it is the first process of its container" } else { "its control group is a container's" }.into(),
+                state: None,
+                restarts: None,
+            };
+            return (supervisor, None);
+        }
+        (no_supervisor("no supervisor among its parents, and its control group is no service"), None)
+    }
+
+    /// Asks the manager of the unit in whose control group the server is. The control group alone decides nothing: an
+    /// orphan of an earlier activation sits in it too, and so does whatever a login or cron service has started.
+    fn systemd(
+        &self,
+        server: &mut Server,
+        process: &Process,
+        hops: &[Hop],
+        unit: &Unit,
+    ) -> (Supervisor, Option<Expected>) {
+        let base = |claims: Option<bool>, evidence: String| Supervisor {
+            kind: unit.kind().to_owned(),
+            name: Some(unit.name.clone()),
+            claimed_pid: None,
+            claims_this: claims,
+            evidence,
+            state: None,
+            restarts: None,
+        };
+        let expected = |why: String| Expected {
+            kind: unit.kind().to_owned(),
+            name: unit.name.clone(),
+            pid: None,
+            why,
+        };
+        let answer = self.survey.host.systemd_unit(unit);
+        if let Ok(state) = answer {
+            let claimed = state.main_pid.or(state.control_pid);
+            let position = hops.iter().position(|hop| claimed == Some(hop.pid));
+            let through_login = position.is_some_and(|at| {
+                hops.iter().take(at + 1).any(|hop| {
+                    matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer)
+                })
+            });
+            let runs_it = is_command_of(&state.exec_start, process) || unit.name.contains("hermes");
+            let filled = |claims, evidence| Supervisor {
+                claimed_pid: claimed,
+                state: Some(state.state.clone()),
+                restarts: state.restarts,
+                ..base(claims, evidence)
+            };
+            return match (position, through_login) {
+                (Some(_), false) => (filled(Some(true), format!("MainPID of {} is {}", unit.name, claimed.unwrap_or(0))), None),
+                _ if runs_it => {
+                    let evidence = format!("MainPID of {} is {}, not this process", unit.name, claimed.map_or("none".to_owned(), |pid| pid.to_string()));
+                    (filled(Some(false), evidence), Some(expected("it is in that unit's control group, and the unit's command is this server".to_owned())))
+                }
+                _ => (no_supervisor(format!("it was started below {}, which runs something else", unit.name)), None),
+            };
+        }
+        let current = self.survey.host.unit_invocation(unit);
+        let own = process.markers.get("INVOCATION_ID");
+        if let (Some(current), Some(own)) = (&current, own) {
+            let same = current == own;
+            let evidence = format!(
+                "its INVOCATION_ID is {} of {}",
+                if same { "the current one" } else { "an earlier one" },
+                unit.name
+            );
+            let why = "its control group is that unit's".to_owned();
+            return (base(Some(same), evidence), (!same).then(|| expected(why)));
+        }
+        if let Err(gap) = answer {
+            server.gaps.push(gap.blocking(&[id::UNSUPERVISED_SERVER, id::ORPHANED_SERVER]));
+        }
+        (base(None, format!("its control group is that of {}, whose manager could not be asked", unit.name)), None)
+    }
+
+    /// A loop on this host that starts a server of this kind and port, and that the server is not below.
+    fn respawn_loop(&self, server: &Server, hops: &[Hop]) -> Option<(u32, Expected)> {
+        let own = self.patient.command.as_ref();
+        self.survey.hermes().into_iter().find_map(|(pid, command)| {
+            let is_above = hops.iter().any(|hop| hop.pid == pid);
+            if command.role != CommandRole::RespawnLoop || is_above || !is_same_server(server, own, &command) {
+                return None;
+            }
+            let argv = self.survey.command(pid);
+            let shown = mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>());
+            let why = format!("pid {pid} is a loop whose command is this server");
+            Some((pid, Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why }))
+        })
+    }
+
+    /// Watches a loop's children for new attempts; two different ones are enough.
+    fn watch(&self, parent: u32, server: &Server) -> Relaunch {
+        self.progress.step("watching the loop that should be running it");
+        let begun = Instant::now();
+        let end = self.deadline.within(WATCH);
+        let mut seen: HashMap<u32, bool> = HashMap::new();
+        let mut relaunch = Relaunch::default();
+        loop {
+            for entry in self.survey.host.process_table().unwrap_or_default() {
+                if entry.ppid != parent || entry.zombie || seen.get(&entry.pid) == Some(&true) {
+                    continue;
+                }
+                let argv = self.survey.host.commands(&[entry.pid]).pop().and_then(Result::ok).unwrap_or_default();
+                let starts_it = recognise(&argv)
+                    .is_some_and(|command| command.kind == server.kind && command.role != CommandRole::RespawnLoop);
+                seen.insert(entry.pid, starts_it);
+                if starts_it {
+                    relaunch.pids.push(entry.pid);
+                }
+            }
+            if relaunch.pids.len() >= 2 || end.is_over() {
+                break;
+            }
+            std::thread::sleep(EVERY.min(end.remaining()));
+        }
+        relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        relaunch
+    }
+}
+
+/// The first supervisor above the server with nothing in between that starts things for somebody else, and the
+/// pid directly below it.
+fn nearest_supervisor(hops: &[Hop]) -> Option<(u32, &Hop)> {
+    let mut below = hops.first()?.pid;
+    for hop in hops.iter().skip(1) {
+        if keeps_running(hop.role) {
+            return Some((below, hop));
+        }
+        if matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer | Role::ContainerRuntime)
+            || hop.role == Role::Init && hop.ppid == 0
+        {
+            return None;
+        }
+        below = hop.pid;
+    }
+    None
+}
+
+fn is_same_server(server: &Server, own: Option<&HermesCommand>, other: &HermesCommand) -> bool {
+    let default = server.kind.default_port();
+    let same_port = other.port.or(default) == server.port.or(default);
+    let same_home = match (own.and_then(|own| own.home.as_ref()), &other.home) {
+        (Some(a), Some(b)) => a == b,
+        _ => own.and_then(|own| own.profile.as_ref()) == other.profile.as_ref(),
+    };
+    other.kind == server.kind && same_port && same_home
+}
+
+/// Whether a unit's command names the server's own script or program.
+fn is_command_of(exec_start: &str, process: &Process) -> bool {
+    let argv = process.command.as_deref().and_then(shlex::split).unwrap_or_default();
+    let telling = argv.iter().find(|word| word.ends_with(".py") || word.contains("hermes"));
+    telling.is_some_and(|word| exec_start.contains(word.as_str()))
+}
+
+/// Whether the server left its parent, and how that is known. Not a judgement: see [`Lineage::detached`].
+fn detachment(process: &Process, hops: &[Hop]) -> (bool, String) {
+    let adopted = hops.get(1).is_some_and(|parent| parent.role == Role::Init) || process.ppid <= 1;
+    let leads_session = process.session == i32::try_from(process.identity.pid).unwrap_or(-1);
+    let reason = match (adopted, leads_session) {
+        (true, true) => "its parent is the init or user manager, and it leads a session of its own",
+        (true, false) => "its parent is the init or user manager",
+        (false, true) => "it leads a session of its own, and its parent still waits for it",
+        (false, false) => "it is in its parent's session",
+    };
+    (adopted, reason.to_owned())
+}

@@ -1,0 +1,242 @@
+//! Walks a fact's way once: selects the servers, reads what was asked of each, and has it diagnosed.
+
+mod health;
+mod lineage;
+mod port;
+
+use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};
+use crate::diagnose;
+use crate::model::{Envelope, Gap, GapReason, Part, PidFile, Process, Server, Status, id};
+use crate::parse::sockets::TcpState;
+use crate::patient::{Patient, SelectError, Selection, Survey, select};
+use crate::report;
+use std::collections::HashSet;
+use std::time::{Duration, Instant, SystemTime};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Subcommand, as it stands in the envelope.
+    pub command: &'static str,
+    /// Which servers.
+    pub selection: Selection,
+    /// Which parts of each.
+    pub parts: Vec<Part>,
+    /// Ask the server for its own deep check.
+    pub deep: bool,
+    /// Ask every process for the sockets of the port.
+    pub all_holders: bool,
+    /// Time for each phase of an HTTP request.
+    pub timeout: Duration,
+    /// Time for everything.
+    pub budget: Duration,
+}
+
+/// Told what is being done, for a person who waits.
+pub trait Progress {
+    /// A step begins.
+    fn step(&self, what: &str);
+}
+
+/// Nobody is told.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _what: &str) {}
+}
+
+/// The least time between two looks that tell a state from a moment.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1000);
+
+/// Examines what the request names.
+///
+/// # Errors
+/// When what was named cannot be examined at all.
+pub fn examine(
+    host: &dyn Host,
+    request: &Request,
+    deadline: Deadline,
+    progress: &dyn Progress,
+) -> Result<Envelope, SelectError> {
+    let begun = Instant::now();
+    let mut envelope = report::envelope(request.command, host.facts(), SystemTime::now());
+    let survey = Survey::new(host);
+    progress.step("looking for the server");
+    let selected = select(&survey, &request.selection)?;
+    for patient in &selected.patients {
+        let mut server = Examination { survey: &survey, request, deadline, progress, patient }.run();
+        diagnose::judge(&mut server);
+        envelope.servers.push(server);
+    }
+    envelope.gaps = selected.gaps;
+    envelope.gaps.extend(survey.take_gaps());
+    let stray: Vec<PidFile> = selected.stray_pid_files.into_iter().map(|read| read.file).collect();
+    envelope.findings = diagnose::judge_host(&stray);
+    Ok(report::seal(envelope, begun.elapsed()))
+}
+
+/// One server under examination.
+struct Examination<'a> {
+    survey: &'a Survey<'a>,
+    request: &'a Request,
+    deadline: Deadline,
+    progress: &'a dyn Progress,
+    patient: &'a Patient,
+}
+
+impl Examination<'_> {
+    fn asks(&self, part: Part) -> bool {
+        self.request.parts.contains(&part)
+    }
+
+    fn run(&self) -> Server {
+        let patient = self.patient;
+        let mut server = Server {
+            kind: patient.kind,
+            pid: None,
+            port: patient.port,
+            home: patient.home.as_deref().map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes())),
+            status: Status::Unknown,
+            root_causes: Vec::new(),
+            findings: Vec::new(),
+            passed: Vec::new(),
+            gaps: Vec::new(),
+            examined: self.request.parts.clone(),
+            expectation: patient.expectation.clone(),
+            process: None,
+            descriptors: None,
+            lineage: None,
+            health: None,
+            listeners: None,
+            pid_files: patient.pid_files.iter().map(|read| read.file.clone()).collect(),
+        };
+        if patient.expectation.remote {
+            server.gaps.extend(remote_gaps(&server.examined));
+            if self.asks(Part::Health) {
+                self.probe(&mut server, None);
+            }
+            return server;
+        }
+        self.progress.step("reading the process");
+        server.process = self.process(&mut server.gaps);
+        server.pid = server.process.as_ref().map(|process| process.identity.pid);
+        let table = self.survey.sockets_of(server.process.as_ref());
+        let descriptors = self.descriptors(&mut server, &table);
+        self.find_port(&mut server, &table, descriptors.as_ref());
+        if self.asks(Part::Port) || self.asks(Part::Health) {
+            self.progress.step("reading the port");
+            self.listeners(&mut server, &table, descriptors.as_ref());
+        }
+        if self.asks(Part::Lineage) {
+            self.progress.step("reading the lineage");
+            self.lineage(&mut server);
+        }
+        let first_look = Instant::now();
+        if self.asks(Part::Health) {
+            self.probe(&mut server, descriptors.as_ref());
+        }
+        if self.asks(Part::Descriptors) {
+            self.look_again_at_close_wait(&mut server, descriptors.as_ref(), first_look);
+        }
+        self.drop_unasked(&mut server);
+        server
+    }
+
+    fn process(&self, gaps: &mut Vec<Gap>) -> Option<Process> {
+        let identity = self.patient.identity?;
+        match self.survey.host.process(identity) {
+            Ok(read) => {
+                gaps.extend(read.gaps);
+                let mut process = read.value;
+                if self.asks(Part::Lineage) {
+                    process.zombie_children =
+                        self.survey.children(identity.pid).filter(|child| child.zombie).map(|child| child.pid).collect();
+                }
+                Some(process)
+            }
+            Err(gap) => {
+                gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]));
+                None
+            }
+        }
+    }
+
+    /// Descriptors are read before the first probe, whatever was asked: near the ceiling the probe must hold back.
+    fn descriptors(&self, server: &mut Server, table: &SocketTable) -> Option<DescriptorRead> {
+        let process = server.process.as_ref()?;
+        match self.survey.host.descriptors(process, table) {
+            Ok(read) => {
+                server.gaps.extend(read.gaps);
+                server.descriptors = Some(read.value.facts.clone());
+                Some(read.value)
+            }
+            Err(gap) => {
+                server.gaps.push(gap.blocking(id::DESCRIPTORS));
+                None
+            }
+        }
+    }
+
+    /// A CLOSE-WAIT count means something only when the same sockets are still there a second later.
+    fn look_again_at_close_wait(&self, server: &mut Server, read: Option<&DescriptorRead>, first_look: Instant) {
+        let (Some(read), Some(process), Some(facts)) = (read, server.process.as_ref(), server.descriptors.as_mut())
+        else {
+            return;
+        };
+        let soft_limit = facts.soft_limit;
+        let Some(close_wait) = facts.close_wait.as_mut() else { return };
+        if !diagnose::is_many_close_wait(close_wait.first, soft_limit) {
+            return;
+        }
+        let wait = BETWEEN_LOOKS.saturating_sub(first_look.elapsed());
+        if wait > self.deadline.remaining() {
+            server.gaps.push(
+                Gap::new("a second look at the CLOSE-WAIT sockets", GapReason::Timeout, "no time was left for it")
+                    .blocking(&[id::CLOSE_WAIT_LEAK]),
+            );
+            return;
+        }
+        self.progress.step("waiting for a second look at the CLOSE-WAIT sockets");
+        std::thread::sleep(wait);
+        let first: HashSet<u64> = sockets_in(&read.sockets, &self.survey.sockets_of(Some(process)));
+        let again = self.survey.host.sockets(Some(process)).value;
+        let still = sockets_in(&first, &again);
+        close_wait.still_at_second = Some(u64::try_from(still.len()).unwrap_or(u64::MAX));
+        close_wait.between_ms = Some(u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// A subcommand fills its own part; what was read only to be careful is left out again.
+    fn drop_unasked(&self, server: &mut Server) {
+        if !self.asks(Part::Descriptors) {
+            server.descriptors = None;
+        }
+        if !self.asks(Part::Port) && !self.asks(Part::Health) {
+            server.listeners = None;
+        }
+    }
+}
+
+/// Of these sockets, the ones that are in CLOSE-WAIT.
+fn sockets_in(inodes: &HashSet<u64>, table: &SocketTable) -> HashSet<u64> {
+    table
+        .tcp
+        .iter()
+        .filter(|socket| socket.state == TcpState::CLOSE_WAIT && inodes.contains(&socket.inode))
+        .map(|socket| socket.inode)
+        .collect()
+}
+
+fn remote_gaps(parts: &[Part]) -> Vec<Gap> {
+    parts
+        .iter()
+        .filter(|part| **part != Part::Health)
+        .map(|part| {
+            let (what, blocks) = match part {
+                Part::Descriptors => ("descriptors", id::DESCRIPTORS),
+                Part::Lineage => ("lineage", id::LINEAGE),
+                Part::Port | Part::Health => ("listening sockets", &[id::PORT_HELD, id::ACCEPT_STALLED][..]),
+            };
+            Gap::new(what, GapReason::Unsupported, "the server is on another host: run hermes-doctor there").blocking(blocks)
+        })
+        .collect()
+}

@@ -1,0 +1,212 @@
+//! The port of a server: which it is, who listens there, and what waits.
+
+use super::Examination;
+use crate::collect::{DescriptorRead, SocketTable};
+use crate::model::{Connections, Gap, Holder, Listener, Listeners, Look, Role, Server, id};
+use crate::parse::cgroup::unit_of;
+use crate::parse::command::{CommandRole, front_program, recognise};
+use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
+use crate::probe::Waiting;
+use crate::report::mask;
+use std::collections::{HashMap, HashSet};
+
+/// Listening sockets of a port.
+pub fn listening(table: &SocketTable, port: u16) -> impl Iterator<Item = &TcpSocket> {
+    table.tcp.iter().filter(move |socket| socket.state == TcpState::LISTEN && socket.local.port() == port)
+}
+
+impl Examination<'_> {
+    /// Settles the port: as named, else one that the process listens on.
+    pub(super) fn find_port(&self, server: &mut Server, table: &SocketTable, read: Option<&DescriptorRead>) {
+        if server.port.is_some() && self.patient.command.as_ref().is_none_or(|command| command.port != Some(0)) {
+            let listens_there = |port| {
+                read.is_some_and(|read| listening(table, port).any(|socket| read.sockets.contains(&socket.inode)))
+            };
+            // A port that only its own command line names may have been taken by another; then its own tells more.
+            let was_named = self.patient.expectation.named_by.iter().any(|by| by.starts_with("--port"));
+            if was_named || self.patient.identity.is_none() || server.port.is_some_and(listens_there) {
+                return;
+            }
+        }
+        let mut own: Vec<u16> = match read {
+            Some(read) => table
+                .tcp
+                .iter()
+                .filter(|socket| socket.state == TcpState::LISTEN && read.sockets.contains(&socket.inode))
+                .map(|socket| socket.local.port())
+                .collect(),
+            None => Vec::new(),
+        };
+        own.sort_unstable();
+        own.dedup();
+        let usual = server.kind.default_port();
+        let found = usual.filter(|port| own.contains(port)).or_else(|| own.first().copied());
+        server.port = found.or(server.port).or_else(|| {
+            // Its descriptors cannot be read: then its usual port, when somebody of the same user has it.
+            let process = server.process.as_ref().filter(|_| read.is_none_or(|read| read.sockets.is_empty()))?;
+            usual.filter(|port| listening(table, *port).any(|socket| socket.uid == process.uid))
+        });
+    }
+
+    /// Fills in who listens and what waits.
+    pub(super) fn listeners(&self, server: &mut Server, table: &SocketTable, read: Option<&DescriptorRead>) {
+        let Some(port) = server.port else { return };
+        if table.source.is_empty() {
+            return;
+        }
+        let sockets: Vec<&TcpSocket> = listening(table, port).collect();
+        let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
+        let (holders, complete) = self.holders(server, &inodes, read);
+        let units = self.units(server, &sockets);
+        let rows = sockets
+            .iter()
+            .map(|socket| {
+                let path = socket.cgroup_id.and_then(|id| units.get(&id)).cloned();
+                Listener {
+                    address: unmapped(socket.local).ip().to_string(),
+                    family: if socket.local.is_ipv4() { "ipv4" } else { "ipv6" }.to_owned(),
+                    inode: socket.inode,
+                    accept_queue: socket.receive_queue,
+                    backlog: socket.send_queue,
+                    unit: path.as_deref().and_then(unit_of).map(|unit| unit.name),
+                    cgroup: path,
+                    uid: socket.uid,
+                    holders: holders.get(&socket.inode).cloned().unwrap_or_default(),
+                }
+            })
+            .collect();
+        server.listeners = Some(Listeners {
+            port,
+            sockets: rows,
+            holders_complete: complete,
+            holders: self.describe_holders(server, &holders),
+            connections: connections(table, port),
+            looks: Vec::new(),
+        });
+    }
+
+    /// The likely holders first: the server and its relatives. Everybody, when that leaves a socket without one,
+    /// or when it was asked for.
+    fn holders(
+        &self,
+        server: &mut Server,
+        inodes: &HashSet<u64>,
+        read: Option<&DescriptorRead>,
+    ) -> (HashMap<u64, Vec<u32>>, bool) {
+        if inodes.is_empty() {
+            return (HashMap::new(), true);
+        }
+        let host = self.survey.host;
+        if let Some(pid) = server.pid.filter(|_| !self.request.all_holders) {
+            let holds_all = read.is_some_and(|read| inodes.is_subset(&read.sockets));
+            if holds_all {
+                let (mut found, _) = host.holders(inodes, Some(&self.survey.relatives(pid)));
+                found.values_mut().for_each(|pids| pids.sort_unstable());
+                return (found, false);
+            }
+        }
+        self.progress.step("asking every process for the port");
+        let (mut found, complete) = host.holders(inodes, None);
+        found.values_mut().for_each(|pids| pids.sort_unstable());
+        let is_complete = complete.is_ok();
+        if let Err(gap) = complete
+            && inodes.iter().any(|inode| !found.contains_key(inode))
+        {
+            server.gaps.push(gap.blocking(&[id::PORT_HELD, id::PORT_OWNER_UNEXPECTED]));
+        }
+        (found, is_complete)
+    }
+
+    /// Control groups of the sockets by id.
+    fn units(&self, server: &mut Server, sockets: &[&TcpSocket]) -> HashMap<u64, String> {
+        let ids: HashSet<u64> = sockets.iter().filter_map(|socket| socket.cgroup_id).collect();
+        if ids.is_empty() {
+            return HashMap::new();
+        }
+        let hints: Vec<String> =
+            server.process.iter().filter_map(|process| process.cgroup.clone()).collect();
+        match self.survey.host.cgroup_paths(&ids, &hints) {
+            Ok(paths) => {
+                let gone = ids.iter().filter(|id| !paths.contains_key(id)).count();
+                if gone > 0 {
+                    server.gaps.push(Gap::new(
+                        "control group of a listening socket",
+                        crate::model::GapReason::Vanished,
+                        "the control group that the socket was made in is gone",
+                    ));
+                }
+                paths
+            }
+            Err(gap) => {
+                server.gaps.push(gap);
+                HashMap::new()
+            }
+        }
+    }
+
+    fn describe_holders(&self, server: &Server, holders: &HashMap<u64, Vec<u32>>) -> Vec<Holder> {
+        let relatives: Option<Vec<u32>> = server.pid.map(|pid| self.survey.relatives(pid));
+        let mut pids: Vec<u32> = holders.values().flatten().copied().collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids.into_iter()
+            .map(|pid| {
+                let argv = self.survey.command(pid);
+                let words: Vec<&[u8]> = argv.iter().map(String::as_bytes).collect();
+                let own = server.pid == Some(pid);
+                let recognised = recognise(&argv).filter(|command| {
+                    command.role == CommandRole::Server && (command.certain || own && server.kind == command.kind)
+                });
+                Holder {
+                    pid,
+                    command: mask::command(&words),
+                    kind: recognised.map(|command| command.kind).or((own && server.kind.is_hermes()).then_some(server.kind)),
+                    front: argv.first().and_then(|program| front_program(program)).map(str::to_owned),
+                    in_lineage: relatives.as_ref().map(|relatives| relatives.contains(&pid)),
+                }
+            })
+            .collect()
+    }
+
+    /// A look at the server's side while the probe waits.
+    pub(super) fn look(&self, server: &Server, waiting: Waiting) -> Option<Look> {
+        let port = server.port?;
+        let table = self.survey.host.sockets(server.process.as_ref()).value;
+        if table.source.is_empty() {
+            return None;
+        }
+        // The server's end of the probe's connection has the probe's addresses the other way round.
+        let probe = table.tcp.iter().find(|socket| {
+            unmapped(socket.local) == waiting.remote && unmapped(socket.remote) == waiting.local
+        });
+        Some(Look {
+            after_connect_ms: u64::try_from(waiting.since_connect.as_millis()).unwrap_or(u64::MAX),
+            accept_queue: listening(&table, port).map(|socket| u64::from(socket.receive_queue)).sum(),
+            not_accepted: connections(&table, port).not_accepted,
+            probe_accepted: probe.map(|socket| socket.inode != 0),
+        })
+    }
+}
+
+/// Connections of a local port. One that nobody owns was never accepted; that holds for ESTABLISHED and
+/// CLOSE-WAIT only, since a socket that was accepted and closed has no owner either.
+fn connections(table: &SocketTable, port: u16) -> Connections {
+    let mut found = Connections::default();
+    for socket in table.tcp.iter().filter(|socket| socket.local.port() == port) {
+        match (socket.state, socket.inode) {
+            (TcpState::ESTABLISHED, 0) => found.not_accepted += 1,
+            (TcpState::ESTABLISHED, _) => found.established += 1,
+            (TcpState::CLOSE_WAIT, inode) => {
+                found.close_wait += 1;
+                found.not_accepted += u64::from(inode == 0);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Whether a role is one that keeps servers running.
+pub fn keeps_running(role: Role) -> bool {
+    matches!(role, Role::Supervisor | Role::RespawnLoop | Role::Demo)
+}

@@ -1,0 +1,74 @@
+//! Stable ids of the findings. What each means stands in `diagnose::catalogue`.
+
+/// No process of that server, and nobody listens.
+pub const SERVER_NOT_RUNNING: &str = "server-not-running";
+/// It runs outside the supervisor that should run it.
+pub const ORPHANED_SERVER: &str = "orphaned-server";
+/// Somebody starts it again and again in vain.
+pub const RESPAWN_LOOP: &str = "respawn-loop";
+/// Nobody keeps it running.
+pub const UNSUPERVISED_SERVER: &str = "unsupervised-server";
+/// Another program has the port.
+pub const PORT_HELD: &str = "port-held-by-other-program";
+/// Another Hermes server has the port.
+pub const PORT_OWNER_UNEXPECTED: &str = "port-owner-unexpected";
+/// A pid file names something else.
+pub const STALE_PID_FILE: &str = "stale-pid-file";
+/// Children that ended were not reaped.
+pub const ZOMBIE_CHILDREN: &str = "zombie-children";
+/// Few or no descriptors are left.
+pub const DESCRIPTOR_CEILING: &str = "descriptor-ceiling";
+/// The limit is small.
+pub const DESCRIPTOR_LIMIT_LOW: &str = "descriptor-limit-low";
+/// Database handles are not given back.
+pub const STATE_DB_HANDLE_LEAK: &str = "state-db-handle-leak";
+/// Sockets whose peer has closed are not closed.
+pub const CLOSE_WAIT_LEAK: &str = "close-wait-leak";
+/// Unlinked files are kept open.
+pub const DELETED_FILES_HELD: &str = "deleted-files-held";
+/// Nobody listens on that address.
+pub const CONNECTION_REFUSED: &str = "connection-refused";
+/// The process is stopped.
+pub const PROCESS_STOPPED: &str = "process-stopped";
+/// Connections wait and none is accepted.
+pub const ACCEPT_STALLED: &str = "accept-stalled";
+/// The accept queue is over its length.
+pub const BACKLOG_FULL: &str = "backlog-full";
+/// Closed without a byte.
+pub const REPLY_EMPTY: &str = "reply-empty";
+/// Reset.
+pub const CONNECTION_RESET: &str = "connection-reset";
+/// Every worker is busy.
+pub const WORKERS_EXHAUSTED: &str = "workers-exhausted";
+/// The server says that it is degraded.
+pub const HEALTH_DEGRADED: &str = "health-degraded";
+/// The other scheme answers.
+pub const WRONG_SCHEME: &str = "wrong-scheme";
+/// The other address family answers.
+pub const WRONG_ADDRESS_FAMILY: &str = "wrong-address-family";
+/// No byte, and no cause established.
+pub const HTTP_NO_ANSWER: &str = "http-no-answer";
+/// An answer of another status or shape.
+pub const HEALTH_UNEXPECTED_ANSWER: &str = "health-unexpected-answer";
+
+/// Everything that an HTTP examination decides.
+pub const HTTP: &[&str] = &[
+    CONNECTION_REFUSED,
+    ACCEPT_STALLED,
+    BACKLOG_FULL,
+    REPLY_EMPTY,
+    CONNECTION_RESET,
+    WORKERS_EXHAUSTED,
+    HEALTH_DEGRADED,
+    WRONG_SCHEME,
+    WRONG_ADDRESS_FAMILY,
+    HTTP_NO_ANSWER,
+    HEALTH_UNEXPECTED_ANSWER,
+];
+
+/// Everything that the descriptors decide.
+pub const DESCRIPTORS: &[&str] =
+    &[DESCRIPTOR_CEILING, DESCRIPTOR_LIMIT_LOW, STATE_DB_HANDLE_LEAK, CLOSE_WAIT_LEAK, DELETED_FILES_HELD];
+
+/// Everything that the lineage decides.
+pub const LINEAGE: &[&str] = &[ORPHANED_SERVER, RESPAWN_LOOP, UNSUPERVISED_SERVER, ZOMBIE_CHILDREN];

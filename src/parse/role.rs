@@ -1,0 +1,166 @@
+//! What a process on the way to pid 1 is, by its name and command line.
+
+use super::command::{CommandRole, is_shell, program_name, recognise};
+use crate::model::Role;
+
+/// A role, the name of that thing, and why it is held for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classified {
+    /// The role.
+    pub role: Role,
+    /// For a supervisor the word of `Supervisor::kind`, else the program.
+    pub name: Option<String>,
+    /// Why.
+    pub evidence: String,
+}
+
+/// Supervisors by the name of the process that is a server's parent, and the word for their kind.
+const SUPERVISORS: &[(&str, &str)] = &[
+    ("runsv", "runit"),
+    ("s6-supervise", "s6"),
+    ("supervise", "daemontools"),
+    ("supervisord", "supervisord"),
+    ("circusd", "circus"),
+    ("monit", "monit"),
+    ("god", "god"),
+    ("foreman", "foreman"),
+    ("honcho", "honcho"),
+    ("overmind", "overmind"),
+    ("process-compose", "process-compose"),
+];
+
+/// Processes above those supervisors, and others that start things for somebody else.
+const OTHERS: &[(&str, Role)] = &[
+    ("runsvdir", Role::Supervisor),
+    ("s6-svscan", Role::Supervisor),
+    ("svscan", Role::Supervisor),
+    ("svscanboot", Role::Supervisor),
+    ("containerd-shim", Role::ContainerRuntime),
+    ("containerd-shim-runc-v2", Role::ContainerRuntime),
+    ("conmon", Role::ContainerRuntime),
+    ("crun", Role::ContainerRuntime),
+    ("runc", Role::ContainerRuntime),
+    ("tmux", Role::TerminalMultiplexer),
+    ("tmux: server", Role::TerminalMultiplexer),
+    ("screen", Role::TerminalMultiplexer),
+    ("SCREEN", Role::TerminalMultiplexer),
+    ("zellij", Role::TerminalMultiplexer),
+    ("dtach", Role::TerminalMultiplexer),
+    ("abduco", Role::TerminalMultiplexer),
+    ("sshd", Role::RemoteLogin),
+    ("sshd-session", Role::RemoteLogin),
+    ("mosh-server", Role::RemoteLogin),
+    ("login", Role::RemoteLogin),
+    ("dropbear", Role::RemoteLogin),
+    ("cron", Role::Scheduler),
+    ("crond", Role::Scheduler),
+    ("anacron", Role::Scheduler),
+    ("atd", Role::Scheduler),
+    ("tini", Role::Init),
+    ("dumb-init", Role::Init),
+    ("docker-init", Role::Init),
+    ("catatonit", Role::Init),
+    ("su", Role::Wrapper),
+    ("sudo", Role::Wrapper),
+    ("runuser", Role::Wrapper),
+    ("setpriv", Role::Wrapper),
+    ("gosu", Role::Wrapper),
+    ("su-exec", Role::Wrapper),
+    ("s6-setuidgid", Role::Wrapper),
+    ("setuidgid", Role::Wrapper),
+    ("chpst", Role::Wrapper),
+    ("nohup", Role::Wrapper),
+    ("setsid", Role::Wrapper),
+    ("env", Role::Wrapper),
+    ("nice", Role::Wrapper),
+    ("ionice", Role::Wrapper),
+    ("timeout", Role::Wrapper),
+    ("caffeinate", Role::Wrapper),
+    ("unshare", Role::Wrapper),
+    ("bwrap", Role::Wrapper),
+];
+
+/// Classifies one hop above the server.
+pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
+    let found = |role, name: &str, evidence: String| Classified { role, name: Some(name.to_owned()), evidence };
+    if let Some(command) = recognise(argv).filter(|command| command.certain) {
+        let role = match command.role {
+            CommandRole::Server => Role::Server,
+            CommandRole::Launcher => Role::Launcher,
+            CommandRole::RespawnLoop => Role::RespawnLoop,
+        };
+        return found(role, command.kind.word(), format!("its command line is a {} of {}", role.words(), command.kind.word()));
+    }
+    let program = argv.first().map_or(name, |first| program_name(first));
+    let module = python_module(argv);
+    if module.is_some_and(|module| module == "hermes_cli.stderr_timestamp") {
+        return found(Role::Wrapper, "stderr_timestamp", "its command line is a log prefixer around another command".into());
+    }
+    // A daemon that sets its own title, and one that an interpreter runs.
+    let script = argv.get(1).map(|script| program_name(script)).filter(|_| super::command::is_python(program));
+    let title = argv.first().map_or("", String::as_str);
+    if title.starts_with("PM2 ") || name.starts_with("PM2 ") {
+        return found(Role::Supervisor, "pm2", "its title is PM2's daemon".into());
+    }
+    for candidate in [name, program, module.unwrap_or(""), script.unwrap_or(""), title] {
+        if let Some((_, kind)) = SUPERVISORS.iter().find(|(known, _)| *known == candidate) {
+            return found(Role::Supervisor, kind, format!("process name {candidate:?}"));
+        }
+    }
+    if pid == 1 {
+        return found(Role::Init, program, "pid 1".into());
+    }
+    for candidate in [name, program] {
+        let candidate = candidate.strip_suffix(':').unwrap_or(candidate);
+        if let Some((known, role)) = OTHERS.iter().find(|(known, _)| *known == candidate) {
+            return found(*role, known, format!("process name {candidate:?}"));
+        }
+    }
+    if program == "systemd" && argv.iter().any(|word| word == "--user") {
+        return found(Role::Init, "systemd --user", "the user's service manager; it adopts that user's orphans".into());
+    }
+    if is_shell(program) {
+        return found(Role::Shell, program, format!("process name {program:?}"));
+    }
+    Classified { role: Role::Other, name: Some(program.to_owned()), evidence: "none of the known kinds".into() }
+}
+
+fn python_module(argv: &[String]) -> Option<&str> {
+    let at = argv.iter().position(|word| word == "-m")?;
+    super::command::is_python(program_name(argv.first()?)).then(|| argv.get(at + 1).map(String::as_str))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str, line: &str) -> (Role, String) {
+        let argv = shlex::split(line).unwrap();
+        let found = classify(77, name, &argv);
+        (found.role, found.name.unwrap_or_default())
+    }
+
+    #[test]
+    fn knows_the_hops_of_real_hosts() {
+        for (name, line, expected, called) in [
+            ("supervisord", "/usr/bin/python3 /usr/bin/supervisord -n", Role::Supervisor, "supervisord"),
+            ("python3", "/root/.pyenv/versions/3.11.7/bin/python3 /root/.pyenv/versions/3.11.7/bin/supervisord -c x", Role::Supervisor, "supervisord"),
+            ("runsv", "runsv hermes", Role::Supervisor, "runit"),
+            ("s6-supervise", "s6-supervise gateway-default", Role::Supervisor, "s6"),
+            ("node", "PM2 v5.4.2: God Daemon (/root/.pm2)", Role::Supervisor, "pm2"),
+            ("supervise", "supervise hermes", Role::Supervisor, "daemontools"),
+            ("tmux: server", "tmux new -d", Role::TerminalMultiplexer, "tmux: server"),
+            ("sshd", "sshd: h@pts/0", Role::RemoteLogin, "sshd"),
+            ("bash", "-bash", Role::Shell, "bash"),
+            ("bash", "bash -c 'while true; do hermes dashboard; done'", Role::RespawnLoop, "dashboard"),
+            ("su", "su -s /bin/bash -c x hermeswebui", Role::Wrapper, "su"),
+            ("python3", "python -m hermes_cli.stderr_timestamp --error-log x -- python -m hermes_cli.main gateway run", Role::Wrapper, "stderr_timestamp"),
+            ("systemd", "/usr/lib/systemd/systemd --user", Role::Init, "systemd --user"),
+            ("containerd-shim", "/usr/bin/containerd-shim-runc-v2 -id x", Role::ContainerRuntime, "containerd-shim"),
+            ("vim", "vim supervisord", Role::Other, "vim"),
+        ] {
+            assert_eq!(role(name, line), (expected, called.to_owned()), "{line}");
+        }
+        assert_eq!(classify(1, "systemd", &["/sbin/init".into()]).role, Role::Init);
+    }
+}

@@ -1,0 +1,90 @@
+//! Decides which server is examined, and what is expected of it. It judges nothing.
+
+mod homes;
+mod select;
+mod survey;
+
+pub use homes::{Home, PidFileRead};
+pub use select::select;
+pub use survey::Survey;
+
+use crate::collect::PidProblem;
+use crate::model::{Expectation, Gap, Identity, ServerKind};
+use crate::parse::command::HermesCommand;
+use std::path::PathBuf;
+use thiserror::Error;
+use url::Url;
+
+/// What the person asked for. Options combine.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// `--pid`.
+    pub pid: Option<u32>,
+    /// `--port`.
+    pub port: Option<u16>,
+    /// `--url`.
+    pub url: Option<Url>,
+    /// `--home`.
+    pub home: Option<PathBuf>,
+    /// `--kind`.
+    pub kind: Option<ServerKind>,
+}
+
+impl Selection {
+    /// Nothing was named: look around.
+    pub fn is_open(&self) -> bool {
+        self.pid.is_none() && self.port.is_none() && self.url.is_none() && self.home.is_none() && self.kind.is_none()
+    }
+}
+
+/// One server to examine.
+#[derive(Clone, Debug)]
+pub struct Patient {
+    /// What it is, or should be.
+    pub kind: ServerKind,
+    /// The process; `None` if it is not there or on another host.
+    pub identity: Option<Identity>,
+    /// Its command line, recognised.
+    pub command: Option<HermesCommand>,
+    /// The port that was named, or that it should have.
+    pub port: Option<u16>,
+    /// Its home, where known.
+    pub home: Option<PathBuf>,
+    /// `--url`.
+    pub url: Option<Url>,
+    /// What is expected of it.
+    pub expectation: Expectation,
+    /// Pid files of its home that are its own.
+    pub pid_files: Vec<PidFileRead>,
+}
+
+/// What was selected.
+#[derive(Clone, Debug, Default)]
+pub struct Selected {
+    /// The servers to examine.
+    pub patients: Vec<Patient>,
+    /// Pid files that belong to none of them.
+    pub stray_pid_files: Vec<PidFileRead>,
+    /// What could not be looked at, and where nothing was found.
+    pub gaps: Vec<Gap>,
+}
+
+/// A selection that cannot be examined; each is one line that names the next step.
+#[derive(Debug, Error)]
+pub enum SelectError {
+    /// `--pid`.
+    #[error(transparent)]
+    Pid(#[from] PidProblem),
+    /// `--home` is not there.
+    #[error("no directory {0}; name the HERMES_HOME, the directory that holds state.db (usually ~/.hermes)")]
+    NoSuchHome(String),
+    /// `--home` is something else.
+    #[error("{0} is no Hermes home: no state.db, config.yaml, pid file, webui or profiles directory in it")]
+    NotAHome(String),
+    /// `--home` cannot be looked at.
+    #[error("{0} could not be looked at: {1}")]
+    HomeUnreadable(String, String),
+    /// `--url` without a host, or of another scheme.
+    #[error("--url {0}: {1}")]
+    Url(String, &'static str),
+}

@@ -1,0 +1,509 @@
+//! From what was asked to the list of servers.
+
+use super::homes::{self, Home, same_path};
+use super::{Patient, SelectError, Selected, Selection, Survey};
+use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
+use crate::parse::command::{CommandRole, HermesCommand, front_program, program_name, recognise};
+use crate::parse::sockets::TcpState;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// Ports on which Hermes servers listen when nobody says otherwise.
+const DEFAULT_PORTS: &[(u16, ServerKind)] =
+    &[(8787, ServerKind::Webui), (9119, ServerKind::Dashboard), (8642, ServerKind::Gateway)];
+
+/// Selects the servers to examine.
+///
+/// # Errors
+/// When what was named cannot be examined at all.
+pub fn select(survey: &Survey<'_>, selection: &Selection) -> Result<Selected, SelectError> {
+    if let Some(url) = &selection.url {
+        return by_url(survey, selection, url);
+    }
+    if let Some(pid) = selection.pid {
+        return by_pid(survey, selection, pid);
+    }
+    let named_home = match &selection.home {
+        Some(path) => Some(homes::named(survey, path)?),
+        None => None,
+    };
+    match (selection.port, named_home) {
+        (Some(port), home) => Ok(by_port(survey, selection, port, home)),
+        (None, Some(home)) => Ok(by_home(survey, selection, home)),
+        (None, None) => Ok(by_looking_around(survey, selection)),
+    }
+}
+
+/// The kind that a default port stands for.
+fn default_kind(port: u16) -> Option<ServerKind> {
+    DEFAULT_PORTS.iter().find(|(known, _)| *known == port).map(|(_, kind)| *kind)
+}
+
+fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selected, SelectError> {
+    let shown = crate::report::mask::url(url.as_str());
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(SelectError::Url(shown, "only http and https are examined"));
+    }
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(SelectError::Url(shown, "it has no host"));
+    };
+    if is_own_host(survey, host) {
+        let narrowed = Selection { url: None, port: Some(selection.port.unwrap_or(port)), ..selection.clone() };
+        let mut selected = select(survey, &narrowed)?;
+        for patient in &mut selected.patients {
+            patient.url = Some(url.clone());
+            patient.expectation.named_by.insert(0, format!("--url {shown}"));
+        }
+        return Ok(selected);
+    }
+    let kind = selection.kind.or_else(|| default_kind(port)).unwrap_or(ServerKind::Other);
+    let patient = Patient {
+        kind,
+        identity: None,
+        command: None,
+        port: Some(port),
+        home: None,
+        url: Some(url.clone()),
+        expectation: Expectation {
+            named_by: vec![format!("--url {shown}")],
+            any_program: kind == ServerKind::Other,
+            kind_given: selection.kind.is_some(),
+            remote: true,
+            ..Expectation::default()
+        },
+        pid_files: Vec::new(),
+    };
+    Ok(Selected { patients: vec![patient], ..Selected::default() })
+}
+
+fn is_own_host(survey: &Survey<'_>, host: &str) -> bool {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => {
+            address.is_loopback() || address.is_unspecified() || survey.host.own_addresses().contains(&address)
+        }
+        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+    }
+}
+
+fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Selected, SelectError> {
+    let identity = survey.host.identify(pid)?;
+    let command = recognise(&survey.command(pid));
+    let kind = kind_of(survey, identity, command.as_ref(), selection, None);
+    let mut expectation = expectation_of(selection, kind);
+    expectation.named_by.push(format!("--pid {pid}"));
+    if let Some(port) = selection.port {
+        expectation.named_by.push(format!("--port {port}"));
+    }
+    expectation.any_program = kind == ServerKind::Other;
+    let mut patient = Patient {
+        kind,
+        identity: Some(identity),
+        command,
+        port: selection.port,
+        home: selection.home.clone(),
+        url: None,
+        expectation,
+        pid_files: Vec::new(),
+    };
+    if let Some(path) = &selection.home {
+        let home = homes::named(survey, path)?;
+        add_pid_files(&mut patient, &home);
+    }
+    Ok(Selected { patients: vec![patient], ..Selected::default() })
+}
+
+fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<Home>) -> Selected {
+    let homes = match &home {
+        Some(home) => vec![home.clone()],
+        None => homes::discover(survey),
+    };
+    let configured = homes.iter().find_map(|home| home.webui_port.as_ref().filter(|(known, _)| *known == port));
+    let belongs = if selection.kind == Some(ServerKind::Other) {
+        None
+    } else if let Some(kind) = selection.kind {
+        Some(format!("--kind {}", kind.word()))
+    } else if let Some(home) = &home {
+        Some(format!("--home {}", homes::shown(&home.path)))
+    } else if let Some((_, file)) = configured {
+        Some(format!("{file} names the port"))
+    } else {
+        default_kind(port).map(|kind| format!("the default port of {}", kind.title()))
+    };
+    let (identity, command) = match owner_of(survey, port) {
+        Some((identity, command)) => (Some(identity), command),
+        None => match not_listening(survey, selection, port, home.as_ref()) {
+            Some((identity, command)) => (Some(identity), Some(command)),
+            None => (None, None),
+        },
+    };
+    let expected_kind = selection
+        .kind
+        .or_else(|| configured.map(|_| ServerKind::Webui))
+        .or_else(|| home.as_ref().and_then(|home| home.kinds.first().copied()))
+        .or_else(|| default_kind(port));
+    let kind = match identity {
+        Some(identity) => kind_of(survey, identity, command.as_ref(), selection, expected_kind),
+        None => expected_kind.unwrap_or(ServerKind::Other),
+    };
+    let any_program = belongs.is_none();
+    let mut patient = Patient {
+        kind,
+        identity,
+        command,
+        port: Some(port),
+        home: selection.home.clone(),
+        url: None,
+        expectation: Expectation {
+            named_by: vec![format!("--port {port}")],
+            port_belongs_because: belongs,
+            any_program,
+            ..expectation_of(selection, kind)
+        },
+        pid_files: Vec::new(),
+    };
+    // A named home's files are this server's; of the others only those that name it.
+    for home in &homes {
+        if patient.home.is_some() || home.pid_files.iter().any(|file| is_about(file.names, identity)) {
+            patient.home.get_or_insert_with(|| home.path.clone());
+            add_pid_files(&mut patient, home);
+        }
+    }
+    Selected { patients: vec![patient], ..Selected::default() }
+}
+
+fn is_about(names: Option<Identity>, identity: Option<Identity>) -> bool {
+    names.is_some() && names == identity
+}
+
+fn add_pid_files(patient: &mut Patient, home: &Home) {
+    patient.pid_files.extend(
+        home.pid_files.iter().filter(|file| file.kind == patient.kind || patient.kind == ServerKind::Other).cloned(),
+    );
+}
+
+/// The process that holds the listening sockets of a port: of several the Hermes server, of relatives the one
+/// furthest up.
+fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<HermesCommand>)> {
+    let inodes: HashSet<u64> = survey
+        .sockets()
+        .tcp
+        .iter()
+        .filter(|socket| socket.state == TcpState::LISTEN && socket.local.port() == port)
+        .map(|socket| socket.inode)
+        .collect();
+    if inodes.is_empty() {
+        return None;
+    }
+    // Hermes servers first; everybody else only when none of them has it.
+    let likely: Vec<u32> = survey.hermes().into_iter().map(|(pid, _)| pid).collect();
+    let (mut found, _) = survey.host.holders(&inodes, Some(&likely));
+    if found.is_empty() {
+        (found, _) = survey.host.holders(&inodes, None);
+    }
+    let mut holders: Vec<u32> = found.into_values().flatten().collect();
+    holders.sort_unstable();
+    holders.dedup();
+    let rank = |pid: &u32| {
+        let command = recognise(&survey.command(*pid));
+        let is_server = command.as_ref().is_some_and(|command| command.role == CommandRole::Server);
+        let has_holder_above = survey.ancestors(*pid).iter().any(|ancestor| holders.contains(ancestor));
+        (!is_server, has_holder_above, *pid)
+    };
+    let pid = holders.iter().copied().min_by_key(rank)?;
+    let identity = survey.host.identify(pid).ok()?;
+    Some((identity, recognise(&survey.command(pid))))
+}
+
+/// A server that should have the port and does not listen on it.
+fn not_listening(
+    survey: &Survey<'_>,
+    selection: &Selection,
+    port: u16,
+    home: Option<&Home>,
+) -> Option<(Identity, HermesCommand)> {
+    let wanted = selection.kind.or_else(|| default_kind(port));
+    survey.hermes().into_iter().find_map(|(pid, command)| {
+        let says_port = command.port == Some(port);
+        let is_default = command.port.is_none() && command.kind.default_port() == Some(port) && wanted == Some(command.kind);
+        let named = home.is_some_and(|home| home.pid_files.iter().any(|file| file.names.is_some_and(|id| id.pid == pid)));
+        let fits = command.role == CommandRole::Server && command.certain && (!command.demo || says_port);
+        if !fits || !(says_port || is_default || named) || listens_anywhere(survey, pid) {
+            return None;
+        }
+        Some((survey.host.identify(pid).ok()?, command))
+    })
+}
+
+fn listens_anywhere(survey: &Survey<'_>, pid: u32) -> bool {
+    let inodes: HashSet<u64> = survey
+        .sockets()
+        .tcp
+        .iter()
+        .filter(|socket| socket.state == TcpState::LISTEN)
+        .map(|socket| socket.inode)
+        .collect();
+    !survey.host.holders(&inodes, Some(&[pid])).0.is_empty()
+}
+
+fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
+    let mut patients = Vec::new();
+    for (pid, command) in survey.hermes() {
+        if command.role != CommandRole::Server || selection.kind.is_some_and(|kind| kind != command.kind) {
+            continue;
+        }
+        let Ok(identity) = survey.host.identify(pid) else { continue };
+        let is_named = home.pid_files.iter().any(|file| is_about(file.names, Some(identity)));
+        let is_in = home_of(survey, identity, &command).is_some_and(|path| same_path(&path, &home.path));
+        if is_named || is_in && is_confirmed(survey, identity, &command) {
+            patients.push(server_of_home(selection, &home, identity, command));
+        }
+    }
+    // The port that the home names, when none of its servers has it.
+    let kind = selection.kind.unwrap_or(ServerKind::Webui);
+    let port = home.webui_port.as_ref().filter(|_| kind == ServerKind::Webui);
+    if let Some((port, file)) = port
+        && !patients.iter().any(|patient| patient.kind == ServerKind::Webui)
+    {
+        let mut selected = by_port(survey, selection, *port, Some(home.clone()));
+        for patient in &mut selected.patients {
+            patient.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
+            patient.expectation.port_belongs_because = Some(format!("{file} names the port"));
+            patient.expectation.any_program = false;
+        }
+        patients.extend(selected.patients);
+    }
+    if patients.is_empty() {
+        let kinds = match selection.kind {
+            Some(kind) => vec![kind],
+            None if home.kinds.is_empty() => vec![ServerKind::Other],
+            None => home.kinds.clone(),
+        };
+        for kind in kinds {
+            let mut patient = absent(kind, Some(home.path.clone()), selection);
+            patient.expectation.named_by.push(format!("--home {}", homes::shown(&home.path)));
+            add_pid_files(&mut patient, &home);
+            patients.push(patient);
+        }
+    }
+    Selected { patients, ..Selected::default() }
+}
+
+fn server_of_home(selection: &Selection, home: &Home, identity: Identity, command: HermesCommand) -> Patient {
+    let kind = command.kind;
+    let mut patient = Patient {
+        kind,
+        identity: Some(identity),
+        port: command.port.filter(|port| *port != 0),
+        command: Some(command),
+        home: Some(home.path.clone()),
+        url: None,
+        expectation: Expectation {
+            named_by: vec![format!("--home {}", homes::shown(&home.path))],
+            ..expectation_of(selection, kind)
+        },
+        pid_files: Vec::new(),
+    };
+    add_pid_files(&mut patient, home);
+    patient
+}
+
+fn absent(kind: ServerKind, home: Option<PathBuf>, selection: &Selection) -> Patient {
+    Patient {
+        kind,
+        identity: None,
+        command: None,
+        port: None,
+        home,
+        url: None,
+        expectation: expectation_of(selection, kind),
+        pid_files: Vec::new(),
+    }
+}
+
+fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
+    let named_by = selection.kind.map(|kind| format!("--kind {}", kind.word())).into_iter().collect();
+    Expectation {
+        named_by,
+        any_program: kind == ServerKind::Other && selection.kind.is_none_or(|kind| kind == ServerKind::Other),
+        kind_given: selection.kind.is_some(),
+        ..Expectation::default()
+    }
+}
+
+fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
+    let homes = homes::discover(survey);
+    let mut selected = Selected::default();
+    for (pid, command) in survey.hermes() {
+        let wanted = selection.kind.is_none_or(|kind| kind == command.kind);
+        if command.role != CommandRole::Server || command.demo || !wanted {
+            continue;
+        }
+        let Ok(identity) = survey.host.identify(pid) else { continue };
+        let named = homes.iter().any(|home| home.pid_files.iter().any(|file| is_about(file.names, Some(identity))));
+        if !named && !is_confirmed(survey, identity, &command) {
+            continue;
+        }
+        let path = home_of(survey, identity, &command);
+        let home = homes.iter().find(|home| path.as_ref().is_some_and(|path| same_path(path, &home.path)));
+        let kind = command.kind;
+        let mut patient = Patient {
+            kind,
+            identity: Some(identity),
+            port: command.port.filter(|port| *port != 0),
+            command: Some(command),
+            home: path.clone(),
+            url: None,
+            expectation: expectation_of(selection, kind),
+            pid_files: Vec::new(),
+        };
+        if let Some(home) = home {
+            add_pid_files(&mut patient, home);
+        }
+        selected.patients.push(patient);
+    }
+    add_ports(survey, selection, &homes, &mut selected);
+    let known: Vec<Identity> = selected.patients.iter().filter_map(|patient| patient.identity).collect();
+    selected.stray_pid_files = homes
+        .iter()
+        .flat_map(|home| home.pid_files.iter())
+        .filter(|file| {
+            file.names.is_none_or(|names| !known.contains(&names))
+                && !selected.patients.iter().any(|patient| patient.pid_files.iter().any(|own| own.file.path == file.file.path))
+        })
+        .cloned()
+        .collect();
+    if selected.patients.is_empty() {
+        match selection.kind {
+            Some(kind) => selected.patients.push(absent(kind, None, selection)),
+            None => selected.gaps.push(nothing_found(survey, &homes)),
+        }
+    }
+    selected
+}
+
+/// Ports on which a Hermes server belongs: the ones that homes name, and the default ports of a host that has a
+/// home. A program on 9119 of a host without Hermes is nobody's business.
+fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selected: &mut Selected) {
+    let mut ports: Vec<(u16, ServerKind, String)> = homes
+        .iter()
+        .filter_map(|home| home.webui_port.clone())
+        .map(|(port, file)| (port, ServerKind::Webui, format!("{file} names the port")))
+        .collect();
+    for (port, kind) in DEFAULT_PORTS {
+        let is_used = homes.iter().any(|home| home.kinds.contains(kind) && home.webui_port.is_none());
+        if is_used {
+            ports.push((*port, *kind, format!("the default port of {}", kind.title())));
+        }
+    }
+    for (port, kind, because) in ports {
+        if selection.kind.is_some_and(|wanted| wanted != kind) {
+            continue;
+        }
+        let taken: Vec<Identity> = selected.patients.iter().filter_map(|patient| patient.identity).collect();
+        let Some((identity, command)) = owner_of(survey, port).filter(|(owner, _)| !taken.contains(owner)) else {
+            continue;
+        };
+        if command.as_ref().is_some_and(|command| command.demo) {
+            continue;
+        }
+        let kind = kind_of(survey, identity, command.as_ref(), selection, Some(kind));
+        selected.patients.push(Patient {
+            kind,
+            identity: Some(identity),
+            command,
+            port: Some(port),
+            home: None,
+            url: None,
+            expectation: Expectation { port_belongs_because: Some(because), ..expectation_of(selection, kind) },
+            pid_files: Vec::new(),
+        });
+    }
+}
+
+fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
+    let held: Vec<String> = DEFAULT_PORTS
+        .iter()
+        .filter_map(|(port, _)| {
+            let (identity, _) = owner_of(survey, *port)?;
+            let argv = survey.command(identity.pid);
+            Some(format!("{port} is held by pid {} ({})", identity.pid, program_name(argv.first()?)))
+        })
+        .collect();
+    let homes = match homes {
+        [] => "no Hermes home ($HERMES_HOME, ~/.hermes)".to_owned(),
+        homes => homes.iter().map(|home| homes::shown(&home.path)).collect::<Vec<_>>().join(", "),
+    };
+    let ports = if held.is_empty() { "nobody on 8787, 9119, 8642".to_owned() } else { held.join(", ") };
+    let detail = format!(
+        "looked at {} command lines, the pid files of: {homes}; listeners: {ports}. Name one with --pid, --port, --url or --home, or try `hermes-doctor demo`",
+        survey.commands().len()
+    );
+    Gap::new("a Hermes server on this host", GapReason::NotFound, detail)
+}
+
+/// The kind of a process: as it was said, else by its command line, else by what belongs there.
+fn kind_of(
+    survey: &Survey<'_>,
+    identity: Identity,
+    command: Option<&HermesCommand>,
+    selection: &Selection,
+    expected: Option<ServerKind>,
+) -> ServerKind {
+    if let Some(command) = command {
+        let fits = selection.kind.or(expected).is_none_or(|kind| kind == command.kind);
+        if command.role == CommandRole::Server && (command.certain || fits && is_confirmed_or(survey, identity, command, expected)) {
+            return command.kind;
+        }
+    }
+    selection.kind.or(expected.filter(|_| is_front(survey, identity))).unwrap_or(ServerKind::Other)
+}
+
+fn is_front(survey: &Survey<'_>, identity: Identity) -> bool {
+    survey.command(identity.pid).first().is_some_and(|program| front_program(program).is_some())
+}
+
+fn is_confirmed_or(
+    survey: &Survey<'_>,
+    identity: Identity,
+    command: &HermesCommand,
+    expected: Option<ServerKind>,
+) -> bool {
+    expected == Some(command.kind) || is_confirmed(survey, identity, command)
+}
+
+/// A command line that other programs carry too is a Hermes server's where something else says so.
+fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> bool {
+    if command.certain {
+        return true;
+    }
+    let names_hermes = |path: &Path| path.to_string_lossy().to_ascii_lowercase().contains("hermes");
+    survey.host.working_directory(identity).is_ok_and(|path| names_hermes(&path))
+        || (command.program.starts_with('/') && names_hermes(Path::new(&command.program)))
+        || home_marker(survey, identity).is_some()
+}
+
+fn home_marker(survey: &Survey<'_>, identity: Identity) -> Option<PathBuf> {
+    let process = survey.host.process(identity).ok()?.value;
+    process.markers.get("HERMES_HOME").map(PathBuf::from)
+}
+
+/// Home of a server: as its command line or environment says, else its user's default.
+fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
+    if let Some(home) = &command.home {
+        return Some(PathBuf::from(home));
+    }
+    let process = survey.host.process(identity).ok()?.value;
+    let base = match process.markers.get("HERMES_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => {
+            use uzers::os::unix::UserExt;
+            uzers::get_user_by_uid(process.uid)?.home_dir().join(".hermes")
+        }
+    };
+    match &command.profile {
+        Some(profile) if profile != "default" && !base.ends_with(profile) => Some(base.join("profiles").join(profile)),
+        _ => Some(base),
+    }
+}

@@ -1,0 +1,149 @@
+//! What is known of all processes, read at most once and only when somebody asks.
+
+use crate::collect::{Host, ProcessEntry, SocketTable};
+use crate::model::{Gap, Process};
+use crate::parse::command::{HermesCommand, recognise};
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+
+/// A lazy view of the host.
+pub struct Survey<'a> {
+    /// The host.
+    pub host: &'a dyn Host,
+    processes: OnceCell<Vec<ProcessEntry>>,
+    commands: OnceCell<HashMap<u32, Vec<String>>>,
+    sockets: OnceCell<SocketTable>,
+    gaps: RefCell<Vec<Gap>>,
+}
+
+impl<'a> Survey<'a> {
+    /// Reads nothing yet.
+    pub fn new(host: &'a dyn Host) -> Self {
+        Self {
+            host,
+            processes: OnceCell::new(),
+            commands: OnceCell::new(),
+            sockets: OnceCell::new(),
+            gaps: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// What could not be read so far.
+    pub fn take_gaps(&self) -> Vec<Gap> {
+        self.gaps.take()
+    }
+
+    /// The process table.
+    pub fn processes(&self) -> &[ProcessEntry] {
+        self.processes.get_or_init(|| {
+            self.host.process_table().unwrap_or_else(|gap| {
+                self.gaps.borrow_mut().push(gap);
+                Vec::new()
+            })
+        })
+    }
+
+    /// One row of it.
+    pub fn entry(&self, pid: u32) -> Option<&ProcessEntry> {
+        self.processes().iter().find(|entry| entry.pid == pid)
+    }
+
+    /// Children of a process.
+    pub fn children(&self, pid: u32) -> impl Iterator<Item = &ProcessEntry> {
+        self.processes().iter().filter(move |entry| entry.ppid == pid)
+    }
+
+    /// Command lines by pid. Kernel threads, zombies and vanished processes are not among them.
+    pub fn commands(&self) -> &HashMap<u32, Vec<String>> {
+        /// Parent of all kernel threads, kthreadd; its command line is empty too.
+        const KTHREADD: u32 = 2;
+        self.commands.get_or_init(|| {
+            let pids: Vec<u32> = self
+                .processes()
+                .iter()
+                .filter(|entry| !entry.zombie && entry.ppid != KTHREADD && entry.pid != KTHREADD)
+                .map(|entry| entry.pid)
+                .collect();
+            let mut found = HashMap::new();
+            for (pid, answer) in pids.iter().zip(self.host.commands(&pids)) {
+                match answer {
+                    Ok(argv) if !argv.is_empty() => drop(found.insert(*pid, argv)),
+                    Ok(_) => {}
+                    Err(gap) if is_worth_telling(&gap) => self.gaps.borrow_mut().push(gap),
+                    Err(_) => {}
+                }
+            }
+            found
+        })
+    }
+
+    /// Command line of one process, without reading those of all others.
+    pub fn command(&self, pid: u32) -> Vec<String> {
+        if let Some(commands) = self.commands.get()
+            && let Some(argv) = commands.get(&pid)
+        {
+            return argv.clone();
+        }
+        self.host.commands(&[pid]).pop().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// All processes whose command line belongs to a Hermes server, uncertain ones among them.
+    pub fn hermes(&self) -> Vec<(u32, HermesCommand)> {
+        let mut found: Vec<_> =
+            self.commands().iter().filter_map(|(pid, argv)| Some((*pid, recognise(argv)?))).collect();
+        found.sort_by_key(|(pid, _)| *pid);
+        found
+    }
+
+    /// TCP sockets of the doctor's own network namespace.
+    pub fn sockets(&self) -> &SocketTable {
+        self.sockets.get_or_init(|| {
+            let read = self.host.sockets(None);
+            self.gaps.borrow_mut().extend(read.gaps);
+            read.value
+        })
+    }
+
+    /// TCP sockets as a process sees them.
+    pub fn sockets_of(&self, process: Option<&Process>) -> SocketTable {
+        match process {
+            Some(process) if process.foreign_network == Some(true) => {
+                let read = self.host.sockets(Some(process));
+                self.gaps.borrow_mut().extend(read.gaps);
+                read.value
+            }
+            _ => self.sockets().clone(),
+        }
+    }
+
+    /// The processes above a pid, nearest first.
+    pub fn ancestors(&self, pid: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut current = self.entry(pid).map_or(0, |entry| entry.ppid);
+        while current != 0 && found.len() < 64 && !found.contains(&current) {
+            found.push(current);
+            current = self.entry(current).map_or(0, |entry| entry.ppid);
+        }
+        found
+    }
+
+    /// A pid, what is above it and what is below it.
+    pub fn relatives(&self, pid: u32) -> Vec<u32> {
+        let mut found = vec![pid];
+        let mut at = 0;
+        while let Some(parent) = found.get(at).copied() {
+            found.extend(self.children(parent).map(|entry| entry.pid).filter(|child| *child != parent));
+            at += 1;
+            if at > 4096 {
+                break;
+            }
+        }
+        found.extend(self.ancestors(pid).into_iter().filter(|ancestor| *ancestor != 1));
+        found
+    }
+}
+
+/// A process that ended between two reads is the normal course of a host.
+fn is_worth_telling(gap: &Gap) -> bool {
+    !matches!(gap.reason, crate::model::GapReason::Vanished | crate::model::GapReason::NotFound)
+}

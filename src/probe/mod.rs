@@ -1,0 +1,326 @@
+//! The HTTP examination, phase by phase. It says what happened, not what that means.
+//!
+//! One request a connection, nothing followed, proxies of the environment never used, every phase with its own
+//! deadline and all together with one. Certificates are not verified: it is asked whether the server answers,
+//! not whether it is to be trusted, and nothing secret is sent.
+
+mod stream;
+mod tls;
+
+use crate::collect::Deadline;
+use crate::model::{Attempt, HealthAnswer, Outcome, Phase, PhaseName, ServerKind};
+use crate::parse::{health, http};
+use crate::report::mask;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+use stream::TimedStream;
+
+/// Deadlines of the phases.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For each of resolve, connect, TLS, first byte.
+    pub phase: Duration,
+    /// For head and body together, and the end of it all.
+    pub total: Deadline,
+}
+
+/// Where to knock, and what to ask.
+#[derive(Clone, Debug)]
+pub struct Knock {
+    /// Address to connect to.
+    pub address: SocketAddr,
+    /// Speak TLS.
+    pub tls: bool,
+    /// `Host` header and TLS server name.
+    pub host: String,
+    /// Path and query.
+    pub path: String,
+    /// Which kind of answer to expect.
+    pub kind: ServerKind,
+}
+
+impl Knock {
+    /// The URL that this amounts to, secrets masked.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        let usual = if self.tls { 443 } else { 80 };
+        let host = match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => self.host.clone(),
+        };
+        let port = self.address.port();
+        let port = if port == usual { String::new() } else { format!(":{port}") };
+        mask::url(&format!("{scheme}://{host}{port}{}", self.path))
+    }
+}
+
+/// A moment while the first byte is waited for, at which somebody may look at the server's side.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Near end of the probe's connection.
+    pub local: SocketAddr,
+    /// Far end.
+    pub remote: SocketAddr,
+    /// Time since it was connected.
+    pub since_connect: Duration,
+}
+
+/// First look at the server's side after this time without a byte; a healthy answer comes long before.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+
+/// Resolves a name. The resolver can hang, so it works on a thread that is left behind at the deadline: it
+/// waits for the network in user space, so it cannot keep the process from ending.
+pub fn resolve(host: &str, port: u16, patience: Patience) -> (Phase, Result<Vec<SocketAddr>, Outcome>) {
+    let begun = Instant::now();
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return (phase(PhaseName::Resolve, begun, None), Ok(vec![SocketAddr::new(address, port)]));
+    }
+    let name = host.to_owned();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let found = (name.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect::<Vec<_>>());
+        let _ = sender.send(found);
+    });
+    let limit = patience.phase.min(patience.total.remaining());
+    let error = match receiver.recv_timeout(limit) {
+        Ok(Ok(addresses)) if !addresses.is_empty() => {
+            return (phase(PhaseName::Resolve, begun, None), Ok(addresses));
+        }
+        Ok(Ok(_)) => "no addresses".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    (phase(PhaseName::Resolve, begun, Some(error)), Err(Outcome::ResolveFailed))
+}
+
+/// Makes one request. `waiting` is called up to twice while the first byte does not come.
+pub fn attempt(knock: &Knock, patience: Patience, waiting: &mut dyn FnMut(Waiting)) -> Attempt {
+    let mut attempt = Attempt {
+        url: knock.url(),
+        address: Some(knock.address.to_string()),
+        outcome: Outcome::NotProbed,
+        http_status: None,
+        server_header: None,
+        redirect_to: None,
+        phases: Vec::new(),
+        bytes_received: 0,
+        answer: None,
+    };
+    attempt.outcome = run(knock, patience, waiting, &mut attempt).unwrap_or_else(|outcome| outcome);
+    attempt
+}
+
+/// `Err` is an outcome too: the one at which the attempt ended early.
+fn run(
+    knock: &Knock,
+    patience: Patience,
+    waiting: &mut dyn FnMut(Waiting),
+    attempt: &mut Attempt,
+) -> Result<Outcome, Outcome> {
+    let limit = patience.phase.min(patience.total.remaining());
+    if limit.is_zero() {
+        attempt.phases.push(phase(PhaseName::Connect, Instant::now(), Some("no time was left".to_owned())));
+        return Err(Outcome::NotProbed);
+    }
+    let begun = Instant::now();
+    let tcp = record(attempt, PhaseName::Connect, begun, TcpStream::connect_timeout(&knock.address, limit))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => Outcome::Refused,
+            io::ErrorKind::ConnectionReset => Outcome::Reset,
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::ConnectTimeout,
+            _ => Outcome::Unreachable,
+        })?;
+    let connected = Instant::now();
+    let local = tcp.local_addr().ok();
+    let mut stream = TimedStream::new(tcp);
+
+    let mut stream: Box<dyn Timed> = if knock.tls {
+        let begun = Instant::now();
+        stream.set_deadline(patience.total.within(patience.phase));
+        let handshake = tls::handshake(stream, &knock.host);
+        Box::new(record(attempt, PhaseName::Tls, begun, handshake).map_err(|_| Outcome::TlsFailed)?)
+    } else {
+        Box::new(stream)
+    };
+
+    let begun = Instant::now();
+    stream.set_deadline(patience.total.within(patience.phase));
+    let sent = stream.write_all(request(knock).as_bytes()).and_then(|()| stream.flush());
+    record(attempt, PhaseName::Request, begun, sent).map_err(|error| early_end(&error))?;
+
+    let begun = Instant::now();
+    let mut received = Vec::new();
+    let first = first_byte(
+        &mut *stream,
+        &mut received,
+        patience,
+        connected,
+        local.map(|local| (local, knock.address)),
+        waiting,
+    );
+    attempt.bytes_received = length(&received);
+    record(attempt, PhaseName::FirstByte, begun, first).map_err(|error| early_end(&error))?;
+
+    stream.set_deadline(patience.total);
+    read_answer(knock, &mut *stream, received, attempt)
+}
+
+fn early_end(error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::NoAnswer,
+        io::ErrorKind::UnexpectedEof => Outcome::Empty,
+        _ => Outcome::Reset,
+    }
+}
+
+/// Waits for the first bytes, in two parts, so that the server's side is looked at early and again at the end.
+fn first_byte(
+    stream: &mut dyn Timed,
+    received: &mut Vec<u8>,
+    patience: Patience,
+    connected: Instant,
+    ends: Option<(SocketAddr, SocketAddr)>,
+    waiting: &mut dyn FnMut(Waiting),
+) -> io::Result<()> {
+    let last = patience.total.within(patience.phase);
+    for deadline in [last.within(FIRST_LOOK), last] {
+        stream.set_deadline(deadline);
+        match read_some(stream, received) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+                if let Some((local, remote)) = ends {
+                    waiting(Waiting { local, remote, since_connect: connected.elapsed() });
+                }
+            }
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a byte")),
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "no byte in time"))
+}
+
+fn read_answer(
+    knock: &Knock,
+    stream: &mut dyn Timed,
+    mut received: Vec<u8>,
+    attempt: &mut Attempt,
+) -> Result<Outcome, Outcome> {
+    let begun = Instant::now();
+    let head = loop {
+        match http::head(&received) {
+            Ok(Some(head)) => break Ok(head),
+            Ok(None) => {}
+            Err(error) => break Err((error.to_string(), Outcome::NotHttp)),
+        }
+        match read_some(stream, &mut received) {
+            Ok(0) => break Err(("closed within the headers".to_owned(), Outcome::Incomplete)),
+            Ok(_) => {}
+            Err(error) => break Err((error.to_string(), Outcome::Incomplete)),
+        }
+    };
+    attempt.bytes_received = length(&received);
+    let head = match head {
+        Ok(head) => {
+            attempt.phases.push(phase(PhaseName::Headers, begun, None));
+            head
+        }
+        Err((error, outcome)) => {
+            // A TLS record begins with its type and the version's first byte, 3 (RFC 8446, 5.1).
+            let is_tls = matches!(received.as_slice(), [0x14..=0x17, 0x03, ..]);
+            let error = if is_tls { "the answer is a TLS record".to_owned() } else { error };
+            attempt.phases.push(phase(PhaseName::Headers, begun, Some(error)));
+            return Err(outcome);
+        }
+    };
+    attempt.http_status = Some(head.status);
+    attempt.server_header = head.server.clone();
+    attempt.redirect_to = head.location.as_deref().map(mask::url);
+
+    let begun = Instant::now();
+    let mut at_end = false;
+    let body = loop {
+        match http::body(&head, received.get(head.length..).unwrap_or_default(), at_end) {
+            Ok(http::Body::Complete(body)) => break Ok(body),
+            Ok(http::Body::Partial) => {}
+            Err(error) => break Err(error.to_string()),
+        }
+        match read_some(stream, &mut received) {
+            Ok(0) => at_end = true,
+            Ok(_) => {}
+            Err(error) => break Err(error.to_string()),
+        }
+    };
+    attempt.bytes_received = length(&received);
+    let body = match body {
+        Ok(body) => body,
+        Err(error) => {
+            attempt.phases.push(phase(PhaseName::Body, begun, Some(error)));
+            return Err(Outcome::Incomplete);
+        }
+    };
+    attempt.phases.push(phase(PhaseName::Body, begun, None));
+    let (outcome, mut answer) = health::read_answer(knock.kind, head.status, head.server.as_deref(), &body);
+    if let Some(version) = head.server.as_deref().and_then(|server| server.strip_prefix("HermesWebUI/")) {
+        let answer = answer.get_or_insert_with(HealthAnswer::default);
+        answer.version.get_or_insert_with(|| version.split(' ').next().unwrap_or(version).to_owned());
+    }
+    attempt.answer = answer;
+    Ok(outcome)
+}
+
+/// Anything that bytes go through and that gives up at a deadline.
+trait Timed: Read + Write {
+    fn set_deadline(&mut self, deadline: Deadline);
+}
+
+impl Timed for TimedStream {
+    fn set_deadline(&mut self, deadline: Deadline) {
+        TimedStream::set_deadline(self, deadline);
+    }
+}
+
+impl Timed for tls::TlsStream {
+    fn set_deadline(&mut self, deadline: Deadline) {
+        self.sock.set_deadline(deadline);
+    }
+}
+
+fn read_some(stream: &mut dyn Timed, received: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0_u8; 16 * 1024];
+    let count = match stream.read(&mut buffer) {
+        // A TLS peer that closes without saying so is as good as closed here.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+        other => other?,
+    };
+    received.extend_from_slice(&buffer[..count]);
+    Ok(count)
+}
+
+fn request(knock: &Knock) -> String {
+    let host = match knock.host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => knock.host.clone(),
+    };
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: hermes-doctor/{}\r\nAccept: application/json, */*\r\nConnection: close\r\n\r\n",
+        knock.path,
+        knock.address.port(),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn record<T>(attempt: &mut Attempt, name: PhaseName, begun: Instant, result: io::Result<T>) -> io::Result<T> {
+    attempt.phases.push(phase(name, begun, result.as_ref().err().map(ToString::to_string)));
+    result
+}
+
+fn phase(name: PhaseName, begun: Instant, error: Option<String>) -> Phase {
+    // Microseconds are as fine as it means anything.
+    let ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    Phase { name, ms, error: error.map(|error| crate::parse::text::printable(error.as_bytes())) }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,293 @@
+//! The verdict: heading, chain of causes, next steps, what is fine and what was not seen.
+
+use super::{View, words};
+use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
+use unicode_width::UnicodeWidthStr;
+
+/// Width of the words in front.
+const LABEL: usize = 13;
+
+/// One line that names the server, and its status.
+pub fn heading(server: &Server, view: &View) -> String {
+    let mut parts = vec![view.style.bold(server.kind.title())];
+    let mut plain = vec![server.kind.title().to_owned()];
+    let mut add = |text: String| {
+        parts.push(text.clone());
+        plain.push(text);
+    };
+    match server.pid {
+        Some(pid) => add(format!("pid {pid}")),
+        None if server.expectation.remote => {}
+        None => add("no process".to_owned()),
+    }
+    if let Some(process) = &server.process {
+        if let Some(age) = process.age_ms {
+            add(format!("up {}", words::duration(age)));
+        }
+    }
+    if let Some(address) = address(server) {
+        add(address);
+    }
+    let status = server.status.word();
+    let width = view.style.width();
+    let used = plain.join("  ").width() + status.width();
+    if let Some(command) = server.process.as_ref().and_then(|process| process.command.as_deref()) {
+        let room = width.saturating_sub(used + 4);
+        if room >= 16 {
+            let text = view.style.locale(&words::shorten(command, room));
+            parts.insert(2, text.clone());
+            plain.insert(2, text);
+        }
+    }
+    let gap = width.saturating_sub(plain.join("  ").width() + status.width()).max(2);
+    let line = format!("{}{}{}\n", parts.join("  "), " ".repeat(gap), view.style.status(status, server.status));
+    line
+}
+
+fn address(server: &Server) -> Option<String> {
+    let port = server.port?;
+    let first = server.listeners.as_ref().and_then(|listeners| listeners.sockets.first());
+    Some(match first {
+        Some(socket) if socket.family == "ipv6" => format!("[{}]:{port}", socket.address),
+        Some(socket) => format!("{}:{port}", socket.address),
+        None => format!("port {port}"),
+    })
+}
+
+/// Everything below the heading.
+pub fn verdict(server: &Server, view: &View) -> String {
+    let mut out = Block::new(view);
+    let is_root = |finding: &&Finding| finding.severity > Severity::Info && finding.caused_by.is_empty();
+    let roots: Vec<&Finding> = server.findings.iter().filter(is_root).collect();
+    out.gap();
+    for (index, root) in roots.iter().enumerate() {
+        let label = if index == 0 { "Root cause" } else { "Also" };
+        out.finding(label, root, server);
+        out.consequences(root, server, &mut vec![root.id.as_str()], "");
+        out.gap();
+    }
+    if roots.is_empty() {
+        let text = match server.status {
+            Status::Unknown => "What decides could not be examined; see below.",
+            _ => "No trouble found.",
+        };
+        out.line("Verdict", text);
+    }
+    for note in server.findings.iter().filter(|finding| finding.severity == Severity::Info) {
+        out.finding("Note", note, server);
+    }
+    if !view.quiet {
+        out.next_steps(&roots, server);
+        if view.verbose && !server.passed.is_empty() {
+            out.line("Passed", &server.passed.join(view.style.pick(" · ", ", ")));
+        } else if !server.passed.is_empty() {
+            out.line("Fine", &fine(server, view));
+        }
+        out.gaps(&server.gaps);
+    }
+    out.text
+}
+
+/// What was examined and does not hold, by the part of the host.
+fn fine(server: &Server, view: &View) -> String {
+    use crate::model::id;
+    let passed = |wanted: &str| server.passed.iter().any(|passed| passed == wanted);
+    let mut areas = Vec::new();
+    if let Some(lineage) = &server.lineage
+        && passed(id::ORPHANED_SERVER)
+        && lineage.supervisor.claims_this == Some(true)
+    {
+        let name = lineage.supervisor.name.as_deref().filter(|name| name.len() <= 40);
+        areas.push(format!("supervised by {}{}", lineage.supervisor.kind, name.map_or(String::new(), |name| format!(" ({name})"))));
+    }
+    let plain = [
+        (id::PROCESS_STOPPED, "process runs"),
+        (id::PORT_HELD, "port owner"),
+        (id::DESCRIPTOR_CEILING, "descriptors"),
+        (id::STATE_DB_HANDLE_LEAK, "database handles"),
+        (id::CLOSE_WAIT_LEAK, "CLOSE-WAIT"),
+        (id::ACCEPT_STALLED, "accept queue"),
+        (id::STALE_PID_FILE, "pid files"),
+        (id::ZOMBIE_CHILDREN, "children reaped"),
+    ];
+    for (id, text) in plain.into_iter().filter(|(id, _)| passed(id)) {
+        let text = match (&server.descriptors, id) {
+            (Some(facts), id::DESCRIPTOR_CEILING) => {
+                format!("{text} {} of {}", facts.open.unwrap_or(0), facts.soft_limit.unwrap_or(0))
+            }
+            _ => text.to_owned(),
+        };
+        areas.push(text);
+    }
+    if server.health.as_ref().is_some_and(|health| health.outcome == crate::model::Outcome::Ok) {
+        areas.push("HTTP answers".to_owned());
+    }
+    if areas.is_empty() {
+        areas.push(format!("{} checks passed", server.passed.len()));
+    }
+    areas.join(view.style.pick(" · ", ", "))
+}
+
+/// Findings and gaps of the host as a whole.
+pub fn host(envelope: &Envelope, view: &View) -> String {
+    let mut out = Block::new(view);
+    for finding in &envelope.findings {
+        out.gap();
+        out.titled("Also", &finding.title, &finding.id);
+    }
+    if envelope.servers.is_empty() {
+        for gap in &envelope.gaps {
+            out.text.push_str(&format!("{}\n", view.style.locale(&format!("{}: {}", gap.what, gap.reason.words()))));
+            out.wrapped("  ", &gap.detail);
+        }
+    } else if !view.quiet {
+        out.gaps(&envelope.gaps);
+    }
+    out.text
+}
+
+/// Lines under construction.
+struct Block<'a> {
+    view: &'a View,
+    text: String,
+}
+
+impl<'a> Block<'a> {
+    fn new(view: &'a View) -> Self {
+        Self { view, text: String::new() }
+    }
+
+    fn gap(&mut self) {
+        if !self.text.ends_with("\n\n") {
+            self.text.push('\n');
+        }
+    }
+
+    /// A label and a wrapped text beside it.
+    fn line(&mut self, label: &str, text: &str) {
+        let head = format!("  {label:<LABEL$}");
+        self.beside(&head, text);
+    }
+
+    fn beside(&mut self, head: &str, text: &str) {
+        let style = self.view.style;
+        let indent = " ".repeat(head.width());
+        let room = style.width().saturating_sub(head.width()).max(20);
+        for (index, line) in textwrap::wrap(&style.locale(text), room).iter().enumerate() {
+            let start = if index == 0 { style.bold(head) } else { indent.clone() };
+            self.text.push_str(format!("{start}{line}").trim_end());
+            self.text.push('\n');
+        }
+    }
+
+    fn wrapped(&mut self, indent: &str, text: &str) {
+        let style = self.view.style;
+        let room = style.width().saturating_sub(indent.len()).max(20);
+        for line in textwrap::wrap(&style.locale(text), room) {
+            self.text.push_str(&format!("{indent}{line}\n"));
+        }
+    }
+
+    /// A title with its id at the right, or below where there is no room.
+    fn titled(&mut self, label: &str, title: &str, id: &str) {
+        self.with_id(&format!("  {label:<LABEL$}"), title, id);
+    }
+
+    fn with_id(&mut self, head: &str, title: &str, id: &str) {
+        let style = self.view.style;
+        let title = style.locale(title);
+        let room = style.width().saturating_sub(head.width());
+        if title.width() + 2 + id.width() <= room {
+            let space = " ".repeat(room - title.width() - id.width());
+            self.text.push_str(&format!("{}{title}{space}{}\n", style.bold(head), style.dim(id)));
+        } else {
+            self.beside(head, &title);
+            let space = " ".repeat(style.width().saturating_sub(id.width()));
+            self.text.push_str(&format!("{space}{}\n", style.dim(id)));
+        }
+    }
+
+    fn finding(&mut self, label: &str, finding: &Finding, server: &Server) {
+        self.titled(label, &finding.title, &finding.id);
+        if self.view.quiet {
+            return;
+        }
+        let has_effects = server.findings.iter().any(|other| other.caused_by.first() == Some(&finding.id));
+        let rail = if has_effects { self.view.style.pick("│", "|") } else { " " };
+        let most = if self.view.verbose { usize::MAX } else { 0 };
+        for evidence in finding.evidence.iter().take(most) {
+            let value = match &evidence.value {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let head = format!("  {rail:<LABEL$}");
+            let text = format!("{}: {value}   [{}]", evidence.fact, evidence.source);
+            self.beside(&head, &text);
+        }
+        if self.view.verbose || finding.severity > Severity::Info {
+            let head = format!("  {rail:<LABEL$}");
+            self.beside(&head, &finding.why);
+        }
+    }
+
+    /// What a finding has caused, below it.
+    fn consequences<'f>(&mut self, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>, indent: &str) {
+        let effects: Vec<&Finding> =
+            server.findings.iter().filter(|finding| finding.caused_by.first() == Some(&cause.id)).collect();
+        let style = self.view.style;
+        for (index, effect) in effects.iter().enumerate() {
+            // Two findings of one id have the same effects; a saved report could even hold a circle.
+            if path.contains(&effect.id.as_str()) {
+                continue;
+            }
+            let is_last = index + 1 == effects.len();
+            let branch = if is_last { style.pick("└─ so", "`- so") } else { style.pick("├─ so", "|- so") };
+            let head = format!("  {:<LABEL$}", format!("{indent}{branch}"));
+            self.with_id(&head, &effect.title, &effect.id);
+            path.push(effect.id.as_str());
+            let below = if is_last { "   ".to_owned() } else { format!("{}  ", style.pick("│", "|")) };
+            self.consequences(effect, server, path, &format!("{indent}{below}"));
+            path.pop();
+        }
+    }
+
+    fn next_steps(&mut self, roots: &[&Finding], server: &Server) {
+        let mut seen: Vec<&crate::model::NextStep> = Vec::new();
+        for finding in roots {
+            for step in &finding.next {
+                if !seen.contains(&step) {
+                    seen.push(step);
+                }
+            }
+        }
+        let Some(first) = roots.first() else { return };
+        self.text.push_str(&format!("  {}\n", self.view.style.bold("Do next")));
+        let mut number = 0;
+        for step in seen {
+            number += 1;
+            let text = match &step.command {
+                Some(command) => format!("{}: {command}", step.what),
+                None => step.what.clone(),
+            };
+            self.beside(&format!("    {number}  "), &text);
+        }
+        self.beside(&format!("    {}  ", number + 1), &format!("what this means: hermes-doctor explain {}", first.id));
+        if !server.passed.is_empty() || !server.gaps.is_empty() {
+            self.gap();
+        }
+    }
+
+    fn gaps(&mut self, gaps: &[Gap]) {
+        for (index, gap) in gaps.iter().enumerate() {
+            let label = if index == 0 { "Not seen" } else { "" };
+            let mut text = format!("{}: {}", gap.what, gap.reason.words());
+            if !gap.detail.is_empty() {
+                text.push_str(&format!(" ({})", gap.detail));
+            }
+            if self.view.verbose && !gap.blocks.is_empty() {
+                text.push_str(&format!("; undecided: {}", gap.blocks.join(", ")));
+            }
+            self.line(label, &text);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What `demo` shows.
+
+use super::View;
+use crate::demo::Name;
+use crate::model::Demonstration;
+use comfy_table::Cell;
+
+/// A line above one demonstration.
+pub fn heading(name: Name, view: &View) -> String {
+    format!("demo {}: {}\n\n", view.style.bold(&name.word()), name.staged())
+}
+
+/// All demonstrations in a table.
+pub fn table(shown: &[Demonstration], view: &View) -> String {
+    let mut table = super::table::table(view, &["DEMO", "STAGED", "FOUND", "EXIT", "VERDICT"]);
+    for row in shown {
+        let found = if row.found.is_empty() { "nothing wrong".to_owned() } else { row.found.join(", ") };
+        let verdict = if row.as_expected { "as expected" } else { "UNEXPECTED" };
+        table.add_row(vec![
+            Cell::new(&row.name),
+            Cell::new(&row.staged),
+            Cell::new(found),
+            Cell::new(row.exit),
+            Cell::new(verdict),
+        ]);
+    }
+    let text = super::table::finish(&table, view);
+    let failed = shown.iter().filter(|row| !row.as_expected).count();
+    let end = if failed == 0 {
+        format!("All {} verdicts are the expected ones. `hermes-doctor demo NAME` shows one in full.", shown.len())
+    } else {
+        format!("{failed} of {} verdicts are not the expected ones.", shown.len())
+    };
+    format!("{text}\n{end}\n")
+}

@@ -1,0 +1,34 @@
+//! The catalogue, for a person.
+
+use super::View;
+use crate::model::Explanation;
+
+/// One entry or all of them.
+pub fn show(entries: &[Explanation], view: &View) -> String {
+    let mut out = String::new();
+    if let [_, _, ..] = entries {
+        let widest = entries.iter().map(|entry| entry.id.len()).max().unwrap_or(0);
+        for entry in entries {
+            out.push_str(&format!("{}  {}\n", view.style.bold(&format!("{:<widest$}", entry.id)), entry.heading));
+        }
+        out.push_str("\nhermes-doctor explain ID tells more about one.\n");
+        return out;
+    }
+    for entry in entries {
+        out.push_str(&format!("{}: {}\n", view.style.bold(&entry.id), entry.heading));
+        for (label, text) in [
+            ("Severity", &entry.severity),
+            ("Decided by", &entry.decided_by),
+            ("Looks alike", &entry.look_alike),
+            ("Why", &entry.why),
+            ("What to do", &entry.remedy),
+        ] {
+            let room = view.style.width().saturating_sub(15).max(20);
+            for (index, line) in textwrap::wrap(text, room).iter().enumerate() {
+                let head = if index == 0 { view.style.bold(&format!("  {label:<13}")) } else { " ".repeat(15) };
+                out.push_str(&format!("{head}{line}\n"));
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,288 @@
+//! Facts as tables: descriptors, lineage, health, port.
+
+use super::table::{finish, right, table};
+use super::{View, words};
+use crate::model::{Descriptors, Health, Lineage, Listeners, Server};
+use comfy_table::{Cell, ColumnConstraint, Width};
+
+fn number(value: Option<u64>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
+}
+
+/// `fds`.
+pub fn descriptors(server: &Server, view: &View) -> String {
+    let Some(facts) = &server.descriptors else { return String::new() };
+    let mut out = format!("\n  {}\n", descriptor_summary(facts));
+    if facts.by_kind.is_empty() {
+        return out;
+    }
+    let mut kinds = table(view, &["COUNT", "KIND"]);
+    let mut rows: Vec<(&String, &u64)> = facts.by_kind.iter().collect();
+    rows.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+    for (kind, count) in rows {
+        kinds.add_row(vec![right(count), Cell::new(kind)]);
+    }
+    out.push_str(&finish(&kinds, view));
+    if !facts.sqlite.is_empty() {
+        let mut families = table(view, &["DB", "WAL", "SHM", "DELETED", "CONNECTIONS", "DATABASE"]);
+        for family in &facts.sqlite {
+            families.add_row(vec![
+                right(family.db),
+                right(family.wal),
+                right(family.shm),
+                right(family.deleted),
+                right(family.connections),
+                Cell::new(view.style.locale(&family.path)),
+            ]);
+        }
+        out.push_str(&finish(&families, view));
+    }
+    let (gone, there): (Vec<_>, Vec<_>) = facts.targets.iter().partition(|target| target.deleted);
+    let mut targets = table(view, &["COUNT", "KIND", "TARGET"]);
+    for target in there.iter().take(view.top) {
+        let shown = words::shorten(&target.target, view.style.width().saturating_sub(30).max(30));
+        targets.add_row(vec![right(target.count), Cell::new(&target.kind), Cell::new(view.style.locale(&shown))]);
+    }
+    out.push_str(&finish(&targets, view));
+    let left = u64::try_from(there.len().saturating_sub(view.top)).unwrap_or(0) + facts.targets_omitted;
+    if left > 0 {
+        out.push_str(&format!("  {left} more targets; --all shows them\n"));
+    }
+    if !gone.is_empty() {
+        let mut unlinked = table(view, &["COUNT", "SIZE", "UNLINKED"]);
+        for target in gone.iter().take(view.top) {
+            let size = target.size_bytes.map_or_else(|| "unknown".to_owned(), words::bytes);
+            unlinked.add_row(vec![right(target.count), right(size), Cell::new(view.style.locale(&target.target))]);
+        }
+        out.push_str(&finish(&unlinked, view));
+    }
+    if view.verbose && !facts.sockets.is_empty() {
+        let mut sockets = table(view, &["INODE", "PROTOCOL", "STATE", "LOCAL", "REMOTE"]);
+        for socket in facts.sockets.iter().take(view.top.max(50)) {
+            let text = |value: &Option<String>| view.style.locale(value.as_deref().unwrap_or(""));
+            sockets.add_row(vec![
+                right(socket.inode),
+                Cell::new(&socket.protocol),
+                Cell::new(text(&socket.state)),
+                Cell::new(text(&socket.local)),
+                Cell::new(text(&socket.remote)),
+            ]);
+        }
+        out.push_str(&finish(&sockets, view));
+    }
+    out
+}
+
+fn descriptor_summary(facts: &Descriptors) -> String {
+    let limit = facts.soft_limit.map_or_else(|| "unlimited or unknown".to_owned(), |limit| limit.to_string());
+    let share = facts.share().map_or(String::new(), |share| format!(" ({:.0} %)", (share * 100.0).floor()));
+    let left = facts.headroom().map_or(String::new(), |left| format!(", {left} left"));
+    let hard = facts.hard_limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    format!("{} open of {limit}{share}{left}; hard limit {hard}", number(facts.open))
+}
+
+/// `lineage`.
+pub fn lineage(server: &Server, view: &View) -> String {
+    let Some(facts) = &server.lineage else { return String::new() };
+    let mut hops = table(view, &["PID", "AGE", "USER", "ROLE", "COMMAND"]);
+    hops.set_constraints(vec![
+        ColumnConstraint::ContentWidth,
+        ColumnConstraint::ContentWidth,
+        ColumnConstraint::ContentWidth,
+        ColumnConstraint::ContentWidth,
+        ColumnConstraint::LowerBoundary(Width::Fixed(20)),
+    ]);
+    for hop in facts.hops.iter().rev() {
+        let command = if view.verbose { hop.command.clone() } else { words::shorten(&hop.command, view.style.width().saturating_sub(38).max(30)) };
+        hops.add_row(vec![
+            right(hop.pid),
+            right(hop.age_ms.map_or_else(|| "?".to_owned(), words::duration)),
+            Cell::new(view.style.locale(hop.user.as_deref().unwrap_or("?"))),
+            Cell::new(hop.role.words()),
+            Cell::new(view.style.locale(&command)),
+        ]);
+    }
+    let mut out = finish(&hops, view);
+    out.push_str(&lineage_lines(facts, view));
+    out
+}
+
+fn lineage_lines(facts: &Lineage, view: &View) -> String {
+    let supervisor = &facts.supervisor;
+    let claims = match supervisor.claims_this {
+        Some(true) => "claims this server",
+        Some(false) if supervisor.kind == "none" => "nobody claims this server",
+        Some(false) => "does not claim this server",
+        None => "it is not known whether it claims this server",
+    };
+    let name = supervisor.name.as_deref().filter(|name| name.len() <= 60).map_or(String::new(), |name| format!(" {name}"));
+    let state = supervisor.state.as_deref().map_or(String::new(), |state| format!(", {state}"));
+    let restarts = supervisor.restarts.map_or(String::new(), |restarts| format!(", {restarts} restarts"));
+    let mut rows = vec![
+        ("Supervisor".to_owned(), format!("{}{name}: {claims}{state}{restarts} ({})", supervisor.kind, supervisor.evidence)),
+        ("Detached".to_owned(), format!("{}: {}", if facts.detached { "yes" } else { "no" }, facts.detached_because)),
+        ("Session".to_owned(), format!("{}, process group {}", facts.session, facts.process_group)),
+    ];
+    if let Some(expected) = &facts.expected {
+        rows.insert(1, ("Expected".to_owned(), format!("{} {} ({})", expected.kind, expected.name, expected.why)));
+    }
+    if let Some(cgroup) = &facts.cgroup {
+        let unit = facts.unit.as_deref().unwrap_or("no service unit");
+        rows.push(("Control group".to_owned(), format!("{cgroup} ({unit})")));
+    }
+    for (name, value) in &facts.markers {
+        rows.push((format!("Marker {name}"), format!("{value} (inherited; proves nothing alone)")));
+    }
+    if view.verbose {
+        for hop in &facts.hops {
+            rows.push((format!("Pid {}", hop.pid), format!("{}: {}", hop.role.words(), hop.evidence)));
+        }
+    }
+    labelled(&rows, view)
+}
+
+/// Labels with wrapped texts beside them.
+fn labelled(rows: &[(String, String)], view: &View) -> String {
+    let mut out = String::from("\n");
+    for (label, text) in rows {
+        let head = format!("  {label:<13}  ");
+        let indent = " ".repeat(17);
+        let room = view.style.width().saturating_sub(head.chars().count()).max(20);
+        for (index, line) in textwrap::wrap(&view.style.locale(text), room).iter().enumerate() {
+            let start = if index == 0 { view.style.bold(&head) } else { indent.clone() };
+            out.push_str(&format!("{start}{line}\n"));
+        }
+    }
+    out
+}
+
+/// `health`.
+pub fn health(server: &Server, view: &View) -> String {
+    let Some(facts) = &server.health else { return String::new() };
+    let mut out = String::new();
+    for (index, attempt) in facts.attempts.iter().enumerate() {
+        let address = attempt.address.as_deref().map_or(String::new(), |address| format!(" at {address}"));
+        let decides = if facts.attempts.len() > 1 && facts.decided_by == Some(index) { " (decides)" } else { "" };
+        out.push_str(&format!("\n  GET {}{address}{decides}\n", view.style.locale(&attempt.url)));
+        let mut phases = table(view, &["TIME", "PHASE", "ERROR"]);
+        for phase in &attempt.phases {
+            phases.add_row(vec![
+                right(words::milliseconds(phase.ms)),
+                Cell::new(phase.name.words()),
+                Cell::new(view.style.locale(phase.error.as_deref().unwrap_or(""))),
+            ]);
+        }
+        out.push_str(&finish(&phases, view));
+    }
+    out.push_str(&labelled(&health_rows(facts), view));
+    out
+}
+
+fn health_rows(facts: &Health) -> Vec<(String, String)> {
+    let status = facts.http_status.map_or(String::new(), |status| format!("HTTP {status}, "));
+    let mut rows = vec![("Outcome".to_owned(), format!("{status}{}, {} bytes", facts.outcome.words(), facts.bytes_received))];
+    let mut add = |label: &str, text: String| rows.push((label.to_owned(), text));
+    if let Some(server) = &facts.server_header {
+        add("Server", server.clone());
+    }
+    if let Some(to) = &facts.redirect_to {
+        add("Redirects to", format!("{to} (not followed)"));
+    }
+    if let Some(answer) = &facts.answer {
+        if let Some(status) = &answer.status {
+            add("Says", status.clone());
+        }
+        if let Some(version) = &answer.version {
+            add("Version", version.clone());
+        }
+        if let Some(streams) = answer.active_streams {
+            add("Streams", streams.to_string());
+        }
+        if let Some(total) = answer.accepted_total {
+            add("Accepted", format!("{total} connections since its start"));
+        }
+        for (name, status) in &answer.checks {
+            add(&format!("Check {name}"), status.clone());
+        }
+    }
+    if let Some(note) = &facts.note {
+        add("Note", note.clone());
+    }
+    if !facts.ignored_proxies.is_empty() {
+        add("Ignored", format!("proxy settings of the environment: {}", facts.ignored_proxies.join(", ")));
+    }
+    rows
+}
+
+/// `port`.
+pub fn port(server: &Server, view: &View) -> String {
+    let Some(facts) = &server.listeners else { return String::new() };
+    if facts.sockets.is_empty() {
+        return format!("\n  Nobody listens on port {}.\n", facts.port);
+    }
+    let mut sockets = table(view, &["ADDRESS", "QUEUE", "BACKLOG", "INODE", "UNIT", "HELD BY"]);
+    for socket in &facts.sockets {
+        let held = socket.holders.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        sockets.add_row(vec![
+            Cell::new(&socket.address),
+            right(socket.accept_queue),
+            right(socket.backlog.map_or_else(|| "?".to_owned(), |backlog| backlog.to_string())),
+            right(socket.inode),
+            Cell::new(view.style.locale(socket.unit.as_deref().unwrap_or("-"))),
+            Cell::new(if held.is_empty() { format!("uid {}, not readable", socket.uid) } else { held }),
+        ]);
+    }
+    let mut out = finish(&sockets, view);
+    let mut holders = table(view, &["PID", "PROGRAM", "IN LINEAGE", "COMMAND"]);
+    for holder in &facts.holders {
+        let program = holder.kind.map(|kind| kind.title().to_owned()).or_else(|| holder.front.clone());
+        let in_lineage = match holder.in_lineage {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "-",
+        };
+        let command = words::shorten(&holder.command, view.style.width().saturating_sub(38).max(30));
+        holders.add_row(vec![
+            right(holder.pid),
+            Cell::new(program.unwrap_or_else(|| "other".to_owned())),
+            Cell::new(in_lineage),
+            Cell::new(view.style.locale(&command)),
+        ]);
+    }
+    if !facts.holders.is_empty() {
+        out.push_str(&finish(&holders, view));
+    }
+    out.push_str(&labelled(&port_rows(facts), view));
+    out
+}
+
+fn port_rows(facts: &Listeners) -> Vec<(String, String)> {
+    let connections = &facts.connections;
+    let asked = if facts.holders_complete { "every process was asked" } else { "the likely processes were asked; --all-holders asks every one" };
+    vec![
+        (
+            "Connections".to_owned(),
+            format!(
+                "{} established, {} CLOSE-WAIT, {} not accepted yet",
+                connections.established, connections.close_wait, connections.not_accepted
+            ),
+        ),
+        ("Holders".to_owned(), asked.to_owned()),
+    ]
+}
+
+/// All of it, for `check --verbose`.
+pub fn everything(server: &Server, view: &View) -> String {
+    let mut out = String::new();
+    for (title, text) in [
+        ("LINEAGE", lineage(server, view)),
+        ("PORT", port(server, view)),
+        ("DESCRIPTORS", descriptors(server, view)),
+        ("HEALTH", health(server, view)),
+    ] {
+        if !text.is_empty() {
+            out.push_str(&format!("\n{}\n{}", view.style.bold(title), text.trim_start_matches('\n')));
+        }
+    }
+    out
+}

@@ -1,0 +1,68 @@
+//! Numbers as people say them.
+
+/// `7 h 06 m`, `3 d 02 h`, `12 s`.
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days} d {:02} h", hours % 24),
+        () if hours > 0 => format!("{hours} h {:02} m", minutes % 60),
+        () if minutes > 0 => format!("{minutes} m {:02} s", seconds % 60),
+        () if seconds >= 10 => format!("{seconds} s"),
+        () => format!("{:.1} s", ms as f64 / 1000.0),
+    }
+}
+
+/// `1.5 ms`, `2.00 s`.
+pub fn milliseconds(ms: f64) -> String {
+    if ms >= 1000.0 { format!("{:.2} s", ms / 1000.0) } else { format!("{ms:.1} ms") }
+}
+
+/// `4.0 KiB`, `12.3 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// A text cut in its middle to a width, so that both the program and the end of a path stay.
+pub fn shorten(text: &str, width: usize) -> String {
+    use unicode_width::UnicodeWidthStr;
+    if text.width() <= width || width < 8 {
+        return text.to_owned();
+    }
+    let head = width / 3;
+    let tail = width - head - 1;
+    let characters: Vec<char> = text.chars().collect();
+    let (start, end): (String, String) = (
+        characters.iter().take(head).collect(),
+        characters.iter().skip(characters.len().saturating_sub(tail)).collect(),
+    );
+    format!("{start}…{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_durations_and_sizes() {
+        assert_eq!(duration(25_560_000), "7 h 06 m");
+        assert_eq!(duration(266_400_000), "3 d 02 h");
+        assert_eq!(duration(1500), "1.5 s");
+        assert_eq!(duration(61_000), "1 m 01 s");
+        assert_eq!((bytes(512), bytes(4096)), ("512 B".to_owned(), "4.0 KiB".to_owned()));
+        assert_eq!(milliseconds(2003.0), "2.00 s");
+    }
+
+    #[test]
+    fn keeps_both_ends() {
+        assert_eq!(shorten("/home/h/.hermes/profiles/work/state.db-wal", 20), "/home/…/state.db-wal");
+        assert_eq!(shorten("short", 20), "short");
+    }
+}

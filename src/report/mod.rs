@@ -1,0 +1,63 @@
+//! What leaves the program: the envelope, sealed so that no secret of a command line or URL goes with it.
+
+pub mod mask;
+
+use crate::model::{Envelope, HostFacts, SCHEMA, Server, Status, Tool};
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+
+/// An envelope without servers.
+pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envelope {
+    Envelope {
+        schema: SCHEMA.to_owned(),
+        tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        command: command.to_owned(),
+        host,
+        started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+        elapsed_ms: 0,
+        status: Status::Unknown,
+        servers: Vec::new(),
+        findings: Vec::new(),
+        gaps: Vec::new(),
+        demonstrations: Vec::new(),
+        explanations: Vec::new(),
+    }
+}
+
+/// Closes an envelope: its time, its status (the worst of all), and a last pass of the mask over every text.
+pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
+    envelope.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    envelope.status = overall(&envelope.servers, &envelope);
+    // Command lines and URLs were masked where they were read. Should one have slipped through inside another
+    // text, this catches it; an envelope that cannot be walked does not leave.
+    let Ok(mut value) = serde_json::to_value(&envelope) else { return emptied(envelope) };
+    mask_strings(&mut value);
+    match serde_json::from_value(value) {
+        Ok(sealed) => sealed,
+        Err(_) => emptied(envelope),
+    }
+}
+
+fn overall(servers: &[Server], envelope: &Envelope) -> Status {
+    let servers = servers.iter().map(|server| server.status);
+    let own = envelope.findings.iter().map(|finding| crate::diagnose::status_of(finding.severity));
+    servers.chain(own).reduce(Status::worst).unwrap_or(Status::Unknown)
+}
+
+fn emptied(envelope: Envelope) -> Envelope {
+    Envelope { servers: Vec::new(), findings: Vec::new(), gaps: Vec::new(), status: Status::Unknown, ..envelope }
+}
+
+fn mask_strings(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let masked = mask::text(text);
+            if masked != *text {
+                *text = masked;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask_strings),
+        Value::Object(fields) => fields.values_mut().for_each(mask_strings),
+        _ => {}
+    }
+}
