@@ -1,6 +1,7 @@
 //! Starts a patient and takes it away again.
 
 use super::{DemoError, Plan};
+use crate::collect::{Deadline, this_host};
 use crate::parse::command::DEMO_PATIENT;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
@@ -115,6 +116,18 @@ fn settle(plan: &Plan, patient: &mut Patient) -> Result<(), DemoError> {
                 std::thread::sleep(Duration::from_millis(10));
             }
             lock(&patient.remains).child = None;
+        }
+        // The first launcher must have left, or the server is still below its supervisor.
+        super::PatientPart::Respawner => {
+            let end = Instant::now() + PATIENCE;
+            let host = this_host(Deadline::after(PATIENCE));
+            let parent = |pid| Some(host.process(host.identify(pid).ok()?).ok()?.value.ppid);
+            while parent(patient.server).and_then(parent) == Some(patient.child.id()) {
+                if Instant::now() > end {
+                    return Err(DemoError::NotReady("orphan"));
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         _ => {}
     }

@@ -124,7 +124,7 @@ pub const CATALOGUE: &[Entry] = &[
     Entry {
         id: id::DESCRIPTOR_LIMIT_LOW,
         heading: "the descriptor limit is small",
-        severity: "info; warning from 60 % use on",
+        severity: "info; warning between 60 % and 80 % use (from there on see descriptor-ceiling)",
         decided_by: "A soft limit of 256 or less, the default of launchd.",
         look_alike: "None: it is a fact about the host.",
         why: "A server with many clients, profiles or tools reaches 256 without leaking anything.",

@@ -12,16 +12,10 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     if let Some((open, leaked, close_wait)) = shares(server) {
         if holds(id::STATE_DB_HANDLE_LEAK) && leaked.saturating_mul(2) >= open {
             because(id::DESCRIPTOR_CEILING, id::STATE_DB_HANDLE_LEAK);
-            because(id::DESCRIPTOR_LIMIT_LOW, id::STATE_DB_HANDLE_LEAK);
         }
         if holds(id::CLOSE_WAIT_LEAK) && close_wait.saturating_mul(2) >= open {
             because(id::DESCRIPTOR_CEILING, id::CLOSE_WAIT_LEAK);
-            because(id::DESCRIPTOR_LIMIT_LOW, id::CLOSE_WAIT_LEAK);
         }
-    }
-    // A small limit is how the ceiling came to be near, not a second trouble beside it.
-    if holds(id::DESCRIPTOR_CEILING) {
-        because(id::DESCRIPTOR_LIMIT_LOW, id::DESCRIPTOR_CEILING);
     }
     // Why the server does not answer, from the outermost cause to the symptom.
     let symptoms = [

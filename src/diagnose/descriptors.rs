@@ -15,6 +15,8 @@ const LEAK_LEAST: u64 = 30;
 const LEAK_SHARE: f64 = 0.25;
 /// Share from which on that is critical.
 const LEAK_CRITICAL: f64 = 0.80;
+/// Share of a low limit from which on it is a warning.
+const LOW_LIMIT_WARNING: f64 = 0.60;
 /// launchd's default soft limit.
 const LOW_LIMIT: u64 = 256;
 
@@ -63,10 +65,7 @@ fn ceiling(facts: &Descriptors, source: &str) -> Option<Finding> {
     for (kind, count) in largest_kinds(facts) {
         evidence.push(Evidence::new(format!("of these {kind}"), count, format!("{source}/fd")));
     }
-    let next = vec![
-        NextStep::run("keep the evidence", "hermes-doctor check --json > hermes-check.json"),
-        NextStep::run("see what fills the table", "hermes-doctor fds --all"),
-    ];
+    let next = vec![NextStep::run("see what fills the table", "hermes-doctor fds --all")];
     Some(finding(id::DESCRIPTOR_CEILING, severity, title, evidence, next))
 }
 
@@ -83,7 +82,8 @@ fn low_limit(facts: &Descriptors, source: &str) -> Option<Finding> {
     if limit > LOW_LIMIT {
         return None;
     }
-    let severity = if share >= 0.60 { Severity::Warning } else { Severity::Info };
+    // From 80 % on descriptor-ceiling says it, and the limit is only the background of that.
+    let severity = if (LOW_LIMIT_WARNING..CEILING_WARNING).contains(&share) { Severity::Warning } else { Severity::Info };
     Some(finding(
         id::DESCRIPTOR_LIMIT_LOW,
         severity,
@@ -121,7 +121,6 @@ fn handle_leak(family: &SqliteFamily, facts: &Descriptors, source: &str) -> Opti
         Evidence::new("soft limit", limit, format!("{source}/limits")),
     ];
     let next = vec![
-        NextStep::run("keep the evidence", "hermes-doctor check --json > hermes-check.json"),
         NextStep::say("Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing"),
         NextStep::say("A restart of the server gives the handles back"),
     ];

@@ -3,10 +3,6 @@
 use super::verdict::{Verdict, finding};
 use crate::model::{Attempt, Evidence, Finding, Health, Look, NextStep, Outcome, Phase, Server, Severity, id};
 
-/// A server younger than this may not listen yet, in milliseconds; a first start with migrations takes longer, and
-/// then says so in its log.
-const START_GRACE_MS: u64 = 30_000;
-
 /// Judges the HTTP examination.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(health) = &server.health else { return };
@@ -15,7 +11,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     }
     let facts = Facts::of(server, health);
     if !verdict.holds(id::SERVER_NOT_RUNNING) {
-        verdict.decide(id::CONNECTION_REFUSED, facts.refused(server));
+        verdict.decide(id::CONNECTION_REFUSED, facts.refused().filter(|_| !is_starting(server)));
     }
     verdict.decide(id::ACCEPT_STALLED, facts.accept_stalled(server));
     verdict.decide(id::REPLY_EMPTY, facts.reply_empty());
@@ -27,6 +23,11 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     verdict.decide(id::WRONG_ADDRESS_FAMILY, wrong_family(server, health));
     let established = verdict.holds(id::ACCEPT_STALLED) || verdict.holds(id::BACKLOG_FULL);
     verdict.decide(id::HTTP_NO_ANSWER, facts.no_answer(server).filter(|_| !established));
+}
+
+/// The examination saw a server so young that it may not listen yet, and left HTTP undecided.
+fn is_starting(server: &Server) -> bool {
+    server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED))
 }
 
 struct Facts<'a> {
@@ -63,25 +64,15 @@ impl<'a> Facts<'a> {
         self.health.phases.iter().find(|phase| phase.error.is_some())
     }
 
-    fn refused(&self, server: &Server) -> Option<Finding> {
+    fn refused(&self) -> Option<Finding> {
         if self.health.outcome != Outcome::Refused && self.health.outcome != Outcome::Unreachable {
             return None;
         }
         let addresses: Vec<&str> =
             self.health.attempts.iter().filter_map(|attempt| attempt.address.as_deref()).collect();
-        let young = server.process.as_ref().and_then(|process| process.age_ms).filter(|age| *age < START_GRACE_MS);
-        let (severity, title) = match young {
-            Some(age) => {
-                let title = format!("not listening yet: the process is {:.0} s old", age as f64 / 1000.0);
-                (Severity::Warning, title)
-            }
-            None => (Severity::Critical, format!("connections are refused on {}", addresses.join(" and "))),
-        };
-        let next = match young {
-            Some(_) => vec![NextStep::say("It may still be starting: look again in half a minute")],
-            None => vec![NextStep::say("Read its log for a failed bind or a start that hangs")],
-        };
-        Some(self.raise(id::CONNECTION_REFUSED, severity, title, next))
+        let title = format!("connections are refused on {}", addresses.join(" and "));
+        let next = vec![NextStep::say("Read its log for a failed bind or a start that hangs")];
+        Some(self.raise(id::CONNECTION_REFUSED, Severity::Critical, title, next))
     }
 
     /// The queue did not drain while the probe waited, and the probe itself was never taken from it.

@@ -22,9 +22,14 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     let pid = server.pid.unwrap_or(0);
     let severity = if is_looping { Severity::Critical } else { Severity::Warning };
     let claimed = lineage.supervisor.claimed_pid;
+    // A loop's name is its whole command line; its pid says it in fewer words, and the evidence has the rest.
+    let owner = match expected.pid {
+        Some(loop_pid) => format!("the loop that starts it (pid {loop_pid})"),
+        None => expected.name.clone(),
+    };
     let title = match claimed {
-        Some(claimed) => format!("pid {pid} is not the process of {}: that one is {claimed}", expected.name),
-        None => format!("pid {pid} is not the process of {}, which claims none", expected.name),
+        Some(claimed) => format!("pid {pid} is not the process of {owner}: that one is {claimed}"),
+        None => format!("pid {pid} is not the process of {owner}, which claims none"),
     };
     let mut evidence = vec![
         Evidence::new("expected supervisor", format!("{} {}", expected.kind, expected.name), expected.why.clone()),
@@ -34,10 +39,7 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     if let Some(claimed) = claimed {
         evidence.push(Evidence::new("pid that the supervisor claims", claimed, lineage.supervisor.kind.clone()));
     }
-    let next = vec![
-        NextStep::run("keep the evidence", "hermes-doctor check --json > hermes-check.json"),
-        NextStep::run("end the orphan, then start it through its supervisor", format!("kill {pid}")),
-    ];
+    let next = vec![NextStep::run("end the orphan, then start it through its supervisor", format!("kill {pid}"))];
     Some(finding(id::ORPHANED_SERVER, severity, title, evidence, next))
 }
 

@@ -47,9 +47,19 @@ pub fn judge(server: &mut Server) {
     let (mut findings, passed) = verdict.into_parts();
     chain::connect(server, &mut findings);
     server.root_causes = chain::roots(&findings);
+    keep_the_evidence_first(server, &mut findings);
     server.status = status(server, &findings);
     server.findings = findings;
     server.passed = passed;
+}
+
+/// Before anything else that is advised: most of the advice ends in a restart, which destroys what proves the cause.
+fn keep_the_evidence_first(server: &Server, findings: &mut [Finding]) {
+    let Some(pid) = server.pid else { return };
+    for finding in findings.iter_mut().filter(|finding| server.root_causes.contains(&finding.id)) {
+        let command = format!("hermes-doctor check --pid {pid} --json > hermes-check.json");
+        finding.next.insert(0, NextStep::run("keep the evidence", command));
+    }
 }
 
 /// Findings of pid files that belong to no examined server.

@@ -11,6 +11,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Share of the soft limit from which on the probe holds back: one request only, no deep check.
 pub const CAREFUL_SHARE: f64 = 0.8;
 
+/// A server younger than this may not listen yet, in milliseconds. A first start with migrations takes longer, and
+/// then its log says so.
+const START_GRACE_MS: u64 = 30_000;
+
 /// Names of proxy settings that other clients would obey.
 const PROXIES: &[&str] = &["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
@@ -37,7 +41,7 @@ impl Examination<'_> {
                 "over 80 % of the descriptor limit: one request only, since an accept can be the last straw".to_owned(),
             );
         }
-        if let Some((outcome, note)) = self.not_probed(server) {
+        if let Some((outcome, note)) = self.not_probed(server, read) {
             health.outcome = outcome;
             health.note = Some(note);
             server.health = Some(health);
@@ -89,6 +93,12 @@ impl Examination<'_> {
         if let Some(listeners) = server.listeners.as_mut() {
             listeners.looks = looks;
         }
+        if let (Outcome::Refused, Some(age)) = (health.outcome, server.process.as_ref().and_then(|process| process.age_ms))
+            && age < START_GRACE_MS
+        {
+            let detail = format!("it does not listen yet, and is {} s old: look again in half a minute", age / 1000);
+            server.gaps.push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
+        }
         if matches!(health.outcome, Outcome::NotProbed) {
             server.gaps.push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
         }
@@ -96,7 +106,7 @@ impl Examination<'_> {
     }
 
     /// Servers that are not asked at all, and why.
-    fn not_probed(&self, server: &mut Server) -> Option<(Outcome, String)> {
+    fn not_probed(&self, server: &mut Server, read: Option<&DescriptorRead>) -> Option<(Outcome, String)> {
         if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
             let detail = "the server lives in another network namespace; its loopback cannot be reached from here";
             server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
@@ -104,6 +114,23 @@ impl Examination<'_> {
         }
         let listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
         let was_named = server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
+        if server.process.is_some() {
+            let unreadable = read.is_none_or(|read| read.facts.by_kind.is_empty());
+            if unreadable && server.port.is_none() {
+                let detail = "its port is not known, since its descriptors cannot be read; name it with --port";
+                server.gaps.push(Gap::new("HTTP", GapReason::Permission, detail).blocking(id::HTTP));
+                return Some((Outcome::NotProbed, detail.to_owned()));
+            }
+            // An answer from there would be somebody else's.
+            let somebody_elses = server.listeners.as_ref().is_some_and(|listeners| {
+                !unreadable && listens && listeners.holders.iter().all(|holder| holder.in_lineage == Some(false))
+            });
+            if somebody_elses && server.expectation.port_belongs_because.is_none() {
+                let detail = "the port is another process's, whose answer would say nothing of this one";
+                server.gaps.push(Gap::new("HTTP", GapReason::NotFound, detail).blocking(id::HTTP));
+                return Some((Outcome::NotProbed, detail.to_owned()));
+            }
+        }
         match server.kind {
             ServerKind::Mcp => Some((Outcome::NotApplicable, "it speaks on standard input and output".to_owned())),
             ServerKind::Gateway if !listens && !was_named => {

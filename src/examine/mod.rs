@@ -64,8 +64,10 @@ pub fn examine(
     progress.step("looking for the server");
     let selected = select(&survey, &request.selection)?;
     for patient in &selected.patients {
-        let mut server = Examination { survey: &survey, request, deadline, progress, patient }.run();
+        let examination = Examination { survey: &survey, request, deadline, progress, patient };
+        let mut server = examination.run();
         diagnose::judge(&mut server);
+        examination.drop_unasked(&mut server);
         envelope.servers.push(server);
     }
     envelope.gaps = selected.gaps;
@@ -123,7 +125,8 @@ impl Examination<'_> {
         let table = self.survey.sockets_of(server.process.as_ref());
         let descriptors = self.descriptors(&mut server, &table);
         self.find_port(&mut server, &table, descriptors.as_ref());
-        if self.asks(Part::Port) || self.asks(Part::Health) {
+        // Without a process the port is all that tells whether the server is there.
+        if self.asks(Part::Port) || self.asks(Part::Health) || server.process.is_none() {
             self.progress.step("reading the port");
             self.listeners(&mut server, &table, descriptors.as_ref());
         }
@@ -138,7 +141,6 @@ impl Examination<'_> {
         if self.asks(Part::Descriptors) {
             self.look_again_at_close_wait(&mut server, descriptors.as_ref(), first_look);
         }
-        self.drop_unasked(&mut server);
         server
     }
 
@@ -166,7 +168,9 @@ impl Examination<'_> {
         let process = server.process.as_ref()?;
         match self.survey.host.descriptors(process, table) {
             Ok(read) => {
-                server.gaps.extend(read.gaps);
+                if self.asks(Part::Descriptors) {
+                    server.gaps.extend(read.gaps);
+                }
                 server.descriptors = Some(read.value.facts.clone());
                 Some(read.value)
             }
@@ -205,7 +209,7 @@ impl Examination<'_> {
         close_wait.between_ms = Some(u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// A subcommand fills its own part; what was read only to be careful is left out again.
+    /// A subcommand fills its own part; what was read only to decide something is left out again.
     fn drop_unasked(&self, server: &mut Server) {
         if !self.asks(Part::Descriptors) {
             server.descriptors = None;

@@ -2,7 +2,7 @@
 
 use super::Examination;
 use crate::collect::{DescriptorRead, SocketTable};
-use crate::model::{Connections, Gap, Holder, Listener, Listeners, Look, Role, Server, id};
+use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Look, Role, Server, id};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
@@ -58,7 +58,7 @@ impl Examination<'_> {
         let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
         let (holders, complete) = self.holders(server, &inodes, read);
         let units = self.units(server, &sockets);
-        let rows = sockets
+        let rows: Vec<Listener> = sockets
             .iter()
             .map(|socket| {
                 let path = socket.cgroup_id.and_then(|id| units.get(&id)).cloned();
@@ -75,6 +75,11 @@ impl Examination<'_> {
                 }
             })
             .collect();
+        if server.process.is_none() && !rows.is_empty() {
+            let detail = "its process could not be read; run as root, or as the user of the server";
+            let gap = Gap::new(format!("the process that listens on port {port}"), GapReason::Permission, detail);
+            server.gaps.push(gap.blocking(id::LINEAGE).blocking(id::DESCRIPTORS).blocking(&[id::PORT_HELD]));
+        }
         server.listeners = Some(Listeners {
             port,
             sockets: rows,
@@ -110,6 +115,7 @@ impl Examination<'_> {
         found.values_mut().for_each(|pids| pids.sort_unstable());
         let is_complete = complete.is_ok();
         if let Err(gap) = complete
+            && server.process.is_some()
             && inodes.iter().any(|inode| !found.contains_key(inode))
         {
             server.gaps.push(gap.blocking(&[id::PORT_HELD, id::PORT_OWNER_UNEXPECTED]));
@@ -131,7 +137,7 @@ impl Examination<'_> {
                 if gone > 0 {
                     server.gaps.push(Gap::new(
                         "control group of a listening socket",
-                        crate::model::GapReason::Vanished,
+                        GapReason::Vanished,
                         "the control group that the socket was made in is gone",
                     ));
                 }

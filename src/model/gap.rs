@@ -68,7 +68,10 @@ impl Gap {
             _ if error.raw_os_error() == Some(libc::ESRCH) => GapReason::Vanished,
             _ => GapReason::Unsupported,
         };
-        Self::new(what, reason, error.to_string())
+        // The standard library appends the number, which tells a person nothing that the words do not.
+        let text = error.to_string();
+        let words = text.split(" (os error ").next().unwrap_or(&text);
+        Self::new(what, reason, if words == "Permission denied" { "" } else { words })
     }
 
     /// Names the findings that this gap leaves undecided.

@@ -107,6 +107,8 @@ pub struct Process {
     pub cgroup: Option<String>,
     /// Children that ended and were not reaped, by pid.
     pub zombie_children: Vec<u32>,
+    /// `HERMES_HOME` of its environment; `null` where it is not set or could not be read.
+    pub home: Option<String>,
     /// Supervisor markers of the environment (a short allow-list), noise values left out.
     pub markers: BTreeMap<String, String>,
 }

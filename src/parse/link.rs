@@ -73,10 +73,15 @@ pub fn is_unlinked_by_design(path: &[u8]) -> bool {
     path.starts_with(b"/SYSV")
         || path.starts_with(b"/[aio]")
         || path.starts_with(b"/dev/")
-        || path.starts_with(b"/tmp/")
-        || path.starts_with(b"/var/tmp/")
+        || is_directly_in(path, b"/tmp/")
+        || is_directly_in(path, b"/var/tmp/")
         || path.starts_with(b"/anon_hugepage")
         || (name.first() == Some(&b'#') && name.len() > 1 && name[1..].iter().all(u8::is_ascii_digit))
+}
+
+/// Libraries put their unnamed files directly into the temporary directory, not below it.
+fn is_directly_in(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|name| !name.contains(&b'/'))
 }
 
 /// A file's part in a SQLite database.
@@ -131,6 +136,7 @@ mod tests {
         }
         assert!(!is_unlinked_by_design(b"/home/h/.hermes/state.db-wal"));
         assert!(!is_unlinked_by_design(b"/srv/#notes"));
+        assert!(!is_unlinked_by_design(b"/tmp/home/webui.log"));
     }
 
     #[test]

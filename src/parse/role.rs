@@ -99,7 +99,7 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
     // A daemon that sets its own title, and one that an interpreter runs.
     let script = argv.get(1).map(|script| program_name(script)).filter(|_| super::command::is_python(program));
     let title = argv.first().map_or("", String::as_str);
-    if title.starts_with("PM2 ") || name.starts_with("PM2 ") {
+    if title == "PM2" || title.starts_with("PM2 ") || name.starts_with("PM2 ") {
         return found(Role::Supervisor, "pm2", "its title is PM2's daemon".into());
     }
     for candidate in [name, program, module.unwrap_or(""), script.unwrap_or(""), title] {

@@ -95,6 +95,7 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
     expectation.named_by.push(format!("--pid {pid}"));
     if let Some(port) = selection.port {
         expectation.named_by.push(format!("--port {port}"));
+        expectation.port_belongs_because = kind.is_hermes().then(|| format!("--port {port} was given with --pid {pid}"));
     }
     expectation.any_program = kind == ServerKind::Other;
     let mut patient = Patient {
@@ -110,6 +111,8 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
     if let Some(path) = &selection.home {
         let home = homes::named(survey, path)?;
         add_pid_files(&mut patient, &home);
+    } else {
+        find_home(survey, &mut patient);
     }
     Ok(Selected { patients: vec![patient], ..Selected::default() })
 }
@@ -170,6 +173,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
             add_pid_files(&mut patient, home);
         }
     }
+    find_home(survey, &mut patient);
     Selected { patients: vec![patient], ..Selected::default() }
 }
 
@@ -181,6 +185,20 @@ fn add_pid_files(patient: &mut Patient, home: &Home) {
     patient.pid_files.extend(
         home.pid_files.iter().filter(|file| file.kind == patient.kind || patient.kind == ServerKind::Other).cloned(),
     );
+}
+
+/// Fills in the home that a server's own command line or environment names, and the pid files in it.
+fn find_home(survey: &Survey<'_>, patient: &mut Patient) {
+    let (None, Some(identity), Some(command)) = (&patient.home, patient.identity, &patient.command) else { return };
+    if !patient.kind.is_hermes() {
+        return;
+    }
+    if let Some(path) = home_of(survey, identity, command)
+        && let Ok(home) = homes::named(survey, &path)
+    {
+        patient.home = Some(path);
+        add_pid_files(patient, &home);
+    }
 }
 
 /// The process that holds the listening sockets of a port: of several the Hermes server, of relatives the one
@@ -211,9 +229,33 @@ fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<HermesCo
         let has_holder_above = survey.ancestors(*pid).iter().any(|ancestor| holders.contains(ancestor));
         (!is_server, has_holder_above, *pid)
     };
-    let pid = holders.iter().copied().min_by_key(rank)?;
+    let pid = match holders.iter().copied().min_by_key(rank) {
+        Some(pid) => pid,
+        None => likely_owner(survey, port)?,
+    };
     let identity = survey.host.identify(pid).ok()?;
     Some((identity, recognise(&survey.command(pid))))
+}
+
+/// Nobody's descriptors could be read. A Hermes server of the socket's own user whose command line names the port,
+/// or the only one that could have it, is as good as known: command lines and users are for everybody to read.
+fn likely_owner(survey: &Survey<'_>, port: u16) -> Option<u32> {
+    let owner = survey.sockets().tcp.iter().find(|socket| socket.state == TcpState::LISTEN && socket.local.port() == port)?;
+    let candidates: Vec<(u32, HermesCommand)> = survey
+        .hermes()
+        .into_iter()
+        .filter(|(pid, command)| {
+            let uid = survey.host.identify(*pid).ok().and_then(|id| survey.host.process(id).ok()).map(|read| read.value.uid);
+            command.role == CommandRole::Server && uid == Some(owner.uid)
+        })
+        .collect();
+    let says_port = candidates.iter().find(|(_, command)| command.port == Some(port));
+    let open: Vec<_> = candidates.iter().filter(|(_, command)| command.port.is_none_or(|port| port == 0)).collect();
+    match (says_port, open.as_slice()) {
+        (Some((pid, _)), _) => Some(*pid),
+        (None, [(pid, command)]) if command.certain => Some(*pid),
+        _ => None,
+    }
 }
 
 /// A server that should have the port and does not listen on it.
@@ -486,7 +528,7 @@ fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCommand
 
 fn home_marker(survey: &Survey<'_>, identity: Identity) -> Option<PathBuf> {
     let process = survey.host.process(identity).ok()?.value;
-    process.markers.get("HERMES_HOME").map(PathBuf::from)
+    process.home.map(PathBuf::from)
 }
 
 /// Home of a server: as its command line or environment says, else its user's default.
@@ -495,7 +537,7 @@ fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> 
         return Some(PathBuf::from(home));
     }
     let process = survey.host.process(identity).ok()?.value;
-    let base = match process.markers.get("HERMES_HOME") {
+    let base = match process.home {
         Some(home) => PathBuf::from(home),
         None => {
             use uzers::os::unix::UserExt;

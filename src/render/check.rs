@@ -34,7 +34,7 @@ pub fn heading(server: &Server, view: &View) -> String {
     if let Some(command) = server.process.as_ref().and_then(|process| process.command.as_deref()) {
         let room = width.saturating_sub(used + 4);
         if room >= 16 {
-            let text = view.style.locale(&words::shorten(command, room));
+            let text = view.style.locale(&words::brief(command, room));
             parts.insert(2, text.clone());
             plain.insert(2, text);
         }
@@ -73,7 +73,8 @@ pub fn verdict(server: &Server, view: &View) -> String {
         };
         out.line("Verdict", text);
     }
-    for note in server.findings.iter().filter(|finding| finding.severity == Severity::Info) {
+    let is_note = |finding: &&Finding| finding.severity == Severity::Info && finding.caused_by.is_empty();
+    for note in server.findings.iter().filter(is_note) {
         out.finding("Note", note, server);
     }
     if !view.quiet {
@@ -173,7 +174,7 @@ impl<'a> Block<'a> {
         let style = self.view.style;
         let indent = " ".repeat(head.width());
         let room = style.width().saturating_sub(head.width()).max(20);
-        for (index, line) in textwrap::wrap(&style.locale(text), room).iter().enumerate() {
+        for (index, line) in words::wrap(&style.locale(text), room).iter().enumerate() {
             let start = if index == 0 { style.bold(head) } else { indent.clone() };
             self.text.push_str(format!("{start}{line}").trim_end());
             self.text.push('\n');
@@ -183,7 +184,7 @@ impl<'a> Block<'a> {
     fn wrapped(&mut self, indent: &str, text: &str) {
         let style = self.view.style;
         let room = style.width().saturating_sub(indent.len()).max(20);
-        for line in textwrap::wrap(&style.locale(text), room) {
+        for line in words::wrap(&style.locale(text), room) {
             self.text.push_str(&format!("{indent}{line}\n"));
         }
     }
@@ -261,19 +262,30 @@ impl<'a> Block<'a> {
             }
         }
         let Some(first) = roots.first() else { return };
+        self.gap();
         self.text.push_str(&format!("  {}\n", self.view.style.bold("Do next")));
-        let mut number = 0;
-        for step in seen {
-            number += 1;
-            let text = match &step.command {
-                Some(command) => format!("{}: {command}", step.what),
-                None => step.what.clone(),
-            };
-            self.beside(&format!("    {number}  "), &text);
+        for (index, step) in seen.iter().enumerate() {
+            self.step(index + 1, &step.what, step.command.as_deref());
         }
-        self.beside(&format!("    {}  ", number + 1), &format!("what this means: hermes-doctor explain {}", first.id));
+        let explain = format!("hermes-doctor explain {}", first.id);
+        self.step(seen.len() + 1, "what this means", Some(&explain));
         if !server.passed.is_empty() || !server.gaps.is_empty() {
             self.gap();
+        }
+    }
+
+    /// A command stands on its own line where it does not fit beside its words, so that it can be copied.
+    fn step(&mut self, number: usize, what: &str, command: Option<&str>) {
+        let head = format!("    {number}  ");
+        let Some(command) = command.map(|command| self.view.style.locale(command)) else {
+            return self.beside(&head, what);
+        };
+        let column = 24;
+        if what.width() <= column && head.width() + column + 2 + command.width() <= self.view.style.width() {
+            self.text.push_str(&format!("{}{what:<column$}  {command}\n", self.view.style.bold(&head)));
+        } else {
+            self.beside(&head, what);
+            self.text.push_str(&format!("{}{command}\n", " ".repeat(head.width())));
         }
     }
 
@@ -281,7 +293,7 @@ impl<'a> Block<'a> {
         for (index, gap) in gaps.iter().enumerate() {
             let label = if index == 0 { "Not seen" } else { "" };
             let mut text = format!("{}: {}", gap.what, gap.reason.words());
-            if !gap.detail.is_empty() {
+            if !gap.detail.is_empty() && gap.detail != gap.reason.words() {
                 text.push_str(&format!(" ({})", gap.detail));
             }
             if self.view.verbose && !gap.blocks.is_empty() {

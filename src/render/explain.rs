@@ -1,6 +1,6 @@
 //! The catalogue, for a person.
 
-use super::View;
+use super::{View, words};
 use crate::model::Explanation;
 
 /// One entry or all of them.
@@ -24,7 +24,7 @@ pub fn show(entries: &[Explanation], view: &View) -> String {
             ("What to do", &entry.remedy),
         ] {
             let room = view.style.width().saturating_sub(15).max(20);
-            for (index, line) in textwrap::wrap(text, room).iter().enumerate() {
+            for (index, line) in words::wrap(text, room).iter().enumerate() {
                 let head = if index == 0 { view.style.bold(&format!("  {label:<13}")) } else { " ".repeat(15) };
                 out.push_str(&format!("{head}{line}\n"));
             }

@@ -131,7 +131,7 @@ fn lineage_lines(facts: &Lineage, view: &View) -> String {
         rows.push(("Control group".to_owned(), format!("{cgroup} ({unit})")));
     }
     for (name, value) in &facts.markers {
-        rows.push((format!("Marker {name}"), format!("{value} (inherited; proves nothing alone)")));
+        rows.push(("Marker".to_owned(), format!("{name}={value} (inherited; proves nothing alone)")));
     }
     if view.verbose {
         for hop in &facts.hops {
@@ -144,11 +144,12 @@ fn lineage_lines(facts: &Lineage, view: &View) -> String {
 /// Labels with wrapped texts beside them.
 fn labelled(rows: &[(String, String)], view: &View) -> String {
     let mut out = String::from("\n");
+    let widest = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     for (label, text) in rows {
-        let head = format!("  {label:<13}  ");
-        let indent = " ".repeat(17);
+        let head = format!("  {label:<widest$}  ");
+        let indent = " ".repeat(widest + 4);
         let room = view.style.width().saturating_sub(head.chars().count()).max(20);
-        for (index, line) in textwrap::wrap(&view.style.locale(text), room).iter().enumerate() {
+        for (index, line) in words::wrap(&view.style.locale(text), room).iter().enumerate() {
             let start = if index == 0 { view.style.bold(&head) } else { indent.clone() };
             out.push_str(&format!("{start}{line}\n"));
         }
@@ -258,7 +259,13 @@ pub fn port(server: &Server, view: &View) -> String {
 
 fn port_rows(facts: &Listeners) -> Vec<(String, String)> {
     let connections = &facts.connections;
-    let asked = if facts.holders_complete { "every process was asked" } else { "the likely processes were asked; --all-holders asks every one" };
+    let asked = if facts.holders_complete {
+        "every process was asked"
+    } else if facts.sockets.iter().any(|socket| socket.holders.is_empty()) {
+        "processes of other users could not be read"
+    } else {
+        "the likely processes were asked; --all-holders asks every one"
+    };
     vec![
         (
             "Connections".to_owned(),

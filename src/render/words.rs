@@ -30,6 +30,12 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// Lines of a text at a width. Words are never cut at a hyphen: commands and ids must stay whole.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+}
+
 /// A text cut in its middle to a width, so that both the program and the end of a path stay.
 pub fn shorten(text: &str, width: usize) -> String {
     use unicode_width::UnicodeWidthStr;
@@ -46,6 +52,19 @@ pub fn shorten(text: &str, width: usize) -> String {
     format!("{start}…{end}")
 }
 
+/// A command line for a heading: directories taken off its words, cut at the end.
+pub fn brief(command: &str, width: usize) -> String {
+    let words: Vec<&str> = command
+        .split(' ')
+        .map(|word| if word.starts_with('-') { word } else { word.rsplit('/').next().unwrap_or(word) })
+        .collect();
+    let text = words.join(" ");
+    if text.chars().count() <= width {
+        return text;
+    }
+    text.chars().take(width.saturating_sub(1)).chain(std::iter::once('…')).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +77,12 @@ mod tests {
         assert_eq!(duration(61_000), "1 m 01 s");
         assert_eq!((bytes(512), bytes(4096)), ("512 B".to_owned(), "4.0 KiB".to_owned()));
         assert_eq!(milliseconds(2003.0), "2.00 s");
+    }
+
+    #[test]
+    fn a_heading_shows_the_program() {
+        assert_eq!(brief("/usr/bin/python3 /srv/hermes-webui/server.py", 40), "python3 server.py");
+        assert_eq!(brief("/usr/bin/python3 /srv/server.py --a --b", 20), "python3 server.py -…");
     }
 
     #[test]

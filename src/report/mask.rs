@@ -5,6 +5,9 @@ use crate::parse::text::printable;
 /// Stands where a secret stood.
 pub const MASK: &str = "***";
 
+/// Longest command line that is kept, in characters: what tells a program apart stands at its beginning.
+const LONGEST_LINE: usize = 1000;
+
 /// Words of a name that say that its value is a secret.
 const SECRET_WORDS: &[&str] = &[
     "apikey", "auth", "authorization", "bearer", "cookie", "credential", "credentials", "key", "nonce", "pass",
@@ -39,7 +42,11 @@ pub fn command(words: &[&[u8]]) -> String {
         };
         out.push(quoted);
     }
-    out.join(" ")
+    let line = out.join(" ");
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
 }
 
 /// Any text: URLs, `--flag value` and `KEY=value` in it. High-entropy words are left, since ids of units and
@@ -77,8 +84,14 @@ fn announces_secret(word: &str) -> bool {
     let word = word.trim_matches(['\'', '"']);
     match word.strip_prefix("--") {
         Some(flag) => !flag.contains('=') && names_secret(flag),
-        None => matches!(word, "Bearer" | "Authorization:" | "authorization:"),
+        // A key of JSON or YAML, or an HTTP header, with its value behind white space.
+        None => word == "Bearer" || word.strip_suffix(':').is_some_and(|name| names_secret(bare(name))),
     }
+}
+
+/// A name without the quotes, dashes and brackets around it.
+fn bare(name: &str) -> &str {
+    name.trim_matches(['-', '\'', '"', '{', '[', ','])
 }
 
 fn names_secret(name: &str) -> bool {
@@ -94,8 +107,7 @@ fn token(word: &str, entropy: bool) -> String {
         return url(word);
     }
     if let Some((name, value)) = word.split_once('=') {
-        let bare = name.trim_start_matches(['-', '\'', '"']);
-        if !value.is_empty() && names_secret(bare) {
+        if !value.is_empty() && names_secret(bare(name)) {
             let quote = value.chars().last().filter(|last| matches!(last, '\'' | '"'));
             return format!("{name}={MASK}{}", quote.map(String::from).unwrap_or_default());
         }
@@ -103,6 +115,12 @@ fn token(word: &str, entropy: bool) -> String {
             return format!("{name}={MASK}");
         }
         return word.to_owned();
+    }
+    if let Some((name, value)) = word.split_once(':')
+        && !value.is_empty()
+        && names_secret(bare(name))
+    {
+        return format!("{name}:{MASK}");
     }
     if entropy && is_token(word) { MASK.to_owned() } else { word.to_owned() }
 }
@@ -169,6 +187,7 @@ mod tests {
             ("x https://u:p@h/a?token=1&deep=1#f", "x 'https://***@h/a?token=***&deep=1#***'"),
             ("x sk-abcdefghijklmnop", "x ***"),
             ("x 0123456789abcdef0123456789abcdef", "x ***"),
+            ("x '{\"API_KEY\": \"abc\", \"my-token\":\"d\"}'", "x '{\"API_KEY\": *** \"my-token\":***'"),
             ("bash -c 'FOO_TOKEN=abc hermes --password hunter2 run'", "bash -c 'FOO_TOKEN=*** hermes --password *** run'"),
         ] {
             assert_eq!(line(given), shown);

@@ -71,7 +71,7 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
                 gap = gap.blocking(&[id::DESCRIPTOR_CEILING]);
             }
             if gap.reason == GapReason::Permission {
-                gap.detail = format!("{} (run as root, or as the user of the process)", gap.detail);
+                gap.detail = "run as root, or as the user of the process".to_owned();
             }
             gaps.push(gap);
             return Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps };

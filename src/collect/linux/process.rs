@@ -107,7 +107,7 @@ pub fn read(
         }
         None => None,
     };
-    let markers = match answers.next() {
+    let mut markers = match answers.next() {
         Some(Ok(block)) => read_markers(&block),
         Some(Err(gap)) => {
             gaps.push(gap);
@@ -147,6 +147,7 @@ pub fn read(
         foreign_mounts: is_foreign(&directory, c"ns/mnt"),
         cgroup,
         zombie_children: Vec::new(),
+        home: markers.remove("HERMES_HOME"),
         markers,
     };
     Ok(Collected { value, gaps })
