@@ -2,14 +2,14 @@
 //!
 //! A fact travels one way: `cli` → `patient` → `collect` → `model` → `diagnose` → `render`; `examine` walks it.
 
+pub mod cli;
 pub mod collect;
+pub mod demo;
 pub mod diagnose;
 pub mod examine;
 pub mod model;
 pub mod parse;
 pub mod patient;
 pub mod probe;
-pub mod report;
-pub mod cli;
-pub mod demo;
 pub mod render;
+pub mod report;

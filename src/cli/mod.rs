@@ -63,16 +63,24 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// The full examination and the verdict (the same as no subcommand)
-    #[command(after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json")]
+    #[command(
+        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json"
+    )]
     Check,
     /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit
-    #[command(after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json")]
+    #[command(
+        after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json"
+    )]
     Fds(FdsArguments),
     /// The processes above the server, what each is, and who claims it
-    #[command(after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json")]
+    #[command(
+        after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json"
+    )]
     Lineage,
     /// One HTTP request, phase by phase
-    #[command(after_help = "Examples:\n  hermes-doctor health --url http://127.0.0.1:8787\n  hermes-doctor health --port 8787 --deep --timeout 5s")]
+    #[command(
+        after_help = "Examples:\n  hermes-doctor health --url http://127.0.0.1:8787\n  hermes-doctor health --port 8787 --deep --timeout 5s"
+    )]
     Health,
     /// Everyone who listens on a port, what waits there, and whether the owner is the server
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
@@ -82,14 +90,18 @@ pub enum Command {
         number: Option<u16>,
     },
     /// What a finding means, what decides it, and the healthy host that looks alike
-    #[command(after_help = "Examples:\n  hermes-doctor explain descriptor-ceiling\n  hermes-doctor explain            (all of them)")]
+    #[command(
+        after_help = "Examples:\n  hermes-doctor explain descriptor-ceiling\n  hermes-doctor explain            (all of them)"
+    )]
     Explain {
         /// Id of the finding; without one, all
         #[arg(value_name = "ID")]
         id: Option<String>,
     },
     /// Starts a small patient of its own, examines it as any other server, and cleans up
-    #[command(after_help = "Examples:\n  hermes-doctor demo           each patient in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json")]
+    #[command(
+        after_help = "Examples:\n  hermes-doctor demo           each patient in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
+    )]
     Demo {
         /// Which patient; without one, each in turn
         #[arg(value_enum, value_name = "NAME")]
@@ -230,7 +242,11 @@ impl Cli {
             pid: self.selection.pid,
             port: self.selection.port.or(positional),
             url: self.selection.url.clone(),
-            home: self.selection.home.as_ref().map(|home| std::path::absolute(home).unwrap_or_else(|_| home.clone())),
+            home: self
+                .selection
+                .home
+                .as_ref()
+                .map(|home| std::path::absolute(home).unwrap_or_else(|_| home.clone())),
             kind: self.selection.kind.map(ServerKind::from),
         }
     }
@@ -287,7 +303,8 @@ mod tests {
     fn one_duration_syntax() {
         assert_eq!(request("hermes-doctor --budget 500ms").budget, Duration::from_millis(500));
         assert_eq!(request("hermes-doctor --timeout 5m").timeout, Duration::from_secs(300));
-        for bad in ["--budget 5", "--budget 0s", "--timeout x", "--pid 0", "--port 70000", "--pid -1", "--url nope"] {
+        for bad in ["--budget 5", "--budget 0s", "--timeout x", "--pid 0", "--port 70000", "--pid -1", "--url nope"]
+        {
             let line = format!("hermes-doctor {bad}");
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{bad}");
         }

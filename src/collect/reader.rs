@@ -108,7 +108,13 @@ impl Request {
             }
             Self::Kind(path) => {
                 let kind = std::fs::metadata(path)?;
-                Ok(vec![if kind.is_file() { b'f' } else if kind.is_dir() { b'd' } else { b'o' }])
+                Ok(vec![if kind.is_file() {
+                    b'f'
+                } else if kind.is_dir() {
+                    b'd'
+                } else {
+                    b'o'
+                }])
             }
         }
     }
@@ -137,9 +143,10 @@ fn markers(block: &[u8]) -> Vec<u8> {
     crate::parse::text::nul_separated(block)
         .into_iter()
         .filter(|entry| {
-            entry.split(|byte| *byte == b'=').next().is_some_and(|name| {
-                MARKERS.iter().any(|marker| marker.as_bytes() == name)
-            })
+            entry
+                .split(|byte| *byte == b'=')
+                .next()
+                .is_some_and(|name| MARKERS.iter().any(|marker| marker.as_bytes() == name))
         })
         .flat_map(|entry| entry.iter().copied().chain(std::iter::once(0)))
         .collect()
@@ -246,7 +253,9 @@ impl Reader {
                     under_way.clear();
                     next = at + 1;
                     let gap = match error.kind() {
-                        io::ErrorKind::TimedOut => timeout(request, "the read did not come back and was left behind"),
+                        io::ErrorKind::TimedOut => {
+                            timeout(request, "the read did not come back and was left behind")
+                        }
                         _ => Gap::new(request.what(), GapReason::Unsupported, format!("no reader: {error}")),
                     };
                     answers.push(Err(gap.after(begun.elapsed())));
@@ -320,7 +329,8 @@ impl Drop for Reader {
 
 fn start() -> io::Result<Connection> {
     // The file that runs now, even when it was replaced or unlinked meanwhile.
-    let program = if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
+    let program =
+        if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
     let mut child = Command::new(program)
         .arg(ARGUMENT)
         .env_clear()

@@ -103,7 +103,13 @@ struct Plan {
 }
 
 const PLANS: &[Plan] = &[
-    Plan { name: Name::Healthy, part: PatientPart::Healthy, staged: "a server that is well", expected: &[], exit: 0 },
+    Plan {
+        name: Name::Healthy,
+        part: PatientPart::Healthy,
+        staged: "a server that is well",
+        expected: &[],
+        exit: 0,
+    },
     Plan {
         name: Name::Leak,
         part: PatientPart::Leak,

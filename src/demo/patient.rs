@@ -82,7 +82,8 @@ fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
             ready();
             for stream in listener.incoming().flatten() {
                 let _ = read_request(&stream);
-                let _ = (&stream).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = (&stream)
+                    .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             }
             Ok(())
         }
@@ -215,7 +216,8 @@ fn serve(listener: &TcpListener, started: Instant, _held: usize) -> io::Result<(
 
 fn serve_tls(listener: &TcpListener, started: Instant) -> io::Result<()> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(io::Error::other)?;
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(io::Error::other)?;
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

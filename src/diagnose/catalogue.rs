@@ -276,7 +276,8 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for entry in CATALOGUE {
             assert!(seen.insert(entry.id), "{} twice", entry.id);
-            for text in [entry.heading, entry.severity, entry.decided_by, entry.look_alike, entry.why, entry.remedy] {
+            for text in [entry.heading, entry.severity, entry.decided_by, entry.look_alike, entry.why, entry.remedy]
+            {
                 assert!(!text.is_empty(), "{}", entry.id);
             }
         }

@@ -29,7 +29,8 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         id::HEALTH_UNEXPECTED_ANSWER,
         id::CONNECTION_REFUSED,
     ];
-    let ceiling_reached = server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
+    let ceiling_reached =
+        server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
     for symptom in symptoms {
         if holds(id::PROCESS_STOPPED) {
             because(symptom, id::PROCESS_STOPPED);

@@ -28,7 +28,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         verdict.decide(id::DESCRIPTOR_CEILING, ceiling(facts, &source));
         verdict.decide(id::DESCRIPTOR_LIMIT_LOW, low_limit(facts, &source));
     }
-    let leaks: Vec<Finding> = facts.sqlite.iter().filter_map(|family| handle_leak(family, facts, &source)).collect();
+    let leaks: Vec<Finding> =
+        facts.sqlite.iter().filter_map(|family| handle_leak(family, facts, &source)).collect();
     if leaks.is_empty() {
         verdict.decide(id::STATE_DB_HANDLE_LEAK, None);
     }
@@ -83,14 +84,19 @@ fn low_limit(facts: &Descriptors, source: &str) -> Option<Finding> {
         return None;
     }
     // From 80 % on descriptor-ceiling says it, and the limit is only the background of that.
-    let severity = if (LOW_LIMIT_WARNING..CEILING_WARNING).contains(&share) { Severity::Warning } else { Severity::Info };
+    let severity =
+        if (LOW_LIMIT_WARNING..CEILING_WARNING).contains(&share) { Severity::Warning } else { Severity::Info };
     Some(finding(
         id::DESCRIPTOR_LIMIT_LOW,
         severity,
         format!("the soft limit is {limit} descriptors"),
         vec![
             Evidence::new("soft limit", limit, format!("{source}/limits")),
-            Evidence::new("hard limit", facts.hard_limit.map_or("unlimited".into(), serde_json::Value::from), format!("{source}/limits")),
+            Evidence::new(
+                "hard limit",
+                facts.hard_limit.map_or("unlimited".into(), serde_json::Value::from),
+                format!("{source}/limits"),
+            ),
         ],
         vec![NextStep::say("Raise it in the unit (LimitNOFILE=4096) or job (SoftResourceLimits)")],
     ))
@@ -121,7 +127,9 @@ fn handle_leak(family: &SqliteFamily, facts: &Descriptors, source: &str) -> Opti
         Evidence::new("soft limit", limit, format!("{source}/limits")),
     ];
     let next = vec![
-        NextStep::say("Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing"),
+        NextStep::say(
+            "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
+        ),
         NextStep::say("A restart of the server gives the handles back"),
     ];
     Some(Finding {
@@ -138,7 +146,11 @@ fn close_wait_leak(facts: &Descriptors, source: &str) -> Option<Finding> {
     }
     let seconds = close_wait.between_ms.unwrap_or(0) as f64 / 1000.0;
     let mut evidence = vec![
-        Evidence::new("CLOSE-WAIT sockets that the process owns", close_wait.first, format!("{source}/fd and sock_diag")),
+        Evidence::new(
+            "CLOSE-WAIT sockets that the process owns",
+            close_wait.first,
+            format!("{source}/fd and sock_diag"),
+        ),
         Evidence::new("of these still there at the second look", still, "sock_diag"),
         Evidence::new("time between the looks in ms", close_wait.between_ms.unwrap_or(0), "clock"),
     ];
@@ -162,7 +174,9 @@ fn deleted_files(facts: &Descriptors, source: &str) -> Option<Finding> {
     let held: Vec<_> = facts
         .targets
         .iter()
-        .filter(|target| target.deleted && target.kind == "regular" && !is_unlinked_by_design(target.target.as_bytes()))
+        .filter(|target| {
+            target.deleted && target.kind == "regular" && !is_unlinked_by_design(target.target.as_bytes())
+        })
         .collect();
     let first = held.first()?;
     let bytes: u64 = held.iter().filter_map(|target| target.size_bytes).sum();
@@ -170,11 +184,19 @@ fn deleted_files(facts: &Descriptors, source: &str) -> Option<Finding> {
     let evidence = held
         .iter()
         .take(5)
-        .map(|target| Evidence::new(format!("size in bytes of {}", target.target), target.size_bytes.map_or(serde_json::Value::Null, Into::into), format!("{source}/fd")))
+        .map(|target| {
+            Evidence::new(
+                format!("size in bytes of {}", target.target),
+                target.size_bytes.map_or(serde_json::Value::Null, Into::into),
+                format!("{source}/fd"),
+            )
+        })
         .collect();
     let is_database = held.iter().any(|target| sqlite_family(target.target.as_bytes()).is_some());
     let next = if is_database {
-        vec![NextStep::say("Before any restart copy the unlinked database files out of /proc/PID/fd: a restart loses them")]
+        vec![NextStep::say(
+            "Before any restart copy the unlinked database files out of /proc/PID/fd: a restart loses them",
+        )]
     } else {
         vec![NextStep::say("For a rotated log, have the server reopen it or restart it")]
     };

@@ -89,13 +89,24 @@ impl<'a> Facts<'a> {
         let mut found = self.raise(
             id::ACCEPT_STALLED,
             Severity::Critical,
-            format!("nothing is accepted: {} connections wait, owned by nobody", last.not_accepted.max(last.accept_queue)),
+            format!(
+                "nothing is accepted: {} connections wait, owned by nobody",
+                last.not_accepted.max(last.accept_queue)
+            ),
             vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))],
         );
         for (name, look) in [("first", first), ("last", last)] {
             let when = format!("sock_diag, {} ms after the probe's connection", look.after_connect_ms);
-            found.evidence.push(Evidence::new(format!("accept queue at the {name} look"), look.accept_queue, &when));
-            found.evidence.push(Evidence::new(format!("connections owned by nobody at the {name} look"), look.not_accepted, when));
+            found.evidence.push(Evidence::new(
+                format!("accept queue at the {name} look"),
+                look.accept_queue,
+                &when,
+            ));
+            found.evidence.push(Evidence::new(
+                format!("connections owned by nobody at the {name} look"),
+                look.not_accepted,
+                when,
+            ));
         }
         Some(found)
     }
@@ -121,7 +132,9 @@ impl<'a> Facts<'a> {
         let seconds = self.failed().map_or(0.0, |phase| phase.ms / 1000.0);
         let severity = if draining { Severity::Warning } else { Severity::Critical };
         let next = match server.pid {
-            Some(pid) => vec![NextStep::run("see what it does", format!("hermes-doctor check --pid {pid} --verbose"))],
+            Some(pid) => {
+                vec![NextStep::run("see what it does", format!("hermes-doctor check --pid {pid} --verbose"))]
+            }
             None => Vec::new(),
         };
         let mut found = self.raise(id::HTTP_NO_ANSWER, severity, format!("{what} in {seconds:.1} s{where_}"), next);
@@ -194,7 +207,9 @@ impl<'a> Facts<'a> {
                 (Severity::Info, format!("alive: it answers {status}{to}"))
             }
             Outcome::Unexpected if status >= 500 => (Severity::Critical, format!("it answers {status}")),
-            Outcome::Unexpected => (Severity::Warning, format!("it answers {status}, not in the shape of this kind of server")),
+            Outcome::Unexpected => {
+                (Severity::Warning, format!("it answers {status}, not in the shape of this kind of server"))
+            }
             Outcome::NotHttp => (Severity::Warning, "it answers, but not in HTTP".to_owned()),
             _ => return None,
         };
@@ -215,7 +230,8 @@ fn scheme(attempt: &Attempt) -> &str {
 }
 
 fn wrong_scheme(health: &Health) -> Option<Finding> {
-    let answered = health.attempts.iter().find(|attempt| attempt.outcome.is_answer() && attempt.http_status != Some(400))?;
+    let answered =
+        health.attempts.iter().find(|attempt| attempt.outcome.is_answer() && attempt.http_status != Some(400))?;
     let failed = health.attempts.iter().find(|attempt| scheme(attempt) != scheme(answered))?;
     Some(finding(
         id::WRONG_SCHEME,
@@ -253,7 +269,8 @@ fn wrong_family(server: &Server, health: &Health) -> Option<Finding> {
         ));
     }
     let sockets = &server.listeners.as_ref()?.sockets;
-    let only_v6 = !sockets.is_empty() && sockets.iter().all(|socket| socket.family == "ipv6" && socket.address != "::");
+    let only_v6 =
+        !sockets.is_empty() && sockets.iter().all(|socket| socket.family == "ipv6" && socket.address != "::");
     (only_v6 && server.expectation.named_by.iter().all(|by| !by.starts_with("--url"))).then(|| {
         finding(
             id::WRONG_ADDRESS_FAMILY,

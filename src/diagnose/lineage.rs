@@ -34,7 +34,11 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     let mut evidence = vec![
         Evidence::new("expected supervisor", format!("{} {}", expected.kind, expected.name), expected.why.clone()),
         Evidence::new("its claim", lineage.supervisor.evidence.clone(), lineage.supervisor.kind.clone()),
-        Evidence::new("the server's parent", lineage.hops.get(1).map_or(0, |hop| hop.pid), format!("/proc/{pid}/stat")),
+        Evidence::new(
+            "the server's parent",
+            lineage.hops.get(1).map_or(0, |hop| hop.pid),
+            format!("/proc/{pid}/stat"),
+        ),
     ];
     if let Some(claimed) = claimed {
         evidence.push(Evidence::new("pid that the supervisor claims", claimed, lineage.supervisor.kind.clone()));
@@ -59,7 +63,8 @@ fn respawn_loop(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<
         Evidence::new("the loop", expected.name.clone(), format!("/proc/{}/cmdline", expected.pid.unwrap_or(0))),
         Evidence::new("pid that runs meanwhile", server.pid.unwrap_or(0), "process table"),
     ];
-    let next = vec![NextStep::run("stop the loop before the orphan", format!("kill {}", expected.pid.unwrap_or(0)))];
+    let next =
+        vec![NextStep::run("stop the loop before the orphan", format!("kill {}", expected.pid.unwrap_or(0)))];
     Some(finding(id::RESPAWN_LOOP, Severity::Critical, title, evidence, next))
 }
 

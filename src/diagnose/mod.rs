@@ -83,12 +83,16 @@ fn is_decisive(server: &Server, blocked: &str) -> bool {
         id::SERVER_NOT_RUNNING => true,
         id::ORPHANED_SERVER => {
             server.lineage.as_ref().is_some_and(|lineage| {
-                lineage.supervisor.claims_this.is_none() && (lineage.expected.is_some() || lineage.unit.as_deref().is_some_and(|unit| unit.contains("hermes")))
+                lineage.supervisor.claims_this.is_none()
+                    && (lineage.expected.is_some()
+                        || lineage.unit.as_deref().is_some_and(|unit| unit.contains("hermes")))
             }) || asked_alone(Part::Lineage, id::LINEAGE)
         }
         id::PORT_HELD => server.examined == [Part::Port],
         _ if id::HTTP.contains(&blocked) => {
-            server.examined.contains(&Part::Health) && !answered && matches!(blocked, id::HTTP_NO_ANSWER | id::CONNECTION_REFUSED)
+            server.examined.contains(&Part::Health)
+                && !answered
+                && matches!(blocked, id::HTTP_NO_ANSWER | id::CONNECTION_REFUSED)
         }
         _ => asked_alone(Part::Descriptors, id::DESCRIPTORS),
     }

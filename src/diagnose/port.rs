@@ -20,9 +20,10 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         let found = other.filter(|_| !own_has_it).map(|other| unexpected_owner(server, listeners, other));
         verdict.decide(id::PORT_OWNER_UNEXPECTED, found);
     }
-    let full = listeners.sockets.iter().find(|socket| {
-        socket.backlog.is_some_and(|backlog| backlog > 0 && socket.accept_queue > backlog)
-    });
+    let full = listeners
+        .sockets
+        .iter()
+        .find(|socket| socket.backlog.is_some_and(|backlog| backlog > 0 && socket.accept_queue > backlog));
     verdict.decide(
         id::BACKLOG_FULL,
         full.map(|socket| {

@@ -1,7 +1,7 @@
 //! Is it there, does it run, do its pid files tell the truth.
 
-use super::verdict::{Verdict, finding};
 use super::stale_pid_file;
+use super::verdict::{Verdict, finding};
 use crate::model::{Evidence, Finding, GapReason, NextStep, Part, Process, ProcessState, Server, Severity, id};
 
 /// From this many on, unreaped children are a warning.
@@ -37,7 +37,9 @@ fn not_running(server: &Server) -> Option<Finding> {
         return None;
     }
     let title = match server.port {
-        Some(port) => format!("{} is not running: no process of it, and nobody listens on port {port}", server.kind.title()),
+        Some(port) => {
+            format!("{} is not running: no process of it, and nobody listens on port {port}", server.kind.title())
+        }
         None => format!("{} is not running: there is no process of it", server.kind.title()),
     };
     let mut evidence = vec![Evidence::new("processes of that server", 0, "command lines of all processes")];
@@ -74,7 +76,11 @@ fn stopped(process: &Process) -> Option<Finding> {
             format!("a debugger has stopped the process: pid {}", process.tracer_pid.unwrap_or(0)),
             vec![
                 Evidence::new("scheduler state", "t (traced)", source),
-                Evidence::new("pid of the debugger", process.tracer_pid.unwrap_or(0), format!("/proc/{pid}/status")),
+                Evidence::new(
+                    "pid of the debugger",
+                    process.tracer_pid.unwrap_or(0),
+                    format!("/proc/{pid}/status"),
+                ),
             ],
             vec![NextStep::say("Leave the debugger, or let it continue the process")],
         )),

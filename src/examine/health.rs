@@ -33,12 +33,14 @@ impl Examination<'_> {
     pub(super) fn probe(&self, server: &mut Server, read: Option<&DescriptorRead>) {
         let ignored_proxies =
             PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).to_owned()).collect();
-        let careful = server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= CAREFUL_SHARE);
+        let careful =
+            server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= CAREFUL_SHARE);
         let deep = self.request.deep && !careful && server.kind == ServerKind::Webui;
         let mut health = Health { ignored_proxies, deep, ..empty() };
         if careful {
             health.note = Some(
-                "over 80 % of the descriptor limit: one request only, since an accept can be the last straw".to_owned(),
+                "over 80 % of the descriptor limit: one request only, since an accept can be the last straw"
+                    .to_owned(),
             );
         }
         if let Some((outcome, note)) = self.not_probed(server, read) {
@@ -65,9 +67,15 @@ impl Examination<'_> {
         let mut looks = Vec::new();
         for address in &plan.addresses {
             let host = plan.host.clone().unwrap_or_else(|| address.ip().to_string());
-            let mut knock =
-                Knock { address: *address, tls: plan.tls.unwrap_or(false), host, path: plan.path.clone(), kind: server.kind };
-            let mut attempt = probe::attempt(&knock, patience, &mut |waiting| looks.extend(self.look(server, waiting)));
+            let mut knock = Knock {
+                address: *address,
+                tls: plan.tls.unwrap_or(false),
+                host,
+                path: plan.path.clone(),
+                kind: server.kind,
+            };
+            let mut attempt =
+                probe::attempt(&knock, patience, &mut |waiting| looks.extend(self.look(server, waiting)));
             if let Some(resolve) = &plan.resolve {
                 attempt.phases.insert(0, resolve.clone());
             }
@@ -76,8 +84,12 @@ impl Examination<'_> {
             if wants_other_scheme(outcome, http_status, knock.tls) {
                 if careful {
                     server.gaps.push(
-                        Gap::new("the other scheme", GapReason::Unsupported, "not tried so near the descriptor limit")
-                            .blocking(&[id::WRONG_SCHEME]),
+                        Gap::new(
+                            "the other scheme",
+                            GapReason::Unsupported,
+                            "not tried so near the descriptor limit",
+                        )
+                        .blocking(&[id::WRONG_SCHEME]),
                     );
                 } else {
                     knock.tls = !knock.tls;
@@ -93,14 +105,20 @@ impl Examination<'_> {
         if let Some(listeners) = server.listeners.as_mut() {
             listeners.looks = looks;
         }
-        if let (Outcome::Refused, Some(age)) = (health.outcome, server.process.as_ref().and_then(|process| process.age_ms))
+        if let (Outcome::Refused, Some(age)) =
+            (health.outcome, server.process.as_ref().and_then(|process| process.age_ms))
             && age < START_GRACE_MS
         {
-            let detail = format!("it does not listen yet, and is {} s old: look again in half a minute", age / 1000);
-            server.gaps.push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
+            let detail =
+                format!("it does not listen yet, and is {} s old: look again in half a minute", age / 1000);
+            server
+                .gaps
+                .push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
         }
         if matches!(health.outcome, Outcome::NotProbed) {
-            server.gaps.push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
+            server
+                .gaps
+                .push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
         }
         server.health = Some(health);
     }
@@ -113,7 +131,8 @@ impl Examination<'_> {
             return Some((Outcome::NotProbed, detail.to_owned()));
         }
         let listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
-        let was_named = server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
+        let was_named =
+            server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
         if server.process.is_some() {
             let unreadable = read.is_none_or(|read| read.facts.by_kind.is_empty());
             if unreadable && server.port.is_none() {

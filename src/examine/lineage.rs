@@ -39,7 +39,10 @@ impl Examination<'_> {
                 name: Some(expected.name.clone()),
                 claimed_pid: relaunch.pids.last().copied(),
                 claims_this: Some(false),
-                evidence: format!("pid {} starts this server, and this process is not below it", expected.pid.unwrap_or(0)),
+                evidence: format!(
+                    "pid {} starts this server, and this process is not below it",
+                    expected.pid.unwrap_or(0)
+                ),
                 state: None,
                 restarts: None,
             },
@@ -97,7 +100,11 @@ impl Examination<'_> {
         let process = host.process(identity)?.value;
         let argv = self.survey.command(pid);
         let Classified { role, name, evidence } = if pid == std::process::id() {
-            Classified { role: Role::Demo, name: Some("demo".into()), evidence: "this program's demonstration".into() }
+            Classified {
+                role: Role::Demo,
+                name: Some("demo".into()),
+                evidence: "this program's demonstration".into(),
+            }
         } else {
             classify(pid, &process.name, &argv)
         };
@@ -137,7 +144,12 @@ impl Examination<'_> {
                 name,
                 claimed_pid: Some(below),
                 claims_this: Some(true),
-                evidence: format!("pid {} ({}) is its parent{}", hop.pid, hop.evidence, if below == process.identity.pid { "" } else { " through wrappers" }),
+                evidence: format!(
+                    "pid {} ({}) is its parent{}",
+                    hop.pid,
+                    hop.evidence,
+                    if below == process.identity.pid { "" } else { " through wrappers" }
+                ),
                 state: None,
                 restarts: None,
             };
@@ -153,7 +165,12 @@ impl Examination<'_> {
                 name: Some(short),
                 claimed_pid: None,
                 claims_this: is_init.then_some(true),
-                evidence: if is_init { "it is the first process of its container" } else { "its control group is a container's" }.into(),
+                evidence: if is_init {
+                    "it is the first process of its container"
+                } else {
+                    "its control group is a container's"
+                }
+                .into(),
                 state: None,
                 restarts: None,
             };
@@ -180,20 +197,16 @@ impl Examination<'_> {
             state: None,
             restarts: None,
         };
-        let expected = |why: String| Expected {
-            kind: unit.kind().to_owned(),
-            name: unit.name.clone(),
-            pid: None,
-            why,
-        };
+        let expected =
+            |why: String| Expected { kind: unit.kind().to_owned(), name: unit.name.clone(), pid: None, why };
         let answer = self.survey.host.systemd_unit(unit);
         if let Ok(state) = answer {
             let claimed = state.main_pid.or(state.control_pid);
             let position = hops.iter().position(|hop| claimed == Some(hop.pid));
             let through_login = position.is_some_and(|at| {
-                hops.iter().take(at + 1).any(|hop| {
-                    matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer)
-                })
+                hops.iter()
+                    .take(at + 1)
+                    .any(|hop| matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer))
             });
             let runs_it = is_command_of(&state.exec_start, process) || unit.name.contains("hermes");
             let filled = |claims, evidence| Supervisor {
@@ -203,12 +216,25 @@ impl Examination<'_> {
                 ..base(claims, evidence)
             };
             return match (position, through_login) {
-                (Some(_), false) => (filled(Some(true), format!("MainPID of {} is {}", unit.name, claimed.unwrap_or(0))), None),
-                _ if runs_it => {
-                    let evidence = format!("MainPID of {} is {}, not this process", unit.name, claimed.map_or("none".to_owned(), |pid| pid.to_string()));
-                    (filled(Some(false), evidence), Some(expected("it is in that unit's control group, and the unit's command is this server".to_owned())))
+                (Some(_), false) => {
+                    (filled(Some(true), format!("MainPID of {} is {}", unit.name, claimed.unwrap_or(0))), None)
                 }
-                _ => (no_supervisor(format!("it was started below {}, which runs something else", unit.name)), None),
+                _ if runs_it => {
+                    let evidence = format!(
+                        "MainPID of {} is {}, not this process",
+                        unit.name,
+                        claimed.map_or("none".to_owned(), |pid| pid.to_string())
+                    );
+                    (
+                        filled(Some(false), evidence),
+                        Some(expected(
+                            "it is in that unit's control group, and the unit's command is this server".to_owned(),
+                        )),
+                    )
+                }
+                _ => {
+                    (no_supervisor(format!("it was started below {}, which runs something else", unit.name)), None)
+                }
             };
         }
         let current = self.survey.host.unit_invocation(unit);
@@ -282,8 +308,10 @@ fn nearest_supervisor(hops: &[Hop]) -> Option<(u32, &Hop)> {
         if keeps_running(hop.role) {
             return Some((below, hop));
         }
-        if matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer | Role::ContainerRuntime)
-            || hop.role == Role::Init && hop.ppid == 0
+        if matches!(
+            hop.role,
+            Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer | Role::ContainerRuntime
+        ) || hop.role == Role::Init && hop.ppid == 0
         {
             return None;
         }

@@ -97,7 +97,10 @@ impl Examination<'_> {
             kind: patient.kind,
             pid: None,
             port: patient.port,
-            home: patient.home.as_deref().map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes())),
+            home: patient
+                .home
+                .as_deref()
+                .map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes())),
             status: Status::Unknown,
             root_causes: Vec::new(),
             findings: Vec::new(),
@@ -151,8 +154,12 @@ impl Examination<'_> {
                 gaps.extend(read.gaps);
                 let mut process = read.value;
                 if self.asks(Part::Lineage) {
-                    process.zombie_children =
-                        self.survey.children(identity.pid).filter(|child| child.zombie).map(|child| child.pid).collect();
+                    process.zombie_children = self
+                        .survey
+                        .children(identity.pid)
+                        .filter(|child| child.zombie)
+                        .map(|child| child.pid)
+                        .collect();
                 }
                 Some(process)
             }
@@ -240,7 +247,8 @@ fn remote_gaps(parts: &[Part]) -> Vec<Gap> {
                 Part::Lineage => ("lineage", id::LINEAGE),
                 Part::Port | Part::Health => ("listening sockets", &[id::PORT_HELD, id::ACCEPT_STALLED][..]),
             };
-            Gap::new(what, GapReason::Unsupported, "the server is on another host: run hermes-doctor there").blocking(blocks)
+            Gap::new(what, GapReason::Unsupported, "the server is on another host: run hermes-doctor there")
+                .blocking(blocks)
         })
         .collect()
 }

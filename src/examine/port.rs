@@ -129,8 +129,7 @@ impl Examination<'_> {
         if ids.is_empty() {
             return HashMap::new();
         }
-        let hints: Vec<String> =
-            server.process.iter().filter_map(|process| process.cgroup.clone()).collect();
+        let hints: Vec<String> = server.process.iter().filter_map(|process| process.cgroup.clone()).collect();
         match self.survey.host.cgroup_paths(&ids, &hints) {
             Ok(paths) => {
                 let gone = ids.iter().filter(|id| !paths.contains_key(id)).count();
@@ -166,7 +165,7 @@ impl Examination<'_> {
                 Holder {
                     pid,
                     command: mask::command(&words),
-                    kind: recognised.map(|command| command.kind).or((own && server.kind.is_hermes()).then_some(server.kind)),
+                    kind: recognised.map(|command| command.kind),
                     front: argv.first().and_then(|program| front_program(program)).map(str::to_owned),
                     in_lineage: relatives.as_ref().map(|relatives| relatives.contains(&pid)),
                 }
@@ -182,9 +181,10 @@ impl Examination<'_> {
             return None;
         }
         // The server's end of the probe's connection has the probe's addresses the other way round.
-        let probe = table.tcp.iter().find(|socket| {
-            unmapped(socket.local) == waiting.remote && unmapped(socket.remote) == waiting.local
-        });
+        let probe = table
+            .tcp
+            .iter()
+            .find(|socket| unmapped(socket.local) == waiting.remote && unmapped(socket.remote) == waiting.local);
         Some(Look {
             after_connect_ms: u64::try_from(waiting.since_connect.as_millis()).unwrap_or(u64::MAX),
             accept_queue: listening(&table, port).map(|socket| u64::from(socket.receive_queue)).sum(),

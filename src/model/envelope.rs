@@ -1,8 +1,6 @@
 //! The report: one envelope for every subcommand.
 
-use super::{
-    Descriptors, Finding, Gap, Health, Lineage, Listeners, PidFile, Process, Status,
-};
+use super::{Descriptors, Finding, Gap, Health, Lineage, Listeners, PidFile, Process, Status};
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the envelope's format. Fields may be added within it; none is renamed or removed.

@@ -92,10 +92,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether any HTTP answer came.
     pub fn is_answer(self) -> bool {
-        matches!(
-            self,
-            Self::Ok | Self::Degraded | Self::Guarded | Self::Overloaded | Self::Unexpected
-        )
+        matches!(self, Self::Ok | Self::Degraded | Self::Guarded | Self::Overloaded | Self::Unexpected)
     }
 
     /// The outcome as a person reads it.

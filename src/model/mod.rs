@@ -13,10 +13,10 @@ mod lineage;
 mod port;
 mod process;
 
-pub use descriptors::{
-    CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target,
+pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
+pub use envelope::{
+    Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, SCHEMA, Server, ServerKind, Tool,
 };
-pub use envelope::{Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, Server, ServerKind, Tool, SCHEMA};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
 pub use gap::{Gap, GapReason};
 pub use health::{Attempt, Health, HealthAnswer, Outcome, Phase, PhaseName};

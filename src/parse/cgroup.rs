@@ -70,14 +70,10 @@ pub fn unit_of(path: &str) -> Option<Unit> {
 pub fn container_of(path: &str) -> Option<(&'static str, String)> {
     for part in path.rsplit('/') {
         let name = part.strip_suffix(".scope").unwrap_or(part);
-        let found = [
-            ("docker-", "docker"),
-            ("libpod-", "podman"),
-            ("cri-containerd-", "containerd"),
-            ("crio-", "cri-o"),
-        ]
-        .into_iter()
-        .find_map(|(prefix, runtime)| Some((runtime, name.strip_prefix(prefix)?)));
+        let found =
+            [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "cri-o")]
+                .into_iter()
+                .find_map(|(prefix, runtime)| Some((runtime, name.strip_prefix(prefix)?)));
         if let Some((runtime, id)) = found.filter(|(_, id)| is_container_id(id)) {
             return Some((runtime, id.chars().take(12).collect()));
         }

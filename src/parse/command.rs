@@ -116,10 +116,9 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
         "hermes-webui" => Some(server(ServerKind::Webui, path, arguments)),
         "hermes-gateway" => Some(server(ServerKind::Gateway, path, arguments)),
         "hermes-doctor" => demo_patient(path, arguments),
-        "server.py" => Some(HermesCommand {
-            certain: names_hermes(path),
-            ..server(ServerKind::Webui, path, arguments)
-        }),
+        "server.py" => {
+            Some(HermesCommand { certain: names_hermes(path), ..server(ServerKind::Webui, path, arguments) })
+        }
         "mcp_server.py" if names_hermes(path) => Some(server(ServerKind::Mcp, path, arguments)),
         "run.py" if path.ends_with("gateway/run.py") => {
             Some(HermesCommand { certain: names_hermes(path), ..server(ServerKind::Gateway, path, arguments) })
@@ -160,7 +159,8 @@ fn hermes(program: &str, arguments: &[&str]) -> Option<HermesCommand> {
             subcommand => break subcommand,
         }
     };
-    let is_client = |rest: &[&str]| rest.iter().any(|word| matches!(*word, "--stop" | "--status" | "--help" | "-h"));
+    let is_client =
+        |rest: &[&str]| rest.iter().any(|word| matches!(*word, "--stop" | "--status" | "--help" | "-h"));
     let kind = match subcommand {
         "dashboard" if !is_client(rest) => ServerKind::Dashboard,
         "serve" if !is_client(rest) => ServerKind::Serve,
@@ -228,10 +228,7 @@ fn shell(rest: &[&str]) -> Option<HermesCommand> {
         } else if word.starts_with("--") || matches!(*word, "sh" | "ash") {
             rest = after;
         } else {
-            return script(word, after).map(|command| HermesCommand {
-                role: CommandRole::Launcher,
-                ..command
-            });
+            return script(word, after).map(|command| HermesCommand { role: CommandRole::Launcher, ..command });
         }
     }
     None
@@ -270,8 +267,20 @@ fn is_assignment(word: &str) -> bool {
 /// A program that stands in front of servers by design: the port is its, the answer comes from behind it.
 pub fn front_program(name: &str) -> Option<&'static str> {
     const FRONTS: &[&str] = &[
-        "caddy", "cloudflared", "docker-proxy", "envoy", "haproxy", "nginx", "pasta", "rootlessport", "slirp4netns",
-        "socat", "ssh", "sshd", "tailscaled", "traefik",
+        "caddy",
+        "cloudflared",
+        "docker-proxy",
+        "envoy",
+        "haproxy",
+        "nginx",
+        "pasta",
+        "rootlessport",
+        "slirp4netns",
+        "socat",
+        "ssh",
+        "sshd",
+        "tailscaled",
+        "traefik",
     ];
     let name = program_name(name.trim_end_matches(':'));
     FRONTS.iter().copied().find(|front| *front == name)
@@ -298,18 +307,30 @@ mod tests {
             ("/usr/bin/python3.13t -u -X dev /srv/Hermes-WebUI/server.py", (Webui, Server)),
             ("/nix/store/x/bin/.hermes-webui-wrapped", (Webui, Server)),
             ("python /h/hermes-webui/mcp_server.py --profile work", (Mcp, Server)),
-            ("python -m hermes_cli.main --profile X gateway run --replace --external-supervisor", (Gateway, Server)),
+            (
+                "python -m hermes_cli.main --profile X gateway run --replace --external-supervisor",
+                (Gateway, Server),
+            ),
             ("/usr/local/bin/hermes gateway run", (Gateway, Server)),
-            ("/opt/hermes/.venv/bin/python3 /opt/hermes/.venv/bin/hermes dashboard --host 0.0.0.0 --port 9119", (Dashboard, Server)),
+            (
+                "/opt/hermes/.venv/bin/python3 /opt/hermes/.venv/bin/hermes dashboard --host 0.0.0.0 --port 9119",
+                (Dashboard, Server),
+            ),
             ("python -m hermes_cli.main serve --isolated --host 127.0.0.1 --port 0", (Serve, Server)),
             ("hermes-gateway", (Gateway, Server)),
             ("python /opt/hermes/gateway/run.py", (Gateway, Server)),
             ("nohup-less python /home/h/x", (Webui, Server)),
             ("bash -lc 'while true; do hermes dashboard --port 9119; sleep 3; done'", (Dashboard, RespawnLoop)),
-            ("sh -c 'until FOO=1 exec python -m hermes_cli.main gateway run; do sleep 1; done'", (Gateway, RespawnLoop)),
+            (
+                "sh -c 'until FOO=1 exec python -m hermes_cli.main gateway run; do sleep 1; done'",
+                (Gateway, RespawnLoop),
+            ),
             ("bash -c 'exec hermes serve --port 0'", (Serve, Launcher)),
             ("bash /home/h/hermes-webui/start.sh --port 8788", (Webui, Launcher)),
-            ("python /home/h/hermes-webui/bootstrap.py --no-browser --foreground --host 127.0.0.1 8790", (Webui, Launcher)),
+            (
+                "python /home/h/hermes-webui/bootstrap.py --no-browser --foreground --host 127.0.0.1 8790",
+                (Webui, Launcher),
+            ),
         ] {
             if line.starts_with("nohup-less") {
                 assert_eq!(of(line), None);

@@ -81,7 +81,10 @@ fn answer(value: &Value) -> Option<HealthAnswer> {
 
 fn says_degraded(answer: &HealthAnswer) -> bool {
     !answer.failed_checks.is_empty()
-        || answer.status.as_deref().is_some_and(|status| matches!(status, "degraded" | "unhealthy" | "error" | "not ok"))
+        || answer
+            .status
+            .as_deref()
+            .is_some_and(|status| matches!(status, "degraded" | "unhealthy" | "error" | "not ok"))
 }
 
 fn has_shape(kind: ServerKind, answer: &HealthAnswer) -> bool {

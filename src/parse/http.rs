@@ -83,9 +83,7 @@ pub fn body(head: &Head, bytes: &[u8], at_end: bool) -> Result<Body, ParseError>
         Some(length) if bytes.len() >= length.min(LARGEST_BODY) => {
             Ok(Body::Complete(kept(&bytes[..bytes.len().min(length)])))
         }
-        Some(length) if at_end => {
-            Err(ParseError::new("body", format!("{} of {length} bytes", bytes.len())))
-        }
+        Some(length) if at_end => Err(ParseError::new("body", format!("{} of {length} bytes", bytes.len()))),
         None if at_end || bytes.len() >= LARGEST_BODY => Ok(Body::Complete(kept(bytes))),
         _ => Ok(Body::Partial),
     }
@@ -144,7 +142,10 @@ mod tests {
     #[test]
     fn decodes_chunks() {
         let head = Head { status: 200, chunked: true, ..Head::default() };
-        assert_eq!(body(&head, b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", false).unwrap(), Body::Complete(b"abcde".to_vec()));
+        assert_eq!(
+            body(&head, b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", false).unwrap(),
+            Body::Complete(b"abcde".to_vec())
+        );
         assert_eq!(body(&head, b"3\r\nab", false).unwrap(), Body::Partial);
         assert!(body(&head, b"3\r\nab", true).is_err());
         assert!(body(&head, b"zz\r\n", false).is_err());

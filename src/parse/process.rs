@@ -81,8 +81,7 @@ pub struct StatusLines {
 /// When a field that every kernel writes is missing or malformed.
 pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
     let text = String::from_utf8_lossy(bytes);
-    let parsed =
-        Status::from_buf_read(text.as_bytes()).map_err(|error| ParseError::new("status", error))?;
+    let parsed = Status::from_buf_read(text.as_bytes()).map_err(|error| ParseError::new("status", error))?;
     Ok(StatusLines {
         tgid: u32::try_from(parsed.tgid).unwrap_or(0),
         tracer_pid: u32::try_from(parsed.tracerpid).ok().filter(|pid| *pid != 0),
@@ -114,13 +113,9 @@ pub struct OpenFilesLimit {
 pub fn open_files_limit(bytes: &[u8]) -> Result<OpenFilesLimit, ParseError> {
     let text = String::from_utf8_lossy(bytes);
     // A line of fewer than four words is none of the table's; the parser counts from the end of each line.
-    let lines: String = text
-        .lines()
-        .filter(|line| line.split_whitespace().count() >= 4)
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    let limits =
-        Limits::from_buf_read(lines.as_bytes()).map_err(|error| ParseError::new("limits", error))?;
+    let lines: String =
+        text.lines().filter(|line| line.split_whitespace().count() >= 4).flat_map(|line| [line, "\n"]).collect();
+    let limits = Limits::from_buf_read(lines.as_bytes()).map_err(|error| ParseError::new("limits", error))?;
     let value = |limit: LimitValue| match limit {
         LimitValue::Unlimited => None,
         LimitValue::Value(number) => Some(number),
@@ -147,9 +142,31 @@ pub fn local_mounts(mountinfo: &[u8]) -> std::collections::HashSet<u64> {
 
 fn is_local_filesystem(name: &str) -> bool {
     const LOCAL: &[&str] = &[
-        "bcachefs", "btrfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "ext2", "ext3", "ext4", "f2fs",
-        "hugetlbfs", "iso9660", "jfs", "mqueue", "overlay", "proc", "ramfs", "reiserfs", "rootfs",
-        "squashfs", "sysfs", "tmpfs", "vfat", "xfs", "zfs",
+        "bcachefs",
+        "btrfs",
+        "cgroup",
+        "cgroup2",
+        "devpts",
+        "devtmpfs",
+        "ext2",
+        "ext3",
+        "ext4",
+        "f2fs",
+        "hugetlbfs",
+        "iso9660",
+        "jfs",
+        "mqueue",
+        "overlay",
+        "proc",
+        "ramfs",
+        "reiserfs",
+        "rootfs",
+        "squashfs",
+        "sysfs",
+        "tmpfs",
+        "vfat",
+        "xfs",
+        "zfs",
     ];
     LOCAL.contains(&name)
 }
@@ -189,10 +206,7 @@ mod tests {
     #[test]
     fn reads_the_open_files_limit() {
         let table = include_bytes!("testdata/limits.txt");
-        assert_eq!(
-            open_files_limit(table).unwrap(),
-            OpenFilesLimit { soft: Some(256), hard: None }
-        );
+        assert_eq!(open_files_limit(table).unwrap(), OpenFilesLimit { soft: Some(256), hard: None });
     }
 
     #[test]

@@ -89,12 +89,20 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
             CommandRole::Launcher => Role::Launcher,
             CommandRole::RespawnLoop => Role::RespawnLoop,
         };
-        return found(role, command.kind.word(), format!("its command line is a {} of {}", role.words(), command.kind.word()));
+        return found(
+            role,
+            command.kind.word(),
+            format!("its command line is a {} of {}", role.words(), command.kind.word()),
+        );
     }
     let program = argv.first().map_or(name, |first| program_name(first));
     let module = python_module(argv);
     if module.is_some_and(|module| module == "hermes_cli.stderr_timestamp") {
-        return found(Role::Wrapper, "stderr_timestamp", "its command line is a log prefixer around another command".into());
+        return found(
+            Role::Wrapper,
+            "stderr_timestamp",
+            "its command line is a log prefixer around another command".into(),
+        );
     }
     // A daemon that sets its own title, and one that an interpreter runs.
     let script = argv.get(1).map(|script| program_name(script)).filter(|_| super::command::is_python(program));
@@ -117,7 +125,11 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
         }
     }
     if program == "systemd" && argv.iter().any(|word| word == "--user") {
-        return found(Role::Init, "systemd --user", "the user's service manager; it adopts that user's orphans".into());
+        return found(
+            Role::Init,
+            "systemd --user",
+            "the user's service manager; it adopts that user's orphans".into(),
+        );
     }
     if is_shell(program) {
         return found(Role::Shell, program, format!("process name {program:?}"));
@@ -144,7 +156,12 @@ mod tests {
     fn knows_the_hops_of_real_hosts() {
         for (name, line, expected, called) in [
             ("supervisord", "/usr/bin/python3 /usr/bin/supervisord -n", Role::Supervisor, "supervisord"),
-            ("python3", "/root/.pyenv/versions/3.11.7/bin/python3 /root/.pyenv/versions/3.11.7/bin/supervisord -c x", Role::Supervisor, "supervisord"),
+            (
+                "python3",
+                "/root/.pyenv/versions/3.11.7/bin/python3 /root/.pyenv/versions/3.11.7/bin/supervisord -c x",
+                Role::Supervisor,
+                "supervisord",
+            ),
             ("runsv", "runsv hermes", Role::Supervisor, "runit"),
             ("s6-supervise", "s6-supervise gateway-default", Role::Supervisor, "s6"),
             ("node", "PM2 v5.4.2: God Daemon (/root/.pm2)", Role::Supervisor, "pm2"),
@@ -154,9 +171,19 @@ mod tests {
             ("bash", "-bash", Role::Shell, "bash"),
             ("bash", "bash -c 'while true; do hermes dashboard; done'", Role::RespawnLoop, "dashboard"),
             ("su", "su -s /bin/bash -c x hermeswebui", Role::Wrapper, "su"),
-            ("python3", "python -m hermes_cli.stderr_timestamp --error-log x -- python -m hermes_cli.main gateway run", Role::Wrapper, "stderr_timestamp"),
+            (
+                "python3",
+                "python -m hermes_cli.stderr_timestamp --error-log x -- python -m hermes_cli.main gateway run",
+                Role::Wrapper,
+                "stderr_timestamp",
+            ),
             ("systemd", "/usr/lib/systemd/systemd --user", Role::Init, "systemd --user"),
-            ("containerd-shim", "/usr/bin/containerd-shim-runc-v2 -id x", Role::ContainerRuntime, "containerd-shim"),
+            (
+                "containerd-shim",
+                "/usr/bin/containerd-shim-runc-v2 -id x",
+                Role::ContainerRuntime,
+                "containerd-shim",
+            ),
             ("vim", "vim supervisord", Role::Other, "vim"),
         ] {
             assert_eq!(role(name, line), (expected, called.to_owned()), "{line}");

@@ -8,8 +8,19 @@ use std::net::SocketAddr;
 
 /// TCP states by number (include/net/tcp_states.h of the kernel), in the spelling of ss(8).
 const TCP_STATES: [&str; 13] = [
-    "UNKNOWN", "ESTABLISHED", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSED",
-    "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING", "NEW-SYN-RECV",
+    "UNKNOWN",
+    "ESTABLISHED",
+    "SYN-SENT",
+    "SYN-RECV",
+    "FIN-WAIT-1",
+    "FIN-WAIT-2",
+    "TIME-WAIT",
+    "CLOSED",
+    "CLOSE-WAIT",
+    "LAST-ACK",
+    "LISTEN",
+    "CLOSING",
+    "NEW-SYN-RECV",
 ];
 
 /// A TCP state by its kernel number; unknown numbers are kept.
@@ -93,8 +104,7 @@ fn by_line<T>(table: &[u8], parse: impl Fn(&[u8]) -> Option<Vec<T>>) -> (Vec<T>,
 
 /// Parses `/proc/net/tcp` or `tcp6` (proc_pid_net(5)); the second value counts the lines not understood.
 pub fn tcp_table(table: &[u8]) -> (Vec<TcpSocket>, usize) {
-    let (rows, bad) =
-        by_line(table, |line| TcpNetEntries::from_buf_read(line, &native()).ok().map(|rows| rows.0));
+    let (rows, bad) = by_line(table, |line| TcpNetEntries::from_buf_read(line, &native()).ok().map(|rows| rows.0));
     let rows = rows
         .into_iter()
         .map(|row| TcpSocket {
@@ -114,8 +124,7 @@ pub fn tcp_table(table: &[u8]) -> (Vec<TcpSocket>, usize) {
 
 /// Parses `/proc/net/udp` or `udp6`.
 pub fn udp_table(table: &[u8]) -> (Vec<OtherSocket>, usize) {
-    let (rows, bad) =
-        by_line(table, |line| UdpNetEntries::from_buf_read(line, &native()).ok().map(|rows| rows.0));
+    let (rows, bad) = by_line(table, |line| UdpNetEntries::from_buf_read(line, &native()).ok().map(|rows| rows.0));
     let rows = rows
         .into_iter()
         .map(|row| OtherSocket {

@@ -20,8 +20,7 @@ pub struct UnitState {
 }
 
 /// The properties that are asked for.
-pub const PROPERTIES: &str =
-    "LoadState,ActiveState,SubState,MainPID,ControlPID,NRestarts,InvocationID,ExecStart";
+pub const PROPERTIES: &str = "LoadState,ActiveState,SubState,MainPID,ControlPID,NRestarts,InvocationID,ExecStart";
 
 /// Parses the answer; properties that are missing stay empty.
 pub fn show(bytes: &[u8]) -> UnitState {

@@ -41,8 +41,16 @@ pub struct Home {
 }
 
 /// Files and directories that make a directory a Hermes home.
-const LANDMARKS: &[&str] =
-    &["state.db", "config.yaml", "webui", "profiles", "gateway.pid", "webui.pid", "webui.ctl.env", "gateway_state.json"];
+const LANDMARKS: &[&str] = &[
+    "state.db",
+    "config.yaml",
+    "webui",
+    "profiles",
+    "gateway.pid",
+    "webui.pid",
+    "webui.ctl.env",
+    "gateway_state.json",
+];
 
 /// A path as text.
 pub fn shown(path: &Path) -> String {
@@ -150,9 +158,13 @@ fn compare(survey: &Survey<'_>, home: &Path, name: &str, kind: ServerKind, recor
             let argv = survey.command(record.pid);
             let command = crate::report::mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>());
             match recognise(&argv) {
-                _ if argv.is_empty() => (file(PidFileState::Unknown, "its command line could not be read".into()), None),
+                _ if argv.is_empty() => {
+                    (file(PidFileState::Unknown, "its command line could not be read".into()), None)
+                }
                 None => (file(PidFileState::OtherProgram, command), None),
-                Some(found) if found.kind != kind && found.certain => (file(PidFileState::OtherProgram, command), None),
+                Some(found) if found.kind != kind && found.certain => {
+                    (file(PidFileState::OtherProgram, command), None)
+                }
                 Some(_) if record.start_ticks.is_some_and(|ticks| !is_same_start(ticks, identity.start_ticks)) => {
                     (file(PidFileState::OtherStart, command), None)
                 }

@@ -33,7 +33,11 @@ pub struct Selection {
 impl Selection {
     /// Nothing was named: look around.
     pub fn is_open(&self) -> bool {
-        self.pid.is_none() && self.port.is_none() && self.url.is_none() && self.home.is_none() && self.kind.is_none()
+        self.pid.is_none()
+            && self.port.is_none()
+            && self.url.is_none()
+            && self.home.is_none()
+            && self.kind.is_none()
     }
 }
 

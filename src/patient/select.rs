@@ -95,7 +95,8 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
     expectation.named_by.push(format!("--pid {pid}"));
     if let Some(port) = selection.port {
         expectation.named_by.push(format!("--port {port}"));
-        expectation.port_belongs_because = kind.is_hermes().then(|| format!("--port {port} was given with --pid {pid}"));
+        expectation.port_belongs_because =
+            kind.is_hermes().then(|| format!("--port {port} was given with --pid {pid}"));
     }
     expectation.any_program = kind == ServerKind::Other;
     let mut patient = Patient {
@@ -183,7 +184,10 @@ fn is_about(names: Option<Identity>, identity: Option<Identity>) -> bool {
 
 fn add_pid_files(patient: &mut Patient, home: &Home) {
     patient.pid_files.extend(
-        home.pid_files.iter().filter(|file| file.kind == patient.kind || patient.kind == ServerKind::Other).cloned(),
+        home.pid_files
+            .iter()
+            .filter(|file| file.kind == patient.kind || patient.kind == ServerKind::Other)
+            .cloned(),
     );
 }
 
@@ -240,12 +244,21 @@ fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<HermesCo
 /// Nobody's descriptors could be read. A Hermes server of the socket's own user whose command line names the port,
 /// or the only one that could have it, is as good as known: command lines and users are for everybody to read.
 fn likely_owner(survey: &Survey<'_>, port: u16) -> Option<u32> {
-    let owner = survey.sockets().tcp.iter().find(|socket| socket.state == TcpState::LISTEN && socket.local.port() == port)?;
+    let owner = survey
+        .sockets()
+        .tcp
+        .iter()
+        .find(|socket| socket.state == TcpState::LISTEN && socket.local.port() == port)?;
     let candidates: Vec<(u32, HermesCommand)> = survey
         .hermes()
         .into_iter()
         .filter(|(pid, command)| {
-            let uid = survey.host.identify(*pid).ok().and_then(|id| survey.host.process(id).ok()).map(|read| read.value.uid);
+            let uid = survey
+                .host
+                .identify(*pid)
+                .ok()
+                .and_then(|id| survey.host.process(id).ok())
+                .map(|read| read.value.uid);
             command.role == CommandRole::Server && uid == Some(owner.uid)
         })
         .collect();
@@ -268,8 +281,10 @@ fn not_listening(
     let wanted = selection.kind.or_else(|| default_kind(port));
     survey.hermes().into_iter().find_map(|(pid, command)| {
         let says_port = command.port == Some(port);
-        let is_default = command.port.is_none() && command.kind.default_port() == Some(port) && wanted == Some(command.kind);
-        let named = home.is_some_and(|home| home.pid_files.iter().any(|file| file.names.is_some_and(|id| id.pid == pid)));
+        let is_default =
+            command.port.is_none() && command.kind.default_port() == Some(port) && wanted == Some(command.kind);
+        let named =
+            home.is_some_and(|home| home.pid_files.iter().any(|file| file.names.is_some_and(|id| id.pid == pid)));
         let fits = command.role == CommandRole::Server && command.certain && (!command.demo || says_port);
         if !fits || !(says_port || is_default || named) || listens_anywhere(survey, pid) {
             return None;
@@ -412,7 +427,10 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
         .flat_map(|home| home.pid_files.iter())
         .filter(|file| {
             file.names.is_none_or(|names| !known.contains(&names))
-                && !selected.patients.iter().any(|patient| patient.pid_files.iter().any(|own| own.file.path == file.file.path))
+                && !selected
+                    .patients
+                    .iter()
+                    .any(|patient| patient.pid_files.iter().any(|own| own.file.path == file.file.path))
         })
         .cloned()
         .collect();
@@ -495,7 +513,9 @@ fn kind_of(
 ) -> ServerKind {
     if let Some(command) = command {
         let fits = selection.kind.or(expected).is_none_or(|kind| kind == command.kind);
-        if command.role == CommandRole::Server && (command.certain || fits && is_confirmed_or(survey, identity, command, expected)) {
+        if command.role == CommandRole::Server
+            && (command.certain || fits && is_confirmed_or(survey, identity, command, expected))
+        {
             return command.kind;
         }
     }
@@ -545,7 +565,9 @@ fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> 
         }
     };
     match &command.profile {
-        Some(profile) if profile != "default" && !base.ends_with(profile) => Some(base.join("profiles").join(profile)),
+        Some(profile) if profile != "default" && !base.ends_with(profile) => {
+            Some(base.join("profiles").join(profile))
+        }
         _ => Some(base),
     }
 }

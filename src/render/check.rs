@@ -20,10 +20,8 @@ pub fn heading(server: &Server, view: &View) -> String {
         None if server.expectation.remote => {}
         None => add("no process".to_owned()),
     }
-    if let Some(process) = &server.process {
-        if let Some(age) = process.age_ms {
-            add(format!("up {}", words::duration(age)));
-        }
+    if let Some(age) = server.process.as_ref().and_then(|process| process.age_ms) {
+        add(format!("up {}", words::duration(age)));
     }
     if let Some(address) = address(server) {
         add(address);
@@ -99,7 +97,11 @@ fn fine(server: &Server, view: &View) -> String {
         && lineage.supervisor.claims_this == Some(true)
     {
         let name = lineage.supervisor.name.as_deref().filter(|name| name.len() <= 40);
-        areas.push(format!("supervised by {}{}", lineage.supervisor.kind, name.map_or(String::new(), |name| format!(" ({name})"))));
+        areas.push(format!(
+            "supervised by {}{}",
+            lineage.supervisor.kind,
+            name.map_or(String::new(), |name| format!(" ({name})"))
+        ));
     }
     let plain = [
         (id::PROCESS_STOPPED, "process runs"),
@@ -138,7 +140,8 @@ pub fn host(envelope: &Envelope, view: &View) -> String {
     }
     if envelope.servers.is_empty() {
         for gap in &envelope.gaps {
-            out.text.push_str(&format!("{}\n", view.style.locale(&format!("{}: {}", gap.what, gap.reason.words()))));
+            out.text
+                .push_str(&format!("{}\n", view.style.locale(&format!("{}: {}", gap.what, gap.reason.words()))));
             out.wrapped("  ", &gap.detail);
         }
     } else if !view.quiet {

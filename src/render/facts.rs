@@ -93,7 +93,11 @@ pub fn lineage(server: &Server, view: &View) -> String {
         ColumnConstraint::LowerBoundary(Width::Fixed(20)),
     ]);
     for hop in facts.hops.iter().rev() {
-        let command = if view.verbose { hop.command.clone() } else { words::shorten(&hop.command, view.style.width().saturating_sub(38).max(30)) };
+        let command = if view.verbose {
+            hop.command.clone()
+        } else {
+            words::shorten(&hop.command, view.style.width().saturating_sub(38).max(30))
+        };
         hops.add_row(vec![
             right(hop.pid),
             right(hop.age_ms.map_or_else(|| "?".to_owned(), words::duration)),
@@ -115,12 +119,19 @@ fn lineage_lines(facts: &Lineage, view: &View) -> String {
         Some(false) => "does not claim this server",
         None => "it is not known whether it claims this server",
     };
-    let name = supervisor.name.as_deref().filter(|name| name.len() <= 60).map_or(String::new(), |name| format!(" {name}"));
+    let name =
+        supervisor.name.as_deref().filter(|name| name.len() <= 60).map_or(String::new(), |name| format!(" {name}"));
     let state = supervisor.state.as_deref().map_or(String::new(), |state| format!(", {state}"));
     let restarts = supervisor.restarts.map_or(String::new(), |restarts| format!(", {restarts} restarts"));
     let mut rows = vec![
-        ("Supervisor".to_owned(), format!("{}{name}: {claims}{state}{restarts} ({})", supervisor.kind, supervisor.evidence)),
-        ("Detached".to_owned(), format!("{}: {}", if facts.detached { "yes" } else { "no" }, facts.detached_because)),
+        (
+            "Supervisor".to_owned(),
+            format!("{}{name}: {claims}{state}{restarts} ({})", supervisor.kind, supervisor.evidence),
+        ),
+        (
+            "Detached".to_owned(),
+            format!("{}: {}", if facts.detached { "yes" } else { "no" }, facts.detached_because),
+        ),
         ("Session".to_owned(), format!("{}, process group {}", facts.session, facts.process_group)),
     ];
     if let Some(expected) = &facts.expected {
@@ -181,7 +192,8 @@ pub fn health(server: &Server, view: &View) -> String {
 
 fn health_rows(facts: &Health) -> Vec<(String, String)> {
     let status = facts.http_status.map_or(String::new(), |status| format!("HTTP {status}, "));
-    let mut rows = vec![("Outcome".to_owned(), format!("{status}{}, {} bytes", facts.outcome.words(), facts.bytes_received))];
+    let mut rows =
+        vec![("Outcome".to_owned(), format!("{status}{}, {} bytes", facts.outcome.words(), facts.bytes_received))];
     let mut add = |label: &str, text: String| rows.push((label.to_owned(), text));
     if let Some(server) = &facts.server_header {
         add("Server", server.clone());

@@ -30,7 +30,10 @@ pub struct View {
 pub fn json(envelope: &Envelope) -> String {
     serde_json::to_string_pretty(envelope).unwrap_or_else(|error| {
         // Cannot happen with these types; still not a reason to print nothing.
-        format!("{{\"schema\":\"{}\",\"status\":\"unknown\",\"gaps\":[{{\"what\":\"JSON\",\"detail\":\"{error}\"}}]}}", envelope.schema)
+        format!(
+            "{{\"schema\":\"{}\",\"status\":\"unknown\",\"gaps\":[{{\"what\":\"JSON\",\"detail\":\"{error}\"}}]}}",
+            envelope.schema
+        )
     })
 }
 

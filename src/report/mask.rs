@@ -10,16 +10,45 @@ const LONGEST_LINE: usize = 1000;
 
 /// Words of a name that say that its value is a secret.
 const SECRET_WORDS: &[&str] = &[
-    "apikey", "auth", "authorization", "bearer", "cookie", "credential", "credentials", "key", "nonce", "pass",
-    "passphrase", "passwd", "password", "pat", "pwd", "secret", "token",
+    "apikey",
+    "auth",
+    "authorization",
+    "bearer",
+    "cookie",
+    "credential",
+    "credentials",
+    "key",
+    "nonce",
+    "pass",
+    "passphrase",
+    "passwd",
+    "password",
+    "pat",
+    "pwd",
+    "secret",
+    "token",
 ];
 
 /// Last words of a name that say that its value is a place or a number, whatever comes before.
 const HARMLESS_ENDINGS: &[&str] = &["dir", "file", "path", "port", "type", "url"];
 
 /// Beginnings of well-known tokens.
-const TOKEN_PREFIXES: &[&str] =
-    &["AKIA", "AIza", "eyJ", "gho_", "ghp_", "ghs_", "github_pat_", "glpat-", "hf_", "npm_", "pypi-", "sk-", "xoxb-", "xoxp-"];
+const TOKEN_PREFIXES: &[&str] = &[
+    "AKIA",
+    "AIza",
+    "eyJ",
+    "gho_",
+    "ghp_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "hf_",
+    "npm_",
+    "pypi-",
+    "sk-",
+    "xoxb-",
+    "xoxp-",
+];
 
 /// A command line as text: printable, quoted where a word has spaces, secrets masked.
 pub fn command(words: &[&[u8]]) -> String {
@@ -35,7 +64,8 @@ pub fn command(words: &[&[u8]]) -> String {
             token(&word, true)
         };
         secret_follows = !secret_follows && announces_secret(&word);
-        let quoted = if shown.is_empty() || shown.contains([' ', '\'', '"', '$', ';', '|', '&', '<', '>', '(', ')']) {
+        let quoted = if shown.is_empty() || shown.contains([' ', '\'', '"', '$', ';', '|', '&', '<', '>', '(', ')'])
+        {
             shlex::try_quote(&shown).map_or_else(|_| shown.clone(), |quoted| quoted.into_owned())
         } else {
             shown
@@ -140,33 +170,33 @@ fn is_token(word: &str) -> bool {
 
 /// A word with a URL in it: user information, query values and fragment masked.
 pub fn url(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let Some((scheme, rest)) = word.split_once("://") else { return reference(word) };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     let authority = match authority.rsplit_once('@') {
         Some((_, host)) => format!("{MASK}@{host}"),
         None => authority.to_owned(),
     };
+    format!("{scheme}://{authority}{}", reference(tail))
+}
+
+/// A path with query and fragment, as a redirect gives it: query values and fragment masked.
+fn reference(tail: &str) -> String {
     let (tail, fragment) = match tail.split_once('#') {
         Some((before, _)) => (before, format!("#{MASK}")),
         None => (tail, String::new()),
     };
-    let tail = match tail.split_once('?') {
-        Some((path, query)) => {
-            let masked: Vec<String> = query
-                .split('&')
-                .map(|pair| match pair.split_once('=') {
-                    Some(("deep", value)) if value.len() <= 1 => format!("deep={value}"),
-                    Some((name, _)) => format!("{name}={MASK}"),
-                    None if pair.is_empty() => String::new(),
-                    None => MASK.to_owned(),
-                })
-                .collect();
-            format!("{path}?{}", masked.join("&"))
-        }
-        None => tail.to_owned(),
-    };
-    format!("{scheme}://{authority}{tail}{fragment}")
+    let Some((path, query)) = tail.split_once('?') else { return format!("{tail}{fragment}") };
+    let masked: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some(("deep", value)) if value.len() <= 1 => format!("deep={value}"),
+            Some((name, _)) => format!("{name}={MASK}"),
+            None if pair.is_empty() => String::new(),
+            None => MASK.to_owned(),
+        })
+        .collect();
+    format!("{path}?{}{fragment}", masked.join("&"))
 }
 
 #[cfg(test)]
@@ -188,7 +218,10 @@ mod tests {
             ("x sk-abcdefghijklmnop", "x ***"),
             ("x 0123456789abcdef0123456789abcdef", "x ***"),
             ("x '{\"API_KEY\": \"abc\", \"my-token\":\"d\"}'", "x '{\"API_KEY\": *** \"my-token\":***'"),
-            ("bash -c 'FOO_TOKEN=abc hermes --password hunter2 run'", "bash -c 'FOO_TOKEN=*** hermes --password *** run'"),
+            (
+                "bash -c 'FOO_TOKEN=abc hermes --password hunter2 run'",
+                "bash -c 'FOO_TOKEN=*** hermes --password *** run'",
+            ),
         ] {
             assert_eq!(line(given), shown);
         }

@@ -80,10 +80,11 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
     let walk = match walk(&held) {
         Ok(walk) => walk,
         Err(error) => {
-            gaps.push(
-                Gap::from_io(format!("descriptors of pid {pid}"), &error)
-                    .blocking(&[id::STATE_DB_HANDLE_LEAK, id::DESCRIPTOR_CEILING, id::CLOSE_WAIT_LEAK]),
-            );
+            gaps.push(Gap::from_io(format!("descriptors of pid {pid}"), &error).blocking(&[
+                id::STATE_DB_HANDLE_LEAK,
+                id::DESCRIPTOR_CEILING,
+                id::CLOSE_WAIT_LEAK,
+            ]));
             return Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps };
         }
     };
@@ -233,7 +234,8 @@ impl Rows {
             gaps.push(Gap::new("kind and link count of some targets", GapReason::Unsupported, detail));
         }
         if not_stated > 0 {
-            let detail = format!("only the {MOST_STATED} most held targets are asked; {not_stated} count as regular files");
+            let detail =
+                format!("only the {MOST_STATED} most held targets are asked; {not_stated} count as regular files");
             gaps.push(Gap::new("kind and link count of some targets", GapReason::Timeout, detail));
         }
         facts.sqlite = families.into_values().collect();
@@ -247,8 +249,12 @@ impl Rows {
         table: &SocketTable,
         facts: &mut Descriptors,
     ) {
-        let tcp: HashMap<u64, &TcpSocket> =
-            table.tcp.iter().filter(|socket| held.contains_key(&socket.inode)).map(|socket| (socket.inode, socket)).collect();
+        let tcp: HashMap<u64, &TcpSocket> = table
+            .tcp
+            .iter()
+            .filter(|socket| held.contains_key(&socket.inode))
+            .map(|socket| (socket.inode, socket))
+            .collect();
         // The other tables are read only when something is left to look up.
         let others: HashMap<u64, OtherSocket> =
             if tcp.len() < held.len() { other_sockets(process, held) } else { HashMap::new() };
@@ -285,15 +291,21 @@ impl Rows {
         for ((kind, target), count) in grouped {
             self.add(&kind, target, count, false, None);
         }
-        facts.sockets.sort_by(|a, b| (&a.protocol, &a.state, &a.remote, a.inode).cmp(&(&b.protocol, &b.state, &b.remote, b.inode)));
+        facts.sockets.sort_by(|a, b| {
+            (&a.protocol, &a.state, &a.remote, a.inode).cmp(&(&b.protocol, &b.state, &b.remote, b.inode))
+        });
         facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MOST_SOCKETS)).unwrap_or(0);
         facts.sockets.truncate(MOST_SOCKETS);
         let mut by_peer: Vec<CloseWaitPeer> =
             close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
-        by_peer.sort_by(|a, b| b.count.cmp(&a.count));
+        by_peer.sort_by_key(|peer| std::cmp::Reverse(peer.count));
         let first = by_peer.iter().map(|peer| peer.count).sum();
-        facts.close_wait =
-            (!table.source.is_empty()).then_some(CloseWait { first, still_at_second: None, between_ms: None, by_peer });
+        facts.close_wait = (!table.source.is_empty()).then_some(CloseWait {
+            first,
+            still_at_second: None,
+            between_ms: None,
+            by_peer,
+        });
     }
 
     fn finish(mut self, facts: &mut Descriptors) {

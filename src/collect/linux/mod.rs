@@ -8,9 +8,7 @@ mod sockets;
 mod systemd;
 
 use super::reader::{Reader, Request};
-use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable,
-};
+use super::{Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable};
 use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
@@ -36,9 +34,9 @@ impl LinuxHost {
     }
 
     fn perform_one(&self, request: Request) -> Result<Vec<u8>, Gap> {
-        self.perform(std::slice::from_ref(&request)).pop().unwrap_or_else(|| {
-            Err(Gap::new("a read", GapReason::Unsupported, "the reader gave no answer"))
-        })
+        self.perform(std::slice::from_ref(&request))
+            .pop()
+            .unwrap_or_else(|| Err(Gap::new("a read", GapReason::Unsupported, "the reader gave no answer")))
     }
 }
 
@@ -112,7 +110,8 @@ impl Host for LinuxHost {
     }
 
     fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap> {
-        let answer = self.perform_one(Request::Directory(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))?;
+        let answer =
+            self.perform_one(Request::Directory(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))?;
         Ok(nul_separated(&answer).into_iter().map(printable).collect())
     }
 

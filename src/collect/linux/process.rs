@@ -86,7 +86,8 @@ pub fn read(
     let pid = identity.pid;
     let mut gaps = Vec::new();
     let directory = ProcDir::anchor(identity)?;
-    let vanished = |error: std::io::Error| Gap::new(format!("process {pid}"), GapReason::Vanished, error.to_string());
+    let vanished =
+        |error: std::io::Error| Gap::new(format!("process {pid}"), GapReason::Vanished, error.to_string());
     let line = directory.stat().map_err(vanished)?;
     let status = directory.read(c"status").map_err(vanished)?;
     let status = parse::status(&status)
@@ -288,7 +289,8 @@ pub fn user_homes() -> Vec<PathBuf> {
             let fields: Vec<&str> = line.split(':').collect();
             let (uid, home) = (fields.get(2)?.parse::<u32>().ok()?, fields.get(5)?);
             // System users below 1000 keep homes in /var and /nonexistent; a service user may still have one.
-            (uid == 0 || uid >= 1000 || home.starts_with("/home/") || home.contains("hermes")).then(|| PathBuf::from(home))
+            (uid == 0 || uid >= 1000 || home.starts_with("/home/") || home.contains("hermes"))
+                .then(|| PathBuf::from(home))
         }));
     }
     homes.retain(|home| home.is_absolute() && home != std::path::Path::new("/"));

@@ -54,9 +54,11 @@ pub fn table(process: Option<&Process>, deadline: Deadline) -> Collected<SocketT
             }
             // A kernel without IPv6 has no tcp6.
             Err(error) if error.kind() == io::ErrorKind::NotFound && name == "tcp6" => {}
-            Err(error) => gaps.push(
-                Gap::from_io(&path, &error).blocking(&[id::ACCEPT_STALLED, id::CLOSE_WAIT_LEAK, id::PORT_HELD]),
-            ),
+            Err(error) => gaps.push(Gap::from_io(&path, &error).blocking(&[
+                id::ACCEPT_STALLED,
+                id::CLOSE_WAIT_LEAK,
+                id::PORT_HELD,
+            ])),
         }
     }
     Collected { value: SocketTable { tcp, source }, gaps }
@@ -98,7 +100,7 @@ fn dump(socket: &Socket, request: InetRequest, deadline: Deadline, found: &mut V
     // The kernel fills up to 32 KiB a datagram.
     let mut buffer = vec![0_u8; 64 * 1024];
     loop {
-        wait_readable(&netlink_fd(socket), deadline)?;
+        wait_readable(netlink_fd(socket), deadline)?;
         let mut free = &mut buffer[..];
         let size = match socket.recv(&mut free, 0) {
             Ok(size) => size,

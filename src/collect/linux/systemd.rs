@@ -1,7 +1,7 @@
 //! What a systemd manager says of a unit: `systemctl show`, and the file in which it publishes the current activation.
 
-use crate::collect::reader::wait_readable;
 use crate::collect::Deadline;
+use crate::collect::reader::wait_readable;
 use crate::model::{Gap, GapReason};
 use crate::parse::cgroup::Unit;
 use crate::parse::systemd::{PROPERTIES, UnitState};

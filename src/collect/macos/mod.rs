@@ -1,9 +1,7 @@
 //! macOS: not read yet. Every question is answered with a gap that says so, never with an empty list that
 //! would look like a healthy host.
 
-use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable,
-};
+use super::{Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable};
 use crate::model::id;
 use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
 use crate::parse::cgroup::Unit;

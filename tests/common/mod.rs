@@ -1,0 +1,187 @@
+//! Starts patients, runs the doctor on them, and takes them away again by their pids.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program under test.
+pub fn doctor() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hermes-doctor"));
+    // A developer's own host must not change what is found.
+    command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// What one run said.
+pub struct Answer {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    fn of(output: Output) -> Self {
+        Self {
+            exit: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The envelope; the exit status must agree with it.
+    pub fn json(&self) -> Value {
+        let envelope: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {}\n{}", self.stdout, self.stderr));
+        assert_eq!(envelope["schema"], "hermes-doctor/1");
+        let code = match envelope["status"].as_str().unwrap() {
+            "healthy" => 0,
+            "warning" => 1,
+            "critical" => 2,
+            "unknown" => 3,
+            other => panic!("status {other}"),
+        };
+        assert_eq!(self.exit, code, "exit status and envelope disagree: {}", self.stdout);
+        envelope
+    }
+}
+
+/// Runs the doctor with these arguments, separated by spaces.
+pub fn run(arguments: &str) -> Answer {
+    run_with(doctor().args(arguments.split_whitespace()))
+}
+
+/// Runs a prepared command.
+pub fn run_with(command: &mut Command) -> Answer {
+    Answer::of(command.stdin(Stdio::null()).output().expect("the doctor runs"))
+}
+
+/// Runs the doctor with `--json` and returns its only server.
+pub fn server(arguments: &str) -> Value {
+    let envelope = run(&format!("{arguments} --json")).json();
+    let servers = envelope["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 1, "{envelope:#}");
+    servers[0].clone()
+}
+
+/// Ids of the findings of a server.
+pub fn ids(server: &Value) -> Vec<String> {
+    server["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// One finding of a server.
+pub fn finding<'a>(server: &'a Value, id: &str) -> &'a Value {
+    server["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["id"] == id)
+        .unwrap_or_else(|| panic!("no finding {id} in {server:#}"))
+}
+
+/// Root causes of a server.
+pub fn roots(server: &Value) -> Vec<&str> {
+    server["root_causes"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect()
+}
+
+/// A process that is killed by its pid and reaped when the test ends.
+pub struct Guard {
+    pub child: Child,
+    pub port: u16,
+    pub home: Option<tempfile::TempDir>,
+}
+
+impl Guard {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.as_ref().unwrap().path()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        signal_pid(self.pid(), signal);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process that a test has started.
+pub fn signal_pid(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Starts a command that prints `ready PORT` when it is up.
+pub fn start(command: &mut Command) -> Guard {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the patient starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().strip_prefix("ready ").and_then(|port| port.parse().ok());
+    let guard = Guard { child, port: port.unwrap_or(0), home: None };
+    assert!(port.is_some(), "the patient said {line:?}");
+    guard
+}
+
+/// Path of a file in `tests/patients`.
+pub fn patient_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/patients").join(name)
+}
+
+/// A home as Hermes leaves it.
+pub fn home() -> tempfile::TempDir {
+    let home = tempfile::Builder::new().prefix("hermes-doctor-test-").tempdir().unwrap();
+    std::fs::write(home.path().join("config.yaml"), "").unwrap();
+    home
+}
+
+/// The real server's shape in Python, with CPython's sqlite3; `what` chooses what is wrong with it.
+pub fn webui(what: &str) -> Guard {
+    let home = home();
+    let mut guard = start(
+        Command::new("python3")
+            .arg(patient_file("hermes-webui/server.py"))
+            .env("HERMES_HOME", home.path())
+            .env("PATIENT", what),
+    );
+    guard.home = Some(home);
+    guard
+}
+
+/// Waits for a condition; panics with `what` when it does not come.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < end, "{what} did not happen in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Says on standard error that a test could not be made, and why.
+pub fn skipped(test: &str, why: &str) {
+    assert!(std::env::var_os("HERMES_DOCTOR_NO_SKIP").is_none(), "{test} must not be skipped here: {why}");
+    eprintln!("skipped: {test}: {why}");
+}
+
+/// A program that `tests/run` has installed, or that is on the PATH.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/bin").join(name);
+    if own.exists() {
+        return Some(own);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.exists())
+}
