@@ -82,8 +82,8 @@ pub struct Hop {
 /// Who keeps the server running, as far as it could be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervisor {
-    /// `systemd`, `systemd-user`, `supervisord`, `runit`, `s6`, `daemontools`, `respawn-loop` …; `none` where
-    /// nobody claims it, `unknown` where that could not be asked.
+    /// `systemd`, `systemd-user`, `supervisord`, `runit`, `s6`, `daemontools`, `respawn-loop`, a container runtime …;
+    /// `none` where nobody claims it.
     pub kind: String,
     /// Unit, program or directory.
     pub name: Option<String>,
