@@ -7,7 +7,6 @@ use common::{patient_file, run, webui};
 use hermes_doctor::collect::replay;
 use hermes_doctor::diagnose;
 use hermes_doctor::model::{Envelope, Role, Status};
-use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,7 +58,12 @@ fn every_recorded_host_gets_its_verdict_from_its_facts() {
             (*status, roots.map_strings().as_slice()),
             "{name}"
         );
-        assert_eq!(server.findings, recorded.findings, "{name}");
+        // Titles and advice may improve on an old report; what was found and why may not change.
+        let facts = |server: &hermes_doctor::model::Server| -> Vec<_> {
+            let findings = server.findings.iter();
+            findings.map(|found| (found.id.clone(), found.severity, found.caused_by.clone())).collect()
+        };
+        assert_eq!(facts(server), facts(&recorded), "{name}");
         assert_eq!(server.passed, recorded.passed, "{name}");
     }
 }
@@ -133,7 +137,6 @@ fn record() {
         keep(name, &run(&format!("check --json --port {}", patient.port)).stdout);
     }
     keep("not-running", &run("check --json --port 8787").stdout);
-    let _ = Signal::KILL;
 }
 
 /// Takes everything out that belongs to the machine it was recorded on.

@@ -54,9 +54,9 @@ pub struct Cli {
     /// Longest wait for each phase of an HTTP request (500ms, 2s, 5m)
     #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = duration, help_heading = "Examination")]
     pub timeout: Duration,
-    /// Longest time for everything; what is not seen by then is said to be not seen
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Examination")]
-    pub budget: Duration,
+    /// Longest time for everything, 10s (60s for all demonstrations); what is not seen by then is said to be not seen
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Examination")]
+    pub budget: Option<Duration>,
 }
 
 /// The subcommands.
@@ -86,7 +86,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
     Port {
         /// The port (the same as --port)
-        #[arg(value_name = "PORT", conflicts_with = "port", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         number: Option<u16>,
     },
     /// What a finding means, what decides it, and the healthy host that looks alike
@@ -270,8 +270,29 @@ impl Cli {
             deep: self.deep,
             all_holders: self.all_holders,
             timeout: self.timeout,
-            budget: self.budget,
+            budget: self.budget(),
         })
+    }
+
+    /// Time for everything.
+    pub fn budget(&self) -> Duration {
+        let usual = if matches!(self.command, Some(Command::Demo { name: None })) { 60 } else { 10 };
+        self.budget.unwrap_or(Duration::from_secs(usual))
+    }
+
+    /// What the parser cannot see: two ports for one server.
+    ///
+    /// # Errors
+    /// The same kind of error as the parser's.
+    pub fn check(&self) -> Result<(), clap::Error> {
+        use clap::CommandFactory;
+        match (&self.command, self.selection.port) {
+            (Some(Command::Port { number: Some(number) }), Some(port)) if *number != port => {
+                let text = format!("the port was given twice, as {number} and as --port {port}");
+                Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Cli, Command, EXIT_UNKNOWN, When};
 use crate::collect::{Deadline, this_host};
 use crate::demo;
 use crate::diagnose::catalogue;
-use crate::examine::{Progress, examine};
+use crate::examine::{Progress, Request, examine};
 use crate::model::{Envelope, Explanation, Gap, GapReason, HostFacts, Status};
 use crate::render::{self, Style, View};
 use crate::report;
@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 /// Parses the arguments, does what they say, and returns the exit status.
 pub fn run(arguments: &[OsString]) -> u8 {
-    match Cli::try_parse_from(arguments) {
+    match Cli::try_parse_from(arguments).and_then(|cli| cli.check().map(|()| cli)) {
         Ok(cli) => execute(&cli),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             emit(&error.to_string());
@@ -161,9 +161,11 @@ fn demonstrate_all(cli: &Cli, view: &View) -> u8 {
     let Some(request) = cli.request() else { return EXIT_UNKNOWN };
     let begun = std::time::Instant::now();
     let mut envelope = report::envelope("demo", HostFacts::default(), SystemTime::now());
+    let deadline = Deadline::after(request.budget);
     for name in demo::Name::all() {
         spinner.step(&format!("demo {}", name.word()));
-        envelope.demonstrations.push(demo::check(*name, &request, &spinner));
+        let budget = deadline.remaining().min(Duration::from_secs(10));
+        envelope.demonstrations.push(demo::check(*name, &Request { budget, ..request.clone() }, &spinner));
     }
     spinner.clear();
     let all_as_expected = envelope.demonstrations.iter().all(|shown| shown.as_expected);

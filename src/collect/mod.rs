@@ -114,7 +114,8 @@ pub trait Host {
     /// A gap when the table cannot be read at all.
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap>;
 
-    /// Command lines, in the order asked; words are made printable. Empty for kernel threads and zombies.
+    /// Command lines, in the order asked, as the process set them: not to be shown before they are made printable.
+    /// Empty for kernel threads and zombies.
     fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>>;
 
     /// Looks at one process by pid.
@@ -178,8 +179,14 @@ pub trait Host {
     /// A gap with the reason, `not_found` among them.
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap>;
 
+    /// Home directory of a user, where the system's directory knows one and answers.
+    fn user_home(&self, uid: u32) -> Option<PathBuf>;
+
     /// Addresses of this machine.
     fn own_addresses(&self) -> Vec<IpAddr>;
+
+    /// Addresses of a host name; `None` where the resolver does not answer in time or does not know it.
+    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>>;
 
     /// Home directories in which a Hermes home may lie: of the doctor's user, and of the others as root.
     fn user_homes(&self) -> Vec<PathBuf>;
@@ -195,6 +202,19 @@ pub fn this_host(deadline: Deadline) -> Box<dyn Host> {
     {
         Box::new(macos::MacHost::new(deadline))
     }
+}
+
+/// Asks the system's resolver. It can hang, so it works on a thread that is left behind: it waits for the network
+/// in user space, so it cannot keep the process from ending.
+fn resolve(name: &str, deadline: Deadline) -> Option<Vec<IpAddr>> {
+    use std::net::ToSocketAddrs;
+    let name = name.to_owned();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let found = (name.as_str(), 0).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect());
+        let _ = sender.send(found);
+    });
+    receiver.recv_timeout(deadline.within(std::time::Duration::from_secs(2)).remaining()).ok()?.ok()
 }
 
 /// A supervisor that was not found.

@@ -44,6 +44,10 @@ pub enum Request {
     Directory(PathBuf, u32),
     /// What a path is: `f`, `d` or `o`.
     Kind(PathBuf),
+    /// Target of a link.
+    Link(PathBuf),
+    /// Name and home of a user by id, NUL-separated: the system's directory may be a remote one.
+    User(u32),
 }
 
 impl Request {
@@ -51,7 +55,8 @@ impl Request {
         match self {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
-            Self::File(path, _) | Self::Directory(path, _) | Self::Kind(path) => {
+            Self::User(uid) => format!("user {uid}"),
+            Self::File(path, _) | Self::Directory(path, _) | Self::Kind(path) | Self::Link(path) => {
                 crate::parse::text::printable(path.as_os_str().as_bytes())
             }
         }
@@ -64,6 +69,8 @@ impl Request {
             Self::File(path, limit) => (b'f', *limit, Some(path)),
             Self::Directory(path, limit) => (b'd', *limit, Some(path)),
             Self::Kind(path) => (b'k', 0, Some(path)),
+            Self::Link(path) => (b'l', 0, Some(path)),
+            Self::User(uid) => (b'u', *uid, None),
         };
         let path = path.map_or(&[][..], |path| path.as_os_str().as_bytes());
         let mut bytes = vec![tag];
@@ -86,6 +93,8 @@ impl Request {
             b'f' => Ok(Self::File(path, number(1))),
             b'd' => Ok(Self::Directory(path, number(1))),
             b'k' => Ok(Self::Kind(path)),
+            b'l' => Ok(Self::Link(path)),
+            b'u' => Ok(Self::User(number(1))),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -106,6 +115,8 @@ impl Request {
                 }
                 Ok(names)
             }
+            Self::Link(path) => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
+            Self::User(uid) => user(*uid),
             Self::Kind(path) => {
                 let kind = std::fs::metadata(path)?;
                 Ok(vec![if kind.is_file() {
@@ -118,6 +129,12 @@ impl Request {
             }
         }
     }
+}
+
+fn user(uid: u32) -> io::Result<Vec<u8>> {
+    use uzers::os::unix::UserExt;
+    let user = uzers::get_user_by_uid(uid).ok_or(io::ErrorKind::NotFound)?;
+    Ok([user.name().as_encoded_bytes(), b"\0", user.home_dir().as_os_str().as_bytes()].concat())
 }
 
 /// Environment variables that may be read: markers that supervisors leave, and the home, which tells servers of
@@ -404,6 +421,8 @@ mod tests {
             Request::File("/a b".into(), 100),
             Request::Directory("/x".into(), 5),
             Request::Kind("/y".into()),
+            Request::Link("/z".into()),
+            Request::User(9),
         ] {
             let bytes = request.encode();
             let decoded = Request::decode(&mut &bytes[..]).unwrap();

@@ -24,6 +24,9 @@ pub enum DemoError {
     /// The patient started and did not come up.
     #[error("the patient {0} did not come up in time")]
     NotReady(&'static str),
+    /// The budget was used up by others before.
+    #[error("no time was left for it (--budget)")]
+    NoTime,
     /// The examination refused.
     #[error(transparent)]
     Select(#[from] crate::patient::SelectError),
@@ -204,6 +207,9 @@ impl Name {
 /// When the patient cannot be started or examined.
 pub fn show(name: Name, request: &Request, progress: &dyn Progress) -> Result<Envelope, DemoError> {
     let plan = name.plan();
+    if request.budget.is_zero() {
+        return Err(DemoError::NoTime);
+    }
     progress.step("starting the patient");
     let patient = stage::start(plan)?;
     let selection = if name == Name::Foreign {

@@ -18,6 +18,12 @@ const LEAKED: [(&str, usize); 3] = [("state.db", 119), ("state.db-wal", 113), ("
 pub fn play(part: PatientPart, port: Option<u16>, home: Option<&Path>) -> u8 {
     let (Some(port), Some(home)) = (port, home) else { return super::super::cli::EXIT_UNKNOWN };
     end_with_standard_input();
+    // A patient that is stopped never sees the end of its input. Servers that are detached on purpose lose their
+    // parent early and must not end with it.
+    #[cfg(target_os = "linux")]
+    if part != PatientPart::Detached {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
     match perform(part, port, home) {
         Ok(()) => 0,
         Err(_) => 1,

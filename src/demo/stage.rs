@@ -61,13 +61,19 @@ impl Patient {
 pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
     let remains = Arc::new(Mutex::new(Remains::default()));
     clear_on_signal(&remains)?;
-    let home = tempfile::Builder::new().prefix("hermes-doctor-demo-").tempdir()?.keep();
-    lock(&remains).home = Some(home.clone());
+    let home = {
+        let mut noted = lock(&remains);
+        let home = tempfile::Builder::new().prefix("hermes-doctor-demo-").tempdir()?.keep();
+        noted.home = Some(home.clone());
+        home
+    };
     // An empty file is a valid, empty database; it makes the directory a Hermes home.
     std::fs::write(home.join("state.db"), b"")?;
     // Free now; should somebody take it meanwhile, the patient does not come up and says so.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     std::fs::write(home.join("webui.ctl.env"), format!("PORT={port}\n"))?;
+    // Held until the child is noted, so that a signal in between does not leave it behind.
+    let mut noted = lock(&remains);
     let mut child = Command::new(std::env::current_exe()?)
         .arg(DEMO_PATIENT)
         .arg(plan.part.word())
@@ -77,8 +83,9 @@ pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .inspect_err(|_| lock(&remains).clear())?;
-    lock(&remains).child = Some(child.id());
+        .inspect_err(|_| noted.clear())?;
+    noted.child = Some(child.id());
+    drop(noted);
     let control = child.stdin.take();
     let output = child.stdout.take();
     let mut patient = Patient { child, control, remains, server: 0, port, home };
@@ -156,14 +163,21 @@ fn lock(remains: &Mutex<Remains>) -> std::sync::MutexGuard<'_, Remains> {
     remains.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Cleans up when the person ends the demonstration.
+/// Cleans up when the person ends the demonstration. One handler serves all patients, one after the other: with more
+/// than one, the first to wake could end the program before the right one has cleaned up.
 fn clear_on_signal(remains: &Arc<Mutex<Remains>>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    static CURRENT: Mutex<Option<Arc<Mutex<Remains>>>> = Mutex::new(None);
+    let previous = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(remains));
+    if previous.is_some() {
+        return Ok(());
+    }
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let remains = Arc::clone(remains);
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            lock(&remains).clear();
+            if let Some(remains) = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                lock(remains).clear();
+            }
             // By convention of shells: 128 and the signal's number.
             std::process::exit(128 + signal);
         }

@@ -24,8 +24,9 @@ const LOW_LIMIT: u64 = 256;
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(facts) = &server.descriptors else { return };
     let source = format!("/proc/{}", server.pid.unwrap_or(0));
+    let selector = super::selector(server);
     if facts.open.is_some() && facts.soft_limit.is_some() {
-        verdict.decide(id::DESCRIPTOR_CEILING, ceiling(facts, &source));
+        verdict.decide(id::DESCRIPTOR_CEILING, ceiling(facts, &source, &selector));
         verdict.decide(id::DESCRIPTOR_LIMIT_LOW, low_limit(facts, &source));
     }
     let leaks: Vec<Finding> =
@@ -38,7 +39,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         let is_many = is_many_close_wait(close_wait.first, facts.soft_limit);
         // Many at the first look and no second look is undecided, and its gap says so.
         if !is_many || close_wait.still_at_second.is_some() {
-            verdict.decide(id::CLOSE_WAIT_LEAK, close_wait_leak(facts, &source));
+            verdict.decide(id::CLOSE_WAIT_LEAK, close_wait_leak(facts, &source, &selector));
         }
     }
     verdict.decide(id::DELETED_FILES_HELD, deleted_files(facts, &source));
@@ -48,7 +49,7 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", (share * 100.0).floor())
 }
 
-fn ceiling(facts: &Descriptors, source: &str) -> Option<Finding> {
+fn ceiling(facts: &Descriptors, source: &str, selector: &str) -> Option<Finding> {
     let (open, limit, share) = (facts.open?, facts.soft_limit?, facts.share()?);
     if share < CEILING_WARNING {
         return None;
@@ -66,7 +67,7 @@ fn ceiling(facts: &Descriptors, source: &str) -> Option<Finding> {
     for (kind, count) in largest_kinds(facts) {
         evidence.push(Evidence::new(format!("of these {kind}"), count, format!("{source}/fd")));
     }
-    let next = vec![NextStep::run("see what fills the table", "hermes-doctor fds --all")];
+    let next = vec![NextStep::run("see what fills the table", format!("hermes-doctor fds --all{selector}"))];
     Some(finding(id::DESCRIPTOR_CEILING, severity, title, evidence, next))
 }
 
@@ -138,7 +139,7 @@ fn handle_leak(family: &SqliteFamily, facts: &Descriptors, source: &str) -> Opti
     })
 }
 
-fn close_wait_leak(facts: &Descriptors, source: &str) -> Option<Finding> {
+fn close_wait_leak(facts: &Descriptors, source: &str, selector: &str) -> Option<Finding> {
     let close_wait = facts.close_wait.as_ref()?;
     let still = close_wait.still_at_second?;
     if !is_many_close_wait(still, facts.soft_limit) {
@@ -164,7 +165,7 @@ fn close_wait_leak(facts: &Descriptors, source: &str) -> Option<Finding> {
         format!("{still} connections that the peer closed are kept open for {seconds:.1} s and more{peer}"),
         evidence,
         vec![
-            NextStep::run("see the peers", "hermes-doctor fds --all"),
+            NextStep::run("see the peers", format!("hermes-doctor fds --all{selector}")),
             NextStep::say("Look again in ten minutes to see whether the count grows"),
         ],
     ))

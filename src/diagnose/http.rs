@@ -10,35 +10,36 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         return;
     }
     let facts = Facts::of(server, health);
+    // Left undecided: it may be starting, or be a healthy server of the other scheme that was not asked a second time.
+    let undecided =
+        server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED));
+    let decided = |found: Option<Finding>| found.filter(|_| !undecided);
     if !verdict.holds(id::SERVER_NOT_RUNNING) {
-        verdict.decide(id::CONNECTION_REFUSED, facts.refused().filter(|_| !is_starting(server)));
+        verdict.decide(id::CONNECTION_REFUSED, decided(facts.refused()));
     }
     verdict.decide(id::ACCEPT_STALLED, facts.accept_stalled(server));
-    verdict.decide(id::REPLY_EMPTY, facts.reply_empty());
-    verdict.decide(id::CONNECTION_RESET, facts.reset());
+    verdict.decide(id::REPLY_EMPTY, decided(facts.reply_empty()));
+    verdict.decide(id::CONNECTION_RESET, decided(facts.reset()));
     verdict.decide(id::WORKERS_EXHAUSTED, facts.workers_exhausted());
     verdict.decide(id::HEALTH_DEGRADED, facts.degraded());
-    verdict.decide(id::HEALTH_UNEXPECTED_ANSWER, facts.unexpected());
+    verdict.decide(id::HEALTH_UNEXPECTED_ANSWER, decided(facts.unexpected(server)));
     verdict.decide(id::WRONG_SCHEME, wrong_scheme(health));
     verdict.decide(id::WRONG_ADDRESS_FAMILY, wrong_family(server, health));
     let established = verdict.holds(id::ACCEPT_STALLED) || verdict.holds(id::BACKLOG_FULL);
     verdict.decide(id::HTTP_NO_ANSWER, facts.no_answer(server).filter(|_| !established));
 }
 
-/// The examination saw a server so young that it may not listen yet, and left HTTP undecided.
-fn is_starting(server: &Server) -> bool {
-    server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED))
-}
-
 struct Facts<'a> {
     health: &'a Health,
     looks: &'a [Look],
+    /// ` --pid N`, for commands that are advised.
+    selector: String,
 }
 
 impl<'a> Facts<'a> {
     fn of(server: &'a Server, health: &'a Health) -> Self {
         let looks = server.listeners.as_ref().map_or(&[][..], |listeners| &listeners.looks);
-        Self { health, looks }
+        Self { health, looks, selector: super::selector(server) }
     }
 
     fn evidence(&self) -> Vec<Evidence> {
@@ -65,12 +66,15 @@ impl<'a> Facts<'a> {
     }
 
     fn refused(&self) -> Option<Finding> {
-        if self.health.outcome != Outcome::Refused && self.health.outcome != Outcome::Unreachable {
+        if self.health.outcome != Outcome::Refused {
             return None;
         }
         let addresses: Vec<&str> =
             self.health.attempts.iter().filter_map(|attempt| attempt.address.as_deref()).collect();
-        let title = format!("connections are refused on {}", addresses.join(" and "));
+        let title = match addresses.as_slice() {
+            [] => "the process lives and listens on no TCP port".to_owned(),
+            addresses => format!("connections are refused on {}", addresses.join(" and ")),
+        };
         let next = vec![NextStep::say("Read its log for a failed bind or a start that hangs")];
         Some(self.raise(id::CONNECTION_REFUSED, Severity::Critical, title, next))
     }
@@ -165,7 +169,7 @@ impl<'a> Facts<'a> {
                 id::CONNECTION_RESET,
                 Severity::Critical,
                 format!("the connection is reset at {phase}, after {} bytes", self.health.bytes_received),
-                vec![NextStep::run("look at its descriptors", "hermes-doctor fds")],
+                vec![NextStep::run("look at its descriptors", format!("hermes-doctor fds{}", self.selector))],
             )
         })
     }
@@ -195,11 +199,12 @@ impl<'a> Facts<'a> {
         for (name, status) in self.health.answer.iter().flat_map(|answer| &answer.checks) {
             found.evidence.push(Evidence::new(format!("check {name}"), status.clone(), "the server's own answer"));
         }
-        found.next.push(NextStep::run("ask for its own deep check", "hermes-doctor health --deep"));
+        let command = format!("hermes-doctor health --deep{}", self.selector);
+        found.next.push(NextStep::run("ask for its own deep check", command));
         Some(found)
     }
 
-    fn unexpected(&self) -> Option<Finding> {
+    fn unexpected(&self, server: &Server) -> Option<Finding> {
         let status = self.health.http_status.unwrap_or(0);
         let (severity, title) = match self.health.outcome {
             Outcome::Guarded => {
@@ -209,6 +214,10 @@ impl<'a> Facts<'a> {
             Outcome::Unexpected if status >= 500 => (Severity::Critical, format!("it answers {status}")),
             Outcome::Unexpected => {
                 (Severity::Warning, format!("it answers {status}, not in the shape of this kind of server"))
+            }
+            // Of any other program HTTP is only guessed.
+            Outcome::NotHttp if !server.kind.is_hermes() => {
+                (Severity::Info, "it answers, but not in HTTP".to_owned())
             }
             Outcome::NotHttp => (Severity::Warning, "it answers, but not in HTTP".to_owned()),
             _ => return None,

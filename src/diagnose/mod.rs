@@ -53,6 +53,11 @@ pub fn judge(server: &mut Server) {
     server.passed = passed;
 }
 
+/// ` --pid N`, so that a command that is advised examines this server and no other.
+fn selector(server: &Server) -> String {
+    server.pid.map_or_else(String::new, |pid| format!(" --pid {pid}"))
+}
+
 /// Before anything else that is advised: most of the advice ends in a restart, which destroys what proves the cause.
 fn keep_the_evidence_first(server: &Server, findings: &mut [Finding]) {
     let Some(pid) = server.pid else { return };
@@ -101,7 +106,7 @@ fn is_decisive(server: &Server, blocked: &str) -> bool {
 fn stale_pid_file(file: &PidFile) -> Option<Finding> {
     let what = match file.state {
         PidFileState::Live | PidFileState::Unknown => return None,
-        PidFileState::Dead => "which does not exist",
+        PidFileState::Dead => "which does not run",
         PidFileState::OtherProgram => "which is another program",
         PidFileState::OtherStart => "which started at another time than the file says",
     };

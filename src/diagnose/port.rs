@@ -17,7 +17,10 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     if server.pid.is_some() && !listeners.holders.is_empty() {
         let other = listeners.holders.iter().find(|holder| holder.kind.is_some() && !is_own(holder));
         let own_has_it = listeners.holders.iter().any(|holder| server.pid == Some(holder.pid));
-        let found = other.filter(|_| !own_has_it).map(|other| unexpected_owner(server, listeners, other));
+        let found = match other.filter(|_| !own_has_it) {
+            Some(other) => Some(unexpected_owner(server, listeners, other)),
+            None => not_the_one_that_was_named(server, listeners).filter(|_| own_has_it),
+        };
         verdict.decide(id::PORT_OWNER_UNEXPECTED, found);
     }
     let full = listeners
@@ -43,21 +46,26 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
 }
 
 fn held_by_other(server: &Server, listeners: &Listeners) -> Option<Finding> {
-    if listeners.holders.iter().any(|holder| holder.kind.is_some()) {
-        return None;
-    }
+    // Each address on its own: a Hermes server on one says nothing of a stranger on another.
+    let holder_of = |pid: &u32| listeners.holders.iter().find(|holder| holder.pid == *pid);
+    let foreign = listeners.sockets.iter().find(|socket| {
+        !socket.holders.is_empty()
+            && !socket.holders.iter().filter_map(holder_of).any(|holder| holder.kind.is_some())
+    })?;
+    let holder = foreign.holders.iter().find_map(holder_of)?;
     // Its own answer shows a Hermes server whose command line is not known as one.
     if let Some(health) = &server.health
+        && server.pid == Some(holder.pid)
         && is_hermes_answer(health.server_header.as_deref(), health.answer.as_ref())
     {
         return None;
     }
-    let holder = listeners.holders.first()?;
     let because = server.expectation.port_belongs_because.clone().unwrap_or_default();
     let port = listeners.port;
     let evidence = vec![
         Evidence::new("pid that listens", holder.pid, "sock_diag and /proc/PID/fd"),
         Evidence::new("its command", holder.command.clone(), format!("/proc/{}/cmdline", holder.pid)),
+        Evidence::new("address", foreign.address.clone(), "sock_diag"),
         Evidence::new("why a Hermes server belongs there", because, "host configuration"),
     ];
     let next = vec![
@@ -68,7 +76,7 @@ fn held_by_other(server: &Server, listeners: &Listeners) -> Option<Finding> {
         let title = format!("{front} (pid {}) stands in front of port {port}", holder.pid);
         return Some(finding(id::PORT_HELD, Severity::Info, title, evidence, next));
     }
-    let program = holder.command.split(' ').next().unwrap_or_default();
+    let program = holder.command.trim_matches('\'').split([' ', ':']).next().unwrap_or_default();
     let title = format!("port {port} is held by {program} (pid {}), which is no Hermes server", holder.pid);
     Some(finding(id::PORT_HELD, Severity::Critical, title, evidence, next))
 }
@@ -86,4 +94,28 @@ fn unexpected_owner(server: &Server, listeners: &Listeners, other: &Holder) -> F
         ],
         vec![NextStep::run("examine the owner", format!("hermes-doctor check --pid {}", other.pid))],
     )
+}
+
+/// The server that has the port is a Hermes server, but of another kind or home than was asked for.
+fn not_the_one_that_was_named(server: &Server, listeners: &Listeners) -> Option<Finding> {
+    let expected = &server.expectation;
+    let port = listeners.port;
+    let (title, wanted, found) = match (expected.kind, &expected.home, &server.home) {
+        (Some(kind), ..) if kind.is_hermes() && server.kind.is_hermes() && kind != server.kind => {
+            let title = format!("port {port} is held by {}, not by {}", server.kind.title(), kind.title());
+            (title, kind.word().to_owned(), server.kind.word().to_owned())
+        }
+        (_, Some(wanted), Some(home)) if wanted.trim_end_matches('/') != home.trim_end_matches('/') => {
+            let title = format!("port {port} is held by the server of another home, {home}");
+            (title, wanted.clone(), home.clone())
+        }
+        _ => return None,
+    };
+    let evidence = vec![
+        Evidence::new("asked for", wanted, "command line"),
+        Evidence::new("found", found, "command line and environment of the process"),
+        Evidence::new("pid that listens", server.pid.unwrap_or(0), "sock_diag and /proc/PID/fd"),
+    ];
+    let next = vec![NextStep::run("see who listens", format!("hermes-doctor port --port {port}"))];
+    Some(finding(id::PORT_OWNER_UNEXPECTED, Severity::Critical, title, evidence, next))
 }

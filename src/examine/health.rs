@@ -46,6 +46,7 @@ impl Examination<'_> {
         if let Some((outcome, note)) = self.not_probed(server, read) {
             health.outcome = outcome;
             health.note = Some(note);
+            note_start(server, outcome);
             server.health = Some(health);
             return;
         }
@@ -83,14 +84,10 @@ impl Examination<'_> {
             health.attempts.push(attempt);
             if wants_other_scheme(outcome, http_status, knock.tls) {
                 if careful {
-                    server.gaps.push(
-                        Gap::new(
-                            "the other scheme",
-                            GapReason::Unsupported,
-                            "not tried so near the descriptor limit",
-                        )
-                        .blocking(&[id::WRONG_SCHEME]),
-                    );
+                    // It may be a healthy server of the other scheme: then nothing of this is a finding.
+                    let detail = "not tried so near the descriptor limit";
+                    let gap = Gap::new("the other scheme", GapReason::Unsupported, detail);
+                    server.gaps.push(gap.blocking(id::HTTP));
                 } else {
                     knock.tls = !knock.tls;
                     health.attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
@@ -105,15 +102,10 @@ impl Examination<'_> {
         if let Some(listeners) = server.listeners.as_mut() {
             listeners.looks = looks;
         }
-        if let (Outcome::Refused, Some(age)) =
-            (health.outcome, server.process.as_ref().and_then(|process| process.age_ms))
-            && age < START_GRACE_MS
-        {
-            let detail =
-                format!("it does not listen yet, and is {} s old: look again in half a minute", age / 1000);
-            server
-                .gaps
-                .push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
+        note_start(server, health.outcome);
+        if health.outcome == Outcome::Unreachable {
+            let detail = "no address of it can be reached from here";
+            server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
         }
         if matches!(health.outcome, Outcome::NotProbed) {
             server
@@ -142,12 +134,17 @@ impl Examination<'_> {
             }
             // An answer from there would be somebody else's.
             let somebody_elses = server.listeners.as_ref().is_some_and(|listeners| {
-                !unreadable && listens && listeners.holders.iter().all(|holder| holder.in_lineage == Some(false))
+                let holders = &listeners.holders;
+                !unreadable && !holders.is_empty() && holders.iter().all(|holder| holder.in_lineage == Some(false))
             });
             if somebody_elses && server.expectation.port_belongs_because.is_none() {
                 let detail = "the port is another process's, whose answer would say nothing of this one";
                 server.gaps.push(Gap::new("HTTP", GapReason::NotFound, detail).blocking(id::HTTP));
                 return Some((Outcome::NotProbed, detail.to_owned()));
+            }
+            let has_http = matches!(server.kind, ServerKind::Webui | ServerKind::Dashboard | ServerKind::Serve);
+            if has_http && server.port.is_none() {
+                return Some((Outcome::Refused, "the process listens on no TCP port".to_owned()));
             }
         }
         match server.kind {
@@ -209,7 +206,8 @@ impl Examination<'_> {
                     .sockets
                     .iter()
                     .filter(|socket| mine(socket.inode))
-                    .filter_map(|socket| Some(reachable(SocketAddr::new(socket.address.parse().ok()?, port))))
+                    .filter_map(|socket| Some(SocketAddr::new(socket.address.parse().ok()?, port)))
+                    .flat_map(reachable)
                     .collect();
                 rows.sort_by_key(|address| (!address.is_ipv4(), !address.ip().is_loopback()));
                 rows.dedup();
@@ -219,6 +217,16 @@ impl Examination<'_> {
         };
         let addresses = if own.is_empty() { both_loopbacks(port) } else { own };
         Ok(Plan { host: None, addresses, tls: None, path, resolve: None })
+    }
+}
+
+/// A server that was started a moment ago and does not listen yet is neither well nor ill.
+fn note_start(server: &mut Server, outcome: Outcome) {
+    if let (Outcome::Refused, Some(age)) = (outcome, server.process.as_ref().and_then(|process| process.age_ms))
+        && age < START_GRACE_MS
+    {
+        let detail = format!("it does not listen yet, and is {} s old: look again in half a minute", age / 1000);
+        server.gaps.push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
     }
 }
 
@@ -256,7 +264,8 @@ fn settle(health: &mut Health) {
     let rank = |attempt: &Attempt| match attempt.outcome {
         Outcome::Ok => 0,
         outcome if outcome.is_answer() => 1,
-        Outcome::Refused | Outcome::Unreachable | Outcome::ResolveFailed | Outcome::NotProbed => 4,
+        Outcome::Refused => 4,
+        Outcome::Unreachable | Outcome::ResolveFailed | Outcome::NotProbed => 5,
         Outcome::TlsFailed => 3,
         _ => 2,
     };
@@ -274,15 +283,15 @@ fn settle(health: &mut Health) {
     }
 }
 
-/// A wildcard address is reached over the loopback of its family.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        // An IPv6 wildcard usually takes IPv4 too, but not when it was told not to.
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    unmapped(SocketAddr::new(ip, address.port()))
+/// How a listener is reached from this host: a wildcard over loopback. One of IPv6 usually takes IPv4 too, so both
+/// are tried: a host can have IPv6 switched off.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    let port = address.port();
+    match unmapped(address).ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        IpAddr::V6(ip) if ip.is_unspecified() => both_loopbacks(port),
+        ip => vec![SocketAddr::new(ip, port)],
+    }
 }
 
 fn both_loopbacks(port: u16) -> Vec<SocketAddr> {
@@ -293,7 +302,7 @@ fn both_loopbacks(port: u16) -> Vec<SocketAddr> {
 fn one_of_each_family(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let v4 = found.iter().find(|address| address.is_ipv4());
     let v6 = found.iter().find(|address| address.is_ipv6());
-    let mut both: Vec<SocketAddr> = v4.into_iter().chain(v6).copied().map(reachable).collect();
+    let mut both: Vec<SocketAddr> = v4.into_iter().chain(v6).copied().flat_map(reachable).collect();
     // The order of the resolver says which a client would try first.
     both.sort_by_key(|address| found.first().is_some_and(|first| first.is_ipv4() != address.is_ipv4()));
     both

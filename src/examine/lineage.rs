@@ -208,7 +208,9 @@ impl Examination<'_> {
                     .take(at + 1)
                     .any(|hop| matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer))
             });
-            let runs_it = is_command_of(&state.exec_start, process) || unit.name.contains("hermes");
+            // A dashboard that was started from within the gateway's unit is not that unit's server.
+            let named_so = unit.name.contains("hermes") && unit.name.contains(server.kind.word());
+            let runs_it = is_command_of(&state.exec_start, process) || named_so;
             let filled = |claims, evidence| Supervisor {
                 claimed_pid: claimed,
                 state: Some(state.state.clone()),
@@ -255,18 +257,41 @@ impl Examination<'_> {
         (base(None, format!("its control group is that of {}, whose manager could not be asked", unit.name)), None)
     }
 
-    /// A loop on this host that starts a server of this kind and port, and that the server is not below.
+    /// A loop on this host that starts this very server, and that the server is not below: same kind, port, home, user
+    /// and network. A loop whose own server runs is content, and none of this server's.
     fn respawn_loop(&self, server: &Server, hops: &[Hop]) -> Option<(u32, Expected)> {
         let own = self.patient.command.as_ref();
+        let process = server.process.as_ref()?;
         self.survey.hermes().into_iter().find_map(|(pid, command)| {
             let is_above = hops.iter().any(|hop| hop.pid == pid);
             if command.role != CommandRole::RespawnLoop || is_above || !is_same_server(server, own, &command) {
                 return None;
             }
-            let argv = self.survey.command(pid);
-            let shown = mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>());
+            let candidate = self.survey.host.process(self.survey.host.identify(pid).ok()?).ok()?.value;
+            let same_place = candidate.uid == process.uid
+                && candidate.foreign_network == process.foreign_network
+                && (candidate.home.is_none() || process.home.is_none() || candidate.home == process.home);
+            if !same_place || self.has_settled_server(pid) {
+                return None;
+            }
+            let shown = mask::command(&self.survey.command(pid).iter().map(String::as_bytes).collect::<Vec<_>>());
             let why = format!("pid {pid} is a loop whose command is this server");
             Some((pid, Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why }))
+        })
+    }
+
+    /// Whether a loop has a server below it that has been running for longer than attempts in vain do.
+    fn has_settled_server(&self, pid: u32) -> bool {
+        const SETTLED_MS: u64 = 15_000;
+        self.survey.relatives(pid).into_iter().skip(1).any(|below| {
+            let is_server =
+                recognise(&self.survey.command(below)).is_some_and(|found| found.role == CommandRole::Server);
+            let is_below = self.survey.ancestors(below).contains(&pid);
+            let age = || {
+                let host = self.survey.host;
+                host.process(host.identify(below).ok()?).ok()?.value.age_ms
+            };
+            is_below && is_server && age().is_some_and(|age| age >= SETTLED_MS)
         })
     }
 

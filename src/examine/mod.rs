@@ -63,9 +63,18 @@ pub fn examine(
     let survey = Survey::new(host);
     progress.step("looking for the server");
     let selected = select(&survey, &request.selection)?;
-    for patient in &selected.patients {
+    for (index, patient) in selected.patients.iter().enumerate() {
+        // No server may use up the time of those behind it.
+        let left = u32::try_from(selected.patients.len() - index).unwrap_or(u32::MAX);
+        let deadline = deadline.within(deadline.remaining() / left.min(3));
         let examination = Examination { survey: &survey, request, deadline, progress, patient };
         let mut server = examination.run();
+        if server.process.is_none() && !patient.expectation.remote && survey.is_incomplete() {
+            let detail = "some processes could not be looked at, so it could be one of them";
+            server
+                .gaps
+                .push(Gap::new("all processes", GapReason::Timeout, detail).blocking(&[id::SERVER_NOT_RUNNING]));
+        }
         diagnose::judge(&mut server);
         examination.drop_unasked(&mut server);
         envelope.servers.push(server);

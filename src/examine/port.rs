@@ -40,7 +40,9 @@ impl Examination<'_> {
         own.sort_unstable();
         own.dedup();
         let usual = server.kind.default_port();
-        let found = usual.filter(|port| own.contains(port)).or_else(|| own.first().copied());
+        // A gateway's other listeners (webhooks and the like) are not its API server.
+        let others = own.first().copied().filter(|_| server.kind != crate::model::ServerKind::Gateway);
+        let found = usual.filter(|port| own.contains(port)).or(others);
         server.port = found.or(server.port).or_else(|| {
             // Its descriptors cannot be read: then its usual port, when somebody of the same user has it.
             let process = server.process.as_ref().filter(|_| read.is_none_or(|read| read.sockets.is_empty()))?;

@@ -115,8 +115,10 @@ pub struct Expectation {
     pub port_belongs_because: Option<String>,
     /// `--kind other`, or a port that nobody expects a Hermes server on: any program may be there.
     pub any_program: bool,
-    /// The kind was said with `--kind`.
-    pub kind_given: bool,
+    /// The kind that was said with `--kind`.
+    pub kind: Option<ServerKind>,
+    /// The home that was said with `--home`.
+    pub home: Option<String>,
     /// It is on another host: only its HTTP can be examined.
     pub remote: bool,
 }

@@ -111,19 +111,26 @@ fn python_module(module: &str, arguments: &[&str]) -> Option<HermesCommand> {
 
 /// A program or script by its path.
 fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
+    if arguments.first() == Some(&DEMO_PATIENT) {
+        return demo_patient(path, arguments);
+    }
     match program_name(path) {
         "hermes" => hermes(path, arguments),
         "hermes-webui" => Some(server(ServerKind::Webui, path, arguments)),
         "hermes-gateway" => Some(server(ServerKind::Gateway, path, arguments)),
-        "hermes-doctor" => demo_patient(path, arguments),
         "server.py" => {
-            Some(HermesCommand { certain: names_hermes(path), ..server(ServerKind::Webui, path, arguments) })
+            Some(HermesCommand { certain: lies_in_webui(path), ..server(ServerKind::Webui, path, arguments) })
         }
-        "mcp_server.py" if names_hermes(path) => Some(server(ServerKind::Mcp, path, arguments)),
+        "mcp_server.py" if lies_in_webui(path) => Some(server(ServerKind::Mcp, path, arguments)),
         "run.py" if path.ends_with("gateway/run.py") => {
-            Some(HermesCommand { certain: names_hermes(path), ..server(ServerKind::Gateway, path, arguments) })
+            // .../hermes-agent/gateway/run.py
+            let above = path.rsplit('/').nth(2).unwrap_or_default().to_ascii_lowercase();
+            Some(HermesCommand {
+                certain: above.contains("hermes"),
+                ..server(ServerKind::Gateway, path, arguments)
+            })
         }
-        "bootstrap.py" | "start.sh" | "ctl.sh" if names_hermes(path) => Some(HermesCommand {
+        "bootstrap.py" | "start.sh" | "ctl.sh" if lies_in_webui(path) => Some(HermesCommand {
             role: CommandRole::Launcher,
             port: option(arguments, "--port").and_then(|port| port.parse().ok()).or_else(|| {
                 // bootstrap.py takes the port as its last plain argument
@@ -138,8 +145,11 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
     }
 }
 
-fn names_hermes(path: &str) -> bool {
-    path.split('/').rev().skip(1).any(|part| part.to_ascii_lowercase().contains("hermes"))
+/// Whether a script lies directly in a checkout or package of the WebUI. A home or user that is called hermes has
+/// other programs in it.
+fn lies_in_webui(path: &str) -> bool {
+    let directory = path.rsplit('/').nth(1).unwrap_or_default().to_ascii_lowercase().replace(['_', '.'], "-");
+    directory.contains("hermes-webui") || directory.contains("hermeswebui")
 }
 
 /// The `hermes` program: which of its subcommands is a server.
@@ -282,7 +292,8 @@ pub fn front_program(name: &str) -> Option<&'static str> {
         "tailscaled",
         "traefik",
     ];
-    let name = program_name(name.trim_end_matches(':'));
+    // Some set a title of their own: `nginx: master process /usr/sbin/nginx`, `sshd: user@notty`.
+    let name = program_name(name.split([':', ' ']).next().unwrap_or(name));
     FRONTS.iter().copied().find(|front| *front == name)
 }
 
@@ -366,6 +377,8 @@ mod tests {
     fn what_another_program_could_carry_is_uncertain() {
         assert!(!of("python server.py").unwrap().certain);
         assert!(!of("python /app/server.py").unwrap().certain);
+        assert!(!of("python /home/h/.hermes/mcp/notes/server.py").unwrap().certain);
+        assert!(!of("python /home/hermes/blog/server.py").unwrap().certain);
         assert!(!of("hermes").unwrap().certain);
     }
 
@@ -384,13 +397,15 @@ mod tests {
         let command = of("/x/hermes-doctor demo-patient leak --port 4242 --home /tmp/h").unwrap();
         assert!(command.demo);
         assert_eq!((command.port, command.home.as_deref()), (Some(4242), Some("/tmp/h")));
+        assert!(of("/x/another-name demo-patient healthy --port 1 --home /h").unwrap().demo);
         let command = of("/x/hermes-doctor demo-patient respawner --port 1 --home /h").unwrap();
         assert_eq!(command.role, CommandRole::RespawnLoop);
     }
 
     #[test]
     fn knows_fronts() {
-        assert_eq!(front_program("nginx:"), Some("nginx"));
+        assert_eq!(front_program("nginx: master process /usr/sbin/nginx -g daemon on;"), Some("nginx"));
+        assert_eq!(front_program("sshd: h@notty"), Some("sshd"));
         assert_eq!(front_program("/usr/bin/docker-proxy"), Some("docker-proxy"));
         assert_eq!(front_program("python3"), None);
     }

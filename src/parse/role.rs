@@ -1,6 +1,7 @@
 //! What a process on the way to pid 1 is, by its name and command line.
 
 use super::command::{CommandRole, is_shell, program_name, recognise};
+use super::text::printable;
 use crate::model::Role;
 
 /// A role, the name of that thing, and why it is held for that.
@@ -82,7 +83,11 @@ const OTHERS: &[(&str, Role)] = &[
 
 /// Classifies one hop above the server.
 pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
-    let found = |role, name: &str, evidence: String| Classified { role, name: Some(name.to_owned()), evidence };
+    let found = |role, name: &str, evidence: String| Classified {
+        role,
+        name: Some(printable(name.as_bytes())),
+        evidence: printable(evidence.as_bytes()),
+    };
     if let Some(command) = recognise(argv).filter(|command| command.certain) {
         let role = match command.role {
             CommandRole::Server => Role::Server,
@@ -131,10 +136,13 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
             "the user's service manager; it adopts that user's orphans".into(),
         );
     }
+    if program == "systemd" {
+        return found(Role::Init, "systemd", "a service manager below another init".into());
+    }
     if is_shell(program) {
         return found(Role::Shell, program, format!("process name {program:?}"));
     }
-    Classified { role: Role::Other, name: Some(program.to_owned()), evidence: "none of the known kinds".into() }
+    found(Role::Other, program, "none of the known kinds".into())
 }
 
 fn python_module(argv: &[String]) -> Option<&str> {
@@ -178,6 +186,7 @@ mod tests {
                 "stderr_timestamp",
             ),
             ("systemd", "/usr/lib/systemd/systemd --user", Role::Init, "systemd --user"),
+            ("systemd", "/lib/systemd/systemd --system", Role::Init, "systemd"),
             (
                 "containerd-shim",
                 "/usr/bin/containerd-shim-runc-v2 -id x",

@@ -46,9 +46,55 @@ pub fn show(bytes: &[u8]) -> UnitState {
     unit
 }
 
+/// What a unit file says of a server (systemd.service(5), systemd.exec(5)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitFile {
+    /// Words of the last `ExecStart=`, its prefix characters taken off.
+    pub command: Option<Vec<String>>,
+    /// `HERMES_WEBUI_PORT` of an `Environment=`; no other variable is looked at.
+    pub webui_port: Option<u16>,
+    /// Paths of `EnvironmentFile=`.
+    pub environment_files: Vec<String>,
+}
+
+/// Parses a unit file as far as it is needed here; lines that are continued with a backslash are joined.
+pub fn unit_file(bytes: &[u8]) -> UnitFile {
+    let text = String::from_utf8_lossy(bytes).replace("\\\n", " ");
+    let mut unit = UnitFile::default();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        match key.trim() {
+            "ExecStart" => {
+                let command = value.trim_start().trim_start_matches(['@', '-', ':', '+', '!']);
+                unit.command = shlex::split(command).filter(|words| !words.is_empty()).or(unit.command);
+            }
+            "Environment" => {
+                let ports = shlex::split(value).unwrap_or_default();
+                let port = ports.iter().filter_map(|word| word.strip_prefix("HERMES_WEBUI_PORT=")?.parse().ok());
+                unit.webui_port = port.last().or(unit.webui_port);
+            }
+            "EnvironmentFile" => unit.environment_files.push(value.trim().trim_start_matches('-').to_owned()),
+            _ => {}
+        }
+    }
+    unit
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_a_unit_file() {
+        let unit = unit_file(
+            b"[Service]\nEnvironment=\"HERMES_WEBUI_PORT=8790\" API_KEY=x\nEnvironmentFile=-/etc/hermes.env\n\
+              ExecStart=-/usr/bin/python3 \\\n /srv/hermes-webui/server.py\n",
+        );
+        assert_eq!(unit.webui_port, Some(8790));
+        assert_eq!(unit.environment_files, ["/etc/hermes.env"]);
+        assert_eq!(unit.command.unwrap(), ["/usr/bin/python3", "/srv/hermes-webui/server.py"]);
+        assert_eq!(unit_file(b"\xff=\n[x\nExecStart=\n"), UnitFile::default());
+    }
 
     #[test]
     fn reads_an_answer() {

@@ -1,7 +1,7 @@
 //! HERMES_HOME directories: what lies in them that names a server.
 
 use super::{SelectError, Survey};
-use crate::collect::{FileKind, Host};
+use crate::collect::{FileKind, Host, PidProblem};
 use crate::model::{GapReason, Identity, PidFile, PidFileState, ServerKind};
 use crate::parse::command::recognise;
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
@@ -151,28 +151,83 @@ fn read(survey: &Survey<'_>, path: &Path, landmarks: &[String]) -> Home {
 /// Compares what a pid file says with what the pid is now.
 fn compare(survey: &Survey<'_>, home: &Path, name: &str, kind: ServerKind, record: &PidRecord) -> PidFileRead {
     let file = |state, detail: String| PidFile { path: shown(&home.join(name)), pid: record.pid, state, detail };
-    let (file, names) = match survey.host.identify(record.pid) {
-        Err(crate::collect::PidProblem::Unreadable(_, why)) => (file(PidFileState::Unknown, why), None),
-        Err(problem) => (file(PidFileState::Dead, problem.to_string()), None),
+    let (state, detail, names) = match survey.host.identify(record.pid) {
+        Err(PidProblem::Unreadable(_, why)) => (PidFileState::Unknown, why, None),
+        Err(problem @ (PidProblem::Thread { .. } | PidProblem::Kernel(..))) => {
+            (PidFileState::OtherProgram, problem.to_string(), None)
+        }
+        Err(problem) => (PidFileState::Dead, problem.to_string(), None),
         Ok(identity) => {
             let argv = survey.command(record.pid);
             let command = crate::report::mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>());
+            let is_other_start =
+                record.start_ticks.is_some_and(|ticks| !is_same_start(ticks, identity.start_ticks));
             match recognise(&argv) {
-                _ if argv.is_empty() => {
-                    (file(PidFileState::Unknown, "its command line could not be read".into()), None)
-                }
-                None => (file(PidFileState::OtherProgram, command), None),
-                Some(found) if found.kind != kind && found.certain => {
-                    (file(PidFileState::OtherProgram, command), None)
-                }
-                Some(_) if record.start_ticks.is_some_and(|ticks| !is_same_start(ticks, identity.start_ticks)) => {
-                    (file(PidFileState::OtherStart, command), None)
-                }
-                Some(_) => (file(PidFileState::Live, command), Some(identity)),
+                _ if argv.is_empty() => (PidFileState::Unknown, "its command line could not be read".into(), None),
+                None => (PidFileState::OtherProgram, command, None),
+                Some(found) if found.kind != kind && found.certain => (PidFileState::OtherProgram, command, None),
+                Some(_) if is_other_start => (PidFileState::OtherStart, command, None),
+                Some(_) => (PidFileState::Live, command, Some(identity)),
             }
         }
     };
-    PidFileRead { kind, home: home.to_owned(), file, names }
+    let is_stale = !matches!(state, PidFileState::Live | PidFileState::Unknown);
+    let inner = if is_stale { inner_pid(survey, kind, record.pid) } else { None };
+    let (state, detail) = match inner {
+        Some(outer) => (PidFileState::Unknown, format!("pid {outer} has that pid in a namespace of its own")),
+        None => (state, detail),
+    };
+    PidFileRead { kind, home: home.to_owned(), file: file(state, detail), names }
+}
+
+/// A server of that kind that lives in another pid namespace and has this pid there.
+fn inner_pid(survey: &Survey<'_>, kind: ServerKind, pid: u32) -> Option<u32> {
+    survey.hermes().into_iter().find_map(|(outer, command)| {
+        let process = survey.host.process(survey.host.identify(outer).ok()?).ok()?.value;
+        let nested = process.namespace_pids.len() > 1 && process.namespace_pids.last() == Some(&pid);
+        (nested && command.kind == kind).then_some(outer)
+    })
+}
+
+/// A port that a service unit gives to a Hermes server.
+#[derive(Clone, Debug)]
+pub struct UnitPort {
+    /// The port.
+    pub port: u16,
+    /// The kind of server.
+    pub kind: ServerKind,
+    /// The unit's file.
+    pub file: String,
+}
+
+/// Ports that the unit files of this host give to Hermes servers (systemd.service(5)): in the command, in
+/// `Environment=` or in an `EnvironmentFile=`.
+pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
+    let mut directories =
+        vec![PathBuf::from("/etc/systemd/system"), PathBuf::from("/usr/local/lib/systemd/system")];
+    directories.extend(survey.host.user_homes().into_iter().map(|home| home.join(".config/systemd/user")));
+    let mut found = Vec::new();
+    for directory in directories {
+        let names = survey.host.list_directory(&directory, 4096).unwrap_or_default();
+        for name in names.iter().filter(|name| name.contains("hermes") && name.ends_with(".service")).take(32) {
+            let path = directory.join(name);
+            let Ok(bytes) = survey.host.read_file(&path, LARGEST_FILE) else { continue };
+            let unit = crate::parse::systemd::unit_file(&bytes);
+            let Some(command) = unit.command.as_deref().and_then(recognise) else { continue };
+            let of_environment = || {
+                let files = unit
+                    .environment_files
+                    .iter()
+                    .filter_map(|file| survey.host.read_file(Path::new(file), LARGEST_FILE).ok());
+                files.filter_map(|bytes| webui_port(&bytes)).next_back().or(unit.webui_port)
+            };
+            let port = command.port.or_else(|| (command.kind == ServerKind::Webui).then(of_environment).flatten());
+            if let Some(port) = port.filter(|port| *port != 0) {
+                found.push(UnitPort { port, kind: command.kind, file: shown(&path) });
+            }
+        }
+    }
+    found
 }
 
 /// Records keep the kernel's clock ticks; a tick of rounding is no other process.

@@ -88,6 +88,9 @@ pub enum SelectError {
     /// `--home` cannot be looked at.
     #[error("{0} could not be looked at: {1}")]
     HomeUnreadable(String, String),
+    /// `--url` with a selector that contradicts it.
+    #[error("--url {0} and {1} name different servers; give one of them")]
+    Conflict(String, String),
     /// `--url` without a host, or of another scheme.
     #[error("--url {0}: {1}")]
     Url(String, &'static str),

@@ -49,6 +49,12 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(SelectError::Url(shown, "it has no host"));
     };
+    if port == 0 {
+        return Err(SelectError::Url(shown, "no server listens on port 0"));
+    }
+    if let Some(other) = selection.port.filter(|other| *other != port) {
+        return Err(SelectError::Conflict(shown, format!("--port {other}")));
+    }
     if is_own_host(survey, host) {
         let narrowed = Selection { url: None, port: Some(selection.port.unwrap_or(port)), ..selection.clone() };
         let mut selected = select(survey, &narrowed)?;
@@ -57,6 +63,15 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
             patient.expectation.named_by.insert(0, format!("--url {shown}"));
         }
         return Ok(selected);
+    }
+    if let Some(pid) = selection.pid {
+        return Err(SelectError::Conflict(shown, format!("--pid {pid} (the URL is on another host)")));
+    }
+    if let Some(home) = &selection.home {
+        return Err(SelectError::Conflict(
+            shown,
+            format!("--home {} (the URL is on another host)", homes::shown(home)),
+        ));
     }
     let kind = selection.kind.or_else(|| default_kind(port)).unwrap_or(ServerKind::Other);
     let patient = Patient {
@@ -69,7 +84,8 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
         expectation: Expectation {
             named_by: vec![format!("--url {shown}")],
             any_program: kind == ServerKind::Other,
-            kind_given: selection.kind.is_some(),
+            kind: selection.kind,
+            home: selection.home.as_deref().map(homes::shown),
             remote: true,
             ..Expectation::default()
         },
@@ -83,7 +99,14 @@ fn is_own_host(survey: &Survey<'_>, host: &str) -> bool {
         Ok(address) => {
             address.is_loopback() || address.is_unspecified() || survey.host.own_addresses().contains(&address)
         }
-        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+        Err(_) if host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost") => {
+            true
+        }
+        // This machine's own name is this machine, whatever address it resolves to.
+        Err(_) => survey.host.resolve(host).is_some_and(|found| {
+            let own = survey.host.own_addresses();
+            !found.is_empty() && found.iter().all(|address| address.is_loopback() || own.contains(address))
+        }),
     }
 }
 
@@ -102,8 +125,8 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
     let mut patient = Patient {
         kind,
         identity: Some(identity),
+        port: selection.port.or_else(|| command.as_ref()?.port.filter(|port| *port != 0)),
         command,
-        port: selection.port,
         home: selection.home.clone(),
         url: None,
         expectation,
@@ -123,14 +146,19 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
         Some(home) => vec![home.clone()],
         None => homes::discover(survey),
     };
-    let configured = homes.iter().find_map(|home| home.webui_port.as_ref().filter(|(known, _)| *known == port));
+    let units = if home.is_some() { Vec::new() } else { homes::unit_ports(survey) };
+    let configured = homes
+        .iter()
+        .filter_map(|home| home.webui_port.as_ref().map(|(port, file)| (*port, ServerKind::Webui, file)))
+        .chain(units.iter().map(|unit| (unit.port, unit.kind, &unit.file)))
+        .find(|(known, ..)| *known == port);
     let belongs = if selection.kind == Some(ServerKind::Other) {
         None
     } else if let Some(kind) = selection.kind {
         Some(format!("--kind {}", kind.word()))
     } else if let Some(home) = &home {
         Some(format!("--home {}", homes::shown(&home.path)))
-    } else if let Some((_, file)) = configured {
+    } else if let Some((_, _, file)) = configured {
         Some(format!("{file} names the port"))
     } else {
         default_kind(port).map(|kind| format!("the default port of {}", kind.title()))
@@ -144,9 +172,9 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
     };
     let expected_kind = selection
         .kind
-        .or_else(|| configured.map(|_| ServerKind::Webui))
-        .or_else(|| home.as_ref().and_then(|home| home.kinds.first().copied()))
-        .or_else(|| default_kind(port));
+        .or_else(|| configured.map(|(_, kind, _)| kind))
+        .or_else(|| default_kind(port))
+        .or_else(|| home.as_ref().and_then(|home| home.kinds.first().copied()));
     let kind = match identity {
         Some(identity) => kind_of(survey, identity, command.as_ref(), selection, expected_kind),
         None => expected_kind.unwrap_or(ServerKind::Other),
@@ -173,6 +201,12 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
             patient.home.get_or_insert_with(|| home.path.clone());
             add_pid_files(&mut patient, home);
         }
+    }
+    if let (Some(identity), Some(command), Some(named)) = (patient.identity, &patient.command, &selection.home)
+        && !patient.pid_files.iter().any(|file| is_about(file.names, Some(identity)))
+        && let Some(own) = said_home(survey, identity, command).filter(|own| !same_path(own, named))
+    {
+        patient.home = Some(own);
     }
     find_home(survey, &mut patient);
     Selected { patients: vec![patient], ..Selected::default() }
@@ -294,8 +328,9 @@ fn not_listening(
 }
 
 fn listens_anywhere(survey: &Survey<'_>, pid: u32) -> bool {
+    let process = survey.host.identify(pid).ok().and_then(|identity| survey.host.process(identity).ok());
     let inodes: HashSet<u64> = survey
-        .sockets()
+        .sockets_of(process.as_ref().map(|read| &read.value))
         .tcp
         .iter()
         .filter(|socket| socket.state == TcpState::LISTEN)
@@ -384,7 +419,8 @@ fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
     Expectation {
         named_by,
         any_program: kind == ServerKind::Other && selection.kind.is_none_or(|kind| kind == ServerKind::Other),
-        kind_given: selection.kind.is_some(),
+        kind: selection.kind,
+        home: selection.home.as_deref().map(homes::shown),
         ..Expectation::default()
     }
 }
@@ -535,20 +571,33 @@ fn is_confirmed_or(
     expected == Some(command.kind) || is_confirmed(survey, identity, command)
 }
 
-/// A command line that other programs carry too is a Hermes server's where something else says so.
+/// A command line that other programs carry too is a Hermes server's where something else says so: it has its
+/// kind's usual port, or it listens and its place or environment is Hermes', or its unit is called so. A home is
+/// inherited by every child of an agent, so it says nothing of a process that does not listen.
 fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> bool {
     if command.certain {
         return true;
     }
-    let names_hermes = |path: &Path| path.to_string_lossy().to_ascii_lowercase().contains("hermes");
-    survey.host.working_directory(identity).is_ok_and(|path| names_hermes(&path))
-        || (command.program.starts_with('/') && names_hermes(Path::new(&command.program)))
-        || home_marker(survey, identity).is_some()
+    let usual = command.kind.default_port();
+    if usual.and_then(|port| owner_of(survey, port)).is_some_and(|(owner, _)| owner == identity) {
+        return true;
+    }
+    let Ok(process) = survey.host.process(identity) else { return false };
+    let process = process.value;
+    let unit = process.cgroup.as_deref().and_then(crate::parse::cgroup::unit_of);
+    if unit.is_some_and(|unit| unit.name.contains("hermes") && unit.name.contains(command.kind.word())) {
+        return true;
+    }
+    let is_place = |path: &Path| path.to_string_lossy().to_ascii_lowercase().contains("hermes");
+    let place = || survey.host.working_directory(identity).is_ok_and(|path| is_place(&path));
+    let script = Path::new(&command.program).parent().is_some_and(is_place);
+    listens_anywhere(survey, identity.pid) && (process.home.is_some() || script || place())
 }
 
-fn home_marker(survey: &Survey<'_>, identity: Identity) -> Option<PathBuf> {
-    let process = survey.host.process(identity).ok()?.value;
-    process.home.map(PathBuf::from)
+/// Home that a server's command line or environment says; the default of its user is not said.
+fn said_home(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
+    let said = command.home.clone().or_else(|| survey.host.process(identity).ok()?.value.home)?;
+    Some(PathBuf::from(said))
 }
 
 /// Home of a server: as its command line or environment says, else its user's default.
@@ -556,13 +605,12 @@ fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> 
     if let Some(home) = &command.home {
         return Some(PathBuf::from(home));
     }
-    let process = survey.host.process(identity).ok()?.value;
-    let base = match process.home {
+    let read = survey.host.process(identity).ok()?;
+    let base = match read.value.home {
         Some(home) => PathBuf::from(home),
-        None => {
-            use uzers::os::unix::UserExt;
-            uzers::get_user_by_uid(process.uid)?.home_dir().join(".hermes")
-        }
+        // Its environment could not be read: then nothing says that it has the default home.
+        None if read.gaps.iter().any(|gap| gap.what.starts_with("supervisor markers")) => return None,
+        None => survey.host.user_home(read.value.uid)?.join(".hermes"),
     };
     match &command.profile {
         Some(profile) if profile != "default" && !base.ends_with(profile) => {

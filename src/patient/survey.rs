@@ -53,17 +53,20 @@ impl<'a> Survey<'a> {
         self.processes().iter().filter(move |entry| entry.ppid == pid)
     }
 
-    /// Command lines by pid. Kernel threads, zombies and vanished processes are not among them.
+    /// Whether some process or command line could not be read, so that a server could be there unseen.
+    pub fn is_incomplete(&self) -> bool {
+        let commands = self.commands();
+        self.processes().is_empty()
+            || self.gaps.borrow().iter().any(|gap| gap.what.starts_with("command line"))
+            || commands.is_empty()
+    }
+
+    /// Command lines by pid, as they are: recognised first, made printable where they are shown. Kernel threads
+    /// (theirs are empty), zombies and vanished processes are not among them.
     pub fn commands(&self) -> &HashMap<u32, Vec<String>> {
-        /// Parent of all kernel threads, kthreadd; its command line is empty too.
-        const KTHREADD: u32 = 2;
         self.commands.get_or_init(|| {
-            let pids: Vec<u32> = self
-                .processes()
-                .iter()
-                .filter(|entry| !entry.zombie && entry.ppid != KTHREADD && entry.pid != KTHREADD)
-                .map(|entry| entry.pid)
-                .collect();
+            let pids: Vec<u32> =
+                self.processes().iter().filter(|entry| !entry.zombie).map(|entry| entry.pid).collect();
             let mut found = HashMap::new();
             for (pid, answer) in pids.iter().zip(self.host.commands(&pids)) {
                 match answer {

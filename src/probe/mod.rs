@@ -19,9 +19,9 @@ use stream::TimedStream;
 /// Deadlines of the phases.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For each of resolve, connect, TLS, first byte.
+    /// For each of resolve, connect, TLS, request, first byte, headers, body.
     pub phase: Duration,
-    /// For head and body together, and the end of it all.
+    /// The end of it all.
     pub total: Deadline,
 }
 
@@ -68,6 +68,9 @@ pub struct Waiting {
 
 /// First look at the server's side after this time without a byte; a healthy answer comes long before.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
+
+/// Bytes that are taken of one answer, framing and all.
+const MOST_RECEIVED: usize = http::LARGEST_HEAD + 2 * http::LARGEST_BODY;
 
 /// Resolves a name. The resolver can hang, so it works on a thread that is left behind at the deadline: it
 /// waits for the network in user space, so it cannot keep the process from ending.
@@ -162,8 +165,7 @@ fn run(
     attempt.bytes_received = length(&received);
     record(attempt, PhaseName::FirstByte, begun, first).map_err(|error| early_end(&error))?;
 
-    stream.set_deadline(patience.total);
-    read_answer(knock, &mut *stream, received, attempt)
+    read_answer(knock, &mut *stream, received, patience, attempt)
 }
 
 fn early_end(error: &io::Error) -> Outcome {
@@ -204,9 +206,11 @@ fn read_answer(
     knock: &Knock,
     stream: &mut dyn Timed,
     mut received: Vec<u8>,
+    patience: Patience,
     attempt: &mut Attempt,
 ) -> Result<Outcome, Outcome> {
     let begun = Instant::now();
+    stream.set_deadline(patience.total.within(patience.phase));
     let head = loop {
         match http::head(&received) {
             Ok(Some(head)) => break Ok(head),
@@ -238,6 +242,7 @@ fn read_answer(
     attempt.redirect_to = head.location.as_deref().map(mask::url);
 
     let begun = Instant::now();
+    stream.set_deadline(patience.total.within(patience.phase));
     let mut at_end = false;
     let body = loop {
         match http::body(&head, received.get(head.length..).unwrap_or_default(), at_end) {
@@ -294,6 +299,9 @@ fn read_some(stream: &mut dyn Timed, received: &mut Vec<u8>) -> io::Result<usize
         other => other?,
     };
     received.extend_from_slice(&buffer[..count]);
+    if received.len() > MOST_RECEIVED {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than any health answer has"));
+    }
     Ok(count)
 }
 

@@ -44,9 +44,12 @@ pub fn descriptors(server: &Server, view: &View) -> String {
         targets.add_row(vec![right(target.count), Cell::new(&target.kind), Cell::new(view.style.locale(&shown))]);
     }
     out.push_str(&finish(&targets, view));
-    let left = u64::try_from(there.len().saturating_sub(view.top)).unwrap_or(0) + facts.targets_omitted;
+    let left = there.len().saturating_sub(view.top);
     if left > 0 {
         out.push_str(&format!("  {left} more targets; --all shows them\n"));
+    }
+    if facts.targets_omitted > 0 {
+        out.push_str(&format!("  {} more targets were counted and not kept\n", facts.targets_omitted));
     }
     if !gone.is_empty() {
         let mut unlinked = table(view, &["COUNT", "SIZE", "UNLINKED"]);

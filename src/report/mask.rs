@@ -54,16 +54,20 @@ const TOKEN_PREFIXES: &[&str] = &[
 pub fn command(words: &[&[u8]]) -> String {
     let mut out: Vec<String> = Vec::with_capacity(words.len());
     let mut secret_follows = false;
+    let mut previous = String::new();
     for word in words {
         let word = printable(word);
         let shown = if secret_follows {
             MASK.to_owned()
+        } else if let Some(shown) = credentials(&previous, &word) {
+            shown
         } else if word.contains(char::is_whitespace) {
             tokens(&word, true)
         } else {
             token(&word, true)
         };
-        secret_follows = !secret_follows && announces_secret(&word);
+        secret_follows = !secret_follows && is_secret_flag(&word);
+        previous.clone_from(&word);
         let quoted = if shown.is_empty() || shown.contains([' ', '\'', '"', '$', ';', '|', '&', '<', '>', '(', ')'])
         {
             shlex::try_quote(&shown).map_or_else(|_| shown.clone(), |quoted| quoted.into_owned())
@@ -88,35 +92,77 @@ pub fn text(text: &str) -> String {
 /// Masks the words of a text and keeps the white space between them.
 fn tokens(text: &str, entropy: bool) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut secret_follows = false;
-    for piece in text.split_inclusive(char::is_whitespace) {
-        let word = piece.trim_end_matches(char::is_whitespace);
-        let space = &piece[word.len()..];
-        if word.is_empty() {
-            out.push_str(space);
-            continue;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let start = rest.find(|character: char| !character.is_whitespace()).unwrap_or(rest.len());
+        out.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let word = &rest[..end];
+        out.push_str(&token(word, entropy));
+        rest = &rest[end..];
+        if announces_secret(word) || is_secret_flag(word) {
+            let space = rest.len() - rest.trim_start().len();
+            out.push_str(&rest[..space]);
+            rest = &rest[space..];
+            let length = secret_length(word, rest);
+            if length > 0 {
+                out.push_str(MASK);
+            }
+            rest = &rest[length..];
+        } else if token(word, false) != word
+            && let Some(length) = open_quote(word).and_then(|quote| rest.find(quote))
+        {
+            // The value of `NAME="two words"` goes on to its closing quote, whose place the mask has taken.
+            rest = &rest[length..];
         }
-        if secret_follows {
-            out.push_str(MASK);
-        } else {
-            out.push_str(&token(word, entropy));
-        }
-        // Behind `Authorization:` stand a scheme and the secret: the scheme announces the next word in its turn.
-        let is_scheme = secret_follows && matches!(word, "Bearer" | "Basic" | "Digest" | "Token");
-        secret_follows = is_scheme || (!secret_follows && announces_secret(word));
-        out.push_str(space);
     }
     out
 }
 
+/// How much behind an announcing word belongs to the secret: a quoted value to its closing quote, an HTTP header to
+/// the end of its line, a scheme (`Bearer`, `Basic` …) with what follows it, else one word.
+fn secret_length(word: &str, rest: &str) -> usize {
+    if let Some(quote) = rest.chars().next().filter(|first| matches!(first, '"' | '\'')) {
+        return rest[1..].find(quote).map_or(rest.len(), |end| end + 2);
+    }
+    let lower = word.to_ascii_lowercase();
+    if lower.ends_with("authorization:") || lower.ends_with("cookie:") {
+        return rest.find(['\n', '"', '\'']).unwrap_or(rest.len());
+    }
+    rest.find(char::is_whitespace).unwrap_or(rest.len())
+}
+
+/// The quote that a word opens in its value and does not close.
+fn open_quote(word: &str) -> Option<char> {
+    let value = word.split_once(['=', ':'])?.1;
+    let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''))?;
+    (value.matches(quote).count() == 1).then_some(quote)
+}
+
 /// A flag whose value is the next word, or an HTTP authorization word.
 fn announces_secret(word: &str) -> bool {
-    let word = word.trim_matches(['\'', '"']);
-    match word.strip_prefix("--") {
-        Some(flag) => !flag.contains('=') && names_secret(flag),
-        // A key of JSON or YAML, or an HTTP header, with its value behind white space.
-        None => word == "Bearer" || word.strip_suffix(':').is_some_and(|name| names_secret(bare(name))),
+    let word = word.trim_matches(['\'', '"', '{', '[', ',']);
+    if word.eq_ignore_ascii_case("bearer") {
+        return true;
     }
+    match word.strip_suffix(':') {
+        // A key of JSON or YAML, or an HTTP header, with its value behind white space.
+        Some(name) => names_secret(bare(name)),
+        None => false,
+    }
+}
+
+/// A flag, whose value is the next word of the command line.
+fn is_secret_flag(word: &str) -> bool {
+    word.starts_with('-') && !word.contains('=') && names_secret(bare(word))
+}
+
+/// `NAME:SECRET` behind a flag such as curl's `-u`; anything else behind it (`python -u server.py`) is left.
+fn credentials(flag: &str, word: &str) -> Option<String> {
+    let (name, secret) = word.split_once(':')?;
+    let is_flag = matches!(flag, "-u" | "--user" | "--proxy-user");
+    (is_flag && !secret.is_empty() && !word.contains('/')).then(|| format!("{name}:{MASK}"))
 }
 
 /// A name without the quotes, dashes and brackets around it.
@@ -124,33 +170,60 @@ fn bare(name: &str) -> &str {
     name.trim_matches(['-', '\'', '"', '{', '[', ','])
 }
 
+/// The words of a name: separated by punctuation, or by a capital letter.
+fn words_of(name: &str) -> Vec<String> {
+    let mut spaced = String::with_capacity(name.len() + 4);
+    let mut was_lower = false;
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && was_lower {
+            spaced.push('-');
+        }
+        was_lower = character.is_ascii_lowercase() || character.is_ascii_digit();
+        spaced.push(character.to_ascii_lowercase());
+    }
+    spaced.split(['-', '_', '.', ':']).map(str::to_owned).collect()
+}
+
 fn names_secret(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    let words: Vec<&str> = lower.split(['-', '_', '.', ':']).collect();
-    let is_secret = words.iter().any(|word| SECRET_WORDS.contains(word))
-        || ["apikey", "api_key", "api-key", "password", "secret"].iter().any(|word| lower.ends_with(word));
-    is_secret && !words.last().is_some_and(|word| HARMLESS_ENDINGS.contains(word))
+    let words = words_of(name);
+    let joined = words.concat();
+    let is_secret = words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()))
+        || ["apikey", "password", "secret", "token"].iter().any(|word| joined.ends_with(word));
+    is_secret && !words.last().is_some_and(|word| HARMLESS_ENDINGS.contains(&word.as_str()))
 }
 
 fn token(word: &str, entropy: bool) -> String {
-    if word.contains("://") {
-        return url(word);
-    }
-    if let Some((name, value)) = word.split_once('=') {
-        if !value.is_empty() && names_secret(bare(name)) {
-            let quote = value.chars().last().filter(|last| matches!(last, '\'' | '"'));
-            return format!("{name}={MASK}{}", quote.map(String::from).unwrap_or_default());
-        }
-        if entropy && is_token(value) {
-            return format!("{name}={MASK}");
-        }
-        return word.to_owned();
+    if let Some((name, value)) = word.split_once('=')
+        && !value.is_empty()
+        && !name.contains("://")
+        && names_secret(bare(name))
+    {
+        let quote = value.chars().last().filter(|last| matches!(last, '\'' | '"'));
+        return format!("{name}={MASK}{}", quote.map(String::from).unwrap_or_default());
     }
     if let Some((name, value)) = word.split_once(':')
         && !value.is_empty()
+        && !value.starts_with("//")
         && names_secret(bare(name))
     {
         return format!("{name}:{MASK}");
+    }
+    if word.contains("://") {
+        return url(word);
+    }
+    if let Some((name, value)) = word.split_once('=')
+        && entropy
+        && is_token(value)
+    {
+        return format!("{name}={MASK}");
+    }
+    // NAME:SECRET@HOST without a scheme.
+    if let Some((credentials, host)) = word.rsplit_once('@')
+        && let Some((name, secret)) = credentials.split_once(':')
+        && !secret.is_empty()
+        && !name.contains('/')
+    {
+        return format!("{name}:{MASK}@{host}");
     }
     if entropy && is_token(word) { MASK.to_owned() } else { word.to_owned() }
 }
@@ -186,7 +259,7 @@ fn reference(tail: &str) -> String {
         Some((before, _)) => (before, format!("#{MASK}")),
         None => (tail, String::new()),
     };
-    let Some((path, query)) = tail.split_once('?') else { return format!("{tail}{fragment}") };
+    let Some((path, query)) = tail.split_once('?') else { return format!("{}{fragment}", path_of(tail)) };
     let masked: Vec<String> = query
         .split('&')
         .map(|pair| match pair.split_once('=') {
@@ -196,7 +269,16 @@ fn reference(tail: &str) -> String {
             None => MASK.to_owned(),
         })
         .collect();
-    format!("{path}?{}{fragment}", masked.join("&"))
+    format!("{}?{}{fragment}", path_of(path), masked.join("&"))
+}
+
+/// A path whose segments may be tokens themselves (`/bot123456:SECRET/getMe`, hooks).
+fn path_of(path: &str) -> String {
+    let segment = |part: &str| {
+        let keyed = part.len() >= 20 && part.contains(':');
+        if keyed || is_token(part) { MASK.to_owned() } else { part.to_owned() }
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -216,8 +298,16 @@ mod tests {
             ("env OPENAI_API_KEY=abc hermes", "env OPENAI_API_KEY=*** hermes"),
             ("x https://u:p@h/a?token=1&deep=1#f", "x 'https://***@h/a?token=***&deep=1#***'"),
             ("x sk-abcdefghijklmnop", "x ***"),
+            ("x --authToken abc --accessToken=def", "x --authToken *** --accessToken=***"),
+            ("x --token=https://hook/abc SLACK_TOKEN=xapp://abc", "x --token=*** SLACK_TOKEN=***"),
+            ("curl -u user:abc redis:abc@h", "curl -u user:*** redis:***@h"),
+            (
+                "x https://api.telegram.org/bot123456789:AAabcdefghijklmnop/getMe",
+                "x https://api.telegram.org/***/getMe",
+            ),
+            ("sh -c 'x --password \"two words\" y'", "sh -c 'x --password *** y'"),
             ("x 0123456789abcdef0123456789abcdef", "x ***"),
-            ("x '{\"API_KEY\": \"abc\", \"my-token\":\"d\"}'", "x '{\"API_KEY\": *** \"my-token\":***'"),
+            ("x '{\"API_KEY\": \"abc\", \"my-token\":\"d\"}'", "x '{\"API_KEY\": ***, \"my-token\":***'"),
             (
                 "bash -c 'FOO_TOKEN=abc hermes --password hunter2 run'",
                 "bash -c 'FOO_TOKEN=*** hermes --password *** run'",
@@ -231,7 +321,18 @@ mod tests {
     fn an_authorization_value_is_masked_whole() {
         assert!(!text("Authorization: Bearer abc").contains("abc"));
         assert!(!line("curl -H 'Authorization: Bearer abc'").contains("abc"));
-        assert!(!line("curl -H 'Authorization: Basic dTpw'").contains("dTpw"));
+        for given in [
+            "curl -H 'Authorization: Basic canary'",
+            "curl -H 'authorization: bearer canary'",
+            "curl -H 'Authorization: token canary'",
+            "curl -H Authorization:canary",
+            "curl -H 'Cookie: a=1; sid=canary'",
+            "x '{\"api_key\":\"a b canary\"}'",
+            "x '{\"api_key\": \"a b canary\"}'",
+            "sh -c 'MY_TOKEN=\"a canary\" x'",
+        ] {
+            assert!(!line(given).contains("canary"), "{}", line(given));
+        }
     }
 
     #[test]
@@ -241,6 +342,7 @@ mod tests {
             "hermes serve --ssh-session-token-file /run/x --max-tokens 100 --keepalive 5",
             "hermes dashboard --host 127.0.0.1 --port 9119 --no-open",
             "monkey=1 x",
+            "python3 -u /srv/hermes-webui/server.py",
         ] {
             assert_eq!(line(given), given);
         }

@@ -20,13 +20,22 @@ use std::path::{Path, PathBuf};
 /// The running system.
 pub struct LinuxHost {
     deadline: Deadline,
+    /// For /proc.
     reader: RefCell<Reader>,
+    /// For everything else: homes on dead mounts must not use up the patience that /proc deserves.
+    files: RefCell<Reader>,
+    users: RefCell<HashMap<u32, Option<(String, PathBuf)>>>,
 }
 
 impl LinuxHost {
     /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, reader: RefCell::new(Reader::new()) }
+        Self {
+            deadline,
+            reader: RefCell::new(Reader::new()),
+            files: RefCell::new(Reader::new()),
+            users: RefCell::new(HashMap::new()),
+        }
     }
 
     fn perform(&self, requests: &[Request]) -> Vec<Result<Vec<u8>, Gap>> {
@@ -34,9 +43,25 @@ impl LinuxHost {
     }
 
     fn perform_one(&self, request: Request) -> Result<Vec<u8>, Gap> {
-        self.perform(std::slice::from_ref(&request))
+        let mut answers = self.files.borrow_mut().perform(std::slice::from_ref(&request), self.deadline);
+        answers
             .pop()
             .unwrap_or_else(|| Err(Gap::new("a read", GapReason::Unsupported, "the reader gave no answer")))
+    }
+
+    /// Name and home of a user. A directory service can hang, so this goes through the reader too.
+    fn user(&self, uid: u32) -> Option<(String, PathBuf)> {
+        use std::os::unix::ffi::OsStringExt;
+        if let Some(known) = self.users.borrow().get(&uid) {
+            return known.clone();
+        }
+        let found = self.perform_one(Request::User(uid)).ok().and_then(|answer| {
+            let words = nul_separated(&answer);
+            let home = std::ffi::OsString::from_vec(words.get(1)?.to_vec());
+            Some((printable(words.first()?), PathBuf::from(home)))
+        });
+        self.users.borrow_mut().insert(uid, found.clone());
+        found
     }
 }
 
@@ -61,7 +86,15 @@ impl Host for LinuxHost {
         let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
         self.perform(&requests)
             .into_iter()
-            .map(|answer| answer.map(|block| nul_separated(&block).into_iter().map(printable).collect()))
+            .map(|answer| {
+                let words = |block: Vec<u8>| {
+                    nul_separated(&block)
+                        .into_iter()
+                        .map(|word| String::from_utf8_lossy(word).into_owned())
+                        .collect()
+                };
+                answer.map(words)
+            })
             .collect()
     }
 
@@ -70,7 +103,9 @@ impl Host for LinuxHost {
     }
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
-        process::read(identity, |requests| self.perform(requests))
+        let mut read = process::read(identity, |requests| self.perform(requests))?;
+        read.value.user = self.user(read.value.uid).map(|(name, _)| name);
+        Ok(read)
     }
 
     fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap> {
@@ -102,7 +137,8 @@ impl Host for LinuxHost {
     }
 
     fn unit_invocation(&self, unit: &Unit) -> Option<String> {
-        systemd::invocation(unit)
+        let link = self.perform_one(Request::Link(systemd::invocation_link(unit))).ok()?;
+        Some(printable(&link))
     }
 
     fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {
@@ -119,8 +155,16 @@ impl Host for LinuxHost {
         Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
     }
 
+    fn user_home(&self, uid: u32) -> Option<PathBuf> {
+        self.user(uid).map(|(_, home)| home)
+    }
+
     fn own_addresses(&self) -> Vec<IpAddr> {
         process::own_addresses()
+    }
+
+    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
+        super::resolve(name, self.deadline)
     }
 
     fn user_homes(&self) -> Vec<PathBuf> {

@@ -67,11 +67,12 @@ pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
     if line.is_kernel_thread() {
         return Err(PidProblem::Kernel(pid, line.name));
     }
-    if line.state == ProcessState::Zombie {
-        return Err(PidProblem::Zombie { pid, parent: line.ppid });
-    }
     let status = directory.read(c"status").map_err(unreadable)?;
     let status = parse::status(&status).map_err(|error| PidProblem::Unreadable(pid, error.to_string()))?;
+    // A main thread that has ended shows as Z for as long as other threads of the process run on.
+    if line.state == ProcessState::Zombie && status.threads <= 1 {
+        return Err(PidProblem::Zombie { pid, parent: line.ppid });
+    }
     if status.tgid != pid {
         return Err(PidProblem::Thread { pid, process: status.tgid });
     }
@@ -134,7 +135,7 @@ pub fn read(
         command: command.filter(|command| !command.is_empty()),
         executable,
         uid: status.uid,
-        user: uzers::get_user_by_uid(status.uid).map(|user| printable(user.name().as_encoded_bytes())),
+        user: None,
         state: line.state,
         start_time: age.and_then(start_time),
         age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
@@ -182,8 +183,19 @@ fn start_time(age: Duration) -> Option<String> {
 }
 
 fn is_foreign(directory: &ProcDir, name: &std::ffi::CStr) -> Option<bool> {
-    let own = ProcDir::open(std::process::id()).ok()?.link(name).ok()?;
-    Some(directory.link(name).ok()? != own)
+    let own = ProcDir::open(std::process::id()).ok()?;
+    if let Ok(link) = directory.link(name) {
+        return Some(link != own.link(name).ok()?);
+    }
+    // The namespace link of another user's process is not for everybody, but its socket table is: each network
+    // namespace has its own file of it, with an inode number of its own.
+    if name != c"ns/net" {
+        return None;
+    }
+    let inode = |directory: &ProcDir| {
+        rustix::fs::statat(directory, c"net/tcp", rustix::fs::AtFlags::empty()).ok().map(|stat| stat.st_ino)
+    };
+    Some(inode(directory)? != inode(&own)?)
 }
 
 /// Which processes hold these sockets, of `among` or of the whole host.

@@ -43,7 +43,7 @@ pub fn table(process: Option<&Process>, deadline: Deadline) -> Collected<SocketT
     let mut source = String::new();
     for name in ["tcp", "tcp6"] {
         let path = format!("/proc/{pid}/net/{name}");
-        match std::fs::read(&path) {
+        match read_table(foreign, name) {
             Ok(bytes) => {
                 let (rows, bad) = tcp_table(&bytes);
                 tcp.extend(rows);
@@ -62,6 +62,17 @@ pub fn table(process: Option<&Process>, deadline: Deadline) -> Collected<SocketT
         }
     }
     Collected { value: SocketTable { tcp, source }, gaps }
+}
+
+/// One text table: of a process by its held directory, so that it is that process's; else of this one.
+fn read_table(process: Option<&Process>, name: &str) -> io::Result<Vec<u8>> {
+    let directory = match process {
+        Some(process) => {
+            ProcDir::anchor(process.identity).map_err(|gap| io::Error::new(io::ErrorKind::NotFound, gap.detail))?
+        }
+        None => ProcDir::open(std::process::id())?,
+    };
+    directory.read(if name == "tcp6" { c"net/tcp6" } else { c"net/tcp" })
 }
 
 fn diagnostics(deadline: Deadline) -> io::Result<Vec<TcpSocket>> {

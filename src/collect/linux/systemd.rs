@@ -38,8 +38,12 @@ pub fn show(unit: &Unit, deadline: Deadline) -> Result<UnitState, Gap> {
     let answer = output(&mut command, deadline.within(PATIENCE))
         .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
     let state = crate::parse::systemd::show(&answer);
-    if state.load_state.is_empty() {
-        let detail = "systemctl gave no answer: the manager's bus cannot be reached from here";
+    if state.load_state.is_empty() || state.load_state == "not-found" {
+        let detail = if state.load_state.is_empty() {
+            "systemctl gave no answer: the manager's bus cannot be reached from here"
+        } else {
+            "the manager that can be asked from here does not know the unit"
+        };
         return Err(Gap::new(what, GapReason::Unsupported, detail).after(begun.elapsed()));
     }
     Ok(state)
@@ -66,12 +70,12 @@ fn output(command: &mut Command, deadline: Deadline) -> std::io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// `InvocationID` of the current activation: the target of a link that the manager keeps, readable without a bus.
-pub fn invocation(unit: &Unit) -> Option<String> {
+/// The link whose target is the `InvocationID` of the current activation; the manager keeps it, and it is readable
+/// without a bus. A user's runtime directory is that user's to mount things in, so it is read where that may hang.
+pub fn invocation_link(unit: &Unit) -> std::path::PathBuf {
     let directory = match unit.user_manager {
         None => "/run/systemd/units".to_owned(),
         Some(user) => format!("/run/user/{user}/systemd/units"),
     };
-    let link = std::fs::read_link(format!("{directory}/invocation:{}", unit.name)).ok()?;
-    Some(crate::parse::text::printable(std::os::unix::ffi::OsStrExt::as_bytes(link.as_os_str())))
+    std::path::PathBuf::from(directory).join(format!("invocation:{}", unit.name))
 }

@@ -11,12 +11,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The running system.
-pub struct MacHost;
+pub struct MacHost {
+    deadline: Deadline,
+}
 
 impl MacHost {
     /// Reads nothing.
-    pub fn new(_deadline: Deadline) -> Self {
-        Self
+    pub fn new(deadline: Deadline) -> Self {
+        Self { deadline }
     }
 }
 
@@ -96,8 +98,16 @@ impl Host for MacHost {
         Err(unsupported(&path.display().to_string()))
     }
 
+    fn user_home(&self, _uid: u32) -> Option<PathBuf> {
+        None
+    }
+
     fn own_addresses(&self) -> Vec<IpAddr> {
         vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)]
+    }
+
+    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
+        super::resolve(name, self.deadline)
     }
 
     fn user_homes(&self) -> Vec<PathBuf> {
