@@ -38,7 +38,7 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.json"))
 }
 
-pub fn read(name: &str) -> Envelope {
+fn read(name: &str) -> Envelope {
     replay::read(&std::fs::read(path(name)).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 

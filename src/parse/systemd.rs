@@ -70,8 +70,9 @@ pub fn unit_file(bytes: &[u8]) -> UnitFile {
             }
             "Environment" => {
                 let ports = shlex::split(value).unwrap_or_default();
-                let port = ports.iter().filter_map(|word| word.strip_prefix("HERMES_WEBUI_PORT=")?.parse().ok());
-                unit.webui_port = port.last().or(unit.webui_port);
+                let mut port =
+                    ports.iter().filter_map(|word| word.strip_prefix("HERMES_WEBUI_PORT=")?.parse().ok());
+                unit.webui_port = port.next_back().or(unit.webui_port);
             }
             "EnvironmentFile" => unit.environment_files.push(value.trim().trim_start_matches('-').to_owned()),
             _ => {}
