@@ -6,14 +6,10 @@ use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Loo
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
+use crate::patient::listening;
 use crate::probe::Waiting;
 use crate::report::mask;
 use std::collections::{HashMap, HashSet};
-
-/// Listening sockets of a port.
-pub fn listening(table: &SocketTable, port: u16) -> impl Iterator<Item = &TcpSocket> {
-    table.tcp.iter().filter(move |socket| socket.state == TcpState::LISTEN && socket.local.port() == port)
-}
 
 impl Examination<'_> {
     /// Settles the port: as named, else one that the process listens on.

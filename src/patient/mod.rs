@@ -1,10 +1,12 @@
 //! Decides which server is examined, and what is expected of it. It judges nothing.
 
 mod homes;
+mod owner;
 mod select;
 mod survey;
 
 pub use homes::{Home, PidFileRead};
+pub use owner::listening;
 pub use select::select;
 pub use survey::Survey;
 

@@ -1,13 +1,12 @@
 //! From what was asked to the list of servers.
 
 use super::homes::{self, Home, same_path};
+use super::owner::{home_of, is_confirmed, kind_of, listens_anywhere, owner_of, said_home};
 use super::{Patient, SelectError, Selected, Selection, Survey};
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
-use crate::parse::command::{CommandRole, HermesCommand, front_program, program_name, recognise};
-use crate::parse::sockets::TcpState;
-use std::collections::HashSet;
+use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use url::Url;
 
 /// Ports on which Hermes servers listen when nobody says otherwise.
@@ -239,72 +238,6 @@ fn find_home(survey: &Survey<'_>, patient: &mut Patient) {
     }
 }
 
-/// The process that holds the listening sockets of a port: of several the Hermes server, of relatives the one
-/// furthest up.
-fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<HermesCommand>)> {
-    let inodes: HashSet<u64> = survey
-        .sockets()
-        .tcp
-        .iter()
-        .filter(|socket| socket.state == TcpState::LISTEN && socket.local.port() == port)
-        .map(|socket| socket.inode)
-        .collect();
-    if inodes.is_empty() {
-        return None;
-    }
-    // Hermes servers first; everybody else only when none of them has it.
-    let likely: Vec<u32> = survey.hermes().into_iter().map(|(pid, _)| pid).collect();
-    let (mut found, _) = survey.host.holders(&inodes, Some(&likely));
-    if found.is_empty() {
-        (found, _) = survey.host.holders(&inodes, None);
-    }
-    let mut holders: Vec<u32> = found.into_values().flatten().collect();
-    holders.sort_unstable();
-    holders.dedup();
-    let rank = |pid: &u32| {
-        let command = recognise(&survey.command(*pid));
-        let is_server = command.as_ref().is_some_and(|command| command.role == CommandRole::Server);
-        let has_holder_above = survey.ancestors(*pid).iter().any(|ancestor| holders.contains(ancestor));
-        (!is_server, has_holder_above, *pid)
-    };
-    let pid = match holders.iter().copied().min_by_key(rank) {
-        Some(pid) => pid,
-        None => likely_owner(survey, port)?,
-    };
-    let identity = survey.host.identify(pid).ok()?;
-    Some((identity, recognise(&survey.command(pid))))
-}
-
-/// Nobody's descriptors could be read. A Hermes server of the socket's own user whose command line names the port,
-/// or the only one that could have it, is as good as known: command lines and users are for everybody to read.
-fn likely_owner(survey: &Survey<'_>, port: u16) -> Option<u32> {
-    let owner = survey
-        .sockets()
-        .tcp
-        .iter()
-        .find(|socket| socket.state == TcpState::LISTEN && socket.local.port() == port)?;
-    let candidates: Vec<(u32, HermesCommand)> = survey
-        .hermes()
-        .into_iter()
-        .filter(|(pid, command)| {
-            let uid = survey
-                .host
-                .identify(*pid)
-                .ok()
-                .and_then(|id| survey.host.process(id).ok())
-                .map(|read| read.value.uid);
-            command.role == CommandRole::Server && uid == Some(owner.uid)
-        })
-        .collect();
-    let says_port = candidates.iter().find(|(_, command)| command.port == Some(port));
-    let open: Vec<_> = candidates.iter().filter(|(_, command)| command.port.is_none_or(|port| port == 0)).collect();
-    match (says_port, open.as_slice()) {
-        (Some((pid, _)), _) => Some(*pid),
-        (None, [(pid, command)]) if command.certain => Some(*pid),
-        _ => None,
-    }
-}
-
 /// A server that should have the port and does not listen on it.
 fn not_listening(
     survey: &Survey<'_>,
@@ -325,18 +258,6 @@ fn not_listening(
         }
         Some((survey.host.identify(pid).ok()?, command))
     })
-}
-
-fn listens_anywhere(survey: &Survey<'_>, pid: u32) -> bool {
-    let process = survey.host.identify(pid).ok().and_then(|identity| survey.host.process(identity).ok());
-    let inodes: HashSet<u64> = survey
-        .sockets_of(process.as_ref().map(|read| &read.value))
-        .tcp
-        .iter()
-        .filter(|socket| socket.state == TcpState::LISTEN)
-        .map(|socket| socket.inode)
-        .collect();
-    !survey.host.holders(&inodes, Some(&[pid])).0.is_empty()
 }
 
 fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
@@ -385,18 +306,12 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
 fn server_of_home(selection: &Selection, home: &Home, identity: Identity, command: HermesCommand) -> Patient {
     let kind = command.kind;
     let mut patient = Patient {
-        kind,
         identity: Some(identity),
         port: command.port.filter(|port| *port != 0),
         command: Some(command),
-        home: Some(home.path.clone()),
-        url: None,
-        expectation: Expectation {
-            named_by: vec![format!("--home {}", homes::shown(&home.path))],
-            ..expectation_of(selection, kind)
-        },
-        pid_files: Vec::new(),
+        ..absent(kind, Some(home.path.clone()), selection)
     };
+    patient.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
     add_pid_files(&mut patient, home);
     patient
 }
@@ -442,14 +357,10 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
         let home = homes.iter().find(|home| path.as_ref().is_some_and(|path| same_path(path, &home.path)));
         let kind = command.kind;
         let mut patient = Patient {
-            kind,
             identity: Some(identity),
             port: command.port.filter(|port| *port != 0),
             command: Some(command),
-            home: path.clone(),
-            url: None,
-            expectation: expectation_of(selection, kind),
-            pid_files: Vec::new(),
+            ..absent(kind, path.clone(), selection)
         };
         if let Some(home) = home {
             add_pid_files(&mut patient, home);
@@ -537,85 +448,4 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
         survey.commands().len()
     );
     Gap::new("a Hermes server on this host", GapReason::NotFound, detail)
-}
-
-/// The kind of a process: as it was said, else by its command line, else by what belongs there.
-fn kind_of(
-    survey: &Survey<'_>,
-    identity: Identity,
-    command: Option<&HermesCommand>,
-    selection: &Selection,
-    expected: Option<ServerKind>,
-) -> ServerKind {
-    if let Some(command) = command {
-        let fits = selection.kind.or(expected).is_none_or(|kind| kind == command.kind);
-        if command.role == CommandRole::Server
-            && (command.certain || fits && is_confirmed_or(survey, identity, command, expected))
-        {
-            return command.kind;
-        }
-    }
-    selection.kind.or(expected.filter(|_| is_front(survey, identity))).unwrap_or(ServerKind::Other)
-}
-
-fn is_front(survey: &Survey<'_>, identity: Identity) -> bool {
-    survey.command(identity.pid).first().is_some_and(|program| front_program(program).is_some())
-}
-
-fn is_confirmed_or(
-    survey: &Survey<'_>,
-    identity: Identity,
-    command: &HermesCommand,
-    expected: Option<ServerKind>,
-) -> bool {
-    expected == Some(command.kind) || is_confirmed(survey, identity, command)
-}
-
-/// A command line that other programs carry too is a Hermes server's where something else says so: it has its
-/// kind's usual port, or it listens and its place or environment is Hermes', or its unit is called so. A home is
-/// inherited by every child of an agent, so it says nothing of a process that does not listen.
-fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> bool {
-    if command.certain {
-        return true;
-    }
-    let usual = command.kind.default_port();
-    if usual.and_then(|port| owner_of(survey, port)).is_some_and(|(owner, _)| owner == identity) {
-        return true;
-    }
-    let Ok(process) = survey.host.process(identity) else { return false };
-    let process = process.value;
-    let unit = process.cgroup.as_deref().and_then(crate::parse::cgroup::unit_of);
-    if unit.is_some_and(|unit| unit.name.contains("hermes") && unit.name.contains(command.kind.word())) {
-        return true;
-    }
-    let is_place = |path: &Path| path.to_string_lossy().to_ascii_lowercase().contains("hermes");
-    let place = || survey.host.working_directory(identity).is_ok_and(|path| is_place(&path));
-    let script = Path::new(&command.program).parent().is_some_and(is_place);
-    listens_anywhere(survey, identity.pid) && (process.home.is_some() || script || place())
-}
-
-/// Home that a server's command line or environment says; the default of its user is not said.
-fn said_home(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
-    let said = command.home.clone().or_else(|| survey.host.process(identity).ok()?.value.home)?;
-    Some(PathBuf::from(said))
-}
-
-/// Home of a server: as its command line or environment says, else its user's default.
-fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
-    if let Some(home) = &command.home {
-        return Some(PathBuf::from(home));
-    }
-    let read = survey.host.process(identity).ok()?;
-    let base = match read.value.home {
-        Some(home) => PathBuf::from(home),
-        // Its environment could not be read: then nothing says that it has the default home.
-        None if read.gaps.iter().any(|gap| gap.what.starts_with("supervisor markers")) => return None,
-        None => survey.host.user_home(read.value.uid)?.join(".hermes"),
-    };
-    match &command.profile {
-        Some(profile) if profile != "default" && !base.ends_with(profile) => {
-            Some(base.join("profiles").join(profile))
-        }
-        _ => Some(base),
-    }
 }
