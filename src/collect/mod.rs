@@ -103,6 +103,34 @@ pub enum FileKind {
     Other,
 }
 
+/// A process that is a supervisor, and can be asked for its programs.
+#[derive(Clone, Debug)]
+pub struct SupervisorProcess {
+    /// Its pid.
+    pub pid: u32,
+    /// `supervisord`, `runit`, `s6`, `daemontools`.
+    pub kind: String,
+}
+
+/// What a supervisor says of one of its programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Name of the program or its service directory.
+    pub name: String,
+    /// The pid that the supervisor claims; `None` while it has none.
+    pub pid: Option<u32>,
+    /// Its state in the supervisor's words.
+    pub state: String,
+    /// It is being started again just now.
+    pub is_restarting: bool,
+    /// The supervisor has given up on it.
+    pub gave_up: bool,
+    /// Its command, as configured.
+    pub command: Vec<String>,
+    /// Where all this was read.
+    pub source: String,
+}
+
 /// The host that is examined.
 pub trait Host {
     /// The machine itself.
@@ -160,6 +188,12 @@ pub trait Host {
 
     /// Id of the unit's current activation, which the manager publishes as a file.
     fn unit_invocation(&self, unit: &Unit) -> Option<String>;
+
+    /// Asks a supervisor for its programs, in its own way: the claim that no process table shows.
+    ///
+    /// # Errors
+    /// A gap when it cannot be asked.
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap>;
 
     /// Contents of a small file, at most `limit` bytes; abandoned when it hangs.
     ///
@@ -227,5 +261,6 @@ pub fn no_supervisor(evidence: impl Into<String>) -> Supervisor {
         evidence: evidence.into(),
         state: None,
         restarts: None,
+        gave_up: false,
     }
 }

@@ -26,6 +26,10 @@ const MOST_ABANDONED: u32 = 4;
 /// Requests under way. Each is shorter than 4 KiB and pipes hold 64 KiB, so neither side blocks on a full pipe
 /// while the other does.
 const WINDOW: usize = 8;
+/// How long a supervisor may take to answer on its socket.
+const EXCHANGE_PATIENCE: Duration = Duration::from_millis(1500);
+/// Most that is taken of such an answer.
+const LARGEST_EXCHANGE: u64 = 1024 * 1024;
 /// Largest answer that is taken.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// Largest command line or environment that is read; the kernel's own limit is far above what is useful here.
@@ -46,6 +50,8 @@ pub enum Request {
     Kind(PathBuf),
     /// Target of a link.
     Link(PathBuf),
+    /// Bytes sent to a Unix socket, and all that comes back until the other side closes.
+    Exchange(PathBuf, Vec<u8>),
     /// Name and home of a user by id, NUL-separated: the system's directory may be a remote one.
     User(u32),
 }
@@ -56,6 +62,9 @@ impl Request {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
             Self::User(uid) => format!("user {uid}"),
+            Self::Exchange(path, _) => {
+                format!("answer on {}", crate::parse::text::printable(path.as_os_str().as_bytes()))
+            }
             Self::File(path, _) | Self::Directory(path, _) | Self::Kind(path) | Self::Link(path) => {
                 crate::parse::text::printable(path.as_os_str().as_bytes())
             }
@@ -71,12 +80,17 @@ impl Request {
             Self::Kind(path) => (b'k', 0, Some(path)),
             Self::Link(path) => (b'l', 0, Some(path)),
             Self::User(uid) => (b'u', *uid, None),
+            Self::Exchange(path, _) => (b'x', 0, Some(path)),
         };
-        let path = path.map_or(&[][..], |path| path.as_os_str().as_bytes());
+        let mut path = path.map_or(Vec::new(), |path| path.as_os_str().as_bytes().to_vec());
+        if let Self::Exchange(_, message) = self {
+            path.push(0);
+            path.extend_from_slice(message);
+        }
         let mut bytes = vec![tag];
         bytes.extend_from_slice(&number.to_le_bytes());
         bytes.extend_from_slice(&u32::try_from(path.len()).unwrap_or(0).to_le_bytes());
-        bytes.extend_from_slice(path);
+        bytes.extend_from_slice(&path);
         bytes
     }
 
@@ -86,6 +100,14 @@ impl Request {
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut path = vec![0_u8; usize::try_from(number(5)).unwrap_or(0).min(LARGEST_ANSWER)];
         input.read_exact(&mut path)?;
+        let message = if head[0] == b'x' {
+            let at = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+            let message = path.get(at + 1..).unwrap_or_default().to_vec();
+            path.truncate(at);
+            message
+        } else {
+            Vec::new()
+        };
         let path = PathBuf::from(std::ffi::OsString::from_vec(path));
         match head[0] {
             b'c' => Ok(Self::CommandLine(number(1))),
@@ -95,6 +117,7 @@ impl Request {
             b'k' => Ok(Self::Kind(path)),
             b'l' => Ok(Self::Link(path)),
             b'u' => Ok(Self::User(number(1))),
+            b'x' => Ok(Self::Exchange(path, message)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -117,6 +140,13 @@ impl Request {
             }
             Self::Link(path) => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
             Self::User(uid) => user(*uid),
+            Self::Exchange(path, message) => {
+                let mut socket = std::os::unix::net::UnixStream::connect(path)?;
+                socket.write_all(message)?;
+                let mut answer = Vec::new();
+                socket.take(LARGEST_EXCHANGE).read_to_end(&mut answer)?;
+                Ok(answer)
+            }
             Self::Kind(path) => {
                 let kind = std::fs::metadata(path)?;
                 Ok(vec![if kind.is_file() {
@@ -298,7 +328,8 @@ impl Reader {
             under_way.push_back(*next);
             *next += 1;
         }
-        let deadline = deadline.within(PATIENCE);
+        let patience = if matches!(requests[oldest], Request::Exchange(..)) { EXCHANGE_PATIENCE } else { PATIENCE };
+        let deadline = deadline.within(patience);
         let mut head = [0_u8; 8];
         read_exact(&mut connection.output, &mut head, deadline)?;
         let code = i32::from_le_bytes([head[0], head[1], head[2], head[3]]);
@@ -423,6 +454,7 @@ mod tests {
             Request::Kind("/y".into()),
             Request::Link("/z".into()),
             Request::User(9),
+            Request::Exchange("/s".into(), b"POST /\0x".to_vec()),
         ] {
             let bytes = request.encode();
             let decoded = Request::decode(&mut &bytes[..]).unwrap();

@@ -68,6 +68,15 @@ pub const CATALOGUE: &[Entry] = &[
         remedy: "Stop the loop first, then end the process that holds the port, then start the loop again.",
     },
     Entry {
+        id: id::SUPERVISOR_GAVE_UP,
+        heading: "the supervisor has given up",
+        severity: "warning while the server runs; critical when it is down",
+        decided_by: "The supervisor's own state of the program: FATAL of supervisord.",
+        look_alike: "A program that somebody stopped on purpose.",
+        why: "When the server ends, nothing starts it again.",
+        remedy: "Remove what made the starts fail (most often a port that is taken), then start the program through its supervisor.",
+    },
+    Entry {
         id: id::UNSUPERVISED_SERVER,
         heading: "nobody keeps the server running",
         severity: "info",

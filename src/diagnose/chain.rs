@@ -47,6 +47,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     }
     if holds(id::ORPHANED_SERVER) {
         because(id::RESPAWN_LOOP, id::ORPHANED_SERVER);
+        because(id::SUPERVISOR_GAVE_UP, id::ORPHANED_SERVER);
     }
     if holds(id::SERVER_NOT_RUNNING) {
         because(id::STALE_PID_FILE, id::SERVER_NOT_RUNNING);

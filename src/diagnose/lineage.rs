@@ -10,6 +10,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     if lineage.supervisor.claims_this.is_some() || lineage.expected.is_some() {
         verdict.decide(id::ORPHANED_SERVER, orphaned(server, lineage, is_looping));
         verdict.decide(id::RESPAWN_LOOP, respawn_loop(server, lineage, is_looping));
+        verdict.decide(id::SUPERVISOR_GAVE_UP, gave_up(lineage));
         verdict.decide(id::UNSUPERVISED_SERVER, unsupervised(lineage));
     }
 }
@@ -51,21 +52,44 @@ fn respawn_loop(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<
     let relaunch = lineage.relaunch.as_ref().filter(|_| is_looping)?;
     let expected = lineage.expected.as_ref()?;
     let seconds = relaunch.observed_ms as f64 / 1000.0;
-    let title = format!(
-        "pid {} starts this server again and again: {} attempts in {seconds:.1} s",
-        expected.pid.unwrap_or(0),
-        relaunch.pids.len()
-    );
+    let who =
+        expected.pid.map_or_else(|| format!("{} {}", expected.kind, expected.name), |pid| format!("pid {pid}"));
+    let title =
+        format!("{who} starts this server again and again: {} attempts in {seconds:.1} s", relaunch.pids.len());
     let pids = relaunch.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let evidence = vec![
         Evidence::new("pids of the attempts", pids, "process table, looked at repeatedly"),
         Evidence::new("time looked on in ms", relaunch.observed_ms, "clock"),
-        Evidence::new("the loop", expected.name.clone(), format!("/proc/{}/cmdline", expected.pid.unwrap_or(0))),
+        Evidence::new("who starts it", expected.name.clone(), expected.why.clone()),
         Evidence::new("pid that runs meanwhile", server.pid.unwrap_or(0), "process table"),
     ];
+    let stop = match (expected.kind.as_str(), expected.pid) {
+        (_, Some(pid)) => Some(format!("kill {pid}")),
+        ("supervisord", None) => Some(format!("supervisorctl stop {}", expected.name)),
+        ("runit", None) => Some(format!("sv down {}", expected.name)),
+        ("s6", None) => Some(format!("s6-svc -d {}", expected.name)),
+        ("daemontools", None) => Some(format!("svc -d {}", expected.name)),
+        _ => None,
+    };
     let next =
-        vec![NextStep::run("stop the loop before the orphan", format!("kill {}", expected.pid.unwrap_or(0)))];
+        stop.map(|command| NextStep::run("stop the attempts before the orphan", command)).into_iter().collect();
     Some(finding(id::RESPAWN_LOOP, Severity::Critical, title, evidence, next))
+}
+
+/// Of a server that runs; one that is down has no lineage to judge.
+fn gave_up(lineage: &Lineage) -> Option<Finding> {
+    let supervisor = &lineage.supervisor;
+    let name = supervisor.name.as_deref().unwrap_or("the program");
+    let state = supervisor.state.as_deref().unwrap_or("");
+    supervisor.gave_up.then(|| {
+        finding(
+            id::SUPERVISOR_GAVE_UP,
+            Severity::Warning,
+            format!("{} has given up on {name}: {state}", supervisor.kind),
+            vec![Evidence::new("state of the program", state, supervisor.evidence.clone())],
+            vec![NextStep::say("Remove what made the starts fail, then start the program through its supervisor")],
+        )
+    })
 }
 
 fn unsupervised(lineage: &Lineage) -> Option<Finding> {

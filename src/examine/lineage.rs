@@ -2,7 +2,7 @@
 
 use super::Examination;
 use super::port::keeps_running;
-use crate::collect::no_supervisor;
+use crate::collect::{Program, SupervisorProcess, no_supervisor};
 use crate::model::{Expected, Gap, GapReason, Hop, Lineage, Process, Relaunch, Role, Server, Supervisor, id};
 use crate::parse::cgroup::{Unit, container_of, unit_of};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const MOST_HOPS: usize = 32;
 /// How long an expected supervisor that does not claim the server is watched for new attempts.
 const WATCH: Duration = Duration::from_secs(4);
+/// The same for a supervisor that can be asked: it may wait some seconds between two attempts.
+const WATCH_PROGRAM: Duration = Duration::from_secs(5);
 /// Time between two looks at its children.
 const EVERY: Duration = Duration::from_millis(40);
 
@@ -24,30 +26,27 @@ impl Examination<'_> {
         let Some(process) = server.process.clone() else { return };
         let hops = self.hops(server, &process);
         let unit = process.cgroup.as_deref().and_then(unit_of);
-        let (supervisor, mut expected) = self.supervisor(server, &process, &hops, unit.as_ref());
+        let (mut supervisor, mut expected) = self.supervisor(server, &process, &hops, unit.as_ref());
         let mut relaunch = None;
         if supervisor.claims_this != Some(true) {
-            let found = self.respawn_loop(server, &hops);
-            if let Some((pid, loop_expected)) = found {
-                relaunch = Some(self.watch(pid, server));
-                expected = Some(loop_expected);
+            if let Some(program) = self.program_elsewhere(server, &process, &hops) {
+                let looked = self.watch_program(&program);
+                expected = Some(program.expected());
+                supervisor = program.claim(looked.pids.last().copied());
+                relaunch = Some(looked);
+            } else if let Some((pid, of_loop)) = self.respawn_loop(server, &hops) {
+                let looked = self.watch(pid, server);
+                supervisor = Supervisor {
+                    kind: of_loop.kind.clone(),
+                    name: Some(of_loop.name.clone()),
+                    claimed_pid: looked.pids.last().copied(),
+                    evidence: format!("pid {pid} starts this server, and this process is not below it"),
+                    ..no_supervisor("")
+                };
+                relaunch = Some(looked);
+                expected = Some(of_loop);
             }
         }
-        let supervisor = match (&expected, &relaunch) {
-            (Some(expected), Some(relaunch)) => Supervisor {
-                kind: expected.kind.clone(),
-                name: Some(expected.name.clone()),
-                claimed_pid: relaunch.pids.last().copied(),
-                claims_this: Some(false),
-                evidence: format!(
-                    "pid {} starts this server, and this process is not below it",
-                    expected.pid.unwrap_or(0)
-                ),
-                state: None,
-                restarts: None,
-            },
-            _ => supervisor,
-        };
         let (detached, detached_because) = detachment(&process, &hops);
         server.lineage = Some(Lineage {
             hops,
@@ -135,14 +134,19 @@ impl Examination<'_> {
                 Role::Demo => "demo",
                 _ => hop.name.as_deref().unwrap_or("supervisor"),
             };
-            let name = match kind {
-                "supervisord" => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
-                _ => Some(hop.command.clone()),
+            // Its own word for the program; where it cannot be asked, its being the parent is enough.
+            let asked = SupervisorProcess { pid: hop.pid, kind: kind.to_owned() };
+            let own = self.survey.host.programs(&asked).unwrap_or_default();
+            let own = own.into_iter().find(|program| hops.iter().any(|hop| program.pid == Some(hop.pid)));
+            let name = match (&own, kind) {
+                (Some(program), _) => Some(program.name.clone()),
+                (None, "supervisord") => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
+                (None, _) => Some(hop.command.clone()),
             };
             let supervisor = Supervisor {
                 kind: kind.to_owned(),
                 name,
-                claimed_pid: Some(below),
+                claimed_pid: own.as_ref().and_then(|program| program.pid).or(Some(below)),
                 claims_this: Some(true),
                 evidence: format!(
                     "pid {} ({}) is its parent{}",
@@ -150,8 +154,9 @@ impl Examination<'_> {
                     hop.evidence,
                     if below == process.identity.pid { "" } else { " through wrappers" }
                 ),
-                state: None,
+                state: own.as_ref().map(|program| program.state.clone()),
                 restarts: None,
+                gave_up: false,
             };
             return (supervisor, None);
         }
@@ -173,6 +178,7 @@ impl Examination<'_> {
                 .into(),
                 state: None,
                 restarts: None,
+                gave_up: false,
             };
             return (supervisor, None);
         }
@@ -196,6 +202,7 @@ impl Examination<'_> {
             evidence,
             state: None,
             restarts: None,
+            gave_up: false,
         };
         let expected =
             |why: String| Expected { kind: unit.kind().to_owned(), name: unit.name.clone(), pid: None, why };
@@ -215,6 +222,7 @@ impl Examination<'_> {
                 claimed_pid: claimed,
                 state: Some(state.state.clone()),
                 restarts: state.restarts,
+                gave_up: false,
                 ..base(claims, evidence)
             };
             return match (position, through_login) {
@@ -295,6 +303,79 @@ impl Examination<'_> {
         })
     }
 
+    /// A supervisor's program that is this server by its command, although the server is not below that supervisor.
+    fn program_elsewhere(&self, server: &mut Server, process: &Process, hops: &[Hop]) -> Option<Elsewhere> {
+        let own = self.survey.command(process.identity.pid);
+        let mut unreadable = 0_usize;
+        for (pid, kind) in self.supervisors() {
+            let supervisor = SupervisorProcess { pid, kind };
+            if hops.iter().any(|hop| hop.pid == pid) {
+                continue;
+            }
+            match self.survey.host.programs(&supervisor) {
+                Ok(programs) => {
+                    let found =
+                        programs.into_iter().find(|program| runs_this_server(&program.command, server, &own));
+                    if let Some(program) = found {
+                        return Some(Elsewhere { supervisor, program });
+                    }
+                }
+                Err(_) => unreadable += 1,
+            }
+        }
+        if unreadable > 0 {
+            let detail =
+                format!("{unreadable} supervisors of this host could not be asked (run as root to ask them)");
+            let gap = Gap::new("the claims of other supervisors", GapReason::Permission, detail);
+            server.gaps.push(gap.blocking(&[id::ORPHANED_SERVER, id::UNSUPERVISED_SERVER]));
+        }
+        None
+    }
+
+    /// Processes of this host that are supervisors which can be asked.
+    fn supervisors(&self) -> Vec<(u32, String)> {
+        const MOST: usize = 256;
+        let names: HashMap<u32, &str> =
+            self.survey.processes().iter().map(|entry| (entry.pid, entry.name.as_str())).collect();
+        let mut found: Vec<(u32, String)> = self
+            .survey
+            .commands()
+            .iter()
+            .filter_map(|(pid, argv)| {
+                let classified = classify(*pid, names.get(pid).copied().unwrap_or(""), argv);
+                let kind = classified.name.filter(|_| classified.role == Role::Supervisor)?;
+                matches!(kind.as_str(), "supervisord" | "runit" | "s6" | "daemontools").then_some((*pid, kind))
+            })
+            .collect();
+        found.sort_unstable();
+        found.truncate(MOST);
+        found
+    }
+
+    /// Asks again and again for the pid that a supervisor claims; two different ones are enough.
+    fn watch_program(&self, elsewhere: &Elsewhere) -> Relaunch {
+        self.progress.step("watching the supervisor that should be running it");
+        let begun = Instant::now();
+        let end = self.deadline.within(WATCH_PROGRAM);
+        let mut relaunch = Relaunch::default();
+        let mut now = Some(elsewhere.program.clone());
+        loop {
+            if let Some(pid) = now.as_ref().and_then(|program| program.pid)
+                && relaunch.pids.last() != Some(&pid)
+            {
+                relaunch.pids.push(pid);
+            }
+            if relaunch.pids.len() >= 2 || end.is_over() || elsewhere.program.gave_up {
+                break;
+            }
+            std::thread::sleep(EVERY.min(end.remaining()));
+            let again = self.survey.host.programs(&elsewhere.supervisor).unwrap_or_default();
+            now = again.into_iter().find(|program| program.name == elsewhere.program.name);
+        }
+        relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        relaunch
+    }
+
     /// Watches a loop's children for new attempts; two different ones are enough.
     fn watch(&self, parent: u32, server: &Server) -> Relaunch {
         self.progress.step("watching the loop that should be running it");
@@ -323,6 +404,49 @@ impl Examination<'_> {
         relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         relaunch
     }
+}
+
+/// A program that should be this server, at a supervisor that the server is not below.
+struct Elsewhere {
+    supervisor: SupervisorProcess,
+    program: Program,
+}
+
+impl Elsewhere {
+    fn expected(&self) -> Expected {
+        Expected {
+            kind: self.supervisor.kind.clone(),
+            name: self.program.name.clone(),
+            pid: None,
+            why: format!("its command is this server ({})", self.program.source),
+        }
+    }
+
+    fn claim(&self, last_seen: Option<u32>) -> Supervisor {
+        Supervisor {
+            kind: self.supervisor.kind.clone(),
+            name: Some(self.program.name.clone()),
+            claimed_pid: self.program.pid.or(last_seen),
+            evidence: format!("{} says {}", self.program.source, self.program.state),
+            state: Some(self.program.state.clone()),
+            gave_up: self.program.gave_up,
+            ..no_supervisor("")
+        }
+    }
+}
+
+/// Whether a configured command starts this very server: the same kind, and the same port where the command names
+/// one, else the same directory of the script.
+fn runs_this_server(configured: &[String], server: &Server, own: &[String]) -> bool {
+    let Some(command) = recognise(configured) else { return false };
+    let directory = |program: &str| program.rsplit_once('/').map(|(directory, _)| directory.to_owned());
+    let own = recognise(own);
+    let same_directory = match (directory(&command.program), own.and_then(|own| directory(&own.program))) {
+        (Some(a), Some(b)) => a == b,
+        _ => false,
+    };
+    let same_port = command.port.filter(|port| *port != 0).map(|port| Some(port) == server.port);
+    command.kind == server.kind && same_port.unwrap_or(same_directory)
 }
 
 /// The first supervisor above the server with nothing in between that starts things for somebody else, and the

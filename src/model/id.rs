@@ -6,6 +6,8 @@ pub const SERVER_NOT_RUNNING: &str = "server-not-running";
 pub const ORPHANED_SERVER: &str = "orphaned-server";
 /// Somebody starts it again and again in vain.
 pub const RESPAWN_LOOP: &str = "respawn-loop";
+/// The supervisor has stopped trying to start it.
+pub const SUPERVISOR_GAVE_UP: &str = "supervisor-gave-up";
 /// Nobody keeps it running.
 pub const UNSUPERVISED_SERVER: &str = "unsupervised-server";
 /// Another program has the port.
@@ -71,4 +73,5 @@ pub const DESCRIPTORS: &[&str] =
     &[DESCRIPTOR_CEILING, DESCRIPTOR_LIMIT_LOW, STATE_DB_HANDLE_LEAK, CLOSE_WAIT_LEAK, DELETED_FILES_HELD];
 
 /// Everything that the lineage decides.
-pub const LINEAGE: &[&str] = &[ORPHANED_SERVER, RESPAWN_LOOP, UNSUPERVISED_SERVER, ZOMBIE_CHILDREN];
+pub const LINEAGE: &[&str] =
+    &[ORPHANED_SERVER, RESPAWN_LOOP, SUPERVISOR_GAVE_UP, UNSUPERVISED_SERVER, ZOMBIE_CHILDREN];

@@ -97,6 +97,9 @@ pub struct Supervisor {
     pub state: Option<String>,
     /// Automatic restarts that the supervisor counted.
     pub restarts: Option<u64>,
+    /// The supervisor has given up starting it.
+    #[serde(default)]
+    pub gave_up: bool,
 }
 
 /// Who should be running the server, and why that is expected.

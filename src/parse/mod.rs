@@ -9,7 +9,9 @@ pub mod http;
 pub mod link;
 pub mod process;
 pub mod role;
+pub mod service_status;
 pub mod sockets;
+pub mod supervisord;
 pub mod systemd;
 pub mod text;
 

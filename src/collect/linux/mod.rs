@@ -5,6 +5,7 @@ mod descriptors;
 mod proc_dir;
 mod process;
 mod sockets;
+mod supervisors;
 mod systemd;
 
 use super::reader::{Reader, Request};
@@ -139,6 +140,10 @@ impl Host for LinuxHost {
     fn unit_invocation(&self, unit: &Unit) -> Option<String> {
         let link = self.perform_one(Request::Link(systemd::invocation_link(unit))).ok()?;
         Some(printable(&link))
+    }
+
+    fn programs(&self, supervisor: &super::SupervisorProcess) -> Result<Vec<super::Program>, Gap> {
+        supervisors::programs(self, supervisor)
     }
 
     fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {

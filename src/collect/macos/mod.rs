@@ -86,6 +86,10 @@ impl Host for MacHost {
         None
     }
 
+    fn programs(&self, supervisor: &super::SupervisorProcess) -> Result<Vec<super::Program>, Gap> {
+        Err(unsupported(&format!("programs of {}", supervisor.kind)))
+    }
+
     fn read_file(&self, path: &Path, _limit: usize) -> Result<Vec<u8>, Gap> {
         Err(unsupported(&path.display().to_string()))
     }

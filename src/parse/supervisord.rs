@@ -1,0 +1,177 @@
+//! supervisord: its configuration file, and the answer of its XML-RPC `supervisor.getAllProcessInfo`
+//! (the "XML-RPC API Documentation" of Supervisor).
+
+use super::ParseError;
+use super::text::printable;
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use std::collections::BTreeMap;
+
+/// What supervisord says of one program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// Its name.
+    pub name: String,
+    /// Its group; the same as the name for a program alone.
+    pub group: String,
+    /// `RUNNING`, `STARTING`, `BACKOFF`, `EXITED`, `FATAL`, `STOPPED` …
+    pub state: String,
+    /// Pid; `None` where it has none.
+    pub pid: Option<u32>,
+    /// When it was started, in seconds since 1970.
+    pub started_at: Option<u64>,
+}
+
+/// How supervisord can be asked, and what it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// `[unix_http_server] file`.
+    pub socket: Option<String>,
+    /// User and password of that socket; never shown.
+    pub login: Option<(String, String)>,
+    /// Program name to command.
+    pub commands: BTreeMap<String, String>,
+    /// Patterns of `[include] files`.
+    pub includes: Vec<String>,
+}
+
+/// Parses a configuration file (Supervisor, "Configuration File"). `here` stands for `%(here)s`.
+pub fn configuration(bytes: &[u8], here: &str) -> Configuration {
+    let text = String::from_utf8_lossy(bytes);
+    let mut found = Configuration::default();
+    let mut section = String::new();
+    let (mut user, mut password) = (None, None);
+    for line in text.lines() {
+        let line = line.split(" ;").next().unwrap_or(line).trim_end();
+        if line.starts_with([';', '#']) || line.trim().is_empty() {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.trim().to_owned();
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let value = value.trim().replace("%(here)s", here);
+        match (section.as_str(), key.trim()) {
+            ("unix_http_server", "file") => found.socket = Some(value),
+            ("unix_http_server", "username") => user = Some(value),
+            ("unix_http_server", "password") => password = Some(value),
+            ("include", "files") => found.includes.extend(value.split_whitespace().map(str::to_owned)),
+            (program, "command") => {
+                if let Some(name) = program.strip_prefix("program:") {
+                    found.commands.insert(name.trim().to_owned(), value);
+                }
+            }
+            _ => {}
+        }
+    }
+    found.login = user.zip(password);
+    found
+}
+
+/// Parses the body of the answer: an array of flat structs.
+///
+/// # Errors
+/// When it is not XML, or a fault.
+pub fn process_info(body: &[u8]) -> Result<Vec<ProgramInfo>, ParseError> {
+    let mut reader = Reader::from_reader(body);
+    let mut path: Vec<Vec<u8>> = Vec::new();
+    let (mut member, mut text) = (String::new(), String::new());
+    let mut current = ProgramInfo::default();
+    let mut programs = Vec::new();
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        match reader.read_event_into(&mut buffer).map_err(|error| ParseError::new("XML-RPC answer", error))? {
+            Event::Start(tag) => {
+                if path.len() > 32 {
+                    return Err(ParseError::new("XML-RPC answer", "nested too deep"));
+                }
+                if tag.name().as_ref() == b"fault" {
+                    return Err(ParseError::new("XML-RPC answer", "supervisord answered with a fault"));
+                }
+                path.push(tag.name().as_ref().to_vec());
+                text.clear();
+            }
+            Event::Text(part) => text.push_str(&String::from_utf8_lossy(&part)),
+            Event::End(tag) => {
+                path.pop();
+                match tag.name().as_ref() {
+                    b"name" => member = text.trim().to_owned(),
+                    b"value" => set(&mut current, &member, text.trim()),
+                    b"struct" if !current.name.is_empty() => programs.push(std::mem::take(&mut current)),
+                    b"string" | b"int" | b"i4" | b"member" => continue,
+                    _ => {}
+                }
+            }
+            Event::Eof if path.is_empty() => return Ok(programs),
+            Event::Eof => return Err(ParseError::new("XML-RPC answer", "it ends early")),
+            _ => {}
+        }
+        if programs.len() > 4096 {
+            return Err(ParseError::new("XML-RPC answer", "more programs than any host has"));
+        }
+    }
+}
+
+fn set(program: &mut ProgramInfo, member: &str, value: &str) {
+    match member {
+        "name" => program.name = printable(value.as_bytes()),
+        "group" => program.group = printable(value.as_bytes()),
+        "statename" => program.state = printable(value.as_bytes()),
+        "pid" => program.pid = value.parse().ok().filter(|pid| *pid != 0),
+        "start" => program.started_at = value.parse().ok().filter(|at| *at != 0),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_configuration() {
+        let found = configuration(
+            b"[unix_http_server]\nfile=%(here)s/s.sock ; comment\nusername = u\npassword = p\n\
+              [program:hermes-webui]\ncommand=/usr/bin/python3 server.py\n[include]\nfiles = a.conf b/*.conf\n",
+            "/etc",
+        );
+        assert_eq!(found.socket.as_deref(), Some("/etc/s.sock"));
+        assert_eq!(found.login, Some(("u".into(), "p".into())));
+        assert_eq!(found.commands["hermes-webui"], "/usr/bin/python3 server.py");
+        assert_eq!(found.includes, ["a.conf", "b/*.conf"]);
+    }
+
+    #[test]
+    fn reads_an_answer() {
+        let body = b"<?xml version='1.0'?><methodResponse><params><param><value><array><data><value><struct>\
+            <member><name>name</name><value><string>hermes-webui</string></value></member>\
+            <member><name>statename</name><value><string>FATAL</string></value></member>\
+            <member><name>pid</name><value><int>0</int></value></member>\
+            <member><name>start</name><value><int>1795462484</int></value></member>\
+            </struct></value></data></array></value></param></params></methodResponse>";
+        let programs = process_info(body).unwrap();
+        assert_eq!(programs.len(), 1);
+        assert_eq!(
+            (programs[0].name.as_str(), programs[0].state.as_str(), programs[0].pid),
+            ("hermes-webui", "FATAL", None)
+        );
+        assert_eq!(programs[0].started_at, Some(1_795_462_484));
+    }
+
+    #[test]
+    fn hostile_answers_are_errors() {
+        assert!(process_info(b"<fault></fault>").is_err());
+        assert!(process_info(b"<a><b>").is_err());
+        assert!(process_info("<a>".repeat(100).as_bytes()).is_err());
+        assert!(process_info(b"<a></b>").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            let _ = process_info(&bytes);
+            let _ = configuration(&bytes, "/");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Real supervisors, each with a launcher that double-forks (orphan and loop found) and one that replaces itself by the
+//! server (healthy).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod common;
+
+use common::{finding, ids, patient_file, roots, server, signal_pid, skipped, tool, wait_for};
+use rustix::process::Signal;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A supervisor, and the server that its launcher may have left behind.
+struct Supervised {
+    supervisor: Child,
+    home: tempfile::TempDir,
+    port: u16,
+    end: Signal,
+}
+
+impl Supervised {
+    /// Starts `program` in `home` and waits for the server's port.
+    fn start(home: tempfile::TempDir, port: u16, mut program: Command, end: Signal) -> Self {
+        let supervisor = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let started = Self { supervisor, home, port, end };
+        wait_for("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        started
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        signal_pid(self.supervisor.id(), self.end);
+        // Whatever still names the home is the launcher's or the server's: ended by its pid.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let home = self.home.path().to_str().unwrap().to_owned();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let wanted = format!("HERMES_HOME={home}");
+            if environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()) {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+            }
+        }
+        let _ = self.supervisor.kill();
+        let _ = self.supervisor.wait();
+    }
+}
+
+/// The launcher as a run script; `exec` decides whether it stays.
+fn service(home: &Path, port: u16, exec: bool) -> std::path::PathBuf {
+    let directory = home.join("service");
+    std::fs::create_dir(&directory).unwrap();
+    let script = format!(
+        "#!/bin/sh\nexport HERMES_HOME={} EXEC={}\nexec python3 {} --no-browser 127.0.0.1 {port}\n",
+        home.display(),
+        if exec { "yes" } else { "no" },
+        patient_file("hermes-webui/bootstrap.py").display()
+    );
+    std::fs::write(directory.join("run"), script).unwrap();
+    std::fs::set_permissions(directory.join("run"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory
+}
+
+/// The pair of tests for supervisors that keep a service directory.
+fn service_directory(program: &str, kind: &str, end: Signal) {
+    let Some(path) = tool(program) else {
+        return skipped(program, "it is not installed (Debian packages runit, s6, daemontools)");
+    };
+    for exec in [true, false] {
+        let (home, port) = (common::home(), free_port());
+        let directory = service(home.path(), port, exec);
+        let mut command = Command::new(&path);
+        command.arg(&directory);
+        let running = Supervised::start(home, port, command, end);
+        // An orphan is one only when its launcher has left.
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        let found = server(&format!("check --port {port}"));
+        drop(running);
+        check(&found, kind, directory.to_str().unwrap(), exec);
+    }
+}
+
+fn check(found: &serde_json::Value, kind: &str, name: &str, exec: bool) {
+    let supervisor = &found["lineage"]["supervisor"];
+    assert_eq!((supervisor["kind"].as_str(), supervisor["name"].as_str()), (Some(kind), Some(name)), "{found:#}");
+    if exec {
+        assert_eq!(
+            (found["status"].as_str(), supervisor["claims_this"].as_bool()),
+            (Some("healthy"), Some(true)),
+            "{found:#}"
+        );
+        assert_eq!(supervisor["claimed_pid"], found["pid"]);
+        assert!(ids(found).is_empty(), "{found:#}");
+    } else {
+        assert_eq!(
+            (found["status"].as_str(), roots(found)),
+            (Some("critical"), vec!["orphaned-server"]),
+            "{found:#}"
+        );
+        assert_eq!(finding(found, "respawn-loop")["caused_by"][0], "orphaned-server");
+        assert_eq!(supervisor["claims_this"], false);
+        assert_eq!(found["lineage"]["expected"]["kind"], kind);
+        assert!(found["lineage"]["relaunch"]["pids"].as_array().unwrap().len() >= 2);
+        // It answers, and that is what hides it.
+        assert_eq!(found["health"]["outcome"], "ok");
+    }
+}
+
+#[test]
+fn runit() {
+    service_directory("runsv", "runit", Signal::TERM);
+}
+
+#[test]
+fn s6() {
+    service_directory("s6-supervise", "s6", Signal::TERM);
+}
+
+#[test]
+fn daemontools() {
+    service_directory("supervise", "daemontools", Signal::TERM);
+}
+
+fn supervisord(exec: bool, fails: bool) -> Option<(Supervised, u16)> {
+    let program = tool("supervisord")?;
+    let (home, port) = (common::home(), free_port());
+    let configuration = format!(
+        "[supervisord]\nnodaemon=true\nlogfile={home}/supervisord.log\npidfile={home}/supervisord.pid\n\
+         [unix_http_server]\nfile=%(here)s/supervisor.sock\nusername=u\npassword=canary-password\n\
+         [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n\
+         [program:hermes-webui]\ncommand=python3 {launcher} 127.0.0.1 {port}\nstartsecs=0\nautorestart=true\n{extra}\
+         environment=HERMES_HOME=\"{home}\",EXEC=\"{exec}\",FAIL=\"{fail}\"\n",
+        home = home.path().display(),
+        launcher = patient_file("hermes-webui/bootstrap.py").display(),
+        exec = if exec { "yes" } else { "no" },
+        fail = if fails { "yes" } else { "no" },
+        extra = if fails { "startsecs=5\nstartretries=1\n" } else { "" },
+    );
+    let configuration = if fails { configuration.replacen("startsecs=0\n", "", 1) } else { configuration };
+    let file = home.path().join("supervisord.conf");
+    std::fs::write(&file, configuration).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-c").arg(file);
+    Some((Supervised::start(home, port, command, Signal::TERM), port))
+}
+
+#[test]
+fn supervisord_by_its_own_socket() {
+    for exec in [true, false] {
+        let Some((running, port)) = supervisord(exec, false) else {
+            return skipped("supervisord", "it is not installed (tests/run installs it)");
+        };
+        std::thread::sleep(std::time::Duration::from_millis(800));
+        let found = server(&format!("check --port {port}"));
+        drop(running);
+        check(&found, "supervisord", "hermes-webui", exec);
+        assert!(!found.to_string().contains("canary-password"));
+        if exec {
+            assert_eq!(found["lineage"]["supervisor"]["state"], "RUNNING");
+        }
+    }
+}
+
+/// The program is FATAL while the port still answers.
+#[test]
+fn supervisord_that_has_given_up() {
+    let Some((running, port)) = supervisord(false, true) else {
+        return skipped("supervisord", "it is not installed (tests/run installs it)");
+    };
+    let mut found = serde_json::Value::Null;
+    wait_for("the end of the attempts", || {
+        found = server(&format!("lineage --port {port}"));
+        found["lineage"]["supervisor"]["state"] == "FATAL"
+    });
+    drop(running);
+    assert_eq!((found["status"].as_str(), roots(&found)), (Some("warning"), vec!["orphaned-server"]), "{found:#}");
+    assert_eq!(finding(&found, "supervisor-gave-up")["severity"], "warning");
+}
