@@ -64,7 +64,8 @@ fn every_recorded_host_gets_its_verdict_from_its_facts() {
             findings.map(|found| (found.id.clone(), found.severity, found.caused_by.clone())).collect()
         };
         assert_eq!(facts(server), facts(&recorded), "{name}");
-        assert_eq!(server.passed, recorded.passed, "{name}");
+        // Rules that are newer than the report may pass besides.
+        assert!(recorded.passed.iter().all(|id| server.passed.contains(id)), "{name}: {:?}", server.passed);
     }
 }
 

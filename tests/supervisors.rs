@@ -19,7 +19,6 @@ fn free_port() -> u16 {
 struct Supervised {
     supervisor: Child,
     home: tempfile::TempDir,
-    port: u16,
     end: Signal,
 }
 
@@ -27,7 +26,7 @@ impl Supervised {
     /// Starts `program` in `home` and waits for the server's port.
     fn start(home: tempfile::TempDir, port: u16, mut program: Command, end: Signal) -> Self {
         let supervisor = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let started = Self { supervisor, home, port, end };
+        let started = Self { supervisor, home, end };
         wait_for("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         started
     }
@@ -43,10 +42,10 @@ impl Drop for Supervised {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
             let wanted = format!("HERMES_HOME={home}");
-            if environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()) {
-                if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
-                }
+            let is_of_home = environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+            if let Some(pid) = pid.filter(|_| is_of_home) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
         }
         let _ = self.supervisor.kill();
