@@ -108,7 +108,7 @@ pub enum FileKind {
 pub struct SupervisorProcess {
     /// Its pid.
     pub pid: u32,
-    /// `supervisord`, `runit`, `s6`, `daemontools`.
+    /// `systemd`, `systemd-user`, `supervisord`, `runit`, `s6`, `daemontools`.
     pub kind: String,
 }
 
@@ -123,6 +123,8 @@ pub struct Program {
     pub state: String,
     /// It is being started again just now.
     pub is_restarting: bool,
+    /// Automatic restarts that the supervisor counted, where it counts them.
+    pub restarts: Option<u64>,
     /// The supervisor has given up on it.
     pub gave_up: bool,
     /// Its command, as configured.
@@ -261,6 +263,7 @@ pub fn no_supervisor(evidence: impl Into<String>) -> Supervisor {
         evidence: evidence.into(),
         state: None,
         restarts: None,
+        is_restarting: false,
         gave_up: false,
     }
 }

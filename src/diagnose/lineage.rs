@@ -3,10 +3,17 @@
 use super::verdict::{Verdict, finding};
 use crate::model::{Evidence, Finding, Lineage, NextStep, Server, Severity, id};
 
+/// Restarts that are no accident any more.
+const MANY_RESTARTS: u64 = 3;
+
 /// Judges the lineage.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(lineage) = &server.lineage else { return };
-    let is_looping = lineage.relaunch.as_ref().is_some_and(|relaunch| relaunch.pids.len() >= 2);
+    // From one look: it is being restarted just now, and has been again and again before.
+    let supervisor = &lineage.supervisor;
+    let was_often =
+        supervisor.is_restarting && supervisor.restarts.is_some_and(|restarts| restarts >= MANY_RESTARTS);
+    let is_looping = was_often || lineage.relaunch.as_ref().is_some_and(|relaunch| relaunch.is_repeated());
     if lineage.supervisor.claims_this.is_some() || lineage.expected.is_some() {
         verdict.decide(id::ORPHANED_SERVER, orphaned(server, lineage, is_looping));
         verdict.decide(id::RESPAWN_LOOP, respawn_loop(server, lineage, is_looping));
@@ -54,8 +61,12 @@ fn respawn_loop(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<
     let seconds = relaunch.observed_ms as f64 / 1000.0;
     let who =
         expected.pid.map_or_else(|| format!("{} {}", expected.kind, expected.name), |pid| format!("pid {pid}"));
-    let title =
-        format!("{who} starts this server again and again: {} attempts in {seconds:.1} s", relaunch.pids.len());
+    let title = match lineage.supervisor.restarts {
+        Some(restarts) => format!("{who} starts this server again and again: {restarts} restarts"),
+        None => {
+            format!("{who} starts this server again and again: {} attempts in {seconds:.1} s", relaunch.pids.len())
+        }
+    };
     let pids = relaunch.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let evidence = vec![
         Evidence::new("pids of the attempts", pids, "process table, looked at repeatedly"),
@@ -69,6 +80,8 @@ fn respawn_loop(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<
         ("runit", None) => Some(format!("sv down {}", expected.name)),
         ("s6", None) => Some(format!("s6-svc -d {}", expected.name)),
         ("daemontools", None) => Some(format!("svc -d {}", expected.name)),
+        ("systemd", None) => Some(format!("systemctl stop {}", expected.name)),
+        ("systemd-user", None) => Some(format!("systemctl --user stop {}", expected.name)),
         _ => None,
     };
     let next =

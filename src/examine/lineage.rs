@@ -29,7 +29,14 @@ impl Examination<'_> {
         let (mut supervisor, mut expected) = self.supervisor(server, &process, &hops, unit.as_ref());
         let mut relaunch = None;
         if supervisor.claims_this != Some(true) {
-            if let Some(program) = self.program_elsewhere(server, &process, &hops) {
+            // Its own unit comes first; it was asked already, and is looked at for longer now.
+            let of_unit = expected.as_ref().and_then(|expected| self.program_of_unit(expected));
+            if let Some(program) = of_unit {
+                let looked = self.watch_program(&program);
+                supervisor =
+                    Supervisor { evidence: supervisor.evidence, ..program.claim(looked.pids.last().copied()) };
+                relaunch = Some(looked);
+            } else if let Some(program) = self.program_elsewhere(server, &process, &hops) {
                 let looked = self.watch_program(&program);
                 expected = Some(program.expected());
                 supervisor = program.claim(looked.pids.last().copied());
@@ -156,6 +163,7 @@ impl Examination<'_> {
                 ),
                 state: own.as_ref().map(|program| program.state.clone()),
                 restarts: None,
+                is_restarting: false,
                 gave_up: false,
             };
             return (supervisor, None);
@@ -178,6 +186,7 @@ impl Examination<'_> {
                 .into(),
                 state: None,
                 restarts: None,
+                is_restarting: false,
                 gave_up: false,
             };
             return (supervisor, None);
@@ -202,6 +211,7 @@ impl Examination<'_> {
             evidence,
             state: None,
             restarts: None,
+            is_restarting: false,
             gave_up: false,
         };
         let expected =
@@ -222,6 +232,7 @@ impl Examination<'_> {
                 claimed_pid: claimed,
                 state: Some(state.state.clone()),
                 restarts: state.restarts,
+                is_restarting: false,
                 gave_up: false,
                 ..base(claims, evidence)
             };
@@ -309,7 +320,9 @@ impl Examination<'_> {
         let mut unreadable = 0_usize;
         for (pid, kind) in self.supervisors() {
             let supervisor = SupervisorProcess { pid, kind };
-            if hops.iter().any(|hop| hop.pid == pid) {
+            // A supervisor above the server was asked before. A service manager is above everything, so that says nothing.
+            let is_manager = supervisor.kind.starts_with("systemd");
+            if !is_manager && hops.iter().any(|hop| hop.pid == pid) {
                 continue;
             }
             match self.survey.host.programs(&supervisor) {
@@ -332,6 +345,14 @@ impl Examination<'_> {
         None
     }
 
+    /// The unit that should be running the server, asked again.
+    fn program_of_unit(&self, expected: &Expected) -> Option<Elsewhere> {
+        let supervisor = SupervisorProcess { pid: 1, kind: expected.kind.clone() };
+        let programs = self.survey.host.programs(&supervisor).ok()?;
+        let program = programs.into_iter().find(|program| program.name == expected.name)?;
+        Some(Elsewhere { supervisor, program })
+    }
+
     /// Processes of this host that are supervisors which can be asked.
     fn supervisors(&self) -> Vec<(u32, String)> {
         const MOST: usize = 256;
@@ -347,9 +368,23 @@ impl Examination<'_> {
                 matches!(kind.as_str(), "supervisord" | "runit" | "s6" | "daemontools").then_some((*pid, kind))
             })
             .collect();
+        for entry in self.survey.processes().iter().filter(|entry| entry.name == "systemd") {
+            let is_user = self.survey.command(entry.pid).iter().any(|word| word == "--user");
+            match (entry.pid, is_user) {
+                (1, _) => found.push((1, "systemd".to_owned())),
+                (pid, true) if self.is_mine(pid) => found.push((pid, "systemd-user".to_owned())),
+                _ => {}
+            }
+        }
         found.sort_unstable();
         found.truncate(MOST);
         found
+    }
+
+    /// Whether a process is of the user that the doctor runs as: only that user may ask a user's manager.
+    fn is_mine(&self, pid: u32) -> bool {
+        let uid = self.survey.host.identify(pid).ok().and_then(|id| self.survey.host.process(id).ok());
+        uid.is_some_and(|read| read.value.uid == rustix::process::geteuid().as_raw())
     }
 
     /// Asks again and again for the pid that a supervisor claims; two different ones are enough.
@@ -365,10 +400,14 @@ impl Examination<'_> {
             {
                 relaunch.pids.push(pid);
             }
-            if relaunch.pids.len() >= 2 || end.is_over() || elsewhere.program.gave_up {
+            let count = now.as_ref().and_then(|program| program.restarts);
+            relaunch.restarts = count.unwrap_or(0).saturating_sub(elsewhere.program.restarts.unwrap_or(0));
+            if relaunch.is_repeated() || end.is_over() || elsewhere.program.gave_up {
                 break;
             }
-            std::thread::sleep(EVERY.min(end.remaining()));
+            // A manager is asked through its tool, which costs more than reading a file.
+            let every = if elsewhere.supervisor.kind.starts_with("systemd") { EVERY * 6 } else { EVERY };
+            std::thread::sleep(every.min(end.remaining()));
             let again = self.survey.host.programs(&elsewhere.supervisor).unwrap_or_default();
             now = again.into_iter().find(|program| program.name == elsewhere.program.name);
         }
@@ -429,6 +468,8 @@ impl Elsewhere {
             claimed_pid: self.program.pid.or(last_seen),
             evidence: format!("{} says {}", self.program.source, self.program.state),
             state: Some(self.program.state.clone()),
+            restarts: self.program.restarts,
+            is_restarting: self.program.is_restarting,
             gave_up: self.program.gave_up,
             ..no_supervisor("")
         }

@@ -97,6 +97,9 @@ pub struct Supervisor {
     pub state: Option<String>,
     /// Automatic restarts that the supervisor counted.
     pub restarts: Option<u64>,
+    /// It is being started again just now, in the supervisor's own words (auto-restart, BACKOFF, down and wanted up).
+    #[serde(default)]
+    pub is_restarting: bool,
     /// The supervisor has given up starting it.
     #[serde(default)]
     pub gave_up: bool,
@@ -122,6 +125,16 @@ pub struct Relaunch {
     pub observed_ms: u64,
     /// Pids that were started for the same server by the expected supervisor, in the order seen.
     pub pids: Vec<u32>,
+    /// By how much the supervisor's own counter of restarts rose meanwhile, where it has one.
+    #[serde(default)]
+    pub restarts: u64,
+}
+
+impl Relaunch {
+    /// Whether attempts were seen to follow each other.
+    pub fn is_repeated(&self) -> bool {
+        self.pids.len() >= 2 || self.restarts >= 1
+    }
 }
 
 /// The way up from the server, and what it proves.

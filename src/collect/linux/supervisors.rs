@@ -6,6 +6,7 @@ use crate::collect::{Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason};
 use crate::parse::service_status;
 use crate::parse::supervisord::{Configuration, configuration, process_info};
+use crate::parse::systemd::UnitState;
 use crate::parse::text::printable;
 use base64::Engine;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +17,8 @@ use std::time::{Duration, SystemTime};
 const LARGEST_FILE: usize = 256 * 1024;
 /// Files of an include pattern that are read.
 const MOST_INCLUDES: usize = 256;
+/// Units that a manager is asked for.
+const MOST_UNITS: usize = 16;
 /// A service that is up for less than this has just been started.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -30,6 +33,8 @@ pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<
     let asks: &dyn Asks = match supervisor.kind.as_str() {
         "supervisord" => &Supervisord,
         "runit" | "s6" | "daemontools" => &ServiceDirectory,
+        "systemd" => &Systemd { user: None },
+        "systemd-user" => &Systemd { user: Some(rustix::process::geteuid().as_raw()) },
         other => {
             return Err(Gap::new(format!("programs of {other}"), GapReason::Unsupported, "it cannot be asked yet"));
         }
@@ -77,10 +82,57 @@ impl Asks for ServiceDirectory {
             pid: status.pid,
             state: state.to_owned(),
             is_restarting: status.wants_up && (status.pid.is_none() || is_young),
+            restarts: None,
             gave_up: false,
             command,
             source,
         }])
+    }
+}
+
+/// A systemd manager, asked for the units whose files say that they are Hermes'.
+struct Systemd {
+    user: Option<u32>,
+}
+
+impl Asks for Systemd {
+    fn programs(&self, host: &LinuxHost, _pid: u32) -> Result<Vec<Program>, Gap> {
+        let directories: Vec<PathBuf> = match self.user {
+            None => ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"]
+                .iter()
+                .map(PathBuf::from)
+                .collect(),
+            Some(user) => host.user_home(user).map(|home| home.join(".config/systemd/user")).into_iter().collect(),
+        };
+        let mut found: Vec<Program> = Vec::new();
+        for directory in directories {
+            for name in host.list_directory(&directory, 4096).unwrap_or_default() {
+                let is_known = found.iter().any(|program| program.name == name);
+                if !name.contains("hermes") || !name.ends_with(".service") || is_known || found.len() >= MOST_UNITS
+                {
+                    continue;
+                }
+                let bytes = host.read_file(&directory.join(&name), LARGEST_FILE).unwrap_or_default();
+                let command = crate::parse::systemd::unit_file(&bytes).command.unwrap_or_default();
+                let unit = crate::parse::cgroup::Unit { name, user_manager: self.user };
+                found.push(unit_program(&unit, &host.systemd_unit(&unit)?, command));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What a manager says of a unit, as a program.
+fn unit_program(unit: &crate::parse::cgroup::Unit, state: &UnitState, command: Vec<String>) -> Program {
+    Program {
+        name: unit.name.clone(),
+        pid: state.main_pid.or(state.control_pid),
+        state: state.state.clone(),
+        is_restarting: state.state.contains("auto-restart"),
+        restarts: state.restarts,
+        gave_up: state.state.starts_with("failed"),
+        command,
+        source: format!("systemctl show {}", unit.name),
     }
 }
 
@@ -119,6 +171,7 @@ impl Asks for Supervisord {
                     .and_then(|command| shlex::split(command))
                     .unwrap_or_default(),
                 is_restarting: matches!(program.state.as_str(), "STARTING" | "BACKOFF"),
+                restarts: None,
                 gave_up: program.state == "FATAL",
                 pid: program.pid,
                 state: program.state,
