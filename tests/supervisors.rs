@@ -183,3 +183,24 @@ fn supervisord_that_has_given_up() {
     assert_eq!((found["status"].as_str(), roots(&found)), (Some("warning"), vec!["orphaned-server"]), "{found:#}");
     assert_eq!(finding(&found, "supervisor-gave-up")["severity"], "warning");
 }
+
+/// Two profiles from one checkout: one under runit on its port, one started by hand on another. Both are well, and the
+/// second is not the first's orphan.
+#[test]
+fn a_second_profile_is_no_orphan() {
+    let Some(runsv) = tool("runsv") else {
+        return skipped("runit", "it is not installed (Debian package runit)");
+    };
+    let (home, port) = (common::home(), free_port());
+    let mut command = Command::new(runsv);
+    command.arg(service(home.path(), port, true));
+    let running = Supervised::start(home, port, command, Signal::TERM);
+    let second = common::webui("");
+    let found = server(&format!("check --port {}", second.port));
+    drop(running);
+    assert_eq!(
+        (found["status"].as_str(), ids(&found)),
+        (Some("healthy"), vec!["unsupervised-server".to_owned()]),
+        "{found:#}"
+    );
+}

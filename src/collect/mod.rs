@@ -123,6 +123,8 @@ pub struct Program {
     pub state: String,
     /// It is being started again just now.
     pub is_restarting: bool,
+    /// It is down and nobody wants it up: stopped on purpose, or never started.
+    pub is_idle: bool,
     /// Automatic restarts that the supervisor counted, where it counts them.
     pub restarts: Option<u64>,
     /// The supervisor has given up on it.

@@ -1,5 +1,6 @@
 //! Walks a fact's way once: selects the servers, reads what was asked of each, and has it diagnosed.
 
+mod claims;
 mod health;
 mod lineage;
 mod port;

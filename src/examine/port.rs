@@ -2,7 +2,7 @@
 
 use super::Examination;
 use crate::collect::{DescriptorRead, SocketTable};
-use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Look, Role, Server, id};
+use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Look, Server, id};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
@@ -208,9 +208,4 @@ fn connections(table: &SocketTable, port: u16) -> Connections {
         }
     }
     found
-}
-
-/// Whether a role is one that keeps servers running.
-pub fn keeps_running(role: Role) -> bool {
-    matches!(role, Role::Supervisor | Role::RespawnLoop | Role::Demo)
 }

@@ -82,6 +82,7 @@ impl Asks for ServiceDirectory {
             pid: status.pid,
             state: state.to_owned(),
             is_restarting: status.wants_up && (status.pid.is_none() || is_young),
+            is_idle: status.pid.is_none() && !status.wants_up,
             restarts: None,
             gave_up: false,
             command,
@@ -129,6 +130,7 @@ fn unit_program(unit: &crate::parse::cgroup::Unit, state: &UnitState, command: V
         pid: state.main_pid.or(state.control_pid),
         state: state.state.clone(),
         is_restarting: state.state.contains("auto-restart"),
+        is_idle: state.state.starts_with("inactive"),
         restarts: state.restarts,
         gave_up: state.state.starts_with("failed"),
         command,
@@ -171,6 +173,7 @@ impl Asks for Supervisord {
                     .and_then(|command| shlex::split(command))
                     .unwrap_or_default(),
                 is_restarting: matches!(program.state.as_str(), "STARTING" | "BACKOFF"),
+                is_idle: program.state == "STOPPED",
                 restarts: None,
                 gave_up: program.state == "FATAL",
                 pid: program.pid,
