@@ -127,12 +127,9 @@ fn handle_leak(family: &SqliteFamily, facts: &Descriptors, source: &str) -> Opti
         Evidence::new("connections that these imply", family.connections, "one database descriptor a connection"),
         Evidence::new("soft limit", limit, format!("{source}/limits")),
     ];
-    let next = vec![
-        NextStep::say(
-            "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
-        ),
-        NextStep::say("A restart of the server gives the handles back"),
-    ];
+    let next = vec![NextStep::say(
+        "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
+    )];
     Some(Finding {
         subject: Some(family.path.clone()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)

@@ -48,10 +48,20 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
             format!("/proc/{pid}/stat"),
         ),
     ];
+    if let Some(state) = &lineage.supervisor.state {
+        evidence.push(Evidence::new("state of the program there", state.clone(), lineage.supervisor.kind.clone()));
+    }
+    if let Some(restarts) = lineage.supervisor.restarts {
+        evidence.push(Evidence::new("automatic restarts counted there", restarts, lineage.supervisor.kind.clone()));
+    }
     if let Some(claimed) = claimed {
         evidence.push(Evidence::new("pid that the supervisor claims", claimed, lineage.supervisor.kind.clone()));
     }
-    let next = vec![NextStep::run("end the orphan, then start it through its supervisor", format!("kill {pid}"))];
+    let mut next = vec![NextStep::run("end the orphan", format!("kill {pid}"))];
+    next.push(match super::restart_command(&expected.kind, &expected.name) {
+        Some(command) => NextStep::run("start it through its supervisor", command),
+        None => NextStep::say("Then start it through its supervisor"),
+    });
     Some(finding(id::ORPHANED_SERVER, severity, title, evidence, next))
 }
 

@@ -48,6 +48,7 @@ pub fn judge(server: &mut Server) {
     chain::connect(server, &mut findings);
     server.root_causes = chain::roots(&findings);
     keep_the_evidence_first(server, &mut findings);
+    restart_at_last(server, &mut findings);
     server.status = status(server, &findings);
     server.findings = findings;
     server.passed = passed;
@@ -65,6 +66,42 @@ fn keep_the_evidence_first(server: &Server, findings: &mut [Finding]) {
         let command = format!("hermes-doctor check --pid {pid} --json > hermes-check.json");
         finding.next.insert(0, NextStep::run("keep the evidence", command));
     }
+}
+
+/// What a restart helps against, and the command of the supervisor and scope that it takes here.
+fn restart_at_last(server: &Server, findings: &mut [Finding]) {
+    const HELPS: &[&str] = &[
+        id::STATE_DB_HANDLE_LEAK,
+        id::DESCRIPTOR_CEILING,
+        id::CLOSE_WAIT_LEAK,
+        id::ACCEPT_STALLED,
+        id::HTTP_NO_ANSWER,
+        id::WORKERS_EXHAUSTED,
+    ];
+    let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
+    let claimed = supervisor.filter(|supervisor| supervisor.claims_this == Some(true));
+    let command = claimed.and_then(|supervisor| restart_command(&supervisor.kind, supervisor.name.as_deref()?));
+    for finding in findings.iter_mut() {
+        if server.root_causes.contains(&finding.id) && HELPS.contains(&finding.id.as_str()) {
+            finding.next.push(match &command {
+                Some(command) => NextStep::run("then restart it", command.clone()),
+                None => NextStep::say("Then restart it, the way this host starts it"),
+            });
+        }
+    }
+}
+
+/// The command that restarts a program of a supervisor.
+fn restart_command(kind: &str, name: &str) -> Option<String> {
+    Some(match kind {
+        "systemd" => format!("systemctl restart {name}"),
+        "systemd-user" => format!("systemctl --user restart {name}"),
+        "supervisord" => format!("supervisorctl restart {name}"),
+        "runit" => format!("sv restart {name}"),
+        "s6" => format!("s6-svc -r {name}"),
+        "daemontools" => format!("svc -t {name}"),
+        _ => return None,
+    })
 }
 
 /// Findings of pid files that belong to no examined server.

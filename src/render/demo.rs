@@ -3,7 +3,7 @@
 use super::View;
 use crate::demo::Name;
 use crate::model::Demonstration;
-use comfy_table::Cell;
+use comfy_table::{Cell, ColumnConstraint, Width};
 
 /// A line above one demonstration.
 pub fn heading(name: Name, view: &View) -> String {
@@ -13,9 +13,12 @@ pub fn heading(name: Name, view: &View) -> String {
 /// All demonstrations in a table.
 pub fn table(shown: &[Demonstration], view: &View) -> String {
     let mut table = super::table::table(view, &["DEMO", "STAGED", "FOUND", "EXIT", "VERDICT"]);
+    // Ids stay whole; what was staged takes what is left.
+    let whole = ColumnConstraint::ContentWidth;
+    table.set_constraints(vec![whole, ColumnConstraint::LowerBoundary(Width::Fixed(12)), whole, whole, whole]);
     for row in shown {
         let found = if row.found.is_empty() { "nothing wrong".to_owned() } else { row.found.join(", ") };
-        let verdict = if row.as_expected { "as expected" } else { "UNEXPECTED" };
+        let verdict = if row.as_expected { "ok" } else { "UNEXPECTED" };
         table.add_row(vec![
             Cell::new(&row.name),
             Cell::new(&row.staged),
@@ -31,5 +34,5 @@ pub fn table(shown: &[Demonstration], view: &View) -> String {
     } else {
         format!("{failed} of {} verdicts are not the expected ones.", shown.len())
     };
-    format!("{text}\n{end}\n")
+    format!("{text}\n{}\n", super::words::wrap(&end, view.style.width()).join("\n"))
 }
