@@ -105,11 +105,31 @@ fn a_zombie_and_a_thread_are_named() {
     thread.join().unwrap();
 }
 
+/// In a pid namespace of its own, where no other test's servers are.
 #[test]
 fn nothing_found_says_where_it_looked() {
-    // Other tests run Hermes servers on this machine; a kind that none of them is shows the same way.
-    let answer = run("check --kind dashboard --json");
-    assert_eq!(answer.json()["servers"][0]["root_causes"][0], "server-not-running");
+    if !rustix::process::geteuid().is_root() {
+        return common::skipped("nothing_found_says_where_it_looked", "it takes root to make a pid namespace");
+    }
+    let alone = |arguments: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_hermes-doctor");
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--net", program]).args(arguments);
+        run_with(command.env("HOME", "/nonexistent").env("PATH", std::env::var("PATH").unwrap()))
+    };
+    let answer = alone(&[]);
+    assert_eq!(answer.exit, 3, "{}", answer.stdout);
+    for words in ["not found", "command lines", "pid files", "8787", "--port", "demo"] {
+        assert!(answer.stdout.contains(words), "{words}: {}", answer.stdout);
+    }
+    let envelope = alone(&["--json"]).json();
+    assert_eq!(
+        (envelope["servers"].as_array().unwrap().len(), &envelope["gaps"][0]["reason"]),
+        (0, &"not_found".into())
+    );
+    // Named by its kind, it is absent.
+    let envelope = alone(&["--json", "--kind", "dashboard"]).json();
+    assert_eq!(envelope["servers"][0]["root_causes"][0], "server-not-running", "{envelope:#}");
 }
 
 #[test]
