@@ -56,6 +56,14 @@ fn a_verdict_at_120_columns_and_in_ascii() {
 }
 
 #[test]
+fn several_servers_begin_with_a_table() {
+    let mut several = host("leak-critical");
+    several.servers.extend(host("orphan").servers);
+    several.servers.extend(host("healthy-pool").servers);
+    insta::assert_snapshot!("several-80", shown(&several, &view(80, true)));
+}
+
+#[test]
 fn quiet_and_verbose() {
     let quiet = View { quiet: true, ..view(80, true) };
     insta::assert_snapshot!("check-quiet-orphan", shown(&host("orphan"), &quiet));

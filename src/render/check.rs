@@ -1,11 +1,39 @@
 //! The verdict: heading, chain of causes, next steps, what is fine and what was not seen.
 
+use super::table::{finish, right, table};
 use super::{View, words};
 use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
+use comfy_table::{Cell, ColumnConstraint};
 use unicode_width::UnicodeWidthStr;
 
 /// Width of the words in front.
 const LABEL: usize = 13;
+
+/// All servers at a glance, where there are several.
+pub fn overview(envelope: &Envelope, view: &View) -> String {
+    if envelope.servers.len() < 2 {
+        return String::new();
+    }
+    let mut servers = table(view, &["SERVER", "PID", "PORT", "SUPERVISOR", "HOME", "STATUS", "ROOT CAUSE"]);
+    for server in &envelope.servers {
+        let text = |value: Option<String>| view.style.locale(&value.unwrap_or_else(|| "-".to_owned()));
+        let supervisor = server.lineage.as_ref().map(|lineage| lineage.supervisor.kind.clone());
+        let home = server.home.as_deref().map(|home| words::shorten(home, view.style.width() / 6));
+        servers.add_row(vec![
+            Cell::new(server.kind.word()),
+            right(text(server.pid.map(|pid| pid.to_string()))),
+            right(text(server.port.map(|port| port.to_string()))),
+            Cell::new(text(supervisor)),
+            Cell::new(text(home)),
+            Cell::new(server.status.word()),
+            Cell::new(text(server.root_causes.first().cloned())),
+        ]);
+    }
+    // The ids at the end stay whole.
+    let whole = ColumnConstraint::ContentWidth;
+    servers.set_constraints(vec![whole; 7]);
+    format!("{}\n", finish(&servers, view))
+}
 
 /// One line that names the server, and its status.
 pub fn heading(server: &Server, view: &View) -> String {

@@ -46,8 +46,9 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
     if !envelope.demonstrations.is_empty() {
         return demo::table(&envelope.demonstrations, view);
     }
+    out.push_str(&check::overview(envelope, view));
     for server in &envelope.servers {
-        if !out.is_empty() {
+        if !out.is_empty() && !out.ends_with("\n\n") {
             out.push('\n');
         }
         out.push_str(&check::heading(server, view));
