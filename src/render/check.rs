@@ -14,24 +14,31 @@ pub fn overview(envelope: &Envelope, view: &View) -> String {
     if envelope.servers.len() < 2 {
         return String::new();
     }
-    let mut servers = table(view, &["SERVER", "PID", "PORT", "SUPERVISOR", "HOME", "STATUS", "ROOT CAUSE"]);
+    // Ids stay whole; what does not fit beside them at 80 columns is said below, at each server.
+    let is_wide = view.style.width() >= 100;
+    let mut header = vec!["SERVER", "PID", "PORT", "HOME", "STATUS", "ROOT CAUSE"];
+    if is_wide {
+        header.insert(3, "SUPERVISOR");
+    }
+    let mut servers = table(view, &header);
     for server in &envelope.servers {
         let text = |value: Option<String>| view.style.locale(&value.unwrap_or_else(|| "-".to_owned()));
         let supervisor = server.lineage.as_ref().map(|lineage| lineage.supervisor.kind.clone());
-        let home = server.home.as_deref().map(|home| words::shorten(home, view.style.width() / 6));
-        servers.add_row(vec![
+        let home = server.home.as_deref().map(|home| words::shorten(home, view.style.width() / 5));
+        let mut row = vec![
             Cell::new(server.kind.word()),
             right(text(server.pid.map(|pid| pid.to_string()))),
             right(text(server.port.map(|port| port.to_string()))),
-            Cell::new(text(supervisor)),
             Cell::new(text(home)),
             Cell::new(server.status.word()),
             Cell::new(text(server.root_causes.first().cloned())),
-        ]);
+        ];
+        if is_wide {
+            row.insert(3, Cell::new(text(supervisor)));
+        }
+        servers.add_row(row);
     }
-    // The ids at the end stay whole.
-    let whole = ColumnConstraint::ContentWidth;
-    servers.set_constraints(vec![whole; 7]);
+    servers.set_constraints(vec![ColumnConstraint::ContentWidth; header.len()]);
     format!("{}\n", finish(&servers, view))
 }
 
