@@ -79,6 +79,24 @@ impl Strings for &[&str] {
     }
 }
 
+/// A debugger that holds the process is information by itself, and the cause of the silence all the same.
+#[test]
+fn a_debugger_is_the_cause_of_the_silence() {
+    let mut envelope = read("stopped");
+    let server = &mut envelope.servers[0];
+    let process = server.process.as_mut().unwrap();
+    process.state = hermes_doctor::model::ProcessState::Traced;
+    process.tracer_pid = Some(4711);
+    diagnose::judge(server);
+    assert_eq!(
+        (server.status, server.root_causes.as_slice()),
+        (Status::Critical, &["process-stopped".to_owned()][..])
+    );
+    let stopped = server.findings.iter().find(|finding| finding.id == "process-stopped").unwrap();
+    assert_eq!(stopped.severity, hermes_doctor::model::Severity::Info);
+    assert!(stopped.title.contains("4711"));
+}
+
 #[test]
 fn every_fixture_is_tested() {
     let mut files: Vec<String> = std::fs::read_dir(path("x").parent().unwrap())

@@ -291,3 +291,84 @@ fn a_port_that_a_unit_names_belongs_to_hermes() {
     let found = answer.json()["servers"][0].clone();
     assert_eq!(roots(&found), ["port-held-by-other-program"], "{found:#}");
 }
+
+fn hostile(what: &str) -> Guard {
+    start(Command::new("python3").arg(patient_file("hostile.py")).arg(what))
+}
+
+/// Rare, and well.
+#[test]
+fn interim_and_unmarked_answers_are_healthy() {
+    for what in ["interim", "unmarked"] {
+        let guard = hostile(what);
+        let found = server(&format!("health --port {} --kind webui --timeout 700ms", guard.port));
+        assert_eq!(
+            (found["health"]["outcome"].as_str(), found["health"]["http_status"].as_u64()),
+            (Some("ok"), Some(200)),
+            "{what}: {found:#}"
+        );
+    }
+}
+
+#[test]
+fn a_reset_within_the_answer_is_a_reset() {
+    let guard = hostile("reset");
+    let found = server(&format!("health --port {}", guard.port));
+    assert_eq!(roots(&found), ["connection-reset"], "{found:#}");
+    assert!(found["health"]["bytes_received"].as_u64().unwrap() > 50);
+}
+
+/// The queue is always full and always moves: busy, not stalled.
+#[test]
+fn a_queue_that_moves_is_not_stalled() {
+    let guard = hostile("drain");
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let found = server(&format!("check --port {} --kind webui --timeout 2s", guard.port));
+    assert!(!ids(&found).contains(&"accept-stalled".to_owned()), "{found:#}");
+    let looks = found["listeners"]["looks"].as_array().unwrap();
+    assert!(looks.is_empty() || looks.last().unwrap()["accepted_since"].as_u64().unwrap() > 0, "{found:#}");
+}
+
+/// What is seen after the end of a process is nobody's.
+#[test]
+fn a_process_that_ends_during_the_look_is_not_judged() {
+    let patient = webui("silent");
+    let pid = patient.pid();
+    let killer = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        common::signal_pid(pid, rustix::process::Signal::KILL);
+    });
+    let found = server(&format!("check --pid {pid}"));
+    killer.join().unwrap();
+    assert_eq!(found["status"], "unknown", "{found:#}");
+    assert!(!ids(&found).contains(&"reply-empty".to_owned()), "{found:#}");
+    assert!(found["gaps"].as_array().unwrap().iter().any(|gap| gap["reason"] == "vanished"), "{found:#}");
+}
+
+/// A child that a server has forked keeps its command line and is no server of its own.
+#[test]
+fn a_forked_child_is_part_of_its_server() {
+    let home = home();
+    let script = home.path().join("hermes-webui/server.py");
+    std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+    let code = format!(
+        "import os, signal\nif os.fork() == 0:\n    import ctypes\n    ctypes.CDLL(None).prctl(1, 9)\n    signal.pause()\nexec(open({:?}).read())\n",
+        patient_file("plain.py")
+    );
+    std::fs::write(&script, code).unwrap();
+    let guard =
+        start(Command::new("python3").arg(&script).args(["127.0.0.1", "0"]).env("HERMES_HOME", home.path()));
+    let envelope = run("check --json").json();
+    let servers = envelope["servers"].as_array().unwrap();
+    let of_home: Vec<_> = servers.iter().filter(|server| server["home"] == home.path().to_str().unwrap()).collect();
+    assert_eq!(of_home.len(), 1, "{of_home:#?}");
+    assert_eq!(of_home[0]["pid"], guard.pid());
+}
+
+#[test]
+fn a_process_of_another_home_than_was_named_is_said_so() {
+    let (patient, other) = (webui(""), webui(""));
+    let found = server(&format!("check --pid {} --home {}", patient.pid(), other.home().display()));
+    assert_eq!(found["home"], patient.home().to_str().unwrap());
+    assert_eq!(roots(&found), ["port-owner-unexpected"], "{found:#}");
+}

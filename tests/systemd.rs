@@ -38,6 +38,7 @@ impl Systemd {
             .args(["--pid", "--fork", "--mount", "--cgroup", "--uts", "--ipc", "--kill-child"])
             .arg(patient_file("../systemd/boot"))
             .arg(home.join("units"))
+            .arg(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

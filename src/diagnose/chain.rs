@@ -32,7 +32,8 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     let ceiling_reached =
         server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
     for symptom in symptoms {
-        if holds(id::PROCESS_STOPPED) {
+        // Also when it is a debugger that holds it, which is information by itself.
+        if findings.iter().any(|finding| finding.id == id::PROCESS_STOPPED) {
             because(symptom, id::PROCESS_STOPPED);
         } else if holds(id::PORT_HELD) {
             because(symptom, id::PORT_HELD);
@@ -70,11 +71,17 @@ fn shares(server: &Server) -> Option<(u64, u64, u64)> {
     Some((facts.open?, leaked, close_wait))
 }
 
-/// Findings that nothing else caused. Information is no trouble, so it has no root.
+/// Findings that nothing else caused. Information is no trouble, so it is a root only where trouble comes from it.
 pub fn roots(findings: &[Finding]) -> Vec<String> {
+    let is_cause = |id: &str| {
+        findings
+            .iter()
+            .any(|other| other.severity > Severity::Info && other.caused_by.iter().any(|cause| cause == id))
+    };
     let mut found: Vec<String> = Vec::new();
     for finding in findings {
-        if finding.severity > Severity::Info && finding.caused_by.is_empty() && !found.contains(&finding.id) {
+        let counts = finding.severity > Severity::Info || is_cause(&finding.id);
+        if counts && finding.caused_by.is_empty() && !found.contains(&finding.id) {
             found.push(finding.id.clone());
         }
     }

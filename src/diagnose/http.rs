@@ -17,7 +17,11 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     if !verdict.holds(id::SERVER_NOT_RUNNING) {
         verdict.decide(id::CONNECTION_REFUSED, decided(facts.refused()));
     }
-    verdict.decide(id::ACCEPT_STALLED, facts.accept_stalled(server));
+    // Without a look at the queue of a server that did not answer, it is not known whether it moves.
+    let looked = health.outcome.is_answer() || !facts.looks.is_empty() || health.outcome == Outcome::Refused;
+    if looked || !matches!(health.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout) {
+        verdict.decide(id::ACCEPT_STALLED, decided(facts.accept_stalled(server)));
+    }
     verdict.decide(id::REPLY_EMPTY, decided(facts.reply_empty()));
     verdict.decide(id::CONNECTION_RESET, decided(facts.reset()));
     verdict.decide(id::WORKERS_EXHAUSTED, facts.workers_exhausted());
@@ -26,7 +30,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     verdict.decide(id::WRONG_SCHEME, wrong_scheme(health));
     verdict.decide(id::WRONG_ADDRESS_FAMILY, wrong_family(server, health));
     let established = verdict.holds(id::ACCEPT_STALLED) || verdict.holds(id::BACKLOG_FULL);
-    verdict.decide(id::HTTP_NO_ANSWER, facts.no_answer(server).filter(|_| !established));
+    verdict.decide(id::HTTP_NO_ANSWER, decided(facts.no_answer(server)).filter(|_| !established));
 }
 
 struct Facts<'a> {
@@ -85,9 +89,12 @@ impl<'a> Facts<'a> {
             return None;
         }
         let (first, last) = (self.looks.first()?, self.looks.last()?);
-        let waits = self.looks.len() >= 2 && first.accept_queue > 0 && last.accept_queue >= first.accept_queue;
+        // A queue of the same length can be another queue: what counts is whether anybody was taken from it.
+        let waits =
+            self.looks.len() >= 2 && first.accept_queue > 0 && last.accept_queue > 0 && last.accepted_since == 0;
+        let could_connect = self.health.outcome == Outcome::NoAnswer;
         let probe_waits = self.looks.iter().all(|look| look.probe_accepted == Some(false));
-        if !waits || !probe_waits {
+        if !waits || could_connect && !probe_waits {
             return None;
         }
         let mut found = self.raise(
@@ -124,7 +131,7 @@ impl<'a> Facts<'a> {
             _ => return None,
         };
         let draining = match self.looks {
-            [first, .., last] => last.accept_queue < first.accept_queue,
+            [first, .., last] => last.accept_queue < first.accept_queue || last.accepted_since > 0,
             _ => false,
         };
         let accepted = self.looks.last().and_then(|look| look.probe_accepted) == Some(true);

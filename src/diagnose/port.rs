@@ -1,7 +1,7 @@
 //! Who has the port, against who should.
 
 use super::verdict::{Verdict, finding};
-use crate::model::{Evidence, Finding, Holder, Listeners, NextStep, Server, Severity, id};
+use crate::model::{Evidence, Finding, Holder, Listeners, NextStep, Outcome, Server, Severity, id};
 use crate::parse::health::is_hermes_answer;
 
 /// Judges the port.
@@ -23,10 +23,13 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         };
         verdict.decide(id::PORT_OWNER_UNEXPECTED, found);
     }
+    // A backlog of 0 holds one connection; that alone is a moment of every busy server, unless it did not answer.
+    let refuses = server.health.as_ref().is_some_and(|health| health.outcome == Outcome::ConnectTimeout);
+    let is_full = |backlog: u32, queue: u32| (backlog > 0 || refuses) && queue > backlog;
     let full = listeners
         .sockets
         .iter()
-        .find(|socket| socket.backlog.is_some_and(|backlog| backlog > 0 && socket.accept_queue > backlog));
+        .find(|socket| socket.backlog.is_some_and(|backlog| is_full(backlog, socket.accept_queue)));
     verdict.decide(
         id::BACKLOG_FULL,
         full.map(|socket| {

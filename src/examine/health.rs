@@ -7,6 +7,7 @@ use crate::parse::health::health_path;
 use crate::parse::sockets::unmapped;
 use crate::probe::{self, Knock, Patience};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 /// Share of the soft limit from which on the probe holds back: one request only, no deep check.
 pub const CAREFUL_SHARE: f64 = 0.8;
@@ -14,6 +15,9 @@ pub const CAREFUL_SHARE: f64 = 0.8;
 /// A server younger than this may not listen yet, in milliseconds. A first start with migrations takes longer, and
 /// then its log says so.
 const START_GRACE_MS: u64 = 30_000;
+
+/// Time between two looks at a queue that takes no more connections.
+const BETWEEN_QUEUE_LOOKS: Duration = Duration::from_millis(400);
 
 /// Names of proxy settings that other clients would obey.
 const PROXIES: &[&str] = &["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -66,6 +70,7 @@ impl Examination<'_> {
         };
         self.progress.step("waiting for the HTTP answer");
         let mut looks = Vec::new();
+        let mut first = None;
         for address in &plan.addresses {
             let host = plan.host.clone().unwrap_or_else(|| address.ip().to_string());
             let mut knock = Knock {
@@ -75,8 +80,9 @@ impl Examination<'_> {
                 path: plan.path.clone(),
                 kind: server.kind,
             };
-            let mut attempt =
-                probe::attempt(&knock, patience, &mut |waiting| looks.extend(self.look(server, waiting)));
+            let mut attempt = probe::attempt(&knock, patience, &mut |waiting| {
+                looks.extend(self.look(server, Some(waiting), waiting.since_connect, &mut first));
+            });
             if let Some(resolve) = &plan.resolve {
                 attempt.phases.insert(0, resolve.clone());
             }
@@ -91,6 +97,13 @@ impl Examination<'_> {
                 } else {
                     knock.tls = !knock.tls;
                     health.attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
+                }
+            }
+            // The kernel drops new connections when the queue is full; then there was no moment to look, and now is one.
+            if outcome == Outcome::ConnectTimeout {
+                for after in [Duration::ZERO, BETWEEN_QUEUE_LOOKS] {
+                    std::thread::sleep(after.min(self.deadline.remaining()));
+                    looks.extend(self.look(server, None, after, &mut first));
                 }
             }
             // Only where nobody took the connection is another address worth a try.
@@ -137,7 +150,7 @@ impl Examination<'_> {
                 let holders = &listeners.holders;
                 !unreadable && !holders.is_empty() && holders.iter().all(|holder| holder.in_lineage == Some(false))
             });
-            if somebody_elses && server.expectation.port_belongs_because.is_none() {
+            if somebody_elses {
                 let detail = "the port is another process's, whose answer would say nothing of this one";
                 server.gaps.push(Gap::new("HTTP", GapReason::NotFound, detail).blocking(id::HTTP));
                 return Some((Outcome::NotProbed, detail.to_owned()));

@@ -151,6 +151,14 @@ impl Examination<'_> {
         if self.asks(Part::Health) {
             self.probe(&mut server, descriptors.as_ref());
         }
+        // What was seen after its end is nobody's: a pid is looked at again, with its start time.
+        if let Some(identity) = self.patient.identity.filter(|_| server.process.is_some())
+            && self.survey.host.identify(identity.pid) != Ok(identity)
+        {
+            let detail = "it ended while it was examined; look again";
+            let gap = Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail);
+            server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
+        }
         if self.asks(Part::Descriptors) {
             self.look_again_at_close_wait(&mut server, descriptors.as_ref(), first_look);
         }

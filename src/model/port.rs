@@ -86,4 +86,7 @@ pub struct Look {
     pub not_accepted: u64,
     /// Whether the server had accepted the probe's own connection; `null` where it was not found.
     pub probe_accepted: Option<bool>,
+    /// Connections that waited at the first look and do not wait any more: the queue moves, whatever its length.
+    #[serde(default)]
+    pub accepted_since: u64,
 }

@@ -52,6 +52,11 @@ pub fn head(bytes: &[u8]) -> Result<Option<Head>, ParseError> {
     Ok(Some(head))
 }
 
+/// Whether only the end of the connection marks the end of the body (RFC 9112, 6.3).
+pub fn is_unmarked(head: &Head) -> bool {
+    !head.chunked && head.content_length.is_none()
+}
+
 /// Whether an answer with this head has no body (RFC 9112, 6.3).
 fn is_bodiless(head: &Head) -> bool {
     head.status < 200 || matches!(head.status, 204 | 304)

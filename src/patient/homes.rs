@@ -42,6 +42,9 @@ pub struct Home {
 
 /// Files and directories that make a directory a Hermes home.
 const LANDMARKS: &[&str] = &[
+    "kanban.db",
+    "response_store.db",
+    "memory_store.db",
     "state.db",
     "config.yaml",
     "webui",
@@ -72,7 +75,10 @@ pub fn named(survey: &Survey<'_>, path: &Path) -> Result<Home, SelectError> {
     }
     match landmarks(survey.host, path) {
         Ok(found) if !found.is_empty() => Ok(read(survey, path, &found)),
-        Ok(_) => Err(SelectError::NotAHome(shown(path))),
+        // Somebody says that it is one, and its environment file names a WebUI's port.
+        Ok(_) => Some(read(survey, path, &[]))
+            .filter(|home| home.webui_port.is_some())
+            .ok_or_else(|| SelectError::NotAHome(shown(path))),
         Err(detail) => Err(SelectError::HomeUnreadable(shown(path), detail)),
     }
 }

@@ -133,7 +133,12 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
     };
     if let Some(path) = &selection.home {
         let home = homes::named(survey, path)?;
-        add_pid_files(&mut patient, &home);
+        let about = Home {
+            pid_files: home.pid_files.into_iter().filter(|file| is_about(file.names, Some(identity))).collect(),
+            ..home
+        };
+        add_pid_files(&mut patient, &about);
+        take_own_home(survey, &mut patient, selection);
     } else {
         find_home(survey, &mut patient);
     }
@@ -201,12 +206,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
             add_pid_files(&mut patient, home);
         }
     }
-    if let (Some(identity), Some(command), Some(named)) = (patient.identity, &patient.command, &selection.home)
-        && !patient.pid_files.iter().any(|file| is_about(file.names, Some(identity)))
-        && let Some(own) = said_home(survey, identity, command).filter(|own| !same_path(own, named))
-    {
-        patient.home = Some(own);
-    }
+    take_own_home(survey, &mut patient, selection);
     find_home(survey, &mut patient);
     Selected { patients: vec![patient], ..Selected::default() }
 }
@@ -222,6 +222,16 @@ fn add_pid_files(patient: &mut Patient, home: &Home) {
             .filter(|file| file.kind == patient.kind || patient.kind == ServerKind::Other)
             .cloned(),
     );
+}
+
+/// A server that says another home than the one that was named keeps its own; the difference is judged later.
+fn take_own_home(survey: &Survey<'_>, patient: &mut Patient, selection: &Selection) {
+    if let (Some(identity), Some(command), Some(named)) = (patient.identity, &patient.command, &selection.home)
+        && !patient.pid_files.iter().any(|file| is_about(file.names, Some(identity)))
+        && let Some(own) = said_home(survey, identity, command).filter(|own| !same_path(own, named))
+    {
+        patient.home = Some(own);
+    }
 }
 
 /// Fills in the home that a server's own command line or environment names, and the pid files in it.
@@ -262,7 +272,7 @@ fn not_listening(
 
 fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
     let mut patients = Vec::new();
-    for (pid, command) in survey.hermes() {
+    for (pid, command) in servers(survey) {
         if command.role != CommandRole::Server || selection.kind.is_some_and(|kind| kind != command.kind) {
             continue;
         }
@@ -300,7 +310,23 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
             patients.push(patient);
         }
     }
-    Selected { patients, ..Selected::default() }
+    // Pid files of kinds that do not run here belong to no examined server.
+    let is_taken =
+        |path: &str| patients.iter().any(|patient| patient.pid_files.iter().any(|own| own.file.path == path));
+    let stray_pid_files = home.pid_files.iter().filter(|file| !is_taken(&file.file.path)).cloned().collect();
+    Selected { patients, stray_pid_files, ..Selected::default() }
+}
+
+/// Hermes servers without the children that they have forked: those keep the command line and are part of the server.
+fn servers(survey: &Survey<'_>) -> Vec<(u32, HermesCommand)> {
+    let all = survey.hermes();
+    let is_server = |pid: u32, kind: ServerKind| {
+        all.iter()
+            .any(|(other, command)| *other == pid && command.kind == kind && command.role == CommandRole::Server)
+    };
+    let has_server_above =
+        |pid: u32, kind: ServerKind| survey.ancestors(pid).into_iter().any(|ancestor| is_server(ancestor, kind));
+    all.iter().filter(|(pid, command)| !has_server_above(*pid, command.kind)).cloned().collect()
 }
 
 fn server_of_home(selection: &Selection, home: &Home, identity: Identity, command: HermesCommand) -> Patient {
@@ -343,7 +369,7 @@ fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
 fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     let homes = homes::discover(survey);
     let mut selected = Selected::default();
-    for (pid, command) in survey.hermes() {
+    for (pid, command) in servers(survey) {
         let wanted = selection.kind.is_none_or(|kind| kind == command.kind);
         if command.role != CommandRole::Server || command.demo || !wanted {
             continue;
@@ -403,6 +429,9 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
         if is_used {
             ports.push((*port, *kind, format!("the default port of {}", kind.title())));
         }
+    }
+    for unit in homes::unit_ports(survey) {
+        ports.push((unit.port, unit.kind, format!("{} names the port", unit.file)));
     }
     for (port, kind, because) in ports {
         if selection.kind.is_some_and(|wanted| wanted != kind) {

@@ -68,14 +68,21 @@ impl<'a> Survey<'a> {
             let pids: Vec<u32> =
                 self.processes().iter().filter(|entry| !entry.zombie).map(|entry| entry.pid).collect();
             let mut found = HashMap::new();
+            let mut unread: Vec<Gap> = Vec::new();
             for (pid, answer) in pids.iter().zip(self.host.commands(&pids)) {
                 match answer {
                     Ok(argv) if !argv.is_empty() => drop(found.insert(*pid, argv)),
                     Ok(_) => {}
-                    Err(gap) if is_worth_telling(&gap) => self.gaps.borrow_mut().push(gap),
+                    Err(gap) if is_worth_telling(&gap) => unread.push(gap),
                     Err(_) => {}
                 }
             }
+            // A host has thousands of processes; a wedged one must not answer with as many lines.
+            if let [first, _, _, ..] = unread.as_slice() {
+                let what = format!("command lines of {} processes", unread.len());
+                unread = vec![Gap { what, ..first.clone() }];
+            }
+            self.gaps.borrow_mut().extend(unread);
             found
         })
     }

@@ -213,6 +213,11 @@ fn read_answer(
     stream.set_deadline(patience.total.within(patience.phase));
     let head = loop {
         match http::head(&received) {
+            // An interim answer (100 Continue) is followed by the real one (RFC 9110, 15.2).
+            Ok(Some(head)) if (100..200).contains(&head.status) && head.status != 101 => {
+                received.drain(..head.length);
+                continue;
+            }
             Ok(Some(head)) => break Ok(head),
             Ok(None) => {}
             Err(error) => break Err((error.to_string(), Outcome::NotHttp)),
@@ -220,7 +225,7 @@ fn read_answer(
         match read_some(stream, &mut received) {
             Ok(0) => break Err(("closed within the headers".to_owned(), Outcome::Incomplete)),
             Ok(_) => {}
-            Err(error) => break Err((error.to_string(), Outcome::Incomplete)),
+            Err(error) => break Err((error.to_string(), broken_off(&error))),
         }
     };
     attempt.bytes_received = length(&received);
@@ -248,20 +253,22 @@ fn read_answer(
         match http::body(&head, received.get(head.length..).unwrap_or_default(), at_end) {
             Ok(http::Body::Complete(body)) => break Ok(body),
             Ok(http::Body::Partial) => {}
-            Err(error) => break Err(error.to_string()),
+            Err(error) => break Err((error.to_string(), Outcome::Incomplete)),
         }
         match read_some(stream, &mut received) {
             Ok(0) => at_end = true,
             Ok(_) => {}
-            Err(error) => break Err(error.to_string()),
+            // The end of this answer is the end of the connection, which is kept open; what came is whole.
+            Err(_) if http::is_unmarked(&head) && is_json(received.get(head.length..)) => at_end = true,
+            Err(error) => break Err((error.to_string(), broken_off(&error))),
         }
     };
     attempt.bytes_received = length(&received);
     let body = match body {
         Ok(body) => body,
-        Err(error) => {
+        Err((error, outcome)) => {
             attempt.phases.push(phase(PhaseName::Body, begun, Some(error)));
-            return Err(Outcome::Incomplete);
+            return Err(outcome);
         }
     };
     attempt.phases.push(phase(PhaseName::Body, begun, None));
@@ -272,6 +279,15 @@ fn read_answer(
     }
     attempt.answer = answer;
     Ok(outcome)
+}
+
+/// How an answer ends that does not come to its end.
+fn broken_off(error: &io::Error) -> Outcome {
+    if error.kind() == io::ErrorKind::ConnectionReset { Outcome::Reset } else { Outcome::Incomplete }
+}
+
+fn is_json(body: Option<&[u8]>) -> bool {
+    body.is_some_and(|body| serde_json::from_slice::<serde_json::Value>(body).is_ok())
 }
 
 /// Anything that bytes go through and that gives up at a deadline.

@@ -90,7 +90,7 @@ fn address(server: &Server) -> Option<String> {
 /// Everything below the heading.
 pub fn verdict(server: &Server, view: &View) -> String {
     let mut out = Block::new(view);
-    let is_root = |finding: &&Finding| finding.severity > Severity::Info && finding.caused_by.is_empty();
+    let is_root = |finding: &&Finding| server.root_causes.contains(&finding.id) && finding.caused_by.is_empty();
     let roots: Vec<&Finding> = server.findings.iter().filter(is_root).collect();
     out.gap();
     for (index, root) in roots.iter().enumerate() {
@@ -106,7 +106,11 @@ pub fn verdict(server: &Server, view: &View) -> String {
         };
         out.line("Verdict", text);
     }
-    let is_note = |finding: &&Finding| finding.severity == Severity::Info && finding.caused_by.is_empty();
+    let is_note = |finding: &&Finding| {
+        finding.severity == Severity::Info
+            && finding.caused_by.is_empty()
+            && !server.root_causes.contains(&finding.id)
+    };
     for note in server.findings.iter().filter(is_note) {
         out.finding("Note", note, server);
     }
@@ -140,7 +144,6 @@ fn fine(server: &Server, view: &View) -> String {
     }
     let plain = [
         (id::PROCESS_STOPPED, "process runs"),
-        (id::PORT_HELD, "port owner"),
         (id::DESCRIPTOR_CEILING, "descriptors"),
         (id::STATE_DB_HANDLE_LEAK, "database handles"),
         (id::CLOSE_WAIT_LEAK, "CLOSE-WAIT"),
@@ -148,6 +151,10 @@ fn fine(server: &Server, view: &View) -> String {
         (id::STALE_PID_FILE, "pid files"),
         (id::ZOMBIE_CHILDREN, "children reaped"),
     ];
+    let own_port = !server.findings.iter().any(|finding| finding.id == id::PORT_OWNER_UNEXPECTED);
+    if passed(id::PORT_HELD) && own_port {
+        areas.push("port owner".to_owned());
+    }
     for (id, text) in plain.into_iter().filter(|(id, _)| passed(id)) {
         let text = match (&server.descriptors, id) {
             (Some(facts), id::DESCRIPTOR_CEILING) => {

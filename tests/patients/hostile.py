@@ -1,5 +1,8 @@
-"""Answers as no server should: `drip` a byte now and then, `endless` bytes, `escape` sequences, `garbage`."""
+"""Answers as few servers do: `drip` a byte now and then, `endless` bytes, `escape` sequences, `garbage`; an `interim`
+answer first, an answer whose end is not marked (`unmarked`), a `reset` within the body; `drain` takes a connection now
+and then from a queue that is always full."""
 import socket
+import struct
 import sys
 import threading
 import time
@@ -21,6 +24,17 @@ def answer(connection):
             for _ in range(60):
                 connection.sendall(b"a" * 1000)
                 time.sleep(0.1)
+        elif what in ("interim", "unmarked"):
+            if what == "interim":
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+            connection.sendall(b'{"status": "ok", "sessions": 0, "active_streams": 0, "uptime_seconds": 1.0}')
+            if what == "unmarked":
+                time.sleep(30)
+        elif what == "reset":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 50)
+            time.sleep(0.2)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif what == "escape":
             body = b'{"status": "\x1b[31mred\xc2\x9b31m\xe2\x80\xaetxt"}'
             connection.sendall(
@@ -34,5 +48,20 @@ def answer(connection):
         connection.close()
 
 
+def client():
+    while True:
+        try:
+            with socket.create_connection(listener.getsockname()) as connection:
+                connection.recv(1)
+        except OSError:
+            time.sleep(0.1)
+
+
+if what == "drain":
+    for _ in range(20):
+        threading.Thread(target=client, daemon=True).start()
+    while True:
+        time.sleep(0.4)
+        listener.accept()[0].close()
 while True:
     threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
