@@ -129,7 +129,15 @@ fn each_address_of_a_port_is_judged() {
     let found = server(&format!("port --port {port} --kind webui"));
     assert_eq!(roots(&found), ["port-held-by-other-program"], "{found:#}");
     assert_eq!(finding(&found, "port-held-by-other-program")["evidence"][0]["value"], stranger.pid());
-    drop(hermes);
+    drop(stranger);
+    // Two Hermes servers, one for each family: which of them a client reaches is chance.
+    let script = placed(&home.path().join("two/hermes-webui"), "server.py");
+    let second = start(
+        Command::new("python3").arg(script).args(["127.0.0.1", &port.to_string()]).env("HERMES_HOME", home.path()),
+    );
+    let found = server(&format!("check --pid {}", hermes.pid()));
+    assert_eq!(roots(&found), ["port-owner-unexpected"], "{found:#}");
+    assert_eq!(finding(&found, "port-owner-unexpected")["evidence"][0]["value"], second.pid());
 }
 
 /// A wildcard of IPv6 is reached over IPv4 as well.

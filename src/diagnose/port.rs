@@ -3,6 +3,7 @@
 use super::verdict::{Verdict, finding};
 use crate::model::{Evidence, Finding, Holder, Listeners, NextStep, Outcome, Server, Severity, id};
 use crate::parse::health::is_hermes_answer;
+use std::net::IpAddr;
 
 /// Judges the port.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
@@ -17,8 +18,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     if server.pid.is_some() && !listeners.holders.is_empty() {
         let other = listeners.holders.iter().find(|holder| holder.kind.is_some() && !is_own(holder));
         let own_has_it = listeners.holders.iter().any(|holder| server.pid == Some(holder.pid));
-        let found = match other.filter(|_| !own_has_it) {
-            Some(other) => Some(unexpected_owner(server, listeners, other)),
+        let found = match other.filter(|other| !own_has_it || shares_an_address(server, listeners, other)) {
+            Some(other) => Some(unexpected_owner(server, listeners, other, own_has_it)),
             None => not_the_one_that_was_named(server, listeners).filter(|_| own_has_it),
         };
         verdict.decide(id::PORT_OWNER_UNEXPECTED, found);
@@ -84,12 +85,25 @@ fn held_by_other(server: &Server, listeners: &Listeners) -> Option<Finding> {
     Some(finding(id::PORT_HELD, Severity::Critical, title, evidence, next))
 }
 
-fn unexpected_owner(server: &Server, listeners: &Listeners, other: &Holder) -> Finding {
+/// Whether a client cannot tell which of the two it will reach: the same address (SO_REUSEPORT), or loopback on the
+/// one and on the other family. A second server on an address of its own (a tailnet's, say) is well.
+fn shares_an_address(server: &Server, listeners: &Listeners, other: &Holder) -> bool {
+    let addresses = |pid: u32| {
+        let held = listeners.sockets.iter().filter(move |socket| socket.holders.contains(&pid));
+        held.filter_map(|socket| socket.address.parse::<IpAddr>().ok())
+    };
+    let is_local = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+    let own: Vec<IpAddr> = server.pid.into_iter().flat_map(addresses).collect();
+    addresses(other.pid).any(|address| own.iter().any(|own| *own == address || is_local(*own) && is_local(address)))
+}
+
+fn unexpected_owner(server: &Server, listeners: &Listeners, other: &Holder, own_has_it: bool) -> Finding {
+    let also = if own_has_it { "also " } else { "" };
     let kind = other.kind.map_or("server", |kind| kind.title());
     finding(
         id::PORT_OWNER_UNEXPECTED,
         Severity::Critical,
-        format!("port {} is held by another {kind}, pid {}", listeners.port, other.pid),
+        format!("port {} is {also}held by another {kind}, pid {}", listeners.port, other.pid),
         vec![
             Evidence::new("pid that listens", other.pid, "sock_diag and /proc/PID/fd"),
             Evidence::new("its command", other.command.clone(), format!("/proc/{}/cmdline", other.pid)),
