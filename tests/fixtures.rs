@@ -97,6 +97,33 @@ fn a_debugger_is_the_cause_of_the_silence() {
     assert!(stopped.title.contains("4711"));
 }
 
+/// Alive, and nobody listens: refused once it is old enough, not known while it may be starting.
+#[test]
+fn refused_is_a_finding_only_of_a_server_that_has_started() {
+    for (age_ms, starting) in [(3_600_000, false), (2_000, true)] {
+        let mut envelope = read("healthy-pool");
+        let server = &mut envelope.servers[0];
+        server.process.as_mut().unwrap().age_ms = Some(age_ms);
+        let health = server.health.as_mut().unwrap();
+        health.outcome = hermes_doctor::model::Outcome::Refused;
+        health.http_status = None;
+        health.answer = None;
+        server.listeners.as_mut().unwrap().sockets.clear();
+        server.listeners.as_mut().unwrap().holders.clear();
+        if starting {
+            let gap = hermes_doctor::model::Gap::new("HTTP", hermes_doctor::model::GapReason::NotFound, "young");
+            server.gaps.push(gap.blocking(hermes_doctor::model::id::HTTP));
+        }
+        diagnose::judge(server);
+        if starting {
+            assert_eq!((server.status, server.root_causes.len()), (Status::Unknown, 0), "{:?}", server.findings);
+        } else {
+            assert_eq!(server.status, Status::Critical);
+            assert_eq!(server.root_causes, ["connection-refused"]);
+        }
+    }
+}
+
 #[test]
 fn every_fixture_is_tested() {
     let mut files: Vec<String> = std::fs::read_dir(path("x").parent().unwrap())

@@ -244,7 +244,10 @@ pub fn this_host(deadline: Deadline) -> Box<dyn Host> {
 
 /// Asks the system's resolver. It can hang, so it works on a thread that is left behind: it waits for the network
 /// in user space, so it cannot keep the process from ending.
-fn resolve(name: &str, deadline: Deadline) -> Option<Vec<IpAddr>> {
+///
+/// # Errors
+/// The resolver's words, or that it did not answer by the deadline.
+pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     use std::net::ToSocketAddrs;
     let name = name.to_owned();
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -252,7 +255,11 @@ fn resolve(name: &str, deadline: Deadline) -> Option<Vec<IpAddr>> {
         let found = (name.as_str(), 0).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect());
         let _ = sender.send(found);
     });
-    receiver.recv_timeout(deadline.within(std::time::Duration::from_secs(2)).remaining()).ok()?.ok()
+    match receiver.recv_timeout(deadline.remaining()) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
 }
 
 /// A supervisor that was not found.

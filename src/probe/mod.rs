@@ -12,7 +12,7 @@ use crate::model::{Attempt, HealthAnswer, Outcome, Phase, PhaseName, ServerKind}
 use crate::parse::{health, http};
 use crate::report::mask;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use stream::TimedStream;
 
@@ -72,29 +72,18 @@ const FIRST_LOOK: Duration = Duration::from_millis(250);
 /// Bytes that are taken of one answer, framing and all.
 const MOST_RECEIVED: usize = http::LARGEST_HEAD + 2 * http::LARGEST_BODY;
 
-/// Resolves a name. The resolver can hang, so it works on a thread that is left behind at the deadline: it
-/// waits for the network in user space, so it cannot keep the process from ending.
+/// Resolves a name; an address is one already.
 pub fn resolve(host: &str, port: u16, patience: Patience) -> (Phase, Result<Vec<SocketAddr>, Outcome>) {
     let begun = Instant::now();
+    let at_port = |found: Vec<IpAddr>| found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return (phase(PhaseName::Resolve, begun, None), Ok(vec![SocketAddr::new(address, port)]));
+        return (phase(PhaseName::Resolve, begun, None), Ok(at_port(vec![address])));
     }
-    let name = host.to_owned();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let found = (name.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect::<Vec<_>>());
-        let _ = sender.send(found);
-    });
-    let limit = patience.phase.min(patience.total.remaining());
-    let error = match receiver.recv_timeout(limit) {
-        Ok(Ok(addresses)) if !addresses.is_empty() => {
-            return (phase(PhaseName::Resolve, begun, None), Ok(addresses));
-        }
-        Ok(Ok(_)) => "no addresses".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer in time".to_owned(),
-    };
-    (phase(PhaseName::Resolve, begun, Some(error)), Err(Outcome::ResolveFailed))
+    match crate::collect::resolve(host, patience.total.within(patience.phase)) {
+        Ok(found) if !found.is_empty() => (phase(PhaseName::Resolve, begun, None), Ok(at_port(found))),
+        Ok(_) => (phase(PhaseName::Resolve, begun, Some("no addresses".to_owned())), Err(Outcome::ResolveFailed)),
+        Err(error) => (phase(PhaseName::Resolve, begun, Some(error)), Err(Outcome::ResolveFailed)),
+    }
 }
 
 /// Makes one request. `waiting` is called up to twice while the first byte does not come.
