@@ -69,6 +69,8 @@ fn an_open_discovery_finds_it_by_its_command_line() {
     let own = envelope["servers"].as_array().unwrap().iter().find(|server| server["pid"] == patient.pid());
     let own = own.unwrap_or_else(|| panic!("{envelope:#}"));
     assert_eq!((own["kind"].as_str(), own["port"].as_u64()), (Some("webui"), Some(u64::from(patient.port))));
+    // Its own home is looked at, although nothing but the server names it.
+    assert_eq!(own["pid_files"][0]["state"], "live", "{own:#}");
 }
 
 #[test]
@@ -467,4 +469,19 @@ fn a_reader_that_went_away_is_no_error() {
     child.wait().unwrap();
     assert!(!stderr.contains("panic"), "{stderr}");
     std::io::stdout().flush().unwrap();
+}
+
+/// A descriptor that cannot be read is a row with its reason, and still counted.
+#[test]
+fn an_unreadable_descriptor_is_a_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let guard = start(Command::new("python3").arg(patient_file("deep.py")).arg(directory.path()));
+    let found = server(&format!("fds --pid {}", guard.pid()));
+    assert_eq!(found["descriptors"]["by_kind"]["unreadable"], 1, "{found:#}");
+    let rows = found["descriptors"]["targets"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["kind"] == "unreadable").unwrap();
+    assert!(row["target"].as_str().unwrap().contains("name too long"), "{row}");
+    let total: u64 =
+        found["descriptors"]["by_kind"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(found["descriptors"]["open"], total);
 }

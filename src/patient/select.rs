@@ -388,7 +388,9 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             command: Some(command),
             ..absent(kind, path.clone(), selection)
         };
-        if let Some(home) = home {
+        // A home that only this server names was not among those that were looked up before.
+        let own = path.as_deref().filter(|_| home.is_none()).and_then(|path| homes::named(survey, path).ok());
+        if let Some(home) = home.or(own.as_ref()) {
             add_pid_files(&mut patient, home);
         }
         selected.patients.push(patient);
