@@ -3,10 +3,14 @@
 
 pub mod cgroup;
 pub mod command;
+pub mod container;
+pub mod expect;
 pub mod health;
 pub mod home;
 pub mod http;
+pub mod launchd;
 pub mod link;
+pub mod pm2;
 pub mod process;
 pub mod role;
 pub mod service_status;

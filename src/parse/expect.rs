@@ -1,0 +1,140 @@
+//! `--expect`: who should be running the server, as a person says it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Who should be running the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// A unit of the system's or of a user's systemd.
+    Systemd {
+        /// With its suffix; `.service` is added where there is none.
+        unit: String,
+        /// The user manager instead of the system's.
+        user: bool,
+    },
+    /// A job of launchd.
+    Launchd(String),
+    /// A program of supervisord, `GROUP:NAME` within a group.
+    Supervisord(String),
+    /// A program of pm2.
+    Pm2(String),
+    /// A service directory and the word for its supervisor: `runit`, `s6`, `daemontools`.
+    ServiceDirectory(&'static str, PathBuf),
+    /// This process, or one that it has started.
+    Pid(u32),
+    /// Nobody: started by hand, and meant so.
+    Nobody,
+}
+
+/// The forms that are understood, for messages.
+pub const FORMS: &str = "systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM, runit:DIR, s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none";
+
+impl Expect {
+    /// The word for the supervisor, as in `lineage.supervisor.kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Systemd { user: false, .. } => "systemd",
+            Self::Systemd { user: true, .. } => "systemd-user",
+            Self::Launchd(_) => "launchd",
+            Self::Supervisord(_) => "supervisord",
+            Self::Pm2(_) => "pm2",
+            Self::ServiceDirectory(kind, _) => kind,
+            Self::Pid(_) => "pid",
+            Self::Nobody => "none",
+        }
+    }
+
+    /// The name at that supervisor.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Systemd { unit: name, .. } | Self::Launchd(name) | Self::Supervisord(name) | Self::Pm2(name) => {
+                super::text::printable(name.as_bytes())
+            }
+            Self::ServiceDirectory(_, directory) => {
+                super::text::printable(directory.as_os_str().as_encoded_bytes())
+            }
+            Self::Pid(pid) => pid.to_string(),
+            Self::Nobody => String::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Expect {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nobody => out.write_str("--expect none"),
+            _ => write!(out, "--expect {}:{}", self.kind(), self.name()),
+        }
+    }
+}
+
+impl FromStr for Expect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self::Nobody);
+        }
+        let (kind, name) = text.split_once(':').ok_or_else(|| format!("write it as {FORMS}"))?;
+        if name.is_empty() || name.starts_with('-') || name.contains(char::is_control) || name.len() > 4096 {
+            return Err(format!("{kind}: names nothing that could be asked for; write it as {FORMS}"));
+        }
+        let directory = |kind| {
+            let path = PathBuf::from(name);
+            Self::ServiceDirectory(kind, std::path::absolute(&path).unwrap_or(path))
+        };
+        Ok(match kind {
+            "systemd" | "systemd-user" => {
+                let has_suffix = name.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "service");
+                let unit = if has_suffix { name.to_owned() } else { format!("{name}.service") };
+                Self::Systemd { unit, user: kind == "systemd-user" }
+            }
+            "launchd" => Self::Launchd(name.to_owned()),
+            "supervisord" => Self::Supervisord(name.to_owned()),
+            "pm2" => Self::Pm2(name.to_owned()),
+            "runit" => directory("runit"),
+            "s6" => directory("s6"),
+            "daemontools" => directory("daemontools"),
+            "pid" => match name.parse() {
+                Ok(pid) if pid > 0 => Self::Pid(pid),
+                _ => return Err(format!("{name:?} is no pid")),
+            },
+            other => return Err(format!("{other:?} is no supervisor that is known here; write it as {FORMS}")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_form() {
+        for (text, expected) in [
+            ("systemd:hermes-webui", Expect::Systemd { unit: "hermes-webui.service".into(), user: false }),
+            ("systemd-user:a@b.service", Expect::Systemd { unit: "a@b.service".into(), user: true }),
+            ("launchd:ai.hermes.gateway", Expect::Launchd("ai.hermes.gateway".into())),
+            ("supervisord:hermes:webui", Expect::Supervisord("hermes:webui".into())),
+            ("runit:/etc/service/hermes", Expect::ServiceDirectory("runit", "/etc/service/hermes".into())),
+            ("s6:/run/service/x", Expect::ServiceDirectory("s6", "/run/service/x".into())),
+            ("daemontools:/service/x", Expect::ServiceDirectory("daemontools", "/service/x".into())),
+            ("pm2:hermes", Expect::Pm2("hermes".into())),
+            ("pid:4711", Expect::Pid(4711)),
+            ("none", Expect::Nobody),
+        ] {
+            assert_eq!(text.parse(), Ok(expected.clone()), "{text}");
+            if !text.contains("hermes-webui") {
+                assert_eq!(expected.to_string(), format!("--expect {text}"));
+            }
+        }
+    }
+
+    #[test]
+    fn says_how_to_write_it() {
+        for bad in ["", "systemd", "systemd:", "systemd:-H", "openrc:x", "pid:x", "pid:0", "runit:\u{1b}[31m"] {
+            assert!(bad.parse::<Expect>().is_err(), "{bad}");
+        }
+        assert!("openrc:x".parse::<Expect>().unwrap_err().contains("systemd:UNIT"));
+    }
+}
