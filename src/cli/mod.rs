@@ -6,6 +6,7 @@ pub use run::run;
 
 use crate::examine::Request;
 use crate::model::{Part, ServerKind};
+use crate::parse::expect::Expect;
 use crate::patient::Selection;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ Examples:
   hermes-doctor --port 8787                  examine the server on that port
   hermes-doctor fds --pid 4711 --all         what its descriptors point to
   hermes-doctor check --home ~/.hermes --json > hermes-check.json
+  hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
   hermes-doctor demo                         see it work, on patients that it starts itself
 
@@ -51,6 +53,10 @@ pub struct Cli {
     /// Ask every process of the host for the sockets of the port, not only the likely ones
     #[arg(long, global = true, help_heading = "Examination")]
     pub all_holders: bool,
+    /// Look on for this long at what the supervisor does: restarts, pids, states, the port (without, only where the
+    /// supervisor and the server do not agree)
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Examination")]
+    pub observe: Option<Duration>,
     /// Longest wait for each phase of an HTTP request (500ms, 2s, 5m)
     #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = duration, help_heading = "Examination")]
     pub timeout: Duration,
@@ -74,7 +80,7 @@ pub enum Command {
     Fds(FdsArguments),
     /// The processes above the server, what each is, and who claims it
     #[command(
-        after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json"
+        after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json\n  hermes-doctor lineage --expect systemd-user:hermes-webui.service\n  hermes-doctor lineage --port 8787 --expect none --observe 10s"
     )]
     Lineage,
     /// One HTTP request, phase by phase
@@ -146,6 +152,10 @@ pub struct SelectionArguments {
     /// What the server should be
     #[arg(long, global = true, value_enum, value_name = "KIND")]
     pub kind: Option<KindArgument>,
+    /// Who should be running it: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM, runit:DIR,
+    /// s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none; without, it is inferred from this host's configuration
+    #[arg(long, global = true, value_name = "WHO", value_parser = expectation)]
+    pub expect: Option<Expect>,
 }
 
 /// `--kind`.
@@ -223,6 +233,10 @@ pub enum When {
     Never,
 }
 
+fn expectation(text: &str) -> Result<Expect, String> {
+    text.parse()
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
@@ -248,6 +262,7 @@ impl Cli {
                 .as_ref()
                 .map(|home| std::path::absolute(home).unwrap_or_else(|_| home.clone())),
             kind: self.selection.kind.map(ServerKind::from),
+            expect: self.selection.expect.clone(),
         }
     }
 
@@ -269,6 +284,7 @@ impl Cli {
             parts,
             deep: self.deep,
             all_holders: self.all_holders,
+            observe: self.observe,
             timeout: self.timeout,
             budget: self.budget(),
         })
@@ -277,7 +293,8 @@ impl Cli {
     /// Time for everything.
     pub fn budget(&self) -> Duration {
         let usual = if matches!(self.command, Some(Command::Demo { name: None })) { 60 } else { 10 };
-        self.budget.unwrap_or(Duration::from_secs(usual))
+        let looking_on = self.observe.unwrap_or_default();
+        self.budget.unwrap_or(Duration::from_secs(usual).saturating_add(looking_on))
     }
 
     /// What the parser cannot see: two ports for one server.

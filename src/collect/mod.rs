@@ -15,7 +15,9 @@ pub use deadline::Deadline;
 
 use crate::model::{Descriptors, Gap, HostFacts, Identity, Process, Supervisor};
 use crate::parse::cgroup::Unit;
+use crate::parse::command::{CommandRole, recognise};
 use crate::parse::sockets::TcpSocket;
+use crate::parse::systemd::UnitFile;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -103,36 +105,56 @@ pub enum FileKind {
     Other,
 }
 
-/// A process that is a supervisor, and can be asked for its programs.
-#[derive(Clone, Debug)]
+/// A supervisor that can be asked for its programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SupervisorProcess {
     /// Its pid.
     pub pid: u32,
-    /// `systemd`, `systemd-user`, `supervisord`, `runit`, `s6`, `daemontools`.
+    /// `systemd`, `systemd-user`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`.
     pub kind: String,
+    /// Whose manager a `systemd-user` is.
+    pub user: Option<u32>,
 }
 
-/// What a supervisor says of one of its programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A program of a supervisor: what the supervisor says of it, and by what it is recognised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
-    /// Name of the program or its service directory.
-    pub name: String,
-    /// The pid that the supervisor claims; `None` while it has none.
-    pub pid: Option<u32>,
-    /// Its state in the supervisor's words.
-    pub state: String,
-    /// It is being started again just now.
-    pub is_restarting: bool,
-    /// It is down and nobody wants it up: stopped on purpose, or never started.
-    pub is_idle: bool,
-    /// Automatic restarts that the supervisor counted, where it counts them.
-    pub restarts: Option<u64>,
-    /// The supervisor has given up on it.
-    pub gave_up: bool,
-    /// Its command, as configured.
+    /// The supervisor's own word; whether that is the examined server is not decided yet.
+    pub claim: Supervisor,
+    /// Its command as configured: recognised first, masked where it is shown.
     pub command: Vec<String>,
-    /// Where all this was read.
-    pub source: String,
+    /// Id of the current activation, where the supervisor gives one.
+    pub invocation: Option<String>,
+    /// Whether it is to be started with the system, where the supervisor has such a setting.
+    pub is_enabled: Option<bool>,
+    /// A program that is meant to finish (a oneshot unit): nothing restarts what it leaves.
+    pub is_oneshot: bool,
+}
+
+impl Program {
+    /// Adds what the command itself says: its port, whether it is a launcher, and the masked line.
+    #[must_use]
+    pub fn recognised(mut self) -> Self {
+        if let Some(found) = recognise(&self.command) {
+            self.claim.is_launcher = found.role != CommandRole::Server;
+            self.claim.port = found.port.filter(|port| *port != 0).or(self.claim.port);
+            self.claim.home = found.home.or(self.claim.home.take());
+        }
+        let words: Vec<&[u8]> = self.command.iter().map(String::as_bytes).collect();
+        self.claim.command = Some(crate::report::mask::command(&words)).filter(|line| !line.is_empty());
+        self
+    }
+}
+
+/// A service unit's file, as it lies on the disk: configuration, whether or not its manager can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitOnDisk {
+    /// The unit, and whose manager it is for.
+    pub unit: Unit,
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub file: UnitFile,
 }
 
 /// The host that is examined.
@@ -187,8 +209,11 @@ pub trait Host {
     /// Asks a systemd manager for a unit; the supervisor's own claim.
     ///
     /// # Errors
-    /// A gap when the manager cannot be asked.
-    fn systemd_unit(&self, unit: &Unit) -> Result<crate::parse::systemd::UnitState, Gap>;
+    /// A gap when the manager cannot be asked, or does not know the unit.
+    fn unit(&self, unit: &Unit) -> Result<Program, Gap>;
+
+    /// Service units on the disk whose command is a Hermes server's.
+    fn unit_files(&self) -> Vec<UnitOnDisk>;
 
     /// Id of the unit's current activation, which the manager publishes as a file.
     fn unit_invocation(&self, unit: &Unit) -> Option<String>;
@@ -198,6 +223,25 @@ pub trait Host {
     /// # Errors
     /// A gap when it cannot be asked.
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap>;
+
+    /// Asks for a service by its directory: the claim of the `runit`, `s6` or `daemontools` that keeps it.
+    ///
+    /// # Errors
+    /// A gap when its status cannot be read.
+    fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap>;
+
+    /// Asks a container's runtime for it, where its socket may be used.
+    ///
+    /// # Errors
+    /// A gap when there is no such socket, or it may not be used.
+    fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap>;
+
+    /// Device and inode of a directory as a process sees it: two names of one directory are the same, two
+    /// directories of one name in different containers are not.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    fn directory_identity(&self, seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap>;
 
     /// Contents of a small file, at most `limit` bytes; abandoned when it hangs.
     ///
@@ -262,17 +306,14 @@ pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// A supervisor that was not found.
-pub fn no_supervisor(evidence: impl Into<String>) -> Supervisor {
-    Supervisor {
-        kind: "none".into(),
-        name: None,
-        claimed_pid: None,
-        claims_this: Some(false),
-        evidence: evidence.into(),
-        state: None,
-        restarts: None,
-        is_restarting: false,
-        gave_up: false,
+/// A path as the doctor reaches it: what a process in another mount namespace calls `/opt/data` is below
+/// `/proc/PID/root` from here (proc_pid_root(5)).
+pub fn reach(seen_by: Option<&Process>, path: &Path) -> PathBuf {
+    match seen_by {
+        Some(process) if process.foreign_mounts == Some(true) => {
+            let root = PathBuf::from(format!("/proc/{}/root", process.identity.pid));
+            root.join(path.strip_prefix("/").unwrap_or(path))
+        }
+        _ => path.to_owned(),
     }
 }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,10 +51,21 @@ pub enum Request {
     Kind(PathBuf),
     /// Target of a link.
     Link(PathBuf),
-    /// Bytes sent to a Unix socket, and all that comes back until the other side closes.
-    Exchange(PathBuf, Vec<u8>),
-    /// Name and home of a user by id, NUL-separated: the system's directory may be a remote one.
+    /// Bytes sent to a Unix socket, and what comes back.
+    Exchange(PathBuf, Vec<u8>, Until),
+    /// Device and inode of a file, in decimal with a space between.
+    Identity(PathBuf),
+    /// Name, home and group id of a user by id, NUL-separated: the system's directory may be a remote one.
     User(u32),
+}
+
+/// Where the answer of an exchange ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The other side closes the connection.
+    Close,
+    /// One message of pm2 is complete: its daemon keeps the connection open.
+    Pm2Message,
 }
 
 impl Request {
@@ -62,12 +74,14 @@ impl Request {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
             Self::User(uid) => format!("user {uid}"),
-            Self::Exchange(path, _) => {
+            Self::Exchange(path, ..) => {
                 format!("answer on {}", crate::parse::text::printable(path.as_os_str().as_bytes()))
             }
-            Self::File(path, _) | Self::Directory(path, _) | Self::Kind(path) | Self::Link(path) => {
-                crate::parse::text::printable(path.as_os_str().as_bytes())
-            }
+            Self::File(path, _)
+            | Self::Directory(path, _)
+            | Self::Kind(path)
+            | Self::Link(path)
+            | Self::Identity(path) => crate::parse::text::printable(path.as_os_str().as_bytes()),
         }
     }
 
@@ -80,10 +94,11 @@ impl Request {
             Self::Kind(path) => (b'k', 0, Some(path)),
             Self::Link(path) => (b'l', 0, Some(path)),
             Self::User(uid) => (b'u', *uid, None),
-            Self::Exchange(path, _) => (b'x', 0, Some(path)),
+            Self::Identity(path) => (b'i', 0, Some(path)),
+            Self::Exchange(path, _, until) => (b'x', u32::from(*until == Until::Pm2Message), Some(path)),
         };
         let mut path = path.map_or(Vec::new(), |path| path.as_os_str().as_bytes().to_vec());
-        if let Self::Exchange(_, message) = self {
+        if let Self::Exchange(_, message, _) = self {
             path.push(0);
             path.extend_from_slice(message);
         }
@@ -117,7 +132,11 @@ impl Request {
             b'k' => Ok(Self::Kind(path)),
             b'l' => Ok(Self::Link(path)),
             b'u' => Ok(Self::User(number(1))),
-            b'x' => Ok(Self::Exchange(path, message)),
+            b'i' => Ok(Self::Identity(path)),
+            b'x' => {
+                let until = if number(1) == 1 { Until::Pm2Message } else { Until::Close };
+                Ok(Self::Exchange(path, message, until))
+            }
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -140,11 +159,18 @@ impl Request {
             }
             Self::Link(path) => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
             Self::User(uid) => user(*uid),
-            Self::Exchange(path, message) => {
+            Self::Identity(path) => {
+                let metadata = std::fs::metadata(path)?;
+                Ok(format!("{} {}", metadata.dev(), metadata.ino()).into_bytes())
+            }
+            Self::Exchange(path, message, until) => {
                 let mut socket = std::os::unix::net::UnixStream::connect(path)?;
                 socket.write_all(message)?;
                 let mut answer = Vec::new();
-                socket.take(LARGEST_EXCHANGE).read_to_end(&mut answer)?;
+                match until {
+                    Until::Close => drop(socket.take(LARGEST_EXCHANGE).read_to_end(&mut answer)?),
+                    Until::Pm2Message => read_pm2_message(&mut socket, &mut answer)?,
+                }
                 Ok(answer)
             }
             Self::Kind(path) => {
@@ -161,10 +187,27 @@ impl Request {
     }
 }
 
+fn read_pm2_message(socket: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = [0_u8; 16 * 1024];
+    loop {
+        match crate::parse::pm2::message_length(answer) {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        match socket.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+}
+
 fn user(uid: u32) -> io::Result<Vec<u8>> {
     use uzers::os::unix::UserExt;
     let user = uzers::get_user_by_uid(uid).ok_or(io::ErrorKind::NotFound)?;
-    Ok([user.name().as_encoded_bytes(), b"\0", user.home_dir().as_os_str().as_bytes()].concat())
+    let group = user.primary_group_id().to_string();
+    Ok([user.name().as_encoded_bytes(), b"\0", user.home_dir().as_os_str().as_bytes(), b"\0", group.as_bytes()]
+        .concat())
 }
 
 /// Environment variables that may be read: markers that supervisors leave, and the home, which tells servers of
@@ -454,7 +497,9 @@ mod tests {
             Request::Kind("/y".into()),
             Request::Link("/z".into()),
             Request::User(9),
-            Request::Exchange("/s".into(), b"POST /\0x".to_vec()),
+            Request::Exchange("/s".into(), b"POST /\0x".to_vec(), Until::Close),
+            Request::Exchange("/s".into(), b"x".to_vec(), Until::Pm2Message),
+            Request::Identity("/x".into()),
         ] {
             let bytes = request.encode();
             let decoded = Request::decode(&mut &bytes[..]).unwrap();

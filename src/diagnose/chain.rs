@@ -46,9 +46,27 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     if holds(id::ACCEPT_STALLED) {
         because(id::BACKLOG_FULL, id::ACCEPT_STALLED);
     }
-    if holds(id::ORPHANED_SERVER) {
-        because(id::RESPAWN_LOOP, id::ORPHANED_SERVER);
-        because(id::SUPERVISOR_GAVE_UP, id::ORPHANED_SERVER);
+    // Why the supervisor's own attempts fail: whoever has the port.
+    let holder = [
+        id::ORPHANED_SERVER,
+        id::PORT_HELD,
+        id::PORT_OWNER_UNEXPECTED,
+        id::DUPLICATE_SERVERS,
+        id::DUPLICATE_SUPERVISORS,
+    ]
+    .into_iter()
+    .find(|id| holds(id));
+    if let Some(holder) = holder {
+        because(id::RESPAWN_LOOP, holder);
+        because(id::SUPERVISOR_GAVE_UP, holder);
+    }
+    if holds(id::LAUNCHER_DETACHED) {
+        because(id::ORPHANED_SERVER, id::LAUNCHER_DETACHED);
+    }
+    let down = [id::LAUNCHER_DETACHED, id::RESPAWN_LOOP, id::SUPERVISOR_GAVE_UP].into_iter().find(|id| holds(id));
+    if let Some(down) = down {
+        because(id::SERVER_NOT_RUNNING, down);
+        because(id::CONNECTION_REFUSED, down);
     }
     if holds(id::SERVER_NOT_RUNNING) {
         because(id::STALE_PID_FILE, id::SERVER_NOT_RUNNING);

@@ -1,132 +1,383 @@
 //! Who runs the server, against who should.
 
+use super::advice::{self, Verb};
 use super::verdict::{Verdict, finding};
-use crate::model::{Evidence, Finding, Lineage, NextStep, Server, Severity, id};
+use crate::model::{
+    Evidence, Finding, Lineage, NextStep, Relaunch, Server, ServerKind, Severity, Sibling, Supervisor, id,
+};
+use crate::parse::command::recognise;
 
 /// Restarts that are no accident any more.
-const MANY_RESTARTS: u64 = 3;
+pub const MANY_RESTARTS: u64 = 3;
+/// Two servers this young may be one that takes over from the other, in milliseconds.
+const HANDOVER_MS: u64 = 30_000;
+
+/// A launcher waits for the server's first answer; a first start that migrates takes minutes.
+const LONGEST_LAUNCH_MS: u64 = 600_000;
 
 /// Judges the lineage.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(lineage) = &server.lineage else { return };
-    // From one look: it is being restarted just now, and has been again and again before.
     let supervisor = &lineage.supervisor;
-    let was_often =
-        supervisor.is_restarting && supervisor.restarts.is_some_and(|restarts| restarts >= MANY_RESTARTS);
-    let is_looping = was_often || lineage.relaunch.as_ref().is_some_and(|relaunch| relaunch.is_repeated());
-    if lineage.supervisor.claims_this.is_some() || lineage.expected.is_some() {
-        verdict.decide(id::ORPHANED_SERVER, orphaned(server, lineage, is_looping));
-        verdict.decide(id::RESPAWN_LOOP, respawn_loop(server, lineage, is_looping));
-        verdict.decide(id::SUPERVISOR_GAVE_UP, gave_up(lineage));
-        verdict.decide(id::UNSUPERVISED_SERVER, unsupervised(lineage));
+    let looping = looping(server, lineage);
+    if supervisor.claims_this.is_some() {
+        verdict.decide(id::ORPHANED_SERVER, orphaned(server, lineage, looping.is_some()));
+        verdict.decide(id::RESPAWN_LOOP, looping.map(|claim| respawn_loop(server, lineage, claim)));
+        verdict.decide(id::SUPERVISOR_GAVE_UP, gave_up(server, supervisor));
+        verdict.decide(id::LAUNCHER_DETACHED, launcher_detached(server, supervisor));
+        verdict.decide(id::DUPLICATE_SUPERVISORS, duplicate_supervisors(server, lineage));
     }
+    if server.pid.is_some() {
+        if supervisor.claims_this.is_some() {
+            verdict.decide(id::UNSUPERVISED_SERVER, unsupervised(server, lineage));
+        }
+        verdict.decide(id::DUPLICATE_SERVERS, duplicate_servers(server, lineage));
+    }
+}
+
+/// Whether attempts were seen to follow each other. A restart that somebody makes by hand changes the pid once, and
+/// moves a counter that counts those too by one.
+pub fn is_repeated(claim: &Supervisor, relaunch: &Relaunch) -> bool {
+    let pids = relaunch.pids.len();
+    let counts_automatic_only =
+        claim.kind.starts_with("systemd") || matches!(claim.kind.as_str(), "docker" | "podman");
+    let counted = relaunch.restarts >= if counts_automatic_only { 1 } else { 2 };
+    let backs_off = relaunch.states.iter().any(|state| state == "BACKOFF");
+    // Nobody starts the child of a loop by hand.
+    let enough = if claim.kind == "respawn-loop" { 2 } else { 3 };
+    counted || pids >= enough || pids >= 2 && (backs_off || relaunch.port_changes >= 2)
+}
+
+/// The supervisor that starts the server again and again.
+fn looping<'l>(server: &Server, lineage: &'l Lineage) -> Option<&'l Supervisor> {
+    let is_looked_on = |claim: &Supervisor, relaunch: &Relaunch| {
+        relaunch.of.as_ref().map_or(std::ptr::eq(claim, &lineage.supervisor), |of| *of == claim.title())
+    };
+    std::iter::once(&lineage.supervisor).chain(&lineage.claims).find(|claim| {
+        let was_often = claim.restarts.is_some_and(|restarts| restarts >= MANY_RESTARTS);
+        // From one look: the claimed process has only just been started again, while another one runs.
+        let interval = claim.restart_interval_ms.unwrap_or(1000).max(1000);
+        let has_just_been = claim.claims_this != Some(true)
+            && server.pid.is_some()
+            && claim.claimed_age_ms.is_some_and(|age| age <= interval);
+        was_often && (claim.is_restarting || has_just_been)
+            || lineage.relaunch.as_ref().is_some_and(|seen| is_looked_on(claim, seen) && is_repeated(claim, seen))
+    })
+}
+
+/// A claim with the pid of the loop that makes it; older reports say that pid with the expectation only.
+fn with_pid(lineage: &Lineage, claim: &Supervisor) -> Supervisor {
+    let expected = lineage.expected.as_ref().filter(|expected| expected.kind == claim.kind);
+    Supervisor { pid: claim.pid.or_else(|| expected?.pid), ..claim.clone() }
+}
+
+/// What a supervisor says of its program, as evidence.
+fn claim_evidence(claim: &Supervisor) -> Vec<Evidence> {
+    let source = || claim.evidence.clone();
+    let mut evidence = Vec::new();
+    if let Some(state) = &claim.state {
+        evidence.push(Evidence::new(format!("state of {}", claim.title()), state.clone(), source()));
+    }
+    if let Some(pid) = claim.claimed_pid {
+        evidence.push(Evidence::new("pid that the supervisor claims", pid, source()));
+    }
+    if let Some(restarts) = claim.restarts {
+        evidence.push(Evidence::new("automatic restarts counted there", restarts, source()));
+    }
+    if let Some(result) = &claim.result {
+        evidence.push(Evidence::new("how its main process ended last", result.clone(), source()));
+    }
+    if let Some(since) = &claim.since {
+        evidence.push(Evidence::new("in this state since", since.clone(), source()));
+    }
+    if let Some(policy) = &claim.policy {
+        evidence.push(Evidence::new("how it is to be run", policy.clone(), source()));
+    }
+    evidence
 }
 
 fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Finding> {
     let expected = lineage.expected.as_ref()?;
-    if lineage.supervisor.claims_this == Some(true) {
+    let supervisor = &with_pid(lineage, &lineage.supervisor);
+    let pid = server.pid?;
+    if supervisor.claims_this != Some(false) || !server.kind.is_hermes() && !expected.named {
         return None;
     }
-    let pid = server.pid.unwrap_or(0);
     let severity = if is_looping { Severity::Critical } else { Severity::Warning };
-    let claimed = lineage.supervisor.claimed_pid;
     // A loop's name is its whole command line; its pid says it in fewer words, and the evidence has the rest.
     let owner = match expected.pid {
         Some(loop_pid) => format!("the loop that starts it (pid {loop_pid})"),
+        None if expected.kind == "pid" => format!("pid {}", expected.name),
         None => expected.name.clone(),
     };
-    let title = match claimed {
-        Some(claimed) => format!("pid {pid} is not the process of {owner}: that one is {claimed}"),
-        None => format!("pid {pid} is not the process of {owner}, which claims none"),
+    let title = match supervisor.claimed_pid {
+        Some(claimed) if expected.pid.is_some() => {
+            format!("pid {pid} runs outside of {owner}, whose attempt now is pid {claimed}")
+        }
+        _ if expected.kind == "pid" => format!("pid {pid} is not {owner}, nor started by it"),
+        Some(claimed) => format!("pid {pid} runs outside of {owner}, which says pid {claimed}"),
+        None => format!("pid {pid} runs outside of {owner}, which has no process"),
     };
     let mut evidence = vec![
         Evidence::new("expected supervisor", format!("{} {}", expected.kind, expected.name), expected.why.clone()),
-        Evidence::new("its claim", lineage.supervisor.evidence.clone(), lineage.supervisor.kind.clone()),
+        Evidence::new("its claim", supervisor.evidence.clone(), supervisor.kind.clone()),
         Evidence::new(
             "the server's parent",
             lineage.hops.get(1).map_or(0, |hop| hop.pid),
             format!("/proc/{pid}/stat"),
         ),
     ];
-    if let Some(state) = &lineage.supervisor.state {
-        evidence.push(Evidence::new("state of the program there", state.clone(), lineage.supervisor.kind.clone()));
+    evidence.extend(claim_evidence(supervisor));
+    let mut next = Vec::new();
+    if is_looping {
+        next.extend(advice::stop_takes_all(supervisor));
+        next.extend(
+            advice::command(supervisor, Verb::Stop).map(|stop| NextStep::run("stop the attempts first", stop)),
+        );
     }
-    if let Some(restarts) = lineage.supervisor.restarts {
-        evidence.push(Evidence::new("automatic restarts counted there", restarts, lineage.supervisor.kind.clone()));
-    }
-    if let Some(claimed) = claimed {
-        evidence.push(Evidence::new("pid that the supervisor claims", claimed, lineage.supervisor.kind.clone()));
-    }
-    let mut next = vec![NextStep::run("end the orphan", format!("kill {pid}"))];
-    next.push(match super::restart_command(&expected.kind, &expected.name) {
+    next.extend(advice::before_it_ends(server));
+    next.push(NextStep::run("end the orphan", format!("kill {pid}")));
+    next.push(match advice::command(supervisor, Verb::Start) {
         Some(command) => NextStep::run("start it through its supervisor", command),
         None => NextStep::say("Then start it through its supervisor"),
     });
+    if supervisor.is_launcher {
+        next.push(launcher_in_the_foreground());
+    }
     Some(finding(id::ORPHANED_SERVER, severity, title, evidence, next))
 }
 
-fn respawn_loop(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Finding> {
-    let relaunch = lineage.relaunch.as_ref().filter(|_| is_looping)?;
-    let expected = lineage.expected.as_ref()?;
+fn launcher_in_the_foreground() -> NextStep {
+    NextStep::say("Let the launcher replace itself by the server (exec; for the WebUI bootstrap.py --foreground)")
+}
+
+fn respawn_loop(server: &Server, lineage: &Lineage, claim: &Supervisor) -> Finding {
+    let claim = &with_pid(lineage, claim);
+    let relaunch = lineage.relaunch.clone().unwrap_or_default();
     let seconds = relaunch.observed_ms as f64 / 1000.0;
-    let who =
-        expected.pid.map_or_else(|| format!("{} {}", expected.kind, expected.name), |pid| format!("pid {pid}"));
-    let title = match lineage.supervisor.restarts {
+    let who = match (claim.kind.as_str(), claim.pid) {
+        ("respawn-loop", Some(pid)) => format!("pid {pid}"),
+        _ => claim.title(),
+    };
+    let title = match claim.restarts {
         Some(restarts) => format!("{who} starts this server again and again: {restarts} restarts"),
         None => {
             format!("{who} starts this server again and again: {} attempts in {seconds:.1} s", relaunch.pids.len())
         }
     };
     let pids = relaunch.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-    let evidence = vec![
-        Evidence::new("pids of the attempts", pids, "process table, looked at repeatedly"),
+    let mut evidence = vec![
+        Evidence::new("pids of the attempts", pids, "the supervisor, looked on"),
         Evidence::new("time looked on in ms", relaunch.observed_ms, "clock"),
-        Evidence::new("who starts it", expected.name.clone(), expected.why.clone()),
-        Evidence::new("pid that runs meanwhile", server.pid.unwrap_or(0), "process table"),
     ];
-    let stop = match (expected.kind.as_str(), expected.pid) {
-        (_, Some(pid)) => Some(format!("kill {pid}")),
-        ("supervisord", None) => Some(format!("supervisorctl stop {}", expected.name)),
-        ("runit", None) => Some(format!("sv down {}", expected.name)),
-        ("s6", None) => Some(format!("s6-svc -d {}", expected.name)),
-        ("daemontools", None) => Some(format!("svc -d {}", expected.name)),
-        ("systemd", None) => Some(format!("systemctl stop {}", expected.name)),
-        ("systemd-user", None) => Some(format!("systemctl --user stop {}", expected.name)),
-        _ => None,
-    };
-    let next =
-        stop.map(|command| NextStep::run("stop the attempts before the orphan", command)).into_iter().collect();
-    Some(finding(id::RESPAWN_LOOP, Severity::Critical, title, evidence, next))
+    if !relaunch.states.is_empty() {
+        let states = relaunch.states.join(", ");
+        evidence.push(Evidence::new("states meanwhile", states, "the supervisor, looked on"));
+    }
+    if relaunch.port_changes > 0 {
+        let source = "sock_diag, looked at repeatedly";
+        evidence.push(Evidence::new("times that the port opened or closed", relaunch.port_changes, source));
+    }
+    evidence.extend(claim_evidence(claim));
+    if let Some(pid) = server.pid {
+        evidence.push(Evidence::new("pid that runs meanwhile", pid, "process table"));
+    }
+    let mut next: Vec<NextStep> =
+        advice::stop_takes_all(claim).filter(|_| server.pid.is_some()).into_iter().collect();
+    next.extend(advice::command(claim, Verb::Stop).map(|stop| NextStep::run("stop the attempts", stop)));
+    next.extend(log_of(claim));
+    if claim.is_launcher {
+        next.push(launcher_in_the_foreground());
+    }
+    finding(id::RESPAWN_LOOP, Severity::Critical, title, evidence, next)
 }
 
-/// Of a server that runs; one that is down has no lineage to judge.
-fn gave_up(lineage: &Lineage) -> Option<Finding> {
-    let supervisor = &lineage.supervisor;
-    let name = supervisor.name.as_deref().unwrap_or("the program");
-    let state = supervisor.state.as_deref().unwrap_or("");
-    supervisor.gave_up.then(|| {
-        finding(
-            id::SUPERVISOR_GAVE_UP,
-            Severity::Warning,
-            format!("{} has given up on {name}: {state}", supervisor.kind),
-            vec![Evidence::new("state of the program", state, supervisor.evidence.clone())],
-            vec![NextStep::say("Remove what made the starts fail, then start the program through its supervisor")],
-        )
+/// Where the reason of the failed attempts stands.
+pub fn log_of(claim: &Supervisor) -> Option<NextStep> {
+    let log = claim.log.as_deref()?;
+    Some(match log.split(' ').next() {
+        Some("journalctl") => NextStep::run("read why it ended", format!("{log} -n 100 --no-pager")),
+        Some("docker" | "podman") => NextStep::run("read why it ended", format!("{log} --tail 100")),
+        _ if log.starts_with('/') => NextStep::run("read why it ended", format!("tail -n 100 {log}")),
+        _ => NextStep::say(format!("Read why it ended: {log}")),
     })
 }
 
-fn unsupervised(lineage: &Lineage) -> Option<Finding> {
-    if lineage.supervisor.kind != "none" || lineage.expected.is_some() {
+fn gave_up(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
+    if !supervisor.gave_up {
         return None;
+    }
+    let name = supervisor.name.as_deref().unwrap_or("the program");
+    let state = supervisor.state.as_deref().unwrap_or("");
+    let severity = if server.pid.is_some() { Severity::Warning } else { Severity::Critical };
+    let reason = supervisor.result.as_deref().map_or(String::new(), |result| format!(" ({result})"));
+    let mut next: Vec<NextStep> = log_of(supervisor).into_iter().collect();
+    next.push(NextStep::say("Remove what made the starts fail"));
+    if supervisor.kind.starts_with("systemd") {
+        let stop = advice::command(supervisor, Verb::Stop).unwrap_or_default();
+        let reset = stop
+            .replace("systemctl --user stop", "systemctl --user reset-failed")
+            .replace("systemctl stop", "systemctl reset-failed");
+        next.push(NextStep::run("let the manager forget the failures", reset));
+    }
+    next.push(match advice::command(supervisor, Verb::Start) {
+        Some(command) => NextStep::run("then start it", command),
+        None => NextStep::say("Then start it through its supervisor"),
+    });
+    let title = format!("{} has given up on {name}: {state}{reason}", supervisor.kind);
+    Some(finding(id::SUPERVISOR_GAVE_UP, severity, title, claim_evidence(supervisor), next))
+}
+
+/// The program of the supervisor ended by itself and with success. Where the server lives on outside of it, or the
+/// program is a launcher and its server is gone with it, the launcher has detached it.
+fn launcher_detached(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
+    let lives_on = server.pid.is_some() && supervisor.claims_this == Some(false);
+    // One that ran for longer has replaced itself by the server, and it is the server that ended.
+    let was_short = supervisor.ran_ms.is_none_or(|ran| ran <= LONGEST_LAUNCH_MS);
+    let took_it_along = server.pid.is_none() && supervisor.is_launcher && was_short;
+    if !supervisor.finished || !(lives_on || took_it_along) {
+        return None;
+    }
+    let name = supervisor.name.as_deref().unwrap_or("the program");
+    let (severity, title) = match server.pid {
+        Some(pid) => (
+            Severity::Warning,
+            format!("the launcher of {name} left with success, and its server, pid {pid}, runs on outside of it"),
+        ),
+        None => {
+            (Severity::Critical, format!("the launcher of {name} left with success, and its server went with it"))
+        }
+    };
+    let next = vec![
+        launcher_in_the_foreground(),
+        match advice::command(supervisor, Verb::Start) {
+            Some(command) => NextStep::run("then start it", command),
+            None => NextStep::say("Then start it through its supervisor"),
+        },
+    ];
+    Some(finding(id::LAUNCHER_DETACHED, severity, title, claim_evidence(supervisor), next))
+}
+
+/// Whether a claim is for the server's port, and for another home.
+pub fn is_rival(server: &Server, claim: &Supervisor) -> bool {
+    let homes = claim.home.as_ref().zip(server.home.as_ref());
+    !server.kind.is_hermes()
+        || claim.port.is_some()
+            && claim.port == server.port
+            && homes.is_some_and(|(a, b)| a.trim_end_matches('/') != b.trim_end_matches('/'))
+}
+
+/// Others that would run this very server; one that does so through the server's own supervisor is not another.
+fn duplicate_supervisors(server: &Server, lineage: &Lineage) -> Option<Finding> {
+    let others: Vec<&Supervisor> = lineage
+        .claims
+        .iter()
+        .filter(|claim| {
+            claim.claims_this == Some(false)
+                && claim.kind != "pid-file"
+                && !claim.is_idle
+                && !claim.finished
+                && !is_rival(server, claim)
+        })
+        .collect();
+    let first = others.first()?;
+    if lineage.supervisor.kind == "none" {
+        return None;
+    }
+    let subject = match (server.port, &server.home) {
+        (Some(port), _) => format!("port {port}"),
+        (None, Some(home)) => home.clone(),
+        (None, None) => server.kind.title().to_owned(),
+    };
+    let scope = |claim: &Supervisor| claim.scope.as_ref().map_or(String::new(), |scope| format!(" ({scope})"));
+    let name = |claim: &Supervisor| format!("{}{}", claim.title(), scope(claim));
+    let title = format!(
+        "{} supervisors are configured for {subject}: {} and {}",
+        others.len() + 1,
+        name(&lineage.supervisor),
+        others.iter().map(|claim| name(claim)).collect::<Vec<_>>().join(", ")
+    );
+    let mut evidence = claim_evidence(&lineage.supervisor);
+    for claim in &others {
+        evidence.extend(claim_evidence(claim));
+        if let Some(configuration) = &claim.configuration {
+            evidence.push(Evidence::new("configured in", configuration.clone(), claim.evidence.clone()));
+        }
+    }
+    let mut next = vec![NextStep::say("Decide which of them is to run it, and stop and disable the other")];
+    next.extend(advice::command(first, Verb::Stop).map(|stop| NextStep::run("stop the other", stop)));
+    Some(Finding {
+        subject: Some(subject),
+        ..finding(id::DUPLICATE_SUPERVISORS, Severity::Warning, title, evidence, next)
+    })
+}
+
+/// Two of a kind on one home. Servers of different kinds share a home by design; so do a desktop's own backend, which
+/// asks for any free port, and one that is served to others.
+fn duplicate_servers(server: &Server, lineage: &Lineage) -> Option<Finding> {
+    if matches!(server.kind, ServerKind::Mcp | ServerKind::Other) {
+        return None;
+    }
+    let process = server.process.as_ref()?;
+    let argv = process.command.as_deref().and_then(shlex::split).unwrap_or_default();
+    let own_any_port = recognise(&argv).is_some_and(|command| command.port == Some(0));
+    let age = |pid: u32| lineage.relatives.iter().find(|hop| hop.pid == pid).and_then(|hop| hop.age_ms);
+    let is_settled = |age: Option<u64>| age.is_some_and(|age| age >= HANDOVER_MS);
+    let twins: Vec<&Sibling> = lineage
+        .siblings
+        .iter()
+        .filter(|sibling| {
+            sibling.kind == server.kind
+                && sibling.same_home
+                && sibling.any_port == own_any_port
+                && is_settled(age(sibling.pid))
+        })
+        .collect();
+    if twins.is_empty() || !is_settled(process.age_ms) {
+        return None;
+    }
+    let home = server.home.clone().unwrap_or_default();
+    let pids = twins.iter().map(|sibling| sibling.pid.to_string()).collect::<Vec<_>>().join(", ");
+    let title = format!(
+        "{} {} servers run on {home}: pid {} and pid {pids}",
+        twins.len() + 1,
+        server.kind.title(),
+        process.identity.pid
+    );
+    let evidence = twins
+        .iter()
+        .map(|sibling| Evidence::new(format!("pid {}", sibling.pid), sibling.command.clone(), "process table"))
+        .collect();
+    let next = vec![
+        NextStep::run("see who supervises each", "hermes-doctor lineage"),
+        NextStep::say("Decide which of them is to run, and end the other through its supervisor"),
+    ];
+    Some(Finding {
+        subject: Some(home),
+        ..finding(id::DUPLICATE_SERVERS, Severity::Warning, title, evidence, next)
+    })
+}
+
+fn unsupervised(server: &Server, lineage: &Lineage) -> Option<Finding> {
+    let is_meant = server.expectation.supervisor.as_deref() == Some("none");
+    if lineage.supervisor.kind != "none" || lineage.expected.is_some() || is_meant {
+        return None;
+    }
+    let mut evidence = vec![
+        Evidence::new("supervisor", "none", lineage.supervisor.evidence.clone()),
+        Evidence::new("detached", lineage.detached, lineage.detached_because.clone()),
+    ];
+    if let Some(file) =
+        lineage.claims.iter().find(|claim| claim.kind == "pid-file" && claim.claims_this == Some(true))
+    {
+        let path = file.name.clone().unwrap_or_default();
+        evidence.push(Evidence::new("pid file that names it", path, file.evidence.clone()));
     }
     Some(finding(
         id::UNSUPERVISED_SERVER,
         Severity::Info,
         "no supervisor keeps it running".to_owned(),
-        vec![
-            Evidence::new("supervisor", "none", lineage.supervisor.evidence.clone()),
-            Evidence::new("detached", lineage.detached, lineage.detached_because.clone()),
-        ],
+        evidence,
         vec![NextStep::say("Nothing, if that is meant; otherwise run it under a supervisor in the foreground")],
     ))
 }

@@ -1,5 +1,6 @@
 //! Facts to findings. Pure functions: nothing here touches the host or formats a table.
 
+mod advice;
 pub mod catalogue;
 mod chain;
 mod descriptors;
@@ -10,6 +11,8 @@ mod process;
 mod verdict;
 
 use crate::model::{Evidence, Finding, NextStep, Part, PidFile, PidFileState, Server, Severity, Status, id};
+use advice::Verb;
+pub use lineage::{MANY_RESTARTS, is_repeated};
 use verdict::Verdict;
 
 /// A soft limit's share, or this many, of CLOSE-WAIT sockets is worth a second look.
@@ -61,9 +64,14 @@ fn selector(server: &Server) -> String {
 
 /// Before anything else that is advised: most of the advice ends in a restart, which destroys what proves the cause.
 fn keep_the_evidence_first(server: &Server, findings: &mut [Finding]) {
-    let Some(pid) = server.pid else { return };
+    let selection = match (server.pid, server.port) {
+        (Some(pid), _) => format!("--pid {pid}"),
+        // Of a server that is down the supervisor's counters and states are the evidence.
+        (None, Some(port)) if server.lineage.is_some() => format!("--port {port}"),
+        _ => return,
+    };
     for finding in findings.iter_mut().filter(|finding| server.root_causes.contains(&finding.id)) {
-        let command = format!("hermes-doctor check --pid {pid} --json > hermes-check.json");
+        let command = format!("hermes-doctor check {selection} --json > hermes-check.json");
         finding.next.insert(0, NextStep::run("keep the evidence", command));
     }
 }
@@ -80,28 +88,16 @@ fn restart_at_last(server: &Server, findings: &mut [Finding]) {
     ];
     let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
     let claimed = supervisor.filter(|supervisor| supervisor.claims_this == Some(true));
-    let command = claimed.and_then(|supervisor| restart_command(&supervisor.kind, supervisor.name.as_deref()?));
+    let command = claimed.and_then(|supervisor| advice::command(supervisor, Verb::Restart));
     for finding in findings.iter_mut() {
         if server.root_causes.contains(&finding.id) && HELPS.contains(&finding.id.as_str()) {
+            finding.next.extend(advice::before_it_ends(server));
             finding.next.push(match &command {
                 Some(command) => NextStep::run("then restart it", command.clone()),
                 None => NextStep::say("Then restart it, the way this host starts it"),
             });
         }
     }
-}
-
-/// The command that restarts a program of a supervisor.
-fn restart_command(kind: &str, name: &str) -> Option<String> {
-    Some(match kind {
-        "systemd" => format!("systemctl restart {name}"),
-        "systemd-user" => format!("systemctl --user restart {name}"),
-        "supervisord" => format!("supervisorctl restart {name}"),
-        "runit" => format!("sv restart {name}"),
-        "s6" => format!("s6-svc -r {name}"),
-        "daemontools" => format!("svc -t {name}"),
-        _ => return None,
-    })
 }
 
 /// Findings of pid files that belong to no examined server.

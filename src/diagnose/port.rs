@@ -1,5 +1,6 @@
 //! Who has the port, against who should.
 
+use super::lineage::is_rival;
 use super::verdict::{Verdict, finding};
 use crate::model::{Evidence, Finding, Holder, Listeners, NextStep, Outcome, Server, Severity, id};
 use crate::parse::health::is_hermes_answer;
@@ -20,7 +21,9 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         let own_has_it = listeners.holders.iter().any(|holder| server.pid == Some(holder.pid));
         let found = match other.filter(|other| !own_has_it || shares_an_address(server, listeners, other)) {
             Some(other) => Some(unexpected_owner(server, listeners, other, own_has_it)),
-            None => not_the_one_that_was_named(server, listeners).filter(|_| own_has_it),
+            None => not_the_one_that_was_named(server, listeners)
+                .or_else(|| rival(server, listeners))
+                .filter(|_| own_has_it),
         };
         verdict.decide(id::PORT_OWNER_UNEXPECTED, found);
     }
@@ -30,6 +33,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     let full = listeners
         .sockets
         .iter()
+        .filter(|socket| listeners.is_served_by(server.pid, socket.inode))
         .find(|socket| socket.backlog.is_some_and(|backlog| is_full(backlog, socket.accept_queue)));
     verdict.decide(
         id::BACKLOG_FULL,
@@ -111,6 +115,26 @@ fn unexpected_owner(server: &Server, listeners: &Listeners, other: &Holder, own_
         ],
         vec![NextStep::run("examine the owner", format!("hermes-doctor check --pid {}", other.pid))],
     )
+}
+
+/// A supervisor is to run the server of another home on this port, and cannot.
+fn rival(server: &Server, listeners: &Listeners) -> Option<Finding> {
+    let lineage = server.lineage.as_ref().filter(|_| server.kind.is_hermes())?;
+    let claim = lineage.claims.iter().find(|claim| {
+        is_rival(server, claim) && claim.claims_this == Some(false) && !claim.is_idle && !claim.finished
+    })?;
+    let port = listeners.port;
+    let (own, other) = (server.home.clone().unwrap_or_default(), claim.home.clone().unwrap_or_default());
+    let title = format!("port {port} is held by the server of {own}; {} is to have it for {other}", claim.title());
+    let evidence = vec![
+        Evidence::new("pid that listens", server.pid.unwrap_or(0), "sock_diag and /proc/PID/fd"),
+        Evidence::new("home of the server that listens", own, "its environment and command line"),
+        Evidence::new(format!("home of {}", claim.title()), other, claim.evidence.clone()),
+        Evidence::new("its state", claim.state.clone().unwrap_or_default(), claim.evidence.clone()),
+    ];
+    let next =
+        vec![NextStep::say("Give one of the two servers another port, in its unit, program or environment file")];
+    Some(finding(id::PORT_OWNER_UNEXPECTED, Severity::Critical, title, evidence, next))
 }
 
 /// The server that has the port is a Hermes server, but of another kind or home than was asked for.

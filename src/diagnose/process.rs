@@ -1,5 +1,6 @@
 //! Is it there, does it run, do its pid files tell the truth.
 
+use super::advice::{Verb, command};
 use super::stale_pid_file;
 use super::verdict::{Verdict, finding};
 use crate::model::{Evidence, Finding, GapReason, NextStep, Part, Process, ProcessState, Server, Severity, id};
@@ -49,9 +50,28 @@ fn not_running(server: &Server) -> Option<Finding> {
     for named in &server.expectation.named_by {
         evidence.push(Evidence::new("it was named by", named.clone(), "command line"));
     }
+    let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
+    let supervisor = supervisor.filter(|supervisor| supervisor.kind != "none");
+    if let Some(supervisor) = supervisor {
+        let state = supervisor.state.clone().unwrap_or_default();
+        evidence.push(Evidence::new(
+            format!("state of {}", supervisor.title()),
+            state,
+            supervisor.evidence.clone(),
+        ));
+    }
+    let log = supervisor.and_then(super::lineage::log_of);
+    let start = supervisor.and_then(|supervisor| command(supervisor, Verb::Start));
     let next = vec![
-        NextStep::say("Read the end of its log before starting it again (webui.log, logs/errors.log, journalctl)"),
-        NextStep::say("Start it the way this host starts it: its unit, job, program or ctl.sh"),
+        log.unwrap_or_else(|| {
+            NextStep::say(
+                "Read the end of its log before starting it again (webui.log, logs/errors.log, journalctl)",
+            )
+        }),
+        match start {
+            Some(command) => NextStep::run("then start it", command),
+            None => NextStep::say("Start it the way this host starts it: its unit, job, program or ctl.sh"),
+        },
     ];
     Some(finding(id::SERVER_NOT_RUNNING, Severity::Critical, title, evidence, next))
 }

@@ -1,193 +1,412 @@
-//! Who claims the server, who should, and what they do about it: every supervisor is asked in its own way.
+//! Who claims the server, and who should: every supervisor is asked in its own way.
 
 use super::Examination;
-use crate::collect::{Program, SupervisorProcess, no_supervisor};
-use crate::model::{Expected, Gap, GapReason, Hop, Process, Relaunch, Role, Server, Supervisor, id};
+use crate::model::{Expected, Gap, GapReason, Hop, PidFileState, Process, Role, Server, Supervisor, id};
 use crate::parse::cgroup::{Unit, container_of};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
-use crate::parse::role::classify;
-use crate::parse::sockets::TcpState;
+use crate::parse::expect::Expect;
+use crate::patient::{Asked, Fit, Known, Wanted, same_network};
 use crate::report::mask;
-use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
 
-/// How long an expected supervisor that does not claim the server is watched for new attempts.
-const WATCH: Duration = Duration::from_secs(4);
-/// The same for a supervisor that can be asked: it may wait some seconds between two attempts.
-const WATCH_PROGRAM: Duration = Duration::from_secs(5);
-/// Time between two looks at its children.
-const EVERY: Duration = Duration::from_millis(40);
+/// What the supervisors of this host say of the server.
+pub(super) struct Claims {
+    /// Who claims it; where nobody does, who should.
+    pub supervisor: Supervisor,
+    /// Who should.
+    pub expected: Option<Expected>,
+    /// Others that are for this server, or for its port.
+    pub others: Vec<Supervisor>,
+    /// Whom to look on for a while.
+    pub watched: Option<Watched>,
+}
+
+/// A supervisor that can be looked on.
+pub(super) enum Watched {
+    /// One that can be asked again.
+    Program(Box<Known>),
+    /// A shell loop, by its pid.
+    Loop(u32),
+}
+
+impl Claims {
+    fn of(supervisor: Supervisor, expected: Option<Expected>) -> Self {
+        Self { supervisor, expected, others: Vec::new(), watched: None }
+    }
+}
+
+/// The process and what is above it; all that a claim is compared with.
+struct Chain<'a> {
+    process: &'a Process,
+    hops: &'a [Hop],
+}
+
+impl Chain<'_> {
+    fn position(&self, pid: Option<u32>) -> Option<usize> {
+        self.hops.iter().position(|hop| pid == Some(hop.pid))
+    }
+}
 
 impl Examination<'_> {
-    /// Who claims the server: the nearest supervisor above it, else the manager of its unit, else its container.
-    pub(super) fn supervisor(
+    /// Asks everybody. Without a process the question is only who should be running it.
+    pub(super) fn claims(
         &self,
         server: &mut Server,
-        process: &Process,
+        process: Option<&Process>,
         hops: &[Hop],
         unit: Option<&Unit>,
-    ) -> (Supervisor, Option<Expected>) {
-        if let Some((below, hop)) = nearest_supervisor(hops) {
-            let kind = match hop.role {
-                Role::RespawnLoop => "respawn-loop",
-                Role::Demo => "demo",
-                _ => hop.name.as_deref().unwrap_or("supervisor"),
+    ) -> Claims {
+        let home = server.home.as_ref().map(std::path::PathBuf::from);
+        let wanted = Wanted {
+            kind: server.kind,
+            port: server.port,
+            home: home.as_deref(),
+            command: self.patient.command.as_ref(),
+            process,
+        };
+        let expect = self.request.selection.expect.as_ref();
+        let fits = match expect {
+            Some(Expect::Nobody) => Vec::new(),
+            _ => self.survey.programs_for(&wanted),
+        };
+        let chain = process.map(|process| Chain { process, hops });
+        let mut claims = match (expect, &chain) {
+            (Some(expect), _) if *expect != Expect::Nobody => {
+                self.as_expected(server, expect, &wanted, chain.as_ref())
+            }
+            (_, Some(chain)) => self.of_running(server, chain, unit, &fits),
+            (_, None) => self.of_absent(&fits),
+        };
+        for (fit, known) in fits {
+            let claim = judged(&known.program.claim, chain.as_ref());
+            let is_named = claim.kind == claims.supervisor.kind && claim.name == claims.supervisor.name;
+            // What is down and not wanted up does nothing about this server.
+            if is_named || claim.is_idle || known.program.is_oneshot {
+                continue;
+            }
+            // The server's own supervisor is content; whoever else is for it, or for its port, may be fighting it.
+            let is_content = claims.watched.is_none() && claims.supervisor.claims_this != Some(false);
+            if is_content && claim.claims_this != Some(true) {
+                claims.watched = Some(Watched::Program(Box::new(known.clone())));
+            }
+            let evidence = match fit {
+                Fit::Rival => format!("{}, configured for the same port", claim.evidence),
+                _ => claim.evidence.clone(),
             };
-            // Its own word for the program; where it cannot be asked, its being the parent is enough.
-            let asked = SupervisorProcess { pid: hop.pid, kind: kind.to_owned() };
-            let own = self.survey.host.programs(&asked).unwrap_or_default();
-            let own = own.into_iter().find(|program| hops.iter().any(|hop| program.pid == Some(hop.pid)));
-            let name = match (&own, kind) {
-                (Some(program), _) => Some(program.name.clone()),
-                (None, "supervisord") => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
-                (None, _) => Some(hop.command.clone()),
-            };
-            let supervisor = Supervisor {
-                kind: kind.to_owned(),
-                name,
-                claimed_pid: own.as_ref().and_then(|program| program.pid).or(Some(below)),
-                claims_this: Some(true),
-                evidence: format!(
-                    "pid {} ({}) is its parent{}",
-                    hop.pid,
-                    hop.evidence,
-                    if below == process.identity.pid { "" } else { " through wrappers" }
-                ),
-                state: own.as_ref().map(|program| program.state.clone()),
-                restarts: None,
-                is_restarting: false,
-                gave_up: false,
-            };
-            return (supervisor, None);
+            claims.others.push(Supervisor { evidence, ..claim });
         }
-        if let Some(unit) = unit {
-            return self.systemd(server, process, hops, unit);
+        claims.others.extend(server.pid_files.iter().filter(|file| file.state == PidFileState::Live).map(|file| {
+            let named = self.patient.pid_files.iter().find(|read| read.file.path == file.path);
+            let claimed_pid = named.and_then(|read| read.names).map(|names| names.pid);
+            Supervisor {
+                kind: "pid-file".to_owned(),
+                name: Some(file.path.clone()),
+                claimed_pid,
+                claims_this: Some(claimed_pid.is_some() && claimed_pid == server.pid),
+                evidence: file.detail.clone(),
+                ..Supervisor::default()
+            }
+        }));
+        if claims.supervisor.kind == "none" || chain.is_none() {
+            self.note_unasked(server);
         }
-        if let Some((runtime, short)) = process.cgroup.as_deref().and_then(container_of) {
-            let is_init = process.namespace_pids.last() == Some(&1);
-            let supervisor = Supervisor {
-                kind: runtime.to_owned(),
-                name: Some(short),
-                claimed_pid: None,
-                claims_this: is_init.then_some(true),
-                evidence: if is_init {
-                    "it is the first process of its container"
-                } else {
-                    "its control group is a container's"
+        claims
+    }
+
+    /// A person said who should be running it.
+    fn as_expected(
+        &self,
+        server: &mut Server,
+        expect: &Expect,
+        wanted: &Wanted<'_>,
+        chain: Option<&Chain<'_>>,
+    ) -> Claims {
+        let expected = Expected {
+            kind: expect.kind().to_owned(),
+            name: expect.name(),
+            pid: None,
+            why: expect.to_string(),
+            named: true,
+        };
+        match self.survey.expected_program(expect, Some(wanted)) {
+            Ok(Some(known)) => {
+                let supervisor = judged(&known.program.claim, chain);
+                Claims {
+                    watched: (supervisor.claims_this != Some(true) || self.request.observe.is_some())
+                        .then(|| Watched::Program(Box::new(known))),
+                    ..Claims::of(supervisor, Some(expected))
                 }
-                .into(),
-                state: None,
-                restarts: None,
-                is_restarting: false,
-                gave_up: false,
-            };
-            return (supervisor, None);
+            }
+            Ok(None) => Claims::of(Supervisor::none("none was expected"), None),
+            Err(gap) => {
+                let supervisor = Supervisor {
+                    kind: expected.kind.clone(),
+                    name: Some(expected.name.clone()),
+                    evidence: format!("it could not be asked: {}", gap.detail),
+                    ..Supervisor::default()
+                };
+                server.gaps.push(gap.blocking(id::CLAIMS));
+                Claims::of(supervisor, Some(expected))
+            }
         }
-        (no_supervisor("no supervisor among its parents, and its control group is no service"), None)
+    }
+
+    /// Of a server that runs: the nearest supervisor above it, else the manager of its unit, else its container's
+    /// runtime; where none of them claims it, whoever is configured for it elsewhere.
+    fn of_running(
+        &self,
+        server: &mut Server,
+        chain: &Chain<'_>,
+        unit: Option<&Unit>,
+        fits: &[(Fit, &Known)],
+    ) -> Claims {
+        let mut claims = if let Some((below, hop)) = nearest_supervisor(chain.hops) {
+            self.of_parent(chain, below, hop)
+        } else if let Some(unit) = unit {
+            self.of_unit(server, chain, unit)
+        } else if let Some((runtime, short)) = chain.process.cgroup.as_deref().and_then(container_of) {
+            self.of_container(server, chain, runtime, short)
+        } else {
+            let why = "no supervisor among its parents, and its control group is no service";
+            Claims::of(Supervisor::none(why), None)
+        };
+        let is_claimed = claims.supervisor.claims_this == Some(true);
+        if is_claimed {
+            let supervisor = &claims.supervisor;
+            claims.expected = Some(Expected {
+                kind: supervisor.kind.clone(),
+                name: supervisor.name.clone().unwrap_or_default(),
+                pid: supervisor.pid,
+                why: format!("it claims this server: {}", supervisor.evidence),
+                named: false,
+            });
+        } else if claims.expected.is_none() && self.request.selection.expect.is_none() && server.kind.is_hermes() {
+            let elsewhere = fits.iter().filter(|(fit, _)| matches!(fit, Fit::This | Fit::Likely));
+            // A unit in whose control group the server is was asked before; it may be down on purpose.
+            let elsewhere = elsewhere
+                .filter(|(_, known)| !known.program.is_oneshot && (!known.program.claim.is_idle))
+                .filter(|(_, known)| chain.position(known.program.claim.claimed_pid).is_none())
+                .max_by_key(|(_, known)| rank(&known.program.claim));
+            if let Some((_, known)) = elsewhere {
+                claims = elsewhere_of(known, Some(chain));
+            } else if let Some((pid, of_loop)) = self.respawn_loop(server, chain) {
+                claims.supervisor = Supervisor {
+                    kind: of_loop.kind.clone(),
+                    name: Some(of_loop.name.clone()),
+                    pid: Some(pid),
+                    evidence: format!("pid {pid} starts this server, and this process is not below it"),
+                    ..Supervisor::none("")
+                };
+                claims.watched = Some(Watched::Loop(pid));
+                claims.expected = Some(of_loop);
+            }
+        }
+        claims
+    }
+
+    /// Of a server that does not run: the program that should be running it, the one that is at it first.
+    fn of_absent(&self, fits: &[(Fit, &Known)]) -> Claims {
+        let of_it =
+            fits.iter().filter(|(fit, _)| *fit != Fit::Rival).filter(|(_, known)| !known.program.is_oneshot);
+        let best = of_it
+            .filter(|(_, known)| !known.program.claim.is_idle || known.program.is_enabled == Some(true))
+            .max_by_key(|(_, known)| rank(&known.program.claim));
+        match best {
+            Some((_, known)) => elsewhere_of(known, None),
+            None => Claims::of(Supervisor::none("no supervisor of this host is configured for it"), None),
+        }
+    }
+
+    /// The server is below a supervisor. Its own word for the program; where it cannot be asked, its being the parent
+    /// is enough.
+    fn of_parent(&self, chain: &Chain<'_>, below: u32, hop: &Hop) -> Claims {
+        let process = chain.process;
+        let kind = match hop.role {
+            Role::RespawnLoop => "respawn-loop",
+            Role::Demo => "demo",
+            _ => hop.name.as_deref().unwrap_or("supervisor"),
+        };
+        let known = self.survey.programs().known.iter().find(|known| {
+            let claim = &known.program.claim;
+            claim.pid == Some(hop.pid) && chain.position(claim.claimed_pid).is_some()
+        });
+        let claim = known.map(|known| known.program.claim.clone()).unwrap_or_default();
+        let name = match (&claim.name, kind) {
+            (Some(name), _) => Some(name.clone()),
+            (None, "supervisord") => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
+            (None, _) => Some(hop.command.clone()),
+        };
+        let through = if below == process.identity.pid { "" } else { " through wrappers" };
+        let supervisor = Supervisor {
+            kind: kind.to_owned(),
+            name,
+            pid: Some(hop.pid),
+            claimed_pid: claim.claimed_pid.or(Some(below)),
+            claims_this: Some(true),
+            evidence: format!("pid {} ({}) is its parent{through}", hop.pid, hop.evidence),
+            ..claim
+        };
+        let watched = match (known, hop.role) {
+            (Some(known), _) => Some(Watched::Program(Box::new(known.clone()))),
+            (None, Role::RespawnLoop) => Some(Watched::Loop(hop.pid)),
+            (None, _) => None,
+        };
+        let watched = watched.filter(|_| self.is_worth_a_look(&supervisor, process));
+        Claims { watched, ..Claims::of(supervisor, None) }
+    }
+
+    /// A supervisor that claims the server is looked on when somebody asks for it, or when the server is young and was
+    /// started again often: then it may be flapping.
+    fn is_worth_a_look(&self, supervisor: &Supervisor, process: &Process) -> bool {
+        const YOUNG_MS: u64 = 15_000;
+        let was_often = supervisor.restarts.is_some_and(|restarts| restarts >= crate::diagnose::MANY_RESTARTS);
+        self.request.observe.is_some() || was_often && process.age_ms.is_some_and(|age| age < YOUNG_MS)
     }
 
     /// Asks the manager of the unit in whose control group the server is. The control group alone decides nothing: an
     /// orphan of an earlier activation sits in it too, and so does whatever a login or cron service has started.
-    fn systemd(
-        &self,
-        server: &mut Server,
-        process: &Process,
-        hops: &[Hop],
-        unit: &Unit,
-    ) -> (Supervisor, Option<Expected>) {
-        let base = |claims: Option<bool>, evidence: String| Supervisor {
+    fn of_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit) -> Claims {
+        let asked = Asked::Unit(unit.clone());
+        let known = self.survey.programs().known.iter().find(|known| known.asked == asked).cloned();
+        let known = match known {
+            Some(known) => Ok(known),
+            None => self.survey.host.unit(unit).map(|program| Known { asked, program }),
+        };
+        match known {
+            Ok(known) => self.of_known_unit(server, chain, unit, known),
+            Err(gap) => self.of_unasked_unit(server, chain, unit, gap),
+        }
+    }
+
+    fn of_known_unit(&self, server: &Server, chain: &Chain<'_>, unit: &Unit, known: Known) -> Claims {
+        let (program, claim) = (&known.program, known.program.claim.clone());
+        let position = chain.position(claim.claimed_pid);
+        let through_login = position.is_some_and(|at| {
+            let between = chain.hops.iter().take(at + 1);
+            between
+                .into_iter()
+                .any(|hop| matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer))
+        });
+        if let (Some(pid), Some(_), false) = (claim.claimed_pid, position, through_login) {
+            let supervisor = Supervisor {
+                claims_this: Some(true),
+                evidence: format!("MainPID of {} is {pid}", unit.name),
+                ..claim
+            };
+            let is_worth_it = self.is_worth_a_look(&supervisor, chain.process);
+            let watched = is_worth_it.then(|| Watched::Program(Box::new(known)));
+            return Claims { watched, ..Claims::of(supervisor, None) };
+        }
+        // A dashboard that was started from within the gateway's unit is not that unit's server.
+        let named_so = unit.name.contains("hermes") && unit.name.contains(server.kind.word());
+        let of_kind = known.command().is_some_and(|command| command.certain && command.kind == server.kind);
+        if !named_so && !of_kind && !is_command_of(&program.command, chain.process) {
+            let why = format!("it was started below {}, which runs something else", unit.name);
+            return Claims::of(Supervisor::none(why), None);
+        }
+        let own = chain.process.markers.get("INVOCATION_ID");
+        let is_current = own.is_none() || program.invocation.is_none() || own == program.invocation.as_ref();
+        if program.is_oneshot {
+            let is_active = claim.state.as_deref().is_some_and(|state| state.starts_with("active"));
+            if is_active && is_current {
+                let evidence = format!(
+                    "{} is a oneshot unit that has started it and remains active; nothing restarts it",
+                    unit.name
+                );
+                return Claims::of(Supervisor { claims_this: Some(true), evidence, ..claim }, None);
+            }
+            let why = format!("it was started by {}, a oneshot unit that has finished", unit.name);
+            return Claims::of(Supervisor::none(why), None);
+        }
+        let claimed = claim.claimed_pid.map_or("none".to_owned(), |pid| pid.to_string());
+        let mut evidence = format!("MainPID of {} is {claimed}, not this process", unit.name);
+        if !is_current {
+            evidence.push_str("; its INVOCATION_ID is an earlier one of the unit");
+        }
+        let expected = Expected {
+            kind: unit.kind().to_owned(),
+            name: unit.name.clone(),
+            pid: None,
+            why: "it is in that unit's control group, and the unit's command is this server".to_owned(),
+            named: false,
+        };
+        let supervisor = Supervisor { claims_this: Some(false), evidence, ..claim };
+        let watched = (!supervisor.is_idle && !supervisor.finished).then(|| Watched::Program(Box::new(known)));
+        Claims { watched, ..Claims::of(supervisor, Some(expected)) }
+    }
+
+    /// The manager does not answer from here: then the activation that it publishes as a file may still tell.
+    fn of_unasked_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit, gap: Gap) -> Claims {
+        let base = |claims_this, evidence| Supervisor {
             kind: unit.kind().to_owned(),
             name: Some(unit.name.clone()),
-            claimed_pid: None,
-            claims_this: claims,
+            claims_this,
             evidence,
-            state: None,
-            restarts: None,
-            is_restarting: false,
-            gave_up: false,
+            ..Supervisor::default()
         };
-        let expected =
-            |why: String| Expected { kind: unit.kind().to_owned(), name: unit.name.clone(), pid: None, why };
-        let answer = self.survey.host.systemd_unit(unit);
-        if let Ok(state) = answer {
-            let claimed = state.main_pid.or(state.control_pid);
-            let position = hops.iter().position(|hop| claimed == Some(hop.pid));
-            let through_login = position.is_some_and(|at| {
-                hops.iter()
-                    .take(at + 1)
-                    .any(|hop| matches!(hop.role, Role::RemoteLogin | Role::Scheduler | Role::TerminalMultiplexer))
-            });
-            // A dashboard that was started from within the gateway's unit is not that unit's server.
-            let named_so = unit.name.contains("hermes") && unit.name.contains(server.kind.word());
-            let runs_it = is_command_of(&state.exec_start, process) || named_so;
-            let filled = |claims, evidence| Supervisor {
-                claimed_pid: claimed,
-                state: Some(state.state.clone()),
-                restarts: state.restarts,
-                is_restarting: false,
-                gave_up: false,
-                ..base(claims, evidence)
-            };
-            return match (position, through_login) {
-                (Some(_), false) => {
-                    (filled(Some(true), format!("MainPID of {} is {}", unit.name, claimed.unwrap_or(0))), None)
-                }
-                _ if runs_it => {
-                    let evidence = format!(
-                        "MainPID of {} is {}, not this process",
-                        unit.name,
-                        claimed.map_or("none".to_owned(), |pid| pid.to_string())
-                    );
-                    (
-                        filled(Some(false), evidence),
-                        Some(expected(
-                            "it is in that unit's control group, and the unit's command is this server".to_owned(),
-                        )),
-                    )
-                }
-                _ => {
-                    (no_supervisor(format!("it was started below {}, which runs something else", unit.name)), None)
-                }
-            };
-        }
         let current = self.survey.host.unit_invocation(unit);
-        let own = process.markers.get("INVOCATION_ID");
-        if let (Some(current), Some(own)) = (&current, own) {
-            let same = current == own;
-            let evidence = format!(
-                "its INVOCATION_ID is {} of {}",
-                if same { "the current one" } else { "an earlier one" },
-                unit.name
-            );
-            let why = "its control group is that unit's".to_owned();
-            return (base(Some(same), evidence), (!same).then(|| expected(why)));
+        if let (Some(current), Some(own)) = (&current, chain.process.markers.get("INVOCATION_ID")) {
+            let is_same = current == own;
+            let which = if is_same { "the current one" } else { "an earlier one" };
+            let expected = Expected {
+                kind: unit.kind().to_owned(),
+                name: unit.name.clone(),
+                pid: None,
+                why: "its control group is that unit's".to_owned(),
+                named: false,
+            };
+            let evidence = format!("its INVOCATION_ID is {which} of {}", unit.name);
+            return Claims::of(base(Some(is_same), evidence), (!is_same).then_some(expected));
         }
-        if let Err(gap) = answer {
-            server.gaps.push(gap.blocking(&[id::UNSUPERVISED_SERVER, id::ORPHANED_SERVER]));
-        }
-        (base(None, format!("its control group is that of {}, whose manager could not be asked", unit.name)), None)
+        server.gaps.push(gap.blocking(&[id::UNSUPERVISED_SERVER, id::ORPHANED_SERVER]));
+        let evidence = format!("its control group is that of {}, whose manager could not be asked", unit.name);
+        Claims::of(base(None, evidence), None)
+    }
+
+    /// What the runtime says of the container, where it may be asked; its first process is claimed in any case.
+    fn of_container(&self, server: &mut Server, chain: &Chain<'_>, runtime: &str, short: String) -> Claims {
+        let is_init = chain.process.namespace_pids.last() == Some(&1);
+        let evidence =
+            if is_init { "it is the first process of its container" } else { "its control group is a container's" };
+        let supervisor = match self.survey.host.container(runtime, &short) {
+            Ok(program) => {
+                let is_its = chain.position(program.claim.claimed_pid).is_some() || is_init;
+                let evidence = format!("{evidence}, and {} names it", program.claim.evidence);
+                Supervisor { claims_this: is_its.then_some(true), evidence, ..program.claim }
+            }
+            Err(gap) => {
+                server.gaps.push(gap);
+                Supervisor {
+                    kind: runtime.to_owned(),
+                    name: Some(short),
+                    claims_this: is_init.then_some(true),
+                    evidence: evidence.to_owned(),
+                    ..Supervisor::default()
+                }
+            }
+        };
+        Claims::of(supervisor, None)
     }
 
     /// A loop on this host that starts this very server, and that the server is not below: same kind, port, home, user
     /// and network. A loop whose own server runs is content, and none of this server's.
-    pub(super) fn respawn_loop(&self, server: &Server, hops: &[Hop]) -> Option<(u32, Expected)> {
+    fn respawn_loop(&self, server: &Server, chain: &Chain<'_>) -> Option<(u32, Expected)> {
         let own = self.patient.command.as_ref();
-        let process = server.process.as_ref()?;
+        let process = chain.process;
         self.survey.hermes().into_iter().find_map(|(pid, command)| {
-            let is_above = hops.iter().any(|hop| hop.pid == pid);
+            let is_above = chain.position(Some(pid)).is_some();
             if command.role != CommandRole::RespawnLoop || is_above || !is_same_server(server, own, &command) {
                 return None;
             }
-            let candidate = self.survey.host.process(self.survey.host.identify(pid).ok()?).ok()?.value;
+            let candidate = self.survey.process_of(pid)?;
             let same_place = candidate.uid == process.uid
-                && candidate.foreign_network == process.foreign_network
+                && same_network(&candidate, process)
                 && (candidate.home.is_none() || process.home.is_none() || candidate.home == process.home);
             if !same_place || self.has_settled_server(pid) {
                 return None;
             }
             let shown = mask::command(&self.survey.command(pid).iter().map(String::as_bytes).collect::<Vec<_>>());
             let why = format!("pid {pid} is a loop whose command is this server");
-            Some((pid, Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why }))
+            Some((pid, Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why, named: false }))
         })
     }
 
@@ -198,217 +417,74 @@ impl Examination<'_> {
             let is_server =
                 recognise(&self.survey.command(below)).is_some_and(|found| found.role == CommandRole::Server);
             let is_below = self.survey.ancestors(below).contains(&pid);
-            let age = || {
-                let host = self.survey.host;
-                host.process(host.identify(below).ok()?).ok()?.value.age_ms
-            };
+            let age = || self.survey.process_of(below)?.age_ms;
             is_below && is_server && age().is_some_and(|age| age >= SETTLED_MS)
         })
     }
 
-    /// A supervisor's program that is this server by its command, although the server is not below that supervisor.
-    pub(super) fn program_elsewhere(
-        &self,
-        server: &mut Server,
-        process: &Process,
-        hops: &[Hop],
-    ) -> Option<Elsewhere> {
-        let own = self.survey.command(process.identity.pid);
-        let mut unreadable = 0_usize;
-        for (pid, kind) in self.supervisors() {
-            let supervisor = SupervisorProcess { pid, kind };
-            // A supervisor above the server was asked before. A service manager is above everything, so that says nothing.
-            let is_manager = supervisor.kind.starts_with("systemd");
-            if !is_manager && hops.iter().any(|hop| hop.pid == pid) {
-                continue;
-            }
-            match self.survey.host.programs(&supervisor) {
-                Ok(programs) => {
-                    let found = programs.into_iter().find(|program| {
-                        runs_this_server(&program.command, server, &own)
-                            && !program.is_idle
-                            && !self.has_a_server_of_its_own(program, server)
-                    });
-                    if let Some(program) = found {
-                        return Some(Elsewhere { supervisor, program });
-                    }
-                }
-                Err(_) => unreadable += 1,
-            }
+    /// Supervisors that could have claimed it and could not be asked.
+    fn note_unasked(&self, server: &mut Server) {
+        let unasked = &self.survey.programs().unasked;
+        let Some((first, gap)) = unasked.first() else { return };
+        if self.request.selection.expect.is_some() {
+            return;
         }
-        if unreadable > 0 {
-            let detail =
-                format!("{unreadable} supervisors of this host could not be asked (run as root to ask them)");
-            let gap = Gap::new("the claims of other supervisors", GapReason::Permission, detail);
-            server.gaps.push(gap.blocking(&[id::ORPHANED_SERVER, id::UNSUPERVISED_SERVER]));
+        let what = match unasked.len() {
+            1 => format!("the claims of {} (pid {})", first.kind, first.pid),
+            count => format!("the claims of {count} supervisors"),
+        };
+        let mut detail =
+            format!("{}: {}", gap.what, if gap.detail.is_empty() { gap.reason.words() } else { &gap.detail });
+        if gap.reason == GapReason::Permission {
+            detail.push_str("; run as root to ask");
         }
-        None
-    }
-
-    /// Whether a program's own process is a server that listens: two profiles run from one checkout, each with its own
-    /// port, are told apart by that. An attempt in vain never listens.
-    fn has_a_server_of_its_own(&self, program: &Program, server: &Server) -> bool {
-        let Some(pid) = program.pid.filter(|pid| Some(*pid) != server.pid) else { return false };
-        let listeners: HashSet<u64> = self
-            .survey
-            .sockets()
-            .tcp
-            .iter()
-            .filter(|socket| socket.state == TcpState::LISTEN)
-            .map(|socket| socket.inode)
-            .collect();
-        let relatives: Vec<u32> = self
-            .survey
-            .relatives(pid)
-            .into_iter()
-            .filter(|below| *below == pid || self.survey.ancestors(*below).contains(&pid))
-            .collect();
-        !self.survey.host.holders(&listeners, Some(&relatives)).0.is_empty()
-    }
-
-    /// The unit that should be running the server, asked again.
-    pub(super) fn program_of_unit(&self, expected: &Expected) -> Option<Elsewhere> {
-        let supervisor = SupervisorProcess { pid: 1, kind: expected.kind.clone() };
-        let programs = self.survey.host.programs(&supervisor).ok()?;
-        let program = programs.into_iter().find(|program| program.name == expected.name)?;
-        Some(Elsewhere { supervisor, program })
-    }
-
-    /// Processes of this host that are supervisors which can be asked.
-    fn supervisors(&self) -> Vec<(u32, String)> {
-        const MOST: usize = 256;
-        let names: HashMap<u32, &str> =
-            self.survey.processes().iter().map(|entry| (entry.pid, entry.name.as_str())).collect();
-        let mut found: Vec<(u32, String)> = self
-            .survey
-            .commands()
-            .iter()
-            .filter_map(|(pid, argv)| {
-                let classified = classify(*pid, names.get(pid).copied().unwrap_or(""), argv);
-                let kind = classified.name.filter(|_| classified.role == Role::Supervisor)?;
-                matches!(kind.as_str(), "supervisord" | "runit" | "s6" | "daemontools").then_some((*pid, kind))
-            })
-            .collect();
-        for entry in self.survey.processes().iter().filter(|entry| entry.name == "systemd") {
-            let is_user = self.survey.command(entry.pid).iter().any(|word| word == "--user");
-            match (entry.pid, is_user) {
-                (1, _) => found.push((1, "systemd".to_owned())),
-                (pid, true) if self.is_mine(pid) => found.push((pid, "systemd-user".to_owned())),
-                _ => {}
-            }
-        }
-        found.sort_unstable();
-        found.truncate(MOST);
-        found
-    }
-
-    /// Whether a process is of the user that the doctor runs as: only that user may ask a user's manager.
-    fn is_mine(&self, pid: u32) -> bool {
-        let uid = self.survey.host.identify(pid).ok().and_then(|id| self.survey.host.process(id).ok());
-        uid.is_some_and(|read| read.value.uid == rustix::process::geteuid().as_raw())
-    }
-
-    /// Asks again and again for the pid that a supervisor claims; two different ones are enough.
-    pub(super) fn watch_program(&self, elsewhere: &Elsewhere) -> Relaunch {
-        self.progress.step("watching the supervisor that should be running it");
-        let begun = Instant::now();
-        let end = self.deadline.within(WATCH_PROGRAM);
-        let mut relaunch = Relaunch::default();
-        let mut now = Some(elsewhere.program.clone());
-        loop {
-            if let Some(pid) = now.as_ref().and_then(|program| program.pid)
-                && relaunch.pids.last() != Some(&pid)
-            {
-                relaunch.pids.push(pid);
-            }
-            let count = now.as_ref().and_then(|program| program.restarts);
-            relaunch.restarts = count.unwrap_or(0).saturating_sub(elsewhere.program.restarts.unwrap_or(0));
-            if relaunch.is_repeated() || end.is_over() || elsewhere.program.gave_up {
-                break;
-            }
-            // A manager is asked through its tool, which costs more than reading a file.
-            let every = if elsewhere.supervisor.kind.starts_with("systemd") { EVERY * 6 } else { EVERY };
-            std::thread::sleep(every.min(end.remaining()));
-            let again = self.survey.host.programs(&elsewhere.supervisor).unwrap_or_default();
-            now = again.into_iter().find(|program| program.name == elsewhere.program.name);
-        }
-        relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        relaunch
-    }
-
-    /// Watches a loop's children for new attempts; two different ones are enough.
-    pub(super) fn watch(&self, parent: u32, server: &Server) -> Relaunch {
-        self.progress.step("watching the loop that should be running it");
-        let begun = Instant::now();
-        let end = self.deadline.within(WATCH);
-        let mut seen: HashMap<u32, bool> = HashMap::new();
-        let mut relaunch = Relaunch::default();
-        loop {
-            for entry in self.survey.host.process_table().unwrap_or_default() {
-                if entry.ppid != parent || entry.zombie || seen.get(&entry.pid) == Some(&true) {
-                    continue;
-                }
-                let argv = self.survey.host.commands(&[entry.pid]).pop().and_then(Result::ok).unwrap_or_default();
-                let starts_it = recognise(&argv)
-                    .is_some_and(|command| command.kind == server.kind && command.role != CommandRole::RespawnLoop);
-                seen.insert(entry.pid, starts_it);
-                if starts_it {
-                    relaunch.pids.push(entry.pid);
-                }
-            }
-            if relaunch.pids.len() >= 2 || end.is_over() {
-                break;
-            }
-            std::thread::sleep(EVERY.min(end.remaining()));
-        }
-        relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        relaunch
+        server.gaps.push(Gap::new(what, gap.reason, detail).blocking(id::CLAIMS));
     }
 }
 
-/// A program that should be this server, at a supervisor that the server is not below.
-pub(super) struct Elsewhere {
-    supervisor: SupervisorProcess,
-    program: Program,
-}
-
-impl Elsewhere {
-    pub(super) fn expected(&self) -> Expected {
-        Expected {
-            kind: self.supervisor.kind.clone(),
-            name: self.program.name.clone(),
-            pid: None,
-            why: format!("its command is this server ({})", self.program.source),
-        }
-    }
-
-    pub(super) fn claim(&self, last_seen: Option<u32>) -> Supervisor {
-        Supervisor {
-            kind: self.supervisor.kind.clone(),
-            name: Some(self.program.name.clone()),
-            claimed_pid: self.program.pid.or(last_seen),
-            evidence: format!("{} says {}", self.program.source, self.program.state),
-            state: Some(self.program.state.clone()),
-            restarts: self.program.restarts,
-            is_restarting: self.program.is_restarting,
-            gave_up: self.program.gave_up,
-            ..no_supervisor("")
+/// The claim of the one that is looked on.
+pub(super) fn watched_claim(watched: &Watched, supervisor: &Supervisor, others: &[Supervisor]) -> Supervisor {
+    match watched {
+        Watched::Loop(_) => supervisor.clone(),
+        Watched::Program(known) => {
+            let title = known.program.claim.title();
+            let all = std::iter::once(supervisor).chain(others);
+            all.into_iter().find(|claim| claim.title() == title).unwrap_or(&known.program.claim).clone()
         }
     }
 }
 
-/// Whether a configured command starts this very server: the same kind, and the same port where the command names
-/// one, else the same directory of the script.
-fn runs_this_server(configured: &[String], server: &Server, own: &[String]) -> bool {
-    let Some(command) = recognise(configured) else { return false };
-    let directory = |program: &str| program.rsplit_once('/').map(|(directory, _)| directory.to_owned());
-    let own = recognise(own);
-    let same_directory = match (directory(&command.program), own.and_then(|own| directory(&own.program))) {
-        (Some(a), Some(b)) => a == b,
-        _ => false,
+/// A claim, compared with the way up from the server.
+fn judged(claim: &Supervisor, chain: Option<&Chain<'_>>) -> Supervisor {
+    let is_its = chain.is_some_and(|chain| chain.position(claim.claimed_pid).is_some());
+    Supervisor { claims_this: Some(is_its), ..claim.clone() }
+}
+
+fn elsewhere_of(known: &Known, chain: Option<&Chain<'_>>) -> Claims {
+    let claim = judged(&known.program.claim, chain);
+    let state = claim.state.as_deref().unwrap_or("nothing");
+    let supervisor = Supervisor { evidence: format!("{} says {state}", claim.evidence), ..claim.clone() };
+    let expected = Expected {
+        kind: claim.kind.clone(),
+        name: claim.name.clone().unwrap_or_default(),
+        pid: None,
+        why: format!("its command is this server ({})", claim.evidence),
+        named: false,
     };
-    let same_port = command.port.filter(|port| *port != 0).map(|port| Some(port) == server.port);
-    command.kind == server.kind && same_port.unwrap_or(same_directory)
+    let does_something = !claim.is_idle && !claim.finished && !claim.gave_up;
+    let watched = does_something.then(|| Watched::Program(Box::new(known.clone())));
+    Claims { watched, ..Claims::of(supervisor, Some(expected)) }
+}
+
+/// Of several programs for one server the one that is doing something about it.
+fn rank(claim: &Supervisor) -> u8 {
+    match claim {
+        claim if claim.is_restarting => 4,
+        claim if claim.claimed_pid.is_some() => 3,
+        claim if claim.gave_up => 2,
+        claim if claim.finished => 1,
+        _ => 0,
+    }
 }
 
 /// The first supervisor above the server with nothing in between that starts things for somebody else, and the
@@ -441,11 +517,11 @@ fn is_same_server(server: &Server, own: Option<&HermesCommand>, other: &HermesCo
     other.kind == server.kind && same_port && same_home
 }
 
-/// Whether a unit's command names the server's own script or program.
-fn is_command_of(exec_start: &str, process: &Process) -> bool {
+/// Whether a configured command names the server's own script or program.
+fn is_command_of(configured: &[String], process: &Process) -> bool {
     let argv = process.command.as_deref().and_then(shlex::split).unwrap_or_default();
     let telling = argv.iter().find(|word| word.ends_with(".py") || word.contains("hermes"));
-    telling.is_some_and(|word| exec_start.contains(word.as_str()))
+    telling.is_some_and(|word| configured.iter().any(|configured| configured.contains(word.as_str())))
 }
 
 /// Whether a role is one that keeps servers running.

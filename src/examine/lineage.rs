@@ -1,62 +1,137 @@
-//! The way up from a server to pid 1.
+//! The way up from a server to pid 1, and what stands beside it.
 
 use super::Examination;
-use crate::collect::no_supervisor;
-use crate::model::{Gap, GapReason, Hop, Lineage, Process, Role, Server, Supervisor};
+use super::claims::Claims;
+use crate::model::{Gap, GapReason, Hop, Lineage, Process, Role, Server, Sibling, Supervisor};
 use crate::parse::cgroup::unit_of;
+use crate::parse::command::CommandRole;
 use crate::parse::role::{Classified, classify};
+use crate::parse::sockets::{TcpSocket, TcpState};
+use crate::patient::{home_of, is_confirmed, same_network};
+use crate::report::mask;
+use std::collections::HashSet;
+use std::path::Path;
 
 /// Hops that are followed; a host nests a handful.
 const MOST_HOPS: usize = 32;
+/// Servers beside the examined one that are listed.
+const MOST_SIBLINGS: usize = 64;
 
 impl Examination<'_> {
-    /// Fills in `server.lineage`.
+    /// Fills in `server.lineage`; for a server that does not run where somebody should be running it.
     pub(super) fn lineage(&self, server: &mut Server) {
-        let Some(process) = server.process.clone() else { return };
-        let hops = self.hops(server, &process);
-        let unit = process.cgroup.as_deref().and_then(unit_of);
-        let (mut supervisor, mut expected) = self.supervisor(server, &process, &hops, unit.as_ref());
-        let mut relaunch = None;
-        if supervisor.claims_this != Some(true) {
-            // Its own unit comes first; it was asked already, and is looked at for longer now.
-            let of_unit = expected.as_ref().and_then(|expected| self.program_of_unit(expected));
-            if let Some(program) = of_unit {
-                let looked = self.watch_program(&program);
-                supervisor =
-                    Supervisor { evidence: supervisor.evidence, ..program.claim(looked.pids.last().copied()) };
-                relaunch = Some(looked);
-            } else if let Some(program) = self.program_elsewhere(server, &process, &hops) {
-                let looked = self.watch_program(&program);
-                expected = Some(program.expected());
-                supervisor = program.claim(looked.pids.last().copied());
-                relaunch = Some(looked);
-            } else if let Some((pid, of_loop)) = self.respawn_loop(server, &hops) {
-                let looked = self.watch(pid, server);
-                supervisor = Supervisor {
-                    kind: of_loop.kind.clone(),
-                    name: Some(of_loop.name.clone()),
-                    claimed_pid: looked.pids.last().copied(),
-                    evidence: format!("pid {pid} starts this server, and this process is not below it"),
-                    ..no_supervisor("")
-                };
-                relaunch = Some(looked);
-                expected = Some(of_loop);
-            }
+        let process = server.process.clone();
+        let hops = process.as_ref().map_or_else(Vec::new, |process| self.hops(server, process));
+        let cgroup = process.as_ref().and_then(|process| process.cgroup.clone());
+        let unit = cgroup.as_deref().and_then(unit_of);
+        let Claims { mut supervisor, expected, mut others, watched } =
+            self.claims(server, process.as_ref(), &hops, unit.as_ref());
+        if process.is_none() && expected.is_none() {
+            return;
         }
-        let (detached, detached_because) = detachment(&process, &hops);
+        let relaunch = watched.map(|watched| {
+            let of = super::claims::watched_claim(&watched, &supervisor, &others);
+            let looked = self.observe(server, &watched, &of);
+            // What it claims now: it may have had none at the first look.
+            let last = looked.pids.last().copied();
+            for claim in std::iter::once(&mut supervisor).chain(&mut others) {
+                if claim.title() == of.title() && claim.claims_this != Some(true) {
+                    claim.claimed_pid = last.or(claim.claimed_pid);
+                    claim.restarts = claim.restarts.map(|count| count.saturating_add(looked.restarts));
+                }
+            }
+            looked
+        });
+        let siblings = process.as_ref().map_or_else(Vec::new, |process| self.siblings(server, process));
+        let relatives = self.relatives(&hops, std::iter::once(&supervisor).chain(&others), &siblings);
+        let (detached, detached_because) = match &process {
+            Some(process) => detachment(process, &hops),
+            None => (false, "there is no process".to_owned()),
+        };
         server.lineage = Some(Lineage {
             hops,
             supervisor,
             expected,
             detached,
             detached_because,
-            session: process.session,
-            process_group: process.process_group,
-            cgroup: process.cgroup.clone(),
+            session: process.as_ref().map(|process| process.session),
+            process_group: process.as_ref().map(|process| process.process_group),
+            cgroup,
             unit: unit.map(|unit| unit.name),
-            markers: process.markers.clone(),
+            markers: process.map(|process| process.markers).unwrap_or_default(),
             relaunch,
+            claims: others,
+            relatives,
+            siblings,
         });
+    }
+
+    /// Other Hermes servers with the same port or home.
+    fn siblings(&self, server: &Server, process: &Process) -> Vec<Sibling> {
+        let survey = self.survey;
+        let own = process.identity.pid;
+        let family: HashSet<u32> = survey.relatives(own).into_iter().collect();
+        let home = self.patient.home.as_deref();
+        let own_home = home.and_then(|home| survey.host.directory_identity(Some(process), home).ok());
+        let mut found = Vec::new();
+        for (pid, command) in survey.hermes_servers() {
+            if family.contains(&pid) || command.role != CommandRole::Server || found.len() >= MOST_SIBLINGS {
+                continue;
+            }
+            let (Ok(identity), Some(other)) = (survey.host.identify(pid), survey.process_of(pid)) else { continue };
+            let same_port =
+                server.port.is_some_and(|port| same_network(process, &other) && self.holds_port(&other, port));
+            let is_home = |path: &Path| {
+                let there = survey.host.directory_identity(Some(&other), path).ok();
+                own_home.is_some() && there == own_home
+            };
+            let same_home = home_of(survey, identity, &command).is_some_and(|path| is_home(&path));
+            if !(same_port || same_home) || !is_confirmed(survey, identity, &command) {
+                continue;
+            }
+            let argv = survey.command(pid);
+            found.push(Sibling {
+                pid,
+                kind: command.kind,
+                command: mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>()),
+                same_port,
+                same_home,
+                any_port: command.port == Some(0),
+            });
+        }
+        found
+    }
+
+    fn holds_port(&self, process: &Process, port: u16) -> bool {
+        let table = self.survey.sockets_of(Some(process));
+        let is_its = |socket: &&TcpSocket| socket.state == TcpState::LISTEN && socket.local.port() == port;
+        let inodes: HashSet<u64> = table.tcp.iter().filter(is_its).map(|socket| socket.inode).collect();
+        !inodes.is_empty() && !self.survey.host.holders(&inodes, Some(&[process.identity.pid])).0.is_empty()
+    }
+
+    /// Processes that are not above the server and belong into the picture: what supervisors claim instead, the
+    /// supervisors themselves, and siblings; each up to the first that is known already.
+    fn relatives<'s>(
+        &self,
+        hops: &[Hop],
+        claims: impl Iterator<Item = &'s Supervisor>,
+        siblings: &[Sibling],
+    ) -> Vec<Hop> {
+        let mut known: HashSet<u32> = hops.iter().map(|hop| hop.pid).collect();
+        let mut found = Vec::new();
+        let of_claims: Vec<u32> = claims.flat_map(|claim| [claim.claimed_pid, claim.pid]).flatten().collect();
+        for pid in of_claims.into_iter().chain(siblings.iter().map(|sibling| sibling.pid)) {
+            let mut current = pid;
+            let mut steps = 0;
+            while current != 0 && steps < MOST_HOPS && known.insert(current) {
+                // It may have ended meanwhile, as an attempt in vain does.
+                let Ok(hop) = self.hop(current) else { break };
+                current = hop.ppid;
+                steps += 1;
+                found.push(hop);
+            }
+        }
+        found
     }
 
     fn hops(&self, server: &mut Server, process: &Process) -> Vec<Hop> {

@@ -3,6 +3,7 @@
 mod claims;
 mod health;
 mod lineage;
+mod observe;
 mod port;
 
 use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};
@@ -27,6 +28,8 @@ pub struct Request {
     pub deep: bool,
     /// Ask every process for the sockets of the port.
     pub all_holders: bool,
+    /// Look on for this long at what the supervisor does.
+    pub observe: Option<Duration>,
     /// Time for each phase of an HTTP request.
     pub timeout: Duration,
     /// Time for everything.

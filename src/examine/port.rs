@@ -202,7 +202,12 @@ impl Examination<'_> {
         let before = first.get_or_insert_with(|| waits.clone());
         Some(Look {
             after_connect_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-            accept_queue: listening(&table, port).map(|socket| u64::from(socket.receive_queue)).sum(),
+            accept_queue: listening(&table, port)
+                .filter(|socket| {
+                    server.listeners.as_ref().is_none_or(|known| known.is_served_by(server.pid, socket.inode))
+                })
+                .map(|socket| u64::from(socket.receive_queue))
+                .sum(),
             not_accepted: u64::try_from(waits.len()).unwrap_or(u64::MAX),
             probe_accepted: probe.map(|socket| socket.inode != 0),
             accepted_since: u64::try_from(before.difference(&waits).count()).unwrap_or(u64::MAX),

@@ -121,6 +121,9 @@ pub struct Expectation {
     pub home: Option<String>,
     /// It is on another host: only its HTTP can be examined.
     pub remote: bool,
+    /// Who should be running it, as it was said with `--expect`; `none` for nobody.
+    #[serde(default)]
+    pub supervisor: Option<String>,
 }
 
 /// One examined server: its facts, and what follows from them.

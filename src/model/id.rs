@@ -8,6 +8,12 @@ pub const ORPHANED_SERVER: &str = "orphaned-server";
 pub const RESPAWN_LOOP: &str = "respawn-loop";
 /// The supervisor has stopped trying to start it.
 pub const SUPERVISOR_GAVE_UP: &str = "supervisor-gave-up";
+/// The supervisor's program left its server behind, or took it along, and ended.
+pub const LAUNCHER_DETACHED: &str = "launcher-detached";
+/// Two supervisors are configured for it.
+pub const DUPLICATE_SUPERVISORS: &str = "duplicate-supervisors";
+/// Two servers of its kind on its home.
+pub const DUPLICATE_SERVERS: &str = "duplicate-servers";
 /// Nobody keeps it running.
 pub const UNSUPERVISED_SERVER: &str = "unsupervised-server";
 /// Another program has the port.
@@ -73,5 +79,16 @@ pub const DESCRIPTORS: &[&str] =
     &[DESCRIPTOR_CEILING, DESCRIPTOR_LIMIT_LOW, STATE_DB_HANDLE_LEAK, CLOSE_WAIT_LEAK, DELETED_FILES_HELD];
 
 /// Everything that the lineage decides.
-pub const LINEAGE: &[&str] =
-    &[ORPHANED_SERVER, RESPAWN_LOOP, SUPERVISOR_GAVE_UP, UNSUPERVISED_SERVER, ZOMBIE_CHILDREN];
+pub const LINEAGE: &[&str] = &[
+    ORPHANED_SERVER,
+    RESPAWN_LOOP,
+    SUPERVISOR_GAVE_UP,
+    LAUNCHER_DETACHED,
+    DUPLICATE_SUPERVISORS,
+    DUPLICATE_SERVERS,
+    UNSUPERVISED_SERVER,
+    ZOMBIE_CHILDREN,
+];
+
+/// Everything that the claims of supervisors decide.
+pub const CLAIMS: &[&str] = &[ORPHANED_SERVER, UNSUPERVISED_SERVER, DUPLICATE_SUPERVISORS];

@@ -79,15 +79,15 @@ pub struct Hop {
     pub evidence: String,
 }
 
-/// Who keeps the server running, as far as it could be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a supervisor says of one program, and whether that program is the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervisor {
-    /// `systemd`, `systemd-user`, `supervisord`, `runit`, `s6`, `daemontools`, `respawn-loop`, a container runtime …;
-    /// `none` where nobody claims it.
+    /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`, `respawn-loop`,
+    /// `pid-file`, a container runtime …; `none` where nobody claims it.
     pub kind: String,
-    /// Unit, program or directory.
+    /// Unit, label, program, service directory or container.
     pub name: Option<String>,
-    /// The pid that the supervisor itself claims.
+    /// The pid that the supervisor itself claims, in the doctor's own pid namespace.
     pub claimed_pid: Option<u32>,
     /// Whether that is this server, or a process through which this server is its child; `null` is unknown.
     pub claims_this: Option<bool>,
@@ -103,6 +103,73 @@ pub struct Supervisor {
     /// The supervisor has given up starting it.
     #[serde(default)]
     pub gave_up: bool,
+    /// It is down and nobody wants it up: stopped on purpose, disabled, or never started.
+    #[serde(default)]
+    pub is_idle: bool,
+    /// Its main process ended by itself with success, and the supervisor leaves it at that.
+    #[serde(default)]
+    pub finished: bool,
+    /// Whose manager it is: `system`, `user` (the doctor's own user), `user 1000`, `gui/501`; `null` where a supervisor
+    /// has no scopes.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// The supervising process, where it is one.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// When it entered this state, RFC 3339.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// Its command as configured, secrets masked.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// The file or directory that configures it.
+    #[serde(default)]
+    pub configuration: Option<String>,
+    /// Where its output goes: a path, or the command that shows it.
+    #[serde(default)]
+    pub log: Option<String>,
+    /// How it is to be run, in the supervisor's own words, for example `Type=simple Restart=always`.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// How its main process ended last, in the supervisor's own words.
+    #[serde(default)]
+    pub result: Option<String>,
+    /// How long its main process ran before it ended, in milliseconds; `null` while it runs.
+    #[serde(default)]
+    pub ran_ms: Option<u64>,
+    /// Time that the supervisor waits between two starts, in milliseconds.
+    #[serde(default)]
+    pub restart_interval_ms: Option<u64>,
+    /// Time since the claimed process started, in milliseconds.
+    #[serde(default)]
+    pub claimed_age_ms: Option<u64>,
+    /// Whether stopping it ends every process of its control group.
+    #[serde(default)]
+    pub stops_group: Option<bool>,
+    /// The port that it is configured for, where the configuration says one.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The HERMES_HOME that it is configured for, where the configuration says one.
+    #[serde(default)]
+    pub home: Option<String>,
+    /// Whether the configured command is a launcher, not the server itself.
+    #[serde(default)]
+    pub is_launcher: bool,
+}
+
+impl Supervisor {
+    /// Nobody, and why that is so.
+    pub fn none(evidence: impl Into<String>) -> Self {
+        Self { kind: "none".into(), claims_this: Some(false), evidence: evidence.into(), ..Self::default() }
+    }
+
+    /// Kind and name as a person says them.
+    pub fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} {name}", self.kind),
+            None => self.kind.clone(),
+        }
+    }
 }
 
 /// Who should be running the server, and why that is expected.
@@ -116,11 +183,34 @@ pub struct Expected {
     pub pid: Option<u32>,
     /// Why.
     pub why: String,
+    /// Whether a person said it with `--expect`.
+    #[serde(default)]
+    pub named: bool,
 }
 
-/// Attempts to start the same server again, seen while looking on.
+/// Another server that has something in common with the examined one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sibling {
+    /// Process id.
+    pub pid: u32,
+    /// Kind of server.
+    pub kind: super::ServerKind,
+    /// Command line, secrets masked.
+    pub command: String,
+    /// It listens on the same port.
+    pub same_port: bool,
+    /// It has the same HERMES_HOME: the same directory, not only the same name.
+    pub same_home: bool,
+    /// It asks for any free port (`--port 0`), as a desktop's backend does.
+    pub any_port: bool,
+}
+
+/// What a supervisor did while it was looked on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relaunch {
+    /// Who was looked on; `null` in older reports, where it was the expected supervisor.
+    #[serde(default)]
+    pub of: Option<String>,
     /// How long the look took, in milliseconds.
     pub observed_ms: u64,
     /// Pids that were started for the same server by the expected supervisor, in the order seen.
@@ -128,13 +218,12 @@ pub struct Relaunch {
     /// By how much the supervisor's own counter of restarts rose meanwhile, where it has one.
     #[serde(default)]
     pub restarts: u64,
-}
-
-impl Relaunch {
-    /// Whether attempts were seen to follow each other.
-    pub fn is_repeated(&self) -> bool {
-        self.pids.len() >= 2 || self.restarts >= 1
-    }
+    /// The supervisor's states of the program, in the order seen, each at its change.
+    #[serde(default)]
+    pub states: Vec<String>,
+    /// How often the port began or ceased to be listened on.
+    #[serde(default)]
+    pub port_changes: u64,
 }
 
 /// The way up from the server, and what it proves.
@@ -151,16 +240,26 @@ pub struct Lineage {
     pub detached: bool,
     /// Why `detached` says so.
     pub detached_because: String,
-    /// Session id.
-    pub session: i32,
-    /// Process group id.
-    pub process_group: i32,
+    /// Session id; `null` without a process.
+    pub session: Option<i32>,
+    /// Process group id; `null` without a process.
+    pub process_group: Option<i32>,
     /// Control group path.
     pub cgroup: Option<String>,
     /// The systemd unit of that control group.
     pub unit: Option<String>,
     /// Supervisor markers of the environment, noise left out. Inherited, so they prove nothing alone.
     pub markers: BTreeMap<String, String>,
-    /// What was seen of an expected supervisor that does not claim this server.
+    /// What was seen of the supervisor while it was looked on.
     pub relaunch: Option<Relaunch>,
+    /// Every supervisor, and every pid file, that is for this server besides `supervisor`.
+    #[serde(default)]
+    pub claims: Vec<Supervisor>,
+    /// Processes beside the way up: what the supervisor claims instead, and servers that share port or home, each
+    /// with its own way up to a process that is known already.
+    #[serde(default)]
+    pub relatives: Vec<Hop>,
+    /// Other servers on the same port or home.
+    #[serde(default)]
+    pub siblings: Vec<Sibling>,
 }

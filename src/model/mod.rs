@@ -20,6 +20,6 @@ pub use envelope::{
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
 pub use gap::{Gap, GapReason};
 pub use health::{Attempt, Health, HealthAnswer, Outcome, Phase, PhaseName};
-pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Supervisor};
+pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use port::{Connections, Holder, Listener, Listeners, Look};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};

@@ -26,6 +26,19 @@ impl Listeners {
     }
 }
 
+impl Listeners {
+    /// Whether a listening socket is the server's: with SO_REUSEPORT several servers have a socket each on one
+    /// address, and the queue of one says nothing of another. Where nobody's could be told, each counts.
+    pub fn is_served_by(&self, pid: Option<u32>, inode: u64) -> bool {
+        let is_own = |holder: &u32| {
+            pid == Some(*holder)
+                || self.holders.iter().any(|known| known.pid == *holder && known.in_lineage == Some(true))
+        };
+        let of = |socket: &Listener| socket.holders.iter().any(is_own);
+        !self.sockets.iter().any(of) || self.sockets.iter().any(|socket| socket.inode == inode && of(socket))
+    }
+}
+
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {

@@ -101,6 +101,9 @@ pub struct Process {
     pub namespace_pids: Vec<u32>,
     /// Whether it lives in another network namespace than the doctor; `null` where that could not be read.
     pub foreign_network: Option<bool>,
+    /// Inode number of its network namespace; `null` where it could not be read.
+    #[serde(default)]
+    pub network_namespace: Option<u64>,
     /// Whether it lives in another mount namespace than the doctor; `null` where that could not be read.
     pub foreign_mounts: Option<bool>,
     /// Control group of the unified hierarchy, or systemd's own named one.

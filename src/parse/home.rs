@@ -48,6 +48,11 @@ pub fn webui_port(bytes: &[u8]) -> Option<u16> {
     value_of(bytes, "HERMES_WEBUI_PORT")?.parse().ok()
 }
 
+/// The home that an environment file gives. No other key is looked at.
+pub fn hermes_home(bytes: &[u8]) -> Option<String> {
+    value_of(bytes, "HERMES_HOME").filter(|home| home.starts_with('/'))
+}
+
 /// Last value of one key in a file of shell-quoted `KEY=VALUE` lines, as a shell would take it.
 fn value_of(bytes: &[u8], key: &str) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -60,6 +65,18 @@ fn value_of(bytes: &[u8], key: &str) -> Option<String> {
             Some(printable(words.first().map_or("", String::as_str).as_bytes()))
         })
         .next_back()
+}
+
+/// Last value that a shell script gives to a variable, by assignment, `export` or `env`; `None` where the value is
+/// made from others. No other variable is looked at.
+pub fn variable(script: &[u8], name: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(script);
+    let mut values = text.lines().filter_map(|line| {
+        let words = shlex::split(line)?;
+        words.iter().find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+    });
+    let last = values.next_back()?;
+    (!last.is_empty() && !last.contains(['$', '`'])).then(|| printable(last.as_bytes()))
 }
 
 #[cfg(test)]
@@ -89,6 +106,15 @@ mod tests {
     fn reads_only_the_port_of_an_environment_file() {
         assert_eq!(webui_port(b"API_KEY=secret\nexport HERMES_WEBUI_PORT=\"8788\" # home\n"), Some(8788));
         assert_eq!(webui_port(b"XHERMES_WEBUI_PORT=1\n#HERMES_WEBUI_PORT=2\n"), None);
+    }
+
+    #[test]
+    fn reads_a_variable_of_a_script() {
+        let script =
+            b"#!/bin/sh\n# HERMES_HOME=/no\nexport A=1 HERMES_HOME='/srv/my home'\nexec env X=y python3 x\n";
+        assert_eq!(variable(script, "HERMES_HOME").as_deref(), Some("/srv/my home"));
+        assert_eq!(variable(b"HERMES_HOME=$HOME/.hermes", "HERMES_HOME"), None);
+        assert_eq!(variable(b"XHERMES_HOME=/x\necho 'open", "HERMES_HOME"), None);
     }
 
     proptest::proptest! {

@@ -94,6 +94,21 @@ pub fn body(head: &Head, bytes: &[u8], at_end: bool) -> Result<Body, ParseError>
     }
 }
 
+/// The body of an answer that is complete: the connection was closed behind it, and its status is 200.
+///
+/// # Errors
+/// When it is no HTTP, of another status, or shorter than it says.
+pub fn complete(answer: &[u8]) -> Result<Vec<u8>, ParseError> {
+    let head = head(answer)?.ok_or_else(|| ParseError::new("head", "it has no end"))?;
+    if head.status != 200 {
+        return Err(ParseError::new("status", head.status));
+    }
+    match body(&head, answer.get(head.length..).unwrap_or_default(), true)? {
+        Body::Complete(body) => Ok(body),
+        Body::Partial => Err(ParseError::new("body", "it ends early")),
+    }
+}
+
 fn chunked(mut bytes: &[u8], at_end: bool) -> Result<Body, ParseError> {
     let mut decoded = Vec::new();
     loop {

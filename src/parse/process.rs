@@ -179,6 +179,12 @@ pub fn mount_id(fdinfo: &[u8]) -> Option<u64> {
     })
 }
 
+/// Inode number of a namespace link, `net:[4026531840]` (namespaces(7)).
+pub fn namespace_inode(link: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(link).ok()?;
+    text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,5 +229,13 @@ mod tests {
     fn reads_the_mount_id() {
         assert_eq!(mount_id(b"pos:\t0\nflags:\t0100002\nmnt_id:\t28\nino:\t7\n"), Some(28));
         assert_eq!(mount_id(b"pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn reads_namespace_links() {
+        assert_eq!(namespace_inode(b"net:[4026531840]"), Some(4_026_531_840));
+        for bad in [&b"net:[x]"[..], b"net:[1", b"", b"\xff:[1]"] {
+            assert_eq!(namespace_inode(bad), None);
+        }
     }
 }

@@ -110,10 +110,15 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
         );
     }
     // A daemon that sets its own title, and one that an interpreter runs.
-    let script = argv.get(1).map(|script| program_name(script)).filter(|_| super::command::is_python(program));
+    let is_interpreter = super::command::is_python(program) || matches!(program, "node" | "nodejs" | "bun");
+    let script = argv.get(1).map(|script| program_name(script)).filter(|_| is_interpreter);
     let title = argv.first().map_or("", String::as_str);
     if title == "PM2" || title.starts_with("PM2 ") || name.starts_with("PM2 ") {
         return found(Role::Supervisor, "pm2", "its title is PM2's daemon".into());
+    }
+    let stays = argv.iter().any(|word| word == "--no-daemon");
+    if script == Some("pm2-runtime") || stays && matches!(script, Some("pm2" | "pm2-dev")) {
+        return found(Role::Supervisor, "pm2", "its command line is pm2 in the foreground".into());
     }
     for candidate in [name, program, module.unwrap_or(""), script.unwrap_or(""), title] {
         if let Some((_, kind)) = SUPERVISORS.iter().find(|(known, _)| *known == candidate) {
@@ -173,6 +178,9 @@ mod tests {
             ("runsv", "runsv hermes", Role::Supervisor, "runit"),
             ("s6-supervise", "s6-supervise gateway-default", Role::Supervisor, "s6"),
             ("node", "PM2 v5.4.2: God Daemon (/home/h/.pm2)", Role::Supervisor, "pm2"),
+            ("node", "node /usr/bin/pm2-runtime start ecosystem.config.js", Role::Supervisor, "pm2"),
+            ("node", "node /usr/lib/node_modules/pm2/bin/pm2 start x.py --no-daemon", Role::Supervisor, "pm2"),
+            ("node", "node /usr/bin/pm2 list", Role::Other, "node"),
             ("supervise", "supervise hermes", Role::Supervisor, "daemontools"),
             ("tmux: server", "tmux new -d", Role::TerminalMultiplexer, "tmux: server"),
             ("sshd", "sshd: h@pts/0", Role::RemoteLogin, "sshd"),

@@ -20,6 +20,29 @@ pub struct ProgramInfo {
     pub pid: Option<u32>,
     /// When it was started, in seconds since 1970.
     pub started_at: Option<u64>,
+    /// When it ended last, in seconds since 1970.
+    pub stopped_at: Option<u64>,
+    /// How it ended last.
+    pub exit_status: Option<i32>,
+    /// `stdout_logfile`.
+    pub log: Option<String>,
+    /// `stderr_logfile`.
+    pub error_log: Option<String>,
+}
+
+/// What a `[program:x]` section says of one program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfiguredProgram {
+    /// `command`.
+    pub command: String,
+    /// `autostart`, as it stands there.
+    pub autostart: Option<String>,
+    /// `autorestart`, as it stands there.
+    pub autorestart: Option<String>,
+    /// `HERMES_HOME` of `environment`; no other variable but the next is looked at.
+    pub home: Option<String>,
+    /// `HERMES_WEBUI_PORT` of `environment`.
+    pub webui_port: Option<u16>,
 }
 
 /// How supervisord can be asked, and what it runs.
@@ -29,8 +52,8 @@ pub struct Configuration {
     pub socket: Option<String>,
     /// User and password of that socket; never shown.
     pub login: Option<(String, String)>,
-    /// Program name to command.
-    pub commands: BTreeMap<String, String>,
+    /// What it runs, by name as it is shown: the answer's names are compared with it.
+    pub programs: BTreeMap<String, ConfiguredProgram>,
     /// Patterns of `[include] files`.
     pub includes: Vec<String>,
 }
@@ -57,16 +80,44 @@ pub fn configuration(bytes: &[u8], here: &str) -> Configuration {
             ("unix_http_server", "username") => user = Some(value),
             ("unix_http_server", "password") => password = Some(value),
             ("include", "files") => found.includes.extend(value.split_whitespace().map(str::to_owned)),
-            (program, "command") => {
-                if let Some(name) = program.strip_prefix("program:") {
-                    found.commands.insert(name.trim().to_owned(), value);
+            (program, key) => {
+                let Some(name) = program.strip_prefix("program:") else { continue };
+                let program = found.programs.entry(printable(name.trim().as_bytes())).or_default();
+                match key {
+                    "command" => program.command = value,
+                    "autostart" => program.autostart = Some(printable(value.to_lowercase().as_bytes())),
+                    "autorestart" => program.autorestart = Some(printable(value.to_lowercase().as_bytes())),
+                    "environment" => {
+                        program.home = environment(&value, "HERMES_HOME");
+                        program.webui_port =
+                            environment(&value, "HERMES_WEBUI_PORT").and_then(|port| port.parse().ok());
+                    }
+                    _ => {}
                 }
             }
-            _ => {}
         }
     }
     found.login = user.zip(password);
     found
+}
+
+/// One variable of `KEY="value",KEY2='value',KEY3=value`; no other is looked at.
+fn environment(text: &str, name: &str) -> Option<String> {
+    // Commas within quotes belong to the value; for a shell they are part of a word anyway.
+    let mut quote = None;
+    let parts = text.split(|character: char| {
+        match (quote, character) {
+            (None, '"' | '\'') => quote = Some(character),
+            (Some(open), close) if open == close => quote = None,
+            _ => {}
+        }
+        quote.is_none() && character == ','
+    });
+    parts.into_iter().find_map(|part| {
+        let value = part.trim().strip_prefix(name)?.trim_start().strip_prefix('=')?.trim();
+        let value = value.trim_matches(['"', '\'']);
+        (!value.is_empty()).then(|| printable(value.as_bytes()))
+    })
 }
 
 /// Parses the body of the answer: an array of flat structs.
@@ -121,6 +172,10 @@ fn set(program: &mut ProgramInfo, member: &str, value: &str) {
         "statename" => program.state = printable(value.as_bytes()),
         "pid" => program.pid = value.parse().ok().filter(|pid| *pid != 0),
         "start" => program.started_at = value.parse().ok().filter(|at| *at != 0),
+        "stop" => program.stopped_at = value.parse().ok().filter(|at| *at != 0),
+        "exitstatus" => program.exit_status = value.parse().ok(),
+        "stdout_logfile" => program.log = Some(printable(value.as_bytes())).filter(|path| !path.is_empty()),
+        "stderr_logfile" => program.error_log = Some(printable(value.as_bytes())).filter(|path| !path.is_empty()),
         _ => {}
     }
 }
@@ -133,12 +188,17 @@ mod tests {
     fn reads_a_configuration() {
         let found = configuration(
             b"[unix_http_server]\nfile=%(here)s/s.sock ; comment\nusername = u\npassword = p\n\
-              [program:hermes-webui]\ncommand=/usr/bin/python3 server.py\n[include]\nfiles = a.conf b/*.conf\n",
+              [program:hermes-webui]\ncommand=/usr/bin/python3 server.py\nautorestart = True\n\
+              environment=KEY=\"canary,HERMES_HOME=/no\",HERMES_HOME='/srv/h,1' , HERMES_WEBUI_PORT=8790\n[include]\nfiles = a.conf b/*.conf\n",
             "/etc",
         );
         assert_eq!(found.socket.as_deref(), Some("/etc/s.sock"));
         assert_eq!(found.login, Some(("u".into(), "p".into())));
-        assert_eq!(found.commands["hermes-webui"], "/usr/bin/python3 server.py");
+        let program = &found.programs["hermes-webui"];
+        assert_eq!(program.command, "/usr/bin/python3 server.py");
+        assert_eq!((program.home.as_deref(), program.webui_port), (Some("/srv/h,1"), Some(8790)));
+        assert_eq!(program.autorestart.as_deref(), Some("true"));
+        assert!(!format!("{found:?}").contains("canary"));
         assert_eq!(found.includes, ["a.conf", "b/*.conf"]);
     }
 

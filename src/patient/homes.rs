@@ -1,8 +1,8 @@
 //! HERMES_HOME directories: what lies in them that names a server.
 
 use super::{SelectError, Survey};
-use crate::collect::{FileKind, Host, PidProblem};
-use crate::model::{GapReason, Identity, PidFile, PidFileState, ServerKind};
+use crate::collect::{FileKind, Host, PidProblem, UnitOnDisk, reach};
+use crate::model::{GapReason, Identity, PidFile, PidFileState, Process, ServerKind};
 use crate::parse::command::recognise;
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
 use crate::parse::text::printable;
@@ -67,19 +67,56 @@ pub fn same_path(a: &Path, b: &Path) -> bool {
 
 /// Checks that a directory that somebody named is a home, and reads it.
 pub fn named(survey: &Survey<'_>, path: &Path) -> Result<Home, SelectError> {
-    match survey.host.file_kind(path) {
+    seen_by(survey, None, path)
+}
+
+/// The same for a directory as a server sees it, which can be in a container.
+pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> Result<Home, SelectError> {
+    let place = Place { process, path };
+    match survey.host.file_kind(&place.reached()) {
         Ok(FileKind::Directory) => {}
         Ok(_) => return Err(SelectError::NotAHome(shown(path))),
         Err(gap) if gap.reason == GapReason::NotFound => return Err(SelectError::NoSuchHome(shown(path))),
         Err(gap) => return Err(SelectError::HomeUnreadable(shown(path), gap.detail)),
     }
-    match landmarks(survey.host, path) {
-        Ok(found) if !found.is_empty() => Ok(read(survey, path, &found)),
+    match landmarks(survey.host, &place.reached()) {
+        Ok(found) if !found.is_empty() => Ok(read(survey, place, &found)),
         // Somebody says that it is one, and its environment file names a WebUI's port.
-        Ok(_) => Some(read(survey, path, &[]))
+        Ok(_) => Some(read(survey, place, &[]))
             .filter(|home| home.webui_port.is_some())
             .ok_or_else(|| SelectError::NotAHome(shown(path))),
         Err(detail) => Err(SelectError::HomeUnreadable(shown(path), detail)),
+    }
+}
+
+/// A directory, and the process whose name for it that is.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    process: Option<&'a Process>,
+    path: &'a Path,
+}
+
+impl Place<'_> {
+    fn reached(self) -> PathBuf {
+        reach(self.process, self.path)
+    }
+
+    /// A pid that a file there names, as it is called here; `None` where it cannot be told.
+    fn pid(self, survey: &Survey<'_>, named: u32) -> Option<u32> {
+        let Some(process) = self.process.filter(|process| process.namespace_pids.len() > 1) else {
+            return Some(named);
+        };
+        if process.namespace_pids.last() == Some(&named) {
+            return Some(process.identity.pid);
+        }
+        survey.hermes().into_iter().map(|(pid, _)| pid).find(|pid| {
+            let other = survey.process_of(*pid);
+            other.is_some_and(|other| {
+                other.namespace_pids.len() > 1
+                    && other.namespace_pids.last() == Some(&named)
+                    && super::programs::same_network(&other, process)
+            })
+        })
     }
 }
 
@@ -101,11 +138,11 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
                 let profile = path.join("profiles").join(profile);
                 let marks = self::landmarks(survey.host, &profile).unwrap_or_default();
                 if !marks.is_empty() {
-                    found.push(read(survey, &profile, &marks));
+                    found.push(read(survey, Place { process: None, path: &profile }, &marks));
                 }
             }
         }
-        found.push(read(survey, &path, &landmarks));
+        found.push(read(survey, Place { process: None, path: &path }, &landmarks));
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
@@ -116,14 +153,16 @@ fn landmarks(host: &dyn Host, path: &Path) -> Result<Vec<String>, String> {
     Ok(names.into_iter().filter(|name| LANDMARKS.contains(&name.as_str())).collect())
 }
 
-fn read(survey: &Survey<'_>, path: &Path, landmarks: &[String]) -> Home {
+fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[String]) -> Home {
+    let path = place.path;
+    let reached = place.reached();
     let has = |name: &str| landmarks.iter().any(|landmark| landmark == name);
     let mut home = Home { path: path.to_owned(), pid_files: Vec::new(), webui_port: None, kinds: Vec::new() };
-    let file = |name: &str| survey.host.read_file(&path.join(name), LARGEST_FILE).ok();
+    let file = |name: &str| survey.host.read_file(&reached.join(name), LARGEST_FILE).ok();
     if has("webui.pid")
         && let Some(record) = file("webui.pid").and_then(|bytes| pid_file(&bytes))
     {
-        home.pid_files.push(compare(survey, path, "webui.pid", ServerKind::Webui, &record));
+        home.pid_files.push(compare(survey, place, "webui.pid", ServerKind::Webui, &record));
     }
     if has("webui.ctl.env")
         && let Some(bytes) = file("webui.ctl.env")
@@ -131,14 +170,14 @@ fn read(survey: &Survey<'_>, path: &Path, landmarks: &[String]) -> Home {
         let state = control_state(&bytes);
         if let Some(pid) = state.pid.filter(|pid| home.pid_files.iter().all(|other| other.file.pid != *pid)) {
             let record = PidRecord { pid, start_ticks: None };
-            home.pid_files.push(compare(survey, path, "webui.ctl.env", ServerKind::Webui, &record));
+            home.pid_files.push(compare(survey, place, "webui.ctl.env", ServerKind::Webui, &record));
         }
         home.webui_port = state.port.map(|port| (port, shown(&path.join("webui.ctl.env"))));
     }
     if has("gateway.pid")
         && let Some(record) = file("gateway.pid").and_then(|bytes| pid_file(&bytes))
     {
-        home.pid_files.push(compare(survey, path, "gateway.pid", ServerKind::Gateway, &record));
+        home.pid_files.push(compare(survey, place, "gateway.pid", ServerKind::Gateway, &record));
     }
     if home.webui_port.is_none()
         && let Some(port) = file(".env").and_then(|bytes| webui_port(&bytes))
@@ -155,16 +194,21 @@ fn read(survey: &Survey<'_>, path: &Path, landmarks: &[String]) -> Home {
 }
 
 /// Compares what a pid file says with what the pid is now.
-fn compare(survey: &Survey<'_>, home: &Path, name: &str, kind: ServerKind, record: &PidRecord) -> PidFileRead {
+fn compare(survey: &Survey<'_>, place: Place<'_>, name: &str, kind: ServerKind, record: &PidRecord) -> PidFileRead {
+    let home = place.path;
     let file = |state, detail: String| PidFile { path: shown(&home.join(name)), pid: record.pid, state, detail };
-    let (state, detail, names) = match survey.host.identify(record.pid) {
+    let Some(pid) = place.pid(survey, record.pid) else {
+        let detail = "a pid of the container's own namespace".to_owned();
+        return PidFileRead { kind, home: home.to_owned(), file: file(PidFileState::Unknown, detail), names: None };
+    };
+    let (state, detail, names) = match survey.host.identify(pid) {
         Err(PidProblem::Unreadable(_, why)) => (PidFileState::Unknown, why, None),
         Err(problem @ (PidProblem::Thread { .. } | PidProblem::Kernel(..))) => {
             (PidFileState::OtherProgram, problem.to_string(), None)
         }
         Err(problem) => (PidFileState::Dead, problem.to_string(), None),
         Ok(identity) => {
-            let argv = survey.command(record.pid);
+            let argv = survey.command(pid);
             let command = crate::report::mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>());
             let is_other_start =
                 record.start_ticks.is_some_and(|ticks| !is_same_start(ticks, identity.start_ticks));
@@ -178,7 +222,7 @@ fn compare(survey: &Survey<'_>, home: &Path, name: &str, kind: ServerKind, recor
         }
     };
     let is_stale = !matches!(state, PidFileState::Live | PidFileState::Unknown);
-    let inner = if is_stale { inner_pid(survey, kind, record.pid) } else { None };
+    let inner = if is_stale && place.process.is_none() { inner_pid(survey, kind, record.pid) } else { None };
     let (state, detail) = match inner {
         Some(outer) => (PidFileState::Unknown, format!("pid {outer} has that pid in a namespace of its own")),
         None => (state, detail),
@@ -209,31 +253,21 @@ pub struct UnitPort {
 /// Ports that the unit files of this host give to Hermes servers (systemd.service(5)): in the command, in
 /// `Environment=` or in an `EnvironmentFile=`.
 pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
-    let mut directories =
-        vec![PathBuf::from("/etc/systemd/system"), PathBuf::from("/usr/local/lib/systemd/system")];
-    directories.extend(survey.host.user_homes().into_iter().map(|home| home.join(".config/systemd/user")));
-    let mut found = Vec::new();
-    for directory in directories {
-        let names = survey.host.list_directory(&directory, 4096).unwrap_or_default();
-        for name in names.iter().filter(|name| name.contains("hermes") && name.ends_with(".service")).take(32) {
-            let path = directory.join(name);
-            let Ok(bytes) = survey.host.read_file(&path, LARGEST_FILE) else { continue };
-            let unit = crate::parse::systemd::unit_file(&bytes);
-            let Some(command) = unit.command.as_deref().and_then(recognise) else { continue };
-            let of_environment = || {
-                let files = unit
-                    .environment_files
-                    .iter()
-                    .filter_map(|file| survey.host.read_file(Path::new(file), LARGEST_FILE).ok());
-                files.filter_map(|bytes| webui_port(&bytes)).next_back().or(unit.webui_port)
-            };
-            let port = command.port.or_else(|| (command.kind == ServerKind::Webui).then(of_environment).flatten());
-            if let Some(port) = port.filter(|port| *port != 0) {
-                found.push(UnitPort { port, kind: command.kind, file: shown(&path) });
-            }
-        }
-    }
-    found
+    let of_unit = |unit: &UnitOnDisk| {
+        let command = unit.file.command.as_deref().and_then(recognise)?;
+        let of_environment = || {
+            let files = unit
+                .file
+                .environment_files
+                .iter()
+                .filter_map(|file| survey.host.read_file(Path::new(file), LARGEST_FILE).ok());
+            files.filter_map(|bytes| webui_port(&bytes)).next_back().or(unit.file.webui_port)
+        };
+        let port = command.port.or_else(|| (command.kind == ServerKind::Webui).then(of_environment).flatten());
+        let port = port.filter(|port| *port != 0)?;
+        Some(UnitPort { port, kind: command.kind, file: shown(&unit.path) })
+    };
+    survey.unit_files().iter().filter_map(of_unit).collect()
 }
 
 /// Records keep the kernel's clock ticks; a tick of rounding is no other process.

@@ -2,17 +2,20 @@
 
 mod homes;
 mod owner;
+mod programs;
 mod select;
 mod survey;
 
 pub use homes::{Home, PidFileRead};
-pub use owner::listening;
+pub use owner::{home_of, is_confirmed, listening};
+pub use programs::{Asked, Fit, Known, Programs, Wanted, same_network, server_of};
 pub use select::select;
 pub use survey::Survey;
 
 use crate::collect::PidProblem;
 use crate::model::{Expectation, Gap, Identity, ServerKind};
 use crate::parse::command::HermesCommand;
+use crate::parse::expect::Expect;
 use std::path::PathBuf;
 use thiserror::Error;
 use url::Url;
@@ -30,17 +33,8 @@ pub struct Selection {
     pub home: Option<PathBuf>,
     /// `--kind`.
     pub kind: Option<ServerKind>,
-}
-
-impl Selection {
-    /// Nothing was named: look around.
-    pub fn is_open(&self) -> bool {
-        self.pid.is_none()
-            && self.port.is_none()
-            && self.url.is_none()
-            && self.home.is_none()
-            && self.kind.is_none()
-    }
+    /// `--expect`.
+    pub expect: Option<Expect>,
 }
 
 /// One server to examine.
@@ -93,6 +87,9 @@ pub enum SelectError {
     /// `--url` with a selector that contradicts it.
     #[error("--url {0} and {1} name different servers; give one of them")]
     Conflict(String, String),
+    /// `--expect` names a program that cannot be asked for, and nothing else was named.
+    #[error("{0}")]
+    Expect(String),
     /// `--url` without a host, or of another scheme.
     #[error("--url {0}: {1}")]
     Url(String, &'static str),

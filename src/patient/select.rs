@@ -2,9 +2,12 @@
 
 use super::homes::{self, Home, same_path};
 use super::owner::{home_of, is_confirmed, kind_of, listens_anywhere, owner_of, said_home};
+use super::programs::{Known, Wanted, kind_of_program, server_of};
 use super::{Patient, SelectError, Selected, Selection, Survey};
+use crate::collect::Program;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise};
+use crate::parse::expect::Expect;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use url::Url;
@@ -28,10 +31,53 @@ pub fn select(survey: &Survey<'_>, selection: &Selection) -> Result<Selected, Se
         Some(path) => Some(homes::named(survey, path)?),
         None => None,
     };
-    match (selection.port, named_home) {
-        (Some(port), home) => Ok(by_port(survey, selection, port, home)),
-        (None, Some(home)) => Ok(by_home(survey, selection, home)),
-        (None, None) => Ok(by_looking_around(survey, selection)),
+    match (selection.port, named_home, &selection.expect) {
+        (Some(port), home, _) => Ok(by_port(survey, selection, port, home)),
+        (None, Some(home), _) => Ok(by_home(survey, selection, home)),
+        (None, None, Some(expect)) if *expect != Expect::Nobody => by_expectation(survey, selection, expect),
+        (None, None, _) => Ok(by_looking_around(survey, selection)),
+    }
+}
+
+/// The server of the program that should be running it. Its port, where the program says one, finds whoever runs
+/// instead of it.
+fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -> Result<Selected, SelectError> {
+    let known = survey.expected_program(expect, None).map_err(|gap| {
+        SelectError::Expect(format!(
+            "{}: {}; name the server too (--port, --pid) to examine it",
+            gap.what, gap.detail
+        ))
+    })?;
+    let Some(Known { program, .. }) = known else { return Ok(by_looking_around(survey, selection)) };
+    let running = server_of(survey, &program);
+    let port = program.claim.port.or_else(|| {
+        let listening = survey.ports_below(program.claim.claimed_pid?);
+        listening.into_iter().min()
+    });
+    let mut selected = match (port, running) {
+        (Some(port), _) => {
+            let kind = selection.kind.or_else(|| kind_said(&program));
+            by_port(survey, &Selection { kind, ..selection.clone() }, port, None)
+        }
+        (None, Some((pid, _))) => by_pid(survey, selection, pid)?,
+        (None, None) => {
+            let kind = kind_of_program(&program, selection);
+            Selected { patients: vec![absent_program(selection, &program, kind)], ..Selected::default() }
+        }
+    };
+    for patient in &mut selected.patients {
+        patient.expectation.named_by = vec![expect.to_string()];
+        patient.home = patient.home.take().or_else(|| program.claim.home.as_ref().map(PathBuf::from));
+    }
+    Ok(selected)
+}
+
+/// A server that a program is configured to be, and that is not there.
+fn absent_program(selection: &Selection, program: &Program, kind: ServerKind) -> Patient {
+    let claim = &program.claim;
+    Patient {
+        port: claim.port.or_else(|| kind.default_port().filter(|_| kind == ServerKind::Webui)),
+        ..absent(kind, claim.home.as_ref().map(PathBuf::from), selection)
     }
 }
 
@@ -150,7 +196,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
         Some(home) => vec![home.clone()],
         None => homes::discover(survey),
     };
-    let units = if home.is_some() { Vec::new() } else { homes::unit_ports(survey) };
+    let units = if home.is_some() { Vec::new() } else { configured_ports(survey) };
     let configured = homes
         .iter()
         .filter_map(|home| home.webui_port.as_ref().map(|(port, file)| (*port, ServerKind::Webui, file)))
@@ -241,7 +287,7 @@ fn find_home(survey: &Survey<'_>, patient: &mut Patient) {
         return;
     }
     if let Some(path) = home_of(survey, identity, command)
-        && let Ok(home) = homes::named(survey, &path)
+        && let Ok(home) = homes::seen_by(survey, survey.process_of(identity.pid).as_ref(), &path)
     {
         patient.home = Some(path);
         add_pid_files(patient, &home);
@@ -272,7 +318,7 @@ fn not_listening(
 
 fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
     let mut patients = Vec::new();
-    for (pid, command) in servers(survey) {
+    for (pid, command) in survey.hermes_servers() {
         if command.role != CommandRole::Server || selection.kind.is_some_and(|kind| kind != command.kind) {
             continue;
         }
@@ -317,18 +363,6 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
     Selected { patients, stray_pid_files, ..Selected::default() }
 }
 
-/// Hermes servers without the children that they have forked: those keep the command line and are part of the server.
-fn servers(survey: &Survey<'_>) -> Vec<(u32, HermesCommand)> {
-    let all = survey.hermes();
-    let is_server = |pid: u32, kind: ServerKind| {
-        all.iter()
-            .any(|(other, command)| *other == pid && command.kind == kind && command.role == CommandRole::Server)
-    };
-    let has_server_above =
-        |pid: u32, kind: ServerKind| survey.ancestors(pid).into_iter().any(|ancestor| is_server(ancestor, kind));
-    all.iter().filter(|(pid, command)| !has_server_above(*pid, command.kind)).cloned().collect()
-}
-
 fn server_of_home(selection: &Selection, home: &Home, identity: Identity, command: HermesCommand) -> Patient {
     let kind = command.kind;
     let mut patient = Patient {
@@ -362,14 +396,22 @@ fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
         any_program: kind == ServerKind::Other && selection.kind.is_none_or(|kind| kind == ServerKind::Other),
         kind: selection.kind,
         home: selection.home.as_deref().map(homes::shown),
+        supervisor: said_supervisor(selection),
         ..Expectation::default()
     }
+}
+
+fn said_supervisor(selection: &Selection) -> Option<String> {
+    selection.expect.as_ref().map(|expect| match expect {
+        Expect::Nobody => "none".to_owned(),
+        expect => format!("{} {}", expect.kind(), expect.name()),
+    })
 }
 
 fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     let homes = homes::discover(survey);
     let mut selected = Selected::default();
-    for (pid, command) in servers(survey) {
+    for (pid, command) in survey.hermes_servers() {
         let wanted = selection.kind.is_none_or(|kind| kind == command.kind);
         if command.role != CommandRole::Server || command.demo || !wanted {
             continue;
@@ -380,7 +422,13 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             continue;
         }
         let path = home_of(survey, identity, &command);
-        let home = homes.iter().find(|home| path.as_ref().is_some_and(|path| same_path(path, &home.path)));
+        // In a container the same name is another directory.
+        let process = survey.process_of(pid);
+        let is_inside = process.as_ref().is_some_and(|process| process.foreign_mounts == Some(true));
+        let home = homes
+            .iter()
+            .filter(|_| !is_inside)
+            .find(|home| path.as_ref().is_some_and(|path| same_path(path, &home.path)));
         let kind = command.kind;
         let mut patient = Patient {
             identity: Some(identity),
@@ -389,13 +437,17 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             ..absent(kind, path.clone(), selection)
         };
         // A home that only this server names was not among those that were looked up before.
-        let own = path.as_deref().filter(|_| home.is_none()).and_then(|path| homes::named(survey, path).ok());
-        if let Some(home) = home.or(own.as_ref()) {
+        let own = path
+            .as_deref()
+            .filter(|_| home.is_none())
+            .and_then(|path| homes::seen_by(survey, process.as_ref(), path).ok());
+        if let Some(home) = own.as_ref().or(home) {
             add_pid_files(&mut patient, home);
         }
         selected.patients.push(patient);
     }
     add_ports(survey, selection, &homes, &mut selected);
+    add_absent_programs(survey, selection, &mut selected);
     let known: Vec<Identity> = selected.patients.iter().filter_map(|patient| patient.identity).collect();
     selected.stray_pid_files = homes
         .iter()
@@ -432,7 +484,7 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
             ports.push((*port, *kind, format!("the default port of {}", kind.title())));
         }
     }
-    for unit in homes::unit_ports(survey) {
+    for unit in configured_ports(survey) {
         ports.push((unit.port, unit.kind, format!("{} names the port", unit.file)));
     }
     for (port, kind, because) in ports {
@@ -458,6 +510,73 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
             pid_files: Vec::new(),
         });
     }
+}
+
+/// Ports that supervisors' programs and unit files give to Hermes servers.
+fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
+    let mut found = homes::unit_ports(survey);
+    for Known { program, .. } in &survey.programs().known {
+        let is_new = |port: u16| found.iter().all(|known| known.port != port);
+        if let Some(port) = program.claim.port.filter(|port| is_new(*port))
+            && let Some(kind) = kind_said(program)
+            && !(program.claim.is_idle && program.is_enabled != Some(true))
+        {
+            let file = program.claim.configuration.clone().unwrap_or_else(|| program.claim.evidence.clone());
+            found.push(homes::UnitPort { port, kind, file });
+        }
+    }
+    found
+}
+
+fn kind_said(program: &Program) -> Option<ServerKind> {
+    recognise(&program.command).map(|command| command.kind)
+}
+
+/// Servers that a supervisor of this host is to keep running, and that are not among those found. A program that was
+/// stopped on purpose or is not enabled is nobody's expectation.
+fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mut Selected) {
+    for known in &survey.programs().known {
+        let (program, claim) = (&known.program, &known.program.claim);
+        let Some(kind) = kind_said(program).filter(|kind| selection.kind.is_none_or(|wanted| wanted == *kind))
+        else {
+            continue;
+        };
+        let is_wanted = !claim.is_idle || program.is_enabled == Some(true) && claim.kind.starts_with("systemd");
+        let is_certain = recognise(&program.command).is_some_and(|command| command.certain && !command.demo);
+        // A oneshot unit has done its work.
+        if !is_wanted || !is_certain || program.is_oneshot {
+            continue;
+        }
+        let is_found = selected.patients.iter().any(|patient| is_run_by(survey, patient, known));
+        if !is_found {
+            let mut patient = absent_program(selection, program, kind);
+            patient.expectation.named_by.push(format!("{} ({})", claim.title(), claim.evidence));
+            selected.patients.push(patient);
+        }
+    }
+}
+
+/// Whether a server that was found is the one that a program is for.
+fn is_run_by(survey: &Survey<'_>, patient: &Patient, known: &Known) -> bool {
+    let process = patient.identity.and_then(|identity| survey.process_of(identity.pid));
+    let listening = process.as_ref().map(|process| survey.ports_below(process.identity.pid)).unwrap_or_default();
+    let named = patient.port.into_iter().chain(listening).map(Some);
+    let ports: Vec<Option<u16>> = named.chain([patient.kind.default_port()]).collect();
+    let fits = |port: &Option<u16>| {
+        let wanted = Wanted {
+            kind: patient.kind,
+            port: *port,
+            home: patient.home.as_deref(),
+            command: patient.command.as_ref(),
+            process: process.as_ref(),
+        };
+        survey.programs_for(&wanted).iter().any(|(_, fitting)| *fitting == known)
+    };
+    let is_below = |pid: u32| {
+        let claimed = known.program.claim.claimed_pid;
+        claimed.is_some_and(|claimed| claimed == pid || survey.ancestors(pid).contains(&claimed))
+    };
+    patient.identity.is_some_and(|identity| is_below(identity.pid)) || ports.iter().any(fits)
 }
 
 fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {

@@ -1,8 +1,9 @@
 //! What is known of all processes, read at most once and only when somebody asks.
 
-use crate::collect::{Host, ProcessEntry, SocketTable};
-use crate::model::{Gap, Process};
-use crate::parse::command::{HermesCommand, recognise};
+use super::programs::Programs;
+use crate::collect::{Host, ProcessEntry, SocketTable, UnitOnDisk};
+use crate::model::{Gap, Process, ServerKind};
+use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
@@ -13,6 +14,8 @@ pub struct Survey<'a> {
     processes: OnceCell<Vec<ProcessEntry>>,
     commands: OnceCell<HashMap<u32, Vec<String>>>,
     sockets: OnceCell<SocketTable>,
+    pub(super) programs: OnceCell<Programs>,
+    unit_files: OnceCell<Vec<UnitOnDisk>>,
     gaps: RefCell<Vec<Gap>>,
 }
 
@@ -24,6 +27,8 @@ impl<'a> Survey<'a> {
             processes: OnceCell::new(),
             commands: OnceCell::new(),
             sockets: OnceCell::new(),
+            programs: OnceCell::new(),
+            unit_files: OnceCell::new(),
             gaps: RefCell::new(Vec::new()),
         }
     }
@@ -105,6 +110,20 @@ impl<'a> Survey<'a> {
         found
     }
 
+    /// Of those, the ones without a server of their kind above them: a child that a server has forked keeps its command
+    /// line and is part of it.
+    pub fn hermes_servers(&self) -> Vec<(u32, HermesCommand)> {
+        let all = self.hermes();
+        let is_server = |pid: u32, kind: ServerKind| {
+            all.iter().any(|(other, command)| {
+                *other == pid && command.kind == kind && command.role == CommandRole::Server
+            })
+        };
+        let has_server_above =
+            |pid: u32, kind: ServerKind| self.ancestors(pid).into_iter().any(|ancestor| is_server(ancestor, kind));
+        all.iter().filter(|(pid, command)| !has_server_above(*pid, command.kind)).cloned().collect()
+    }
+
     /// TCP sockets of the doctor's own network namespace.
     pub fn sockets(&self) -> &SocketTable {
         self.sockets.get_or_init(|| {
@@ -112,6 +131,11 @@ impl<'a> Survey<'a> {
             self.gaps.borrow_mut().extend(read.gaps);
             read.value
         })
+    }
+
+    /// Unit files of this host whose command is a Hermes server's.
+    pub fn unit_files(&self) -> &[UnitOnDisk] {
+        self.unit_files.get_or_init(|| self.host.unit_files())
     }
 
     /// TCP sockets as a process sees them.

@@ -4,42 +4,82 @@ use super::table::{finish, right, table};
 use super::{View, words};
 use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 use comfy_table::{Cell, ColumnConstraint};
+use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthStr;
 
 /// Width of the words in front.
 const LABEL: usize = 13;
 
-/// All servers at a glance, where there are several.
+/// All servers at a glance, where there are several: who supervises each, and who holds which database.
 pub fn overview(envelope: &Envelope, view: &View) -> String {
     if envelope.servers.len() < 2 {
         return String::new();
     }
-    // Ids stay whole; what does not fit beside them at 80 columns is said below, at each server.
-    let is_wide = view.style.width() >= 100;
-    let mut header = vec!["SERVER", "PID", "PORT", "HOME", "STATUS", "ROOT CAUSE"];
+    // At 80 columns the root cause does not fit beside the rest; it is said below, at each server.
+    let is_wide = view.style.width() >= 110;
+    let mut header = vec!["SERVER", "PID", "PORT", "SUPERVISOR", "HOME", "STATUS"];
     if is_wide {
-        header.insert(3, "SUPERVISOR");
+        header.push("ROOT CAUSE");
     }
     let mut servers = table(view, &header);
     for server in &envelope.servers {
         let text = |value: Option<String>| view.style.locale(&value.unwrap_or_else(|| "-".to_owned()));
-        let supervisor = server.lineage.as_ref().map(|lineage| lineage.supervisor.kind.clone());
         let home = server.home.as_deref().map(|home| words::shorten(home, view.style.width() / 5));
         let mut row = vec![
             Cell::new(server.kind.word()),
             right(text(server.pid.map(|pid| pid.to_string()))),
             right(text(server.port.map(|port| port.to_string()))),
+            Cell::new(text(supervised_by(server))),
             Cell::new(text(home)),
             Cell::new(server.status.word()),
-            Cell::new(text(server.root_causes.first().cloned())),
         ];
         if is_wide {
-            row.insert(3, Cell::new(text(supervisor)));
+            row.push(Cell::new(text(server.root_causes.first().cloned())));
         }
         servers.add_row(row);
     }
     servers.set_constraints(vec![ColumnConstraint::ContentWidth; header.len()]);
-    format!("{}\n", finish(&servers, view))
+    format!("{}{}\n", finish(&servers, view), databases(envelope, view))
+}
+
+/// The supervisor of a server in a word: a unit or label by its name, the others by their kind.
+fn supervised_by(server: &Server) -> Option<String> {
+    let supervisor = &server.lineage.as_ref()?.supervisor;
+    let word = match supervisor.kind.as_str() {
+        "systemd" | "systemd-user" | "launchd" => supervisor.name.as_deref().unwrap_or(&supervisor.kind),
+        kind => kind,
+    };
+    let word = words::shorten(word, 22);
+    Some(match supervisor.claims_this {
+        Some(true) => word,
+        Some(false) if supervisor.kind == "none" => "none".to_owned(),
+        Some(false) => format!("not {word}"),
+        None => format!("{word}?"),
+    })
+}
+
+/// Which server holds which database, and with how many connections.
+fn databases(envelope: &Envelope, view: &View) -> String {
+    let mut holders: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for server in &envelope.servers {
+        let Some(pid) = server.pid else { continue };
+        // In a container the same name is another file.
+        let inside = server.process.as_ref().is_some_and(|process| process.foreign_mounts == Some(true));
+        for family in server.descriptors.iter().flat_map(|facts| &facts.sqlite) {
+            let place = if inside { ", in its container" } else { "" };
+            let text = format!("{} {pid} ({} open{place})", server.kind.word(), family.connections);
+            holders.entry(family.path.as_str()).or_default().push(text);
+        }
+    }
+    if holders.is_empty() {
+        return String::new();
+    }
+    let mut rows = table(view, &["DATABASE", "HELD BY"]);
+    for (path, held) in holders {
+        let path = words::shorten(path, view.style.width() / 2);
+        rows.add_row(vec![Cell::new(view.style.locale(&path)), Cell::new(held.join(", "))]);
+    }
+    finish(&rows, view)
 }
 
 /// One line that names the server, and its status.

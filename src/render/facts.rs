@@ -1,9 +1,10 @@
 //! Facts as tables: descriptors, lineage, health, port.
 
 use super::table::{finish, right, table};
+use super::tree::tree;
 use super::{View, words};
-use crate::model::{Descriptors, Health, Lineage, Listeners, Server};
-use comfy_table::{Cell, ColumnConstraint, Width};
+use crate::model::{Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor};
+use comfy_table::Cell;
 
 fn number(value: Option<u64>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
@@ -87,72 +88,98 @@ fn descriptor_summary(facts: &Descriptors) -> String {
 /// `lineage`.
 pub fn lineage(server: &Server, view: &View) -> String {
     let Some(facts) = &server.lineage else { return String::new() };
-    let mut hops = table(view, &["PID", "AGE", "USER", "ROLE", "COMMAND"]);
-    hops.set_constraints(vec![
-        ColumnConstraint::ContentWidth,
-        ColumnConstraint::ContentWidth,
-        ColumnConstraint::ContentWidth,
-        ColumnConstraint::ContentWidth,
-        ColumnConstraint::LowerBoundary(Width::Fixed(20)),
-    ]);
-    for hop in facts.hops.iter().rev() {
-        let command = if view.verbose {
-            hop.command.clone()
-        } else {
-            words::shorten(&hop.command, view.style.width().saturating_sub(38).max(30))
-        };
-        hops.add_row(vec![
-            right(hop.pid),
-            right(hop.age_ms.map_or_else(|| "?".to_owned(), words::duration)),
-            Cell::new(view.style.locale(hop.user.as_deref().unwrap_or("?"))),
-            Cell::new(hop.role.words()),
-            Cell::new(view.style.locale(&command)),
-        ]);
-    }
-    let mut out = finish(&hops, view);
-    out.push_str(&lineage_lines(facts, view));
+    let mut out = tree(server, facts, view);
+    out.push_str(&lineage_lines(server, facts, view));
     out
 }
 
-fn lineage_lines(facts: &Lineage, view: &View) -> String {
+fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
     let supervisor = &facts.supervisor;
     let claims = match supervisor.claims_this {
         Some(true) => "claims this server",
         Some(false) if supervisor.kind == "none" => "nobody claims this server",
+        Some(false) if server.pid.is_none() => "should be running this server",
         Some(false) => "does not claim this server",
         None => "it is not known whether it claims this server",
     };
-    let name =
-        supervisor.name.as_deref().filter(|name| name.len() <= 60).map_or(String::new(), |name| format!(" {name}"));
-    let state = supervisor.state.as_deref().map_or(String::new(), |state| format!(", {state}"));
-    let restarts = supervisor.restarts.map_or(String::new(), |restarts| format!(", {restarts} restarts"));
-    let mut rows = vec![
-        (
-            "Supervisor".to_owned(),
-            format!("{}{name}: {claims}{state}{restarts} ({})", supervisor.kind, supervisor.evidence),
-        ),
-        (
-            "Detached".to_owned(),
-            format!("{}: {}", if facts.detached { "yes" } else { "no" }, facts.detached_because),
-        ),
-        ("Session".to_owned(), format!("{}, process group {}", facts.session, facts.process_group)),
-    ];
-    if let Some(expected) = &facts.expected {
-        rows.insert(1, ("Expected".to_owned(), format!("{} {} ({})", expected.kind, expected.name, expected.why)));
+    let mut rows =
+        vec![("Supervisor".to_owned(), format!("{}: {claims} ({})", named(supervisor), supervisor.evidence))];
+    let mut add = |label: &str, text: String| rows.push((label.to_owned(), text));
+    match &facts.expected {
+        Some(expected) => {
+            add("Expected", format!("{} {} ({})", expected.kind, words::shorten(&expected.name, 60), expected.why))
+        }
+        None => add("Expected", "nobody: no unit, job or program that can be seen here is for it".to_owned()),
+    }
+    if let Some(state) = &supervisor.state {
+        let restarts = supervisor.restarts.map_or(String::new(), |restarts| format!(", {restarts} restarts"));
+        let since = supervisor.since.as_deref().map_or(String::new(), |since| format!(", since {since}"));
+        let result = supervisor.result.as_deref().map_or(String::new(), |result| format!(", last end: {result}"));
+        add("State", format!("{state}{restarts}{since}{result}"));
+    }
+    for (label, text) in [
+        ("Command", &supervisor.command),
+        ("Policy", &supervisor.policy),
+        ("Configured in", &supervisor.configuration),
+        ("Log", &supervisor.log),
+    ] {
+        if let Some(text) = text {
+            add(label, text.clone());
+        }
+    }
+    if let Some(relaunch) = &facts.relaunch {
+        add("Looked on", looked_on(relaunch));
+    }
+    for claim in &facts.claims {
+        let verb = if claim.claims_this == Some(true) { "names this server" } else { "is for it too" };
+        let state = claim.state.as_deref().map_or(String::new(), |state| format!(", {state}"));
+        add("Also", format!("{}: {verb}{state} ({})", named(claim), claim.evidence));
+    }
+    if server.pid.is_some() {
+        add("Detached", format!("{}: {}", if facts.detached { "yes" } else { "no" }, facts.detached_because));
+        if let (Some(session), Some(group)) = (facts.session, facts.process_group) {
+            add("Session", format!("{session}, process group {group}"));
+        }
     }
     if let Some(cgroup) = &facts.cgroup {
         let unit = facts.unit.as_deref().unwrap_or("no service unit");
-        rows.push(("Control group".to_owned(), format!("{cgroup} ({unit})")));
+        add("Control group", format!("{cgroup} ({unit})"));
     }
     for (name, value) in &facts.markers {
-        rows.push(("Marker".to_owned(), format!("{name}={value} (inherited; proves nothing alone)")));
-    }
-    if view.verbose {
-        for hop in &facts.hops {
-            rows.push((format!("Pid {}", hop.pid), format!("{}: {}", hop.role.words(), hop.evidence)));
-        }
+        add("Marker", format!("{name}={value} (inherited; proves nothing alone)"));
     }
     labelled(&rows, view)
+}
+
+/// Kind, name and scope of a claim.
+fn named(claim: &Supervisor) -> String {
+    let name = claim.name.as_deref().map_or(String::new(), |name| format!(" {}", words::shorten(name, 60)));
+    let scope = claim.scope.as_deref().map_or(String::new(), |scope| format!(" ({scope})"));
+    format!("{}{name}{scope}", claim.kind)
+}
+
+fn looked_on(relaunch: &Relaunch) -> String {
+    let mut text = format!("for {}", words::duration(relaunch.observed_ms));
+    if let Some(of) = &relaunch.of {
+        text.push_str(&format!(" at {}", words::shorten(of, 60)));
+    }
+    let pids: Vec<String> = relaunch.pids.iter().take(8).map(u32::to_string).collect();
+    text.push_str(&match relaunch.pids.len() {
+        0 => ": no pid".to_owned(),
+        1 => format!(": one pid, {}", pids.join(", ")),
+        count => format!(": {count} pids, {}", pids.join(", ")),
+    });
+    if relaunch.restarts > 0 {
+        text.push_str(&format!("; restarts +{}", relaunch.restarts));
+    }
+    if !relaunch.states.is_empty() {
+        let states: Vec<&str> = relaunch.states.iter().take(8).map(String::as_str).collect();
+        text.push_str(&format!("; {}", states.join(", ")));
+    }
+    if relaunch.port_changes > 0 {
+        text.push_str(&format!("; the port opened or closed {} times", relaunch.port_changes));
+    }
+    text
 }
 
 /// Labels with wrapped texts beside them.

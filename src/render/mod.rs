@@ -6,6 +6,7 @@ mod explain;
 mod facts;
 mod style;
 mod table;
+mod tree;
 mod words;
 
 pub use demo::heading as demo_heading;

@@ -6,10 +6,12 @@ mod proc_dir;
 mod process;
 mod sockets;
 mod supervisors;
-mod systemd;
 
 use super::reader::{Reader, Request};
-use super::{Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable};
+use super::{
+    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
+    SupervisorProcess, UnitOnDisk, reach,
+};
 use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
@@ -25,7 +27,15 @@ pub struct LinuxHost {
     reader: RefCell<Reader>,
     /// For everything else: homes on dead mounts must not use up the patience that /proc deserves.
     files: RefCell<Reader>,
-    users: RefCell<HashMap<u32, Option<(String, PathBuf)>>>,
+    users: RefCell<HashMap<u32, Option<User>>>,
+}
+
+/// An account.
+#[derive(Clone)]
+struct User {
+    name: String,
+    home: PathBuf,
+    group: Option<u32>,
 }
 
 impl LinuxHost {
@@ -50,8 +60,8 @@ impl LinuxHost {
             .unwrap_or_else(|| Err(Gap::new("a read", GapReason::Unsupported, "the reader gave no answer")))
     }
 
-    /// Name and home of a user. A directory service can hang, so this goes through the reader too.
-    fn user(&self, uid: u32) -> Option<(String, PathBuf)> {
+    /// A user's account. A directory service can hang, so this goes through the reader too.
+    fn user(&self, uid: u32) -> Option<User> {
         use std::os::unix::ffi::OsStringExt;
         if let Some(known) = self.users.borrow().get(&uid) {
             return known.clone();
@@ -59,10 +69,16 @@ impl LinuxHost {
         let found = self.perform_one(Request::User(uid)).ok().and_then(|answer| {
             let words = nul_separated(&answer);
             let home = std::ffi::OsString::from_vec(words.get(1)?.to_vec());
-            Some((printable(words.first()?), PathBuf::from(home)))
+            let group = words.get(2).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+            Some(User { name: printable(words.first()?), home: PathBuf::from(home), group })
         });
         self.users.borrow_mut().insert(uid, found.clone());
         found
+    }
+
+    /// A user's primary group.
+    fn user_group(&self, uid: u32) -> Option<u32> {
+        self.user(uid)?.group
     }
 }
 
@@ -105,7 +121,7 @@ impl Host for LinuxHost {
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         let mut read = process::read(identity, |requests| self.perform(requests))?;
-        read.value.user = self.user(read.value.uid).map(|(name, _)| name);
+        read.value.user = self.user(read.value.uid).map(|user| user.name);
         Ok(read)
     }
 
@@ -133,17 +149,36 @@ impl Host for LinuxHost {
         cgroup::paths(ids, hints, self.deadline)
     }
 
-    fn systemd_unit(&self, unit: &Unit) -> Result<crate::parse::systemd::UnitState, Gap> {
-        systemd::show(unit, self.deadline)
+    fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
+        supervisors::systemd::one(self, unit)
+    }
+
+    fn unit_files(&self) -> Vec<UnitOnDisk> {
+        supervisors::systemd::files(self)
     }
 
     fn unit_invocation(&self, unit: &Unit) -> Option<String> {
-        let link = self.perform_one(Request::Link(systemd::invocation_link(unit))).ok()?;
+        let link = self.perform_one(Request::Link(supervisors::systemd::invocation_link(unit))).ok()?;
         Some(printable(&link))
     }
 
-    fn programs(&self, supervisor: &super::SupervisorProcess) -> Result<Vec<super::Program>, Gap> {
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
         supervisors::programs(self, supervisor)
+    }
+
+    fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap> {
+        supervisors::service_directory::named(self, kind, directory)
+    }
+
+    fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap> {
+        supervisors::container::named(self, runtime, id)
+    }
+
+    fn directory_identity(&self, seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
+        let answer = self.perform_one(Request::Identity(reach(seen_by, path)))?;
+        let text = String::from_utf8_lossy(&answer);
+        let numbers = text.split_once(' ').and_then(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)));
+        numbers.ok_or_else(|| Gap::new(printable(path.as_os_str().as_encoded_bytes()), GapReason::Malformed, ""))
     }
 
     fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {
@@ -161,7 +196,7 @@ impl Host for LinuxHost {
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
-        self.user(uid).map(|(_, home)| home)
+        self.user(uid).map(|user| user.home)
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {

@@ -146,6 +146,7 @@ pub fn read(
         tracer_pid: status.tracer_pid,
         namespace_pids: status.namespace_pids,
         foreign_network: is_foreign(&directory, c"ns/net"),
+        network_namespace: directory.link(c"ns/net").ok().and_then(|link| parse::namespace_inode(&link)),
         foreign_mounts: is_foreign(&directory, c"ns/mnt"),
         cgroup,
         zombie_children: Vec::new(),

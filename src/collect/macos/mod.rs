@@ -1,11 +1,13 @@
 //! macOS: not read yet. Every question is answered with a gap that says so, never with an empty list that
 //! would look like a healthy host.
 
-use super::{Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, SocketTable};
+use super::{
+    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
+    SupervisorProcess, UnitOnDisk,
+};
 use crate::model::id;
 use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
 use crate::parse::cgroup::Unit;
-use crate::parse::systemd::UnitState;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -78,16 +80,32 @@ impl Host for MacHost {
         Err(unsupported("control groups"))
     }
 
-    fn systemd_unit(&self, _unit: &Unit) -> Result<UnitState, Gap> {
-        Err(unsupported("systemd"))
+    fn unit(&self, _unit: &Unit) -> Result<Program, Gap> {
+        Err(Gap::new("systemd", GapReason::Unsupported, "there is none on this system"))
+    }
+
+    fn unit_files(&self) -> Vec<UnitOnDisk> {
+        Vec::new()
     }
 
     fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
         None
     }
 
-    fn programs(&self, supervisor: &super::SupervisorProcess) -> Result<Vec<super::Program>, Gap> {
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
         Err(unsupported(&format!("programs of {}", supervisor.kind)))
+    }
+
+    fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap> {
+        Err(unsupported(&format!("{kind} service {}", directory.display())))
+    }
+
+    fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap> {
+        Err(unsupported(&format!("{runtime} container {id}")))
+    }
+
+    fn directory_identity(&self, _seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
+        Err(unsupported(&path.display().to_string()))
     }
 
     fn read_file(&self, path: &Path, _limit: usize) -> Result<Vec<u8>, Gap> {

@@ -1,52 +1,269 @@
-//! What a systemd manager says of a unit: `systemctl show`, and the file in which it publishes the current activation.
+//! systemd: what a manager says of its units (`systemctl show`), the unit files on the disk, and the file in which a
+//! manager publishes the current activation.
 
-use crate::collect::Deadline;
+use super::{Asks, LARGEST_FILE, milliseconds};
+use crate::collect::linux::{LinuxHost, process};
 use crate::collect::reader::wait_readable;
-use crate::model::{Gap, GapReason};
+use crate::collect::{Deadline, Host, Program, SupervisorProcess, UnitOnDisk};
+use crate::model::{Gap, GapReason, Supervisor};
 use crate::parse::cgroup::Unit;
-use crate::parse::systemd::{PROPERTIES, UnitState};
+use crate::parse::command::recognise;
+use crate::parse::home::{hermes_home, webui_port};
+use crate::parse::systemd::{PROPERTIES, UnitFile, UnitState, show, unit_file};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a manager may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Largest answer that is read.
 const LARGEST_ANSWER: usize = 256 * 1024;
+/// Units that a manager is asked for.
+const MOST_UNITS: usize = 32;
+/// Unit files that are read of one directory.
+const MOST_FILES: usize = 256;
 
-/// Asks the manager of a unit.
-pub fn show(unit: &Unit, deadline: Deadline) -> Result<UnitState, Gap> {
-    let what = format!("{} from its manager", unit.name);
-    let mut command = Command::new("systemctl");
-    if let Some(user) = unit.user_manager {
-        if rustix::process::geteuid().as_raw() != user {
-            let detail = format!("the manager of user {user} answers only that user");
-            return Err(Gap::new(what, GapReason::Permission, detail));
+/// Where a host's own units are: any of them may run a server, whatever it is called.
+const OWN_UNITS: &[&str] = &["/etc/systemd/system", "/run/systemd/system"];
+/// Where packages put theirs, hundreds of them: only those that are called after Hermes are read.
+const PACKAGED_UNITS: &[&str] =
+    &["/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+/// The same for user managers.
+const OWN_USER_UNITS: &[&str] = &["/etc/systemd/user"];
+const PACKAGED_USER_UNITS: &[&str] = &["/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
+
+/// A manager, asked for the units whose command is a Hermes server's.
+pub struct Systemd;
+
+impl Asks for Systemd {
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+        let mut on_disk: Vec<UnitOnDisk> = Vec::new();
+        for found in files_of(host, supervisor.user) {
+            // A directory that comes first hides a unit of the same name in a later one.
+            if on_disk.len() < MOST_UNITS && on_disk.iter().all(|known| known.unit != found.unit) {
+                on_disk.push(found);
+            }
         }
-        // From cron, su or a plain ssh this is not set, although the bus is there.
-        command.arg("--user").env("XDG_RUNTIME_DIR", format!("/run/user/{user}"));
+        let names: Vec<&str> = on_disk.iter().map(|found| found.unit.name.as_str()).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let states = ask(host, supervisor.user, &names)?;
+        let known = states.iter().filter(|state| state.load_state != "not-found");
+        Ok(known
+            .map(|state| {
+                let file = on_disk.iter().find(|found| found.unit.name == state.id).map(|found| &found.file);
+                program(host, supervisor.user, state, file)
+            })
+            .collect())
+    }
+}
+
+/// Asks the manager of one unit.
+pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
+    let states = ask(host, unit.user_manager, &[&unit.name])?;
+    let state = states.first().filter(|state| !matches!(state.load_state.as_str(), "" | "not-found"));
+    let Some(state) = state else {
+        let detail = "the manager that can be asked from here does not know the unit";
+        return Err(Gap::new(format!("{} from its manager", unit.name), GapReason::NotFound, detail));
+    };
+    let file = Some(state.fragment.as_str()).filter(|path| path.starts_with('/'));
+    let file = file.and_then(|path| host.read_file(Path::new(path), LARGEST_FILE).ok());
+    Ok(program(host, unit.user_manager, state, file.map(|bytes| unit_file(&bytes)).as_ref()))
+}
+
+/// Unit files of the system and of the users that may be looked at, whose command is a Hermes server's.
+pub fn files(host: &LinuxHost) -> Vec<UnitOnDisk> {
+    let mut found = files_of(host, None);
+    for home in host.user_homes() {
+        let directory = home.join(".config/systemd/user");
+        // Whose manager that is does not matter to who only looks for configured ports.
+        read_directory(host, &directory, None, false, &mut found);
+    }
+    found
+}
+
+fn files_of(host: &LinuxHost, user: Option<u32>) -> Vec<UnitOnDisk> {
+    let mut found = Vec::new();
+    let own = user.and_then(|user| host.user_home(user)).map(|home| home.join(".config/systemd/user"));
+    let (usual, packaged) = match user {
+        None => (OWN_UNITS, PACKAGED_UNITS),
+        Some(_) => (OWN_USER_UNITS, PACKAGED_USER_UNITS),
+    };
+    for directory in own.into_iter().chain(usual.iter().map(PathBuf::from)) {
+        read_directory(host, &directory, user, false, &mut found);
+    }
+    for directory in packaged {
+        read_directory(host, Path::new(directory), user, true, &mut found);
+    }
+    found
+}
+
+fn read_directory(
+    host: &LinuxHost,
+    directory: &Path,
+    user: Option<u32>,
+    only_called_so: bool,
+    found: &mut Vec<UnitOnDisk>,
+) {
+    let names = host.list_directory(directory, 4096).unwrap_or_default();
+    let services = names.into_iter().filter(|name| {
+        // A template is no unit; its instances are known by their control groups.
+        name.ends_with(".service") && !name.contains("@.") && (!only_called_so || name.contains("hermes"))
+    });
+    for name in services.take(MOST_FILES) {
+        let path = directory.join(&name);
+        let Ok(bytes) = host.read_file(&path, LARGEST_FILE) else { continue };
+        let file = unit_file(&bytes);
+        if file.command.as_deref().and_then(recognise).is_some() {
+            found.push(UnitOnDisk { unit: Unit { name, user_manager: user }, path, file });
+        }
+    }
+}
+
+/// What a manager says of a unit, as a program. The file tells the words of the command, which `systemctl` prints
+/// without quotes; where a drop-in has changed it, the printed one counts.
+fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<&UnitFile>) -> Program {
+    let unit = Unit { name: state.id.clone(), user_manager: user };
+    let of_file = file.and_then(|file| file.command.clone()).filter(|words| words.join(" ") == state.exec_start);
+    let command = of_file.unwrap_or_else(|| state.exec_start.split_whitespace().map(str::to_owned).collect());
+    let is_down = state.active == "inactive";
+    // Both stay active when their process has ended, or are done with it: nothing restarts what they leave.
+    let is_oneshot = state.service_type == "oneshot" || state.remains && state.sub == "exited";
+    let finished = is_down
+        && state.result == "success"
+        && state.exited_with_success()
+        && state.ended_by_itself()
+        && !is_oneshot
+        && state.service_type != "forking";
+    let is_enabled = state.unit_file_state.starts_with("enabled");
+    let uptime = process::uptime().unwrap_or_default();
+    let changed = Duration::from_micros(state.state_changed_at_us);
+    let since = (!changed.is_zero()).then(|| uptime.saturating_sub(changed));
+    let (home, port) = file.map_or((None, None), |file| of_environment_files(host, file));
+    let own_user = user == Some(rustix::process::geteuid().as_raw());
+    let claim = Supervisor {
+        kind: unit.kind().to_owned(),
+        name: Some(state.id.clone()),
+        claimed_pid: state.main_pid.or(state.control_pid),
+        evidence: format!("systemctl {}show {}", if user.is_some() { "--user " } else { "" }, state.id),
+        state: Some(state.state()),
+        restarts: state.restarts,
+        is_restarting: state.sub == "auto-restart",
+        gave_up: state.active == "failed",
+        is_idle: is_down && !finished,
+        finished,
+        scope: Some(match user {
+            None => "system".to_owned(),
+            Some(_) if own_user => "user".to_owned(),
+            Some(user) => format!("user {user}"),
+        }),
+        since: since.and_then(|age| SystemTime::now().checked_sub(age)).map(rfc3339),
+        configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()),
+        log: Some(log(&unit, file)),
+        ran_ms: state.ran_for().map(milliseconds),
+        policy: Some(policy(state)),
+        // While it runs there is nothing to say of its end.
+        result: Some(result(state)).filter(|text| state.active != "active" && !text.is_empty()),
+        restart_interval_ms: state.restart_interval.map(milliseconds),
+        stops_group: Some(matches!(state.kill_mode.as_str(), "control-group" | "mixed")),
+        port: port.or(state.webui_port),
+        home: home.or_else(|| state.home.clone()),
+        ..Supervisor::default()
+    };
+    let invocation = state.invocation_id.clone();
+    Program { claim, command, invocation, is_enabled: Some(is_enabled), is_oneshot }.recognised()
+}
+
+/// Home and port of a unit's environment files, which count before its `Environment=`; no other key is looked at.
+fn of_environment_files(host: &LinuxHost, file: &UnitFile) -> (Option<String>, Option<u16>) {
+    let files = file.environment_files.iter().take(8);
+    let read: Vec<Vec<u8>> = files.filter_map(|path| host.read_file(Path::new(path), LARGEST_FILE).ok()).collect();
+    (
+        read.iter().filter_map(|bytes| hermes_home(bytes)).next_back(),
+        read.iter().filter_map(|bytes| webui_port(bytes)).next_back(),
+    )
+}
+
+fn rfc3339(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+fn policy(state: &UnitState) -> String {
+    let interval = state
+        .restart_interval
+        .map_or(String::new(), |interval| format!(" RestartSec={}", humantime::format_duration(interval)));
+    let enabled = if state.unit_file_state.is_empty() { "not installed" } else { &state.unit_file_state };
+    format!(
+        "Type={} Restart={}{interval} KillMode={}, {enabled}",
+        state.service_type, state.restart, state.kill_mode
+    )
+}
+
+fn result(state: &UnitState) -> String {
+    let end = match state.main_exit {
+        Some((1, status)) => format!(", exit status {status}"),
+        Some((_, signal)) => format!(", signal {signal}"),
+        None => String::new(),
+    };
+    format!("{}{end}", state.result)
+}
+
+fn log(unit: &Unit, file: Option<&UnitFile>) -> String {
+    let me = rustix::process::geteuid().as_raw();
+    match (file.and_then(|file| file.output_file.clone()), unit.user_manager) {
+        (Some(path), _) => path,
+        (None, None) => format!("journalctl -u {}", unit.name),
+        (None, Some(user)) if user == me => format!("journalctl --user -u {}", unit.name),
+        (None, Some(user)) => format!("journalctl _UID={user} _SYSTEMD_USER_UNIT={}", unit.name),
+    }
+}
+
+/// Runs `systemctl show` for some units of a manager. A user's manager answers only that user, so root asks as that
+/// user; nothing is started for it.
+fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitState>, Gap> {
+    let what = match (names, user) {
+        ([name], _) => format!("{name} from its manager"),
+        (_, None) => "units of systemd".to_owned(),
+        (_, Some(user)) => format!("units of the systemd of user {user}"),
+    };
+    let mut command = Command::new("systemctl");
+    if let Some(user) = user {
+        let me = rustix::process::geteuid();
+        if me.as_raw() != user {
+            let group = host.user_group(user).filter(|_| me.is_root());
+            let Some(group) = group else {
+                let detail = format!("the manager of user {user} answers only that user");
+                return Err(Gap::new(what, GapReason::Permission, detail));
+            };
+            command.uid(user).gid(group);
+        }
+        // From cron, su or a plain ssh these are not set, although the bus is there.
+        command
+            .arg("--user")
+            .env("XDG_RUNTIME_DIR", format!("/run/user/{user}"))
+            .env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path=/run/user/{user}/bus"));
     }
     command
         .args(["show", "--no-pager", "--property", PROPERTIES, "--"])
-        .arg(&unit.name)
+        .args(names)
         .env("LC_ALL", "C")
         .env("SYSTEMD_COLORS", "0")
+        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let begun = Instant::now();
-    let answer = output(&mut command, deadline.within(PATIENCE))
+    let answer = output(&mut command, host.deadline.within(PATIENCE))
         .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
-    let state = crate::parse::systemd::show(&answer);
-    if state.load_state.is_empty() || state.load_state == "not-found" {
-        let detail = if state.load_state.is_empty() {
-            "systemctl gave no answer: the manager's bus cannot be reached from here"
-        } else {
-            "the manager that can be asked from here does not know the unit"
-        };
+    let states = show(&answer);
+    if states.iter().all(|state| state.load_state.is_empty()) {
+        let detail = "systemctl gave no answer: the manager's bus cannot be reached from here";
         return Err(Gap::new(what, GapReason::Unsupported, detail).after(begun.elapsed()));
     }
-    Ok(state)
+    Ok(states)
 }
 
 /// Runs a tool and reads its output to the end or the deadline. A tool that hangs is left behind, never signalled.
@@ -72,10 +289,10 @@ fn output(command: &mut Command, deadline: Deadline) -> std::io::Result<Vec<u8>>
 
 /// The link whose target is the `InvocationID` of the current activation; the manager keeps it, and it is readable
 /// without a bus. A user's runtime directory is that user's to mount things in, so it is read where that may hang.
-pub fn invocation_link(unit: &Unit) -> std::path::PathBuf {
+pub fn invocation_link(unit: &Unit) -> PathBuf {
     let directory = match unit.user_manager {
         None => "/run/systemd/units".to_owned(),
         Some(user) => format!("/run/user/{user}/systemd/units"),
     };
-    std::path::PathBuf::from(directory).join(format!("invocation:{}", unit.name))
+    PathBuf::from(directory).join(format!("invocation:{}", unit.name))
 }

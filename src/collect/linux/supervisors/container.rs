@@ -1,0 +1,61 @@
+//! Containers: what Docker or Podman says on its own socket, where that socket may be used.
+
+use crate::collect::Program;
+use crate::collect::linux::LinuxHost;
+use crate::collect::reader::{Request, Until};
+use crate::model::{Gap, GapReason, Supervisor};
+use crate::parse::container::{ContainerState, inspect};
+use crate::parse::http;
+use std::path::PathBuf;
+
+/// Asks the runtime of a container.
+pub fn named(host: &LinuxHost, runtime: &str, id: &str) -> Result<Program, Gap> {
+    let what = format!("{runtime} on container {id}");
+    let me = rustix::process::geteuid().as_raw();
+    let sockets: [PathBuf; 2] = match runtime {
+        "docker" => ["/run/docker.sock".into(), format!("/run/user/{me}/docker.sock").into()],
+        "podman" => ["/run/podman/podman.sock".into(), format!("/run/user/{me}/podman/podman.sock").into()],
+        _ => return Err(Gap::new(what, GapReason::Unsupported, "it has no socket that is known here")),
+    };
+    // HTTP/1.0, so that the end of the answer is the end of the connection.
+    let request = format!("GET /containers/{id}/json HTTP/1.0\r\nHost: localhost\r\n\r\n").into_bytes();
+    let mut last = None;
+    for socket in sockets {
+        let source = socket.display().to_string();
+        match host.perform_one(Request::Exchange(socket, request.clone(), Until::Close)) {
+            Ok(answer) => {
+                let malformed = |why: String| Gap::new(&what, GapReason::Malformed, why);
+                let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;
+                let state = inspect(&body).map_err(|error| malformed(error.to_string()))?;
+                return Ok(program(runtime, id, state, source));
+            }
+            // The one that is there and refuses tells more than the one that is not there.
+            Err(gap) if gap.reason == GapReason::NotFound => drop(last.get_or_insert(gap)),
+            Err(gap) => last = Some(gap),
+        }
+    }
+    let last = last.unwrap_or_else(|| Gap::new(&what, GapReason::NotFound, ""));
+    Err(Gap { what, detail: format!("{}: {}", last.what, last.detail), ..last })
+}
+
+fn program(runtime: &str, id: &str, state: ContainerState, source: String) -> Program {
+    let name = if state.name.is_empty() { id.to_owned() } else { state.name };
+    let has_ended = state.status == "exited";
+    let restarts_it = !matches!(state.restart_policy.as_str(), "" | "no");
+    let claim = Supervisor {
+        kind: runtime.to_owned(),
+        claimed_pid: state.pid,
+        evidence: format!("{runtime} on {source}"),
+        is_restarting: state.status == "restarting",
+        is_idle: has_ended && !restarts_it || state.status == "created",
+        state: Some(state.status),
+        restarts: state.restarts,
+        since: Some(state.started_at).filter(|at| !at.is_empty()),
+        log: Some(format!("{runtime} logs {name}")),
+        policy: Some(format!("restart={}", state.restart_policy)),
+        result: has_ended.then(|| format!("exit status {}", state.exit_code)),
+        name: Some(name),
+        ..Supervisor::default()
+    };
+    Program { claim, command: state.command, ..Program::default() }.recognised()
+}

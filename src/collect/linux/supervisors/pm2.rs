@@ -1,0 +1,86 @@
+//! pm2 answers on `rpc.sock` in its own home, which its daemon's title names.
+
+use super::{Asks, Place, milliseconds, since, timestamp};
+use crate::collect::linux::LinuxHost;
+use crate::collect::reader::{Request, Until};
+use crate::collect::{Host, Program, SocketTable, SupervisorProcess};
+use crate::model::{Gap, GapReason, Supervisor};
+use crate::parse::pm2::{self, Pm2Program};
+use crate::parse::text::printable;
+use std::path::{Path, PathBuf};
+
+/// See the module.
+pub struct Pm2;
+
+impl Asks for Pm2 {
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+        let place = Place::of(host, supervisor.pid)?;
+        let Some(home) = home(host, &place) else {
+            let what = format!("home of pm2 (pid {})", supervisor.pid);
+            return Err(Gap::new(what, GapReason::NotFound, "neither its sockets, its title nor its user say one"));
+        };
+        let socket = home.join("rpc.sock");
+        let source = printable(socket.as_os_str().as_encoded_bytes());
+        let answer = host
+            .perform_one(Request::Exchange(place.path(&socket), pm2::request(), Until::Pm2Message))
+            .map_err(|gap| Gap { what: format!("pm2's answer on {source}"), ..gap })?;
+        let found = pm2::programs(&answer).map_err(|error| {
+            Gap::new(format!("pm2's answer on {source}"), GapReason::Malformed, error.to_string())
+        })?;
+        Ok(found.into_iter().map(|found| program(host, &place, &home, &source, found)).collect())
+    }
+}
+
+/// Every daemon listens on `rpc.sock` in its home. Where its descriptors cannot be read its title names it, unless that
+/// was cut; else it is the usual one of its user.
+fn home(host: &LinuxHost, place: &Place) -> Option<PathBuf> {
+    let read = host.descriptors(&place.process, &SocketTable::default()).map(|read| read.value.facts.sockets);
+    let of_socket = read.unwrap_or_default().into_iter().find_map(|socket| {
+        let path = socket.local.filter(|_| socket.protocol == "unix")?;
+        Some(PathBuf::from(path.strip_suffix("/rpc.sock").filter(|home| home.starts_with('/'))?))
+    });
+    let title = host.commands(&[place.process.identity.pid]).pop().and_then(Result::ok).unwrap_or_default();
+    of_socket
+        .or_else(|| title.first().and_then(|title| pm2::home_of_title(title)).map(PathBuf::from))
+        .or_else(|| host.user_home(place.process.uid).map(|home| home.join(".pm2")))
+}
+
+fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm2Program) -> Program {
+    let started = found.started_at_ms.map(|at| at / 1000);
+    let waits = found.backoff_reached_ms.or(found.restart_delay_ms).unwrap_or(0);
+    // It is `stopped` for a moment between an end and the next start, too; a person's stop keeps no pid either, but
+    // pm2 does not start it again, so its counter does not move.
+    let is_down = found.state == "stopped";
+    let ended_well = found.exit_code == Some(0);
+    let stays_down = !found.autorestart || found.stop_exit_codes.contains(&found.exit_code.unwrap_or(i64::MIN));
+    // Its interpreter could not be run: pm2 goes on to call it online, and does not try again.
+    let never_ran = found.state == "online" && found.pid.is_none();
+    let state = if never_ran { "online, without a process".to_owned() } else { found.state.clone() };
+    let claim = Supervisor {
+        kind: "pm2".to_owned(),
+        claimed_pid: found.pid.and_then(|pid| place.pid(host, pid)),
+        evidence: format!("pm2 on {source}"),
+        restarts: found.restarts,
+        is_restarting: matches!(found.state.as_str(), "waiting restart" | "launching"),
+        gave_up: found.state == "errored" || never_ran,
+        is_idle: is_down && !(stays_down && ended_well),
+        finished: is_down && stays_down && ended_well,
+        pid: Some(place.process.identity.pid),
+        since: started.and_then(timestamp),
+        claimed_age_ms: found.pid.and(started).map(|at| milliseconds(since(at))),
+        restart_interval_ms: Some(waits.max(1000)),
+        configuration: Some(printable(home.as_os_str().as_encoded_bytes())),
+        log: [found.error_log, found.output_log]
+            .into_iter()
+            .flatten()
+            .find(|path| path.starts_with('/') && path != "/dev/null"),
+        policy: Some(format!("autorestart={}", found.autorestart)),
+        result: found.exit_code.filter(|_| found.pid.is_none()).map(|code| format!("exit code {code}")),
+        port: found.port,
+        home: found.home,
+        state: Some(state),
+        name: Some(found.name),
+        ..Supervisor::default()
+    };
+    Program { claim, command: found.command, ..Program::default() }.recognised()
+}

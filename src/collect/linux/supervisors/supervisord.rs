@@ -1,0 +1,164 @@
+//! supervisord answers XML-RPC on the socket that its configuration names.
+
+use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
+use crate::collect::linux::LinuxHost;
+use crate::collect::reader::{Request, Until};
+use crate::collect::{Host, Program, SupervisorProcess};
+use crate::model::{Gap, GapReason, Supervisor};
+use crate::parse::http;
+use crate::parse::supervisord::{Configuration, ProgramInfo, configuration, process_info};
+use crate::parse::text::printable;
+use base64::Engine;
+use std::path::{Path, PathBuf};
+
+/// Files of an include pattern that are read.
+const MOST_INCLUDES: usize = 256;
+
+/// See the module.
+pub struct Supervisord;
+
+impl Asks for Supervisord {
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+        let place = Place::of(host, supervisor.pid)?;
+        let (path, configuration) = find_configuration(host, &place)?;
+        let Some(socket) = &configuration.socket else {
+            let detail = format!("{} names no unix_http_server", shown(&path));
+            return Err(Gap::new("supervisord", GapReason::Unsupported, detail));
+        };
+        let source = printable(socket.as_bytes());
+        let reached = place.path(Path::new(socket));
+        let answer = host
+            .perform_one(Request::Exchange(reached, request(&configuration), Until::Close))
+            .map_err(|gap| Gap { what: format!("supervisord's answer on {source}"), ..gap })?;
+        let malformed = |why: String| Gap::new(&source, GapReason::Malformed, why);
+        let head = http::head(&answer)
+            .map_err(|error| malformed(error.to_string()))?
+            .ok_or_else(|| malformed("the answer has no end of headers".to_owned()))?;
+        if head.status == 401 {
+            return Err(Gap::new(&source, GapReason::Permission, "supervisord answers 401"));
+        }
+        let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;
+        let found = process_info(&body).map_err(|error| malformed(error.to_string()))?;
+        let program = |info| program(&place, host, &configuration, &path, &source, info);
+        Ok(found.into_iter().map(program).collect())
+    }
+}
+
+fn program(
+    place: &Place,
+    host: &LinuxHost,
+    configuration: &Configuration,
+    path: &Path,
+    source: &str,
+    info: ProgramInfo,
+) -> Program {
+    let configured = [&info.name, &info.group].into_iter().find_map(|name| configuration.programs.get(name));
+    let configured = configured.cloned().unwrap_or_default();
+    let name = if info.group.is_empty() || info.group == info.name {
+        info.name
+    } else {
+        format!("{}:{}", info.group, info.name)
+    };
+    let has_exited = info.state == "EXITED";
+    // For a moment it is EXITED also between two starts; by default (`unexpected`) success is left at that.
+    let always =
+        configured.autorestart.as_deref().is_some_and(|value| matches!(value, "true" | "1" | "yes" | "on"));
+    let claim = Supervisor {
+        kind: "supervisord".to_owned(),
+        name: Some(name),
+        claimed_pid: info.pid.and_then(|pid| place.pid(host, pid)),
+        evidence: format!("supervisord on {source}"),
+        is_restarting: matches!(info.state.as_str(), "STARTING" | "BACKOFF") || has_exited && always,
+        is_idle: info.state == "STOPPED",
+        gave_up: info.state == "FATAL",
+        finished: has_exited && !always && info.exit_status == Some(0),
+        result: has_exited.then(|| format!("exit status {}", info.exit_status.unwrap_or(-1))),
+        since: info.stopped_at.max(info.started_at).and_then(timestamp),
+        claimed_age_ms: info.pid.and(info.started_at).map(|at| milliseconds(since(at))),
+        ran_ms: info.stopped_at.zip(info.started_at).map(|(end, start)| end.saturating_sub(start) * 1000),
+        state: Some(info.state),
+        pid: Some(place.process.identity.pid),
+        log: info.error_log.or(info.log),
+        configuration: Some(shown(path)),
+        policy: configured.autorestart.map(|value| format!("autorestart={value}")),
+        port: configured.webui_port,
+        home: configured.home,
+        ..Supervisor::default()
+    };
+    let command = shlex::split(&configured.command).unwrap_or_default();
+    let is_enabled = Some(configured.autostart.as_deref().is_none_or(|value| value != "false"));
+    Program { claim, command, is_enabled, ..Program::default() }.recognised()
+}
+
+/// HTTP/1.0, so that the end of the answer is the end of the connection.
+fn request(configuration: &Configuration) -> Vec<u8> {
+    let body =
+        "<?xml version='1.0'?><methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>";
+    let login = configuration.login.as_ref().map_or_else(String::new, |(user, password)| {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        format!("Authorization: Basic {pair}\r\n")
+    });
+    format!("POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\n{login}Content-Length: {}\r\n\r\n{body}", body.len())
+        .into_bytes()
+}
+
+/// The file of `-c`, else the places where supervisord looks (Supervisor, "Configuration File").
+fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Configuration), Gap> {
+    let identity = place.process.identity;
+    let argv = host.commands(&[identity.pid]).pop().and_then(Result::ok).unwrap_or_default();
+    let here = host.working_directory(identity).unwrap_or_else(|_| PathBuf::from("/"));
+    let mut words = argv.iter();
+    let mut named = None;
+    while let Some(word) = words.next() {
+        if word == "-c" || word == "--configuration" {
+            named = words.next().cloned();
+        } else if let Some(path) = word.strip_prefix("--configuration=") {
+            named = Some(path.to_owned());
+        }
+    }
+    let candidates: Vec<PathBuf> = match named {
+        Some(path) => vec![here.join(path)],
+        None => ["supervisord.conf", "etc/supervisord.conf"]
+            .iter()
+            .map(|name| here.join(name))
+            .chain(["/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"].map(PathBuf::from))
+            .collect(),
+    };
+    let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its usual places");
+    for path in candidates {
+        match host.read_file(&place.path(&path), LARGEST_FILE) {
+            Ok(bytes) => {
+                let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+                let mut found = configuration(&bytes, &shown(&directory));
+                for file in included(host, place, &directory, &found.includes.clone()) {
+                    if let Ok(bytes) = host.read_file(&place.path(&file), LARGEST_FILE) {
+                        found.programs.extend(configuration(&bytes, &shown(&directory)).programs);
+                    }
+                }
+                return Ok((path, found));
+            }
+            Err(gap) => last = gap,
+        }
+    }
+    Err(last)
+}
+
+/// Files of include patterns; a `*` is understood in the last part of a path, where it is used.
+fn included(host: &LinuxHost, place: &Place, directory: &Path, patterns: &[String]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for pattern in patterns {
+        let path = directory.join(pattern);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+            continue;
+        };
+        match name.split_once('*') {
+            None => found.push(path.clone()),
+            Some((start, end)) => {
+                let names = host.list_directory(&place.path(parent), MOST_INCLUDES).unwrap_or_default();
+                let fits = |name: &&String| name.starts_with(start) && name.ends_with(end);
+                found.extend(names.iter().filter(fits).map(|name| parent.join(name)));
+            }
+        }
+    }
+    found
+}

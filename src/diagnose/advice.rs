@@ -1,0 +1,131 @@
+//! Commands that a person may run: the right one for each supervisor and scope. The doctor runs none of them.
+
+use crate::model::{NextStep, Server, Supervisor};
+
+/// What is to be done with a supervisor's program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Start it.
+    Start,
+    /// Stop it, and any further attempt to start it.
+    Stop,
+    /// Stop and start it.
+    Restart,
+}
+
+/// The command for it; `None` where the supervisor has none that is known here.
+pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
+    let name = quoted(claim.name.as_deref().unwrap_or_default());
+    let of = |start, stop, restart| match verb {
+        Verb::Start => start,
+        Verb::Stop => stop,
+        Verb::Restart => restart,
+    };
+    let word = of("start", "stop", "restart");
+    let scope = claim.scope.as_deref().unwrap_or_default();
+    Some(match claim.kind.as_str() {
+        "systemd" => format!("systemctl {word} {name}"),
+        "systemd-user" => match scope.strip_prefix("user ") {
+            Some(user) => {
+                format!("sudo -u '#{user}' XDG_RUNTIME_DIR=/run/user/{user} systemctl --user {word} {name}")
+            }
+            None => format!("systemctl --user {word} {name}"),
+        },
+        "launchd" => {
+            let target = quoted(&format!("{scope}/{}", claim.name.as_deref().unwrap_or_default()));
+            match (verb, &claim.configuration) {
+                (Verb::Stop, _) => format!("launchctl bootout {target}"),
+                (Verb::Start, Some(plist)) if claim.is_idle => {
+                    format!("launchctl bootstrap {scope} {}", quoted(plist))
+                }
+                (Verb::Start, _) => format!("launchctl kickstart {target}"),
+                (Verb::Restart, _) => format!("launchctl kickstart -k {target}"),
+            }
+        }
+        "supervisord" => {
+            // The places where supervisorctl looks by itself (Supervisor, "Configuration File").
+            let usual = ["/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
+            let file = claim.configuration.as_deref().filter(|file| !usual.contains(file));
+            let option = file.map_or(String::new(), |file| format!("-c {} ", quoted(file)));
+            format!("supervisorctl {option}{word} {name}")
+        }
+        "runit" => format!("sv {} {name}", of("up", "down", "restart")),
+        "s6" => format!("s6-svc {} {name}", of("-u", "-d", "-r")),
+        "daemontools" => format!("svc {} {name}", of("-u", "-d", "-t")),
+        "pm2" => format!("pm2 {word} {name}"),
+        "docker" | "podman" => format!("{} {word} {name}", claim.kind),
+        "respawn-loop" if verb == Verb::Stop => format!("kill {}", claim.pid?),
+        _ => return None,
+    })
+}
+
+/// A word as a shell takes it. A NUL, which no shell takes, cannot be in a printable text.
+fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
+}
+
+/// What is lost when the process ends, said before anything that ends it.
+pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
+    let mut steps = Vec::new();
+    let deleted = server.descriptors.iter().flat_map(|facts| &facts.sqlite).find(|family| family.deleted > 0);
+    if let (Some(family), Some(pid)) = (deleted, server.pid) {
+        steps.push(NextStep::say(format!(
+            "Before it ends, copy what it holds unlinked of {} (below /proc/{pid}/fd): with the process that is lost",
+            family.path
+        )));
+    }
+    let answer = server.health.as_ref().and_then(|health| health.answer.as_ref());
+    if let Some(streams) = answer.and_then(|answer| answer.active_streams).filter(|streams| *streams > 0) {
+        steps.push(NextStep::say(format!("It has {streams} open streams, which end with it")));
+    }
+    steps
+}
+
+/// The stop of a unit that takes the server along which runs outside its main process.
+pub fn stop_takes_all(claim: &Supervisor) -> Option<NextStep> {
+    (claim.stops_group == Some(true) && claim.kind.starts_with("systemd")).then(|| {
+        NextStep::say("Stopping the unit ends every process of its control group, the server that answers now too")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(kind: &str, name: &str, scope: Option<&str>) -> Supervisor {
+        Supervisor {
+            kind: kind.into(),
+            name: Some(name.into()),
+            scope: scope.map(str::to_owned),
+            pid: Some(7),
+            ..Supervisor::default()
+        }
+    }
+
+    #[test]
+    fn every_supervisor_has_its_own_words() {
+        for (kind, name, scope, expected) in [
+            ("systemd", "a.service", Some("system"), "systemctl restart a.service"),
+            ("systemd-user", "a.service", Some("user"), "systemctl --user restart a.service"),
+            (
+                "systemd-user",
+                "a.service",
+                Some("user 1000"),
+                "sudo -u '#1000' XDG_RUNTIME_DIR=/run/user/1000 systemctl --user restart a.service",
+            ),
+            ("launchd", "ai.hermes.gateway", Some("gui/501"), "launchctl kickstart -k gui/501/ai.hermes.gateway"),
+            ("supervisord", "hermes:webui", None, "supervisorctl restart hermes:webui"),
+            ("runit", "/etc/service/my hermes", None, "sv restart '/etc/service/my hermes'"),
+            ("s6", "/run/service/x", None, "s6-svc -r /run/service/x"),
+            ("daemontools", "/service/x", None, "svc -t /service/x"),
+            ("pm2", "hermes", None, "pm2 restart hermes"),
+            ("docker", "webui", None, "docker restart webui"),
+        ] {
+            assert_eq!(command(&claim(kind, name, scope), Verb::Restart).as_deref(), Some(expected));
+        }
+        assert_eq!(command(&claim("respawn-loop", "x", None), Verb::Stop).as_deref(), Some("kill 7"));
+        assert_eq!(command(&claim("none", "", None), Verb::Restart), None);
+        let elsewhere = Supervisor { configuration: Some("/srv/s.conf".into()), ..claim("supervisord", "x", None) };
+        assert_eq!(command(&elsewhere, Verb::Stop).as_deref(), Some("supervisorctl -c /srv/s.conf stop x"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Looking on: what a supervisor does about the server in a few seconds, and what becomes of the port meanwhile.
+
+use super::Examination;
+use super::claims::Watched;
+use crate::diagnose;
+use crate::model::{Relaunch, Server, Supervisor};
+use crate::parse::command::{CommandRole, recognise};
+use crate::patient::listening;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How long is looked on when nobody says how long. A supervisor may wait some seconds between two attempts.
+const USUAL: Duration = Duration::from_secs(5);
+/// Time between two looks at files and processes.
+const EVERY: Duration = Duration::from_millis(40);
+/// Time between two questions to a supervisor that answers through a tool or on a socket, which costs more.
+const EVERY_QUESTION: Duration = Duration::from_millis(240);
+/// Time between two looks at the port.
+const EVERY_PORT: Duration = Duration::from_millis(200);
+/// Changes that are kept.
+const MOST_CHANGES: usize = 64;
+
+/// What is seen at one moment.
+#[derive(Default)]
+struct Glimpse {
+    pids: Vec<u32>,
+    restarts: Option<u64>,
+    state: Option<String>,
+}
+
+impl Examination<'_> {
+    /// Looks on until attempts are seen to follow each other, or to the end of the time. With `--observe` always to
+    /// the end.
+    pub(super) fn observe(&self, server: &Server, watched: &Watched, claim: &Supervisor) -> Relaunch {
+        let name = claim.name.as_deref().filter(|name| name.len() <= 40).unwrap_or(&claim.kind);
+        let patience = self.request.observe.unwrap_or(USUAL);
+        self.progress.step(&format!("looking on for up to {} s: what {name} does", patience.as_secs().max(1)));
+        let begun = Instant::now();
+        let end = self.deadline.within(patience);
+        let mut known_children = HashMap::new();
+        let mut relaunch = Relaunch { of: Some(claim.title()), ..Relaunch::default() };
+        let mut port = None;
+        let mut port_looked_at: Option<Instant> = None;
+        let mut first_count = claim.restarts;
+        let mut now = Glimpse {
+            pids: claim.claimed_pid.filter(|_| matches!(watched, Watched::Program(_))).into_iter().collect(),
+            restarts: claim.restarts,
+            state: claim.state.clone(),
+        };
+        loop {
+            for pid in now.pids.drain(..) {
+                if relaunch.pids.last() != Some(&pid) && relaunch.pids.len() < MOST_CHANGES {
+                    relaunch.pids.push(pid);
+                }
+            }
+            if let Some(state) = now.state.take()
+                && relaunch.states.last() != Some(&state)
+                && relaunch.states.len() < MOST_CHANGES
+            {
+                relaunch.states.push(state);
+            }
+            first_count = first_count.or(now.restarts);
+            let more = now.restarts.zip(first_count).map_or(0, |(now, first)| now.saturating_sub(first));
+            relaunch.restarts = relaunch.restarts.max(more);
+            if port_looked_at.is_none_or(|at| at.elapsed() >= EVERY_PORT) {
+                port_looked_at = Some(Instant::now());
+                let is_open = self.is_listened_on(server);
+                relaunch.port_changes += u64::from(port.is_some() && port != is_open);
+                port = is_open;
+            }
+            let is_settled = self.request.observe.is_none() && diagnose::is_repeated(claim, &relaunch);
+            if is_settled || end.is_over() {
+                break;
+            }
+            let every = match watched {
+                Watched::Loop(_) => EVERY,
+                Watched::Program(_) if matches!(claim.kind.as_str(), "runit" | "s6" | "daemontools") => EVERY,
+                Watched::Program(_) => EVERY_QUESTION,
+            };
+            std::thread::sleep(every.min(end.remaining()));
+            now = match watched {
+                Watched::Program(known) => {
+                    let again = known.again(self.survey.host).map(|program| program.claim).unwrap_or_default();
+                    Glimpse {
+                        pids: again.claimed_pid.into_iter().collect(),
+                        restarts: again.restarts,
+                        state: again.state,
+                    }
+                }
+                Watched::Loop(parent) => {
+                    Glimpse { pids: self.attempts_of(*parent, server, &mut known_children), ..Glimpse::default() }
+                }
+            };
+        }
+        relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        relaunch
+    }
+
+    /// Whether anybody listens on the server's port; `None` where that cannot be seen.
+    fn is_listened_on(&self, server: &Server) -> Option<bool> {
+        let port = server.port?;
+        let table = self.survey.host.sockets(server.process.as_ref()).value;
+        (!table.source.is_empty()).then(|| listening(&table, port).next().is_some())
+    }
+
+    /// Children of a loop that start the server and were not seen before.
+    fn attempts_of(&self, parent: u32, server: &Server, seen: &mut HashMap<u32, bool>) -> Vec<u32> {
+        let mut found = Vec::new();
+        for entry in self.survey.host.process_table().unwrap_or_default() {
+            if entry.ppid != parent || entry.zombie || seen.get(&entry.pid) == Some(&true) {
+                continue;
+            }
+            let argv = self.survey.host.commands(&[entry.pid]).pop().and_then(Result::ok).unwrap_or_default();
+            let starts_it = recognise(&argv)
+                .is_some_and(|command| command.kind == server.kind && command.role != CommandRole::RespawnLoop);
+            seen.insert(entry.pid, starts_it);
+            if starts_it {
+                found.push(entry.pid);
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,445 @@
+//! The programs of this host's supervisors, asked at most once, and which of them is for a server.
+
+use super::homes::same_path;
+use super::{Selection, Survey};
+use crate::collect::{Host, Program, SupervisorProcess};
+use crate::model::{Gap, GapReason, Process, Role, ServerKind, Supervisor};
+use crate::parse::cgroup::Unit;
+use crate::parse::command::{CommandRole, HermesCommand, recognise};
+use crate::parse::expect::Expect;
+use crate::parse::role::classify;
+use crate::parse::sockets::TcpState;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// Supervisors that are asked.
+const MOST_SUPERVISORS: usize = 256;
+
+/// How a program was asked for, so that it can be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A supervising process, for the program of this name.
+    Supervisor(SupervisorProcess, String),
+    /// The manager of a unit.
+    Unit(Unit),
+    /// A service directory and the word for its supervisor.
+    Service(String, PathBuf),
+    /// A process that was named.
+    Process(u32),
+}
+
+/// A program, and how it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// How.
+    pub asked: Asked,
+    /// What was answered.
+    pub program: Program,
+}
+
+impl Known {
+    /// Asks once more.
+    pub fn again(&self, host: &dyn Host) -> Option<Program> {
+        match &self.asked {
+            Asked::Supervisor(supervisor, name) => {
+                let programs = host.programs(supervisor).ok()?;
+                programs.into_iter().find(|program| program.claim.name.as_ref() == Some(name))
+            }
+            Asked::Unit(unit) => host.unit(unit).ok(),
+            Asked::Service(kind, directory) => host.service(kind, directory).ok(),
+            Asked::Process(pid) => Some(of_process(host, *pid)),
+        }
+    }
+
+    /// The command, recognised.
+    pub fn command(&self) -> Option<HermesCommand> {
+        recognise(&self.program.command)
+    }
+}
+
+/// All programs that could be asked for, and the supervisors that could not be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Programs {
+    /// Whatever their command is.
+    pub known: Vec<Known>,
+    /// The others.
+    pub unasked: Vec<(SupervisorProcess, Gap)>,
+}
+
+/// How a program stands to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It is for this server: the port or the home says so.
+    This,
+    /// It is for this server by its command alone, with nothing that says otherwise.
+    Likely,
+    /// It is for another server that should have this one's port.
+    Rival,
+    /// It has nothing to do with it.
+    Other,
+}
+
+/// A server, by what programs are compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Kind of server; `Other` for a program that holds a port where a Hermes server belongs.
+    pub kind: ServerKind,
+    /// Its port.
+    pub port: Option<u16>,
+    /// Its home.
+    pub home: Option<&'a Path>,
+    /// Its command line, where it runs.
+    pub command: Option<&'a HermesCommand>,
+    /// Its process, where it runs.
+    pub process: Option<&'a Process>,
+}
+
+impl Wanted<'_> {
+    /// Compares a program's configuration with the server. A port decides, where both say one; then the home; where
+    /// neither is said, the directory that the command is in.
+    pub fn fit(&self, program: &Program) -> Fit {
+        let Some(command) = recognise(&program.command) else { return Fit::Other };
+        let said_port = program.claim.port;
+        if !self.kind.is_hermes() {
+            let is_its = said_port.is_some() && said_port == self.port;
+            return if is_its { Fit::Rival } else { Fit::Other };
+        }
+        if command.kind != self.kind {
+            return Fit::Other;
+        }
+        let homes = program.claim.home.as_deref().map(Path::new).zip(self.home);
+        let same_home = homes.map(|(a, b)| same_path(a, b));
+        let profiles = self.command.map(|own| own.profile == command.profile);
+        let is_elsewhere = same_home == Some(false) || profiles == Some(false) && same_home.is_none();
+        match (said_port, self.port) {
+            (Some(said), Some(port)) if said != port => Fit::Other,
+            (Some(_), Some(_)) if is_elsewhere => Fit::Rival,
+            (Some(_), Some(_)) => Fit::This,
+            _ if is_elsewhere => Fit::Other,
+            _ if same_home == Some(true) => Fit::This,
+            _ => {
+                let own = self.command.and_then(|own| directory(&own.program));
+                let is_usual = self.port.is_none() || self.port == self.kind.default_port();
+                let is_same = match (directory(&command.program), own) {
+                    (Some(a), Some(b)) => a == b,
+                    // Nothing runs that could be compared: then the usual port is the program's.
+                    (Some(_), None) => self.command.is_none() && is_usual,
+                    // `python -m hermes_cli.main gateway run` has none.
+                    (None, _) => is_usual,
+                };
+                if is_same { Fit::Likely } else { Fit::Other }
+            }
+        }
+    }
+}
+
+fn directory(program: &str) -> Option<&str> {
+    program.rsplit_once('/').map(|(directory, _)| directory)
+}
+
+/// Whether two processes are in one network: a port of one is a port of the other.
+pub fn same_network(a: &Process, b: &Process) -> bool {
+    match (a.network_namespace, b.network_namespace) {
+        (Some(a), Some(b)) => a == b,
+        _ => a.foreign_network == b.foreign_network,
+    }
+}
+
+impl Survey<'_> {
+    /// Asks every supervisor of this host for its Hermes programs, once.
+    pub fn programs(&self) -> &Programs {
+        self.programs.get_or_init(|| {
+            let mut found = Programs::default();
+            for supervisor in self.supervisors() {
+                match self.host.programs(&supervisor) {
+                    Ok(programs) => {
+                        let known = |program| Known { asked: asked(&supervisor, &program), program };
+                        found.known.extend(programs.into_iter().map(known));
+                    }
+                    Err(gap) => found.unasked.push((supervisor, gap)),
+                }
+            }
+            found
+        })
+    }
+
+    /// Processes of this host that are supervisors which can be asked.
+    fn supervisors(&self) -> Vec<SupervisorProcess> {
+        let names: HashMap<u32, &str> =
+            self.processes().iter().map(|entry| (entry.pid, entry.name.as_str())).collect();
+        let mut found: Vec<SupervisorProcess> = self
+            .commands()
+            .iter()
+            .filter_map(|(pid, argv)| {
+                let classified = classify(*pid, names.get(pid).copied().unwrap_or(""), argv);
+                let kind = classified.name.filter(|_| classified.role == Role::Supervisor)?;
+                let is_known = matches!(kind.as_str(), "supervisord" | "runit" | "s6" | "daemontools" | "pm2");
+                is_known.then_some(SupervisorProcess { pid: *pid, kind, user: None })
+            })
+            .collect();
+        for entry in self.processes().iter().filter(|entry| entry.name == "systemd") {
+            let is_user = self.command(entry.pid).iter().any(|word| word == "--user");
+            let (kind, user) = match (entry.pid, is_user) {
+                (1, _) => ("systemd", None),
+                (pid, true) => match self.process_of(pid) {
+                    // A container's managers answer on sockets of their own.
+                    Some(process) if process.foreign_mounts != Some(true) => ("systemd-user", Some(process.uid)),
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            found.push(SupervisorProcess { pid: entry.pid, kind: kind.to_owned(), user });
+        }
+        found.sort_unstable_by_key(|supervisor| supervisor.pid);
+        found.truncate(MOST_SUPERVISORS);
+        found
+    }
+
+    /// One process, read whole.
+    pub fn process_of(&self, pid: u32) -> Option<Process> {
+        Some(self.host.process(self.host.identify(pid).ok()?).ok()?.value)
+    }
+
+    /// Programs that are for a server, and those that should have its port, both without the ones that have a server
+    /// of their own elsewhere.
+    pub fn programs_for(&self, wanted: &Wanted<'_>) -> Vec<(Fit, &Known)> {
+        let known = self.programs().known.iter();
+        known.map(|known| (self.fit(known, wanted), known)).filter(|(fit, _)| *fit != Fit::Other).collect()
+    }
+
+    /// [`Wanted::fit`], with what the program's process says beside its configuration. Two profiles that run from one
+    /// checkout are told apart by that: what a program runs does not listen elsewhere, is in the same network, and is
+    /// of the same home. An attempt in vain never listens.
+    fn fit(&self, known: &Known, wanted: &Wanted<'_>) -> Fit {
+        const SETTLED_MS: u64 = 15_000;
+        let claim = &known.program.claim;
+        if let (Some(server), Some(supervisor)) = (wanted.process, claim.pid.and_then(|pid| self.process_of(pid)))
+            && !same_network(server, &supervisor)
+        {
+            return Fit::Other;
+        }
+        let claimed = claim.claimed_pid.and_then(|pid| self.process_of(pid));
+        let Some(claimed) = claimed else { return wanted.fit(&known.program) };
+        let mut program = known.program.clone();
+        program.claim.home = program.claim.home.or_else(|| claimed.home.clone());
+        let fit = wanted.fit(&program);
+        let own = claimed.identity.pid;
+        let is_this = wanted
+            .process
+            .is_some_and(|server| server.identity.pid == own || self.ancestors(server.identity.pid).contains(&own));
+        if fit == Fit::Other || is_this {
+            return fit;
+        }
+        let ports = self.ports_below(own);
+        if !ports.is_empty() && wanted.port.is_none_or(|port| !ports.contains(&port)) {
+            return Fit::Other;
+        }
+        let is_another_users = wanted.process.is_some_and(|server| server.uid != claimed.uid);
+        let is_settled = claimed.age_ms.is_some_and(|age| age >= SETTLED_MS);
+        if fit == Fit::Likely && (is_another_users || is_settled) { Fit::Other } else { fit }
+    }
+
+    /// Ports of the doctor's own network that a process or one below it listens on.
+    pub fn ports_below(&self, pid: u32) -> HashSet<u16> {
+        let below: Vec<u32> = self
+            .relatives(pid)
+            .into_iter()
+            .filter(|relative| *relative == pid || self.ancestors(*relative).contains(&pid))
+            .collect();
+        let listening = self.sockets().tcp.iter().filter(|socket| socket.state == TcpState::LISTEN);
+        let ports: HashMap<u64, u16> = listening.map(|socket| (socket.inode, socket.local.port())).collect();
+        let inodes: HashSet<u64> = ports.keys().copied().collect();
+        let held = self.host.holders(&inodes, Some(&below)).0;
+        held.keys().filter_map(|inode| ports.get(inode).copied()).collect()
+    }
+
+    /// The program that a person said with `--expect`; `server` is the one that is examined, where it is known yet.
+    ///
+    /// # Errors
+    /// A gap when it cannot be asked, or is not known to who was asked.
+    pub fn expected_program(&self, expect: &Expect, server: Option<&Wanted<'_>>) -> Result<Option<Known>, Gap> {
+        let what = expect.to_string();
+        let of_unit = |unit: &str, user_manager| {
+            let unit = Unit { name: unit.to_owned(), user_manager };
+            self.host.unit(&unit).map(|program| Known { asked: Asked::Unit(unit), program })
+        };
+        let found = match expect {
+            Expect::Nobody => return Ok(None),
+            Expect::Systemd { unit, user: false } => of_unit(unit, None),
+            Expect::Systemd { unit, user: true } => self.user_unit(unit),
+            Expect::Launchd(_) => {
+                let detail = if cfg!(target_os = "macos") {
+                    "this version does not ask launchd yet"
+                } else {
+                    "there is no launchd on this system"
+                };
+                Err(Gap::new(&what, GapReason::Unsupported, detail))
+            }
+            Expect::Supervisord(name) => self.program_of("supervisord", name, server),
+            Expect::Pm2(name) => self.program_of("pm2", name, server),
+            Expect::ServiceDirectory(kind, directory) => {
+                let asked = Asked::Service((*kind).to_owned(), directory.clone());
+                self.host.service(kind, directory).map(|program| Known { asked, program })
+            }
+            Expect::Pid(pid) => Ok(Known { asked: Asked::Process(*pid), program: of_process(self.host, *pid) }),
+        };
+        found.map(Some).map_err(|gap| {
+            let detail = if gap.what == what { gap.detail } else { format!("{}: {}", gap.what, gap.detail) };
+            Gap { detail, what, ..gap }
+        })
+    }
+
+    /// A unit of a user's manager: the doctor's own user's, else as root any that knows it.
+    fn user_unit(&self, name: &str) -> Result<Known, Gap> {
+        let me = rustix::process::geteuid();
+        let managers = self.supervisors();
+        let mut users: Vec<u32> = managers.iter().filter_map(|supervisor| supervisor.user).collect();
+        users.sort_unstable_by_key(|user| (*user != me.as_raw(), *user));
+        users.dedup();
+        users.retain(|user| *user == me.as_raw() || me.is_root());
+        let none = "no manager of this user runs here (systemd --user); as root, those of all users are asked";
+        let mut last = Gap::new(name, GapReason::NotFound, none);
+        for user in users {
+            let unit = Unit { name: name.to_owned(), user_manager: Some(user) };
+            match self.host.unit(&unit) {
+                Ok(program) => return Ok(Known { asked: Asked::Unit(unit), program }),
+                Err(gap) => last = gap,
+            }
+        }
+        Err(last)
+    }
+
+    /// A program by its name, of any supervisor of that kind. Where several have one of that name, the server tells
+    /// which is meant.
+    fn program_of(&self, kind: &str, name: &str, server: Option<&Wanted<'_>>) -> Result<Known, Gap> {
+        let mut last = Gap::new(name, GapReason::NotFound, format!("no {kind} runs here"));
+        let mut others = Vec::new();
+        let mut found = Vec::new();
+        for supervisor in self.supervisors().into_iter().filter(|supervisor| supervisor.kind == kind) {
+            match self.host.programs(&supervisor) {
+                Ok(programs) => {
+                    for program in programs {
+                        if program.claim.name.as_deref() == Some(name) {
+                            found.push(Known { asked: asked(&supervisor, &program), program });
+                        } else {
+                            others.extend(program.claim.name);
+                        }
+                    }
+                    let names = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+                    last =
+                        Gap::new(name, GapReason::NotFound, format!("{kind} has no such program; it has {names}"));
+                }
+                Err(gap) => last = gap,
+            }
+        }
+        if found.len() > 1 {
+            let fits = |known: &Known| server.is_some_and(|server| self.fit(known, server) != Fit::Other);
+            if found.iter().filter(|known| fits(known)).count() == 1 {
+                found.retain(fits);
+            }
+        }
+        if found.len() > 1 {
+            let places: Vec<String> = found.iter().map(|known| known.program.claim.evidence.clone()).collect();
+            let detail = format!("several have a program of that name: {}", places.join(", "));
+            return Err(Gap::new(name, GapReason::Malformed, detail));
+        }
+        found.pop().ok_or(last)
+    }
+}
+
+fn asked(supervisor: &SupervisorProcess, program: &Program) -> Asked {
+    let name = program.claim.name.clone().unwrap_or_default();
+    match supervisor.kind.as_str() {
+        "systemd" | "systemd-user" => Asked::Unit(Unit { name, user_manager: supervisor.user }),
+        _ => Asked::Supervisor(supervisor.clone(), name),
+    }
+}
+
+/// A process that was named as the one to expect, as its own claim.
+fn of_process(host: &dyn Host, pid: u32) -> Program {
+    let (claimed_pid, state) = match host.identify(pid) {
+        Ok(_) => (Some(pid), "runs".to_owned()),
+        Err(problem) => (None, problem.to_string()),
+    };
+    let claim = Supervisor {
+        kind: "pid".to_owned(),
+        name: Some(pid.to_string()),
+        claimed_pid,
+        evidence: format!("process {pid}"),
+        state: Some(state),
+        ..Supervisor::default()
+    };
+    let command = host.commands(&[pid]).pop().and_then(Result::ok).unwrap_or_default();
+    Program { claim, command, ..Program::default() }.recognised()
+}
+
+/// The Hermes server that a program runs: its claimed process, or the first server below it.
+pub fn server_of(survey: &Survey<'_>, program: &Program) -> Option<(u32, HermesCommand)> {
+    let claimed = program.claim.claimed_pid?;
+    survey.hermes().into_iter().find(|(pid, command)| {
+        command.role == CommandRole::Server && (*pid == claimed || survey.ancestors(*pid).contains(&claimed))
+    })
+}
+
+/// What a program that is not running was to be: the kind of its command, else what was said.
+pub fn kind_of_program(program: &Program, selection: &Selection) -> ServerKind {
+    let said = recognise(&program.command).map(|command| command.kind);
+    selection.kind.or(said).unwrap_or(ServerKind::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(line: &str, port: Option<u16>, home: Option<&str>) -> Program {
+        let claim = Supervisor { port, home: home.map(str::to_owned), ..Supervisor::default() };
+        Program { claim, command: shlex::split(line).unwrap(), ..Program::default() }.recognised()
+    }
+
+    fn fit(server: &str, port: Option<u16>, home: Option<&str>, program: &Program) -> Fit {
+        let command = recognise(&shlex::split(server).unwrap()).unwrap();
+        let home = home.map(Path::new);
+        Wanted { kind: command.kind, port, home, command: Some(&command), process: None }.fit(program)
+    }
+
+    #[test]
+    fn a_port_decides_where_both_say_one() {
+        let server = "python /srv/hermes-webui/server.py";
+        let unit = program("python /srv/hermes-webui/bootstrap.py 8787", None, None);
+        assert_eq!(fit(server, Some(8787), None, &unit), Fit::This);
+        assert_eq!(fit(server, Some(8790), None, &unit), Fit::Other);
+        let of_a = program("python /srv/hermes-webui/server.py", Some(8787), Some("/home/a/.hermes"));
+        assert_eq!(fit(server, Some(8787), Some("/home/a/.hermes"), &of_a), Fit::This);
+        assert_eq!(fit(server, Some(8787), Some("/home/b/.hermes"), &of_a), Fit::Rival);
+    }
+
+    #[test]
+    fn without_a_port_the_home_or_the_directory_decides() {
+        let server = "python /srv/hermes-webui/server.py";
+        let plain = program("python /srv/hermes-webui/server.py", None, None);
+        assert_eq!(fit(server, Some(8787), None, &plain), Fit::Likely);
+        let other = program("python /opt/hermes-webui/server.py", None, None);
+        assert_eq!(fit(server, Some(8787), None, &other), Fit::Other);
+        let of_home = program("python /opt/hermes-webui/server.py", None, Some("/home/a/.hermes"));
+        assert_eq!(fit(server, Some(8787), Some("/home/a/.hermes/"), &of_home), Fit::This);
+    }
+
+    #[test]
+    fn profiles_and_kinds_are_told_apart() {
+        let gateway = "python -m hermes_cli.main --profile work gateway run";
+        let same = program("python -m hermes_cli.main --profile work gateway run --replace", None, None);
+        let other = program("python -m hermes_cli.main gateway run --replace", None, None);
+        let dashboard = program("hermes dashboard --port 9119", None, None);
+        assert_eq!(fit(gateway, None, None, &same), Fit::Likely);
+        assert_eq!(fit(gateway, None, None, &other), Fit::Other);
+        assert_eq!(fit(gateway, None, None, &dashboard), Fit::Other);
+    }
+
+    #[test]
+    fn a_stranger_on_a_port_has_rivals_only() {
+        let wanted = Wanted { kind: ServerKind::Other, port: Some(9119), home: None, command: None, process: None };
+        assert_eq!(wanted.fit(&program("hermes dashboard --port 9119", None, None)), Fit::Rival);
+        assert_eq!(wanted.fit(&program("hermes dashboard", None, None)), Fit::Other);
+        assert_eq!(wanted.fit(&program("nginx", Some(9119), None)), Fit::Other);
+    }
+}
