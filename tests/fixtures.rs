@@ -26,6 +26,21 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("leak-level", Status::Warning, &["state-db-handle-leak"]),
     ("not-running", Status::Critical, &["server-not-running"]),
     ("orphan", Status::Critical, &["orphaned-server"]),
+    ("pm2-errored", Status::Warning, &["orphaned-server"]),
+    ("runit-orphan", Status::Critical, &["orphaned-server"]),
+    ("s6-orphan", Status::Critical, &["orphaned-server"]),
+    ("supervisord-fatal", Status::Warning, &["orphaned-server"]),
+    ("systemd-duplicates", Status::Critical, &["duplicate-supervisors"]),
+    ("systemd-failed", Status::Critical, &["supervisor-gave-up"]),
+    ("systemd-flapping", Status::Critical, &["respawn-loop"]),
+    ("systemd-forking", Status::Healthy, &[]),
+    ("systemd-launcher-gone", Status::Critical, &["launcher-detached"]),
+    ("systemd-launcher-left", Status::Warning, &["launcher-detached"]),
+    ("systemd-orphan", Status::Critical, &["orphaned-server"]),
+    ("systemd-rival", Status::Critical, &["port-owner-unexpected"]),
+    ("systemd-stranger", Status::Critical, &["port-held-by-other-program"]),
+    ("systemd-user-orphan", Status::Critical, &["orphaned-server"]),
+    ("two-owners", Status::Critical, &["port-owner-unexpected"]),
     ("overload", Status::Critical, &["workers-exhausted"]),
     ("reply-empty", Status::Critical, &["reply-empty"]),
     ("stopped", Status::Critical, &["process-stopped"]),
@@ -124,6 +139,108 @@ fn refused_is_a_finding_only_of_a_server_that_has_started() {
     }
 }
 
+/// Findings of a server after its facts were changed.
+fn judged(name: &str, change: impl FnOnce(&mut hermes_doctor::model::Server)) -> (Status, Vec<String>) {
+    let mut envelope = read(name);
+    let server = &mut envelope.servers[0];
+    change(server);
+    diagnose::judge(server);
+    (server.status, server.findings.iter().map(|found| found.id.clone()).collect())
+}
+
+/// Two of a kind on one home: not while one takes over from the other, not for different kinds, and not a desktop's own
+/// backend beside one that is served.
+#[test]
+fn two_of_a_kind_on_one_home_are_duplicates() {
+    let old = |server: &mut hermes_doctor::model::Server| {
+        server.process.as_mut().unwrap().age_ms = Some(3_600_000);
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.relatives.iter_mut().for_each(|hop| hop.age_ms = Some(3_600_000));
+    };
+    let has = |found: &(Status, Vec<String>)| found.1.iter().any(|id| id == "duplicate-servers");
+    assert!(has(&judged("two-owners", old)));
+    assert!(!has(&judged("two-owners", |_| {})), "both are younger than half a minute");
+    for change in [
+        |sibling: &mut hermes_doctor::model::Sibling| sibling.kind = hermes_doctor::model::ServerKind::Gateway,
+        |sibling: &mut hermes_doctor::model::Sibling| sibling.any_port = true,
+        |sibling: &mut hermes_doctor::model::Sibling| sibling.same_home = false,
+    ] {
+        let found = judged("two-owners", |server| {
+            old(server);
+            server.lineage.as_mut().unwrap().siblings.iter_mut().for_each(change);
+        });
+        assert!(!has(&found), "{found:?}");
+    }
+}
+
+/// A loop from one look, and what only looks like one: a restart that somebody has just made changes the pid once, and
+/// restarts of long ago are no loop.
+#[test]
+fn one_restart_is_no_loop() {
+    let looping = |found: &(Status, Vec<String>)| found.1.iter().any(|id| id == "respawn-loop");
+    // Just being started again, often before; without any look at it.
+    assert!(looping(&judged("systemd-orphan", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.relaunch = None;
+        (lineage.supervisor.restarts, lineage.supervisor.is_restarting) = (Some(312), true);
+    })));
+    // Its process is younger than the time between two starts.
+    assert!(looping(&judged("systemd-orphan", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.relaunch = None;
+        lineage.supervisor.restarts = Some(312);
+        lineage.supervisor.is_restarting = false;
+        lineage.supervisor.claimed_age_ms = Some(200);
+    })));
+    let found = judged("systemd-orphan", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        let relaunch = lineage.relaunch.as_mut().unwrap();
+        relaunch.pids.truncate(2);
+        (relaunch.restarts, relaunch.port_changes) = (0, 0);
+        (lineage.supervisor.restarts, lineage.supervisor.is_restarting) = (Some(1), false);
+    });
+    assert!(!looping(&found) && found.0 == Status::Warning, "{found:?}");
+    let found = judged("systemd-forking", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.supervisor.restarts = Some(312);
+        lineage.supervisor.claimed_age_ms = Some(86_400_000);
+    });
+    assert_eq!(found, (Status::Healthy, Vec::new()));
+}
+
+/// A counter that is moved by a person's restart as well must move twice.
+#[test]
+fn counters_differ_in_what_they_count() {
+    use hermes_doctor::model::{Relaunch, Supervisor};
+    let repeated = |kind: &str, pids: usize, restarts: u64, states: &[&str]| {
+        let claim = Supervisor { kind: kind.into(), ..Supervisor::default() };
+        let relaunch = Relaunch {
+            pids: (1..).take(pids).collect(),
+            restarts,
+            states: states.map_strings(),
+            ..Relaunch::default()
+        };
+        diagnose::is_repeated(&claim, &relaunch)
+    };
+    assert!(repeated("systemd", 1, 1, &[]) && !repeated("systemd", 2, 0, &[]));
+    assert!(!repeated("pm2", 2, 1, &[]) && repeated("pm2", 2, 2, &[]));
+    assert!(!repeated("launchd", 2, 1, &[]) && !repeated("runit", 2, 0, &["up", "down, want up", "up"]));
+    assert!(repeated("runit", 3, 0, &[]) && repeated("respawn-loop", 2, 0, &[]));
+    assert!(repeated("supervisord", 2, 0, &["STARTING", "BACKOFF"]));
+}
+
+/// It has replaced itself by the server, which then ended.
+#[test]
+fn a_launcher_that_ran_for_long_was_the_server() {
+    let gone = |ran_ms| {
+        judged("systemd-launcher-gone", |server| server.lineage.as_mut().unwrap().supervisor.ran_ms = Some(ran_ms))
+            .1
+    };
+    assert!(gone(2_000).contains(&"launcher-detached".to_owned()));
+    assert!(!gone(7_200_000).contains(&"launcher-detached".to_owned()));
+    assert!(gone(7_200_000).contains(&"server-not-running".to_owned()));
+}
+
 #[test]
 fn every_fixture_is_tested() {
     let mut files: Vec<String> = std::fs::read_dir(path("x").parent().unwrap())
@@ -185,6 +302,48 @@ fn record() {
     keep("not-running", &run("check --json --port 8787").stdout);
 }
 
+/// Recorded below real supervisors: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.
+const OF_TESTS: &[(&str, &str)] = &[
+    ("systemd-orphan", "a_detaching_launcher_leaves_an_orphan"),
+    ("systemd-user-orphan", "an_orphan_below_a_user_manager_is_found"),
+    ("systemd-flapping", "a_flapping_unit_is_a_loop_at_every_moment"),
+    ("systemd-duplicates", "two_units_on_one_home_are_duplicates"),
+    ("systemd-rival", "a_unit_of_another_home_on_the_port_is_unexpected"),
+    ("systemd-stranger", "a_foreign_program_makes_a_unit_loop"),
+    ("systemd-launcher-gone", "a_launcher_that_detaches_takes_its_server_along"),
+    ("systemd-launcher-left", "a_launcher_that_detaches_leaves_its_server"),
+    ("systemd-failed", "a_unit_that_failed_for_good_has_given_up"),
+    ("systemd-forking", "type_forking_is_healthy"),
+    ("supervisord-fatal", "supervisord_that_has_given_up"),
+    ("runit-orphan", "runit"),
+    ("s6-orphan", "s6"),
+    ("pm2-errored", "pm2_by_its_own_socket"),
+    ("two-owners", "two_owners_of_one_port_are_told_apart"),
+];
+
+/// `cargo test --test fixtures -- --ignored record_of_tests`, with the same HERMES_DOCTOR_KEEP.
+#[test]
+#[ignore = "writes fixtures/"]
+fn record_of_tests() {
+    let directory = std::env::var("HERMES_DOCTOR_KEEP").expect("the directory in which the answers were kept");
+    for (name, test) in OF_TESTS {
+        keep(name, &std::fs::read_to_string(Path::new(&directory).join(format!("{test}.json"))).unwrap());
+    }
+}
+
+/// Replaces a prefix together with the word that follows it.
+fn replaced(text: &str, prefix: &str, to: &str) -> String {
+    let mut parts = text.split(prefix);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(to);
+        out.push_str(
+            part.trim_start_matches(|character: char| character.is_ascii_alphanumeric() || character == '_'),
+        );
+    }
+    out
+}
+
 /// Takes everything out that belongs to the machine it was recorded on.
 fn keep(name: &str, json: &str) {
     let mut envelope = replay::read(json.as_bytes()).unwrap();
@@ -194,10 +353,29 @@ fn keep(name: &str, json: &str) {
         .unwrap();
     let python = String::from_utf8(python.stdout).unwrap();
     for server in &mut envelope.servers {
+        let account = |user: &mut Option<String>| {
+            if user.as_deref().is_some_and(|name| name != "root") {
+                *user = Some("hermes".to_owned());
+            }
+        };
+        if let Some(process) = &mut server.process {
+            account(&mut process.user);
+        }
+        let hops =
+            server.lineage.iter_mut().flat_map(|lineage| lineage.hops.iter_mut().chain(&mut lineage.relatives));
+        hops.for_each(|hop| account(&mut hop.user));
         if let Some(lineage) = &mut server.lineage {
             // Between the server's side and init stands only who ran the test.
-            let keeps = |role| matches!(role, Role::Server | Role::Launcher | Role::RespawnLoop | Role::Demo);
-            let shown: Vec<_> = lineage.hops.iter().filter(|hop| keeps(hop.role)).cloned().collect();
+            let keeps = |hop: &&hermes_doctor::model::Hop| {
+                matches!(
+                    hop.role,
+                    Role::Server | Role::Launcher | Role::RespawnLoop | Role::Demo | Role::Supervisor
+                ) || hop.name.as_deref() == Some("systemd --user")
+                    || hop.command.contains("hermes-webui/")
+            };
+            lineage.relatives =
+                lineage.relatives.iter().filter(|hop| keeps(hop) && hop.pid != 1).cloned().collect();
+            let shown: Vec<_> = lineage.hops.iter().filter(keeps).cloned().collect();
             let init = lineage.hops.iter().filter(|hop| hop.pid == 1).map(|hop| {
                 let mut init = hop.clone();
                 init.command = "/sbin/init".into();
@@ -214,18 +392,43 @@ fn keep(name: &str, json: &str) {
     envelope.host.init = Some("init".into());
     let mut text = serde_json::to_string_pretty(&envelope).unwrap();
     for (from, to) in [
-        (patient_file("hermes-webui/server.py").to_str().unwrap(), "/srv/hermes-webui/server.py"),
+        (patient_file("hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin"), "/usr/bin"),
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/patients"), "/srv"),
         (env!("CARGO_BIN_EXE_hermes-doctor"), "/usr/local/bin/hermes-doctor"),
         ("target/debug/hermes-doctor", "/usr/local/bin/hermes-doctor"),
+        // A version manager's shim is no part of a real host.
+        ("bash /root/.pyenv/libexec/pyenv exec python3", "python3"),
+        ("bash /root/.pyenv/libexec/pyenv-exec python3", "python3"),
         (python.split_whitespace().next().unwrap(), "/usr/bin/python3"),
         (python.split_whitespace().nth(1).unwrap(), "/usr/bin/python3"),
     ] {
         text = text.replace(from, to);
     }
+    // Of a server that is down, and of its rivals.
+    let others: Vec<String> = envelope
+        .servers
+        .iter()
+        .filter_map(|server| server.lineage.as_ref())
+        .flat_map(|lineage| {
+            lineage.claims.iter().chain([&lineage.supervisor]).filter_map(|claim| claim.home.clone())
+        })
+        .collect();
+    for home in others {
+        let place = if home.starts_with("/var/tmp/other") { "/home/other/.hermes" } else { "/home/hermes/.hermes" };
+        text = text.replace(&home, place);
+    }
     for server in &envelope.servers {
         for home in server.home.iter().chain(server.process.iter().filter_map(|process| process.home.as_ref())) {
             text = text.replace(home.as_str(), "/home/hermes/.hermes");
         }
+    }
+    for (from, to) in [
+        ("/hermes-doctor-test-", ""),
+        ("/tmp/pm2-", "/home/hermes/.pm2"),
+        ("/tmp/hermes-webui-stderr---supervisor-", "/var/log/supervisor/hermes-webui-stderr"),
+    ] {
+        text = replaced(&text, from, to);
     }
     // The home of a foreign program is known by its port's configuration only.
     while let Some(at) = text.find("/tmp/hermes-doctor-") {

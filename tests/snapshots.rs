@@ -44,6 +44,12 @@ fn verdicts_at_80_columns() {
         "not-running",
         "unlinked-log",
         "ipv6-only",
+        "systemd-duplicates",
+        "systemd-failed",
+        "systemd-flapping",
+        "systemd-launcher-gone",
+        "systemd-rival",
+        "systemd-user-orphan",
     ] {
         insta::assert_snapshot!(format!("check-80-{name}"), shown(&host(name), &view(80, true)));
     }
@@ -60,7 +66,11 @@ fn several_servers_begin_with_a_table() {
     let mut several = host("leak-critical");
     several.servers.extend(host("orphan").servers);
     several.servers.extend(host("healthy-pool").servers);
+    several.servers.extend(host("systemd-user-orphan").servers);
+    several.servers.extend(host("systemd-forking").servers);
     insta::assert_snapshot!("several-80", shown(&several, &view(80, true)));
+    let quiet = View { quiet: true, ..view(120, true) };
+    insta::assert_snapshot!("several-120", shown(&several, &quiet));
 }
 
 #[test]
@@ -79,6 +89,12 @@ fn tables() {
         ("unlinked-log", Part::Descriptors),
         ("orphan", Part::Lineage),
         ("unsupervised", Part::Lineage),
+        ("pm2-errored", Part::Lineage),
+        ("runit-orphan", Part::Lineage),
+        ("systemd-duplicates", Part::Lineage),
+        ("systemd-flapping", Part::Lineage),
+        ("systemd-user-orphan", Part::Lineage),
+        ("two-owners", Part::Lineage),
         ("healthy-tls", Part::Health),
         ("degraded", Part::Health),
         ("handler-stuck", Part::Health),
@@ -86,6 +102,33 @@ fn tables() {
         ("foreign-program", Part::Port),
     ] {
         insta::assert_snapshot!(format!("table-{of:?}-{name}"), shown(&part(name, of), &view(80, true)));
+    }
+}
+
+#[test]
+fn a_tree_in_ascii_and_wide() {
+    let envelope = part("systemd-orphan", Part::Lineage);
+    let ascii = shown(&envelope, &view(80, false));
+    assert!(ascii.is_ascii(), "{ascii}");
+    insta::assert_snapshot!("lineage-ascii-systemd-orphan", ascii);
+    insta::assert_snapshot!("lineage-120-systemd-orphan", shown(&envelope, &view(120, true)));
+}
+
+#[test]
+fn every_line_fits() {
+    for width in [80, 120] {
+        for name in ["systemd-user-orphan", "pm2-errored", "systemd-duplicates", "two-owners", "supervisord-fatal"]
+        {
+            for envelope in [host(name), part(name, Part::Lineage)] {
+                let text = shown(&envelope, &view(width, true));
+                // A command is never broken: it is there to be copied.
+                let is_command = |line: &str| line.starts_with("       ") && !line.contains("  ◀");
+                let long = text
+                    .lines()
+                    .find(|line| unicode_width::UnicodeWidthStr::width(*line) > width && !is_command(line));
+                assert_eq!(long, None, "{name} at {width}");
+            }
+        }
     }
 }
 

@@ -35,21 +35,23 @@ impl Supervised {
 impl Drop for Supervised {
     fn drop(&mut self) {
         signal_pid(self.supervisor.id(), self.end);
-        // Whatever still names the home is the launcher's or the server's: ended by its pid.
         std::thread::sleep(std::time::Duration::from_millis(300));
-        let home = self.home.path().to_str().unwrap().to_owned();
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            let wanted = format!("HERMES_HOME={home}");
-            let is_of_home = environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
-            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            if let Some(pid) = pid.filter(|_| is_of_home) {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
-        }
+        end_all_of(self.home.path());
         let _ = self.supervisor.kill();
         let _ = self.supervisor.wait();
+    }
+}
+
+/// Whatever names the home is the launcher's or the server's: ended by its pid.
+fn end_all_of(home: &Path) {
+    let wanted = format!("HERMES_HOME={}", home.display());
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let is_of_home = environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+        if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| is_of_home) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -203,4 +205,164 @@ fn a_second_profile_is_no_orphan() {
         (Some("healthy"), vec!["unsupervised-server".to_owned()]),
         "{found:#}"
     );
+}
+
+/// A service that somebody has stopped is down on purpose: nothing is expected, and a server that is started by hand
+/// meanwhile is nobody's orphan.
+#[test]
+fn a_service_that_was_stopped_expects_nothing() {
+    let (Some(runsv), Some(sv)) = (tool("runsv"), tool("sv")) else {
+        return skipped("runit", "it is not installed (Debian package runit)");
+    };
+    let (home, port) = (common::home(), free_port());
+    let directory = service(home.path(), port, true);
+    let mut command = Command::new(runsv);
+    command.arg(&directory);
+    let running = Supervised::start(home, port, command, Signal::TERM);
+    assert!(Command::new(sv).arg("down").arg(&directory).stdout(Stdio::null()).status().unwrap().success());
+    wait_for("the end of the server", || TcpStream::connect(("127.0.0.1", port)).is_err());
+    let absent = server(&format!("check --port {port} --kind webui"));
+    let by_hand = common::start(
+        Command::new("python3")
+            .arg(patient_file("hermes-webui/server.py"))
+            .env("HERMES_HOME", running.home.path())
+            .env("PORT", port.to_string()),
+    );
+    let found = server(&format!("check --port {port}"));
+    let expected = server(&format!("check --expect runit:{}", directory.display()));
+    drop(by_hand);
+    drop(running);
+    assert_eq!(roots(&absent), ["server-not-running"], "{absent:#}");
+    assert_eq!(
+        (found["status"].as_str(), ids(&found)),
+        (Some("healthy"), vec!["unsupervised-server".to_owned()]),
+        "{found:#}"
+    );
+    // Unless a person says that it should be running it.
+    assert_eq!(roots(&expected), ["orphaned-server"], "{expected:#}");
+    assert_eq!(expected["lineage"]["supervisor"]["state"], "down");
+}
+
+/// By default supervisord does not start a program again that ended with success: a launcher that detaches is left at
+/// that, and its server is nobody's.
+#[test]
+fn supervisord_leaves_a_launcher_at_its_exit() {
+    let Some(program) = tool("supervisord") else {
+        return skipped("supervisord", "it is not installed (tests/run installs it)");
+    };
+    let (home, port) = (common::home(), free_port());
+    let configuration = format!(
+        "[supervisord]\nnodaemon=true\nlogfile={home}/supervisord.log\npidfile={home}/supervisord.pid\n\
+         [unix_http_server]\nfile=%(here)s/supervisor.sock\n\
+         [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n\
+         [program:hermes-webui]\ncommand=python3 {launcher} 127.0.0.1 {port}\nstartsecs=0\n\
+         stderr_logfile={home}/webui.err\nenvironment=HERMES_HOME=\"{home}\",EXEC=\"no\"\n",
+        home = home.path().display(),
+        launcher = patient_file("hermes-webui/bootstrap.py").display(),
+    );
+    let file = home.path().join("supervisord.conf");
+    std::fs::write(&file, configuration).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-c").arg(&file);
+    let running = Supervised::start(home, port, command, Signal::TERM);
+    let mut found = serde_json::Value::Null;
+    wait_for("the end of the launcher", || {
+        found = server(&format!("lineage --port {port}"));
+        found["lineage"]["supervisor"]["state"] == "EXITED"
+    });
+    let by_program = server(&format!("lineage --port {port} --expect supervisord:hermes-webui"));
+    let log = running.home.path().join("webui.err");
+    drop(running);
+    assert_eq!(
+        (found["status"].as_str(), roots(&found)),
+        (Some("warning"), vec!["launcher-detached"]),
+        "{found:#}"
+    );
+    assert_eq!(finding(&found, "orphaned-server")["caused_by"][0], "launcher-detached");
+    assert_eq!(found["lineage"]["supervisor"]["log"], log.to_str().unwrap());
+    assert_eq!(roots(&by_program), ["launcher-detached"], "{by_program:#}");
+    let next = finding(&found, "launcher-detached")["next"].to_string();
+    assert!(next.contains(&format!("supervisorctl -c {} start hermes-webui", file.display())), "{next}");
+}
+
+/// A pm2 daemon of the test's own.
+struct Pm2 {
+    program: std::path::PathBuf,
+    home: tempfile::TempDir,
+    data: tempfile::TempDir,
+}
+
+impl Pm2 {
+    /// Starts the launcher under it; `None`, and said, where there is no pm2.
+    fn start(port: u16, exec: bool) -> Option<Self> {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/pm2/node_modules/.bin/pm2");
+        if !program.exists() {
+            skipped("pm2", "it is not installed (tests/run installs it where there is npm)");
+            return None;
+        }
+        // The path of a socket has 107 bytes at most.
+        let home = tempfile::Builder::new().prefix("pm2-").tempdir_in("/tmp").unwrap();
+        let pm2 = Self { program, home, data: common::home() };
+        let launcher = patient_file("hermes-webui/bootstrap.py");
+        let started = pm2
+            .command()
+            .env("HERMES_HOME", pm2.data.path())
+            .env("EXEC", if exec { "yes" } else { "no" })
+            .env("API_KEY", "canary-of-pm2")
+            .arg("start")
+            .arg(launcher)
+            .args(["--name", "hermes-webui", "--interpreter", "python3", "--", "127.0.0.1", &port.to_string()])
+            .status()
+            .unwrap();
+        assert!(started.success());
+        wait_for("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(pm2)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .env("PM2_HOME", self.home.path())
+            .env("PM2_DISCRETE_MODE", "true")
+            .env("PM2_DISABLE_VERSION_CHECK", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Pm2 {
+    fn drop(&mut self) {
+        let _ = self.command().arg("kill").status();
+        end_all_of(self.data.path());
+    }
+}
+
+#[test]
+fn pm2_by_its_own_socket() {
+    for exec in [true, false] {
+        let port = free_port();
+        let Some(pm2) = Pm2::start(port, exec) else { return };
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let found = server(&format!("check --port {port}"));
+        if !exec {
+            // After so many attempts pm2 leaves it at that.
+            let mut given_up = serde_json::Value::Null;
+            wait_for("the end of the attempts", || {
+                given_up = server(&format!("lineage --port {port}"));
+                given_up["lineage"]["supervisor"]["state"] == "errored"
+            });
+            assert_eq!(roots(&given_up), ["orphaned-server"], "{given_up:#}");
+            assert_eq!(finding(&given_up, "supervisor-gave-up")["severity"], "warning");
+        }
+        let by_name = server("lineage --expect pm2:hermes-webui");
+        drop(pm2);
+        check(&found, "pm2", "hermes-webui", exec);
+        assert!(!found.to_string().contains("canary-of-pm2"));
+        assert_eq!(by_name["port"], port, "{by_name:#}");
+        let supervisor = &found["lineage"]["supervisor"];
+        assert!(supervisor["command"].as_str().unwrap().contains("bootstrap.py"), "{supervisor:#}");
+        assert!(supervisor["log"].as_str().unwrap().ends_with("hermes-webui-error.log"), "{supervisor:#}");
+    }
 }

@@ -1,5 +1,6 @@
-"""A program that is no Hermes server: it answers 404 to everything."""
+"""A program that is no Hermes server: it answers 404 to everything, on PORT of the environment."""
 import http.server
+import os
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -10,6 +11,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_error(404)
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Handler)
 print("ready", server.server_address[1], flush=True)
 server.serve_forever()
