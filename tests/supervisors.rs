@@ -366,3 +366,67 @@ fn pm2_by_its_own_socket() {
         assert!(supervisor["log"].as_str().unwrap().ends_with("hermes-webui-error.log"), "{supervisor:#}");
     }
 }
+
+/// The launcher behind wrappers, over several lines, with its home in a directory of variables.
+#[test]
+fn a_run_script_with_wrappers_is_recognised() {
+    let (Some(runsv), Some(_)) = (tool("runsv"), tool("chpst")) else {
+        return skipped("runit", "it is not installed (Debian package runit)");
+    };
+    let (home, port) = (common::home(), free_port());
+    let directory = service(home.path(), port, false);
+    let variables = home.path().join("env");
+    std::fs::create_dir(&variables).unwrap();
+    std::fs::write(variables.join("HERMES_HOME"), format!("{}\n", home.path().display())).unwrap();
+    std::fs::write(variables.join("API_KEY"), "canary-of-the-directory").unwrap();
+    let script = format!(
+        "#!/bin/sh\nexec chpst -e {} \\\n  nice -n 1 env EXEC=no python3 \\\n  {} --no-browser 127.0.0.1 {port}\n",
+        variables.display(),
+        patient_file("hermes-webui/bootstrap.py").display()
+    );
+    std::fs::write(directory.join("run"), script).unwrap();
+    let mut command = Command::new(runsv);
+    command.arg(&directory);
+    let running = Supervised::start(home, port, command, Signal::TERM);
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let found = server(&format!("check --port {port}"));
+    let home = running.home.path().to_owned();
+    drop(running);
+    check(&found, "runit", directory.to_str().unwrap(), false);
+    assert_eq!(found["lineage"]["supervisor"]["home"], home.to_str().unwrap());
+    assert!(!found.to_string().contains("canary-of-the-directory"));
+}
+
+/// Two programs of one supervisord: one runs, and the other, of another home and port, has given up.
+#[test]
+fn a_program_that_gave_up_is_missed_beside_a_healthy_one() {
+    let Some(program) = tool("supervisord") else {
+        return skipped("supervisord", "it is not installed (tests/run installs it)");
+    };
+    let (home, well, ill) = (common::home(), free_port(), free_port());
+    let configuration = format!(
+        "[supervisord]\nnodaemon=true\nlogfile={home}/supervisord.log\npidfile={home}/supervisord.pid\n\
+         [unix_http_server]\nfile=%(here)s/supervisor.sock\n\
+         [rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n\
+         [program:well]\ncommand=python3 {launcher} 127.0.0.1 {well}\nenvironment=HERMES_HOME=\"{home}\",EXEC=\"yes\"\n\
+         [program:ill]\ncommand=python3 /nonexistent/hermes-webui/server.py\nstartretries=0\n\
+         environment=HERMES_HOME=\"{home}/profiles/ill\",HERMES_WEBUI_PORT=\"{ill}\"\n",
+        home = home.path().display(),
+        launcher = patient_file("hermes-webui/bootstrap.py").display(),
+    );
+    let file = home.path().join("supervisord.conf");
+    std::fs::write(&file, configuration).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-c").arg(&file);
+    let running = Supervised::start(home, well, command, Signal::TERM);
+    let mut found = Vec::new();
+    wait_for("the program to be given up", || {
+        let envelope = common::run("check --json").json();
+        found = envelope["servers"].as_array().unwrap().clone();
+        found.iter().any(|server| server["lineage"]["supervisor"]["state"] == "FATAL")
+    });
+    drop(running);
+    let of = |port: u16| found.iter().find(|server| server["port"] == port).unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!((roots(of(ill)), of(ill)["pid"].as_u64()), (vec!["supervisor-gave-up"], None), "{:#}", of(ill));
+    assert_eq!(of(well)["status"], "healthy", "{:#}", of(well));
+}

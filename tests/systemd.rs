@@ -431,7 +431,14 @@ fn a_stopped_unit_is_missed_only_when_it_is_enabled() {
     let envelope = systemd.doctor("check").json();
     assert_eq!((envelope["status"].as_str(), envelope["servers"].as_array().unwrap().len()), (Some("unknown"), 0));
     assert!(systemd.systemctl("enable hermes-webui.service").0);
+    // Nobody asked for it: stopped, and worth a word. Asked for, it is not there.
     let found = systemd.server("check");
+    assert_eq!(
+        (found["status"].as_str(), roots(&found)),
+        (Some("warning"), vec!["server-not-running"]),
+        "{found:#}"
+    );
+    let found = systemd.server(&format!("check --port {port}"));
     assert_eq!(
         (found["status"].as_str(), roots(&found)),
         (Some("critical"), vec!["server-not-running"]),
@@ -605,4 +612,91 @@ fn a_hostile_unit_name_is_harmless() {
         assert!((0..=3).contains(&answer.exit), "{}", answer.stderr);
         assert!(!answer.stdout.contains(['\u{1b}', '\u{202e}']), "{}", answer.stdout);
     }
+}
+
+/// A restart that somebody makes while it is looked on changes pid and port once, and is no loop.
+#[test]
+fn a_restart_by_hand_is_no_loop() {
+    let (port, test) = (free_port(), "restarted");
+    let Some(systemd) = Systemd::boot(test, &[("hermes-webui.service", unit(test, port, true, ALWAYS))]) else {
+        return;
+    };
+    wait_for_port(port);
+    let mut restart = systemd.inside("sh");
+    restart.args(["-c", "sleep 0.8; systemctl restart hermes-webui.service"]).stdout(Stdio::null());
+    let mut restart = restart.spawn().unwrap();
+    let found = systemd.server(&format!("lineage --port {port} --observe 3s"));
+    restart.wait().unwrap();
+    assert!(!ids(&found).contains(&"respawn-loop".to_owned()), "{found:#}");
+}
+
+/// Being started is not known yet: a launcher that works before it becomes the server, and a command before the start.
+#[test]
+fn a_unit_that_is_being_started_is_not_called_down() {
+    let (port, test) = (free_port(), "starting");
+    let slow = unit(test, port, true, "").replace("[Service]", "[Service]\nExecStartPre=/bin/sleep 30");
+    let Some(systemd) = Systemd::boot(test, &[("hermes-webui.service", slow)]) else { return };
+    systemd.wait_for_state("hermes-webui.service", "activating/start-pre");
+    for selection in ["check".to_owned(), format!("check --port {port}")] {
+        let found = systemd.server(&selection);
+        assert_eq!((found["status"].as_str(), ids(&found)), (Some("unknown"), vec![]), "{selection}: {found:#}");
+        assert!(found["gaps"].to_string().contains("a server that is being started"), "{found:#}");
+    }
+}
+
+/// The manager holds the socket of a service that nobody has asked for yet: that is well, and the doctor's own request
+/// would start it.
+#[test]
+fn a_socket_activated_service_is_not_started_by_the_look() {
+    let (port, test) = (free_port(), "socket");
+    let socket = format!("[Socket]\nListenStream=127.0.0.1:{port}\n");
+    let service = unit(test, port, true, "");
+    let Some(systemd) = Systemd::boot(
+        test,
+        &[("hermes-webui.socket", socket), ("idle.service", "[Service]\nExecStart=/bin/sleep 99\n".into())],
+    ) else {
+        return;
+    };
+    drop(service);
+    let install = systemd.home.join("units/later.service");
+    std::fs::write(&install, unit(test, port, true, "")).unwrap();
+    let place = "/etc/systemd/system/hermes-webui.service";
+    assert!(systemd.inside("cp").arg(&install).arg(place).status().unwrap().success());
+    systemd.systemctl("daemon-reload");
+    assert!(systemd.systemctl("start hermes-webui.socket").0);
+    let found = systemd.server(&format!("check --port {port} --kind webui"));
+    assert_ne!(found["status"], "critical", "{found:#}");
+    assert_eq!(found["health"]["outcome"], "not_probed", "{found:#}");
+    assert_eq!(finding(&found, "port-held-by-other-program")["severity"], "info");
+    let shown = systemd.systemctl("show -p ActiveState --value hermes-webui.service").1;
+    assert_eq!(shown.trim(), "inactive");
+}
+
+/// A failed unit of before beside a healthy server, and a failed instance of a template.
+#[test]
+fn leftovers_and_templates() {
+    let (port, test) = (free_port(), "leftover");
+    let healthy = unit(test, port, true, "");
+    let gateway = format!("[Service]\nExecStart={} -m hermes_cli.main --profile %i gateway run\n", python());
+    let Some(systemd) = Systemd::boot(
+        test,
+        &[
+            ("hermes-webui.service", healthy),
+            ("old.service", failing(test, port)),
+            ("hermes-gateway@.service", gateway),
+        ],
+    ) else {
+        return;
+    };
+    wait_for_port(port);
+    systemd.wait_for_state("old.service", "failed/failed");
+    let found = systemd.server(&format!("check --port {port}"));
+    assert_eq!((found["status"].as_str(), ids(&found)), (Some("healthy"), vec![]), "{found:#}");
+    systemd.systemctl("start hermes-gateway@work.service");
+    systemd.wait_for_state("hermes-gateway@work.service", "failed/failed");
+    let envelope = systemd.doctor("check").json();
+    let gateway = envelope["servers"].as_array().unwrap().iter().find(|server| server["kind"] == "gateway");
+    let gateway = gateway.unwrap_or_else(|| panic!("{envelope:#}"));
+    assert_eq!(roots(gateway), ["supervisor-gave-up"], "{gateway:#}");
+    assert_eq!(gateway["lineage"]["supervisor"]["name"], "hermes-gateway@work.service");
 }

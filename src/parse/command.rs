@@ -47,6 +47,95 @@ pub fn recognise<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
     recognise_words(&words)
 }
 
+/// Recognises a command as it is configured: what stands before it to set its user, limits or environment is passed
+/// over. A running `sudo hermes dashboard` is no dashboard, but a unit that says so runs one.
+pub fn recognise_configured<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
+    let words: Vec<&str> = argv.iter().map(AsRef::as_ref).collect();
+    let mut rest = words.as_slice();
+    for _ in 0..MOST_WRAPPERS {
+        match wrapped(rest) {
+            Some(Wrapped::Words(inner)) => rest = inner,
+            Some(Wrapped::Text(text)) => return shell_text(text),
+            None => break,
+        }
+    }
+    recognise_words(rest)
+}
+
+/// Wrappers around one command that are passed over.
+const MOST_WRAPPERS: usize = 8;
+
+/// Programs that run another one: name, options that take a value in a word of its own, and plain words before the
+/// command (a user, a directory, a priority).
+const WRAPPERS: &[(&str, &str, usize)] = &[
+    ("caffeinate", "-t -w", 0),
+    ("catatonit", "", 0),
+    ("chpst", "-u -U -b -e -/ -n -l -L -m -d -o -p -f -c -r -t", 0),
+    ("chrt", "-T -P -D", 1),
+    ("command", "", 0),
+    ("dumb-init", "-r --rewrite", 0),
+    ("env", "-u --unset -C --chdir", 0),
+    ("envdir", "", 1),
+    ("exec", "-a", 0),
+    ("gosu", "", 1),
+    ("ionice", "-c --class -n --classdata", 0),
+    ("nice", "-n --adjustment", 0),
+    ("nohup", "", 0),
+    ("prlimit", "", 0),
+    ("runuser", "-u --user -g --group -G --supp-group -s --shell -w", 0),
+    ("s6-envdir", "-c", 1),
+    ("s6-setuidgid", "", 1),
+    ("s6-softlimit", "-a -c -d -f -l -m -o -p -r -s -t", 0),
+    (
+        "setpriv",
+        "--reuid --regid --ruid --euid --rgid --egid --groups --pdeathsig --ambient-caps --inh-caps --bounding-set --securebits",
+        0,
+    ),
+    ("setsid", "", 0),
+    ("setuidgid", "", 1),
+    ("softlimit", "-a -c -d -f -l -m -o -p -r -s -t", 0),
+    ("stdbuf", "-i -o -e --input --output --error", 0),
+    ("su", "-s --shell -g --group -G --supp-group -w", 0),
+    ("su-exec", "", 1),
+    ("sudo", "-u --user -g --group -h --host -p --prompt -C -r -t -T -U -D --chdir", 0),
+    ("systemd-cat", "-t -p --identifier --priority", 0),
+    ("taskset", "", 1),
+    ("time", "-f -o", 0),
+    ("timeout", "-k --kill-after -s --signal", 1),
+    ("tini", "-e -p", 0),
+];
+
+/// What a wrapper runs.
+enum Wrapped<'w, 'a> {
+    Words(&'w [&'a str]),
+    /// Text behind `-c`, for a shell.
+    Text(&'a str),
+}
+
+fn wrapped<'w, 'a>(words: &'w [&'a str]) -> Option<Wrapped<'w, 'a>> {
+    let (program, mut rest) = words.split_first()?;
+    let name = program_name(program);
+    let (_, with_value, plain) = WRAPPERS.iter().find(|(known, ..)| *known == name)?;
+    let takes_text = matches!(name, "su" | "runuser");
+    while let Some((word, after)) = rest.split_first() {
+        match *word {
+            "--" => {
+                rest = after;
+                break;
+            }
+            "-c" | "--command" if takes_text => return after.first().map(|text| Wrapped::Text(text)),
+            option if with_value.split(' ').any(|known| known == option) => rest = after.get(1..)?,
+            option if option.starts_with('-') && option.len() > 1 => rest = after,
+            // `su hermes -c TEXT`, `su - hermes -c TEXT`: the command stands behind the user.
+            _ if takes_text && after.iter().any(|word| matches!(*word, "-c" | "--command")) => rest = after,
+            assignment if matches!(name, "env" | "sudo" | "exec") && is_assignment(assignment) => rest = after,
+            _ => break,
+        }
+    }
+    let inner = rest.get(*plain..)?;
+    (!inner.is_empty()).then_some(Wrapped::Words(inner))
+}
+
 fn recognise_words(words: &[&str]) -> Option<HermesCommand> {
     let (program, rest) = words.split_first()?;
     let name = program_name(program);
@@ -248,19 +337,21 @@ fn shell(rest: &[&str]) -> Option<HermesCommand> {
 fn shell_text(text: &str) -> Option<HermesCommand> {
     let mut looping = false;
     let mut found = None;
+    // A line that is continued is one line.
+    let text = text.replace("\\\n", " ");
     for part in text.split(['\n', ';', '|', '&', '(', ')', '{', '}']) {
         let Some(words) = shlex::split(part) else { continue };
         let mut words: &[String] = &words;
         while let Some((word, after)) = words.split_first() {
             match word.as_str() {
                 "while" | "until" | "for" => looping = true,
-                "do" | "then" | "else" | "if" | "!" | "exec" | "nohup" | "setsid" | "env" | "time" | "command" => {}
+                "do" | "then" | "else" | "if" | "!" => {}
                 assignment if is_assignment(assignment) => {}
                 _ => break,
             }
             words = after;
         }
-        found = found.or_else(|| recognise(words));
+        found = found.or_else(|| recognise_configured(words));
     }
     found.map(|command| HermesCommand {
         role: if looping { CommandRole::RespawnLoop } else { CommandRole::Launcher },
@@ -352,6 +443,39 @@ mod tests {
     }
 
     #[test]
+    fn a_configured_command_is_found_behind_its_wrappers() {
+        for line in [
+            "chpst -u nobody -e /etc/env python3 /srv/hermes-webui/bootstrap.py 127.0.0.1 8787",
+            "s6-setuidgid hermes python3 /srv/hermes-webui/server.py",
+            "/usr/bin/nice -n 3 /usr/bin/env A=b python3 /srv/hermes-webui/server.py",
+            "su -s /bin/bash -c 'exec python3 /srv/hermes-webui/server.py' hermeswebui",
+            "su - hermes -c 'python3 /srv/hermes-webui/server.py'",
+            "runuser -u hermes -- python3 /srv/hermes-webui/server.py",
+            "setpriv --reuid=1000 --regid 1000 --clear-groups python3 /srv/hermes-webui/server.py",
+            "sudo -u h HERMES_HOME=/x python3 /srv/hermes-webui/server.py",
+            "timeout -k 5 1h python3 /srv/hermes-webui/server.py",
+            "softlimit -m 1000000 setuidgid hermes python3 /srv/hermes-webui/server.py",
+            "tini -- python3 /srv/hermes-webui/server.py",
+            "sh -c 'export A=b\nexec chpst -u h \\\n python3 \\\n /srv/hermes-webui/bootstrap.py'",
+        ] {
+            let found = recognise_configured(&shlex::split(line).unwrap());
+            assert_eq!(found.map(|command| command.kind), Some(ServerKind::Webui), "{line}");
+        }
+        for line in [
+            "nice",
+            "nice -n",
+            "su",
+            "chpst -u",
+            "env A=b",
+            "timeout 5",
+            "nice vim /srv/hermes-webui/server.py",
+            "",
+        ] {
+            assert_eq!(recognise_configured(&shlex::split(line).unwrap()), None, "{line}");
+        }
+    }
+
+    #[test]
     fn other_programs_are_not_servers() {
         for line in [
             "vim /home/h/hermes-webui/server.py",
@@ -414,6 +538,7 @@ mod tests {
         #[test]
         fn never_panics(words in proptest::collection::vec(".{0,40}", 0..8)) {
             let _ = recognise(&words);
+            let _ = recognise_configured(&words);
         }
     }
 }

@@ -97,7 +97,8 @@ impl FromStr for Expect {
             "s6" => directory("s6"),
             "daemontools" => directory("daemontools"),
             "pid" => match name.parse() {
-                Ok(pid) if pid > 0 => Self::Pid(pid),
+                Ok(1) => return Err("pid 1 is above every process, so it tells nothing".to_owned()),
+                Ok(pid) if pid > 1 => Self::Pid(pid),
                 _ => return Err(format!("{name:?} is no pid")),
             },
             other => return Err(format!("{other:?} is no supervisor that is known here; write it as {FORMS}")),
@@ -132,7 +133,9 @@ mod tests {
 
     #[test]
     fn says_how_to_write_it() {
-        for bad in ["", "systemd", "systemd:", "systemd:-H", "openrc:x", "pid:x", "pid:0", "runit:\u{1b}[31m"] {
+        for bad in
+            ["", "systemd", "systemd:", "systemd:-H", "openrc:x", "pid:x", "pid:0", "pid:1", "runit:\u{1b}[31m"]
+        {
             assert!(bad.parse::<Expect>().is_err(), "{bad}");
         }
         assert!("openrc:x".parse::<Expect>().unwrap_err().contains("systemd:UNIT"));

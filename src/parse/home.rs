@@ -79,6 +79,32 @@ pub fn variable(script: &[u8], name: &str) -> Option<String> {
     (!last.is_empty() && !last.contains(['$', '`'])).then(|| printable(last.as_bytes()))
 }
 
+/// Directories of variables that a run script reads, a file each: `chpst -e DIR`, `envdir DIR`, `s6-envdir DIR`.
+pub fn variable_directories(script: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(script).replace("\\\n", " ");
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let words = shlex::split(line).unwrap_or_default();
+        let mut program = "";
+        let mut rest = words.iter().map(String::as_str);
+        while let Some(word) = rest.next() {
+            let name = super::command::program_name(word);
+            match (program, word) {
+                (_, _) if matches!(name, "chpst" | "envdir" | "s6-envdir") => program = name,
+                ("chpst", "-e") => found.extend(rest.next().map(str::to_owned)),
+                ("envdir" | "s6-envdir", word) if !word.starts_with('-') => {
+                    found.push(word.to_owned());
+                    program = "";
+                }
+                _ => {}
+            }
+        }
+    }
+    found.retain(|directory| !directory.contains(['$', '`']));
+    found.truncate(8);
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +135,12 @@ mod tests {
     }
 
     #[test]
+    fn finds_directories_of_variables() {
+        let script = b"#!/bin/sh\nexec chpst -u hermes -e ./env python3 x\nexec s6-envdir -n /run/env \\\n  s6-setuidgid h y\nenvdir $X z";
+        assert_eq!(variable_directories(script), ["./env", "/run/env"]);
+    }
+
+    #[test]
     fn reads_a_variable_of_a_script() {
         let script =
             b"#!/bin/sh\n# HERMES_HOME=/no\nexport A=1 HERMES_HOME='/srv/my home'\nexec env X=y python3 x\n";
@@ -123,6 +155,7 @@ mod tests {
             let _ = pid_file(&bytes);
             let _ = control_state(&bytes);
             let _ = webui_port(&bytes);
+            let _ = variable_directories(&bytes);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{SelectError, Survey};
 use crate::collect::{FileKind, Host, PidProblem, UnitOnDisk, reach};
 use crate::model::{GapReason, Identity, PidFile, PidFileState, Process, ServerKind};
-use crate::parse::command::recognise;
+use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
 use crate::parse::text::printable;
 use std::os::unix::ffi::OsStrExt;
@@ -148,6 +148,11 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
     found
 }
 
+/// Paths of the homes of this host.
+pub fn paths(survey: &Survey<'_>) -> Vec<PathBuf> {
+    discover(survey).into_iter().map(|home| home.path).collect()
+}
+
 fn landmarks(host: &dyn Host, path: &Path) -> Result<Vec<String>, String> {
     let names = host.list_directory(path, 4096).map_err(|gap| gap.detail)?;
     Ok(names.into_iter().filter(|name| LANDMARKS.contains(&name.as_str())).collect())
@@ -254,7 +259,7 @@ pub struct UnitPort {
 /// `Environment=` or in an `EnvironmentFile=`.
 pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
     let of_unit = |unit: &UnitOnDisk| {
-        let command = unit.file.command.as_deref().and_then(recognise)?;
+        let command = unit.file.command.as_deref().and_then(recognise_configured)?;
         let of_environment = || {
             let files = unit
                 .file

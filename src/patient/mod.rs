@@ -6,7 +6,7 @@ mod programs;
 mod select;
 mod survey;
 
-pub use homes::{Home, PidFileRead};
+pub use homes::{Home, PidFileRead, paths as homes};
 pub use owner::{home_of, is_confirmed, listening};
 pub use programs::{Asked, Fit, Known, Programs, Wanted, same_network, server_of};
 pub use select::select;

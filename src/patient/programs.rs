@@ -5,7 +5,7 @@ use super::{Selection, Survey};
 use crate::collect::{Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, Process, Role, ServerKind, Supervisor};
 use crate::parse::cgroup::Unit;
-use crate::parse::command::{CommandRole, HermesCommand, recognise};
+use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
 use crate::parse::expect::Expect;
 use crate::parse::role::classify;
 use crate::parse::sockets::TcpState;
@@ -53,7 +53,7 @@ impl Known {
 
     /// The command, recognised.
     pub fn command(&self) -> Option<HermesCommand> {
-        recognise(&self.program.command)
+        recognise_configured(&self.program.command)
     }
 }
 
@@ -98,7 +98,7 @@ impl Wanted<'_> {
     /// Compares a program's configuration with the server. A port decides, where both say one; then the home; where
     /// neither is said, the directory that the command is in.
     pub fn fit(&self, program: &Program) -> Fit {
-        let Some(command) = recognise(&program.command) else { return Fit::Other };
+        let Some(command) = recognise_configured(&program.command) else { return Fit::Other };
         let said_port = program.claim.port;
         if !self.kind.is_hermes() {
             let is_its = said_port.is_some() && said_port == self.port;
@@ -383,7 +383,7 @@ pub fn server_of(survey: &Survey<'_>, program: &Program) -> Option<(u32, HermesC
 
 /// What a program that is not running was to be: the kind of its command, else what was said.
 pub fn kind_of_program(program: &Program, selection: &Selection) -> ServerKind {
-    let said = recognise(&program.command).map(|command| command.kind);
+    let said = recognise_configured(&program.command).map(|command| command.kind);
     selection.kind.or(said).unwrap_or(ServerKind::Other)
 }
 
@@ -397,7 +397,7 @@ mod tests {
     }
 
     fn fit(server: &str, port: Option<u16>, home: Option<&str>, program: &Program) -> Fit {
-        let command = recognise(&shlex::split(server).unwrap()).unwrap();
+        let command = crate::parse::command::recognise(&shlex::split(server).unwrap()).unwrap();
         let home = home.map(Path::new);
         Wanted { kind: command.kind, port, home, command: Some(&command), process: None }.fit(program)
     }

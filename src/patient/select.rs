@@ -2,11 +2,11 @@
 
 use super::homes::{self, Home, same_path};
 use super::owner::{home_of, is_confirmed, kind_of, listens_anywhere, owner_of, said_home};
-use super::programs::{Known, Wanted, kind_of_program, server_of};
+use super::programs::{Fit, Known, Wanted, kind_of_program, server_of};
 use super::{Patient, SelectError, Selected, Selection, Survey};
 use crate::collect::Program;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
-use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise};
+use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
 use crate::parse::expect::Expect;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -76,7 +76,8 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
 fn absent_program(selection: &Selection, program: &Program, kind: ServerKind) -> Patient {
     let claim = &program.claim;
     Patient {
-        port: claim.port.or_else(|| kind.default_port().filter(|_| kind == ServerKind::Webui)),
+        // Without a word of the configuration the port is not known, and whoever has the usual one tells nothing.
+        port: claim.port,
         ..absent(kind, claim.home.as_ref().map(PathBuf::from), selection)
     }
 }
@@ -529,7 +530,7 @@ fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
 }
 
 fn kind_said(program: &Program) -> Option<ServerKind> {
-    recognise(&program.command).map(|command| command.kind)
+    recognise_configured(&program.command).map(|command| command.kind)
 }
 
 /// Servers that a supervisor of this host is to keep running, and that are not among those found. A program that was
@@ -542,7 +543,8 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
             continue;
         };
         let is_wanted = !claim.is_idle || program.is_enabled == Some(true) && claim.kind.starts_with("systemd");
-        let is_certain = recognise(&program.command).is_some_and(|command| command.certain && !command.demo);
+        let is_certain =
+            recognise_configured(&program.command).is_some_and(|command| command.certain && !command.demo);
         // A oneshot unit has done its work.
         if !is_wanted || !is_certain || program.is_oneshot {
             continue;
@@ -560,8 +562,10 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
 fn is_run_by(survey: &Survey<'_>, patient: &Patient, known: &Known) -> bool {
     let process = patient.identity.and_then(|identity| survey.process_of(identity.pid));
     let listening = process.as_ref().map(|process| survey.ports_below(process.identity.pid)).unwrap_or_default();
-    let named = patient.port.into_iter().chain(listening).map(Some);
-    let ports: Vec<Option<u16>> = named.chain([patient.kind.default_port()]).collect();
+    let mut ports: Vec<Option<u16>> = patient.port.into_iter().chain(listening).map(Some).collect();
+    if ports.is_empty() {
+        ports.push(patient.kind.default_port());
+    }
     let fits = |port: &Option<u16>| {
         let wanted = Wanted {
             kind: patient.kind,
@@ -570,7 +574,10 @@ fn is_run_by(survey: &Survey<'_>, patient: &Patient, known: &Known) -> bool {
             command: patient.command.as_ref(),
             process: process.as_ref(),
         };
-        survey.programs_for(&wanted).iter().any(|(_, fitting)| *fitting == known)
+        let fitting = survey.programs_for(&wanted);
+        // A stranger on its port stands for it; another home's server does not.
+        let is_it = |fit: Fit| fit != Fit::Rival || !patient.kind.is_hermes();
+        fitting.iter().any(|(fit, fitting)| is_it(*fit) && *fitting == known)
     };
     let is_below = |pid: u32| {
         let claimed = known.program.claim.claimed_pid;

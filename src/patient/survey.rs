@@ -133,6 +133,12 @@ impl<'a> Survey<'a> {
         })
     }
 
+    /// Whether a process is systemd, the system's or a user's, under whatever name it was started.
+    pub fn is_service_manager(&self, pid: u32) -> bool {
+        self.entry(pid).is_some_and(|entry| entry.name == "systemd")
+            && (pid == 1 || self.command(pid).iter().any(|word| word == "--user" || word == "--system"))
+    }
+
     /// Unit files of this host whose command is a Hermes server's.
     pub fn unit_files(&self) -> &[UnitOnDisk] {
         self.unit_files.get_or_init(|| self.host.unit_files())

@@ -4,8 +4,9 @@ use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::{Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, Supervisor};
-use crate::parse::home::variable;
+use crate::parse::home::{variable, variable_directories};
 use crate::parse::service_status::{self, ServiceStatus};
+use crate::parse::text::printable;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,9 +47,18 @@ fn read(host: &LinuxHost, kind: &str, directory: &Path, name: &str) -> Result<Pr
     let script = host.read_file(&directory.join("run"), LARGEST_FILE).unwrap_or_default();
     let text = String::from_utf8_lossy(&script).into_owned();
     let has_log = host.read_file(&directory.join("log/run"), 1).is_ok();
+    // Of such a directory no file but these two is opened.
+    let of_directory = |name: &str| {
+        let directories = variable_directories(&script).into_iter();
+        let files = directories.filter_map(|path| host.read_file(&directory.join(path).join(name), 4096).ok());
+        let text =
+            files.last().map(|bytes| printable(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()));
+        text.filter(|text| !text.is_empty())
+    };
+    let said = |name: &str| variable(&script, name).or_else(|| of_directory(name));
     let claim = Supervisor {
-        port: variable(&script, "HERMES_WEBUI_PORT").and_then(|port| port.parse().ok()),
-        home: variable(&script, "HERMES_HOME"),
+        port: said("HERMES_WEBUI_PORT").and_then(|port| port.trim().parse().ok()),
+        home: said("HERMES_HOME"),
         log: has_log.then(|| format!("the log service in {name}/log")),
         configuration: Some(format!("{name}/run")),
         ..claim(kind, name, &status, source)

@@ -7,7 +7,7 @@ use crate::collect::reader::wait_readable;
 use crate::collect::{Deadline, Host, Program, SupervisorProcess, UnitOnDisk};
 use crate::model::{Gap, GapReason, Supervisor};
 use crate::parse::cgroup::Unit;
-use crate::parse::command::recognise;
+use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
 use crate::parse::systemd::{PROPERTIES, UnitFile, UnitState, show, unit_file};
 use std::io::Read;
@@ -46,7 +46,10 @@ impl Asks for Systemd {
                 on_disk.push(found);
             }
         }
-        let names: Vec<&str> = on_disk.iter().map(|found| found.unit.name.as_str()).collect();
+        // A template is no unit; a pattern stands for those of its instances that the manager has loaded.
+        let names: Vec<String> =
+            on_disk.iter().map(|found| found.unit.name.replace("@.service", "@*.service")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if names.is_empty() {
             return Ok(Vec::new());
         }
@@ -54,7 +57,9 @@ impl Asks for Systemd {
         let known = states.iter().filter(|state| state.load_state != "not-found");
         Ok(known
             .map(|state| {
-                let file = on_disk.iter().find(|found| found.unit.name == state.id).map(|found| &found.file);
+                let template = state.id.split_once('@').map(|(name, _)| format!("{name}@.service"));
+                let is_its = |name: &String| *name == state.id || Some(name) == template.as_ref();
+                let file = on_disk.iter().find(|found| is_its(&found.unit.name)).map(|found| &found.file);
                 program(host, supervisor.user, state, file)
             })
             .collect())
@@ -109,15 +114,13 @@ fn read_directory(
     found: &mut Vec<UnitOnDisk>,
 ) {
     let names = host.list_directory(directory, 4096).unwrap_or_default();
-    let services = names.into_iter().filter(|name| {
-        // A template is no unit; its instances are known by their control groups.
-        name.ends_with(".service") && !name.contains("@.") && (!only_called_so || name.contains("hermes"))
-    });
+    let services =
+        names.into_iter().filter(|name| name.ends_with(".service") && (!only_called_so || name.contains("hermes")));
     for name in services.take(MOST_FILES) {
         let path = directory.join(&name);
         let Ok(bytes) = host.read_file(&path, LARGEST_FILE) else { continue };
         let file = unit_file(&bytes);
-        if file.command.as_deref().and_then(recognise).is_some() {
+        if file.command.as_deref().and_then(recognise_configured).is_some() {
             found.push(UnitOnDisk { unit: Unit { name, user_manager: user }, path, file });
         }
     }
@@ -259,6 +262,10 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     let answer = output(&mut command, host.deadline.within(PATIENCE))
         .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
     let states = show(&answer);
+    // Only patterns were asked for, and nothing is loaded that fits.
+    if states.is_empty() && names.iter().all(|name| name.contains('*')) {
+        return Ok(states);
+    }
     if states.iter().all(|state| state.load_state.is_empty()) {
         let detail = "systemctl gave no answer: the manager's bus cannot be reached from here";
         return Err(Gap::new(what, GapReason::Unsupported, detail).after(begun.elapsed()));
