@@ -40,14 +40,15 @@ fn the_findings_page_is_the_catalogue() {
 
 #[test]
 fn the_pages_name_every_command_and_option() {
-    let help = common::run("--help").stdout;
     let page = document("docs/commands.md");
+    let commands = ["", "fds", "db", "watch", "history"];
+    let help: String = commands.iter().map(|command| common::run(&format!("{command} --help")).stdout).collect();
     for option in help.split_whitespace().filter(|word| word.starts_with("--")) {
-        let option = option.trim_end_matches([',', '.', ')']);
+        let option = option.trim_end_matches([',', '.', ')', '`', ';']);
         assert!(page.contains(option), "docs/commands.md does not name {option}");
     }
     let readme = document("README.md");
-    for command in ["check", "fds", "lineage", "health", "port", "explain", "demo"] {
+    for command in ["check", "fds", "db", "lineage", "health", "port", "watch", "history", "explain", "demo"] {
         assert!(
             readme.contains(&format!("`{command}")) || readme.contains(&format!("hermes-doctor {command}")),
             "{command}"
@@ -64,10 +65,22 @@ fn the_pages_name_every_command_and_option() {
 fn the_json_page_names_every_field() {
     let page = document("docs/json.md");
     let patient = common::webui("");
-    let envelope = common::run(&format!("check --json --port {}", patient.port)).json();
+    let mut envelope = common::run(&format!("check --json --port {}", patient.port)).json();
+    let over_time = common::run(&format!("fds --json --port {} --samples 2 --every 50ms", patient.port)).json();
+    let exercise =
+        common::run(&format!("fds --json --port {} --exercise /health --requests 1", patient.port)).json();
+    let reader = tempfile::tempdir().unwrap();
+    let _locked = common::start(
+        std::process::Command::new("python3")
+            .arg(common::patient_file("database.py"))
+            .arg(reader.path().join("state.db"))
+            .arg("reader"),
+    );
+    let database = common::run(&format!("db --json --file {}", reader.path().join("state.db").display())).json();
+    envelope["others"] = serde_json::json!([over_time, exercise, database]);
     let mut missing = Vec::new();
     names(&envelope, &mut |name| {
-        if !page.contains(&format!("`{name}`")) && !missing.contains(&name.to_owned()) {
+        if name != "others" && !page.contains(&format!("`{name}`")) && !missing.contains(&name.to_owned()) {
             missing.push(name.to_owned());
         }
     });
@@ -80,7 +93,7 @@ fn names(value: &serde_json::Value, tell: &mut impl FnMut(&str)) {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {
                 tell(name);
-                if !matches!(name.as_str(), "by_kind" | "markers" | "checks") {
+                if !matches!(name.as_str(), "by_kind" | "kinds" | "markers" | "checks") {
                     names(value, tell);
                 }
             }

@@ -213,7 +213,7 @@ fn one_restart_is_no_loop() {
 fn counters_differ_in_what_they_count() {
     use hermes_doctor::model::{Relaunch, Supervisor};
     let repeated = |kind: &str, pids: usize, restarts: u64, states: &[&str]| {
-        let claim = Supervisor { kind: kind.into(), ..Supervisor::default() };
+        let claim = Supervisor { kind: kind.into(), restarts: Some(0), ..Supervisor::default() };
         let relaunch = Relaunch {
             pids: (1..).take(pids).collect(),
             restarts,
@@ -227,6 +227,8 @@ fn counters_differ_in_what_they_count() {
     assert!(!repeated("launchd", 2, 1, &[]) && !repeated("runit", 2, 0, &["up", "down, want up", "up"]));
     assert!(repeated("runit", 3, 0, &[]) && repeated("respawn-loop", 2, 0, &[]));
     assert!(repeated("supervisord", 2, 0, &["STARTING", "BACKOFF"]));
+    // Three restarts by hand, and the manager's own counter has not moved.
+    assert!(!repeated("systemd", 4, 0, &["active (running)", "inactive (dead)", "active (running)"]));
 }
 
 /// It has replaced itself by the server, which then ended.

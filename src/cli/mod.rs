@@ -5,6 +5,7 @@ mod run;
 pub use run::run;
 
 use crate::examine::Request;
+use crate::examine::sampling::{ExercisePlan, SamplingPlan};
 use crate::model::{Part, ServerKind};
 use crate::parse::expect::Expect;
 use crate::patient::Selection;
@@ -75,7 +76,7 @@ pub enum Command {
     Check,
     /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit
     #[command(
-        after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json"
+        after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json\n  hermes-doctor fds --port 8787 --samples 30 --every 10s\n  hermes-doctor fds --port 8787 --watch\n  hermes-doctor fds --port 8787 --compare hermes-check.json\n  hermes-doctor fds --port 8787 --exercise /health /api/sessions --requests 100"
     )]
     Fds(FdsArguments),
     /// The processes above the server, what each is, and who claims it
@@ -94,6 +95,25 @@ pub enum Command {
         /// The port (the same as --port)
         #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         number: Option<u16>,
+    },
+    /// Looks again and again and keeps a record: each change, and one full report at the first critical finding
+    #[command(
+        after_help = "Examples:\n  hermes-doctor watch --every 30s --record /var/lib/hermes-doctor/flight.jsonl\n  hermes-doctor watch --port 8787 --record flight.jsonl\n\ndocs/watch.md has units for systemd and launchd."
+    )]
+    Watch(WatchArguments),
+    /// What a record of `watch` tells: changes, rates, and a plot
+    #[command(
+        after_help = "Examples:\n  hermes-doctor history flight.jsonl\n  hermes-doctor history flight.jsonl --svg flight.svg"
+    )]
+    History(HistoryArguments),
+    /// The SQLite databases as bytes: log, checkpoint, locks and holders; never opened through SQLite
+    #[command(
+        after_help = "Examples:\n  hermes-doctor db\n  hermes-doctor db --home ~/.hermes\n  hermes-doctor db --file ~/.hermes/state.db --json"
+    )]
+    Db {
+        /// This database, whosever it is
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
     /// What a finding means, what decides it, and the healthy host that looks alike
     #[command(
@@ -123,7 +143,7 @@ pub enum Command {
 }
 
 /// Options of `fds`.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct FdsArguments {
     /// Show this many targets
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -131,6 +151,96 @@ pub struct FdsArguments {
     /// Show all targets
     #[arg(long, conflicts_with = "top")]
     pub all: bool,
+    /// Look again and again until Ctrl-C, every 2 s or as said
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = duration, conflicts_with_all = ["samples", "every"], help_heading = "Over time")]
+    pub watch: Option<Duration>,
+    /// Look this many times, then judge what grows
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=100_000), help_heading = "Over time")]
+    pub samples: Option<u64>,
+    /// Time between two samples (2s)
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "samples", help_heading = "Over time")]
+    pub every: Option<Duration>,
+    /// Compare with a saved report (`check --json` or `fds --json`); each counts as one sample
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["samples", "watch"], help_heading = "Over time")]
+    pub compare: Vec<PathBuf>,
+    /// Send requests for these paths to the server's own loopback address, and show what each leaves open. This puts
+    /// load on the server
+    #[arg(long, value_name = "PATH", num_args = 1.., value_parser = request_path, conflicts_with_all = ["samples", "watch", "compare"], help_heading = "With requests")]
+    pub exercise: Vec<String>,
+    /// Requests for each path
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "exercise", help_heading = "With requests")]
+    pub requests: u64,
+    /// Requests between two looks
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "exercise", help_heading = "With requests")]
+    pub batch: u64,
+    /// Send them to an address that is no loopback one, too
+    #[arg(long, requires = "exercise", help_heading = "With requests")]
+    pub yes_remote: bool,
+}
+
+impl FdsArguments {
+    /// How often is looked, when more than once.
+    pub fn sampling(&self) -> Option<SamplingPlan> {
+        const USUAL: Duration = Duration::from_secs(2);
+        match (self.watch, self.samples) {
+            (Some(every), _) => Some(SamplingPlan { samples: None, every }),
+            (None, Some(samples)) => {
+                Some(SamplingPlan { samples: Some(samples), every: self.every.unwrap_or(USUAL) })
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// What is sent, when something is.
+    pub fn exercise(&self, timeout: Duration) -> Option<ExercisePlan> {
+        (!self.exercise.is_empty()).then(|| ExercisePlan {
+            paths: self.exercise.clone(),
+            requests: self.requests,
+            batch: self.batch,
+            yes_remote: self.yes_remote,
+            timeout,
+        })
+    }
+}
+
+/// Options of `watch`.
+#[derive(Clone, Debug, Args)]
+pub struct WatchArguments {
+    /// Time between two looks
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub every: Duration,
+    /// The record, one JSON object a line; FILE.1 is the one before it
+    #[arg(long, value_name = "FILE")]
+    pub record: PathBuf,
+    /// End after this many looks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub samples: Option<u64>,
+    /// Largest size of the record in MiB; at 30 s, 8 MiB are about a week
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub largest: u64,
+}
+
+/// Options of `history`.
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArguments {
+    /// A record of `watch`
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Draw descriptors, database handles, the accept queue and the health request over time
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, requires = "svg")]
+    pub force: bool,
+}
+
+/// A path of a request, as it goes on the wire.
+fn request_path(text: &str) -> Result<String, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.starts_with('/') && is_plain && text.len() <= 2048 {
+        return Ok(text.to_owned());
+    }
+    Err("a path begins with / and has no spaces or control characters".to_owned())
 }
 
 /// Which server is examined. Options combine; without any, all Hermes servers of the host are found.
@@ -268,15 +378,21 @@ impl Cli {
 
     /// The examination that the subcommand stands for; `None` for those that examine nothing.
     pub fn request(&self) -> Option<Request> {
-        let all = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Health];
+        let all = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
         let (command, parts) = match &self.command {
             None | Some(Command::Check) => ("check", all),
+            // Requests need to know where the server listens, and whether it answers.
+            Some(Command::Fds(arguments)) if !arguments.exercise.is_empty() => {
+                ("fds", vec![Part::Descriptors, Part::Port, Part::Health])
+            }
             Some(Command::Fds(_)) => ("fds", vec![Part::Descriptors]),
+            Some(Command::Db { .. }) => ("db", vec![Part::Databases]),
             Some(Command::Lineage) => ("lineage", vec![Part::Lineage]),
             Some(Command::Health) => ("health", vec![Part::Health]),
             Some(Command::Port { .. }) => ("port", vec![Part::Port]),
             Some(Command::Demo { .. }) => ("demo", all),
-            Some(Command::Explain { .. } | Command::DemoPatient { .. }) => return None,
+            Some(Command::Watch(_)) => ("watch", all),
+            Some(Command::Explain { .. } | Command::DemoPatient { .. } | Command::History(_)) => return None,
         };
         Some(Request {
             command,
@@ -285,6 +401,12 @@ impl Cli {
             deep: self.deep,
             all_holders: self.all_holders,
             observe: self.observe,
+            file: match &self.command {
+                Some(Command::Db { file: Some(file) }) => {
+                    Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()))
+                }
+                _ => None,
+            },
             timeout: self.timeout,
             budget: self.budget(),
         })

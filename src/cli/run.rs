@@ -1,18 +1,26 @@
 //! Runs what was asked and answers with an exit status.
 
-use super::{Cli, Command, EXIT_UNKNOWN, When};
-use crate::collect::{Deadline, this_host};
+use super::{Cli, Command, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments, When};
+use crate::collect::{Deadline, replay, this_host};
 use crate::demo;
-use crate::diagnose::catalogue;
+use crate::diagnose::{self, catalogue};
+use crate::examine::recording::{self, RecordingPlan};
+use crate::examine::sampling::{self, ExercisePlan, SamplingPlan, Watcher};
 use crate::examine::{Progress, Request, examine};
-use crate::model::{Envelope, Explanation, Gap, GapReason, HostFacts, Status};
+use crate::model::{
+    Batch, Envelope, Explanation, Gap, GapReason, History, HostFacts, Record, Sample, Server, Status, Trend,
+};
+use crate::patient::SelectError;
 use crate::render::{self, Style, View};
 use crate::report;
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, SystemTime};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Parses the arguments, does what they say, and returns the exit status.
 pub fn run(arguments: &[OsString]) -> u8 {
@@ -60,20 +68,238 @@ fn execute(cli: &Cli) -> u8 {
         Some(Command::DemoPatient { part }) => demo::play(*part, cli.selection.port, cli.selection.home.as_deref()),
         Some(Command::Demo { name: Some(name) }) => demonstrate(cli, &view, *name),
         Some(Command::Demo { name: None }) => demonstrate_all(cli, &view),
+        Some(Command::Fds(arguments)) => over_time(cli, &view, arguments),
+        Some(Command::Watch(arguments)) => watch(cli, arguments),
+        Some(Command::History(arguments)) => show_history(cli, &view, arguments),
         _ => match cli.request() {
-            Some(request) => {
-                let spinner = Spinner::new(cli);
-                let deadline = Deadline::after(request.budget);
-                let host = this_host(deadline);
-                let result = examine(&*host, &request, deadline, &spinner);
-                spinner.clear();
-                match result {
-                    Ok(envelope) => answer(cli, &view, &envelope),
-                    Err(error) => refuse(cli, request.command, &error.to_string()),
-                }
-            }
+            Some(request) => match examined(cli, &request) {
+                Ok(envelope) => answer(cli, &view, &envelope),
+                Err(error) => refuse(cli, request.command, &error.to_string()),
+            },
             None => EXIT_UNKNOWN,
         },
+    }
+}
+
+fn examined(cli: &Cli, request: &Request) -> Result<Envelope, SelectError> {
+    let spinner = Spinner::new(cli);
+    let deadline = Deadline::after(request.budget);
+    let host = this_host(deadline);
+    let result = examine(&*host, request, deadline, &spinner);
+    spinner.clear();
+    result
+}
+
+/// `fds`: once, or over time.
+fn over_time(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
+    let Some(request) = cli.request() else { return EXIT_UNKNOWN };
+    let begun = Instant::now();
+    let mut envelope = match examined(cli, &request) {
+        Ok(envelope) => envelope,
+        Err(error) => return refuse(cli, request.command, &error.to_string()),
+    };
+    let (sampling, exercise) = (arguments.sampling(), arguments.exercise(cli.timeout));
+    if sampling.is_none() && exercise.is_none() && arguments.compare.is_empty() {
+        return answer(cli, view, &envelope);
+    }
+    let several = envelope.servers.len();
+    let [server] = envelope.servers.as_mut_slice() else {
+        let line = match several {
+            0 => "there is no server to look at; name one with --pid, --port or --home".to_owned(),
+            count => format!("{count} servers run here; name one of them with --pid or --port"),
+        };
+        return refuse(cli, request.command, &line);
+    };
+    let done = match (sampling, exercise) {
+        (Some(plan), _) => watch_descriptors(cli, view, server, plan),
+        (None, Some(plan)) => exercise_server(cli, server, &plan),
+        (None, None) => compare_reports(server, &arguments.compare),
+    };
+    if let Err(line) = done {
+        return refuse(cli, request.command, &line);
+    }
+    diagnose::judge(server);
+    let envelope = report::seal(envelope, begun.elapsed());
+    answer(cli, view, &envelope)
+}
+
+fn watch_descriptors(cli: &Cli, view: &View, server: &mut Server, plan: SamplingPlan) -> Result<(), String> {
+    if server.process.is_none() {
+        return Err("there is no process whose descriptors could be looked at".to_owned());
+    }
+    let ended = ends_on_signal()?;
+    let mut watcher = Rows { cli, style: view.style, bar: None, ended, is_first: true };
+    // A look that is over in a moment needs no rows beside its summary.
+    if std::io::stderr().is_terminal() && !cli.output.quiet {
+        watcher.bar = Some(indicatif::ProgressBar::new_spinner());
+    }
+    sampling::sample(server, plan, &mut watcher);
+    if let Some(bar) = &watcher.bar {
+        bar.finish_and_clear();
+    }
+    Ok(())
+}
+
+fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan) -> Result<(), String> {
+    let ended = ends_on_signal()?;
+    let total = plan.requests.saturating_mul(u64::try_from(plan.paths.len()).unwrap_or(1));
+    if !cli.output.quiet {
+        complain(&format!("sending {total} requests to the server, which puts load on it; Ctrl-C ends it"));
+    }
+    let shows_rows = !cli.output.is_json() && !cli.output.quiet;
+    let mut each = |batch: &Batch| {
+        if shows_rows {
+            emit(&render::samples::batch(batch));
+        }
+    };
+    sampling::exercise(server, plan, &|| ended.load(Ordering::Relaxed), &mut each)
+        .map_err(|error| error.to_string())
+}
+
+fn compare_reports(server: &mut Server, paths: &[PathBuf]) -> Result<(), String> {
+    let mut reports = Vec::new();
+    for path in paths {
+        let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+        let report = replay::read_file(path).map_err(|error| format!("{name}: {error}"))?;
+        reports.push((name, report));
+    }
+    sampling::compare(server, SystemTime::now(), &reports).map_err(|error| error.to_string())
+}
+
+/// `watch`: changes as they come, one line each; the status of the last look.
+fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
+    let Some(request) = cli.request() else { return EXIT_UNKNOWN };
+    let ended = match ends_on_signal() {
+        Ok(ended) => ended,
+        Err(line) => return refuse(cli, "watch", &line),
+    };
+    let file = std::path::absolute(&arguments.record).unwrap_or_else(|_| arguments.record.clone());
+    let plan = RecordingPlan {
+        every: arguments.every,
+        samples: arguments.samples,
+        file,
+        largest: arguments.largest.saturating_mul(1024 * 1024),
+    };
+    let mut told = Told { cli, ended, looks: 0, failures: 0 };
+    let last = recording::record(&request, &plan, &mut told);
+    match last {
+        Some(envelope) if cli.output.is_json() => {
+            emit(&render::json(&envelope));
+            envelope.status.exit_code()
+        }
+        Some(envelope) => {
+            if !cli.output.quiet {
+                let shown = crate::parse::text::printable(plan.file.as_os_str().as_encoded_bytes());
+                emit(&format!("{} looks written to {shown}; see `hermes-doctor history {shown}`", told.looks));
+            }
+            envelope.status.exit_code()
+        }
+        None => EXIT_UNKNOWN,
+    }
+}
+
+/// Tells what changes while it is recorded.
+struct Told<'a> {
+    cli: &'a Cli,
+    ended: Arc<AtomicBool>,
+    looks: u64,
+    failures: u64,
+}
+
+impl recording::Listener for Told<'_> {
+    fn recorded(&mut self, record: &Record) {
+        self.looks += 1;
+        if !self.cli.output.is_json() && !self.cli.output.quiet {
+            for event in &record.events {
+                emit(&format!("{}  {}  {event}", record.at, record.server));
+            }
+        }
+    }
+
+    fn failed(&mut self, what: &str) {
+        self.failures += 1;
+        // A full disk would say the same at every look.
+        if self.failures <= 3 {
+            complain(&crate::parse::text::printable(what.as_bytes()));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// `history`: a record read back, judged, and drawn.
+fn show_history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
+    let begun = Instant::now();
+    let name = crate::parse::text::printable(arguments.file.as_os_str().as_encoded_bytes());
+    let history = match report::record::read(&arguments.file) {
+        Ok(history) if history.records.is_empty() => {
+            return refuse(cli, "history", &format!("{name} has no look of `hermes-doctor watch` in it"));
+        }
+        Ok(history) => history,
+        Err(error) => return refuse(cli, "history", &format!("{name} cannot be read: {error}")),
+    };
+    if let Some(svg) = &arguments.svg
+        && let Err(line) = draw(&history, svg, arguments.force)
+    {
+        return refuse(cli, "history", &line);
+    }
+    let mut envelope = report::envelope("history", HostFacts::default(), SystemTime::now());
+    envelope.findings = diagnose::history::judge(&history).0;
+    envelope.history = Some(history);
+    let envelope = report::seal(envelope, begun.elapsed());
+    answer(cli, view, &envelope)
+}
+
+/// Draws the server that was looked at most.
+fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
+    let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+    let servers = diagnose::history::by_server(history);
+    let most = servers.into_iter().max_by_key(|(_, records)| records.len());
+    let (server, records) = most.ok_or_else(|| "there is nothing to draw".to_owned())?;
+    let text = render::plot::svg(server, &records)?;
+    report::write_new(path, text.as_bytes(), force).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => format!("{name} is there already; --force writes over it"),
+        _ => format!("{name} cannot be written: {error}"),
+    })
+}
+
+/// Set by Ctrl-C and its like, so that what was seen until then is summed up.
+fn ends_on_signal() -> Result<Arc<AtomicBool>, String> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&ended))
+            .map_err(|error| format!("signals cannot be caught: {error}"))?;
+    }
+    Ok(ended)
+}
+
+/// Samples as they come: one line that is drawn anew on a terminal, a row each otherwise.
+struct Rows<'a> {
+    cli: &'a Cli,
+    style: Style,
+    bar: Option<indicatif::ProgressBar>,
+    ended: Arc<AtomicBool>,
+    is_first: bool,
+}
+
+impl Watcher for Rows<'_> {
+    fn sample(&mut self, sample: &Sample, trend: &Trend) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(render::samples::live(sample, trend, self.style));
+            bar.tick();
+        } else if !self.cli.output.is_json() && !self.cli.output.quiet {
+            if std::mem::take(&mut self.is_first) {
+                emit(&render::samples::heading());
+            }
+            emit(&render::samples::row(sample, trend));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 }
 
@@ -159,7 +385,7 @@ fn demonstrate(cli: &Cli, view: &View, name: demo::Name) -> u8 {
 fn demonstrate_all(cli: &Cli, view: &View) -> u8 {
     let spinner = Spinner::new(cli);
     let Some(request) = cli.request() else { return EXIT_UNKNOWN };
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut envelope = report::envelope("demo", HostFacts::default(), SystemTime::now());
     let deadline = Deadline::after(request.budget);
     for name in demo::Name::all() {

@@ -13,9 +13,12 @@ pub mod replay;
 
 pub use deadline::Deadline;
 
-use crate::model::{Descriptors, Gap, HostFacts, Identity, Process, Supervisor};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, DatabaseLock, Descriptors, Gap, HostFacts, Identity, Process, Supervisor,
+    WalIndex,
+};
 use crate::parse::cgroup::Unit;
-use crate::parse::command::{CommandRole, recognise};
+use crate::parse::command::{CommandRole, recognise_configured};
 use crate::parse::sockets::TcpSocket;
 use crate::parse::systemd::UnitFile;
 use std::collections::{HashMap, HashSet};
@@ -85,6 +88,15 @@ pub struct DescriptorRead {
     pub sockets: HashSet<u64>,
 }
 
+/// What a process uses, had without looking at what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Open descriptors: the size of `/proc/PID/fd` since Linux 6.2; `None` where only a walk would tell.
+    pub open: Option<u64>,
+    /// CPU time so far in milliseconds, of user and system together.
+    pub cpu_ms: u64,
+}
+
 /// The TCP sockets of one network namespace.
 #[derive(Clone, Debug, Default)]
 pub struct SocketTable {
@@ -135,7 +147,7 @@ impl Program {
     /// Adds what the command itself says: its port, whether it is a launcher, and the masked line.
     #[must_use]
     pub fn recognised(mut self) -> Self {
-        if let Some(found) = recognise(&self.command) {
+        if let Some(found) = recognise_configured(&self.command) {
             self.claim.is_launcher = found.role != CommandRole::Server;
             self.claim.port = found.port.filter(|port| *port != 0).or(self.claim.port);
             self.claim.home = found.home.or(self.claim.home.take());
@@ -196,6 +208,12 @@ pub trait Host {
     /// A gap when it is gone; what is not permitted is a gap beside the rest.
     fn descriptors(&self, process: &Process, sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap>;
 
+    /// How much a process uses, in a few reads.
+    ///
+    /// # Errors
+    /// A gap when it is gone.
+    fn usage(&self, identity: Identity) -> Result<Usage, Gap>;
+
     /// TCP sockets of the network namespace of a process, or of the doctor's own.
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;
 
@@ -235,6 +253,25 @@ pub trait Host {
     /// # Errors
     /// A gap when there is no such socket, or it may not be used.
     fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap>;
+
+    /// A database and its companions as bytes, with the locks on them; never through SQLite, and no lock is taken. Who has
+    /// it open is asked for with [`Host::database_holders`].
+    ///
+    /// # Errors
+    /// A gap when there is no such file, or it cannot be read.
+    fn database(&self, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap>;
+
+    /// Index and locks of a database once more: what moves, and what stands still.
+    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> (Option<WalIndex>, Vec<DatabaseLock>);
+
+    /// Processes that have descriptors on these databases, on their unlinked or replaced files too: those of `among`, or
+    /// of the whole host. One list for each path.
+    fn database_holders(
+        &self,
+        seen_by: Option<&Process>,
+        paths: &[PathBuf],
+        among: Option<&[u32]>,
+    ) -> Collected<Vec<Vec<DatabaseHolder>>>;
 
     /// Device and inode of a directory as a process sees it: two names of one directory are the same, two
     /// directories of one name in different containers are not.

@@ -45,6 +45,10 @@ pub enum Request {
     Markers(u32),
     /// A file's first bytes.
     File(PathBuf, u32),
+    /// Bytes of a file: from where, and how many at most.
+    Range(PathBuf, u64, u32),
+    /// Size of a file in bytes, in decimal.
+    Size(PathBuf),
     /// Names in a directory, NUL-separated.
     Directory(PathBuf, u32),
     /// What a path is: `f`, `d` or `o`.
@@ -78,6 +82,8 @@ impl Request {
                 format!("answer on {}", crate::parse::text::printable(path.as_os_str().as_bytes()))
             }
             Self::File(path, _)
+            | Self::Range(path, ..)
+            | Self::Size(path)
             | Self::Directory(path, _)
             | Self::Kind(path)
             | Self::Link(path)
@@ -91,6 +97,8 @@ impl Request {
             Self::Markers(pid) => (b'm', *pid, None),
             Self::File(path, limit) => (b'f', *limit, Some(path)),
             Self::Directory(path, limit) => (b'd', *limit, Some(path)),
+            Self::Range(path, _, length) => (b'r', *length, Some(path)),
+            Self::Size(path) => (b's', 0, Some(path)),
             Self::Kind(path) => (b'k', 0, Some(path)),
             Self::Link(path) => (b'l', 0, Some(path)),
             Self::User(uid) => (b'u', *uid, None),
@@ -101,6 +109,10 @@ impl Request {
         if let Self::Exchange(_, message, _) = self {
             path.push(0);
             path.extend_from_slice(message);
+        }
+        if let Self::Range(_, offset, _) = self {
+            path.push(0);
+            path.extend_from_slice(&offset.to_le_bytes());
         }
         let mut bytes = vec![tag];
         bytes.extend_from_slice(&number.to_le_bytes());
@@ -115,7 +127,7 @@ impl Request {
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut path = vec![0_u8; usize::try_from(number(5)).unwrap_or(0).min(LARGEST_ANSWER)];
         input.read_exact(&mut path)?;
-        let message = if head[0] == b'x' {
+        let message = if matches!(head[0], b'x' | b'r') {
             let at = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
             let message = path.get(at + 1..).unwrap_or_default().to_vec();
             path.truncate(at);
@@ -129,6 +141,11 @@ impl Request {
             b'm' => Ok(Self::Markers(number(1))),
             b'f' => Ok(Self::File(path, number(1))),
             b'd' => Ok(Self::Directory(path, number(1))),
+            b'r' => {
+                let offset = message.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+                Ok(Self::Range(path, u64::from_le_bytes(offset), number(1)))
+            }
+            b's' => Ok(Self::Size(path)),
             b'k' => Ok(Self::Kind(path)),
             b'l' => Ok(Self::Link(path)),
             b'u' => Ok(Self::User(number(1))),
@@ -149,6 +166,8 @@ impl Request {
                 Ok(markers(&block))
             }
             Self::File(path, limit) => read_start(path, usize::try_from(*limit).unwrap_or(0)),
+            Self::Range(path, offset, length) => read_range(path, *offset, usize::try_from(*length).unwrap_or(0)),
+            Self::Size(path) => Ok(std::fs::metadata(path)?.len().to_string().into_bytes()),
             Self::Directory(path, limit) => {
                 let mut names = Vec::new();
                 for entry in std::fs::read_dir(path)?.take(usize::try_from(*limit).unwrap_or(0)) {
@@ -251,6 +270,25 @@ fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let mut bytes = Vec::new();
     file.take(u64::try_from(limit.min(LARGEST_ANSWER)).unwrap_or(0)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads at most `length` bytes of a regular file from an offset on; fewer where it ends.
+fn read_range(path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    let file = File::open(path)?;
+    let mut bytes = vec![0; length.min(LARGEST_ANSWER)];
+    let mut had = 0;
+    while let Some(room) = bytes.get_mut(had..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, offset.saturating_add(u64::try_from(had).unwrap_or(u64::MAX)))? {
+            0 => break,
+            count => had += count,
+        }
+    }
+    bytes.truncate(had);
     Ok(bytes)
 }
 
@@ -500,6 +538,8 @@ mod tests {
             Request::Exchange("/s".into(), b"POST /\0x".to_vec(), Until::Close),
             Request::Exchange("/s".into(), b"x".to_vec(), Until::Pm2Message),
             Request::Identity("/x".into()),
+            Request::Range("/y z".into(), u64::MAX - 1, 24),
+            Request::Size("/z".into()),
         ] {
             let bytes = request.encode();
             let decoded = Request::decode(&mut &bytes[..]).unwrap();

@@ -17,6 +17,9 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(id::DESCRIPTOR_CEILING, id::CLOSE_WAIT_LEAK);
         }
     }
+    if holds(id::DESCRIPTOR_GROWTH) {
+        because(id::DESCRIPTOR_CEILING, id::DESCRIPTOR_GROWTH);
+    }
     // Why the server does not answer, from the outermost cause to the symptom.
     let symptoms = [
         id::ACCEPT_STALLED,

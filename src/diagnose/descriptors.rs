@@ -2,7 +2,9 @@
 
 use super::is_many_close_wait;
 use super::verdict::{Verdict, finding};
-use crate::model::{Descriptors, Evidence, Finding, NextStep, Server, Severity, SqliteFamily, id};
+use crate::model::{
+    Descriptors, Evidence, Finding, Growth, NextStep, Series, Server, Severity, Shape, SqliteFamily, id,
+};
 use crate::parse::link::{is_unlinked_by_design, sqlite_family};
 
 /// Share of the soft limit from which on the ceiling is a warning.
@@ -29,10 +31,14 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         verdict.decide(id::DESCRIPTOR_CEILING, ceiling(facts, &source, &selector));
         verdict.decide(id::DESCRIPTOR_LIMIT_LOW, low_limit(facts, &source));
     }
-    let leaks: Vec<Finding> =
-        facts.sqlite.iter().filter_map(|family| handle_leak(family, facts, &source)).collect();
-    if leaks.is_empty() {
+    let leaks = leaks(server, facts, &source);
+    if leaks.iter().all(|found| found.id != id::STATE_DB_HANDLE_LEAK) {
         verdict.decide(id::STATE_DB_HANDLE_LEAK, None);
+    }
+    let is_decided =
+        server.growth.iter().any(|growth| growth.series == Series::Open && growth.shape != Shape::Undecided);
+    if is_decided && leaks.iter().all(|found| found.id != id::DESCRIPTOR_GROWTH) {
+        verdict.decide(id::DESCRIPTOR_GROWTH, None);
     }
     leaks.into_iter().for_each(|leak| verdict.raise(leak));
     if let Some(close_wait) = &facts.close_wait {
@@ -43,6 +49,31 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         }
     }
     verdict.decide(id::DELETED_FILES_HELD, deleted_files(facts, &source));
+}
+
+/// Leaks by trend where the descriptors were watched, else by the level that they have reached. What was watched tells
+/// more than a level; near the limit the level counts all the same.
+fn leaks(server: &Server, facts: &Descriptors, source: &str) -> Vec<Finding> {
+    let watched = |path: &str| {
+        let of_it = |growth: &&Growth| matches!(&growth.series, Series::Family(family) if family == path);
+        server.growth.iter().find(of_it).is_some_and(|growth| growth.shape != Shape::Undecided)
+    };
+    let by_level = facts.sqlite.iter().filter_map(|family| {
+        let found = handle_leak(family, facts, source)?;
+        (!watched(&family.path) || found.severity == Severity::Critical).then_some(found)
+    });
+    let mut found: Vec<Finding> = by_level.collect();
+    let of_trend = server.trend.as_ref().map(|trend| super::trend::findings(server.pid, trend, &server.growth));
+    for trend in of_trend.unwrap_or_default() {
+        // One finding a database: its trend, unless the level is graver.
+        let same = found.iter().position(|level| level.id == trend.id && level.subject == trend.subject);
+        match same.and_then(|at| found.get_mut(at)) {
+            Some(level) if level.severity <= trend.severity => *level = trend,
+            Some(_) => {}
+            None => found.push(trend),
+        }
+    }
+    found
 }
 
 fn percent(share: f64) -> String {

@@ -41,11 +41,15 @@ pub fn is_repeated(claim: &Supervisor, relaunch: &Relaunch) -> bool {
     let pids = relaunch.pids.len();
     let counts_automatic_only =
         claim.kind.starts_with("systemd") || matches!(claim.kind.as_str(), "docker" | "podman");
-    let counted = relaunch.restarts >= if counts_automatic_only { 1 } else { 2 };
+    if counts_automatic_only && claim.restarts.is_some() {
+        // Whatever else has changed was somebody's doing.
+        return relaunch.restarts >= 1;
+    }
     let backs_off = relaunch.states.iter().any(|state| state == "BACKOFF");
     // Nobody starts the child of a loop by hand.
     let enough = if claim.kind == "respawn-loop" { 2 } else { 3 };
-    counted || pids >= enough || pids >= 2 && (backs_off || relaunch.port_changes >= 2)
+    // One restart closes the port and opens it again.
+    relaunch.restarts >= 2 || pids >= enough || pids >= 2 && (backs_off || relaunch.port_changes >= 4)
 }
 
 /// The supervisor that starts the server again and again.
@@ -101,6 +105,11 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     let supervisor = &with_pid(lineage, &lineage.supervisor);
     let pid = server.pid?;
     if supervisor.claims_this != Some(false) || !server.kind.is_hermes() && !expected.named {
+        return None;
+    }
+    // A unit that ends its whole control group with its main process leaves nobody behind: this one goes in a moment.
+    let goes_with_it = supervisor.stops_group == Some(true) && lineage.unit == supervisor.name;
+    if is_looping && goes_with_it && supervisor.kind.starts_with("systemd") {
         return None;
     }
     let severity = if is_looping { Severity::Critical } else { Severity::Warning };
@@ -159,7 +168,7 @@ fn respawn_loop(server: &Server, lineage: &Lineage, claim: &Supervisor) -> Findi
         ("respawn-loop", Some(pid)) => format!("pid {pid}"),
         _ => claim.title(),
     };
-    let title = match claim.restarts {
+    let title = match claim.restarts.filter(|restarts| *restarts > 0) {
         Some(restarts) => format!("{who} starts this server again and again: {restarts} restarts"),
         None => {
             format!("{who} starts this server again and again: {} attempts in {seconds:.1} s", relaunch.pids.len())
@@ -277,6 +286,8 @@ fn duplicate_supervisors(server: &Server, lineage: &Lineage) -> Option<Finding> 
                 && claim.kind != "pid-file"
                 && !claim.is_idle
                 && !claim.finished
+                // One that has given up fights nobody.
+                && !claim.gave_up
                 && !is_rival(server, claim)
         })
         .collect();

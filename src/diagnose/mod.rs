@@ -3,16 +3,23 @@
 mod advice;
 pub mod catalogue;
 mod chain;
+mod database;
 mod descriptors;
+pub mod history;
 mod http;
 mod lineage;
 mod port;
 mod process;
+pub mod trend;
 mod verdict;
 
-use crate::model::{Evidence, Finding, NextStep, Part, PidFile, PidFileState, Server, Severity, Status, id};
+use crate::model::{
+    DatabaseFile, Evidence, Finding, NextStep, Part, PidFile, PidFileState, Server, Severity, Status, id,
+};
 use advice::Verb;
+pub use database::wants_second_look;
 pub use lineage::{MANY_RESTARTS, is_repeated};
+pub use process::STARTING;
 use verdict::Verdict;
 
 /// A soft limit's share, or this many, of CLOSE-WAIT sockets is worth a second look.
@@ -35,8 +42,17 @@ pub fn status_of(severity: Severity) -> Status {
 pub fn judge(server: &mut Server) {
     let mut verdict = Verdict::new(server);
     process::judge(server, &mut verdict);
+    server.growth = server.trend.as_ref().map(trend::judge_trend).unwrap_or_default();
     if server.examined.contains(&Part::Descriptors) {
         descriptors::judge(server, &mut verdict);
+    }
+    if server.examined.contains(&Part::Databases) && !server.databases.is_empty() {
+        for id in id::DATABASES {
+            verdict.decide(id, None);
+        }
+        for found in server.databases.iter().flat_map(|database| database::of_database(database, Some(server))) {
+            verdict.raise(found);
+        }
     }
     if server.examined.contains(&Part::Lineage) {
         lineage::judge(server, &mut verdict);
@@ -80,6 +96,7 @@ fn keep_the_evidence_first(server: &Server, findings: &mut [Finding]) {
 fn restart_at_last(server: &Server, findings: &mut [Finding]) {
     const HELPS: &[&str] = &[
         id::STATE_DB_HANDLE_LEAK,
+        id::DESCRIPTOR_GROWTH,
         id::DESCRIPTOR_CEILING,
         id::CLOSE_WAIT_LEAK,
         id::ACCEPT_STALLED,
@@ -100,9 +117,10 @@ fn restart_at_last(server: &Server, findings: &mut [Finding]) {
     }
 }
 
-/// Findings of pid files that belong to no examined server.
-pub fn judge_host(stray: &[PidFile]) -> Vec<Finding> {
-    stray.iter().filter_map(stale_pid_file).collect()
+/// Findings of pid files and databases that belong to no examined server.
+pub fn judge_host(stray: &[PidFile], databases: &[DatabaseFile]) -> Vec<Finding> {
+    let of_databases = databases.iter().flat_map(|database| database::of_database(database, None));
+    stray.iter().filter_map(stale_pid_file).chain(of_databases).collect()
 }
 
 /// The worst finding; without one that counts, unknown where something decisive could not be examined.
@@ -132,7 +150,7 @@ fn is_decisive(server: &Server, blocked: &str) -> bool {
                 && !answered
                 && matches!(blocked, id::HTTP_NO_ANSWER | id::CONNECTION_REFUSED)
         }
-        _ => asked_alone(Part::Descriptors, id::DESCRIPTORS),
+        _ => asked_alone(Part::Descriptors, id::DESCRIPTORS) || asked_alone(Part::Databases, id::DATABASES),
     }
 }
 

@@ -81,7 +81,13 @@ fn held_by_other(server: &Server, listeners: &Listeners) -> Option<Finding> {
         NextStep::say("If that program is meant to be there, examine it with --kind other"),
     ];
     if let Some(front) = &holder.front {
-        let title = format!("{front} (pid {}) stands in front of port {port}", holder.pid);
+        let title = match front.as_str() {
+            "systemd" => format!(
+                "systemd (pid {}) holds port {port} and starts the service at the first connection",
+                holder.pid
+            ),
+            front => format!("{front} (pid {}) stands in front of port {port}", holder.pid),
+        };
         return Some(finding(id::PORT_HELD, Severity::Info, title, evidence, next));
     }
     let program = holder.command.trim_matches('\'').split([' ', ':']).next().unwrap_or_default();

@@ -8,6 +8,12 @@ use crate::model::{Evidence, Finding, GapReason, NextStep, Part, Process, Proces
 /// From this many on, unreaped children are a warning.
 const MANY_ZOMBIES: usize = 10;
 
+/// A server younger than this may not have written its pid file yet, in milliseconds.
+const START_MS: u64 = 30_000;
+
+/// What is said of a server whose supervisor is just starting it.
+pub const STARTING: &str = "a server that is being started";
+
 /// Judges the process.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     if server.expectation.remote {
@@ -21,8 +27,12 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         }
     }
     // The server is found by other means; a file that names another is worth a word in any case.
-    let stale: Vec<Finding> = server.pid_files.iter().filter_map(stale_pid_file).collect();
-    if stale.is_empty() && !server.pid_files.is_empty() {
+    // While one starts, the file is that of the one before.
+    let listens_yet = server.listeners.as_ref().is_none_or(|listeners| !listeners.sockets.is_empty());
+    let is_young = server.process.as_ref().is_some_and(|process| process.age_ms.is_some_and(|age| age < START_MS));
+    let starts = is_young && !listens_yet || server.gaps.iter().any(|gap| gap.what == STARTING);
+    let stale: Vec<Finding> = server.pid_files.iter().filter_map(stale_pid_file).filter(|_| !starts).collect();
+    if stale.is_empty() && !starts && !server.pid_files.is_empty() {
         verdict.decide(id::STALE_PID_FILE, None);
     }
     stale.into_iter().for_each(|found| verdict.raise(found));
@@ -37,7 +47,18 @@ fn not_running(server: &Server) -> Option<Finding> {
     if server.process.is_some() || somebody_listens || answered || could_not_look {
         return None;
     }
+    // Enabled and stopped, and nobody has asked for it: it may be meant so.
+    let was_asked_for = server.expectation.named_by.iter().any(|by| by.starts_with("--"));
+    let stopped =
+        server.lineage.as_ref().map(|lineage| &lineage.supervisor).filter(|claim| claim.is_idle && !was_asked_for);
+    let severity = if stopped.is_some() { Severity::Warning } else { Severity::Critical };
     let title = match server.port {
+        _ if stopped.is_some() => {
+            let claim = stopped.cloned().unwrap_or_default();
+            let since = claim.since.as_deref().map_or(String::new(), |since| format!(" since {since}"));
+            let state = claim.state.as_deref().unwrap_or("down");
+            format!("{} is stopped: {} is enabled and {state}{since}", server.kind.title(), claim.title())
+        }
         Some(port) => {
             format!("{} is not running: no process of it, and nobody listens on port {port}", server.kind.title())
         }
@@ -73,7 +94,7 @@ fn not_running(server: &Server) -> Option<Finding> {
             None => NextStep::say("Start it the way this host starts it: its unit, job, program or ctl.sh"),
         },
     ];
-    Some(finding(id::SERVER_NOT_RUNNING, Severity::Critical, title, evidence, next))
+    Some(finding(id::SERVER_NOT_RUNNING, severity, title, evidence, next))
 }
 
 fn stopped(process: &Process) -> Option<Finding> {

@@ -74,9 +74,13 @@ impl Examination<'_> {
                 self.as_expected(server, expect, &wanted, chain.as_ref())
             }
             (_, Some(chain)) => self.of_running(server, chain, unit, &fits),
-            (_, None) => self.of_absent(&fits),
+            (_, None) => self.of_absent(server, &fits),
         };
         for (fit, known) in fits {
+            // Its command alone makes a program nobody's who has a supervisor already.
+            if fit == Fit::Likely {
+                continue;
+            }
             let claim = judged(&known.program.claim, chain.as_ref());
             let is_named = claim.kind == claims.supervisor.kind && claim.name == claims.supervisor.name;
             // What is down and not wanted up does nothing about this server.
@@ -85,7 +89,8 @@ impl Examination<'_> {
             }
             // The server's own supervisor is content; whoever else is for it, or for its port, may be fighting it.
             let is_content = claims.watched.is_none() && claims.supervisor.claims_this != Some(false);
-            if is_content && claim.claims_this != Some(true) {
+            let does_something = !claim.gave_up && !claim.finished;
+            if is_content && does_something && claim.claims_this != Some(true) {
                 claims.watched = Some(Watched::Program(Box::new(known.clone())));
             }
             let evidence = match fit {
@@ -131,8 +136,9 @@ impl Examination<'_> {
             Ok(Some(known)) => {
                 let supervisor = judged(&known.program.claim, chain);
                 Claims {
-                    watched: (supervisor.claims_this != Some(true) || self.request.observe.is_some())
-                        .then(|| Watched::Program(Box::new(known))),
+                    watched: (supervisor.claims_this != Some(true) && !supervisor.is_idle
+                        || self.request.observe.is_some())
+                    .then(|| Watched::Program(Box::new(known))),
                     ..Claims::of(supervisor, Some(expected))
                 }
             }
@@ -204,7 +210,7 @@ impl Examination<'_> {
     }
 
     /// Of a server that does not run: the program that should be running it, the one that is at it first.
-    fn of_absent(&self, fits: &[(Fit, &Known)]) -> Claims {
+    fn of_absent(&self, server: &Server, fits: &[(Fit, &Known)]) -> Claims {
         let of_it =
             fits.iter().filter(|(fit, _)| *fit != Fit::Rival).filter(|(_, known)| !known.program.is_oneshot);
         let best = of_it
@@ -212,8 +218,32 @@ impl Examination<'_> {
             .max_by_key(|(_, known)| rank(&known.program.claim));
         match best {
             Some((_, known)) => elsewhere_of(known, None),
-            None => Claims::of(Supervisor::none("no supervisor of this host is configured for it"), None),
+            None => self.of_absent_loop(server),
         }
+    }
+
+    /// A shell loop whose server is between two attempts.
+    fn of_absent_loop(&self, server: &Server) -> Claims {
+        let wanted = self.survey.hermes().into_iter().find(|(_, command)| {
+            command.role == CommandRole::RespawnLoop
+                && command.kind == server.kind
+                && command.port.or(server.kind.default_port()) == server.port.or(server.kind.default_port())
+        });
+        let Some((pid, _)) = wanted else {
+            return Claims::of(Supervisor::none("no supervisor of this host is configured for it"), None);
+        };
+        let shown = mask::command(&self.survey.command(pid).iter().map(String::as_bytes).collect::<Vec<_>>());
+        let why = format!("pid {pid} is a loop whose command is this server");
+        let supervisor = Supervisor {
+            kind: "respawn-loop".to_owned(),
+            name: Some(shown.clone()),
+            pid: Some(pid),
+            evidence: why.clone(),
+            is_launcher: true,
+            ..Supervisor::none("")
+        };
+        let expected = Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why, named: false };
+        Claims { watched: Some(Watched::Loop(pid)), ..Claims::of(supervisor, Some(expected)) }
     }
 
     /// The server is below a supervisor. Its own word for the program; where it cannot be asked, its being the parent

@@ -160,6 +160,14 @@ impl Examination<'_> {
                 return Some((Outcome::Refused, "the process listens on no TCP port".to_owned()));
             }
         }
+        if server.process.is_none() && server.port.is_none() && self.patient.url.is_none() {
+            return Some((Outcome::NotProbed, "it does not run, and its port is not known".to_owned()));
+        }
+        // A connection would start the service, and that is the person's to decide.
+        if listens && !was_named_by_url(server) && is_socket_activation(server) {
+            let note = "the service manager holds the port and starts the service at the first connection; it was not asked";
+            return Some((Outcome::NotProbed, note.to_owned()));
+        }
         match server.kind {
             ServerKind::Mcp => Some((Outcome::NotApplicable, "it speaks on standard input and output".to_owned())),
             ServerKind::Gateway if !listens && !was_named => {
@@ -231,6 +239,16 @@ impl Examination<'_> {
         let addresses = if own.is_empty() { both_loopbacks(port) } else { own };
         Ok(Plan { host: None, addresses, tls: None, path, resolve: None })
     }
+}
+
+fn was_named_by_url(server: &Server) -> bool {
+    server.expectation.named_by.iter().any(|by| by.starts_with("--url"))
+}
+
+/// Whether nobody but a service manager holds the listening sockets (systemd.socket(5)).
+fn is_socket_activation(server: &Server) -> bool {
+    let holders = server.listeners.as_ref().map(|listeners| listeners.holders.as_slice()).unwrap_or_default();
+    !holders.is_empty() && holders.iter().all(|holder| holder.front.as_deref() == Some("systemd"))
 }
 
 /// A server that was started a moment ago and does not listen yet is neither well nor ill.

@@ -2,7 +2,8 @@
 
 use super::Examination;
 use super::claims::Claims;
-use crate::model::{Gap, GapReason, Hop, Lineage, Process, Role, Server, Sibling, Supervisor};
+use crate::diagnose;
+use crate::model::{Gap, GapReason, Hop, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor, id};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::CommandRole;
 use crate::parse::role::{Classified, classify};
@@ -42,6 +43,9 @@ impl Examination<'_> {
             }
             looked
         });
+        if process.is_none() {
+            self.note_start(server, &supervisor, relaunch.as_ref());
+        }
         let siblings = process.as_ref().map_or_else(Vec::new, |process| self.siblings(server, process));
         let relatives = self.relatives(&hops, std::iter::once(&supervisor).chain(&others), &siblings);
         let (detached, detached_because) = match &process {
@@ -64,6 +68,29 @@ impl Examination<'_> {
             relatives,
             siblings,
         });
+    }
+
+    /// Its supervisor's process lives, is young, and was not seen to be replaced: the server is being started, and
+    /// whether it comes up is not known yet. A launcher may take its time, with a first start that migrates.
+    fn note_start(&self, server: &mut Server, supervisor: &Supervisor, relaunch: Option<&Relaunch>) {
+        const GRACE_MS: u64 = 30_000;
+        const LAUNCH_MS: u64 = 600_000;
+        let state = supervisor.state.as_deref().unwrap_or_default();
+        let stands_still = relaunch.is_none_or(|seen| seen.restarts == 0 && seen.pids.len() <= 1);
+        let age =
+            supervisor.claimed_pid.and_then(|pid| self.survey.process_of(pid)).and_then(|process| process.age_ms);
+        let patience = if supervisor.is_launcher || state.contains("start-pre") { LAUNCH_MS } else { GRACE_MS };
+        let (Some(pid), Some(age), true) = (supervisor.claimed_pid, age, stands_still && !supervisor.is_restarting)
+        else {
+            return;
+        };
+        if age < patience {
+            let seconds = age / 1000;
+            let who = supervisor.title();
+            let detail = format!("{who} runs pid {pid}, {seconds} s old, and it does not listen yet: look again");
+            let gap = Gap::new(diagnose::STARTING, GapReason::NotFound, detail);
+            server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
+        }
     }
 
     /// Other Hermes servers with the same port or home.

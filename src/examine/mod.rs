@@ -1,10 +1,13 @@
 //! Walks a fact's way once: selects the servers, reads what was asked of each, and has it diagnosed.
 
 mod claims;
+mod databases;
 mod health;
 mod lineage;
 mod observe;
 mod port;
+pub mod recording;
+pub mod sampling;
 
 use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};
 use crate::diagnose;
@@ -28,6 +31,8 @@ pub struct Request {
     pub deep: bool,
     /// Ask every process for the sockets of the port.
     pub all_holders: bool,
+    /// `--file`: this database, whosever it is.
+    pub file: Option<std::path::PathBuf>,
     /// Look on for this long at what the supervisor does.
     pub observe: Option<Duration>,
     /// Time for each phase of an HTTP request.
@@ -65,6 +70,11 @@ pub fn examine(
     let begun = Instant::now();
     let mut envelope = report::envelope(request.command, host.facts(), SystemTime::now());
     let survey = Survey::new(host);
+    if let Some(file) = &request.file {
+        progress.step("reading the database");
+        examine_databases(&survey, std::slice::from_ref(file), deadline, &mut envelope);
+        return Ok(report::seal(envelope, begun.elapsed()));
+    }
     progress.step("looking for the server");
     let selected = select(&survey, &request.selection)?;
     for (index, patient) in selected.patients.iter().enumerate() {
@@ -86,8 +96,36 @@ pub fn examine(
     envelope.gaps = selected.gaps;
     envelope.gaps.extend(survey.take_gaps());
     let stray: Vec<PidFile> = selected.stray_pid_files.into_iter().map(|read| read.file).collect();
-    envelope.findings = diagnose::judge_host(&stray);
+    // No server runs here, and the databases are there all the same.
+    if envelope.servers.is_empty() && request.parts == [Part::Databases] {
+        let homes = crate::patient::homes(&survey);
+        let paths: Vec<_> = homes.iter().flat_map(|home| databases::known_in(host, None, home, false)).collect();
+        examine_databases(&survey, &paths, deadline, &mut envelope);
+    }
+    envelope.findings = diagnose::judge_host(&stray, &envelope.databases);
     Ok(report::seal(envelope, begun.elapsed()))
+}
+
+/// Databases without a server.
+fn examine_databases(
+    survey: &Survey<'_>,
+    paths: &[std::path::PathBuf],
+    deadline: Deadline,
+    envelope: &mut Envelope,
+) {
+    let first_look = Instant::now();
+    let (mut found, gaps) = databases::read(survey, None, paths, true);
+    envelope.gaps.extend(gaps);
+    envelope.gaps.extend(databases::look_again(survey.host, None, &mut found, first_look, deadline));
+    envelope.findings = diagnose::judge_host(&[], &found);
+    envelope.databases = found;
+    if let [path] = paths
+        && envelope.databases.is_empty()
+        && envelope.gaps.is_empty()
+    {
+        let what = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+        envelope.gaps.push(Gap::new(what, GapReason::NotFound, "there is no such file"));
+    }
 }
 
 /// One server under examination.
@@ -127,6 +165,10 @@ impl Examination<'_> {
             health: None,
             listeners: None,
             pid_files: patient.pid_files.iter().map(|read| read.file.clone()).collect(),
+            databases: Vec::new(),
+            trend: None,
+            growth: Vec::new(),
+            exercise: None,
         };
         if patient.expectation.remote {
             server.gaps.extend(remote_gaps(&server.examined));
@@ -146,13 +188,17 @@ impl Examination<'_> {
             self.progress.step("reading the port");
             self.listeners(&mut server, &table, descriptors.as_ref());
         }
+        let first_look = Instant::now();
+        if self.asks(Part::Databases) {
+            self.databases(&mut server);
+        }
+        if self.asks(Part::Health) {
+            self.probe(&mut server, descriptors.as_ref());
+        }
+        // Looking on at a supervisor takes seconds, which must not be missing for the request.
         if self.asks(Part::Lineage) {
             self.progress.step("reading the lineage");
             self.lineage(&mut server);
-        }
-        let first_look = Instant::now();
-        if self.asks(Part::Health) {
-            self.probe(&mut server, descriptors.as_ref());
         }
         // What was seen after its end is nobody's: a pid is looked at again, with its start time.
         if let Some(identity) = self.patient.identity.filter(|_| server.process.is_some())
@@ -164,6 +210,9 @@ impl Examination<'_> {
         }
         if self.asks(Part::Descriptors) {
             self.look_again_at_close_wait(&mut server, descriptors.as_ref(), first_look);
+        }
+        if self.asks(Part::Databases) {
+            self.look_again_at_databases(&mut server, first_look);
         }
         server
     }
@@ -265,6 +314,7 @@ fn remote_gaps(parts: &[Part]) -> Vec<Gap> {
         .map(|part| {
             let (what, blocks) = match part {
                 Part::Descriptors => ("descriptors", id::DESCRIPTORS),
+                Part::Databases => ("databases", id::DATABASES),
                 Part::Lineage => ("lineage", id::LINEAGE),
                 Part::Port | Part::Health => ("listening sockets", &[id::PORT_HELD, id::ACCEPT_STALLED][..]),
             };

@@ -42,9 +42,13 @@ impl Examination<'_> {
         let others = own.first().copied().filter(|_| server.kind != crate::model::ServerKind::Gateway);
         let found = usual.filter(|port| own.contains(port)).or(others);
         server.port = found.or(server.port).or_else(|| {
-            // Its descriptors cannot be read: then its usual port, when somebody of the same user has it.
+            // Its descriptors cannot be read: then its usual port, when somebody of the same user has it and no other
+            // server of its kind could be that.
             let process = server.process.as_ref().filter(|_| read.is_none_or(|read| read.sockets.is_empty()))?;
-            usual.filter(|port| listening(table, *port).any(|socket| socket.uid == process.uid))
+            let is_only = self.survey.hermes_servers().iter().all(|(pid, command)| {
+                *pid == process.identity.pid || command.kind != server.kind || command.role != CommandRole::Server
+            });
+            usual.filter(|port| is_only && listening(table, *port).any(|socket| socket.uid == process.uid))
         });
     }
 
@@ -166,7 +170,11 @@ impl Examination<'_> {
                     pid,
                     command: mask::command(&words),
                     kind: recognised.map(|command| command.kind),
-                    front: argv.first().and_then(|program| front_program(program)).map(str::to_owned),
+                    front: argv
+                        .first()
+                        .and_then(|program| front_program(program))
+                        .or_else(|| self.survey.is_service_manager(pid).then_some("systemd"))
+                        .map(str::to_owned),
                     in_lineage: relatives.as_ref().map(|relatives| relatives.contains(&pid)),
                 }
             })

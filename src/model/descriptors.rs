@@ -71,8 +71,9 @@ pub struct SqliteFamily {
     pub shm: u64,
     /// Of all these, descriptors on unlinked files.
     pub deleted: u64,
-    /// Connections that the handles imply. SQLite keeps one database descriptor a connection (and at most
-    /// one WAL descriptor, opened at first use); `-shm` is shared by all connections of a process.
+    /// Connections that the handles imply: one WAL descriptor each, opened at the first read, or without a log one
+    /// database descriptor each. Database descriptors alone say less: while one connection lives, those of closed
+    /// ones are kept for later, since closing any of them would drop the process's locks. `-shm` is shared by all.
     pub connections: u64,
 }
 

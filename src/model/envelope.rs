@@ -1,6 +1,9 @@
 //! The report: one envelope for every subcommand.
 
-use super::{Descriptors, Finding, Gap, Health, Lineage, Listeners, PidFile, Process, Status};
+use super::{
+    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, PidFile,
+    Process, Status, Trend,
+};
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the envelope's format. Fields may be added within it; none is renamed or removed.
@@ -103,6 +106,8 @@ pub enum Part {
     Health,
     /// The listening port.
     Port,
+    /// SQLite databases.
+    Databases,
 }
 
 /// What was expected of the server, and by whom it was named.
@@ -163,6 +168,18 @@ pub struct Server {
     pub listeners: Option<Listeners>,
     /// Pid files that claim to name it.
     pub pid_files: Vec<PidFile>,
+    /// Databases of its home, and others that it has open.
+    #[serde(default)]
+    pub databases: Vec<DatabaseFile>,
+    /// Its descriptors over time, where they were looked at more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trend: Option<Trend>,
+    /// What the trend says of everything that is counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growth: Vec<Growth>,
+    /// What requests left behind that were sent on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exercise: Option<Exercise>,
 }
 
 /// The whole answer of one run.
@@ -184,10 +201,16 @@ pub struct Envelope {
     pub status: Status,
     /// One for each examined server.
     pub servers: Vec<Server>,
+    /// Databases that were examined without a server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<DatabaseFile>,
     /// Findings of the host as a whole.
     pub findings: Vec<Finding>,
     /// What could not be read of the host, and what was looked for and not found.
     pub gaps: Vec<Gap>,
+    /// What `history` has read; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// What `demo` without a name found; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub demonstrations: Vec<Demonstration>,

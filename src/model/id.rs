@@ -30,10 +30,24 @@ pub const DESCRIPTOR_CEILING: &str = "descriptor-ceiling";
 pub const DESCRIPTOR_LIMIT_LOW: &str = "descriptor-limit-low";
 /// Database handles are not given back.
 pub const STATE_DB_HANDLE_LEAK: &str = "state-db-handle-leak";
+/// More and more descriptors are held.
+pub const DESCRIPTOR_GROWTH: &str = "descriptor-growth";
+/// Forgotten database handles are closed late.
+pub const DEFERRED_CLOSE: &str = "deferred-close";
 /// Sockets whose peer has closed are not closed.
 pub const CLOSE_WAIT_LEAK: &str = "close-wait-leak";
 /// Unlinked files are kept open.
 pub const DELETED_FILES_HELD: &str = "deleted-files-held";
+/// A log or index that is held open is not the one at its path.
+pub const WAL_GENERATION_DELETED: &str = "wal-generation-deleted";
+/// A reader keeps a checkpoint from going on.
+pub const WAL_CHECKPOINT_PINNED: &str = "wal-checkpoint-pinned";
+/// The log is large.
+pub const WAL_LARGE: &str = "wal-large";
+/// A lock is held and nothing moves.
+pub const DATABASE_LOCK_HELD: &str = "database-lock-held";
+/// A database is used without its lock.
+pub const DATABASE_LOCKS_LOST: &str = "database-locks-lost";
 /// Nobody listens on that address.
 pub const CONNECTION_REFUSED: &str = "connection-refused";
 /// The process is stopped.
@@ -75,8 +89,14 @@ pub const HTTP: &[&str] = &[
 ];
 
 /// Everything that the descriptors decide.
-pub const DESCRIPTORS: &[&str] =
-    &[DESCRIPTOR_CEILING, DESCRIPTOR_LIMIT_LOW, STATE_DB_HANDLE_LEAK, CLOSE_WAIT_LEAK, DELETED_FILES_HELD];
+pub const DESCRIPTORS: &[&str] = &[
+    DESCRIPTOR_CEILING,
+    DESCRIPTOR_LIMIT_LOW,
+    STATE_DB_HANDLE_LEAK,
+    DESCRIPTOR_GROWTH,
+    CLOSE_WAIT_LEAK,
+    DELETED_FILES_HELD,
+];
 
 /// Everything that the lineage decides.
 pub const LINEAGE: &[&str] = &[
@@ -92,3 +112,7 @@ pub const LINEAGE: &[&str] = &[
 
 /// Everything that the claims of supervisors decide.
 pub const CLAIMS: &[&str] = &[ORPHANED_SERVER, UNSUPERVISED_SERVER, DUPLICATE_SUPERVISORS];
+
+/// Everything that the databases decide.
+pub const DATABASES: &[&str] =
+    &[WAL_GENERATION_DELETED, WAL_CHECKPOINT_PINNED, WAL_LARGE, DATABASE_LOCK_HELD, DATABASE_LOCKS_LOST];

@@ -5,21 +5,31 @@
 
 mod descriptors;
 mod envelope;
+mod exercise;
 mod finding;
 mod gap;
 mod health;
+mod history;
 pub mod id;
 mod lineage;
 mod port;
 mod process;
+mod sqlite;
+mod trend;
 
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{
     Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, SCHEMA, Server, ServerKind, Tool,
 };
+pub use exercise::{Batch, Exercise, PathCost};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
 pub use gap::{Gap, GapReason};
 pub use health::{Attempt, Health, HealthAnswer, Outcome, Phase, PhaseName};
+pub use history::{History, Record};
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use port::{Connections, Holder, Listener, Listeners, Look};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
+pub use sqlite::{
+    DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, LockRole, SecondLook, WalFile, WalHeader, WalIndex,
+};
+pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};

@@ -23,6 +23,8 @@ pub struct StatLine {
     pub start_ticks: u64,
     /// `PF_*` flags of the kernel's task.
     pub flags: u32,
+    /// CPU time so far, of user and system together, in clock ticks.
+    pub cpu_ticks: u64,
 }
 
 impl StatLine {
@@ -49,6 +51,7 @@ pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
         session: parsed.session,
         start_ticks: parsed.starttime,
         flags: parsed.flags,
+        cpu_ticks: parsed.utime.saturating_add(parsed.stime),
     })
 }
 
@@ -179,6 +182,34 @@ pub fn mount_id(fdinfo: &[u8]) -> Option<u64> {
     })
 }
 
+/// `ino` of `/proc/PID/fdinfo/N`, the inode of the open file (since Linux 5.14, proc_pid_fdinfo(5)).
+pub fn descriptor_inode(bytes: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
+}
+
+/// Device of the mount that a path lies on, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)): the one that the lock
+/// table shows. On btrfs and overlayfs it is another one than stat(2) shows.
+pub fn device_of_mount(mountinfo: &[u8], path: &[u8]) -> Option<(u32, u32)> {
+    let text = String::from_utf8_lossy(mountinfo);
+    let path = String::from_utf8_lossy(path);
+    let mut best: Option<(usize, (u32, u32))> = None;
+    for line in text.lines() {
+        let mut fields = line.split(' ').skip(2);
+        let (Some(device), Some(_), Some(point)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let Some((major, minor)) = device.split_once(':') else { continue };
+        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else { continue };
+        let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+        let is_above =
+            point == "/" || path.strip_prefix(&*point).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // Of two mounts on one point the later one is on top.
+        if is_above && best.is_none_or(|(length, _)| point.len() >= length) {
+            best = Some((point.len(), (major, minor)));
+        }
+    }
+    best.map(|(_, device)| device)
+}
+
 /// Inode number of a namespace link, `net:[4026531840]` (namespaces(7)).
 pub fn namespace_inode(link: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(link).ok()?;
@@ -229,6 +260,18 @@ mod tests {
     fn reads_the_mount_id() {
         assert_eq!(mount_id(b"pos:\t0\nflags:\t0100002\nmnt_id:\t28\nino:\t7\n"), Some(28));
         assert_eq!(mount_id(b"pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn finds_the_device_of_a_path() {
+        let table = b"1 0 0:30 / / rw - btrfs /dev/sda rw\n2 1 0:31 / /home rw - btrfs x rw\n\
+            3 2 8:1 / /home/h/my\\040disk rw - ext4 x rw\ngarbage\n4 1 0:99 / /homestead rw - x x rw\n";
+        assert_eq!(device_of_mount(table, b"/etc/x"), Some((0, 30)));
+        assert_eq!(device_of_mount(table, b"/home/h/.hermes/state.db"), Some((0, 31)));
+        assert_eq!(device_of_mount(table, b"/home/h/my disk/state.db"), Some((8, 1)));
+        assert_eq!(device_of_mount(b"", b"/x"), None);
+        assert_eq!(descriptor_inode(b"pos:\t0\nflags:\t02\nmnt_id:\t29\nino:\t789\n"), Some(789));
+        assert_eq!(descriptor_inode(b"ino:\tx\n"), None);
     }
 
     #[test]

@@ -219,8 +219,15 @@ pub fn host(envelope: &Envelope, view: &View) -> String {
     for finding in &envelope.findings {
         out.gap();
         out.titled("Also", &finding.title, &finding.id);
+        // Those of pid files are said whole in their title.
+        if !view.quiet && finding.severity > Severity::Info && finding.id != crate::model::id::STALE_PID_FILE {
+            out.beside(&format!("  {:<LABEL$}", ""), &finding.why);
+            for (index, step) in finding.next.iter().enumerate() {
+                out.step(index + 1, &step.what, step.command.as_deref());
+            }
+        }
     }
-    if envelope.servers.is_empty() {
+    if envelope.servers.is_empty() && envelope.databases.is_empty() {
         for gap in &envelope.gaps {
             out.text
                 .push_str(&format!("{}\n", view.style.locale(&format!("{}: {}", gap.what, gap.reason.words()))));

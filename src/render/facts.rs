@@ -1,5 +1,6 @@
 //! Facts as tables: descriptors, lineage, health, port.
 
+use super::databases::databases;
 use super::table::{finish, right, table};
 use super::tree::tree;
 use super::{View, words};
@@ -75,6 +76,11 @@ pub fn descriptors(server: &Server, view: &View) -> String {
         out.push_str(&finish(&sockets, view));
     }
     out
+}
+
+/// Number, limit and headroom in one line.
+pub fn descriptor_line(server: &Server) -> String {
+    server.descriptors.as_ref().map_or_else(String::new, |facts| format!("\n  {}\n", descriptor_summary(facts)))
 }
 
 fn descriptor_summary(facts: &Descriptors) -> String {
@@ -327,6 +333,7 @@ pub fn everything(server: &Server, view: &View) -> String {
         ("LINEAGE", lineage(server, view)),
         ("PORT", port(server, view)),
         ("DESCRIPTORS", descriptors(server, view)),
+        ("DATABASES", databases(&server.databases, view)),
         ("HEALTH", health(server, view)),
     ] {
         if !text.is_empty() {

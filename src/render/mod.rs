@@ -1,9 +1,13 @@
 //! Findings and facts as a person or a program reads them. It decides nothing.
 
 mod check;
+mod databases;
 mod demo;
 mod explain;
 mod facts;
+mod history;
+pub mod plot;
+pub mod samples;
 mod style;
 mod table;
 mod tree;
@@ -47,6 +51,11 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
     if !envelope.demonstrations.is_empty() {
         return demo::table(&envelope.demonstrations, view);
     }
+    if let Some(history) = &envelope.history {
+        out.push_str(&history::show(history, view));
+        out.push_str(&check::host(envelope, view));
+        return out;
+    }
     out.push_str(&check::overview(envelope, view));
     for server in &envelope.servers {
         if !out.is_empty() && !out.ends_with("\n\n") {
@@ -55,15 +64,34 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
         out.push_str(&check::heading(server, view));
         if !view.quiet {
             match server.examined.as_slice() {
+                // Over time what changes is shown, not all that is there.
+                [Part::Descriptors] if server.trend.is_some() && !view.verbose => {
+                    out.push_str(&facts::descriptor_line(server));
+                }
                 [Part::Descriptors] => out.push_str(&facts::descriptors(server, view)),
                 [Part::Lineage] => out.push_str(&facts::lineage(server, view)),
                 [Part::Health] => out.push_str(&facts::health(server, view)),
                 [Part::Port] => out.push_str(&facts::port(server, view)),
+                [Part::Databases] if server.databases.is_empty() => {
+                    out.push_str("\n  It has no database, and none is in its home.\n");
+                }
+                [Part::Databases] => out.push_str(&databases::databases(&server.databases, view)),
                 _ if view.verbose => out.push_str(&facts::everything(server, view)),
                 _ => {}
             }
         }
+        if let Some(trend) = server.trend.as_ref().filter(|_| !view.quiet) {
+            out.push_str(&samples::trend(trend, view));
+            out.push('\n');
+            out.push_str(&samples::growth_lines(&server.growth, view));
+        }
+        if let Some(exercise) = server.exercise.as_ref().filter(|_| !view.quiet) {
+            out.push_str(&samples::exercise(exercise, view));
+        }
         out.push_str(&check::verdict(server, view));
+    }
+    if !envelope.databases.is_empty() && !view.quiet {
+        out.push_str(&databases::databases(&envelope.databases, view));
     }
     out.push_str(&check::host(envelope, view));
     out

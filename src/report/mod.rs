@@ -1,9 +1,12 @@
 //! What leaves the program: the envelope, sealed so that no secret of a command line or URL goes with it.
 
 pub mod mask;
+pub mod record;
 
-use crate::model::{Envelope, HostFacts, SCHEMA, Server, Status, Tool};
+use crate::model::{DatabaseFile, Envelope, HostFacts, SCHEMA, Server, Status, Tool};
 use serde_json::Value;
+use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// An envelope without servers.
@@ -17,8 +20,10 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
         elapsed_ms: 0,
         status: Status::Unknown,
         servers: Vec::new(),
+        databases: Vec::new(),
         findings: Vec::new(),
         gaps: Vec::new(),
+        history: None,
         demonstrations: Vec::new(),
         explanations: Vec::new(),
     }
@@ -38,14 +43,40 @@ pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
     }
 }
 
+/// Writes a file that is not there yet, or with `force` in its place, whole or not at all: through a sibling that is
+/// renamed. A link in its place is replaced, never followed.
+///
+/// # Errors
+/// `AlreadyExists` without `force`, and those of the file system.
+pub fn write_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    kept.map(drop).map_err(|error| error.error)
+}
+
 fn overall(servers: &[Server], envelope: &Envelope) -> Status {
     let servers = servers.iter().map(|server| server.status);
     let own = envelope.findings.iter().map(|finding| crate::diagnose::status_of(finding.severity));
-    servers.chain(own).reduce(Status::worst).unwrap_or(Status::Unknown)
+    // Databases without a server and records are examined, whatever is found of them.
+    let is_read = |database: &DatabaseFile| database.header.is_some() || database.size_bytes == Some(0);
+    let has_examined = envelope.databases.iter().any(is_read) || envelope.history.is_some();
+    let examined = has_examined.then_some(Status::Healthy);
+    servers.chain(own).chain(examined).reduce(Status::worst).unwrap_or(Status::Unknown)
 }
 
 fn emptied(envelope: Envelope) -> Envelope {
-    Envelope { servers: Vec::new(), findings: Vec::new(), gaps: Vec::new(), status: Status::Unknown, ..envelope }
+    Envelope {
+        servers: Vec::new(),
+        databases: Vec::new(),
+        history: None,
+        findings: Vec::new(),
+        gaps: Vec::new(),
+        status: Status::Unknown,
+        ..envelope
+    }
 }
 
 fn mask_strings(value: &mut Value) {

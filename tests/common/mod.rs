@@ -156,15 +156,35 @@ pub fn home() -> tempfile::TempDir {
 
 /// The real server's shape in Python, with CPython's sqlite3; `what` chooses what is wrong with it.
 pub fn webui(what: &str) -> Guard {
+    webui_of(Path::new("python3"), what)
+}
+
+/// The same under another interpreter.
+pub fn webui_of(python: &Path, what: &str) -> Guard {
     let home = home();
     let mut guard = start(
-        Command::new("python3")
+        Command::new(python)
             .arg(patient_file("hermes-webui/server.py"))
             .env("HERMES_HOME", home.path())
             .env("PATIENT", what),
     );
     guard.home = Some(home);
     guard
+}
+
+/// Every CPython from 3.10 on that is here: the one on the PATH first, then those of a version manager.
+pub fn pythons() -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("python3")];
+    let versions = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv/versions"));
+    for entry in versions.and_then(|path| std::fs::read_dir(path).ok()).into_iter().flatten().flatten() {
+        let program = entry.path().join("bin/python3");
+        let is_new = entry.file_name().to_str().is_some_and(|name| name.starts_with("3.1"));
+        if is_new && program.exists() {
+            found.push(program);
+        }
+    }
+    found.extend(["/usr/bin/python3"].map(PathBuf::from).into_iter().filter(|path| path.exists()));
+    found
 }
 
 /// Waits for a condition; panics with `what` when it does not come.

@@ -109,7 +109,7 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
 }
 
 /// `st_size` of `/proc/PID/fd` is the number of open descriptors since Linux 6.2, and 0 before.
-fn counted(directory: &ProcDir) -> Option<u64> {
+pub fn counted(directory: &ProcDir) -> Option<u64> {
     let size = rustix::fs::statat(directory, c"fd", AtFlags::empty()).ok()?.st_size;
     u64::try_from(size).ok().filter(|count| *count > 0)
 }
@@ -368,7 +368,7 @@ fn count_family(
     if deleted {
         family.deleted += count;
     }
-    family.connections = family.db.max(family.wal);
+    family.connections = if family.wal > 0 { family.wal } else { family.db };
 }
 
 fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: &CStr, mounts: &HashSet<u64>) -> bool {

@@ -1,6 +1,7 @@
 //! Linux: procfs, socket diagnostics, control groups and systemd.
 
 mod cgroup;
+mod databases;
 mod descriptors;
 mod proc_dir;
 mod process;
@@ -10,9 +11,11 @@ mod supervisors;
 use super::reader::{Reader, Request};
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, UnitOnDisk, reach,
+    SupervisorProcess, UnitOnDisk, Usage, reach,
 };
-use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, HostFacts, Identity, Process, WalIndex,
+};
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
 use std::cell::RefCell;
@@ -137,6 +140,15 @@ impl Host for LinuxHost {
         Ok(descriptors::read(&directory, process, table))
     }
 
+    fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
+        let directory = proc_dir::ProcDir::anchor(identity)?;
+        let what = format!("usage of pid {}", identity.pid);
+        let line = directory.stat().map_err(|error| Gap::from_io(what, &error))?;
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        let cpu_ms = line.cpu_ticks.saturating_mul(1000) / per_second;
+        Ok(Usage { open: descriptors::counted(&directory), cpu_ms })
+    }
+
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {
         sockets::table(of, self.deadline)
     }
@@ -172,6 +184,23 @@ impl Host for LinuxHost {
 
     fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap> {
         supervisors::container::named(self, runtime, id)
+    }
+
+    fn database(&self, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
+        databases::read(self, seen_by, path)
+    }
+
+    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> (Option<WalIndex>, Vec<DatabaseLock>) {
+        databases::again(self, seen_by, path)
+    }
+
+    fn database_holders(
+        &self,
+        seen_by: Option<&Process>,
+        paths: &[PathBuf],
+        among: Option<&[u32]>,
+    ) -> Collected<Vec<Vec<DatabaseHolder>>> {
+        databases::holders(self, seen_by, paths, among)
     }
 
     fn directory_identity(&self, seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {

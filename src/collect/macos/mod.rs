@@ -3,10 +3,12 @@
 
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, UnitOnDisk,
+    SupervisorProcess, UnitOnDisk, Usage,
 };
 use crate::model::id;
-use crate::model::{Gap, GapReason, HostFacts, Identity, Process};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, HostFacts, Identity, Process, WalIndex,
+};
 use crate::parse::cgroup::Unit;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -65,6 +67,10 @@ impl Host for MacHost {
         Err(unsupported("descriptors"))
     }
 
+    fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
+        Err(unsupported(&format!("usage of process {}", identity.pid)))
+    }
+
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
         Collected {
             value: SocketTable::default(),
@@ -102,6 +108,23 @@ impl Host for MacHost {
 
     fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap> {
         Err(unsupported(&format!("{runtime} container {id}")))
+    }
+
+    fn database(&self, _seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
+        Err(unsupported(&path.display().to_string()))
+    }
+
+    fn database_again(&self, _seen_by: Option<&Process>, _path: &Path) -> (Option<WalIndex>, Vec<DatabaseLock>) {
+        (None, Vec::new())
+    }
+
+    fn database_holders(
+        &self,
+        _seen_by: Option<&Process>,
+        paths: &[PathBuf],
+        _among: Option<&[u32]>,
+    ) -> Collected<Vec<Vec<DatabaseHolder>>> {
+        Collected { value: vec![Vec::new(); paths.len()], gaps: vec![unsupported("holders of databases")] }
     }
 
     fn directory_identity(&self, _seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {

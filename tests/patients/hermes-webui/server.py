@@ -14,6 +14,10 @@ PORT and HERMES_HOME say where; PATIENT is a list of words separated by commas:
   overload     answer as the overflow path of the worker pool does
   zombies=N    leave N children unreaped
   unlink       keep an unlinked log file open
+  forgetful    /api/sessions opens state.db as `with sqlite3.connect()` does, without closing: from CPython 3.11 on the
+               garbage collector closes it, late
+  keeps        /api/sessions opens state.db and keeps the connection
+  steady=MS    one more connection each MS milliseconds, kept, without any client: two descriptors each
 """
 import http.server
 import json
@@ -55,7 +59,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         global requests_total
         requests_total += 1
-        if "silent" in options:
+        if self.path.startswith("/api/sessions"):
+            if "keeps" in options:
+                connections.append(connect())
+            if "forgetful" in options:
+                with sqlite3.connect(database) as connection:
+                    connection.execute("SELECT count(*) FROM t").fetchall()
+            self.answer(200, json.dumps({"sessions": []}))
+        elif "silent" in options:
             time.sleep(3600)
         elif "empty" in options:
             self.close_connection = True
@@ -117,6 +128,21 @@ if "unlink" in options:
     log.write("x" * 4096)
     log.flush()
     os.unlink(log.name)
+
+if "steady" in options:
+
+    def leak_steadily():
+        next_one = time.monotonic()
+        while True:
+            next_one += int(options["steady"]) / 1000
+            time.sleep(max(0, next_one - time.monotonic()))
+            try:
+                connections.append(sqlite3.connect(database, check_same_thread=False))
+                connections[-1].execute("SELECT count(*) FROM t").fetchall()
+            except sqlite3.OperationalError:
+                return
+
+    threading.Thread(target=leak_steadily, daemon=True).start()
 
 if "ipv6" in options:
     Server.address_family = socket.AF_INET6

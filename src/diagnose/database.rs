@@ -1,0 +1,295 @@
+//! What the bytes, locks and holders of databases say.
+
+use super::verdict::finding;
+use crate::model::{
+    DatabaseFile, DatabaseHolder, DatabaseLock, Evidence, Finding, LockRole, NextStep, Server, Severity, id,
+};
+
+/// Frames that a checkpoint is behind by before a reader that pins it is worth a word: the default of automatic
+/// checkpoints is 1000 pages.
+const MANY_FRAMES: u32 = 1000;
+/// Size from which on a log is worth a word, in bytes: what `journal_size_limit` of newer Hermes versions allows.
+const LARGE_WAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Whether one look leaves something open that a second one tells.
+pub fn wants_second_look(database: &DatabaseFile) -> bool {
+    !writing(&database.locks).is_empty()
+        || pinning(database).is_some()
+        || !lost(database, &database.locks).is_empty()
+}
+
+/// Findings of one database.
+pub fn of_database(database: &DatabaseFile, server: Option<&Server>) -> Vec<Finding> {
+    let found = [
+        generation_deleted(database),
+        locks_lost(database),
+        lock_held(database, server),
+        checkpoint_pinned(database),
+        wal_large(database),
+    ];
+    found.into_iter().flatten().map(|finding| Finding { subject: Some(database.path.clone()), ..finding }).collect()
+}
+
+fn name(database: &DatabaseFile) -> &str {
+    database.path.rsplit('/').next().unwrap_or(&database.path)
+}
+
+fn who(database: &DatabaseFile, pid: u32) -> String {
+    let command = database.holders.iter().find(|holder| holder.pid == pid).map(|holder| holder.command.as_str());
+    match command.filter(|command| !command.is_empty()) {
+        Some(command) => {
+            let words: Vec<&str> =
+                command.split(' ').map(|word| word.rsplit('/').next().unwrap_or(word)).take(3).collect();
+            format!("pid {pid} ({})", words.join(" "))
+        }
+        None => format!("pid {pid}"),
+    }
+}
+
+/// A log or index without its database: the database has another name by now.
+fn is_renamed(holder: &DatabaseHolder) -> bool {
+    holder.descriptors_db == 0 && holder.descriptors_wal + holder.descriptors_shm > 0
+}
+
+/// A live descriptor on a log or index that has no name any more, or that is not the file at its path.
+fn generation_deleted(database: &DatabaseFile) -> Option<Finding> {
+    let on_old: Vec<&DatabaseHolder> = database
+        .holders
+        .iter()
+        .filter(|holder| holder.deleted > 0 || holder.replaced > 0 || is_renamed(holder))
+        .collect();
+    let first = on_old.first()?;
+    let name = name(database);
+    let pids = on_old.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>().join(", ");
+    let title = format!("pid {pids} holds files of {name} that are not the ones at its path any more");
+    let mut evidence: Vec<Evidence> = Vec::new();
+    for holder in &database.holders {
+        let fact = format!("{} of {name}", who(database, holder.pid));
+        let value = format!(
+            "{} database, {} -wal, {} -shm; {} unlinked, {} replaced",
+            holder.descriptors_db, holder.descriptors_wal, holder.descriptors_shm, holder.deleted, holder.replaced
+        );
+        evidence.push(Evidence::new(fact, value, format!("/proc/{}/fd", holder.pid)));
+    }
+    let next = vec![
+        NextStep::say(format!(
+            "Before anything is stopped, copy {name}, {name}-wal and {name}-shm, and the unlinked ones through \
+             /proc/{}/fd/N: what is only in them ends with the process",
+            first.pid
+        )),
+        NextStep::run("see which descriptors", format!("ls -l /proc/{}/fd | grep {name}", first.pid)),
+        NextStep::say(format!(
+            "Then stop every holder together (pid {}), and start them again",
+            all_pids(database)
+        )),
+    ];
+    Some(finding(id::WAL_GENERATION_DELETED, Severity::Critical, title, evidence, next))
+}
+
+fn all_pids(database: &DatabaseFile) -> String {
+    database.holders.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Read slots that keep a checkpoint from going on: slot 0 keeps it from copying anything, the others from copying
+/// beyond their mark.
+fn pinning(database: &DatabaseFile) -> Option<(u8, u32, Vec<u32>)> {
+    let index = database.index.as_ref()?;
+    if index.frames_behind() < MANY_FRAMES {
+        return None;
+    }
+    let slots = database.locks.iter().filter(|lock| lock.role == LockRole::ReadSlot && !lock.is_waiting);
+    let pins = slots.filter_map(|lock| {
+        let slot = lock.slot?;
+        let mark = if slot == 0 { 0 } else { (*index.read_marks.get(usize::from(slot))?)? };
+        (slot == 0 || mark < index.max_frame).then_some((slot, mark))
+    });
+    // The lowest mark is the one that a checkpoint meets first.
+    let (slot, mark) = pins.min_by_key(|(_, mark)| *mark)?;
+    let pids = database
+        .locks
+        .iter()
+        .filter(|lock| lock.role == LockRole::ReadSlot && lock.slot == Some(slot) && !lock.is_waiting)
+        .filter_map(|lock| lock.pid)
+        .collect();
+    Some((slot, mark, pids))
+}
+
+fn checkpoint_pinned(database: &DatabaseFile) -> Option<Finding> {
+    let index = database.index.as_ref()?;
+    let (slot, mark, pids) = pinning(database)?;
+    // A reader that was there for a moment only, while a large transaction was written, pins nothing.
+    let still = |locks: &[DatabaseLock]| {
+        locks.iter().any(|lock| lock.role == LockRole::ReadSlot && lock.slot == Some(slot) && !lock.is_waiting)
+    };
+    if !database.looked_again.as_ref().is_some_and(|again| still(&again.locks)) {
+        return None;
+    }
+    let name = name(database);
+    let by = match pids.as_slice() {
+        [] => "a process of another namespace".to_owned(),
+        pids => pids.iter().map(|pid| who(database, *pid)).collect::<Vec<_>>().join(", "),
+    };
+    let title = format!(
+        "the checkpoint of {name} is stuck at frame {} of {}, pinned by read slot {slot}, held by {by}",
+        index.backfilled_frames, index.max_frame
+    );
+    let source = format!("{name}-shm");
+    let mut evidence = vec![
+        Evidence::new("committed frames (mxFrame)", index.max_frame, &source),
+        Evidence::new("frames copied back (nBackfill)", index.backfilled_frames, &source),
+        Evidence::new(format!("mark of read slot {slot}"), mark, &source),
+        Evidence::new("holder of the slot", by, "/proc/locks"),
+    ];
+    if let Some(wal) = &database.wal {
+        evidence.push(Evidence::new("size of the log in bytes", wal.size_bytes, format!("{name}-wal")));
+    }
+    let next = vec![
+        NextStep::say("A read transaction stays open there: find the cursor or connection that is not closed"),
+        match pids.first() {
+            Some(pid) => NextStep::run("see that process", format!("hermes-doctor check --pid {pid}")),
+            None => NextStep::say("Look for it where its pid namespace is seen"),
+        },
+    ];
+    Some(finding(id::WAL_CHECKPOINT_PINNED, Severity::Warning, title, evidence, next))
+}
+
+/// Size alone is a high-water mark; how much of it is waiting to be copied back says what it means.
+fn wal_large(database: &DatabaseFile) -> Option<Finding> {
+    let wal = database.wal.as_ref().filter(|wal| wal.size_bytes >= LARGE_WAL_BYTES)?;
+    let name = name(database);
+    let mib = wal.size_bytes / (1024 * 1024);
+    let state = match &database.index {
+        Some(index) if index.frames_behind() == 0 => "fully copied back; the room is used again".to_owned(),
+        Some(index) => format!("{} of {} frames wait to be copied back", index.frames_behind(), index.max_frame),
+        None => match wal.committed_frames {
+            Some(frames) => format!("{frames} committed frames; no index to tell how many are copied back"),
+            None => "no index to tell how much of it is copied back".to_owned(),
+        },
+    };
+    let mut evidence = vec![Evidence::new("size of the log in bytes", wal.size_bytes, format!("{name}-wal"))];
+    if let Some(useful) = wal.useful_bytes {
+        evidence.push(Evidence::new("of these in use, in bytes", useful, format!("{name}-wal")));
+    }
+    let next =
+        vec![NextStep::say("Nothing for its size alone: it is a high-water mark (journal_size_limit bounds it)")];
+    Some(finding(id::WAL_LARGE, Severity::Info, format!("the log of {name} is {mib} MiB; {state}"), evidence, next))
+}
+
+/// Locks that keep every other writer out, or every reader.
+fn writing(locks: &[DatabaseLock]) -> Vec<&DatabaseLock> {
+    let is_writing = |lock: &&DatabaseLock| {
+        let of_one =
+            matches!(lock.role, LockRole::Writer | LockRole::Recovery | LockRole::Reserved | LockRole::Pending);
+        lock.exclusive && !lock.is_waiting && (of_one || lock.role == LockRole::Shared)
+    };
+    locks.iter().filter(is_writing).collect()
+}
+
+/// The same lock of the same process at both looks, while nothing was written: a busy writer moves the log.
+fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding> {
+    let again = database.looked_again.as_ref()?;
+    let first = database.index.as_ref();
+    let moved = first.is_some_and(|first| {
+        again.max_frame.is_some_and(|frame| frame != first.max_frame)
+            || again.change.is_some_and(|change| change != first.change)
+    });
+    let held = writing(&database.locks)
+        .into_iter()
+        .find(|lock| writing(&again.locks).iter().any(|other| other.pid == lock.pid && other.role == lock.role))?;
+    if moved {
+        return None;
+    }
+    let name = name(database);
+    let by = held.pid.map_or("a process that the lock table does not name".to_owned(), |pid| who(database, pid));
+    let seconds = again.after_ms as f64 / 1000.0;
+    let title = format!(
+        "the {} lock of {name} was held for at least {seconds:.1} s by {by}, and nothing was written",
+        held.words()
+    );
+    let mut evidence = vec![
+        Evidence::new("lock", held.words(), "/proc/locks"),
+        Evidence::new("held for at least, in ms", again.after_ms, "/proc/locks, looked at twice"),
+    ];
+    if let Some(pid) = held.pid {
+        evidence.push(Evidence::new("pid that holds it", pid, "/proc/locks"));
+    }
+    if let (Some(first), Some(frame)) = (first, again.max_frame) {
+        evidence.push(Evidence::new(
+            "committed frames at both looks",
+            format!("{} and {frame}", first.max_frame),
+            format!("{name}-shm"),
+        ));
+    }
+    let waits = server.is_some_and(|server| {
+        let health = server.health.as_ref().and_then(|health| health.answer.as_ref());
+        health.is_some_and(|answer| answer.failed_checks.iter().any(|check| check == "state_db"))
+    });
+    let severity = if waits { Severity::Critical } else { Severity::Warning };
+    let next = vec![match held.pid {
+        Some(pid) => NextStep::run("see that process", format!("hermes-doctor check --pid {pid}")),
+        None => NextStep::say(
+            "Look for it where its pid namespace is seen, or among programs with open file description locks",
+        ),
+    }];
+    Some(finding(id::DATABASE_LOCK_HELD, severity, title, evidence, next))
+}
+
+/// Holders that use a database in WAL mode without the lock that a live connection keeps, shared or exclusive. A
+/// connection that has not read yet has neither the log open nor the lock; a forked child has the descriptors and none of
+/// the locks of its parent, which still has them (`has_shared_lock` is not told of it).
+fn lost<'d>(database: &'d DatabaseFile, locks: &[DatabaseLock]) -> Vec<&'d DatabaseHolder> {
+    let has = |pid: u32| {
+        locks.iter().any(|lock| lock.pid == Some(pid) && !lock.is_waiting && lock.role == LockRole::Shared)
+    };
+    // A lock of nobody in this namespace could be anybody's.
+    let is_told = locks.iter().all(|lock| lock.pid.is_some());
+    database
+        .holders
+        .iter()
+        .filter(|holder| {
+            let uses = holder.descriptors_db > 0 && holder.descriptors_wal > 0;
+            database.journal_mode == "wal"
+                && is_told
+                && holder.same_pid_namespace
+                && holder.has_shared_lock == Some(false)
+                && uses
+                && holder.deleted == 0
+                && !has(holder.pid)
+        })
+        .collect()
+}
+
+fn locks_lost(database: &DatabaseFile) -> Option<Finding> {
+    let again = database.looked_again.as_ref()?;
+    let at_first = lost(database, &database.locks);
+    let still: Vec<&DatabaseHolder> = lost(database, &again.locks)
+        .into_iter()
+        .filter(|holder| at_first.iter().any(|first| first.pid == holder.pid))
+        .collect();
+    let first = still.first()?;
+    let name = name(database);
+    let pids = still.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>().join(", ");
+    let title = format!("pid {pids} uses {name} without the lock that keeps others from its log");
+    let evidence = still
+        .iter()
+        .flat_map(|holder| {
+            let source = format!("/proc/{}/fd and /proc/locks", holder.pid);
+            let open = holder.descriptors_db + holder.descriptors_wal + holder.descriptors_shm;
+            [
+                Evidence::new(format!("descriptors of pid {} on it", holder.pid), open, source.clone()),
+                Evidence::new(format!("its shared locks on {name}"), 0, source),
+            ]
+        })
+        .collect();
+    let next = vec![
+        NextStep::say(format!("Start nothing that opens {name}: as its last user it would take the log away")),
+        NextStep::say(format!(
+            "Copy {name}, {name}-wal and {name}-shm, then restart pid {}: the new process takes its locks",
+            first.pid
+        )),
+        NextStep::say(
+            "Something in that process opens and closes the file beside SQLite, which drops the locks of all",
+        ),
+    ];
+    Some(finding(id::DATABASE_LOCKS_LOST, Severity::Critical, title, evidence, next))
+}

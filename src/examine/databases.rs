@@ -1,0 +1,153 @@
+//! The SQLite databases of a home, and what is done with them.
+
+use super::Examination;
+use crate::collect::{Deadline, Host};
+use crate::diagnose;
+use crate::model::{DatabaseFile, Gap, GapReason, Process, SecondLook, Server, id};
+use crate::patient::Survey;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Databases that Hermes keeps in a home.
+const KNOWN: &[&str] = &["state.db", "response_store.db", "kanban.db", "memory_store.db"];
+/// Databases that are read in one examination.
+const MOST: usize = 64;
+/// The least time between two looks that tell a state from a moment.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1000);
+
+impl Examination<'_> {
+    /// Fills in the databases of the server's home, and those that it has open elsewhere.
+    pub(super) fn databases(&self, server: &mut Server) {
+        let process = server.process.clone();
+        let mut paths = Vec::new();
+        if let Some(home) = &self.patient.home {
+            paths = known_in(self.survey.host, process.as_ref(), home, self.request.command == "db");
+        }
+        for family in server.descriptors.iter().flat_map(|facts| &facts.sqlite).take(MOST) {
+            let path = PathBuf::from(&family.path);
+            if path.is_absolute() && !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        self.progress.step("reading the databases");
+        // Everybody is asked only where the databases are what it is about.
+        let everybody = self.request.command == "db";
+        let (databases, gaps) = read(self.survey, process.as_ref(), &paths, everybody);
+        server.gaps.extend(gaps);
+        server.databases = databases;
+    }
+
+    /// A lock that is held at two looks while nothing moves is stuck; one look cannot tell it from a busy writer.
+    pub(super) fn look_again_at_databases(&self, server: &mut Server, first_look: Instant) {
+        let process = server.process.clone();
+        let gaps = look_again(self.survey.host, process.as_ref(), &mut server.databases, first_look, self.deadline);
+        server.gaps.extend(gaps);
+    }
+}
+
+/// Databases that are there in a home; `with_profiles` also those of its profiles, which are homes of their own.
+pub(super) fn known_in(
+    host: &dyn Host,
+    seen_by: Option<&Process>,
+    home: &Path,
+    with_profiles: bool,
+) -> Vec<PathBuf> {
+    let list =
+        |path: &Path, most| host.list_directory(&crate::collect::reach(seen_by, path), most).unwrap_or_default();
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut homes = vec![home.to_owned()];
+    if with_profiles {
+        homes.extend(list(&home.join("profiles"), MOST).into_iter().map(|name| home.join("profiles").join(name)));
+    }
+    for home in homes {
+        let names = list(&home, 4096);
+        found.extend(
+            KNOWN.iter().filter(|name| names.iter().any(|there| there == *name)).map(|name| home.join(name)),
+        );
+        let boards = home.join("kanban/boards");
+        for board in list(&boards, MOST) {
+            let path = boards.join(board).join("kanban.db");
+            if host.file_kind(&crate::collect::reach(seen_by, &path)).is_ok() {
+                found.push(path);
+            }
+        }
+    }
+    found.truncate(MOST);
+    found
+}
+
+/// Reads databases, and who has them open.
+pub(super) fn read(
+    survey: &Survey<'_>,
+    seen_by: Option<&Process>,
+    paths: &[PathBuf],
+    everybody: bool,
+) -> (Vec<DatabaseFile>, Vec<Gap>) {
+    let host = survey.host;
+    let (mut databases, mut gaps, mut there) = (Vec::new(), Vec::new(), Vec::new());
+    for path in paths.iter().take(MOST) {
+        match host.database(seen_by, path) {
+            Ok(read) => {
+                gaps.extend(read.gaps);
+                databases.push(read.value);
+                there.push(path.clone());
+            }
+            // It was listed a moment ago, or a process has it open under a name that is no more: then its descriptors tell.
+            Err(gap) if gap.reason == GapReason::NotFound => {}
+            Err(gap) => gaps.push(gap.blocking(id::DATABASES)),
+        }
+    }
+    if databases.is_empty() {
+        return (databases, gaps);
+    }
+    let mut likely: Vec<u32> = survey.hermes().into_iter().map(|(pid, _)| pid).collect();
+    likely.extend(seen_by.map(|process| process.identity.pid));
+    likely.extend(databases.iter().flat_map(|database| &database.locks).filter_map(|lock| lock.pid));
+    likely.sort_unstable();
+    likely.dedup();
+    let holders = host.database_holders(seen_by, &there, if everybody { None } else { Some(&likely) });
+    gaps.extend(holders.gaps);
+    for (database, mut holders) in databases.iter_mut().zip(holders.value) {
+        let pids: Vec<u32> = holders.iter().map(|holder| holder.pid).collect();
+        for holder in &mut holders {
+            let has = database.locks.iter().any(|lock| {
+                lock.pid == Some(holder.pid) && !lock.is_waiting && lock.role == crate::model::LockRole::Shared
+            });
+            // A forked child has its parent's descriptors and none of its locks, and that is well.
+            let is_forked = !has && survey.ancestors(holder.pid).iter().any(|ancestor| pids.contains(ancestor));
+            holder.has_shared_lock = (holder.same_pid_namespace && !is_forked).then_some(has);
+        }
+        holders.sort_by_key(|holder| holder.pid);
+        database.holders = holders;
+    }
+    (databases, gaps)
+}
+
+/// The second look at those of which the first one leaves something open.
+pub(super) fn look_again(
+    host: &dyn Host,
+    seen_by: Option<&Process>,
+    databases: &mut [DatabaseFile],
+    first_look: Instant,
+    deadline: Deadline,
+) -> Vec<Gap> {
+    if !databases.iter().any(diagnose::wants_second_look) {
+        return Vec::new();
+    }
+    let wait = BETWEEN_LOOKS.saturating_sub(first_look.elapsed());
+    if wait > deadline.remaining() {
+        let gap = Gap::new("a second look at locked databases", GapReason::Timeout, "no time was left for it");
+        return vec![gap.blocking(&[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED])];
+    }
+    std::thread::sleep(wait);
+    for database in databases.iter_mut().filter(|database| diagnose::wants_second_look(database)) {
+        let (index, locks) = host.database_again(seen_by, Path::new(&database.path));
+        database.looked_again = Some(SecondLook {
+            after_ms: u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX),
+            max_frame: index.as_ref().map(|index| index.max_frame),
+            change: index.as_ref().map(|index| index.change),
+            locks,
+        });
+    }
+    Vec::new()
+}

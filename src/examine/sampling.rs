@@ -1,0 +1,397 @@
+//! Descriptors over time: looked at again and again, compared with saved reports, and with requests in between.
+
+use crate::collect::{Deadline, Host, this_host};
+use crate::model::{
+    Batch, Descriptors, Envelope, Exercise, FamilySample, Gap, GapReason, Identity, Outcome, PathCost, Process,
+    Sample, Server, Trend,
+};
+use crate::parse::sockets::TcpState;
+use crate::probe::{self, Knock, Patience};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Time for one look; a host that is slower than this is not looked at more often.
+const ONE_LOOK: Duration = Duration::from_secs(5);
+/// Samples that are kept; of a longer look every second one of the older half is given up.
+const MOST_SAMPLES: usize = 4096;
+/// How often it is asked whether to end.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// How often, and how many times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SamplingPlan {
+    /// Samples; `None` until somebody ends it.
+    pub samples: Option<u64>,
+    /// Time between two.
+    pub every: Duration,
+}
+
+/// Told of each sample, and asked whether it is enough.
+pub trait Watcher {
+    /// A sample was taken; `trend` has it and those before.
+    fn sample(&mut self, sample: &Sample, trend: &Trend);
+    /// Whether somebody has asked to end.
+    fn is_over(&self) -> bool;
+}
+
+/// Looks at the descriptors of a server as the plan says. The walk through all of them is made at the ends and where
+/// their number has moved; else the number alone is read.
+pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher) {
+    let Some(process) = server.process.clone() else { return };
+    let begun = Instant::now();
+    let mut trend = Trend { soft_limit: None, samples: Vec::new() };
+    let mut taken = 0_u64;
+    loop {
+        taken += 1;
+        let is_last = plan.samples.is_some_and(|samples| taken >= samples) || watcher.is_over();
+        match look(&process, server.port, begun, trend.samples.last().filter(|_| !is_last)) {
+            Ok((sample, facts)) => {
+                if let Some(facts) = facts {
+                    trend.soft_limit = facts.soft_limit;
+                    server.descriptors = Some(facts);
+                }
+                trend.samples.push(sample);
+            }
+            Err(gap) => {
+                server.gaps.push(gap);
+                break;
+            }
+        }
+        if let Some(sample) = trend.samples.last() {
+            watcher.sample(sample, &trend);
+        }
+        if is_last {
+            break;
+        }
+        thin_out(&mut trend.samples);
+        let next = begun + moment(plan.every, taken);
+        while Instant::now() < next && !watcher.is_over() {
+            std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
+        }
+    }
+    server.trend = Some(trend);
+}
+
+/// When the look after that many is due, from the beginning on, so that the time for a look does not add up. Never at
+/// even intervals: whatever rises and falls with a period near them would look like a slow trend.
+pub fn moment(every: Duration, taken: u64) -> Duration {
+    let scattered =
+        taken.wrapping_mul(6_364_136_223_846_793_005).rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // Up to two fifths of the interval early or late.
+    let share = (scattered >> 40) as f64 / f64::from(1 << 24) * 0.8 - 0.4;
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+    let seconds = every.as_secs_f64() * (taken as f64 + share).max(0.0);
+    Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST)
+}
+
+/// One look. Without a walk the sample before, whose number was the same, tells what the descriptors are.
+fn look(
+    process: &Process,
+    port: Option<u16>,
+    begun: Instant,
+    before: Option<&Sample>,
+) -> Result<(Sample, Option<Descriptors>), Gap> {
+    let host = this_host(Deadline::after(ONE_LOOK));
+    still_there(&*host, process.identity)?;
+    let usage = host.usage(process.identity)?;
+    let table = host.sockets(Some(process)).value;
+    let clients = table
+        .tcp
+        .iter()
+        .filter(|socket| socket.state == TcpState::ESTABLISHED && Some(socket.local.port()) == port)
+        .count();
+    let mut sample = Sample {
+        at_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        open: usage.open,
+        connected: port.filter(|_| !table.source.is_empty()).map(|_| u64::try_from(clients).unwrap_or(u64::MAX)),
+        cpu_ms: Some(usage.cpu_ms),
+        ..Sample::default()
+    };
+    if let Some(before) = before.filter(|before| before.open.is_some() && before.open == usage.open) {
+        sample.families.clone_from(&before.families);
+        return Ok((sample, None));
+    }
+    let facts = host.descriptors(process, &table)?.value.facts;
+    still_there(&*host, process.identity)?;
+    let of = of_descriptors(&facts);
+    Ok((Sample { open: of.open, walked: true, kinds: of.kinds, families: of.families, ..sample }, Some(facts)))
+}
+
+fn still_there(host: &dyn Host, identity: Identity) -> Result<(), Gap> {
+    if host.identify(identity.pid) == Ok(identity) {
+        return Ok(());
+    }
+    let detail = "it ended while it was looked at; what was seen before stands";
+    Err(Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail))
+}
+
+/// What a walk says, as a sample.
+fn of_descriptors(facts: &Descriptors) -> Sample {
+    let families = facts.sqlite.iter().map(|family| FamilySample {
+        path: family.path.clone(),
+        db: family.db,
+        wal: family.wal,
+        shm: family.shm,
+    });
+    Sample {
+        open: facts.open,
+        walked: true,
+        kinds: facts.by_kind.clone(),
+        families: families.collect(),
+        ..Sample::default()
+    }
+}
+
+fn thin_out(samples: &mut Vec<Sample>) {
+    if samples.len() < MOST_SAMPLES {
+        return;
+    }
+    let half = samples.len() / 2;
+    let mut index = 0;
+    samples.retain(|_| {
+        index += 1;
+        index > half || index % 2 == 1
+    });
+}
+
+/// A report that cannot be compared with what is now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompareError {
+    /// It has no server like this one.
+    #[error(
+        "{0} has no server of this kind and home or port with its descriptors; compare a report of `check` or `fds`"
+    )]
+    NoSuchServer(String),
+    /// Its time is not understood.
+    #[error("{0} does not say when it was made")]
+    NoTime(String),
+}
+
+/// Puts saved reports before what is now. Each counts as one sample; those of another process (the server was started
+/// again in between) are left out, and said.
+///
+/// # Errors
+/// When a report has nothing to compare.
+pub fn compare(server: &mut Server, now: SystemTime, reports: &[(String, Envelope)]) -> Result<(), CompareError> {
+    let Some(facts) = server.descriptors.clone() else { return Ok(()) };
+    let mut moments: Vec<(SystemTime, Sample)> = vec![(now, of_descriptors(&facts))];
+    for (name, report) in reports {
+        let is_it = |old: &&Server| {
+            old.kind == server.kind
+                && old.descriptors.is_some()
+                && (old.home == server.home || old.port == server.port)
+        };
+        let old = report.servers.iter().filter(is_it).max_by_key(|old| old.pid == server.pid);
+        let Some((old, then)) = old.and_then(|old| Some((old, old.descriptors.as_ref()?))) else {
+            return Err(CompareError::NoSuchServer(name.clone()));
+        };
+        let at = humantime::parse_rfc3339(&report.started_at).map_err(|_| CompareError::NoTime(name.clone()))?;
+        let identity = |server: &Server| server.process.as_ref().map(|process| process.identity);
+        if identity(old) != identity(server) {
+            let pid = old.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
+            let detail =
+                format!("{name} is of {pid}, before the server was started again: nothing has grown since");
+            server.gaps.push(Gap::new("growth since a saved report", GapReason::Vanished, detail));
+            continue;
+        }
+        moments.push((at, of_descriptors(then)));
+    }
+    moments.sort_by_key(|(at, _)| *at);
+    let Some(first) = moments.first().map(|(at, _)| *at) else { return Ok(()) };
+    let samples = moments
+        .into_iter()
+        .map(|(at, sample)| {
+            let since = at.duration_since(first).unwrap_or_default();
+            Sample { at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX), ..sample }
+        })
+        .collect();
+    server.trend = Some(Trend { soft_limit: facts.soft_limit, samples });
+    Ok(())
+}
+
+/// Why no request is sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExerciseError {
+    /// Nothing runs.
+    #[error("there is no process to exercise")]
+    NoProcess,
+    /// It listens nowhere.
+    #[error("the server listens on no port that can be seen; name it with --port")]
+    NoListener,
+    /// It is in a container.
+    #[error("the server is in another network namespace: run hermes-doctor there")]
+    OtherNetwork,
+    /// Requests would leave the loopback interface.
+    #[error("the server listens on {0} only, which is no loopback address; --yes-remote sends the requests there")]
+    NotLoopback(IpAddr),
+}
+
+/// Requests that are sent on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExercisePlan {
+    /// Paths, each with the same number of requests.
+    pub paths: Vec<String>,
+    /// Requests for each path.
+    pub requests: u64,
+    /// Requests between two looks.
+    pub batch: u64,
+    /// Send them to another address than a loopback one, too.
+    pub yes_remote: bool,
+    /// Time for each phase of a request.
+    pub timeout: Duration,
+}
+
+/// Share of the soft limit at which requests stop: what is left belongs to the server.
+const ENOUGH: f64 = 0.8;
+/// Time for handlers to end before their descriptors are counted.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// Sends requests in batches to the server's own address and counts what each leaves behind. It stops by itself at 80 %
+/// of the soft limit, when the server stops answering, and when somebody asks to end.
+///
+/// # Errors
+/// When there is nowhere to send them, or only to an address that is not a loopback one.
+pub fn exercise(
+    server: &mut Server,
+    plan: &ExercisePlan,
+    is_over: &dyn Fn() -> bool,
+    each: &mut dyn FnMut(&Batch),
+) -> Result<(), ExerciseError> {
+    let process = server.process.clone().ok_or(ExerciseError::NoProcess)?;
+    let (address, tls) = target(server, plan)?;
+    let host = address.ip().to_string();
+    let kind = server.kind;
+    let scheme = if tls { "https" } else { "http" };
+    let mut exercise = Exercise { to: format!("{scheme}://{address}"), ..Exercise::default() };
+    'paths: for path in &plan.paths {
+        let shown = crate::report::mask::url(&crate::parse::text::printable(path.as_bytes()));
+        let mut before = None;
+        let mut sent = 0_u64;
+        let mut batch = 0_u64;
+        loop {
+            let requests = if before.is_none() { 0 } else { plan.batch.min(plan.requests - sent) };
+            let mut answered = 0_u64;
+            for _ in 0..requests {
+                if is_over() {
+                    exercise.stopped = Some("somebody ended it".to_owned());
+                    break;
+                }
+                let knock = Knock { address, tls, host: host.clone(), path: path.clone(), kind };
+                let patience =
+                    Patience { phase: plan.timeout, total: Deadline::after(plan.timeout.saturating_mul(4)) };
+                let attempt = probe::attempt(&knock, patience, &mut |_| {});
+                sent += 1;
+                answered += u64::from(attempt.outcome.is_answer() || attempt.outcome == Outcome::Unexpected);
+            }
+            std::thread::sleep(SETTLE);
+            let looked = open_of(&process);
+            let (facts, soft_limit) = match looked {
+                Ok(looked) => looked,
+                Err(gap) => {
+                    exercise.stopped = Some(format!("{}: {}", gap.what, gap.detail));
+                    server.gaps.push(gap);
+                    break 'paths;
+                }
+            };
+            let handles = facts.families.iter().map(|family| family.db + family.wal).sum();
+            let row = Batch {
+                path: shown.clone(),
+                batch,
+                requests,
+                answered,
+                open: facts.open.unwrap_or(0),
+                database_handles: handles,
+            };
+            each(&row);
+            let (open, first) = (row.open, *before.get_or_insert((row.open, handles)));
+            exercise.batches.push(row);
+            let share = soft_limit.filter(|limit| *limit > 0).map(|limit| open as f64 / limit as f64);
+            if share.is_some_and(|share| share >= ENOUGH) {
+                exercise.stopped = Some(format!("{open} descriptors are open, 80 % of the limit or more"));
+            } else if requests > 0 && answered == 0 && exercise.stopped.is_none() {
+                exercise.stopped = Some("none of the last batch was answered".to_owned());
+            }
+            batch += 1;
+            if sent >= plan.requests || exercise.stopped.is_some() {
+                exercise.paths.push(cost(shown, sent, first, (open, handles)));
+                if exercise.stopped.is_some() {
+                    break 'paths;
+                }
+                break;
+            }
+        }
+    }
+    server.exercise = Some(exercise);
+    Ok(())
+}
+
+fn cost(path: String, requests: u64, before: (u64, u64), after: (u64, u64)) -> PathCost {
+    let more = |after: u64, before: u64| {
+        i64::try_from(after).unwrap_or(i64::MAX).saturating_sub(i64::try_from(before).unwrap_or(i64::MAX))
+    };
+    let left_open = more(after.0, before.0);
+    let per_request = if requests == 0 { 0.0 } else { left_open as f64 / requests as f64 };
+    PathCost { path, requests, left_open, left_database_handles: more(after.1, before.1), per_request }
+}
+
+fn open_of(process: &Process) -> Result<(Sample, Option<u64>), Gap> {
+    let host = this_host(Deadline::after(ONE_LOOK));
+    still_there(&*host, process.identity)?;
+    let facts = host.descriptors(process, &crate::collect::SocketTable::default())?.value.facts;
+    Ok((of_descriptors(&facts), facts.soft_limit))
+}
+
+/// The address that the server listens on, reached over loopback where that is possible.
+fn target(server: &Server, plan: &ExercisePlan) -> Result<(SocketAddr, bool), ExerciseError> {
+    let listeners = server.listeners.as_ref().ok_or(ExerciseError::NoListener)?;
+    let addresses: Vec<IpAddr> = listeners
+        .sockets
+        .iter()
+        .filter(|socket| listeners.is_served_by(server.pid, socket.inode))
+        .filter_map(|socket| socket.address.parse().ok())
+        .map(|address| match address {
+            IpAddr::V4(address) if address.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+            IpAddr::V6(address) if address.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+            address => address,
+        })
+        .collect();
+    if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
+        return Err(ExerciseError::OtherNetwork);
+    }
+    let chosen = addresses.iter().find(|address| address.is_loopback()).or(addresses.first());
+    let chosen = *chosen.ok_or(ExerciseError::NoListener)?;
+    if !chosen.is_loopback() && !plan.yes_remote {
+        return Err(ExerciseError::NotLoopback(chosen));
+    }
+    let tls = server
+        .health
+        .as_ref()
+        .and_then(|health| health.url.as_deref())
+        .is_some_and(|url| url.starts_with("https:"));
+    Ok((SocketAddr::new(chosen, listeners.port), tls))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_in_order_near_their_time_and_uneven() {
+        let every = Duration::from_secs(10);
+        let moments: Vec<f64> = (1..200).map(|taken| moment(every, taken).as_secs_f64()).collect();
+        assert!(moments.windows(2).all(|pair| pair[0] < pair[1]), "{moments:?}");
+        assert!(moments.iter().zip(1..).all(|(at, taken)| (at - f64::from(taken) * 10.0).abs() <= 4.0));
+        let steps: std::collections::BTreeSet<u64> =
+            moments.windows(2).map(|pair| (pair[1] - pair[0]) as u64).collect();
+        assert!(steps.len() >= 8, "{steps:?}");
+        assert!(moment(Duration::MAX, u64::MAX) > every);
+    }
+
+    #[test]
+    fn a_long_look_keeps_its_ends() {
+        let mut samples: Vec<Sample> = (0..5000).map(|at_ms| Sample { at_ms, ..Sample::default() }).collect();
+        thin_out(&mut samples);
+        assert!(samples.len() < MOST_SAMPLES && samples[0].at_ms == 0);
+        assert_eq!(samples.last().map(|sample| sample.at_ms), Some(4999));
+    }
+}

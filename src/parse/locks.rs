@@ -1,0 +1,153 @@
+//! The kernel's table of file locks, `/proc/locks` (proc_locks(5)).
+
+use super::text::printable;
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelLock {
+    /// Number of the lock; a waiter has the number of the lock that it waits for.
+    pub id: u64,
+    /// It is waited for (`->`), not held.
+    pub is_waiting: bool,
+    /// `POSIX`, `FLOCK`, `OFDLCK`, `LEASE` …
+    pub class: String,
+    /// A write lock.
+    pub exclusive: bool,
+    /// Holder; `None` where the table has no process of this pid namespace for it: locks of an open file
+    /// description (-1), of another pid namespace (0), of an NFS client (negative).
+    pub pid: Option<u32>,
+    /// Major number of the filesystem's device. On btrfs and overlayfs it is not the one that stat(2) shows.
+    pub major: u32,
+    /// Minor number of that device.
+    pub minor: u32,
+    /// Inode.
+    pub inode: u64,
+    /// First byte of the range.
+    pub start: u64,
+    /// Last byte of the range, itself included; `None` is the end of the file, wherever it moves.
+    pub end: Option<u64>,
+}
+
+impl KernelLock {
+    /// Whether it is a byte-range lock, the kind that SQLite takes.
+    pub fn is_range(&self) -> bool {
+        matches!(self.class.as_str(), "POSIX" | "OFDLCK")
+    }
+}
+
+/// Parses the table; the second value counts the lines that were not understood.
+pub fn parse(table: &[u8]) -> (Vec<KernelLock>, usize) {
+    let mut rows = Vec::new();
+    let mut bad = 0;
+    for line in table.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        match parse_line(line) {
+            Some(row) => rows.push(row),
+            None => bad += 1,
+        }
+    }
+    (rows, bad)
+}
+
+/// `1: -> POSIX  ADVISORY  WRITE 4711 fe:00:789 1073741826 1073742335`
+fn parse_line(line: &[u8]) -> Option<KernelLock> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace().peekable();
+    let id = words.next()?.strip_suffix(':')?.parse().ok()?;
+    let is_waiting = words.next_if_eq(&"->").is_some();
+    let class = printable(words.next()?.as_bytes());
+    let _enforcement = words.next()?;
+    let exclusive = match words.next()? {
+        "WRITE" | "RW" => true,
+        // A lease that is being given up shows UNLCK, an old mandatory share mode NONE.
+        "READ" | "UNLCK" | "NONE" => false,
+        _ => return None,
+    };
+    let pid: i64 = words.next()?.parse().ok()?;
+    let mut file = words.next()?.split(':');
+    let major = u32::from_str_radix(file.next()?, 16).ok()?;
+    let minor = u32::from_str_radix(file.next()?, 16).ok()?;
+    let inode = file.next()?.parse().ok()?;
+    let start = words.next()?.parse().ok()?;
+    let end = match words.next()? {
+        "EOF" => None,
+        number => Some(number.parse().ok()?),
+    };
+    if file.next().is_some() || words.next().is_some() || end.is_some_and(|end| end < start) {
+        return None;
+    }
+    let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0);
+    Some(KernelLock { id, is_waiting, class, exclusive, pid, major, minor, inode, start, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[u8] = b"1: POSIX  ADVISORY  READ 5287 00:29:21 128 128\n\
+        1: -> POSIX  ADVISORY  WRITE 5300 00:29:21 128 128\n\
+        1:     -> POSIX  ADVISORY  WRITE 5301 00:29:21 120 128\n\
+        2: POSIX  ADVISORY  READ 5287 fe:00:18446744073709551615 1073741826 1073742335\n\
+        3: OFDLCK ADVISORY  WRITE -1 08:1a:789 0 EOF\n\
+        4: FLOCK  ADVISORY  WRITE 0 103:100000:5 0 EOF\n\
+        5: LEASE  BREAKING  UNLCK 77 00:0a:6 0 EOF\n\
+        6: POSIX  *NOINODE* READ 77 <none>:0 0 EOF\n\
+        7: POSIX  ADVISORY  READ 12 00:29:21 1\n\
+        what\xff is this\n\n";
+
+    #[test]
+    fn one_bad_line_does_not_cost_the_table() {
+        let (rows, bad) = parse(TABLE);
+        assert_eq!((rows.len(), bad), (7, 3));
+        assert_eq!(
+            rows[0],
+            KernelLock {
+                id: 1,
+                is_waiting: false,
+                class: "POSIX".to_owned(),
+                exclusive: false,
+                pid: Some(5287),
+                major: 0,
+                minor: 0x29,
+                inode: 21,
+                start: 128,
+                end: Some(128),
+            }
+        );
+        assert!(rows[1].is_waiting && rows[1].exclusive && rows[1].id == 1);
+        assert!(rows[2].is_waiting && rows[2].pid == Some(5301));
+        assert_eq!((rows[3].major, rows[3].inode), (0xfe, u64::MAX));
+        assert_eq!((rows[4].pid, rows[4].minor, rows[4].end), (None, 0x1a, None));
+        assert_eq!((rows[5].pid, rows[5].major, rows[5].minor), (None, 0x103, 0x10_0000));
+        assert!(rows[4].is_range() && !rows[5].is_range() && !rows[6].is_range());
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        for line in [
+            "1: POSIX ADVISORY READ 5 00:29:21 9 8",
+            "1: POSIX ADVISORY READ 5 00:29:21 -1 8",
+            "1: POSIX ADVISORY READ 5 00:29:21:4 1 8",
+            "1: POSIX ADVISORY READ 5 00:29:21 1 8 9",
+            "1: POSIX ADVISORY LATER 5 00:29:21 1 8",
+            "1 POSIX ADVISORY READ 5 00:29:21 1 8",
+            "->",
+        ] {
+            assert_eq!(parse(line.as_bytes()), (Vec::new(), 1), "{line}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_nearly_right_lines(
+            line in "[0-9]{1,3}: (-> )?POSIX  [A-Z]{4} (READ|WRITE) -?[0-9]{1,22} \
+                [0-9a-f]{0,9}:[0-9a-f]{2}:[0-9]{1,22} [0-9]{1,22} ([0-9]{1,22}|EOF)"
+        ) {
+            let (rows, bad) = parse(line.as_bytes());
+            proptest::prop_assert_eq!(rows.len() + bad, 1);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A record of the flight recorder as a person reads it.
+
+use super::samples::{growth_lines, sparkline};
+use super::table::{finish, right, table};
+use super::{View, words};
+use crate::diagnose::history::{by_server, judge};
+use crate::model::{History, Record, Status};
+use comfy_table::Cell;
+
+/// Events that are shown without `--verbose`, the last ones.
+const MOST_EVENTS: usize = 40;
+
+/// Servers, their changes, and what grows.
+pub fn show(history: &History, view: &View) -> String {
+    let mut out = String::new();
+    let (_, growths) = judge(history);
+    for (server, records) in by_server(history) {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { continue };
+        let word = last.status.word();
+        let title = view.style.locale(&words::shorten(server, view.style.width().saturating_sub(word.len() + 2)));
+        let gap =
+            view.style.width().saturating_sub(unicode_width::UnicodeWidthStr::width(title.as_str()) + word.len());
+        out.push_str(&format!(
+            "{}{}{}\n\n",
+            view.style.bold(&title),
+            " ".repeat(gap.max(2)),
+            view.style.status(word, last.status)
+        ));
+        out.push_str(&format!("  {} looks from {} to {}\n", records.len(), first.at, last.at));
+        out.push_str(&line("Critical", critical(&records)));
+        for (name, value) in [
+            ("Open", &(|record: &Record| record.open) as &dyn Fn(&Record) -> Option<u64>),
+            ("Database", &|record: &Record| record.database_handles),
+            ("Queue", &|record: &Record| record.accept_queue),
+        ] {
+            let values: Vec<u64> = records.iter().filter_map(|record| value(record)).collect();
+            if let (Some(least), Some(most)) = (values.iter().min(), values.iter().max()) {
+                let drawn = sparkline(&thinned(&values), view.style);
+                out.push_str(&line(name, format!("{least} to {most}  {drawn}")));
+            }
+        }
+        if let Some(growth) = growths.get(server) {
+            out.push_str(&growth_lines(growth, view));
+        }
+        out.push_str(&events(&records, view));
+    }
+    if history.lines_skipped > 0 {
+        out.push_str(&format!("  {} lines were not understood\n", history.lines_skipped));
+    }
+    if history.ends_torn {
+        out.push_str("  The last line is incomplete: the recorder was ended while it wrote\n");
+    }
+    out
+}
+
+fn line(label: &str, text: String) -> String {
+    format!("  {label:<10}  {text}\n")
+}
+
+fn critical(records: &[&Record]) -> String {
+    let count = records.iter().filter(|record| record.status == Status::Critical).count();
+    match count {
+        0 => "at no look".to_owned(),
+        count => format!("at {count} of {} looks", records.len()),
+    }
+}
+
+/// The largest of each stretch, so that no peak is lost.
+fn thinned(values: &[u64]) -> Vec<u64> {
+    let stretch = values.len().div_ceil(24).max(1);
+    values.chunks(stretch).filter_map(|chunk| chunk.iter().max().copied()).collect()
+}
+
+fn events(records: &[&Record], view: &View) -> String {
+    let all: Vec<(&str, &String)> =
+        records.iter().flat_map(|record| record.events.iter().map(|event| (record.at.as_str(), event))).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let hidden = if view.verbose { 0 } else { all.len().saturating_sub(MOST_EVENTS) };
+    let mut rows = table(view, &["AT", "WHAT"]);
+    for (at, event) in all.iter().skip(hidden) {
+        let at = at.split('.').next().unwrap_or(at).trim_end_matches('Z').replace('T', " ");
+        rows.add_row(vec![right(at), Cell::new(view.style.locale(event))]);
+    }
+    let mut out = finish(&rows, view);
+    if hidden > 0 {
+        out.push_str(&format!("  {hidden} earlier changes are not shown; --verbose and --json have all\n"));
+    }
+    out.push('\n');
+    out
+}

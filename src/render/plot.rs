@@ -1,0 +1,191 @@
+//! A record drawn over time, as one SVG that stands alone.
+
+use crate::model::{Record, Status};
+use plotters::prelude::*;
+use std::time::UNIX_EPOCH;
+
+/// Width of the drawing in pixels.
+const WIDTH: u32 = 960;
+/// Height of one of its four charts in pixels.
+const CHART: u32 = 190;
+/// Points of one line; a longer record is drawn by the largest of each stretch, so that no peak is lost.
+const MOST_POINTS: usize = 2_000;
+
+/// Colours that are told apart in print and by most eyes.
+const OPEN: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
+const LIMIT: RGBColor = RGBColor(0xb0, 0x30, 0x30);
+const DATABASE: RGBColor = RGBColor(0x8a, 0x4f, 0x9e);
+const QUEUE: RGBColor = RGBColor(0xa8, 0x6a, 0x00);
+const HEALTH: RGBColor = RGBColor(0x2e, 0x7d, 0x4f);
+const TEXT: RGBColor = RGBColor(0x22, 0x22, 0x22);
+const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
+
+/// One server's record, drawn.
+///
+/// # Errors
+/// In words, when there is nothing to draw.
+pub fn svg(server: &str, records: &[&Record]) -> Result<String, String> {
+    let points: Vec<(f64, &Record)> =
+        records.iter().filter_map(|record| Some((seconds(&record.at)?, *record))).collect();
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Err("the record has no look with a time that is understood".to_owned());
+    };
+    let (from, to) = (first.0, last.0.max(first.0 + 1.0));
+    let mut out = String::new();
+    {
+        let root = SVGBackend::with_string(&mut out, (WIDTH, CHART * 4 + 40)).into_drawing_area();
+        draw(&root, server, &points, from, to).map_err(|error| format!("it could not be drawn: {error}"))?;
+    }
+    Ok(out)
+}
+
+/// Points of one line: seconds since 1970, and a value.
+type Line = Vec<(f64, f64)>;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw(
+    root: &Area<'_>,
+    server: &str,
+    points: &[(f64, &Record)],
+    from: f64,
+    to: f64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    root.fill(&WHITE)?;
+    let (title, rest) = root.split_vertically(36);
+    let times = format!("{} to {}", points[0].1.at, points[points.len() - 1].1.at);
+    let key = "shaded: critical    grey line: started again    red line: soft limit";
+    title.draw_text(key, &("sans-serif", 11).into_font().color(&TEXT), (WIDTH as i32 / 2 - 170, 16))?;
+    title.draw_text(server, &("sans-serif", 17).into_font().color(&TEXT), (12, 10))?;
+    title.draw_text(&times, &("sans-serif", 12).into_font().color(&TEXT), (WIDTH as i32 - 330, 14))?;
+    let areas = rest.split_evenly((4, 1));
+    // A line ends with its process: what is between two processes was not seen.
+    let lives: Vec<&[(f64, &Record)]> =
+        points.chunk_by(|(_, old), (_, new)| identity(old) == identity(new)).collect();
+    let series = |value: &dyn Fn(&Record) -> Option<f64>| -> Vec<Line> {
+        let of_life = |life: &&[(f64, &Record)]| {
+            thinned(&life.iter().filter_map(|(at, record)| Some((*at, value(record)?))).collect::<Vec<_>>())
+        };
+        lives.iter().map(of_life).collect()
+    };
+    let limit = series(&|record| record.soft_limit.map(|limit| limit as f64));
+    let open = series(&|record| record.open.map(|open| open as f64));
+    let handles = series(&|record| record.database_handles.map(|handles| handles as f64));
+    let queue = series(&|record| record.accept_queue.map(|queue| queue as f64));
+    let health = series(&|record| record.health_ms);
+    let charts = [
+        ("open descriptors", vec![(open.clone(), OPEN), (near(&limit, &open), LIMIT)]),
+        ("database and WAL descriptors", vec![(handles, DATABASE)]),
+        ("accept queue", vec![(queue, QUEUE)]),
+        ("health request, ms", vec![(health, HEALTH)]),
+    ];
+    for ((name, lines), area) in charts.iter().zip(&areas) {
+        chart(area, name, lines, points, from, to)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// The limit is drawn only where the line comes near it: a line at 4096 would flatten everything below.
+fn near(limit: &[Line], open: &[Line]) -> Vec<Line> {
+    let most = open.iter().flatten().map(|(_, open)| *open).fold(0.0, f64::max);
+    let of_line = |line: &Line| line.iter().copied().filter(|(_, limit)| most >= limit * 0.4).collect();
+    limit.iter().map(of_line).collect()
+}
+
+fn chart(
+    area: &Area<'_>,
+    name: &str,
+    lines: &[(Vec<Line>, RGBColor)],
+    points: &[(f64, &Record)],
+    from: f64,
+    to: f64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let most =
+        lines.iter().flat_map(|(parts, _)| parts.iter().flatten()).map(|(_, value)| *value).fold(0.0, f64::max);
+    let top = if most > 0.0 { most * 1.12 } else { 1.0 };
+    let mut chart = ChartBuilder::on(area)
+        .margin_left(8)
+        .margin_right(18)
+        .margin_bottom(2)
+        .x_label_area_size(24)
+        .y_label_area_size(62)
+        .caption(name, ("sans-serif", 13).into_font().color(&TEXT))
+        .build_cartesian_2d(from..to, 0.0..top)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(GRID)
+        .x_labels(6)
+        .y_labels(4)
+        .x_label_formatter(&|at| clock(*at, to - from))
+        .y_label_formatter(&|value| if top > 20.0 { format!("{value:.0}") } else { format!("{value:.1}") })
+        .label_style(("sans-serif", 11).into_font().color(&TEXT))
+        .draw()?;
+    // Behind the lines: when it was critical, and when its process changed.
+    for (start, end) in critical(points) {
+        chart.draw_series(std::iter::once(Rectangle::new([(start, 0.0), (end, top)], LIMIT.mix(0.10).filled())))?;
+    }
+    for at in restarts(points) {
+        chart.draw_series(LineSeries::new([(at, 0.0), (at, top)], TEXT.mix(0.5)))?;
+    }
+    for (line, colour) in lines.iter().flat_map(|(parts, colour)| parts.iter().map(move |part| (part, colour))) {
+        chart.draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)))?;
+        if let [only] = line.as_slice() {
+            chart.draw_series(std::iter::once(Circle::new(*only, 3, colour.filled())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Stretches in which every look was critical.
+fn critical(points: &[(f64, &Record)]) -> Vec<(f64, f64)> {
+    let mut found: Vec<(f64, f64)> = Vec::new();
+    let mut is_open = false;
+    for (index, (at, record)) in points.iter().enumerate() {
+        let is_critical = record.status == Status::Critical;
+        let until = points.get(index + 1).map_or(*at, |(next, _)| *next);
+        match found.last_mut() {
+            Some(last) if is_critical && is_open => last.1 = until,
+            _ if is_critical => found.push((*at, until)),
+            _ => {}
+        }
+        is_open = is_critical;
+    }
+    found
+}
+
+fn identity(record: &Record) -> Option<(u32, u64)> {
+    record.pid.zip(record.start_ticks)
+}
+
+/// Moments at which another process was found.
+fn restarts(points: &[(f64, &Record)]) -> Vec<f64> {
+    let changed = |pair: &[(f64, &Record)]| match pair {
+        [(_, old), (at, new)] => (identity(new).is_some() && identity(old) != identity(new)).then_some(*at),
+        _ => None,
+    };
+    points.windows(2).filter_map(changed).collect()
+}
+
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let stretch = points.len().div_ceil(MOST_POINTS).max(1);
+    points.chunks(stretch).filter_map(|chunk| chunk.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))).collect()
+}
+
+fn seconds(at: &str) -> Option<f64> {
+    let at = humantime::parse_rfc3339(at).ok()?;
+    Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
+}
+
+/// Time of day in UTC, with the date where the whole is longer than a day.
+fn clock(at: f64, span: f64) -> String {
+    let at = UNIX_EPOCH + std::time::Duration::from_secs_f64(at.clamp(0.0, 253_402_300_799.0));
+    let text = humantime::format_rfc3339_seconds(at).to_string();
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    match span {
+        span if span > 86_400.0 => format!("{} {}", date.get(5..).unwrap_or(date), time.get(..5).unwrap_or(time)),
+        span if span > 600.0 => time.get(..5).unwrap_or(time).to_owned(),
+        _ => time.trim_end_matches('Z').to_owned(),
+    }
+}
