@@ -14,8 +14,7 @@ pub mod replay;
 pub use deadline::Deadline;
 
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Descriptors, Gap, HostFacts, Identity, Process, Supervisor,
-    WalIndex,
+    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, Identity, Process, SecondLook, Supervisor,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, recognise_configured};
@@ -261,8 +260,11 @@ pub trait Host {
     /// A gap when there is no such file, or it cannot be read.
     fn database(&self, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap>;
 
-    /// Index and locks of a database once more: what moves, and what stands still.
-    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> (Option<WalIndex>, Vec<DatabaseLock>);
+    /// Index, locks and times of a database once more: what moves, and what stands still.
+    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> SecondLook;
+
+    /// The name of a file without links in it, as descriptors on it have it; the name itself where that cannot be had.
+    fn resolved(&self, seen_by: Option<&Process>, path: &Path) -> PathBuf;
 
     /// Processes that have descriptors on these databases, on their unlinked or replaced files too: those of `among`, or
     /// of the whole host. One list for each path.

@@ -59,6 +59,10 @@ pub enum Request {
     Exchange(PathBuf, Vec<u8>, Until),
     /// Device and inode of a file, in decimal with a space between.
     Identity(PathBuf),
+    /// Size in bytes and last modification in nanoseconds since 1970, in decimal with a space between.
+    Stamp(PathBuf),
+    /// The name that descriptors on this file have: no link is left in it. Where the file is not there, its directory's.
+    Resolved(PathBuf),
     /// Name, home and group id of a user by id, NUL-separated: the system's directory may be a remote one.
     User(u32),
 }
@@ -87,6 +91,8 @@ impl Request {
             | Self::Directory(path, _)
             | Self::Kind(path)
             | Self::Link(path)
+            | Self::Stamp(path)
+            | Self::Resolved(path)
             | Self::Identity(path) => crate::parse::text::printable(path.as_os_str().as_bytes()),
         }
     }
@@ -103,6 +109,8 @@ impl Request {
             Self::Link(path) => (b'l', 0, Some(path)),
             Self::User(uid) => (b'u', *uid, None),
             Self::Identity(path) => (b'i', 0, Some(path)),
+            Self::Stamp(path) => (b't', 0, Some(path)),
+            Self::Resolved(path) => (b'n', 0, Some(path)),
             Self::Exchange(path, _, until) => (b'x', u32::from(*until == Until::Pm2Message), Some(path)),
         };
         let mut path = path.map_or(Vec::new(), |path| path.as_os_str().as_bytes().to_vec());
@@ -150,6 +158,8 @@ impl Request {
             b'l' => Ok(Self::Link(path)),
             b'u' => Ok(Self::User(number(1))),
             b'i' => Ok(Self::Identity(path)),
+            b't' => Ok(Self::Stamp(path)),
+            b'n' => Ok(Self::Resolved(path)),
             b'x' => {
                 let until = if number(1) == 1 { Until::Pm2Message } else { Until::Close };
                 Ok(Self::Exchange(path, message, until))
@@ -182,6 +192,12 @@ impl Request {
                 let metadata = std::fs::metadata(path)?;
                 Ok(format!("{} {}", metadata.dev(), metadata.ino()).into_bytes())
             }
+            Self::Stamp(path) => {
+                let metadata = std::fs::metadata(path)?;
+                let modified = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+                Ok(format!("{} {}", metadata.len(), modified.max(0)).into_bytes())
+            }
+            Self::Resolved(path) => resolved(path),
             Self::Exchange(path, message, until) => {
                 let mut socket = std::os::unix::net::UnixStream::connect(path)?;
                 socket.write_all(message)?;
@@ -219,6 +235,32 @@ fn read_pm2_message(socket: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<
             count => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
         }
     }
+}
+
+fn resolved(path: &Path) -> io::Result<Vec<u8>> {
+    match descriptor_name(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+            Ok([&descriptor_name(directory)?, &b"/"[..], name.as_bytes()].concat())
+        }
+        name => name,
+    }
+}
+
+/// What the kernel calls the file, as it does in `/proc/PID/fd`: right below the root of another process too, where
+/// realpath(3) would lose that root. Nothing is opened for reading (`O_PATH`, open(2)).
+#[cfg(target_os = "linux")]
+fn descriptor_name(path: &Path) -> io::Result<Vec<u8>> {
+    use rustix::fs::{Mode, OFlags, open};
+    use std::os::fd::AsRawFd;
+    let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok(name.into_os_string().into_vec())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptor_name(path: &Path) -> io::Result<Vec<u8>> {
+    Ok(std::fs::canonicalize(path)?.into_os_string().into_vec())
 }
 
 fn user(uid: u32) -> io::Result<Vec<u8>> {

@@ -2,7 +2,8 @@
 
 use super::verdict::finding;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Evidence, Finding, LockRole, NextStep, Server, Severity, id,
+    DatabaseFile, DatabaseHolder, DatabaseLock, Evidence, FileStamp, Finding, LockRole, NextStep, SecondLook, Server,
+    Severity, id,
 };
 
 /// Frames that a checkpoint is behind by before a reader that pins it is worth a word: the default of automatic
@@ -16,6 +17,16 @@ pub fn wants_second_look(database: &DatabaseFile) -> bool {
     !writing(&database.locks).is_empty()
         || pinning(database).is_some()
         || !lost(database, &database.locks).is_empty()
+}
+
+/// Whether a reader seems to pin a checkpoint: then the second look comes later, since readers take their time.
+pub fn may_be_pinned(database: &DatabaseFile) -> bool {
+    pinning(database).is_some()
+}
+
+/// Who holds a lock that keeps writers out: what it does meanwhile tells work from standing still.
+pub fn lock_holder(database: &DatabaseFile) -> Option<u32> {
+    writing(&database.locks).into_iter().find_map(|lock| lock.pid)
 }
 
 /// Findings of one database.
@@ -46,9 +57,10 @@ fn who(database: &DatabaseFile, pid: u32) -> String {
     }
 }
 
-/// A log or index without its database: the database has another name by now.
+/// A log and index without their database: the database has another name by now. Whoever copies files has one of them
+/// open at a time.
 fn is_renamed(holder: &DatabaseHolder) -> bool {
-    holder.descriptors_db == 0 && holder.descriptors_wal + holder.descriptors_shm > 0
+    holder.descriptors_db == 0 && holder.descriptors_wal > 0 && holder.descriptors_shm > 0
 }
 
 /// A live descriptor on a log or index that has no name any more, or that is not the file at its path.
@@ -77,7 +89,10 @@ fn generation_deleted(database: &DatabaseFile) -> Option<Finding> {
              /proc/{}/fd/N: what is only in them ends with the process",
             first.pid
         )),
-        NextStep::run("see which descriptors", format!("ls -l /proc/{}/fd | grep {name}", first.pid)),
+        NextStep::run(
+            "see which descriptors",
+            format!("ls -l /proc/{}/fd | grep -F -- {}", first.pid, super::advice::quoted(name)),
+        ),
         NextStep::say(format!(
             "Then stop every holder together (pid {}), and start them again",
             all_pids(database)
@@ -105,23 +120,31 @@ fn pinning(database: &DatabaseFile) -> Option<(u8, u32, Vec<u32>)> {
     });
     // The lowest mark is the one that a checkpoint meets first.
     let (slot, mark) = pins.min_by_key(|(_, mark)| *mark)?;
-    let pids = database
-        .locks
-        .iter()
-        .filter(|lock| lock.role == LockRole::ReadSlot && lock.slot == Some(slot) && !lock.is_waiting)
-        .filter_map(|lock| lock.pid)
-        .collect();
-    Some((slot, mark, pids))
+    Some((slot, mark, readers_of(&database.locks, slot)))
+}
+
+fn on_slot(locks: &[DatabaseLock], slot: u8) -> impl Iterator<Item = &DatabaseLock> {
+    locks.iter().filter(move |lock| {
+        lock.role == LockRole::ReadSlot && lock.slot == Some(slot) && !lock.is_waiting
+    })
+}
+
+fn readers_of(locks: &[DatabaseLock], slot: u8) -> Vec<u32> {
+    on_slot(locks, slot).filter_map(|lock| lock.pid).collect()
 }
 
 fn checkpoint_pinned(database: &DatabaseFile) -> Option<Finding> {
     let index = database.index.as_ref()?;
     let (slot, mark, pids) = pinning(database)?;
-    // A reader that was there for a moment only, while a large transaction was written, pins nothing.
-    let still = |locks: &[DatabaseLock]| {
-        locks.iter().any(|lock| lock.role == LockRole::ReadSlot && lock.slot == Some(slot) && !lock.is_waiting)
-    };
-    if !database.looked_again.as_ref().is_some_and(|again| still(&again.locks)) {
+    let again = database.looked_again.as_ref()?;
+    let later = again.locks.as_deref()?;
+    // Readers come and go on one slot, and each sets its mark anew; while a checkpoint copies, it holds slot 0 itself.
+    let same_pids = readers_of(later, slot).iter().any(|pid| pids.contains(pid))
+        || (pids.is_empty() && on_slot(later, slot).next().is_some());
+    let same_mark = slot == 0 || again.read_marks.get(usize::from(slot)).copied().flatten() == Some(mark);
+    let stands_still = again.backfilled_frames == Some(index.backfilled_frames);
+    let copies = |locks: &[DatabaseLock]| locks.iter().any(|lock| lock.role == LockRole::Checkpointer);
+    if !same_pids || !same_mark || !stands_still || copies(&database.locks) || copies(later) {
         return None;
     }
     let name = name(database);
@@ -139,6 +162,7 @@ fn checkpoint_pinned(database: &DatabaseFile) -> Option<Finding> {
         Evidence::new("frames copied back (nBackfill)", index.backfilled_frames, &source),
         Evidence::new(format!("mark of read slot {slot}"), mark, &source),
         Evidence::new("holder of the slot", by, "/proc/locks"),
+        Evidence::new("all of it the same after, in ms", again.after_ms, format!("{source}, looked at twice")),
     ];
     if let Some(wal) = &database.wal {
         evidence.push(Evidence::new("size of the log in bytes", wal.size_bytes, format!("{name}-wal")));
@@ -185,27 +209,49 @@ fn writing(locks: &[DatabaseLock]) -> Vec<&DatabaseLock> {
     locks.iter().filter(is_writing).collect()
 }
 
-/// The same lock of the same process at both looks, while nothing was written: a busy writer moves the log.
-fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding> {
-    let again = database.looked_again.as_ref()?;
-    let first = database.index.as_ref();
-    let moved = first.is_some_and(|first| {
+/// Share of the time between the looks that a holder must have computed to be at work: an idle server computes less.
+const AT_WORK: f64 = 0.02;
+
+/// Whether anything of the database was written between the looks: frames, or sizes and times of its files. In WAL mode
+/// the database itself does not count, since a checkpoint writes to it beside a writer that stands still.
+fn was_written(database: &DatabaseFile, again: &SecondLook) -> bool {
+    let index_moved = database.index.as_ref().is_some_and(|first| {
         again.max_frame.is_some_and(|frame| frame != first.max_frame)
             || again.change.is_some_and(|change| change != first.change)
     });
+    let is_wal = database.journal_mode == "wal";
+    let of_writer = |stamps: &[FileStamp]| -> Vec<FileStamp> {
+        stamps.iter().filter(|stamp| !is_wal || !stamp.suffix.is_empty()).cloned().collect()
+    };
+    index_moved || of_writer(&database.written) != of_writer(&again.written)
+}
+
+/// The same lock of the same process at both looks, while nothing was written: a busy writer moves the log.
+fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding> {
+    let again = database.looked_again.as_ref()?;
+    let later = writing(again.locks.as_deref()?);
     let held = writing(&database.locks)
         .into_iter()
-        .find(|lock| writing(&again.locks).iter().any(|other| other.pid == lock.pid && other.role == lock.role))?;
-    if moved {
+        .find(|lock| later.iter().any(|other| other.pid == lock.pid && other.role == lock.role))?;
+    if was_written(database, again) {
         return None;
     }
     let name = name(database);
     let by = held.pid.map_or("a process that the lock table does not name".to_owned(), |pid| who(database, pid));
     let seconds = again.after_ms as f64 / 1000.0;
-    let title = format!(
-        "the {} lock of {name} was held for at least {seconds:.1} s by {by}, and nothing was written",
-        held.words()
-    );
+    // Held together these keep everybody out, which one that is alone does for speed (`locking_mode=EXCLUSIVE`).
+    let is_exclusive = held.role == LockRole::Shared || later.iter().any(|lock| lock.role == LockRole::Shared);
+    let others = database.holders.iter().any(|holder| Some(holder.pid) != held.pid);
+    // A transaction that fits into memory writes nothing before it ends.
+    let is_at_work = again.holder_cpu_ms.is_some_and(|cpu| cpu as f64 >= again.after_ms as f64 * AT_WORK);
+    let (lock, what) = (held.words(), format!("of {name} was held for at least {seconds:.1} s by {by}"));
+    let title = if is_exclusive {
+        format!("the exclusive lock {what}; nobody else can use it, by a transaction or locking_mode=EXCLUSIVE")
+    } else if is_at_work {
+        format!("the {lock} lock {what}, which is at work; others cannot write meanwhile")
+    } else {
+        format!("the {lock} lock {what}, and nothing was written")
+    };
     let mut evidence = vec![
         Evidence::new("lock", held.words(), "/proc/locks"),
         Evidence::new("held for at least, in ms", again.after_ms, "/proc/locks, looked at twice"),
@@ -213,7 +259,10 @@ fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding
     if let Some(pid) = held.pid {
         evidence.push(Evidence::new("pid that holds it", pid, "/proc/locks"));
     }
-    if let (Some(first), Some(frame)) = (first, again.max_frame) {
+    if let (Some(pid), Some(cpu)) = (held.pid, again.holder_cpu_ms) {
+        evidence.push(Evidence::new("CPU time of that process meanwhile, in ms", cpu, format!("/proc/{pid}/stat")));
+    }
+    if let (Some(first), Some(frame)) = (database.index.as_ref(), again.max_frame) {
         evidence.push(Evidence::new(
             "committed frames at both looks",
             format!("{} and {frame}", first.max_frame),
@@ -224,7 +273,12 @@ fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding
         let health = server.health.as_ref().and_then(|health| health.answer.as_ref());
         health.is_some_and(|answer| answer.failed_checks.iter().any(|check| check == "state_db"))
     });
-    let severity = if waits { Severity::Critical } else { Severity::Warning };
+    let severity = match (waits, is_exclusive) {
+        (true, _) => Severity::Critical,
+        (false, true) if !others => Severity::Info,
+        (false, false) if is_at_work => Severity::Info,
+        _ => Severity::Warning,
+    };
     let next = vec![match held.pid {
         Some(pid) => NextStep::run("see that process", format!("hermes-doctor check --pid {pid}")),
         None => NextStep::say(
@@ -262,7 +316,7 @@ fn lost<'d>(database: &'d DatabaseFile, locks: &[DatabaseLock]) -> Vec<&'d Datab
 fn locks_lost(database: &DatabaseFile) -> Option<Finding> {
     let again = database.looked_again.as_ref()?;
     let at_first = lost(database, &database.locks);
-    let still: Vec<&DatabaseHolder> = lost(database, &again.locks)
+    let still: Vec<&DatabaseHolder> = lost(database, again.locks.as_deref()?)
         .into_iter()
         .filter(|holder| at_first.iter().any(|first| first.pid == holder.pid))
         .collect();
@@ -288,7 +342,8 @@ fn locks_lost(database: &DatabaseFile) -> Option<Finding> {
             first.pid
         )),
         NextStep::say(
-            "Something in that process opens and closes the file beside SQLite, which drops the locks of all",
+            "Something in that process opens and closes the file beside SQLite, which drops the locks of all; or it \
+             was forked with a connection open, and its parent has ended",
         ),
     ];
     Some(finding(id::DATABASE_LOCKS_LOST, Severity::Critical, title, evidence, next))

@@ -5,6 +5,7 @@ use crate::collect::{Deadline, Host};
 use crate::diagnose;
 use crate::model::{DatabaseFile, Gap, GapReason, Process, SecondLook, Server, id};
 use crate::patient::Survey;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,18 +15,26 @@ const KNOWN: &[&str] = &["state.db", "response_store.db", "kanban.db", "memory_s
 const MOST: usize = 64;
 /// The least time between two looks that tell a state from a moment.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1000);
+/// The same for readers, whose transactions may well take a second.
+const BETWEEN_LOOKS_AT_READERS: Duration = Duration::from_millis(3000);
+/// The least time for which the holder of a lock is watched for work.
+const WATCH_HOLDER: Duration = Duration::from_millis(500);
+/// What is not decided without a second look.
+const SECOND_LOOK_DECIDES: &[&str] =
+    &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
 
 impl Examination<'_> {
     /// Fills in the databases of the server's home, and those that it has open elsewhere.
     pub(super) fn databases(&self, server: &mut Server) {
         let process = server.process.clone();
-        let mut paths = Vec::new();
+        let host = self.survey.host;
+        let mut paths: Vec<PathBuf> = Vec::new();
         if let Some(home) = &self.patient.home {
-            paths = known_in(self.survey.host, process.as_ref(), home, self.request.command == "db");
+            paths = known_in(host, process.as_ref(), home, self.request.command == "db");
         }
         for family in server.descriptors.iter().flat_map(|facts| &facts.sqlite).take(MOST) {
             let path = PathBuf::from(&family.path);
-            if path.is_absolute() && !paths.contains(&path) {
+            if path.is_absolute() {
                 paths.push(path);
             }
         }
@@ -40,7 +49,7 @@ impl Examination<'_> {
     /// A lock that is held at two looks while nothing moves is stuck; one look cannot tell it from a busy writer.
     pub(super) fn look_again_at_databases(&self, server: &mut Server, first_look: Instant) {
         let process = server.process.clone();
-        let gaps = look_again(self.survey.host, process.as_ref(), &mut server.databases, first_look, self.deadline);
+        let gaps = look_again(self.survey, process.as_ref(), &mut server.databases, first_look, self.deadline);
         server.gaps.extend(gaps);
     }
 }
@@ -84,6 +93,13 @@ pub(super) fn read(
     everybody: bool,
 ) -> (Vec<DatabaseFile>, Vec<Gap>) {
     let host = survey.host;
+    // Descriptors have the name without links, whatever the home is called.
+    let mut seen = HashSet::new();
+    let paths: Vec<PathBuf> = paths
+        .iter()
+        .map(|path| host.resolved(seen_by, path))
+        .filter(|path| seen.insert(path.clone()))
+        .collect();
     let (mut databases, mut gaps, mut there) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths.iter().take(MOST) {
         match host.database(seen_by, path) {
@@ -107,6 +123,7 @@ pub(super) fn read(
     likely.dedup();
     let holders = host.database_holders(seen_by, &there, if everybody { None } else { Some(&likely) });
     gaps.extend(holders.gaps);
+    let locks_are_told = !gaps.iter().any(|gap| gap.blocks.iter().any(|block| block == id::DATABASE_LOCKS_LOST));
     for (database, mut holders) in databases.iter_mut().zip(holders.value) {
         let pids: Vec<u32> = holders.iter().map(|holder| holder.pid).collect();
         for holder in &mut holders {
@@ -115,7 +132,8 @@ pub(super) fn read(
             });
             // A forked child has its parent's descriptors and none of its locks, and that is well.
             let is_forked = !has && survey.ancestors(holder.pid).iter().any(|ancestor| pids.contains(ancestor));
-            holder.has_shared_lock = (holder.same_pid_namespace && !is_forked).then_some(has);
+            holder.has_shared_lock =
+                (locks_are_told && holder.same_pid_namespace && !is_forked).then_some(has);
         }
         holders.sort_by_key(|holder| holder.pid);
         database.holders = holders;
@@ -125,7 +143,7 @@ pub(super) fn read(
 
 /// The second look at those of which the first one leaves something open.
 pub(super) fn look_again(
-    host: &dyn Host,
+    survey: &Survey<'_>,
     seen_by: Option<&Process>,
     databases: &mut [DatabaseFile],
     first_look: Instant,
@@ -134,20 +152,35 @@ pub(super) fn look_again(
     if !databases.iter().any(diagnose::wants_second_look) {
         return Vec::new();
     }
-    let wait = BETWEEN_LOOKS.saturating_sub(first_look.elapsed());
+    let host = survey.host;
+    let between =
+        if databases.iter().any(diagnose::may_be_pinned) { BETWEEN_LOOKS_AT_READERS } else { BETWEEN_LOOKS };
+    // What the holder does is seen from here on only.
+    let wait = between.saturating_sub(first_look.elapsed()).max(WATCH_HOLDER);
     if wait > deadline.remaining() {
         let gap = Gap::new("a second look at locked databases", GapReason::Timeout, "no time was left for it");
-        return vec![gap.blocking(&[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED])];
+        return vec![gap.blocking(SECOND_LOOK_DECIDES)];
     }
+    let wanted: Vec<&mut DatabaseFile> =
+        databases.iter_mut().filter(|database| diagnose::wants_second_look(database)).collect();
+    let cpu_of = |pid: u32| Some(host.usage(host.identify(pid).ok()?).ok()?.cpu_ms);
+    let writers: Vec<Option<(u32, u64)>> = wanted
+        .iter()
+        .map(|database| diagnose::lock_holder(database).and_then(|pid| Some((pid, cpu_of(pid)?))))
+        .collect();
     std::thread::sleep(wait);
-    for database in databases.iter_mut().filter(|database| diagnose::wants_second_look(database)) {
-        let (index, locks) = host.database_again(seen_by, Path::new(&database.path));
+    let mut gaps = Vec::new();
+    for (database, writer) in wanted.into_iter().zip(writers) {
+        let again = host.database_again(seen_by, Path::new(&database.path));
+        if again.locks.is_none() {
+            let detail = "they could not be read a second time";
+            gaps.push(Gap::new("locks of databases", GapReason::Malformed, detail).blocking(SECOND_LOOK_DECIDES));
+        }
         database.looked_again = Some(SecondLook {
             after_ms: u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX),
-            max_frame: index.as_ref().map(|index| index.max_frame),
-            change: index.as_ref().map(|index| index.change),
-            locks,
+            holder_cpu_ms: writer.and_then(|(pid, before)| Some(cpu_of(pid)?.saturating_sub(before))),
+            ..again
         });
     }
-    Vec::new()
+    gaps
 }

@@ -116,7 +116,7 @@ fn examine_databases(
     let first_look = Instant::now();
     let (mut found, gaps) = databases::read(survey, None, paths, true);
     envelope.gaps.extend(gaps);
-    envelope.gaps.extend(databases::look_again(survey.host, None, &mut found, first_look, deadline));
+    envelope.gaps.extend(databases::look_again(survey, None, &mut found, first_look, deadline));
     envelope.findings = diagnose::judge_host(&[], &found);
     envelope.databases = found;
     if let [path] = paths

@@ -17,12 +17,26 @@ pub struct DatabaseFile {
     pub wal: Option<WalFile>,
     /// The WAL index in the `-shm` file, where there is one that could be read.
     pub index: Option<WalIndex>,
+    /// When its files were last written to: of a file that is being written to it moves.
+    #[serde(default)]
+    pub written: Vec<FileStamp>,
     /// Locks on the database and on its `-shm`, from the kernel's table.
     pub locks: Vec<DatabaseLock>,
     /// Processes with descriptors on any of the three files.
     pub holders: Vec<DatabaseHolder>,
     /// What had changed a moment later; `null` where no second look was made.
     pub looked_again: Option<SecondLook>,
+}
+
+/// Size and time of one file of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStamp {
+    /// What stands behind the database's name: nothing, `-wal` or `-journal`.
+    pub suffix: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Last modification in nanoseconds since 1970 (`st_mtim`, stat(2)).
+    pub modified_ns: u64,
 }
 
 /// The fixed part of a database file: what its first 100 bytes say.
@@ -227,7 +241,7 @@ pub struct DatabaseHolder {
 }
 
 /// The same database a moment later: what stands still under a held lock is stuck, what moves is busy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecondLook {
     /// Time after the first look in milliseconds.
     pub after_ms: u64,
@@ -235,6 +249,19 @@ pub struct SecondLook {
     pub max_frame: Option<u32>,
     /// `change` then.
     pub change: Option<u32>,
-    /// Locks then.
-    pub locks: Vec<DatabaseLock>,
+    /// `backfilled_frames` then.
+    #[serde(default)]
+    pub backfilled_frames: Option<u32>,
+    /// `read_marks` then.
+    #[serde(default)]
+    pub read_marks: Vec<Option<u32>>,
+    /// `written` then.
+    #[serde(default)]
+    pub written: Vec<FileStamp>,
+    /// Locks then; `null` where the table could not be read.
+    pub locks: Option<Vec<DatabaseLock>>,
+    /// CPU time that the holder of a write lock has used meanwhile, in milliseconds: a transaction that fits into its
+    /// memory writes nothing before it ends.
+    #[serde(default)]
+    pub holder_cpu_ms: Option<u64>,
 }

@@ -187,6 +187,7 @@ fn fine(server: &Server, view: &View) -> String {
         (id::DESCRIPTOR_CEILING, "descriptors"),
         (id::STATE_DB_HANDLE_LEAK, "database handles"),
         (id::CLOSE_WAIT_LEAK, "CLOSE-WAIT"),
+        (id::DATABASE_LOCKS_LOST, "databases"),
         (id::ACCEPT_STALLED, "accept queue"),
         (id::STALE_PID_FILE, "pid files"),
         (id::ZOMBIE_CHILDREN, "children reaped"),

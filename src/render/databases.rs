@@ -103,7 +103,10 @@ fn one(database: &DatabaseFile, view: &View) -> String {
     }
     if let Some(again) = &database.looked_again {
         let frame = again.max_frame.map_or_else(|| "?".to_owned(), |frame| frame.to_string());
-        let still = self::locks(&again.locks).join(view.style.pick(" · ", ", "));
+        let still = again.locks.as_ref().map_or_else(
+            || "locks not seen".to_owned(),
+            |still| self::locks(still).join(view.style.pick(" · ", ", ")),
+        );
         line("Later", format!("after {} ms: frame {frame}; {still}", again.after_ms));
     }
     if !database.holders.is_empty() {

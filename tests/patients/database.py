@@ -12,6 +12,10 @@ database.py PATH STATE; it prints `ready 1` and waits. States:
   large       a log of more than 64 MiB, copied back
   rollback    rollback-journal mode, a connection that has read
   reserved    rollback-journal mode, a write transaction that was begun and does nothing
+  busy-rollback  the same as busy in rollback-journal mode
+  long-write  one write transaction that fits into memory, at work for long
+  exclusive   locking_mode=EXCLUSIVE, at rest
+  readers     readers that come and go while a writer is far ahead of the checkpoint
   checkpoint  prints what PRAGMA wal_checkpoint(PASSIVE) says, then waits
 """
 import os
@@ -33,7 +37,7 @@ def read(connection):
 
 
 first = connect()
-first.execute("PRAGMA journal_mode=%s" % ("DELETE" if state in ("rollback", "reserved") else "WAL"))
+first.execute("PRAGMA journal_mode=%s" % ("DELETE" if state in ("rollback", "reserved", "busy-rollback") else "WAL"))
 first.execute("PRAGMA wal_autocheckpoint=0")
 first.execute("CREATE TABLE IF NOT EXISTS t (a)")
 first.execute("INSERT INTO t VALUES (1)")
@@ -58,7 +62,7 @@ elif state == "writer":
     first.execute("BEGIN IMMEDIATE")
 elif state == "reserved":
     first.execute("BEGIN IMMEDIATE")
-elif state == "busy":
+elif state in ("busy", "busy-rollback"):
 
     def write():
         connection = connect()
@@ -70,6 +74,42 @@ elif state == "busy":
 
     threading.Thread(target=write, daemon=True).start()
     time.sleep(0.2)
+elif state == "long-write":
+
+    def write_on():
+        connection = connect()
+        connection.execute("BEGIN IMMEDIATE")
+        while True:
+            connection.execute("INSERT INTO t VALUES (randomblob(20))")
+            connection.execute("DELETE FROM t WHERE rowid = last_insert_rowid()")
+
+    threading.Thread(target=write_on, daemon=True).start()
+    time.sleep(0.2)
+elif state == "exclusive":
+    first.execute("PRAGMA locking_mode=EXCLUSIVE")
+    first.execute("INSERT INTO t VALUES (2)")
+elif state == "readers":
+
+    def append():
+        connection = connect()
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        while True:
+            connection.execute("INSERT INTO t VALUES (randomblob(40000))")
+            time.sleep(0.002)
+
+    def read_on(after):
+        time.sleep(after)
+        connection = connect()
+        while True:
+            connection.execute("BEGIN")
+            read(connection)
+            time.sleep(0.4)
+            connection.execute("COMMIT")
+
+    threading.Thread(target=append, daemon=True).start()
+    for after in (0, 0.1, 0.2, 0.3):
+        threading.Thread(target=read_on, args=(after,), daemon=True).start()
+    time.sleep(0.8)
 elif state == "deleted":
     os.unlink(path + "-wal")
     os.unlink(path + "-shm")

@@ -9,7 +9,8 @@ use super::process;
 use crate::collect::reader::Request;
 use crate::collect::{Collected, reach};
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, LockRole, Process, WalFile, WalIndex,
+    DatabaseFile, DatabaseHolder, DatabaseLock, FileStamp, Gap, GapReason, LockRole, Process, SecondLook, WalFile,
+    WalIndex, id,
 };
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
@@ -24,6 +25,8 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+/// What nobody can decide without the table of locks.
+const LOCKS_DECIDE: &[&str] = &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
 /// Bytes of an index that are read.
 const INDEX_START: u32 = 136;
 /// Reads of an index that a writer was at.
@@ -34,6 +37,7 @@ struct Files {
     database: PathBuf,
     wal: PathBuf,
     shm: PathBuf,
+    journal: PathBuf,
 }
 
 impl Files {
@@ -43,7 +47,7 @@ impl Files {
             name.extend_from_slice(suffix.as_bytes());
             reach(seen_by, &PathBuf::from(OsString::from_vec(name)))
         };
-        Self { database: with(""), wal: with("-wal"), shm: with("-shm") }
+        Self { database: with(""), wal: with("-wal"), shm: with("-shm"), journal: with("-journal") }
     }
 
     fn part(&self, part: SqlitePart) -> &Path {
@@ -69,6 +73,7 @@ pub fn read(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> Result<
         journal_mode: "unknown".to_owned(),
         wal: None,
         index: None,
+        written: written(host, &files),
         locks: Vec::new(),
         holders: Vec::new(),
         looked_again: None,
@@ -97,16 +102,42 @@ pub fn read(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> Result<
     }
     match lock_table() {
         Ok(table) => file.locks = locks_of(host, seen_by, path, &files, &table),
-        Err(gap) => gaps.push(gap),
+        Err(gap) => gaps.push(gap.blocking(LOCKS_DECIDE)),
     }
     Ok(Collected { value: file, gaps })
 }
 
-/// Index and locks once more.
-pub fn again(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> (Option<WalIndex>, Vec<DatabaseLock>) {
+/// What moves, once more. How long after, and what its holder did meanwhile, the caller knows.
+pub fn again(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> SecondLook {
     let files = Files::of(seen_by, path);
-    let table = lock_table().unwrap_or_default();
-    (index(host, &files.shm).ok().flatten(), locks_of(host, seen_by, path, &files, &table))
+    let index = index(host, &files.shm).ok().flatten();
+    SecondLook {
+        after_ms: 0,
+        max_frame: index.as_ref().map(|index| index.max_frame),
+        change: index.as_ref().map(|index| index.change),
+        backfilled_frames: index.as_ref().map(|index| index.backfilled_frames),
+        read_marks: index.map(|index| index.read_marks.to_vec()).unwrap_or_default(),
+        written: written(host, &files),
+        locks: lock_table().ok().map(|table| locks_of(host, seen_by, path, &files, &table)),
+        holder_cpu_ms: None,
+    }
+}
+
+/// When its files were last written to. The index is not among them: it is mapped, and a mapped file's time stands still.
+fn written(host: &LinuxHost, files: &Files) -> Vec<FileStamp> {
+    [("", &files.database), ("-wal", &files.wal), ("-journal", &files.journal)]
+        .into_iter()
+        .filter_map(|(suffix, path)| {
+            let answer = host.perform_one(Request::Stamp(path.clone())).ok()?;
+            let text = String::from_utf8_lossy(&answer);
+            let (size, modified) = text.split_once(' ')?;
+            Some(FileStamp {
+                suffix: suffix.to_owned(),
+                size_bytes: size.parse().ok()?,
+                modified_ns: modified.parse().ok()?,
+            })
+        })
+        .collect()
 }
 
 fn size(host: &LinuxHost, path: &Path) -> Result<u64, Gap> {
@@ -273,6 +304,15 @@ pub fn holders(
         let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
         gaps.push(Gap::new("holders of databases", GapReason::Permission, detail));
     }
+    // A live connection has a lock on the index, whatever became of those on the database. Where the whole host has none,
+    // something hides the table.
+    let uses = |holder: &DatabaseHolder| {
+        holder.descriptors_db > 0 && holder.descriptors_wal > 0 && holder.descriptors_shm > 0 && holder.deleted == 0
+    };
+    if found.iter().flatten().any(uses) && lock_table().is_ok_and(|table| table.is_empty()) {
+        let detail = "the table of locks is empty although databases are in use; something hides it";
+        gaps.push(Gap::new("/proc/locks", GapReason::Unsupported, detail).blocking(LOCKS_DECIDE));
+    }
     Collected { value: found, gaps }
 }
 
@@ -351,11 +391,17 @@ fn held_by(
 
 /// The wanted database that a link's text belongs to, the part, and whether it is marked as unlinked.
 fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Wanted>) -> Option<(&'w Wanted, SqlitePart, bool)> {
-    let Link::Path { path, marked_deleted } = link::classify(text) else { return None };
-    let parts = [(&b"-wal"[..], SqlitePart::Wal), (b"-shm", SqlitePart::Shm), (b"", SqlitePart::Database)];
-    parts
-        .into_iter()
-        .find_map(|(suffix, part)| Some((wanted.get(path.strip_suffix(suffix)?)?, part, marked_deleted)))
+    let part_of = |path: &[u8], marked| {
+        let parts = [(&b"-wal"[..], SqlitePart::Wal), (b"-shm", SqlitePart::Shm), (b"", SqlitePart::Database)];
+        parts
+            .into_iter()
+            .find_map(|(suffix, part)| Some((wanted.get(path.strip_suffix(suffix)?)?, part, marked)))
+    };
+    // A name may itself end like the mark of an unlinked file.
+    part_of(text, false).or_else(|| match link::classify(text) {
+        Link::Path { path, marked_deleted: true } => part_of(path, true),
+        _ => None,
+    })
 }
 
 fn inode_of(information: &rustix::fd::OwnedFd, descriptor: &CStr) -> Option<u64> {

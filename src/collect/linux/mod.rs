@@ -14,7 +14,7 @@ use super::{
     SupervisorProcess, UnitOnDisk, Usage, reach,
 };
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, HostFacts, Identity, Process, WalIndex,
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
@@ -190,8 +190,15 @@ impl Host for LinuxHost {
         databases::read(self, seen_by, path)
     }
 
-    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> (Option<WalIndex>, Vec<DatabaseLock>) {
+    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> SecondLook {
         databases::again(self, seen_by, path)
+    }
+
+    fn resolved(&self, seen_by: Option<&Process>, path: &Path) -> PathBuf {
+        match self.perform_one(Request::Resolved(reach(seen_by, path))) {
+            Ok(name) => PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name)),
+            Err(_) => path.to_owned(),
+        }
     }
 
     fn database_holders(

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::id;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, HostFacts, Identity, Process, WalIndex,
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook,
 };
 use crate::parse::cgroup::Unit;
 use std::collections::{HashMap, HashSet};
@@ -114,8 +114,12 @@ impl Host for MacHost {
         Err(unsupported(&path.display().to_string()))
     }
 
-    fn database_again(&self, _seen_by: Option<&Process>, _path: &Path) -> (Option<WalIndex>, Vec<DatabaseLock>) {
-        (None, Vec::new())
+    fn database_again(&self, _seen_by: Option<&Process>, _path: &Path) -> SecondLook {
+        SecondLook::default()
+    }
+
+    fn resolved(&self, _seen_by: Option<&Process>, path: &Path) -> PathBuf {
+        path.to_owned()
     }
 
     fn database_holders(
