@@ -48,19 +48,17 @@ fn finding<'a>(envelope: &'a Value, id: &str) -> &'a Value {
 /// is copied back, and rollback-journal mode.
 #[test]
 fn healthy_databases_get_no_alarm() {
-    for (state, information) in
-        [
-            ("pool", None),
-            ("idle", None),
-            ("busy", None),
-            ("busy-rollback", None),
-            ("readers", None),
-            ("long-write", Some("database-lock-held")),
-            ("exclusive", Some("database-lock-held")),
-            ("rollback", None),
-            ("large", Some("wal-large")),
-        ]
-    {
+    for (state, information) in [
+        ("pool", None),
+        ("idle", None),
+        ("busy", None),
+        ("busy-rollback", None),
+        ("readers", None),
+        ("long-write", Some("database-lock-held")),
+        ("exclusive", Some("database-lock-held")),
+        ("rollback", None),
+        ("large", Some("wal-large")),
+    ] {
         let patient = patient(state);
         let (envelope, ids) = patient.examine();
         assert_eq!(envelope["status"], "healthy", "{state}: {envelope:#}");
@@ -119,7 +117,10 @@ fn a_lock_that_is_held_while_nothing_moves_is_named() {
         let (envelope, ids) = patient.examine();
         assert_eq!(ids, ["database-lock-held"], "{state}: {envelope:#}");
         let title = finding(&envelope, "database-lock-held")["title"].as_str().unwrap().to_owned();
-        assert!(title.contains(&format!("the {lock} lock")) && title.contains("was held for at least "), "{state}: {title}");
+        assert!(
+            title.contains(&format!("the {lock} lock")) && title.contains("was held for at least "),
+            "{state}: {title}"
+        );
         assert!(title.contains(&format!("pid {}", patient.pid())), "{title}");
     }
 }

@@ -145,6 +145,11 @@ fn requests_show_what_they_leave_open() {
     );
     assert!(paths[1]["per_request"].as_f64().unwrap() >= 1.0, "{paths:#?}");
     assert!(paths[1]["left_database_handles"].as_i64().unwrap() >= 20, "{paths:#?}");
+    let left = finding(&found, "descriptor-growth");
+    assert!(left["title"].as_str().unwrap().starts_with("each request of /api/sessions left "), "{left:#}");
+    assert_eq!((left["severity"].as_str(), found["status"].as_str()), (Some("info"), Some("healthy")));
+    // What is there afterwards, not what was before.
+    assert_eq!(found["descriptors"]["open"], found["exercise"]["batches"][9]["open"]);
     assert_eq!(found["exercise"]["batches"].as_array().unwrap().len(), 10);
     assert!(found["exercise"]["stopped"].is_null());
     let shown = run(&format!("fds --port {} --exercise /health --requests 4 --batch 2", patient.port));
@@ -305,6 +310,42 @@ fn the_recorder_keeps_what_a_restart_destroys() {
     );
 }
 
+/// What ends while it is looked at is not healthy, and what was seen before stands.
+#[test]
+fn a_server_that_ends_while_it_is_watched_is_down() {
+    let patient = webui("");
+    let (port, pid) = (patient.port, patient.pid());
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1500));
+        signal_pid(pid, Signal::KILL);
+    });
+    let answer = run(&format!("fds --port {port} --samples 30 --every 300ms --json"));
+    ends.join().unwrap();
+    let envelope = answer.json();
+    let found = &envelope["servers"][0];
+    assert_eq!((answer.exit, ids(found)), (2, vec!["server-not-running".to_owned()]), "{found:#}");
+    assert!(found["trend"]["samples"].as_array().unwrap().len() >= 3, "{found:#}");
+    assert!(found["gaps"].to_string().contains("it ended while it was looked at"), "{found:#}");
+}
+
+/// The end of a server is an event of that server, named or found, and no other one.
+#[test]
+fn the_end_of_a_server_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = directory.path().join("flight.jsonl");
+    let patient = webui("");
+    let (pid, port) = (patient.pid(), patient.port);
+    let watch = format!("watch --port {port} --samples 2 --every 100ms --record {}", record.display());
+    assert_eq!(run(&watch).exit, 0);
+    drop(patient);
+    let answer = run(&watch);
+    assert_eq!(answer.exit, 2);
+    assert!(answer.stdout.contains(&format!("port {port}  ended: pid {pid}")), "{}", answer.stdout);
+    let envelope = run(&format!("history {} --json", record.display())).json();
+    let records = envelope["history"]["records"].as_array().unwrap();
+    assert!(records.iter().all(|line| line["server"] == format!("port {port}").as_str()), "{records:#?}");
+}
+
 #[test]
 fn a_record_that_is_none_gets_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();
@@ -318,8 +359,10 @@ fn a_record_that_is_none_gets_one_clear_line() {
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(directory.path().join("target"), &link).unwrap();
     let answer = run(&format!("watch --port 1 --samples 1 --record {}", link.display()));
-    assert!(answer.stderr.contains("could not be written"), "{}", answer.stderr);
+    assert!(answer.exit == 3 && answer.stderr.contains("cannot be written"), "{}", answer.stderr);
     assert!(!directory.path().join("target").exists());
+    let answer = run("watch --port 1 --samples 1 --record /nonexistent/flight.jsonl");
+    assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{}", answer.stderr);
 }
 
 /// Ctrl-C ends the recorder between two looks, with what was seen.

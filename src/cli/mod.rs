@@ -160,7 +160,7 @@ pub struct FdsArguments {
     /// Time between two samples (2s)
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "samples", help_heading = "Over time")]
     pub every: Option<Duration>,
-    /// Compare with a saved report (`check --json` or `fds --json`); each counts as one sample
+    /// Compare with a saved report (`check --json` or `fds --json`); each counts as one sample. Can be repeated
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["samples", "watch"], help_heading = "Over time")]
     pub compare: Vec<PathBuf>,
     /// Send requests for these paths to the server's own loopback address, and show what each leaves open. This puts

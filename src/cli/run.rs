@@ -10,7 +10,7 @@ use crate::examine::{Progress, Request, examine};
 use crate::model::{
     Batch, Envelope, Explanation, Gap, GapReason, History, HostFacts, Record, Sample, Server, Status, Trend,
 };
-use crate::patient::SelectError;
+use crate::patient::{SelectError, Selection};
 use crate::render::{self, Style, View};
 use crate::report;
 use clap::Parser;
@@ -111,7 +111,7 @@ fn over_time(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
         return refuse(cli, request.command, &line);
     };
     let done = match (sampling, exercise) {
-        (Some(plan), _) => watch_descriptors(cli, view, server, plan),
+        (Some(plan), _) => watch_descriptors(cli, view, server, plan, &request),
         (None, Some(plan)) => exercise_server(cli, server, &plan),
         (None, None) => compare_reports(server, &arguments.compare),
     };
@@ -123,7 +123,13 @@ fn over_time(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     answer(cli, view, &envelope)
 }
 
-fn watch_descriptors(cli: &Cli, view: &View, server: &mut Server, plan: SamplingPlan) -> Result<(), String> {
+fn watch_descriptors(
+    cli: &Cli,
+    view: &View,
+    server: &mut Server,
+    plan: SamplingPlan,
+    request: &Request,
+) -> Result<(), String> {
     if server.process.is_none() {
         return Err("there is no process whose descriptors could be looked at".to_owned());
     }
@@ -133,9 +139,23 @@ fn watch_descriptors(cli: &Cli, view: &View, server: &mut Server, plan: Sampling
     if std::io::stderr().is_terminal() && !cli.output.quiet {
         watcher.bar = Some(indicatif::ProgressBar::new_spinner());
     }
-    sampling::sample(server, plan, &mut watcher);
+    let is_there = sampling::sample(server, plan, &mut watcher);
     if let Some(bar) = &watcher.bar {
         bar.finish_and_clear();
+    }
+    if !is_there {
+        // A restart gives it another pid; where it listens and what is its home stay.
+        let mut again = request.clone();
+        again.selection = Selection {
+            pid: None,
+            port: request.selection.port.or(server.port),
+            kind: Some(server.kind),
+            ..request.selection.clone()
+        };
+        let names_it = again.selection.port.is_some() || again.selection.home.is_some();
+        let found = if names_it { examined(cli, &again).ok() } else { None };
+        let now = found.and_then(|mut found| (found.servers.len() == 1).then(|| found.servers.remove(0)));
+        sampling::replace_ended(server, now);
     }
     Ok(())
 }
@@ -180,22 +200,28 @@ fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
         file,
         largest: arguments.largest.saturating_mul(1024 * 1024),
     };
-    let mut told = Told { cli, ended, looks: 0, failures: 0 };
-    let last = recording::record(&request, &plan, &mut told);
-    match last {
-        Some(envelope) if cli.output.is_json() => {
-            emit(&render::json(&envelope));
-            envelope.status.exit_code()
+    let shown = crate::parse::text::printable(plan.file.as_os_str().as_encoded_bytes());
+    let mut told = Told { cli, ended, looks: 0, written: 0, failures: 0 };
+    let last = match recording::record(&request, &plan, &mut told) {
+        Ok(last) => last,
+        Err(error) => {
+            return refuse(
+                cli,
+                "watch",
+                &format!("{shown} cannot be written: {error}; name another with --record"),
+            );
         }
-        Some(envelope) => {
-            if !cli.output.quiet {
-                let shown = crate::parse::text::printable(plan.file.as_os_str().as_encoded_bytes());
-                emit(&format!("{} looks written to {shown}; see `hermes-doctor history {shown}`", told.looks));
-            }
-            envelope.status.exit_code()
-        }
-        None => EXIT_UNKNOWN,
+    };
+    let Some(envelope) = last else { return EXIT_UNKNOWN };
+    if cli.output.is_json() {
+        emit(&render::json(&envelope));
+    } else if told.written < told.looks {
+        complain(&format!("{} of {} looks written to {shown}", told.written, told.looks));
+    } else if !cli.output.quiet {
+        emit(&format!("{} looks written to {shown}; see `hermes-doctor history {shown}`", told.looks));
     }
+    // A record that was not kept is what it was all about.
+    if told.written == 0 && told.looks > 0 { EXIT_UNKNOWN } else { envelope.status.exit_code() }
 }
 
 /// Tells what changes while it is recorded.
@@ -203,12 +229,14 @@ struct Told<'a> {
     cli: &'a Cli,
     ended: Arc<AtomicBool>,
     looks: u64,
+    written: u64,
     failures: u64,
 }
 
 impl recording::Listener for Told<'_> {
-    fn recorded(&mut self, record: &Record) {
+    fn recorded(&mut self, record: &Record, is_written: bool) {
         self.looks += 1;
+        self.written += u64::from(is_written);
         if !self.cli.output.is_json() && !self.cli.output.quiet {
             for event in &record.events {
                 emit(&format!("{}  {}  {event}", record.at, record.server));
@@ -219,7 +247,7 @@ impl recording::Listener for Told<'_> {
     fn failed(&mut self, what: &str) {
         self.failures += 1;
         // A full disk would say the same at every look.
-        if self.failures <= 3 {
+        if self.failures <= 3 || self.failures.is_multiple_of(100) {
             complain(&crate::parse::text::printable(what.as_bytes()));
         }
     }

@@ -179,7 +179,7 @@ pub const CATALOGUE: &[Entry] = &[
         id: id::DESCRIPTOR_GROWTH,
         heading: "more and more descriptors are held",
         severity: "warning; critical when the limit is less than an hour away or 80 % of it is used",
-        decided_by: "Three samples or more, clients' connections left out: it has risen further than any saw-tooth seen (170 descriptors at a limit of 512 or less, 440 above) and gave nothing back; or for half an hour nothing was given back, at ten uneven samples or more; or it falls, and the floors rise by as much.",
+        decided_by: "Three samples or more, clients' connections left out: it has risen further than any saw-tooth seen (170 descriptors at a limit of 512 or less, 440 above) and gave nothing back; or for two hours nothing was given back, at ten uneven samples or more; or it falls, and the floors rise by as much.",
         look_alike: "A saw-tooth that falls back to its floor, of which any few samples can lie on one rising flank; a burst of clients; a server that warms up and then stays.",
         why: "At the limit the server accepts no connection and opens no file, and what it then reports is not the cause.",
         remedy: "See which kind or database grows, keep the evidence, and restart before the limit is reached; raising the limit only buys time.",

@@ -2,8 +2,8 @@
 
 use super::verdict::finding;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Evidence, FileStamp, Finding, LockRole, NextStep, SecondLook, Server,
-    Severity, id,
+    DatabaseFile, DatabaseHolder, DatabaseLock, Evidence, FileStamp, Finding, LockRole, NextStep, SecondLook,
+    Server, Severity, id,
 };
 
 /// Frames that a checkpoint is behind by before a reader that pins it is worth a word: the default of automatic
@@ -124,9 +124,7 @@ fn pinning(database: &DatabaseFile) -> Option<(u8, u32, Vec<u32>)> {
 }
 
 fn on_slot(locks: &[DatabaseLock], slot: u8) -> impl Iterator<Item = &DatabaseLock> {
-    locks.iter().filter(move |lock| {
-        lock.role == LockRole::ReadSlot && lock.slot == Some(slot) && !lock.is_waiting
-    })
+    locks.iter().filter(move |lock| lock.role == LockRole::ReadSlot && lock.slot == Some(slot) && !lock.is_waiting)
 }
 
 fn readers_of(locks: &[DatabaseLock], slot: u8) -> Vec<u32> {

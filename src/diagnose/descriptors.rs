@@ -32,7 +32,12 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         verdict.decide(id::DESCRIPTOR_LIMIT_LOW, low_limit(facts, &source));
     }
     let leaks = leaks(server, facts, &source);
-    if leaks.iter().all(|found| found.id != id::STATE_DB_HANDLE_LEAK) {
+    // What rose while it was watched, and was not decided, has not passed.
+    let rises = server.growth.iter().any(|growth| {
+        let is_of_them = matches!(growth.series, Series::Family(_) | Series::Open);
+        is_of_them && growth.shape == Shape::Undecided && growth.falls == 0 && growth.last > growth.first
+    });
+    if !rises && leaks.iter().all(|found| found.id != id::STATE_DB_HANDLE_LEAK) {
         verdict.decide(id::STATE_DB_HANDLE_LEAK, None);
     }
     let is_decided =
@@ -41,6 +46,9 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         verdict.decide(id::DESCRIPTOR_GROWTH, None);
     }
     leaks.into_iter().for_each(|leak| verdict.raise(leak));
+    if let Some(found) = left_by_requests(server, facts, &source) {
+        verdict.raise(found);
+    }
     if let Some(close_wait) = &facts.close_wait {
         let is_many = is_many_close_wait(close_wait.first, facts.soft_limit);
         // Many at the first look and no second look is undecided, and its gap says so.
@@ -54,13 +62,15 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
 /// Leaks by trend where the descriptors were watched, else by the level that they have reached. What was watched tells
 /// more than a level; near the limit the level counts all the same.
 fn leaks(server: &Server, facts: &Descriptors, source: &str) -> Vec<Finding> {
-    let watched = |path: &str| {
+    let growth_of = |path: &str| {
         let of_it = |growth: &&Growth| matches!(&growth.series, Series::Family(family) if family == path);
-        server.growth.iter().find(of_it).is_some_and(|growth| growth.shape != Shape::Undecided)
+        server.growth.iter().find(of_it)
     };
     let by_level = facts.sqlite.iter().filter_map(|family| {
-        let found = handle_leak(family, facts, source)?;
-        (!watched(&family.path) || found.severity == Severity::Critical).then_some(found)
+        let growth = growth_of(&family.path);
+        let found = handle_leak(family, facts, source, growth)?;
+        let is_decided = growth.is_some_and(|growth| growth.shape != Shape::Undecided);
+        (!is_decided || found.severity == Severity::Critical).then_some(found)
     });
     let mut found: Vec<Finding> = by_level.collect();
     let of_trend = server.trend.as_ref().map(|trend| super::trend::findings(server.pid, trend, &server.growth));
@@ -74,6 +84,40 @@ fn leaks(server: &Server, facts: &Descriptors, source: &str) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Descriptors that a request leaves open, from which on it is worth a word.
+const LEFT_BY_A_REQUEST: f64 = 0.5;
+
+/// What requests on purpose have left open. CPython from 3.11 on may close it later: only more than it ever keeps is a
+/// leak already.
+fn left_by_requests(server: &Server, facts: &Descriptors, source: &str) -> Option<Finding> {
+    let exercise = server.exercise.as_ref()?;
+    let costly: Vec<_> = exercise.paths.iter().filter(|cost| cost.per_request >= LEFT_BY_A_REQUEST).collect();
+    let worst = costly.iter().max_by(|a, b| a.per_request.total_cmp(&b.per_request))?;
+    let may_be_collected = super::trend::tooth(facts.soft_limit);
+    let is_leak = u64::try_from(worst.left_open).is_ok_and(|left| left > may_be_collected);
+    let (severity, what) = if is_leak {
+        (Severity::Warning, "more than is ever closed late")
+    } else {
+        (Severity::Info, "they may be closed later")
+    };
+    let title = format!(
+        "each request of {} left {:.2} descriptors open: {} after {}; {what}",
+        worst.path, worst.per_request, worst.left_open, worst.requests
+    );
+    let mut evidence = Vec::new();
+    for cost in costly.iter().take(5) {
+        let from = format!("{source}/fd, before and after {} requests", cost.requests);
+        evidence.push(Evidence::new(format!("left open by {}", cost.path), cost.left_open, &from));
+        let handles = format!("of these on databases, by {}", cost.path);
+        evidence.push(Evidence::new(handles, cost.left_database_handles, &from));
+    }
+    let next = vec![
+        NextStep::run("see what they are", format!("hermes-doctor fds --all{}", super::selector(server))),
+        NextStep::say("Look again in ten minutes: what is still open then leaks"),
+    ];
+    Some(finding(id::DESCRIPTOR_GROWTH, severity, title, evidence, next))
 }
 
 fn percent(share: f64) -> String {
@@ -134,15 +178,33 @@ fn low_limit(facts: &Descriptors, source: &str) -> Option<Finding> {
     ))
 }
 
-fn handle_leak(family: &SqliteFamily, facts: &Descriptors, source: &str) -> Option<Finding> {
+fn handle_leak(
+    family: &SqliteFamily,
+    facts: &Descriptors,
+    source: &str,
+    watched: Option<&Growth>,
+) -> Option<Finding> {
     let (handles, limit) = (family.handles(), facts.soft_limit?);
     let share = handles as f64 / limit.max(1) as f64;
     if handles <= LEAK_LEAST || share < LEAK_SHARE {
         return None;
     }
-    let severity = if share >= LEAK_CRITICAL { Severity::Critical } else { Severity::Warning };
+    // What falls back is at least not only a leak.
+    let falls = watched.map_or(0, |growth| growth.falls);
+    let severity = match share {
+        LEAK_CRITICAL.. => Severity::Critical,
+        _ if falls > 0 => Severity::Info,
+        _ => Severity::Warning,
+    };
     let name = family.path.rsplit('/').next().unwrap_or(&family.path);
-    let level = if severity == Severity::Critical { "" } else { "; a level from one look, not yet a trend" };
+    let level = match watched {
+        _ if severity == Severity::Critical => String::new(),
+        None => "; a level from one look, not yet a trend".to_owned(),
+        Some(growth) if falls > 0 => {
+            format!("; they fell {falls} times in {} samples, and the floor is not decided", growth.samples)
+        }
+        Some(growth) => format!("; a level, not decided as a trend after {} samples", growth.samples),
+    };
     let title = format!(
         "{} {name} + {} {name}-wal handles fill {} of the {limit} descriptors{level}",
         family.db,

@@ -16,14 +16,21 @@ pub fn by_server(history: &History) -> BTreeMap<&str, Vec<&Record>> {
 /// The samples of the last process of a server; those of processes before it say nothing of this one.
 pub fn trend_of(records: &[&Record]) -> Option<Trend> {
     let last = records.iter().rev().find(|record| record.pid.is_some())?;
-    let of_last: Vec<&&Record> =
-        records.iter().filter(|record| record.pid == last.pid && record.start_ticks == last.start_ticks).collect();
     let at = |record: &Record| humantime::parse_rfc3339(&record.at).ok();
+    let mut of_last: Vec<&&Record> =
+        records.iter().filter(|record| record.pid == last.pid && record.start_ticks == last.start_ticks).collect();
+    // Times before the clock was set back cannot be compared with those after.
+    if let Some(back) = of_last.windows(2).rposition(|pair| at(pair[1]) < at(pair[0])) {
+        of_last.drain(..=back);
+    }
     let first = of_last.iter().find_map(|record| at(record))?;
     let samples = of_last.iter().filter_map(|record| {
         let since = at(record)?.duration_since(first).ok()?;
         // Which database that was is not recorded; of one server it is the same from look to look.
-        let family = |handles| FamilySample { path: "state.db".to_owned(), db: handles, wal: 0, shm: 0 };
+        let family = |handles: u64| {
+            let wal = record.wal_handles.unwrap_or(handles / 2).min(handles);
+            FamilySample { path: "state.db".to_owned(), db: handles - wal, wal, shm: 0 }
+        };
         Some(Sample {
             at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             open: record.open,
@@ -35,6 +42,12 @@ pub fn trend_of(records: &[&Record]) -> Option<Trend> {
         })
     });
     Some(Trend { soft_limit: last.soft_limit, samples: samples.collect() })
+}
+
+/// How often the clock was set back between two looks.
+pub fn clock_set_back(records: &[&Record]) -> usize {
+    let at = |record: &Record| humantime::parse_rfc3339(&record.at).ok();
+    records.windows(2).filter(|pair| at(pair[1]).zip(at(pair[0])).is_some_and(|(now, then)| now < then)).count()
 }
 
 /// What is growing, and what follows, for each server.

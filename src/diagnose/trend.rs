@@ -29,12 +29,13 @@ const LEAST_FALL: u64 = 3;
 const LEAST_SAMPLES: usize = 3;
 /// Below this number of samples a rise must be half as high again.
 const FEW_SAMPLES: usize = 10;
-/// A watch of this length, in milliseconds, without anything given back decides by itself.
-const LONG_WATCH_MS: u64 = 30 * 60_000;
+/// A watch of this length, in milliseconds, without anything given back decides by itself. A tooth of 72 connections lasts
+/// 36 minutes when one is forgotten every 30 seconds.
+const LONG_WATCH_MS: u64 = 120 * 60_000;
 /// Samples, or floors, that such a watch needs.
 const LONG_WATCH_SAMPLES: usize = 10;
 /// Shortest and longest period of a saw-tooth that is looked for between the samples, in milliseconds.
-const PERIODS_MS: (f64, f64) = (3_000.0, 600_000.0);
+const PERIODS_MS: (f64, f64) = (3_000.0, 3_600_000.0);
 /// Frequencies tried at most; a longer watch counts as one that cannot exclude a saw-tooth.
 const MOST_FREQUENCIES: f64 = 2_000_000.0;
 /// Points that are compared pair by pair for a rate; more are thinned out.
@@ -86,7 +87,7 @@ fn tooth_connections(soft_limit: Option<u64>) -> u64 {
 }
 
 /// The same in descriptors: a database and a WAL handle each.
-fn tooth(soft_limit: Option<u64>) -> u64 {
+pub fn tooth(soft_limit: Option<u64>) -> u64 {
     2 * tooth_connections(soft_limit)
 }
 
@@ -102,7 +103,8 @@ pub fn growth(times_ms: &[u64], values: &[u64], soft_limit: Option<u64>) -> Grow
 
 /// Judges all descriptors, each database, and each kind that does not stay where it is.
 pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
-    let walked: Vec<&Sample> = trend.samples.iter().filter(|sample| sample.walked).collect();
+    let walked: Vec<&Sample> =
+        trend.samples.iter().filter(|sample| sample.walked || !sample.kinds.is_empty()).collect();
     let mut growths: Vec<Growth> = open_growth(trend, &walked).into_iter().collect();
     let paths: BTreeSet<&str> =
         walked.iter().flat_map(|sample| &sample.families).map(|family| family.path.as_str()).collect();
@@ -128,8 +130,22 @@ pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
             }
             _ => None,
         };
+        if let (Shape::Undecided, 0, Series::Open, Some(missing)) =
+            (growth.shape, growth.falls, &growth.series, &mut growth.missing)
+            && let Some((ms, limit)) = at_this_pace(&open, trend.soft_limit)
+        {
+            missing.push_str(&format!("; at this pace {limit} is reached in {}", time(ms)));
+        }
     }
     growths
+}
+
+/// When the limit would be reached if what rose went on rising, in milliseconds, and that limit.
+fn at_this_pace(open: &[Point], soft_limit: Option<u64>) -> Option<(u64, u64)> {
+    let (first, last, limit) = (open.first()?, open.last()?, soft_limit?);
+    let rise = last.value.checked_sub(first.value).filter(|rise| *rise >= LEAST_RISE)?;
+    let left = limit.saturating_sub(last.value) as f64 / rise as f64 * (last.ms - first.ms) as f64;
+    Some((left as u64, limit))
 }
 
 fn series<'a>(samples: impl Iterator<Item = &'a Sample>, value: impl Fn(&Sample) -> Option<u64>) -> Vec<Point> {
@@ -501,7 +517,7 @@ pub fn findings(server_pid: Option<u32>, trend: &Trend, growths: &[Growth]) -> V
             found.extend(of_family.map(|finding| Finding { subject: Some(path.clone()), ..finding }));
         }
     }
-    found.extend(context.descriptor_growth(growths));
+    found.extend(context.descriptor_growth(growths).or_else(|| context.rise(trend, growths)));
     found
 }
 
@@ -613,6 +629,27 @@ impl Context {
             self.evidence(growth, "descriptors on the database and its WAL"),
             vec![NextStep::say("Nothing now; update to a version that closes its connections when one is there")],
         )
+    }
+
+    /// A rise that is not decided, and would fill the table soon: worth a word, and no alarm.
+    fn rise(&self, trend: &Trend, growths: &[Growth]) -> Option<Finding> {
+        let is_it = |growth: &&Growth| growth.series == Series::Open && growth.shape == Shape::Undecided;
+        let growth = growths.iter().find(is_it).filter(|growth| growth.falls == 0)?;
+        let open = in_order(series(trend.samples.iter(), |sample| sample.open));
+        let (ms, limit) = at_this_pace(&open, trend.soft_limit).filter(|(ms, _)| *ms < CRITICAL_MS)?;
+        if open.len() < LEAST_SAMPLES {
+            return None;
+        }
+        let title = format!(
+            "+{} in {}, not decided yet; if it goes on, {limit} is reached in {}",
+            growth.last.saturating_sub(growth.first),
+            time(growth.span_ms),
+            time(ms)
+        );
+        let evidence = self.evidence(growth, "descriptors");
+        let longer = format!("hermes-doctor fds{} --samples 100 --every 10s", self.selector);
+        let next = vec![NextStep::run("look for longer", longer)];
+        Some(finding(id::DESCRIPTOR_GROWTH, Severity::Info, title, evidence, next))
     }
 
     /// All descriptors together, or one kind of them; what a database's own finding explains by itself is not said twice.

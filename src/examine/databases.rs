@@ -20,8 +20,7 @@ const BETWEEN_LOOKS_AT_READERS: Duration = Duration::from_millis(3000);
 /// The least time for which the holder of a lock is watched for work.
 const WATCH_HOLDER: Duration = Duration::from_millis(500);
 /// What is not decided without a second look.
-const SECOND_LOOK_DECIDES: &[&str] =
-    &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
+const SECOND_LOOK_DECIDES: &[&str] = &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
 
 impl Examination<'_> {
     /// Fills in the databases of the server's home, and those that it has open elsewhere.
@@ -95,11 +94,8 @@ pub(super) fn read(
     let host = survey.host;
     // Descriptors have the name without links, whatever the home is called.
     let mut seen = HashSet::new();
-    let paths: Vec<PathBuf> = paths
-        .iter()
-        .map(|path| host.resolved(seen_by, path))
-        .filter(|path| seen.insert(path.clone()))
-        .collect();
+    let paths: Vec<PathBuf> =
+        paths.iter().map(|path| host.resolved(seen_by, path)).filter(|path| seen.insert(path.clone())).collect();
     let (mut databases, mut gaps, mut there) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths.iter().take(MOST) {
         match host.database(seen_by, path) {
@@ -132,8 +128,7 @@ pub(super) fn read(
             });
             // A forked child has its parent's descriptors and none of its locks, and that is well.
             let is_forked = !has && survey.ancestors(holder.pid).iter().any(|ancestor| pids.contains(ancestor));
-            holder.has_shared_lock =
-                (locks_are_told && holder.same_pid_namespace && !is_forked).then_some(has);
+            holder.has_shared_lock = (locks_are_told && holder.same_pid_namespace && !is_forked).then_some(has);
         }
         holders.sort_by_key(|holder| holder.pid);
         database.holders = holders;

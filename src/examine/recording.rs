@@ -3,9 +3,10 @@
 use super::{Request, Silent, examine};
 use crate::collect::{Deadline, this_host};
 use crate::model::{Envelope, Part, Record, Server, Status};
+use crate::patient::Selection;
 use crate::render;
 use crate::report::record::Recorder;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,8 @@ pub struct RecordingPlan {
 
 /// Told what happens.
 pub trait Listener {
-    /// One server was looked at and written down.
-    fn recorded(&mut self, record: &Record);
+    /// One server was looked at; whether it could be written down.
+    fn recorded(&mut self, record: &Record, is_written: bool);
     /// Something could not be written.
     fn failed(&mut self, what: &str);
     /// Whether somebody has asked to end.
@@ -38,20 +39,46 @@ pub trait Listener {
 }
 
 /// Records until the plan is done or somebody ends it, and answers with the last examination.
-pub fn record(request: &Request, plan: &RecordingPlan, listener: &mut dyn Listener) -> Option<Envelope> {
+///
+/// # Errors
+/// When the record cannot be written to from the beginning.
+pub fn record(
+    request: &Request,
+    plan: &RecordingPlan,
+    listener: &mut dyn Listener,
+) -> std::io::Result<Option<Envelope>> {
     let recorder = Recorder::new(plan.file.clone(), plan.largest);
+    recorder.begin()?;
     let mut before: HashMap<String, Record> =
         recorder.last().into_iter().map(|record| (record.server.clone(), record)).collect();
     let (begun, mut taken, mut reports) = (Instant::now(), 0_u64, 0_u32);
     let mut last = None;
+    // Servers of this run: those of an earlier one may not be among what this one looks at.
+    let mut here: HashSet<String> = HashSet::new();
     loop {
         taken += 1;
         // A look costs little; looking on at a supervisor is left to the full report.
         let quick = Request { observe: Some(Duration::ZERO), ..request.clone() };
         match look(&quick) {
             Ok(envelope) => {
-                for server in &envelope.servers {
-                    let mut record = of_server(server, &envelope.started_at);
+                let named = named(&request.selection).filter(|_| envelope.servers.len() == 1);
+                let mut records: Vec<Record> = envelope
+                    .servers
+                    .iter()
+                    .map(|server| {
+                        let name = named.clone().unwrap_or_else(|| name(server));
+                        of_server(server, name, &envelope.started_at)
+                    })
+                    .collect();
+                // Of one that nobody supervises nothing is left when it has ended.
+                for (name, old) in &before {
+                    let is_gone = old.pid.is_some() && records.iter().all(|record| &record.server != name);
+                    if is_gone && here.contains(name) {
+                        records.push(ended(old, &envelope.started_at));
+                    }
+                }
+                here.extend(records.iter().map(|record| record.server.clone()));
+                for mut record in records {
                     record.events = changes(before.get(&record.server), &record);
                     let was_critical = before.get(&record.server).is_some_and(|old| old.status == Status::Critical);
                     // Before a restart destroys what proves the cause.
@@ -64,11 +91,12 @@ pub fn record(request: &Request, plan: &RecordingPlan, listener: &mut dyn Listen
                             }
                         }
                     }
-                    if let Err(error) = recorder.append(&record) {
+                    let written = recorder.append(&record);
+                    if let Err(error) = &written {
                         listener
                             .failed(&format!("a line of {} could not be written: {error}", plan.file.display()));
                     }
-                    listener.recorded(&record);
+                    listener.recorded(&record, written.is_ok());
                     before.insert(record.server.clone(), record);
                 }
                 last = Some(envelope);
@@ -76,12 +104,12 @@ pub fn record(request: &Request, plan: &RecordingPlan, listener: &mut dyn Listen
             Err(line) => listener.failed(&line),
         }
         if plan.samples.is_some_and(|samples| taken >= samples) {
-            return last;
+            return Ok(last);
         }
         let next = begun + super::sampling::moment(plan.every, taken);
         while Instant::now() < next {
             if listener.is_over() {
-                return last;
+                return Ok(last);
             }
             std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
         }
@@ -101,24 +129,75 @@ fn keep_report(request: &Request, recorder: &Recorder, at: &str) -> Result<PathB
     recorder.keep(&render::json(&envelope), at).map_err(|error| error.to_string())
 }
 
-fn of_server(server: &Server, at: &str) -> Record {
+/// What one server is called when it was named: whatever is found there later, or not found.
+fn named(selection: &Selection) -> Option<String> {
+    let parts = [
+        selection.kind.map(|kind| kind.word().to_owned()),
+        selection.port.map(|port| format!("port {port}")),
+        selection.url.as_ref().map(|url| crate::report::mask::url(url.as_str())),
+        selection.home.as_ref().map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes())),
+        selection.pid.map(|pid| format!("pid {pid}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+/// What a server that was found is called: the same from look to look, and another than its neighbours.
+fn name(server: &Server) -> String {
+    let mut name = server.kind.word().to_owned();
+    if let Some(port) = server.port {
+        name.push_str(&format!(" {port}"));
+    }
+    match (&server.home, server.port, server.pid) {
+        (Some(home), ..) => name.push_str(&format!(" {home}")),
+        // Nothing else tells two of them apart.
+        (None, None, Some(pid)) => name.push_str(&format!(" pid {pid}")),
+        _ => {}
+    }
+    name
+}
+
+/// The last word on a server of which nothing is found any more.
+fn ended(old: &Record, at: &str) -> Record {
+    Record {
+        at: at.to_owned(),
+        server: old.server.clone(),
+        status: Status::Unknown,
+        root_causes: Vec::new(),
+        pid: None,
+        start_ticks: None,
+        open: None,
+        soft_limit: None,
+        database_handles: None,
+        wal_handles: None,
+        close_wait: None,
+        accept_queue: None,
+        connected: None,
+        health: None,
+        health_ms: None,
+        resident_bytes: None,
+        restarts: old.restarts,
+        events: Vec::new(),
+    }
+}
+
+fn of_server(server: &Server, name: String, at: &str) -> Record {
     let descriptors = server.descriptors.as_ref();
+    let largest = descriptors.and_then(|facts| facts.sqlite.iter().max_by_key(|family| family.handles()));
     let listeners = server.listeners.as_ref();
     let health = server.health.as_ref();
-    let port = server.port.map_or(String::new(), |port| format!(" {port}"));
-    let home = server.home.as_ref().map_or(String::new(), |home| format!(" {home}"));
     let took = health.map(|health| health.phases.iter().map(|phase| phase.ms).sum());
     Record {
         at: at.to_owned(),
-        server: format!("{}{port}{home}", server.kind.word()),
+        server: name,
         status: server.status,
         root_causes: server.root_causes.clone(),
         pid: server.pid,
         start_ticks: server.process.as_ref().map(|process| process.identity.start_ticks),
         open: descriptors.and_then(|facts| facts.open),
         soft_limit: descriptors.and_then(|facts| facts.soft_limit),
-        database_handles: descriptors
-            .map(|facts| facts.sqlite.iter().map(crate::model::SqliteFamily::handles).max().unwrap_or(0)),
+        database_handles: descriptors.map(|_| largest.map_or(0, crate::model::SqliteFamily::handles)),
+        wal_handles: descriptors.map(|_| largest.map_or(0, |family| family.wal)),
         close_wait: descriptors.and_then(|facts| Some(facts.close_wait.as_ref()?.first)),
         accept_queue: listeners.map(crate::model::Listeners::queued),
         connected: listeners.map(|listeners| listeners.connections.established),

@@ -3,7 +3,7 @@
 use crate::collect::{Deadline, Host, this_host};
 use crate::model::{
     Batch, Descriptors, Envelope, Exercise, FamilySample, Gap, GapReason, Identity, Outcome, PathCost, Process,
-    Sample, Server, Trend,
+    Sample, Server, Trend, id,
 };
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, Knock, Patience};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 const ONE_LOOK: Duration = Duration::from_secs(5);
 /// Samples that are kept; of a longer look every second one of the older half is given up.
 const MOST_SAMPLES: usize = 4096;
+/// Of this many looks at least one walks: one kind can take the place of another while the number stays.
+const WALK_AT_LEAST: u64 = 8;
 /// How often it is asked whether to end.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -34,17 +36,19 @@ pub trait Watcher {
     fn is_over(&self) -> bool;
 }
 
-/// Looks at the descriptors of a server as the plan says. The walk through all of them is made at the ends and where
-/// their number has moved; else the number alone is read.
-pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher) {
-    let Some(process) = server.process.clone() else { return };
+/// Looks at the descriptors of a server as the plan says. The walk through all of them is made at the ends, where their
+/// number has moved, and now and then; else the number alone is read. The answer is whether it was there to the end.
+pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher) -> bool {
+    let Some(process) = server.process.clone() else { return false };
+    let mut is_there = true;
     let begun = Instant::now();
     let mut trend = Trend { soft_limit: None, samples: Vec::new() };
     let mut taken = 0_u64;
     loop {
         taken += 1;
         let is_last = plan.samples.is_some_and(|samples| taken >= samples) || watcher.is_over();
-        match look(&process, server.port, begun, trend.samples.last().filter(|_| !is_last)) {
+        let walks = is_last || taken.is_multiple_of(WALK_AT_LEAST);
+        match look(&process, server.port, begun, trend.samples.last().filter(|_| !walks)) {
             Ok((sample, facts)) => {
                 if let Some(facts) = facts {
                     trend.soft_limit = facts.soft_limit;
@@ -53,6 +57,7 @@ pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher
                 trend.samples.push(sample);
             }
             Err(gap) => {
+                is_there = gap.reason != GapReason::Vanished;
                 server.gaps.push(gap);
                 break;
             }
@@ -70,6 +75,26 @@ pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher
         }
     }
     server.trend = Some(trend);
+    is_there
+}
+
+/// Puts what is there now in the place of a server that has ended while it was looked at; what was seen before stands.
+pub fn replace_ended(server: &mut Server, now: Option<Server>) {
+    let old = server.pid;
+    let (trend, mut gaps) = (server.trend.take(), std::mem::take(&mut server.gaps));
+    match now {
+        Some(now) => *server = now,
+        None => {
+            server.process = None;
+            server.descriptors = None;
+        }
+    }
+    if let (Some(old), Some(new)) = (old, server.pid.filter(|_| server.process.is_some())) {
+        let detail = format!("it was started again while it was looked at: pid {old} became {new}");
+        gaps.push(Gap::new("the server", GapReason::Vanished, detail).blocking(&[id::SERVER_NOT_RUNNING]));
+    }
+    server.trend = trend;
+    server.gaps.append(&mut gaps);
 }
 
 /// When the look after that many is due, from the beginning on, so that the time for a look does not add up. Never at
@@ -109,6 +134,7 @@ fn look(
     };
     if let Some(before) = before.filter(|before| before.open.is_some() && before.open == usage.open) {
         sample.families.clone_from(&before.families);
+        sample.kinds.clone_from(&before.kinds);
         return Ok((sample, None));
     }
     let facts = host.descriptors(process, &table)?.value.facts;
@@ -286,7 +312,11 @@ pub fn exercise(
             std::thread::sleep(SETTLE);
             let looked = open_of(&process);
             let (facts, soft_limit) = match looked {
-                Ok(looked) => looked,
+                Ok(descriptors) => {
+                    let looked = (of_descriptors(&descriptors), descriptors.soft_limit);
+                    server.descriptors = Some(descriptors);
+                    looked
+                }
                 Err(gap) => {
                     exercise.stopped = Some(format!("{}: {}", gap.what, gap.detail));
                     server.gaps.push(gap);
@@ -309,7 +339,9 @@ pub fn exercise(
             if share.is_some_and(|share| share >= ENOUGH) {
                 exercise.stopped = Some(format!("{open} descriptors are open, 80 % of the limit or more"));
             } else if requests > 0 && answered == 0 && exercise.stopped.is_none() {
-                exercise.stopped = Some("none of the last batch was answered".to_owned());
+                let detail = "none of the last batch of requests was answered";
+                exercise.stopped = Some(detail.to_owned());
+                server.gaps.push(Gap::new("answers to requests", GapReason::Timeout, detail).blocking(id::HTTP));
             }
             batch += 1;
             if sent >= plan.requests || exercise.stopped.is_some() {
@@ -334,40 +366,49 @@ fn cost(path: String, requests: u64, before: (u64, u64), after: (u64, u64)) -> P
     PathCost { path, requests, left_open, left_database_handles: more(after.1, before.1), per_request }
 }
 
-fn open_of(process: &Process) -> Result<(Sample, Option<u64>), Gap> {
+fn open_of(process: &Process) -> Result<Descriptors, Gap> {
     let host = this_host(Deadline::after(ONE_LOOK));
     still_there(&*host, process.identity)?;
-    let facts = host.descriptors(process, &crate::collect::SocketTable::default())?.value.facts;
-    Ok((of_descriptors(&facts), facts.soft_limit))
+    let table = host.sockets(Some(process)).value;
+    Ok(host.descriptors(process, &table)?.value.facts)
 }
 
 /// The address that the server listens on, reached over loopback where that is possible.
 fn target(server: &Server, plan: &ExercisePlan) -> Result<(SocketAddr, bool), ExerciseError> {
     let listeners = server.listeners.as_ref().ok_or(ExerciseError::NoListener)?;
-    let addresses: Vec<IpAddr> = listeners
+    let bound: Vec<IpAddr> = listeners
         .sockets
         .iter()
         .filter(|socket| listeners.is_served_by(server.pid, socket.inode))
         .filter_map(|socket| socket.address.parse().ok())
-        .map(|address| match address {
+        .collect();
+    let addresses: Vec<IpAddr> = bound
+        .iter()
+        .map(|address| match *address {
             IpAddr::V4(address) if address.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-            IpAddr::V6(address) if address.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+            // It may take no IPv4 at all.
+            IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
             address => address,
         })
         .collect();
     if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
         return Err(ExerciseError::OtherNetwork);
     }
-    let chosen = addresses.iter().find(|address| address.is_loopback()).or(addresses.first());
+    // Where it has just answered, it answers.
+    let url = server.health.as_ref().and_then(|health| url::Url::parse(health.url.as_deref()?).ok());
+    let answered: Option<IpAddr> = url.as_ref().and_then(|url| match url.host()? {
+        url::Host::Ipv4(address) => Some(address.into()),
+        url::Host::Ipv6(address) => Some(address.into()),
+        url::Host::Domain(_) => None,
+    });
+    let is_its = |address: &IpAddr| bound.iter().any(|own| own == address || own.is_unspecified());
+    let answered = answered.filter(|address| address.is_loopback() && is_its(address));
+    let chosen = answered.as_ref().or(addresses.iter().find(|address| address.is_loopback())).or(addresses.first());
     let chosen = *chosen.ok_or(ExerciseError::NoListener)?;
     if !chosen.is_loopback() && !plan.yes_remote {
         return Err(ExerciseError::NotLoopback(chosen));
     }
-    let tls = server
-        .health
-        .as_ref()
-        .and_then(|health| health.url.as_deref())
-        .is_some_and(|url| url.starts_with("https:"));
+    let tls = url.is_some_and(|url| url.scheme() == "https");
     Ok((SocketAddr::new(chosen, listeners.port), tls))
 }
 

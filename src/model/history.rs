@@ -25,6 +25,9 @@ pub struct Record {
     pub soft_limit: Option<u64>,
     /// Database and WAL descriptors of the database that has most.
     pub database_handles: Option<u64>,
+    /// Of these, descriptors on the WAL: one for each live connection.
+    #[serde(default)]
+    pub wal_handles: Option<u64>,
     /// CLOSE-WAIT sockets that it owns.
     pub close_wait: Option<u64>,
     /// Connections that wait to be accepted.

@@ -30,6 +30,7 @@ pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use port::{Connections, Holder, Listener, Listeners, Look};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
 pub use sqlite::{
-    DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile, WalHeader, WalIndex,
+    DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile,
+    WalHeader, WalIndex,
 };
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};

@@ -1,29 +1,76 @@
 //! The flight recorder's file: JSON Lines, one object a line (jsonlines.org), the last of which can be torn.
 
 use crate::model::{History, Record};
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read};
 
-/// Lines that are kept; of a longer record the first ones are given up.
-const MOST_RECORDS: usize = 200_000;
+/// Lines that are kept; of a longer record the first ones are given up. At one in 30 seconds it is five weeks.
+const MOST_RECORDS: usize = 100_000;
 /// Longest line that is understood, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Reads a record. What is not understood is counted, and costs no more than its own line.
-pub fn history(bytes: &[u8]) -> History {
-    let mut found = History::default();
-    let ends_complete = bytes.is_empty() || bytes.ends_with(b"\n");
-    let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).peekable();
-    while let Some(line) = lines.next() {
-        let is_last = lines.peek().is_none();
-        let record = (line.len() <= LONGEST_LINE).then(|| serde_json::from_slice::<Record>(line).ok()).flatten();
-        match record {
-            Some(record) => found.records.push(clean(record)),
-            None if is_last && !ends_complete => found.ends_torn = true,
-            None => found.lines_skipped += 1,
+/// The last lines of a record, as they are read; of any number of lines no more than these are in memory.
+#[derive(Debug, Default)]
+pub struct Lines {
+    last: VecDeque<Vec<u8>>,
+    /// The very last one had no end.
+    ends_open: bool,
+    too_long: u64,
+}
+
+impl Lines {
+    /// Takes the lines of a file, behind those of the file before it.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn take_from(&mut self, mut file: impl BufRead) -> io::Result<()> {
+        let most = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
+        let mut is_rest = false;
+        loop {
+            let mut line = Vec::new();
+            if file.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            let is_whole = line.last() == Some(&b'\n');
+            self.ends_open = !is_whole;
+            let is_long = !is_whole && line.len() == LONGEST_LINE;
+            // A line that is too long counts once, however many pieces it comes in.
+            if is_long && !is_rest {
+                self.too_long += 1;
+            }
+            if !is_long && !is_rest {
+                if is_whole {
+                    line.pop();
+                }
+                self.keep(line);
+            }
+            is_rest = !is_whole && (is_long || is_rest);
         }
     }
-    let surplus = found.records.len().saturating_sub(MOST_RECORDS);
-    found.records.drain(..surplus);
-    found
+
+    fn keep(&mut self, line: Vec<u8>) {
+        if line.is_empty() {
+            return;
+        }
+        if self.last.len() >= MOST_RECORDS {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
+    }
+
+    /// What the lines say. What is not understood is counted, and costs no more than its own line.
+    pub fn history(self) -> History {
+        let mut found = History { lines_skipped: self.too_long, ..History::default() };
+        let count = self.last.len();
+        for (index, line) in self.last.into_iter().enumerate() {
+            match serde_json::from_slice::<Record>(&line) {
+                Ok(record) => found.records.push(clean(record)),
+                Err(_) if index + 1 == count && self.ends_open => found.ends_torn = true,
+                Err(_) => found.lines_skipped += 1,
+            }
+        }
+        found
+    }
 }
 
 /// Texts of a file that anybody may have written.
@@ -46,6 +93,12 @@ mod tests {
     const LINE: &str = r#"{"at":"2026-11-24T20:00:00Z","server":"webui 8787","status":"healthy","pid":4711,"start_ticks":1,
         "open":92,"soft_limit":256,"database_handles":0,"close_wait":0,"accept_queue":0,"connected":0,"health":"ok",
         "health_ms":1.5,"resident_bytes":1,"restarts":null}"#;
+
+    fn history(bytes: &[u8]) -> History {
+        let mut lines = Lines::default();
+        lines.take_from(bytes).unwrap();
+        lines.history()
+    }
 
     fn line() -> String {
         LINE.replace('\n', "") + "\n"
@@ -70,6 +123,17 @@ mod tests {
         assert_eq!((found.records.len(), found.lines_skipped), (2, 3));
         assert!(!found.records[0].server.contains('\u{1b}'));
         assert_eq!(history(b""), History::default());
+    }
+
+    #[test]
+    fn of_a_long_record_the_last_lines_are_kept() {
+        let mut lines = Lines::default();
+        let whole = line();
+        for pid in 0..MOST_RECORDS + 7 {
+            lines.take_from(whole.replace("4711", &pid.to_string()).as_bytes()).unwrap();
+        }
+        let found = lines.history();
+        assert_eq!((found.records.len(), found.records[0].pid), (MOST_RECORDS, Some(7)));
     }
 
     proptest::proptest! {

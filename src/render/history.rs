@@ -3,12 +3,15 @@
 use super::samples::{growth_lines, sparkline};
 use super::table::{finish, right, table};
 use super::{View, words};
-use crate::diagnose::history::{by_server, judge};
+use crate::diagnose::history::{by_server, clock_set_back, judge};
 use crate::model::{History, Record, Status};
 use comfy_table::Cell;
 
 /// Events that are shown without `--verbose`, the last ones.
 const MOST_EVENTS: usize = 40;
+
+/// Columns that an event takes at most.
+const LONGEST_EVENT: usize = 300;
 
 /// Servers, their changes, and what grows.
 pub fn show(history: &History, view: &View) -> String {
@@ -27,6 +30,10 @@ pub fn show(history: &History, view: &View) -> String {
             view.style.status(word, last.status)
         ));
         out.push_str(&format!("  {} looks from {} to {}\n", records.len(), first.at, last.at));
+        let back = clock_set_back(&records);
+        if back > 0 {
+            out.push_str(&line("Clock", format!("set back {back} times; what grows is judged since the last")));
+        }
         out.push_str(&line("Critical", critical(&records)));
         for (name, value) in [
             ("Open", &(|record: &Record| record.open) as &dyn Fn(&Record) -> Option<u64>),
@@ -81,7 +88,7 @@ fn events(records: &[&Record], view: &View) -> String {
     let mut rows = table(view, &["AT", "WHAT"]);
     for (at, event) in all.iter().skip(hidden) {
         let at = at.split('.').next().unwrap_or(at).trim_end_matches('Z').replace('T', " ");
-        rows.add_row(vec![right(at), Cell::new(view.style.locale(event))]);
+        rows.add_row(vec![right(at), Cell::new(view.style.locale(&words::shorten(event, LONGEST_EVENT)))]);
     }
     let mut out = finish(&rows, view);
     if hidden > 0 {

@@ -108,8 +108,18 @@ pub fn trend(trend: &Trend, view: &View) -> String {
 /// What each series does, the ones that stay flat left out.
 pub fn growth_lines(growths: &[Growth], view: &View) -> String {
     let mut out = String::new();
-    for growth in growths.iter().filter(|growth| growth.shape != Shape::Flat || growth.series == Series::Open) {
+    // Two values that are the same show nothing.
+    let is_told = |growth: &&Growth| match growth.shape {
+        _ if growth.series == Series::Open => true,
+        Shape::Flat => false,
+        Shape::Undecided => growth.samples > 2 || growth.first != growth.last,
+        _ => true,
+    };
+    for growth in growths.iter().filter(is_told) {
         let shape = match growth.shape {
+            Shape::Flat if growth.first.abs_diff(growth.last) > (growth.first / 10).max(5) => {
+                "stays where it is but for its clients' connections and parked handles"
+            }
             Shape::Flat => "stays where it is",
             Shape::SawTooth => "rises and falls back",
             Shape::Staircase => "rises and gives nothing back",

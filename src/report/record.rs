@@ -1,9 +1,9 @@
 //! The flight recorder's file: lines appended whole, bounded by rotation, readable by nobody else.
 
 use crate::model::{History, Record};
-use crate::parse::history::history;
+use crate::parse::history::Lines;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,14 @@ impl Recorder {
         file.write_all(&line)
     }
 
+    /// Whether it can be written to at all; makes the file.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn begin(&self) -> io::Result<()> {
+        self.open().map(drop)
+    }
+
     /// A link in its place is refused: it could lead anywhere.
     fn open(&self) -> io::Result<File> {
         let file = OpenOptions::new()
@@ -95,22 +103,20 @@ fn older(path: &Path) -> PathBuf {
 /// # Errors
 /// When the file cannot be read, or is no regular one.
 pub fn read(path: &Path) -> io::Result<History> {
-    let newer = read_bytes(path)?;
-    let mut found = read_bytes(&older(path)).map(|bytes| history(&bytes)).unwrap_or_default();
-    let newer = history(&newer);
-    found.records.extend(newer.records);
-    found.lines_skipped += newer.lines_skipped;
-    found.ends_torn = newer.ends_torn;
-    Ok(found)
+    let newer = open_regular(path)?;
+    let mut lines = Lines::default();
+    if let Ok(older) = open_regular(&older(path)) {
+        lines.take_from(BufReader::new(older.take(LARGEST_READ)))?;
+    }
+    lines.take_from(BufReader::new(newer.take(LARGEST_READ)))?;
+    Ok(lines.history())
 }
 
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+fn open_regular(path: &Path) -> io::Result<File> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_READ).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    File::open(path)
 }
 
 #[cfg(test)]
@@ -130,6 +136,7 @@ mod tests {
             open: Some(open),
             soft_limit: Some(256),
             database_handles: None,
+            wal_handles: None,
             close_wait: None,
             accept_queue: None,
             connected: None,

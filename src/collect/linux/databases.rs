@@ -393,9 +393,7 @@ fn held_by(
 fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Wanted>) -> Option<(&'w Wanted, SqlitePart, bool)> {
     let part_of = |path: &[u8], marked| {
         let parts = [(&b"-wal"[..], SqlitePart::Wal), (b"-shm", SqlitePart::Shm), (b"", SqlitePart::Database)];
-        parts
-            .into_iter()
-            .find_map(|(suffix, part)| Some((wanted.get(path.strip_suffix(suffix)?)?, part, marked)))
+        parts.into_iter().find_map(|(suffix, part)| Some((wanted.get(path.strip_suffix(suffix)?)?, part, marked)))
     };
     // A name may itself end like the mark of an unlinked file.
     part_of(text, false).or_else(|| match link::classify(text) {

@@ -13,9 +13,7 @@ use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
     SupervisorProcess, UnitOnDisk, Usage, reach,
 };
-use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook,
-};
+use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
 use std::cell::RefCell;

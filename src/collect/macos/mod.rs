@@ -6,9 +6,7 @@ use super::{
     SupervisorProcess, UnitOnDisk, Usage,
 };
 use crate::model::id;
-use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook,
-};
+use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
 use crate::parse::cgroup::Unit;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;

@@ -243,8 +243,8 @@ fn an_idle_leak_is_found_with_time_to_spare() {
 #[test]
 fn a_slow_leak_is_found_by_a_long_watch_at_uneven_times() {
     let mut random = Random(3);
-    let uneven = times(&mut random, 46, 60_000.0, 0.5);
-    let even: Vec<u64> = (0..46).map(|index| index * 60_000).collect();
+    let uneven = times(&mut random, 150, 60_000.0, 0.5);
+    let even: Vec<u64> = (0..150).map(|index| index * 60_000).collect();
     let leak = |times: &[u64]| times.iter().map(|ms| 80 + ms * 18 / 3_600_000).collect::<Vec<u64>>();
     let found = growth(&uneven, &leak(&uneven), Some(256));
     assert_eq!(found.shape, Shape::Staircase);
@@ -254,10 +254,23 @@ fn a_slow_leak_is_found_by_a_long_watch_at_uneven_times() {
     assert_eq!(open.shape, Shape::Undecided);
     assert!(open.missing.unwrap().contains("uneven"));
     // The same, with descriptors that come and go.
-    let times = times(&mut random, 120, 60_000.0, 0.5);
+    let times = times(&mut random, 200, 60_000.0, 0.5);
     let noisy: Vec<u64> = leak(&times).iter().map(|value| value + random.next() % 4).collect();
     let found = growth(&times, &noisy, Some(256));
     assert!(found.shape.is_growth(), "{found:?}");
+}
+
+/// One connection forgotten every 30 s, as by a tab that asks: a tooth of 72 of them lasts 36 minutes.
+#[test]
+fn a_slow_saw_tooth_is_no_leak_while_it_rises() {
+    let mut random = Random(5);
+    let tooth = |ms: u64| 60 + ms / 30_000 % 72 * 2;
+    for minutes in [34, 60, 110, 150, 300] {
+        let times = times(&mut random, minutes * 2, 30_000.0, 0.5);
+        let values: Vec<u64> = times.iter().map(|ms| tooth(*ms)).collect();
+        let found = growth(&times, &values, Some(1024));
+        assert!(!found.shape.is_growth(), "{minutes}: {found:?}");
+    }
 }
 
 #[test]
