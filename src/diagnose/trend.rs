@@ -86,7 +86,7 @@ fn tooth_connections(soft_limit: Option<u64>) -> u64 {
     }
 }
 
-/// The same in descriptors: a database and a WAL handle each.
+/// Descriptors by which a saw-tooth can rise under this soft limit: a database and a WAL handle for each connection.
 pub fn tooth(soft_limit: Option<u64>) -> u64 {
     2 * tooth_connections(soft_limit)
 }

@@ -6,6 +6,7 @@ use crate::model::{Envelope, Part, Record, Server, Status};
 use crate::patient::Selection;
 use crate::render;
 use crate::report::record::Recorder;
+use crate::report::redact::redacted;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -122,11 +123,11 @@ fn look(request: &Request) -> Result<Envelope, String> {
     examine(&*host, request, deadline, &Silent).map_err(|error| error.to_string())
 }
 
-/// Everything that `check` knows, beside the record.
+/// Everything that `check` knows, beside the record, without the names of people and hosts: it is made to be attached.
 fn keep_report(request: &Request, recorder: &Recorder, at: &str) -> Result<PathBuf, String> {
     let parts = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
     let envelope = look(&Request { command: "check", parts, ..request.clone() })?;
-    recorder.keep(&render::json(&envelope), at).map_err(|error| error.to_string())
+    recorder.keep(&render::json(&redacted(envelope)), at).map_err(|error| error.to_string())
 }
 
 /// What one server is called when it was named: whatever is found there later, or not found.

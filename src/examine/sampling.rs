@@ -220,7 +220,7 @@ pub fn compare(server: &mut Server, now: SystemTime, reports: &[(String, Envelop
             server.gaps.push(Gap::new("growth since a saved report", GapReason::Vanished, detail));
             continue;
         }
-        moments.push((at, of_descriptors(then)));
+        moments.push((at, with_names_of(&facts, of_descriptors(then))));
     }
     moments.sort_by_key(|(at, _)| *at);
     let Some(first) = moments.first().map(|(at, _)| *at) else { return Ok(()) };
@@ -233,6 +233,20 @@ pub fn compare(server: &mut Server, now: SystemTime, reports: &[(String, Envelop
         .collect();
     server.trend = Some(Trend { soft_limit: facts.soft_limit, samples });
     Ok(())
+}
+
+/// The databases of a report whose homes were taken out, by what is left of their paths.
+fn with_names_of(now: &Descriptors, mut then: Sample) -> Sample {
+    for family in &mut then.families {
+        let Some(rest) = family.path.strip_prefix('~').and_then(|path| Some(&path[path.find('/')?..])) else {
+            continue;
+        };
+        let mut same = now.sqlite.iter().filter(|own| own.path.ends_with(rest));
+        if let (Some(own), None) = (same.next(), same.next()) {
+            family.path.clone_from(&own.path);
+        }
+    }
+    then
 }
 
 /// Why no request is sent.
@@ -426,6 +440,22 @@ mod tests {
             moments.windows(2).map(|pair| (pair[1] - pair[0]) as u64).collect();
         assert!(steps.len() >= 8, "{steps:?}");
         assert!(moment(Duration::MAX, u64::MAX) > every);
+    }
+
+    #[test]
+    fn a_report_without_homes_is_compared() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/leak-critical.json");
+        let mut report = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
+        let own = &mut report.servers[0];
+        own.descriptors.as_mut().unwrap().sqlite[0].path = "/home/ann/.hermes/state.db".to_owned();
+        let mut now = own.clone();
+        let hidden = crate::report::redact::redacted(report);
+        let then = hidden.servers[0].descriptors.as_ref().unwrap();
+        assert_eq!(then.sqlite[0].path, "~/.hermes/state.db");
+        compare(&mut now, SystemTime::now(), &[("old".to_owned(), hidden)]).unwrap();
+        let samples = now.trend.unwrap().samples;
+        assert_eq!(samples.len(), 2);
+        assert_eq!(samples[0].families, samples[1].families);
     }
 
     #[test]

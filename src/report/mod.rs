@@ -2,6 +2,7 @@
 
 pub mod mask;
 pub mod record;
+pub mod redact;
 
 use crate::model::{DatabaseFile, Envelope, HostFacts, SCHEMA, Server, Status, Tool};
 use serde_json::Value;
