@@ -60,7 +60,6 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
 }
 
 /// A word as a shell takes it. A NUL, which no shell takes, cannot be in a printable text.
-/// A word as a shell takes it.
 pub fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
 }

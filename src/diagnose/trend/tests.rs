@@ -3,6 +3,7 @@
 use super::recorded::{MIXED, Recorded, STAIRS, TEETH};
 use super::*;
 use crate::model::FamilySample;
+use crate::model::{Severity, id};
 
 /// A small generator with a fixed start, so that every run sees the same series.
 struct Random(u64);
