@@ -112,7 +112,7 @@ fn over_time(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     };
     let done = match (sampling, exercise) {
         (Some(plan), _) => watch_descriptors(cli, view, server, plan, &request),
-        (None, Some(plan)) => exercise_server(cli, server, &plan),
+        (None, Some(plan)) => exercise_server(cli, server, &plan, &request),
         (None, None) => compare_reports(server, &arguments.compare),
     };
     if let Err(line) = done {
@@ -160,7 +160,7 @@ fn watch_descriptors(
     Ok(())
 }
 
-fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan) -> Result<(), String> {
+fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan, request: &Request) -> Result<(), String> {
     let ended = ends_on_signal()?;
     let total = plan.requests.saturating_mul(u64::try_from(plan.paths.len()).unwrap_or(1));
     if !cli.output.quiet {
@@ -173,7 +173,17 @@ fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan) -> Resul
         }
     };
     sampling::exercise(server, plan, &|| ended.load(Ordering::Relaxed), &mut each)
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    let last = server.exercise.as_ref().and_then(|exercise| exercise.batches.last());
+    // It has answered before; whether it does now decides.
+    if last.is_some_and(|batch| batch.requests > 0 && batch.answered == 0)
+        && let Ok(mut found) = examined(cli, request)
+        && let ([now], exercise) = (found.servers.as_mut_slice(), server.exercise.take())
+    {
+        now.exercise = exercise;
+        std::mem::swap(server, now);
+    }
+    Ok(())
 }
 
 fn compare_reports(server: &mut Server, paths: &[PathBuf]) -> Result<(), String> {

@@ -4,7 +4,7 @@ pub mod mask;
 pub mod record;
 pub mod redact;
 
-use crate::model::{DatabaseFile, Envelope, HostFacts, SCHEMA, Server, Status, Tool};
+use crate::model::{DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Tool, id};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::Path;
@@ -64,7 +64,9 @@ fn overall(servers: &[Server], envelope: &Envelope) -> Status {
     // Databases without a server and records are examined, whatever is found of them.
     let is_read = |database: &DatabaseFile| database.header.is_some() || database.size_bytes == Some(0);
     let has_examined = envelope.databases.iter().any(is_read) || envelope.history.is_some();
-    let examined = has_examined.then_some(Status::Healthy);
+    let decides = |gap: &Gap| gap.blocks.iter().any(|blocked| id::DATABASES.contains(&blocked.as_str()));
+    let is_undecided = !envelope.databases.is_empty() && envelope.gaps.iter().any(decides);
+    let examined = has_examined.then_some(if is_undecided { Status::Unknown } else { Status::Healthy });
     servers.chain(own).chain(examined).reduce(Status::worst).unwrap_or(Status::Unknown)
 }
 
