@@ -344,6 +344,19 @@ fn the_end_of_a_server_is_recorded() {
     let envelope = run(&format!("history {} --json", record.display())).json();
     let records = envelope["history"]["records"].as_array().unwrap();
     assert!(records.iter().all(|line| line["server"] == format!("port {port}").as_str()), "{records:#?}");
+
+    // Without a name it is found, and missed when it is there no more: by a recorder that looks once at a time, too.
+    let record = directory.path().join("all.jsonl");
+    let patient = webui("");
+    let pid = patient.pid();
+    let look = format!("watch --samples 1 --record {}", record.display());
+    run(&look);
+    drop(patient);
+    run(&look);
+    let ended = |text: String| text.matches(&format!("ended: pid {pid}")).count();
+    assert_eq!(ended(std::fs::read_to_string(&record).unwrap()), 1);
+    run(&look);
+    assert_eq!(ended(std::fs::read_to_string(&record).unwrap()), 1, "it ends once");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The flight recorder: the same examination again and again, a line each, and what has changed since the one before.
 
 use super::{Request, Silent, examine};
-use crate::collect::{Deadline, this_host};
-use crate::model::{Envelope, Part, Record, Server, Status};
+use crate::collect::{Deadline, PidProblem, this_host};
+use crate::model::{Envelope, Identity, Part, Record, Server, Status};
 use crate::patient::Selection;
 use crate::render;
 use crate::report::record::Recorder;
 use crate::report::redact::redacted;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -54,8 +54,6 @@ pub fn record(
         recorder.last().into_iter().map(|record| (record.server.clone(), record)).collect();
     let (begun, mut taken, mut reports) = (Instant::now(), 0_u64, 0_u32);
     let mut last = None;
-    // Servers of this run: those of an earlier one may not be among what this one looks at.
-    let mut here: HashSet<String> = HashSet::new();
     loop {
         taken += 1;
         // A look costs little; looking on at a supervisor is left to the full report.
@@ -73,12 +71,10 @@ pub fn record(
                     .collect();
                 // Of one that nobody supervises nothing is left when it has ended.
                 for (name, old) in &before {
-                    let is_gone = old.pid.is_some() && records.iter().all(|record| &record.server != name);
-                    if is_gone && here.contains(name) {
+                    if records.iter().all(|record| &record.server != name) && has_ended(old) {
                         records.push(ended(old, &envelope.started_at));
                     }
                 }
-                here.extend(records.iter().map(|record| record.server.clone()));
                 for mut record in records {
                     record.events = changes(before.get(&record.server), &record);
                     let was_critical = before.get(&record.server).is_some_and(|old| old.status == Status::Critical);
@@ -156,6 +152,15 @@ fn name(server: &Server) -> String {
         _ => {}
     }
     name
+}
+
+/// Whether the process of a record is there no more: a server may only not be among what this run looks at.
+fn has_ended(old: &Record) -> bool {
+    let (Some(pid), Some(start_ticks)) = (old.pid, old.start_ticks) else { return false };
+    match this_host(Deadline::after(Duration::from_secs(1))).identify(pid) {
+        Ok(identity) => identity != Identity { pid, start_ticks },
+        Err(problem) => !matches!(problem, PidProblem::Unreadable(..)),
+    }
 }
 
 /// The last word on a server of which nothing is found any more.
