@@ -187,9 +187,9 @@ pub fn pythons() -> Vec<PathBuf> {
     found
 }
 
-/// Waits for a condition; panics with `what` when it does not come.
+/// Waits for a condition, as long as a busy machine may take; panics with `what` when it does not come.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < end, "{what} did not happen in time");
         std::thread::sleep(Duration::from_millis(20));
