@@ -90,6 +90,24 @@ fn a_name_hides_no_holder() {
     assert_eq!((holder["pid"].as_u64(), holder["descriptors_db"].as_u64()), (Some(guard.pid().into()), Some(13)));
 }
 
+/// A table of locks that something hides says nothing about anybody's locks.
+#[test]
+fn hidden_locks_are_unknown() {
+    let patient = patient("pool");
+    let inside = "mount --bind /dev/null /proc/locks && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", inside, "sh", env!("CARGO_BIN_EXE_hermes-doctor")]);
+    command.args(["db", "--json", "--file"]).arg(&patient.path);
+    let answer = run_with(&mut command);
+    if answer.stderr.contains("unshare") || answer.stderr.contains("mount:") {
+        return skipped("hidden_locks_are_unknown", "a mount namespace takes root");
+    }
+    let envelope = answer.json();
+    assert_eq!((answer.exit, envelope["findings"].as_array().unwrap().len()), (3, 0), "{envelope:#}");
+    assert!(envelope["gaps"].to_string().contains("something hides it"), "{envelope:#}");
+    assert_eq!(envelope["databases"][0]["holders"][0]["has_shared_lock"], Value::Null);
+}
+
 #[test]
 fn a_reader_that_pins_a_checkpoint_is_named() {
     let patient = patient("reader");
