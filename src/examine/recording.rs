@@ -169,21 +169,8 @@ fn ended(old: &Record, at: &str) -> Record {
         at: at.to_owned(),
         server: old.server.clone(),
         status: Status::Unknown,
-        root_causes: Vec::new(),
-        pid: None,
-        start_ticks: None,
-        open: None,
-        soft_limit: None,
-        database_handles: None,
-        wal_handles: None,
-        close_wait: None,
-        accept_queue: None,
-        connected: None,
-        health: None,
-        health_ms: None,
-        resident_bytes: None,
         restarts: old.restarts,
-        events: Vec::new(),
+        ..Record::default()
     }
 }
 

@@ -16,7 +16,7 @@ pub enum Severity {
 }
 
 /// The answer of an examination, and with it the exit status of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Examined, and nothing worse than information was found.
@@ -26,6 +26,7 @@ pub enum Status {
     /// Something critical holds.
     Critical,
     /// What decides could not be examined, or there was nothing to examine.
+    #[default]
     Unknown,
 }
 

@@ -4,7 +4,7 @@ use super::Status;
 use serde::{Deserialize, Serialize};
 
 /// One look at one server: a line of the record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// When, RFC 3339.
     pub at: String,

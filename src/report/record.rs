@@ -130,21 +130,11 @@ mod tests {
             at: "2026-11-24T20:00:00Z".into(),
             server: "webui 8787".into(),
             status: Status::Healthy,
-            root_causes: Vec::new(),
             pid: Some(1),
             start_ticks: Some(1),
             open: Some(open),
             soft_limit: Some(256),
-            database_handles: None,
-            wal_handles: None,
-            close_wait: None,
-            accept_queue: None,
-            connected: None,
-            health: None,
-            health_ms: None,
-            resident_bytes: None,
-            restarts: None,
-            events: Vec::new(),
+            ..Record::default()
         }
     }
 
