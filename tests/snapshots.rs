@@ -162,3 +162,53 @@ fn colour_is_the_only_escape() {
         assert!(piece[1..end].chars().all(|c| c.is_ascii_digit() || c == ';'), "{piece}");
     }
 }
+
+/// Recorded over time, and of a database without a server; judged again from the facts alone first.
+#[test]
+fn over_time_and_databases() {
+    for name in ["staircase", "exercise", "pinned"] {
+        let mut envelope = host(&format!("over-time/{name}"));
+        let ids = |envelope: &Envelope| -> Vec<String> {
+            let of_servers = envelope.servers.iter().flat_map(|server| &server.findings);
+            of_servers.chain(&envelope.findings).map(|finding| finding.id.clone()).collect()
+        };
+        let recorded = ids(&envelope);
+        assert!(!recorded.is_empty(), "{name}");
+        envelope.servers.iter_mut().for_each(hermes_doctor::diagnose::judge);
+        envelope.findings = hermes_doctor::diagnose::judge_host(&[], &envelope.databases);
+        assert_eq!(ids(&envelope), recorded, "{name}");
+        for width in [80, 120] {
+            insta::assert_snapshot!(format!("over-time-{width}-{name}"), shown(&envelope, &view(width, true)));
+        }
+        insta::assert_snapshot!(format!("over-time-ascii-{name}"), shown(&envelope, &view(80, false)));
+    }
+}
+
+/// A record of the flight recorder: growth, a restart, and a report that was kept.
+#[test]
+fn a_record_read_back() {
+    let line = |minute: u64, pid: u32, open: u64, status: &str, events: &str| {
+        format!(
+            r#"{{"at":"2026-11-24T20:{minute:02}:00Z","server":"port 8787","status":"{status}","root_causes":[],"pid":{pid},"start_ticks":{pid},"open":{open},"soft_limit":256,"database_handles":{handles},"wal_handles":{wal},"close_wait":0,"accept_queue":0,"connected":0,"health":"ok","health_ms":1.5,"resident_bytes":1,"restarts":null,"events":[{events}]}}"#,
+            handles = open - 10,
+            wal = (open - 10) / 2,
+        )
+    };
+    let mut lines: Vec<String> = (0..20).map(|at| line(at, 10, 12 + at * 12, "healthy", "")).collect();
+    lines.push(line(
+        20,
+        10,
+        250,
+        "critical",
+        r#""healthy became critical (state-db-handle-leak)","full report: flight.json""#,
+    ));
+    lines.push(line(21, 11, 12, "healthy", r#""started again: pid 10 became 11""#));
+    let mut read = hermes_doctor::parse::history::Lines::default();
+    read.take_from(lines.join("\n").as_bytes()).unwrap();
+    let history = read.history();
+    assert_eq!((history.records.len(), history.lines_skipped), (22, 0));
+    let mut envelope = Envelope { command: "history".to_owned(), servers: Vec::new(), ..host("healthy-pool") };
+    envelope.findings = hermes_doctor::diagnose::history::judge(&history).0;
+    envelope.history = Some(history);
+    insta::assert_snapshot!("history-80", shown(&envelope, &view(80, true)));
+}
