@@ -203,8 +203,10 @@ fn the_index_says_what_the_pragma_says() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    // kept to the end: the child ends when it writes to a pipe that nobody reads
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut said = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said).unwrap();
+    std::io::BufRead::read_line(&mut output, &mut said).unwrap();
     let numbers: Vec<u64> = said.split_whitespace().map(|word| word.parse().unwrap()).collect();
     let envelope = run(&format!("db --file {} --json", path.display())).json();
     let _ = child.kill();
