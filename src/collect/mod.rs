@@ -15,6 +15,7 @@ pub use deadline::Deadline;
 
 use crate::model::{
     DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, Identity, Process, SecondLook, Supervisor,
+    ThreadLook,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, recognise_configured};
@@ -94,6 +95,25 @@ pub struct Usage {
     pub open: Option<u64>,
     /// CPU time so far in milliseconds, of user and system together.
     pub cpu_ms: u64,
+}
+
+/// One thread at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadEntry {
+    /// The kernel's id of it.
+    pub tid: u32,
+    /// Short name.
+    pub name: String,
+    /// Whether the process began with it.
+    pub is_main: bool,
+    /// Start time after boot in clock ticks.
+    pub start_ticks: u64,
+    /// CPU time so far in milliseconds, of user and system together.
+    pub cpu_ms: u64,
+    /// How often it went to sleep by itself so far; `None` where that could not be read.
+    pub sleeps: Option<u64>,
+    /// State, wait channel and system call.
+    pub look: ThreadLook,
 }
 
 /// The TCP sockets of one network namespace.
@@ -212,6 +232,12 @@ pub trait Host {
     /// # Errors
     /// A gap when it is gone.
     fn usage(&self, identity: Identity) -> Result<Usage, Gap>;
+
+    /// The threads of a process at this moment, and how many were left out.
+    ///
+    /// # Errors
+    /// A gap when it is gone, or its threads cannot be read.
+    fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap>;
 
     /// TCP sockets of the network namespace of a process, or of the doctor's own.
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;

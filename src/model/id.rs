@@ -56,6 +56,16 @@ pub const PROCESS_STOPPED: &str = "process-stopped";
 pub const ACCEPT_STALLED: &str = "accept-stalled";
 /// The accept queue is over its length.
 pub const BACKLOG_FULL: &str = "backlog-full";
+/// One thread has the interpreter and does not give it back.
+pub const GIL_HELD: &str = "gil-held";
+/// Requests were accepted and their handlers wait.
+pub const HANDLERS_STUCK: &str = "handlers-stuck";
+/// Nobody reads what it writes.
+pub const OUTPUT_PIPE_FULL: &str = "output-pipe-full";
+/// It waits in the kernel and cannot be interrupted.
+pub const UNINTERRUPTIBLE_SLEEP: &str = "uninterruptible-sleep";
+/// Another route than the health path does not answer in time.
+pub const ROUTE_SLOW: &str = "route-slow";
 /// Closed without a byte.
 pub const REPLY_EMPTY: &str = "reply-empty";
 /// Reset.
@@ -78,6 +88,10 @@ pub const HTTP: &[&str] = &[
     CONNECTION_REFUSED,
     ACCEPT_STALLED,
     BACKLOG_FULL,
+    GIL_HELD,
+    HANDLERS_STUCK,
+    OUTPUT_PIPE_FULL,
+    UNINTERRUPTIBLE_SLEEP,
     REPLY_EMPTY,
     CONNECTION_RESET,
     WORKERS_EXHAUSTED,

@@ -3,6 +3,7 @@
 //! No field depends on the operating system, so the JSON has one shape everywhere; what a system cannot tell
 //! is `null` beside a [`Gap`].
 
+mod activity;
 mod descriptors;
 mod envelope;
 mod exercise;
@@ -17,6 +18,7 @@ mod process;
 mod sqlite;
 mod trend;
 
+pub use activity::{Activity, SystemCall, Thread, ThreadLook};
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{
     Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, SCHEMA, Server, ServerKind, Tool,

@@ -21,6 +21,7 @@ pub mod sqlite;
 pub mod supervisord;
 pub mod systemd;
 pub mod text;
+pub mod thread;
 
 use thiserror::Error;
 

@@ -7,11 +7,12 @@ mod proc_dir;
 mod process;
 mod sockets;
 mod supervisors;
+mod threads;
 
 use super::reader::{Reader, Request};
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, UnitOnDisk, Usage, reach,
+    SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
 };
 use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
 use crate::parse::cgroup::Unit;
@@ -145,6 +146,10 @@ impl Host for LinuxHost {
         let per_second = rustix::param::clock_ticks_per_second().max(1);
         let cpu_ms = line.cpu_ticks.saturating_mul(1000) / per_second;
         Ok(Usage { open: descriptors::counted(&directory), cpu_ms })
+    }
+
+    fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
+        threads::read(self, identity)
     }
 
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {

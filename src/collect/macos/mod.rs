@@ -3,7 +3,7 @@
 
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, UnitOnDisk, Usage,
+    SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
 use crate::model::id;
 use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
@@ -67,6 +67,10 @@ impl Host for MacHost {
 
     fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
         Err(unsupported(&format!("usage of process {}", identity.pid)))
+    }
+
+    fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
+        Err(unsupported(&format!("threads of process {}", identity.pid)))
     }
 
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {

@@ -18,10 +18,24 @@ PORT and HERMES_HOME say where; PATIENT is a list of words separated by commas:
                garbage collector closes it, late
   keeps        /api/sessions opens state.db and keeps the connection
   steady=MS    one more connection each MS milliseconds, kept, without any client: two descriptors each
+  fill=WHAT    open `db` connections or `sockets` until no descriptor is left; the accept loop then spins on EMFILE
+  accept-lock  the accept loop waits for a lock that another thread keeps
+  gil          half a second after the start one thread runs a regular expression that never ends, in C
+  busy         a thread that computes all the time and shares the interpreter as it should
+  deadlock     every handler waits for a lock that another thread keeps
+  crossed      two threads that wait for each other's lock, and every handler for one of them
+  route-lock   the same as deadlock for /api/sessions only
+  chatty       a handler writes 100 KB to standard output before it answers
+  workers=N    N handlers at a time, 503 without a body beyond them; /api/stuck keeps its handler
+  slow-route=MS  /api/sessions takes so long
+  writes       /api/sessions tries twice to write to state.db, five seconds each
+  dstate=FIFO  a quarter of a second after the start the main thread waits in the kernel for a child that opens FIFO
+  /api/stream  is an event stream that is meant to stay open
 """
 import http.server
 import json
 import os
+import re
 import resource
 import socket
 import socketserver
@@ -59,13 +73,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         global requests_total
         requests_total += 1
-        if self.path.startswith("/api/sessions"):
+        if "chatty" in options:
+            print("x" * 100_000, flush=True)
+        if self.path.startswith("/api/stream"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            while True:
+                self.wfile.write(b": keep-alive\n\n")
+                time.sleep(15)
+        elif self.path.startswith("/api/stuck"):
+            time.sleep(3600)
+        elif self.path.startswith("/api/sessions"):
+            if "route-lock" in options:
+                with SESSIONS_LOCK:
+                    pass
+            if "writes" in options:
+                for _ in range(2):
+                    try:
+                        write_once()
+                    except sqlite3.OperationalError:
+                        pass
+            time.sleep(int(options.get("slow-route", 0)) / 1000)
             if "keeps" in options:
                 connections.append(connect())
             if "forgetful" in options:
                 with sqlite3.connect(database) as connection:
                     connection.execute("SELECT count(*) FROM t").fetchall()
             self.answer(200, json.dumps({"sessions": []}))
+        elif "deadlock" in options or "crossed" in options:
+            with STREAMS_LOCK:
+                self.answer(200, json.dumps({"status": "ok"}))
         elif "silent" in options:
             time.sleep(3600)
         elif "empty" in options:
@@ -98,11 +136,35 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def handle_error(self, request, client_address):
         pass
 
+    def get_request(self):
+        if "accept-lock" in options:
+            with ACCEPT_LOCK:
+                pass
+        return super().get_request()
+
+    def process_request(self, request, client_address):
+        if "workers" in options and not slots.acquire(blocking=False):
+            request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            return self.shutdown_request(request)
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request, client_address):
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            if "workers" in options:
+                slots.release()
+
 
 if "limit" in options:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(options["limit"]), hard))
 
+ACCEPT_LOCK = threading.Lock()
+STREAMS_LOCK = threading.Lock()
+SESSIONS_LOCK = threading.Lock()
+AGENT_LOCK = threading.Lock()
+slots = threading.Semaphore(int(options.get("workers", 1)))
 database = os.path.join(home, "state.db")
 connections = []
 
@@ -115,6 +177,46 @@ def connect():
     connection.commit()
     connection.execute("SELECT count(*) FROM t").fetchall()
     return connection
+
+
+def write_once():
+    connection = sqlite3.connect(database, timeout=5)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+    finally:
+        connection.close()
+
+
+def keep(lock):
+    with lock:
+        wait_for_the_agent()
+
+
+def wait_for_the_agent():
+    time.sleep(3600)
+
+
+def take_both(first, second):
+    with first:
+        time.sleep(0.2)
+        with second:
+            pass
+
+
+def run_in_c():
+    time.sleep(0.5)
+    re.match(r"(a+)+$", "a" * 64 + "b")
+
+
+def compute():
+    total = 0
+    while True:
+        total += 1
+
+
+def background(target, *arguments, name=None):
+    threading.Thread(target=target, args=arguments, name=name, daemon=True).start()
 
 
 for _ in range(int(options.get("leak", 1))):
@@ -149,5 +251,35 @@ if "ipv6" in options:
 server = Server(("::1" if "ipv6" in options else "127.0.0.1", int(os.environ.get("PORT", "0"))), Handler)
 with open(os.path.join(home, "webui.pid"), "w") as file:
     file.write(str(os.getpid()))
+if "accept-lock" in options:
+    background(keep, ACCEPT_LOCK, name="agent-sync")
+if "deadlock" in options:
+    background(keep, STREAMS_LOCK, name="agent-sync")
+if "route-lock" in options:
+    background(keep, SESSIONS_LOCK, name="agent-sync")
+if "crossed" in options:
+    background(take_both, STREAMS_LOCK, AGENT_LOCK, name="stream-reaper")
+    background(take_both, AGENT_LOCK, STREAMS_LOCK, name="agent-sync")
+if "gil" in options:
+    background(run_in_c, name="search")
+if "busy" in options:
+    background(compute, name="compute")
+time.sleep(0.3 if "crossed" in options else 0.05)
 print("ready", server.server_address[1], flush=True)
+if "fill" in options:
+    try:
+        while options["fill"] == "db":
+            connections.append(connect())
+        while True:
+            connections.append(socket.socket())
+    except (OSError, sqlite3.OperationalError):
+        pass
+    try:
+        while True:
+            connections.append(socket.socket())
+    except OSError:
+        pass
+if "dstate" in options:
+    time.sleep(0.25)
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, options["dstate"], os.O_RDONLY, 0)])
 server.serve_forever()

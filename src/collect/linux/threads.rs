@@ -1,0 +1,91 @@
+//! The threads of a process at one moment: states, wait channels, system calls and what they have used so far.
+
+use super::LinuxHost;
+use super::proc_dir::{ProcDir, read_all};
+use crate::collect::reader::Request;
+use crate::collect::{Collected, ThreadEntry};
+use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
+use crate::parse::process::stat;
+use crate::parse::thread;
+use rustix::fs::{Mode, OFlags, RawDir, openat};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+
+/// Threads that are looked at; a server with more has its first and its newest ones looked at.
+const MOST_THREADS: usize = 512;
+
+/// Looks at every thread of a process.
+///
+/// # Errors
+/// A gap when the process is gone.
+pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
+    let directory = ProcDir::anchor(identity)?;
+    let what = || format!("threads of pid {}", identity.pid);
+    let tasks = directory.directory(c"task").map_err(|error| Gap::from_io(what(), &error))?;
+    let mut names = Vec::new();
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 16 * 1024];
+    let mut entries = RawDir::new(&tasks, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|error| Gap::from_io(what(), &error.into()))?;
+        names.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    names.sort_unstable();
+    let omitted = names.len().saturating_sub(MOST_THREADS);
+    names.drain((MOST_THREADS / 2).min(names.len())..(MOST_THREADS / 2).min(names.len()) + omitted);
+    let mut found: Vec<ThreadEntry> = names.iter().filter_map(|tid| one(&tasks, identity.pid, *tid)).collect();
+    // The call needs the permission to attach and takes a lock of the process, so it is read where that may hang.
+    let requests: Vec<Request> = found
+        .iter()
+        .map(|entry| {
+            Request::File(PathBuf::from(format!("/proc/{}/task/{}/syscall", identity.pid, entry.tid)), 512)
+        })
+        .collect();
+    let mut gaps: Vec<Gap> = Vec::new();
+    for (entry, answer) in found.iter_mut().zip(host.perform(&requests)) {
+        match answer {
+            Ok(bytes) => entry.look.system_call = thread::system_call(&bytes, std::env::consts::ARCH),
+            // A thread that ended meanwhile has none.
+            Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => {}
+            Err(gap) if gaps.is_empty() => {
+                let detail = match gap.reason {
+                    GapReason::Permission => "run as root, or as the user of the server, to see them".to_owned(),
+                    _ => gap.detail,
+                };
+                let what = format!("system calls and wait channels of pid {}", identity.pid);
+                gaps.push(Gap::new(what, gap.reason, detail).blocking(&[id::OUTPUT_PIPE_FULL]));
+            }
+            Err(_) => {}
+        }
+    }
+    // The anchor proves the directory; what the reader read went by pid, so it is looked at again.
+    ProcDir::anchor(identity)?;
+    let omitted = u64::try_from(omitted).unwrap_or(u64::MAX);
+    Ok(Collected { value: (found, omitted), gaps })
+}
+
+/// One thread; `None` when it ended meanwhile.
+fn one(tasks: &impl rustix::fd::AsFd, pid: u32, tid: u32) -> Option<ThreadEntry> {
+    let name = std::ffi::CString::new(tid.to_string()).ok()?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(tasks, name.as_c_str(), flags, Mode::empty()).ok()?;
+    let read = |name: &CStr| {
+        let file = openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        read_all(&file).ok()
+    };
+    let line = stat(&read(c"stat")?).ok()?;
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Some(ThreadEntry {
+        tid,
+        name: line.name,
+        is_main: tid == pid,
+        start_ticks: line.start_ticks,
+        cpu_ms: line.cpu_ticks.saturating_mul(1000) / per_second,
+        sleeps: read(c"status").as_deref().and_then(thread::voluntary_switches),
+        look: ThreadLook {
+            state: line.state,
+            wait_channel: read(c"wchan").as_deref().and_then(thread::wait_channel),
+            system_call: None,
+        },
+    })
+}
