@@ -4,7 +4,7 @@ mod run;
 
 pub use run::run;
 
-use crate::examine::Request;
+use crate::examine::{Repetition, Request, Routes};
 use crate::examine::sampling::{ExercisePlan, SamplingPlan};
 use crate::model::{Part, ServerKind};
 use crate::parse::expect::Expect;
@@ -54,6 +54,10 @@ pub struct Cli {
     /// Ask every process of the host for the sockets of the port, not only the likely ones
     #[arg(long, global = true, help_heading = "Examination")]
     pub all_holders: bool,
+    /// Ask for this path too, with a deadline three times as long (can be repeated); without, a cheap one of that kind of
+    /// server
+    #[arg(long = "route", global = true, value_name = "PATH", value_parser = request_path, help_heading = "Examination")]
+    pub routes: Vec<String>,
     /// Look on for this long at what the supervisor does: restarts, pids, states, the port (without, only where the
     /// supervisor and the server do not agree)
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Examination")]
@@ -84,11 +88,11 @@ pub enum Command {
         after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json\n  hermes-doctor lineage --expect systemd-user:hermes-webui.service\n  hermes-doctor lineage --port 8787 --expect none --observe 10s"
     )]
     Lineage,
-    /// One HTTP request, phase by phase
+    /// HTTP phase by phase: the health path, and cheap routes that show whether more than that answers
     #[command(
-        after_help = "Examples:\n  hermes-doctor health --url http://127.0.0.1:8787\n  hermes-doctor health --port 8787 --deep --timeout 5s"
+        after_help = "Examples:\n  hermes-doctor health --url http://127.0.0.1:8787\n  hermes-doctor health --port 8787 --deep --timeout 5s\n  hermes-doctor health --port 8787 --route /api/sessions --route /api/projects\n  hermes-doctor health --port 8787 --repeat 100 --every 200ms"
     )]
-    Health,
+    Health(HealthArguments),
     /// Everyone who listens on a port, what waits there, and whether the owner is the server
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
     Port {
@@ -232,6 +236,25 @@ pub struct HistoryArguments {
     /// Write over a file that is there
     #[arg(long, requires = "svg")]
     pub force: bool,
+}
+
+/// Options of `health`.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct HealthArguments {
+    /// Ask this many times, one request after the other, each on a new connection
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=10_000), help_heading = "Many requests")]
+    pub repeat: Option<u64>,
+    /// Time from the begin of one request to the begin of the next (1s)
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "repeat", help_heading = "Many requests")]
+    pub every: Option<Duration>,
+}
+
+impl HealthArguments {
+    /// How often is asked, when more than once.
+    pub fn repetition(&self) -> Option<Repetition> {
+        let requests = self.repeat?;
+        Some(Repetition { requests, every: self.every.unwrap_or(Duration::from_secs(1)) })
+    }
 }
 
 /// A path of a request, as it goes on the wire.
@@ -388,7 +411,7 @@ impl Cli {
             Some(Command::Fds(_)) => ("fds", vec![Part::Descriptors]),
             Some(Command::Db { .. }) => ("db", vec![Part::Databases]),
             Some(Command::Lineage) => ("lineage", vec![Part::Lineage]),
-            Some(Command::Health) => ("health", vec![Part::Health]),
+            Some(Command::Health(_)) => ("health", vec![Part::Health]),
             Some(Command::Port { .. }) => ("port", vec![Part::Port]),
             Some(Command::Demo { .. }) => ("demo", all),
             Some(Command::Watch(_)) => ("watch", all),
@@ -399,6 +422,16 @@ impl Cli {
             selection: self.selection(),
             parts,
             deep: self.deep,
+            repetition: match &self.command {
+                Some(Command::Health(arguments)) => arguments.repetition(),
+                _ => None,
+            },
+            routes: match &self.command {
+                _ if !self.routes.is_empty() => Routes::Named(self.routes.clone()),
+                // These look again and again.
+                Some(Command::Watch(_) | Command::Fds(_)) => Routes::None,
+                _ => Routes::Usual,
+            },
             all_holders: self.all_holders,
             observe: self.observe,
             file: match &self.command {
@@ -415,7 +448,14 @@ impl Cli {
     /// Time for everything.
     pub fn budget(&self) -> Duration {
         let usual = if matches!(self.command, Some(Command::Demo { name: None })) { 60 } else { 10 };
-        let looking_on = self.observe.unwrap_or_default();
+        // What was asked for by its length is not cut off by a budget that nobody named.
+        let repeated = match &self.command {
+            Some(Command::Health(arguments)) => arguments.repetition().map_or(Duration::ZERO, |plan| {
+                plan.every.max(self.timeout).saturating_mul(u32::try_from(plan.requests).unwrap_or(u32::MAX))
+            }),
+            _ => Duration::ZERO,
+        };
+        let looking_on = self.observe.unwrap_or_default().saturating_add(repeated);
         self.budget.unwrap_or(Duration::from_secs(usual).saturating_add(looking_on))
     }
 

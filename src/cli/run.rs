@@ -82,7 +82,9 @@ fn execute(cli: &Cli) -> u8 {
 }
 
 fn examined(cli: &Cli, request: &Request) -> Result<Envelope, SelectError> {
-    let spinner = Spinner::new(cli);
+    let mut spinner = Spinner::new(cli);
+    // What many requests have shown until Ctrl-C is summed up.
+    spinner.ended = request.repetition.and_then(|_| ends_on_signal().ok());
     let deadline = Deadline::after(request.budget);
     let host = this_host(deadline);
     let result = examine(&*host, request, deadline, &spinner);
@@ -468,6 +470,7 @@ fn complain(line: &str) {
 /// Progress on standard error, on a terminal only, and only for what takes longer than a glance.
 struct Spinner {
     bar: Option<indicatif::ProgressBar>,
+    ended: Option<Arc<AtomicBool>>,
 }
 
 impl Spinner {
@@ -478,7 +481,7 @@ impl Spinner {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar }
+        Self { bar, ended: None }
     }
 
     fn clear(&self) {
@@ -493,5 +496,9 @@ impl Progress for Spinner {
         if let Some(bar) = &self.bar {
             bar.set_message(what.to_owned());
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.as_ref().is_some_and(|ended| ended.load(Ordering::Relaxed))
     }
 }

@@ -106,8 +106,8 @@ pub struct ThreadEntry {
     pub name: String,
     /// Whether the process began with it.
     pub is_main: bool,
-    /// Start time after boot in clock ticks.
-    pub start_ticks: u64,
+    /// Time since it started, in milliseconds.
+    pub age_ms: u64,
     /// CPU time so far in milliseconds, of user and system together.
     pub cpu_ms: u64,
     /// How often it went to sleep by itself so far; `None` where that could not be read.
@@ -239,8 +239,17 @@ pub trait Host {
     /// A gap when it is gone, or its threads cannot be read.
     fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap>;
 
+    /// Pids that can read from the pipe behind a descriptor of this process, and the pipe's inode number.
+    ///
+    /// # Errors
+    /// A gap when the descriptor cannot be read; `None` when it is no pipe.
+    fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap>;
+
     /// TCP sockets of the network namespace of a process, or of the doctor's own.
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;
+
+    /// The same with what each connection has carried: dearer, so only where a request waits.
+    fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable>;
 
     /// Which processes hold these sockets: those of `among`, or of the whole host. The second value says whether
     /// every process that was asked could be read.

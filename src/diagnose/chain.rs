@@ -5,6 +5,8 @@ use crate::model::{Finding, Server, Severity, id};
 /// Fills in `caused_by`.
 pub fn connect(server: &Server, findings: &mut [Finding]) {
     let holds = |id: &str| findings.iter().any(|finding| finding.id == id && finding.severity > Severity::Info);
+    let is_critical =
+        |id: &str| findings.iter().any(|finding| finding.id == id && finding.severity == Severity::Critical);
     let mut causes: Vec<(&str, &str)> = Vec::new();
     let mut because = |effect, cause| causes.push((effect, cause));
 
@@ -23,6 +25,8 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     // Why the server does not answer, from the outermost cause to the symptom.
     let symptoms = [
         id::ACCEPT_STALLED,
+        id::HANDLERS_STUCK,
+        id::ROUTE_SLOW,
         id::BACKLOG_FULL,
         id::HTTP_NO_ANSWER,
         id::REPLY_EMPTY,
@@ -44,6 +48,16 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(symptom, id::PORT_OWNER_UNEXPECTED);
         } else if ceiling_reached && holds(id::DESCRIPTOR_CEILING) {
             because(symptom, id::DESCRIPTOR_CEILING);
+        } else if holds(id::UNINTERRUPTIBLE_SLEEP) {
+            because(symptom, id::UNINTERRUPTIBLE_SLEEP);
+        } else if holds(id::OUTPUT_PIPE_FULL) {
+            because(symptom, id::OUTPUT_PIPE_FULL);
+        } else if holds(id::GIL_HELD) {
+            because(symptom, id::GIL_HELD);
+        } else if symptom == id::ROUTE_SLOW && is_critical(id::DATABASE_LOCK_HELD) {
+            because(symptom, id::DATABASE_LOCK_HELD);
+        } else if symptom != id::HANDLERS_STUCK && holds(id::HANDLERS_STUCK) {
+            because(symptom, id::HANDLERS_STUCK);
         }
     }
     if holds(id::ACCEPT_STALLED) {

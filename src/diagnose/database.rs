@@ -270,6 +270,7 @@ fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding
     let waits = server.is_some_and(|server| {
         let health = server.health.as_ref().and_then(|health| health.answer.as_ref());
         health.is_some_and(|answer| answer.failed_checks.iter().any(|check| check == "state_db"))
+            || held.pid != server.pid && super::wedge::route_waits_for_database(server)
     });
     let severity = match (waits, is_exclusive) {
         (true, _) => Severity::Critical,

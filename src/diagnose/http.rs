@@ -1,6 +1,7 @@
 //! What the HTTP examination says, joined with the queue of the port.
 
 use super::verdict::{Verdict, finding};
+use super::wedge::{counted, main_thread, main_thread_waits_for};
 use crate::model::{Attempt, Evidence, Finding, Health, Look, NextStep, Outcome, Phase, Server, Severity, id};
 
 /// Judges the HTTP examination.
@@ -29,8 +30,11 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     verdict.decide(id::HEALTH_UNEXPECTED_ANSWER, decided(facts.unexpected(server)));
     verdict.decide(id::WRONG_SCHEME, wrong_scheme(health));
     verdict.decide(id::WRONG_ADDRESS_FAMILY, wrong_family(server, health));
-    let established = verdict.holds(id::ACCEPT_STALLED) || verdict.holds(id::BACKLOG_FULL);
+    let established = [id::ACCEPT_STALLED, id::BACKLOG_FULL, id::HANDLERS_STUCK, id::GIL_HELD]
+        .into_iter()
+        .any(|id| verdict.holds(id));
     verdict.decide(id::HTTP_NO_ANSWER, decided(facts.no_answer(server)).filter(|_| !established));
+    facts.now_and_then().into_iter().for_each(|found| verdict.raise(found));
 }
 
 struct Facts<'a> {
@@ -101,8 +105,10 @@ impl<'a> Facts<'a> {
             id::ACCEPT_STALLED,
             Severity::Critical,
             format!(
-                "nothing is accepted: {} connections wait, owned by nobody",
-                last.not_accepted.max(last.accept_queue)
+                "nothing is accepted: {}, owned by nobody{}",
+                counted(last.not_accepted.max(last.accept_queue), "connection waits", "connections wait"),
+                main_thread_waits_for(self.health.activity.as_ref())
+                    .map_or(String::new(), |what| format!("; the main thread waits for {what}"))
             ),
             vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))],
         );
@@ -119,6 +125,7 @@ impl<'a> Facts<'a> {
                 when,
             ));
         }
+        found.evidence.extend(main_thread(self.health.activity.as_ref(), server.pid));
         Some(found)
     }
 
@@ -131,12 +138,14 @@ impl<'a> Facts<'a> {
             _ => return None,
         };
         let draining = match self.looks {
-            [first, .., last] => last.accept_queue < first.accept_queue || last.accepted_since > 0,
+            [first, .., last] => {
+                last.accept_queue < first.accept_queue || last.accepted_since > 0 || last.answered_since > 0
+            }
             _ => false,
         };
         let accepted = self.looks.last().and_then(|look| look.probe_accepted) == Some(true);
         let where_ = match (draining, accepted) {
-            (true, _) => "; its queue is draining, so it is busy",
+            (true, _) => "; others are served meanwhile, so it is busy",
             (false, true) => "; the connection was accepted, so a handler is stuck",
             (false, false) => "",
         };
@@ -155,7 +164,23 @@ impl<'a> Facts<'a> {
                 found.evidence.push(Evidence::new("the probe's connection was accepted", accepted, "sock_diag"));
             }
         }
+        found.evidence.extend(main_thread(self.health.activity.as_ref(), server.pid));
         Some(found)
+    }
+
+    /// Answered at first, and not each time.
+    fn now_and_then(&self) -> Option<Finding> {
+        let series = self.health.series.as_ref().filter(|_| self.health.outcome.is_answer())?;
+        let unanswered = series.outcomes.iter().filter(|known| !known.outcome.is_answer());
+        let count: u64 = unanswered.clone().map(|known| known.count).sum();
+        (count > 0).then(|| {
+            let title = format!("{count} of {} requests were not answered", series.requests);
+            let next = vec![NextStep::run("see its descriptors and queue", format!("hermes-doctor check{}", self.selector))];
+            let mut found = self.raise(id::HTTP_NO_ANSWER, Severity::Warning, title, next);
+            let each = unanswered.map(|known| Evidence::new(known.outcome.words(), known.count, "HTTP probe"));
+            found.evidence.extend(each);
+            found
+        })
     }
 
     fn reply_empty(&self) -> Option<Finding> {

@@ -12,6 +12,7 @@ mod port;
 mod process;
 pub mod trend;
 mod verdict;
+mod wedge;
 
 use crate::model::{
     DatabaseFile, Evidence, Finding, NextStep, Part, PidFile, PidFileState, Server, Severity, Status, id,
@@ -21,6 +22,7 @@ pub use database::{lock_holder, may_be_pinned, wants_second_look};
 pub use lineage::{MANY_RESTARTS, is_repeated};
 pub use process::STARTING;
 use verdict::Verdict;
+pub use wedge::writes_to_full_pipe;
 
 /// A soft limit's share, or this many, of CLOSE-WAIT sockets is worth a second look.
 pub fn is_many_close_wait(count: u64, soft_limit: Option<u64>) -> bool {
@@ -61,6 +63,7 @@ pub fn judge(server: &mut Server) {
         port::judge(server, &mut verdict);
     }
     if server.examined.contains(&Part::Health) {
+        wedge::judge(server, &mut verdict);
         http::judge(server, &mut verdict);
     }
     let (mut findings, passed) = verdict.into_parts();
@@ -102,6 +105,9 @@ fn restart_at_last(server: &Server, findings: &mut [Finding]) {
         id::ACCEPT_STALLED,
         id::HTTP_NO_ANSWER,
         id::WORKERS_EXHAUSTED,
+        id::GIL_HELD,
+        id::HANDLERS_STUCK,
+        id::ROUTE_SLOW,
     ];
     let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
     let claimed = supervisor.filter(|supervisor| supervisor.claims_this == Some(true));

@@ -1,9 +1,10 @@
 //! Which requests are made, in which order, and which of them decides.
 
-use super::Examination;
+use super::activity::{Flight, Seen};
+use super::{Examination, Routes};
 use crate::collect::DescriptorRead;
-use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, Server, ServerKind, id};
-use crate::parse::health::health_path;
+use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, Route, Server, ServerKind, id};
+use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
 use crate::probe::{self, Knock, Patience};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,6 +17,12 @@ pub const CAREFUL_SHARE: f64 = 0.8;
 /// then its log says so.
 const START_GRACE_MS: u64 = 30_000;
 
+/// Another route may take this many times the patience of the health path: it does work, and five seconds are a warning.
+const ROUTE_PATIENCE: u32 = 3;
+
+/// Time between two looks at the threads of a server that has answered that it cannot.
+const BETWEEN_THREAD_LOOKS: Duration = Duration::from_secs(1);
+
 /// Time between two looks at a queue that takes no more connections.
 const BETWEEN_QUEUE_LOOKS: Duration = Duration::from_millis(400);
 
@@ -23,13 +30,25 @@ const BETWEEN_QUEUE_LOOKS: Duration = Duration::from_millis(400);
 const PROXIES: &[&str] = &["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// What is asked, before an address is chosen.
-struct Plan {
+pub(super) struct Plan {
     host: Option<String>,
     addresses: Vec<SocketAddr>,
     /// `Some` when the person said the scheme.
     tls: Option<bool>,
     path: String,
     resolve: Option<Phase>,
+}
+
+impl Plan {
+    pub(super) fn knock(&self, address: SocketAddr, kind: ServerKind) -> Knock {
+        Knock {
+            address,
+            tls: self.tls.unwrap_or(false),
+            host: self.host.clone().unwrap_or_else(|| address.ip().to_string()),
+            path: self.path.clone(),
+            kind,
+        }
+    }
 }
 
 impl Examination<'_> {
@@ -69,51 +88,13 @@ impl Examination<'_> {
             }
         };
         self.progress.step("waiting for the HTTP answer");
-        let mut looks = Vec::new();
-        let mut first = None;
-        for address in &plan.addresses {
-            let host = plan.host.clone().unwrap_or_else(|| address.ip().to_string());
-            let mut knock = Knock {
-                address: *address,
-                tls: plan.tls.unwrap_or(false),
-                host,
-                path: plan.path.clone(),
-                kind: server.kind,
-            };
-            let mut attempt = probe::attempt(&knock, patience, &mut |waiting| {
-                looks.extend(self.look(server, Some(waiting), waiting.since_connect, &mut first));
-            });
-            if let Some(resolve) = &plan.resolve {
-                attempt.phases.insert(0, resolve.clone());
-            }
-            let (outcome, http_status) = (attempt.outcome, attempt.http_status);
-            health.attempts.push(attempt);
-            if wants_other_scheme(outcome, http_status, knock.tls) {
-                if careful {
-                    // It may be a healthy server of the other scheme: then nothing of this is a finding.
-                    let detail = "not tried so near the descriptor limit";
-                    let gap = Gap::new("the other scheme", GapReason::Unsupported, detail);
-                    server.gaps.push(gap.blocking(id::HTTP));
-                } else {
-                    knock.tls = !knock.tls;
-                    health.attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
-                }
-            }
-            // The kernel drops new connections when the queue is full; then there was no moment to look, and now is one.
-            if outcome == Outcome::ConnectTimeout {
-                for after in [Duration::ZERO, BETWEEN_QUEUE_LOOKS] {
-                    std::thread::sleep(after.min(self.deadline.remaining()));
-                    looks.extend(self.look(server, None, after, &mut first));
-                }
-            }
-            // Only where nobody took the connection is another address worth a try.
-            if !matches!(outcome, Outcome::Refused | Outcome::Unreachable) {
-                break;
-            }
-        }
+        let mut gaps = Vec::new();
+        let seen = self.ask_for_health(server, &plan, patience, careful, &mut health, &mut gaps);
         settle(&mut health);
+        health.activity = seen.activity;
+        server.gaps.extend(gaps.into_iter().chain(seen.gaps));
         if let Some(listeners) = server.listeners.as_mut() {
-            listeners.looks = looks;
+            listeners.looks = seen.looks;
         }
         note_start(server, health.outcome);
         if health.outcome == Outcome::Unreachable {
@@ -125,7 +106,119 @@ impl Examination<'_> {
                 .gaps
                 .push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
         }
+        let attempt = health.decided_by.and_then(|index| health.attempts.get(index)).cloned();
         server.health = Some(health);
+        if let Some(attempt) = attempt {
+            self.ask_for_routes(server, &plan, &attempt);
+            self.repeat(server, &plan, &attempt);
+        }
+    }
+
+    /// The health path, at one address after the other until somebody takes the connection.
+    fn ask_for_health(
+        &self,
+        server: &Server,
+        plan: &Plan,
+        patience: Patience,
+        careful: bool,
+        health: &mut Health,
+        gaps: &mut Vec<Gap>,
+    ) -> Seen {
+        let mut flight = Flight::new(self, server);
+        for address in &plan.addresses {
+            let mut knock = plan.knock(*address, server.kind);
+            let mut attempt = probe::attempt(&knock, patience, &mut |waiting| {
+                flight.look(Some(waiting), waiting.since_connect);
+            });
+            if let Some(resolve) = &plan.resolve {
+                attempt.phases.insert(0, resolve.clone());
+            }
+            let (outcome, http_status) = (attempt.outcome, attempt.http_status);
+            health.attempts.push(attempt);
+            if wants_other_scheme(outcome, http_status, knock.tls) {
+                if careful {
+                    // It may be a healthy server of the other scheme: then nothing of this is a finding.
+                    let detail = "not tried so near the descriptor limit";
+                    let gap = Gap::new("the other scheme", GapReason::Unsupported, detail);
+                    gaps.push(gap.blocking(id::HTTP));
+                } else {
+                    knock.tls = !knock.tls;
+                    health.attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
+                }
+            }
+            // The kernel drops new connections when the queue is full; then there was no moment to look, and now is one.
+            // Of a server that says itself that it cannot, only the threads are of interest.
+            let between = match outcome {
+                Outcome::ConnectTimeout => Some(BETWEEN_QUEUE_LOOKS),
+                Outcome::Overloaded | Outcome::Degraded => Some(BETWEEN_THREAD_LOOKS),
+                _ => None,
+            };
+            for after in between.into_iter().flat_map(|between| [Duration::ZERO, between]) {
+                std::thread::sleep(after.min(self.deadline.remaining()));
+                flight.look(None, after);
+            }
+            // Only where nobody took the connection is another address worth a try.
+            if !matches!(outcome, Outcome::Refused | Outcome::Unreachable) {
+                break;
+            }
+        }
+        flight.end(&plan.path)
+    }
+
+    /// Other paths than the health path, one after the other, each on a new connection with its own deadline: a server can
+    /// answer its health path in a millisecond while the list of sessions hangs.
+    fn ask_for_routes(&self, server: &mut Server, plan: &Plan, health: &Attempt) {
+        let (paths, named) = match &self.request.routes {
+            Routes::None => return,
+            Routes::Usual => (usual_routes(server.kind).iter().map(|path| (*path).to_owned()).collect(), false),
+            Routes::Named(paths) => (paths.clone(), true),
+        };
+        if paths.is_empty() {
+            return;
+        }
+        let share = server.descriptors.as_ref().and_then(|facts| facts.share());
+        let answers = health.outcome.is_answer() && health.outcome != Outcome::Overloaded;
+        let refusal = if !answers {
+            // Without an answer to the simplest question another one tells nothing, unless a person wants to know.
+            named.then_some("not asked, since the health path was not answered")
+        } else if share.is_some_and(|share| share >= CAREFUL_SHARE) {
+            Some("not asked so near the descriptor limit")
+        } else if share.is_none() && !named {
+            Some("not asked, since it is not known how near the descriptor limit the server is; --route asks all the same")
+        } else {
+            None
+        };
+        if let Some(detail) = refusal {
+            server.gaps.push(Gap::new("other routes", GapReason::Unsupported, detail).blocking(&[id::ROUTE_SLOW]));
+        }
+        let Some(address) = health.address.as_deref().and_then(|address| address.parse().ok()) else { return };
+        if refusal.is_some() || !answers {
+            return;
+        }
+        let tls = health.url.starts_with("https:");
+        for path in paths {
+            let patience = Patience { phase: self.request.timeout * ROUTE_PATIENCE, total: self.deadline };
+            let shown = crate::report::mask::url(&path);
+            if self.deadline.is_over() {
+                let gap = Gap::new(format!("route {shown}"), GapReason::Timeout, "no time was left for it");
+                server.gaps.push(gap.blocking(&[id::ROUTE_SLOW]));
+                continue;
+            }
+            self.progress.step(&format!("waiting for {shown}"));
+            // Whatever it answers is an answer: its shape is not known here.
+            let knock = Knock { path, tls, ..plan.knock(address, ServerKind::Other) };
+            let mut flight = Flight::new(self, server);
+            let deadline = patience.phase.min(self.deadline.remaining());
+            let attempt = probe::attempt(&knock, patience, &mut |waiting| {
+                flight.look(Some(waiting), waiting.since_connect);
+            });
+            let Seen { looks, activity, gaps } = flight.end(&shown);
+            let activity = activity.filter(|_| !attempt.outcome.is_answer());
+            server.gaps.extend(gaps.into_iter().filter(|_| activity.is_some()));
+            let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            let route = Route { path: shown, named, deadline_ms, attempt, looks, activity };
+            server.health.iter_mut().for_each(|health| health.routes.push(route.clone()));
+        }
     }
 
     /// Servers that are not asked at all, and why.
@@ -276,6 +369,9 @@ fn empty() -> Health {
         deep: false,
         ignored_proxies: Vec::new(),
         note: None,
+        activity: None,
+        routes: Vec::new(),
+        series: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Walks a fact's way once: selects the servers, reads what was asked of each, and has it diagnosed.
 
+mod activity;
 mod claims;
 mod databases;
 mod health;
@@ -7,6 +8,7 @@ mod lineage;
 mod observe;
 mod port;
 pub mod recording;
+mod repeat;
 pub mod sampling;
 
 use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};
@@ -29,6 +31,10 @@ pub struct Request {
     pub parts: Vec<Part>,
     /// Ask the server for its own deep check.
     pub deep: bool,
+    /// Ask for the health path again and again.
+    pub repetition: Option<Repetition>,
+    /// Paths to ask for besides the health path.
+    pub routes: Routes,
     /// Ask every process for the sockets of the port.
     pub all_holders: bool,
     /// `--file`: this database, whosever it is.
@@ -41,10 +47,35 @@ pub struct Request {
     pub budget: Duration,
 }
 
+/// How often the health path is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    /// Requests in all.
+    pub requests: u64,
+    /// From the begin of one to the begin of the next.
+    pub every: Duration,
+}
+
+/// Which paths are asked for besides the health path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Routes {
+    /// None: a look that is made again and again puts no load on the server.
+    None,
+    /// Cheap ones of that kind of server.
+    Usual,
+    /// These.
+    Named(Vec<String>),
+}
+
 /// Told what is being done, for a person who waits.
 pub trait Progress {
     /// A step begins.
     fn step(&self, what: &str);
+
+    /// Whether whoever waits has had enough (Ctrl-C): what was seen by then is answered.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody is told.

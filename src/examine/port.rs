@@ -2,16 +2,13 @@
 
 use super::Examination;
 use crate::collect::{DescriptorRead, SocketTable};
-use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Look, Server, id};
+use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Server, id};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
 use crate::patient::listening;
-use crate::probe::Waiting;
 use crate::report::mask;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
-use std::time::Duration;
 
 impl Examination<'_> {
     /// Settles the port: as named, else one that the process listens on.
@@ -180,52 +177,6 @@ impl Examination<'_> {
             })
             .collect()
     }
-
-    /// A look at the server's side while the probe waits. `first` keeps who waited at the first look.
-    pub(super) fn look(
-        &self,
-        server: &Server,
-        waiting: Option<Waiting>,
-        after: Duration,
-        first: &mut Option<HashSet<SocketAddr>>,
-    ) -> Option<Look> {
-        let port = server.port?;
-        let table = self.survey.host.sockets(server.process.as_ref()).value;
-        if table.source.is_empty() {
-            return None;
-        }
-        // The server's end of the probe's connection has the probe's addresses the other way round.
-        let probe = waiting.and_then(|waiting| {
-            let is_its = |socket: &&TcpSocket| {
-                unmapped(socket.local) == waiting.remote && unmapped(socket.remote) == waiting.local
-            };
-            table.tcp.iter().find(is_its)
-        });
-        let waits: HashSet<SocketAddr> = table
-            .tcp
-            .iter()
-            .filter(|socket| socket.local.port() == port && is_waiting(socket))
-            .map(|socket| socket.remote)
-            .collect();
-        let before = first.get_or_insert_with(|| waits.clone());
-        Some(Look {
-            after_connect_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-            accept_queue: listening(&table, port)
-                .filter(|socket| {
-                    server.listeners.as_ref().is_none_or(|known| known.is_served_by(server.pid, socket.inode))
-                })
-                .map(|socket| u64::from(socket.receive_queue))
-                .sum(),
-            not_accepted: u64::try_from(waits.len()).unwrap_or(u64::MAX),
-            probe_accepted: probe.map(|socket| socket.inode != 0),
-            accepted_since: u64::try_from(before.difference(&waits).count()).unwrap_or(u64::MAX),
-        })
-    }
-}
-
-/// Complete for the kernel and owned by nobody: it waits to be accepted.
-fn is_waiting(socket: &TcpSocket) -> bool {
-    socket.inode == 0 && matches!(socket.state, TcpState::ESTABLISHED | TcpState::CLOSE_WAIT)
 }
 
 /// Connections of a local port. One that nobody owns was never accepted; that holds for ESTABLISHED and

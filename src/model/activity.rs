@@ -16,6 +16,31 @@ pub struct Activity {
     pub threads: Vec<Thread>,
     /// Threads that are not listed in `threads`.
     pub threads_omitted: u64,
+    /// Pipes that threads wait to write to, and who could read from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pipes: Vec<Pipe>,
+}
+
+/// A pipe that the server writes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipe {
+    /// The server's descriptor: 1 is standard output, 2 standard error.
+    pub descriptor: u32,
+    /// Inode number.
+    pub inode: u64,
+    /// Processes that can read from it; empty where none could be found.
+    pub readers: Vec<PipeReader>,
+}
+
+/// A process at the other end of a pipe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipeReader {
+    /// Process id.
+    pub pid: u32,
+    /// Short name.
+    pub name: String,
+    /// Scheduler state.
+    pub state: ProcessState,
 }
 
 impl Activity {

@@ -1,5 +1,6 @@
 //! One HTTP examination, phase by phase.
 
+use super::Activity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -194,4 +195,89 @@ pub struct Health {
     pub ignored_proxies: Vec<String>,
     /// What limited the examination, in words.
     pub note: Option<String>,
+    /// What the server's threads did while the deciding request waited; `null` where it did not wait.
+    #[serde(default)]
+    pub activity: Option<Activity>,
+    /// Other paths that were asked for, each with its own deadline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Many requests for the health path, one after the other (`health --repeat`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<HealthSeries>,
+}
+
+/// One request for another path than the health path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// Path and query, secrets masked.
+    pub path: String,
+    /// Whether it was asked for with `--route`.
+    pub named: bool,
+    /// Its deadline for the first byte, in milliseconds.
+    pub deadline_ms: u64,
+    /// How it went.
+    pub attempt: Attempt,
+    /// Looks at the server's connections while it waited.
+    pub looks: Vec<super::Look>,
+    /// What the server's threads did meanwhile; `null` where it did not wait.
+    pub activity: Option<Activity>,
+}
+
+impl Route {
+    /// Time from the connection to the end of the answer, or to where it was given up, in milliseconds.
+    pub fn took_ms(&self) -> f64 {
+        self.attempt.phases.iter().map(|phase| phase.ms).sum()
+    }
+}
+
+/// The same request again and again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HealthSeries {
+    /// Requests that were made.
+    pub requests: u64,
+    /// Requests that were asked for.
+    pub planned: u64,
+    /// Time from the begin of one request to the begin of the next, in milliseconds.
+    pub every_ms: u64,
+    /// Requests by outcome.
+    pub outcomes: Vec<OutcomeCount>,
+    /// Times of each phase over the requests that got through it, and of the whole request.
+    pub phases: Vec<PhaseTimes>,
+    /// Requests that were answered, by the time that the whole request took.
+    pub histogram: Vec<TimeBucket>,
+}
+
+/// How many requests ended in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeCount {
+    /// How.
+    pub outcome: Outcome,
+    /// Requests.
+    pub count: u64,
+}
+
+/// Times of one phase in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseTimes {
+    /// Which; `null` is the whole request.
+    pub phase: Option<PhaseName>,
+    /// Requests that got through it.
+    pub count: u64,
+    /// Shortest.
+    pub min_ms: f64,
+    /// Median.
+    pub median_ms: f64,
+    /// The time that 99 % do not exceed (nearest rank).
+    pub p99_ms: f64,
+    /// Longest.
+    pub max_ms: f64,
+}
+
+/// Requests that took no longer than this, and longer than the bucket before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeBucket {
+    /// Upper bound in milliseconds; `null` for all that took longer than the last bound.
+    pub up_to_ms: Option<f64>,
+    /// Requests.
+    pub count: u64,
 }

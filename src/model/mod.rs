@@ -18,7 +18,7 @@ mod process;
 mod sqlite;
 mod trend;
 
-pub use activity::{Activity, SystemCall, Thread, ThreadLook};
+pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadLook};
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{
     Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, SCHEMA, Server, ServerKind, Tool,
@@ -26,7 +26,9 @@ pub use envelope::{
 pub use exercise::{Batch, Exercise, PathCost};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
 pub use gap::{Gap, GapReason};
-pub use health::{Attempt, Health, HealthAnswer, Outcome, Phase, PhaseName};
+pub use health::{
+    Attempt, Health, HealthAnswer, HealthSeries, Outcome, OutcomeCount, Phase, PhaseName, PhaseTimes, Route, TimeBucket,
+};
 pub use history::{History, Record};
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use port::{Connections, Holder, Listener, Listeners, Look};

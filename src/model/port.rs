@@ -102,4 +102,11 @@ pub struct Look {
     /// Connections that waited at the first look and do not wait any more: the queue moves, whatever its length.
     #[serde(default)]
     pub accepted_since: u64,
+    /// Connections that the server has accepted, that have sent it a request, and that have got no byte; `null` where the
+    /// kernel's table does not tell what a connection has carried. A stream that is meant to stay open has got bytes.
+    #[serde(default)]
+    pub unanswered: Option<u64>,
+    /// Of those at the first look, the ones that have got bytes since, or that the server has closed.
+    #[serde(default)]
+    pub answered_since: u64,
 }

@@ -18,6 +18,15 @@ pub fn health_path(kind: ServerKind, deep: bool) -> &'static str {
     }
 }
 
+/// Other paths that cost each kind of server little and write nothing: the list from which a person would first see that it
+/// hangs. A dashboard's and a gateway's other paths are dear or want a key.
+pub fn usual_routes(kind: ServerKind) -> &'static [&'static str] {
+    match kind {
+        ServerKind::Webui => &["/api/sessions"],
+        _ => &[],
+    }
+}
+
 /// Judges the shape of one complete HTTP answer.
 ///
 /// This is a reading of the protocol, not a verdict: what the outcome means for the server is decided

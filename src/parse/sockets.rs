@@ -62,6 +62,28 @@ pub struct TcpSocket {
     pub inode: u64,
     /// Id of the control group it was made in (`INET_DIAG_CGROUP_ID`).
     pub cgroup_id: Option<u64>,
+    /// What it has carried so far, where that was asked for and the kernel tells.
+    pub progress: Option<Progress>,
+}
+
+/// What a connection has carried so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes came in.
+    pub has_received: bool,
+    /// Data went out.
+    pub has_sent: bool,
+}
+
+/// Reads `tcpi_bytes_received` and `tcpi_data_segs_out` of `struct tcp_info` (include/uapi/linux/tcp.h of the kernel; from
+/// Linux 4.6 on). `None` for a shorter one.
+pub fn progress(tcp_info: &[u8]) -> Option<Progress> {
+    const BYTES_RECEIVED: usize = 128;
+    const DATA_SEGMENTS_OUT: usize = 156;
+    let received = tcp_info.get(BYTES_RECEIVED..BYTES_RECEIVED + 8)?;
+    let sent = tcp_info.get(DATA_SEGMENTS_OUT..DATA_SEGMENTS_OUT + 4)?;
+    let is_some = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+    Some(Progress { has_received: is_some(received), has_sent: is_some(sent) })
 }
 
 /// What is known of a socket that is not TCP.
@@ -117,6 +139,7 @@ pub fn tcp_table(table: &[u8]) -> (Vec<TcpSocket>, usize) {
             uid: row.uid,
             inode: row.inode,
             cgroup_id: None,
+            progress: None,
         })
         .collect();
     (rows, bad)

@@ -69,10 +69,11 @@ pub fn system_call(bytes: &[u8], arch: &str) -> Option<SystemCall> {
     Some(SystemCall { name, descriptor, is_unlimited })
 }
 
-/// Parses `/proc/PID/task/TID/wchan` (proc_pid_wchan(5)): `0` is no wait, or no permission to know.
+/// Parses `/proc/PID/task/TID/wchan` (proc_pid_wchan(5)): `0` is no wait, or no permission to know. What the compiler adds
+/// to the name of a function (`.constprop.0`, `.isra.0`, `.part.0`) is left out.
 pub fn wait_channel(bytes: &[u8]) -> Option<String> {
     let name = printable(bytes);
-    let name = name.trim();
+    let name = name.trim().split('.').next().unwrap_or_default();
     (!name.is_empty() && name != "0").then(|| name.to_owned())
 }
 
@@ -81,6 +82,15 @@ pub fn voluntary_switches(status: &[u8]) -> Option<u64> {
     String::from_utf8_lossy(status)
         .lines()
         .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
+}
+
+/// Whether a descriptor can be read from, by the `flags` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5)), which are octal:
+/// `O_ACCMODE` is 3 and `O_WRONLY` 1.
+pub fn is_open_for_reading(fdinfo: &[u8]) -> bool {
+    String::from_utf8_lossy(fdinfo)
+        .lines()
+        .find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())
+        .is_some_and(|flags| flags & 3 != 1)
 }
 
 #[cfg(test)]
@@ -124,8 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn ends_of_a_pipe() {
+        assert!(is_open_for_reading(b"pos:\t0\nflags:\t00\nmnt_id:\t15\n"));
+        assert!(is_open_for_reading(b"flags:\t02000002\n"));
+        assert!(!is_open_for_reading(b"pos:\t0\nflags:\t0100001\n"));
+        assert!(!is_open_for_reading(b""));
+    }
+
+    #[test]
     fn channels_and_switches() {
         assert_eq!(wait_channel(b"futex_wait_queue"), Some("futex_wait_queue".to_owned()));
+        assert_eq!(wait_channel(b"poll_schedule_timeout.constprop.0"), Some("poll_schedule_timeout".to_owned()));
         assert_eq!(wait_channel(b"0"), None);
         assert_eq!(wait_channel(b""), None);
         assert_eq!(

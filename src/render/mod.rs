@@ -5,6 +5,7 @@ mod databases;
 mod demo;
 mod explain;
 mod facts;
+mod health;
 mod history;
 pub mod plot;
 pub mod samples;

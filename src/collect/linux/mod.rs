@@ -152,8 +152,16 @@ impl Host for LinuxHost {
         threads::read(self, identity)
     }
 
+    fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
+        threads::pipe_readers(identity, descriptor, self.deadline)
+    }
+
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(of, self.deadline)
+        sockets::table(of, sockets::Detail::Plain, self.deadline)
+    }
+
+    fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
+        sockets::table(of, sockets::Detail::Progress, self.deadline)
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {

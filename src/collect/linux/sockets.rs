@@ -6,7 +6,7 @@ use crate::collect::reader::wait_readable;
 use crate::collect::{Collected, Deadline, SocketTable};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
-use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState, inode_column, tcp_table, udp_table, unix_table};
+use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState, inode_column, progress, tcp_table, udp_table, unix_table};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
@@ -26,12 +26,21 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 /// How long one dump may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How much is asked of each socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Addresses, state, queues and owner.
+    Plain,
+    /// What it has carried as well.
+    Progress,
+}
+
 /// TCP sockets of the network namespace of `process`, or of the doctor's own.
-pub fn table(process: Option<&Process>, deadline: Deadline) -> Collected<SocketTable> {
+pub fn table(process: Option<&Process>, detail: Detail, deadline: Deadline) -> Collected<SocketTable> {
     let mut gaps = Vec::new();
     let foreign = process.filter(|process| process.foreign_network == Some(true));
     if foreign.is_none() {
-        match diagnostics(deadline.within(PATIENCE)) {
+        match diagnostics(detail, deadline.within(PATIENCE)) {
             Ok(tcp) => {
                 return Collected { value: SocketTable { tcp, source: "sock_diag".into() }, gaps };
             }
@@ -75,7 +84,7 @@ fn read_table(process: Option<&Process>, name: &str) -> io::Result<Vec<u8>> {
     directory.read(if name == "tcp6" { c"net/tcp6" } else { c"net/tcp" })
 }
 
-fn diagnostics(deadline: Deadline) -> io::Result<Vec<TcpSocket>> {
+fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -85,7 +94,10 @@ fn diagnostics(deadline: Deadline) -> io::Result<Vec<TcpSocket>> {
         let request = InetRequest {
             family,
             protocol: IPPROTO_TCP,
-            extensions: ExtensionFlags::empty(),
+            extensions: match detail {
+                Detail::Plain => ExtensionFlags::empty(),
+                Detail::Progress => ExtensionFlags::INFO,
+            },
             // TIME-WAIT belongs to nobody and can be most of the table.
             states: StateFlags::all() - StateFlags::TIME_WAIT,
             socket_id,
@@ -172,6 +184,10 @@ fn tcp_socket(response: &InetResponse) -> TcpSocket {
         uid: header.uid,
         inode: u64::from(header.inode),
         cgroup_id,
+        progress: response.nlas.iter().find_map(|attribute| match attribute {
+            Nla::TcpInfo(info) => progress(info),
+            _ => None,
+        }),
     }
 }
 

@@ -3,8 +3,9 @@
 use super::LinuxHost;
 use super::proc_dir::{ProcDir, read_all};
 use crate::collect::reader::Request;
-use crate::collect::{Collected, ThreadEntry};
+use crate::collect::{Collected, Deadline, ThreadEntry};
 use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
+use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
 use rustix::fs::{Mode, OFlags, RawDir, openat};
@@ -75,11 +76,15 @@ fn one(tasks: &impl rustix::fd::AsFd, pid: u32, tid: u32) -> Option<ThreadEntry>
     };
     let line = stat(&read(c"stat")?).ok()?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
+    // The start is counted on this clock, proc_pid_stat(5); /proc/uptime shows the same.
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = u64::try_from(boot.tv_sec).unwrap_or(0).saturating_mul(1000)
+        + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000;
     Some(ThreadEntry {
         tid,
         name: line.name,
         is_main: tid == pid,
-        start_ticks: line.start_ticks,
+        age_ms: now.saturating_sub(line.start_ticks.saturating_mul(1000) / per_second),
         cpu_ms: line.cpu_ticks.saturating_mul(1000) / per_second,
         sleeps: read(c"status").as_deref().and_then(thread::voluntary_switches),
         look: ThreadLook {
@@ -88,4 +93,45 @@ fn one(tasks: &impl rustix::fd::AsFd, pid: u32, tid: u32) -> Option<ThreadEntry>
             system_call: None,
         },
     })
+}
+
+/// Who can read from the pipe behind a descriptor: processes with that pipe open, and not for writing only.
+pub fn pipe_readers(identity: Identity, descriptor: u32, deadline: Deadline) -> Result<Option<(u64, Vec<u32>)>, Gap> {
+    let directory = ProcDir::anchor(identity)?;
+    let what = || format!("descriptor {descriptor} of pid {}", identity.pid);
+    let name = std::ffi::CString::new(format!("fd/{descriptor}")).unwrap_or_default();
+    let target = directory.link(&name).map_err(|error| Gap::from_io(what(), &error))?;
+    let Link::Pipe(inode) = classify(&target) else { return Ok(None) };
+    let mut readers = Vec::new();
+    for pid in super::process::all_pids() {
+        if deadline.is_over() {
+            break;
+        }
+        // What cannot be read, or has ended meanwhile, is nobody whom one could name.
+        if reads_from(pid, &target).unwrap_or(false) {
+            readers.push(pid);
+        }
+    }
+    Ok(Some((inode, readers)))
+}
+
+fn reads_from(pid: u32, pipe: &[u8]) -> std::io::Result<bool> {
+    let directory = ProcDir::open(pid)?;
+    let held = directory.directory(c"fd")?;
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 16 * 1024];
+    let mut target = [MaybeUninit::<u8>::uninit(); 64];
+    let mut entries = RawDir::new(&held, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let Ok((text, _)) = rustix::fs::readlinkat_raw(&held, entry.file_name(), &mut target) else { continue };
+        if text != pipe {
+            continue;
+        }
+        let info = [b"fdinfo/", entry.file_name().to_bytes()].concat();
+        let info = std::ffi::CString::new(info).unwrap_or_default();
+        if thread::is_open_for_reading(&directory.read(&info)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

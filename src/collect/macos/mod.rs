@@ -73,6 +73,14 @@ impl Host for MacHost {
         Err(unsupported(&format!("threads of process {}", identity.pid)))
     }
 
+    fn pipe_readers(&self, _identity: Identity, _descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
+        Err(unsupported("readers of a pipe"))
+    }
+
+    fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
+        self.sockets(of)
+    }
+
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
         Collected {
             value: SocketTable::default(),

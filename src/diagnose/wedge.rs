@@ -1,0 +1,446 @@
+//! Why a request does not get its answer, told by what the server's threads do while it waits.
+
+use super::verdict::{Verdict, finding};
+use crate::model::{
+    Activity, Evidence, Finding, Look, NextStep, Outcome, ProcessState, Route, Server, Severity, Thread, ThreadLook, id,
+};
+
+/// A thread that uses at least this share of the time is at work.
+const AT_WORK: f64 = 0.2;
+
+/// A thread that uses at least this share of the time runs on the CPU.
+const RUNS: f64 = 0.5;
+
+/// A thread that waits for the interpreter wakes every 5 ms (`sys.getswitchinterval`) to ask for it again; one that waits
+/// for a lock, or for a client, does not. Wakes a second from which on it is the former.
+const WAKES_FOR_INTERPRETER: f64 = 50.0;
+
+/// The least time between two looks that tell a state from a moment, in milliseconds.
+const LEAST_BETWEEN_MS: u64 = 300;
+
+/// From this time on an answer is slow, in milliseconds.
+const SLOW_MS: f64 = 5_000.0;
+
+/// A server younger than this may be busy with its first start, in milliseconds.
+const FIRST_START_MS: u64 = 120_000;
+
+/// Judges what was seen while requests waited.
+pub fn judge(server: &Server, verdict: &mut Verdict) {
+    let Some(health) = &server.health else { return };
+    if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed) {
+        return;
+    }
+    let looks = server.listeners.as_ref().map_or(&[][..], |listeners| &listeners.looks);
+    let main = Flight { server, route: None, outcome: health.outcome, looks, activity: health.activity.as_ref() };
+    let routes = health.routes.iter().map(|route| Flight {
+        server,
+        route: Some(route),
+        outcome: route.attempt.outcome,
+        looks: &route.looks,
+        activity: route.activity.as_ref(),
+    });
+    let flights: Vec<Flight<'_>> = std::iter::once(main).chain(routes).filter(Flight::waits).collect();
+    // A server that answers is not wedged; of one that does not, nothing is known where its threads could not be seen.
+    let is_decided = flights.iter().all(|flight| flight.activity.is_some());
+    for (id, found) in [
+        (id::UNINTERRUPTIBLE_SLEEP, flights.iter().find_map(|flight| flight.uninterruptible())),
+        (id::OUTPUT_PIPE_FULL, flights.iter().find_map(|flight| flight.pipe_full())),
+        (id::GIL_HELD, flights.iter().find_map(|flight| flight.interpreter_held())),
+    ] {
+        match found {
+            None if !is_decided => {}
+            found => verdict.decide(id, found),
+        }
+    }
+    if is_decided {
+        verdict.decide(id::HANDLERS_STUCK, None);
+    }
+    let is_explained = [id::GIL_HELD, id::PROCESS_STOPPED].into_iter().any(|id| verdict.holds(id));
+    let stuck = flights.iter().filter(|_| !is_explained).filter_map(|flight| flight.handlers_stuck());
+    stuck.for_each(|found| verdict.raise(found));
+    routes_slow(server, &health.routes, verdict);
+}
+
+/// Whether a thread was writing to a pipe at both looks and has not come on between them.
+pub fn writes_to_full_pipe(thread: &Thread) -> bool {
+    // `pipe_write`, and `anon_pipe_write` of newer kernels (fs/pipe.c).
+    let writes = |look: &ThreadLook| {
+        let is_channel = look.wait_channel.as_deref().is_some_and(|channel| channel.contains("pipe_write"));
+        let is_call = look.system_call.as_ref().is_none_or(|call| call.name.contains("write"));
+        is_channel && is_call
+    };
+    thread.always(writes) && stands_still(thread)
+}
+
+/// It has neither run nor woken between the looks.
+fn stands_still(thread: &Thread) -> bool {
+    thread.looks.len() >= 2 && thread.cpu_ms.is_some_and(|cpu| cpu <= 10) && thread.sleeps.is_none_or(|sleeps| sleeps == 0)
+}
+
+fn is_futex(look: &ThreadLook) -> bool {
+    look.wait_channel.as_deref().is_some_and(|channel| channel.contains("futex"))
+        || look.system_call.as_ref().is_some_and(|call| call.name == "futex")
+}
+
+/// It waits for connections, or for something to come in on them.
+fn polls(look: &ThreadLook) -> bool {
+    const CALLS: &[&str] =
+        &["accept", "accept4", "epoll_pwait", "epoll_pwait2", "epoll_wait", "poll", "ppoll", "pselect6", "select"];
+    const CHANNELS: &[&str] = &["ep_poll", "poll_schedule_timeout", "do_select", "do_poll", "inet_csk_accept", "do_epoll_wait"];
+    look.system_call.as_ref().is_some_and(|call| CALLS.contains(&call.name.as_str()))
+        || look.wait_channel.as_deref().is_some_and(|channel| CHANNELS.iter().any(|known| channel.starts_with(known)))
+}
+
+/// What a thread waits for, as a person says it.
+fn waits_for(look: &ThreadLook) -> Option<&'static str> {
+    let call = look.system_call.as_ref();
+    let channel = look.wait_channel.as_deref().unwrap_or_default();
+    let name = call.map_or("", |call| call.name.as_str());
+    if call.is_some_and(|call| call.is_unlimited == Some(true)) || name.is_empty() && channel.contains("futex") {
+        Some("a lock")
+    } else if channel.contains("pipe_write") {
+        Some("somebody to read what it writes")
+    } else if matches!(name, "nanosleep" | "clock_nanosleep") || channel.contains("nanosleep") {
+        Some("time to pass, as SQLite does while a database is locked")
+    } else if look.state == ProcessState::DiskSleep {
+        Some("the kernel")
+    } else if matches!(name, "recvfrom" | "recvmsg" | "read") || polls(look) {
+        Some("something to read")
+    } else {
+        None
+    }
+}
+
+/// One thread in one line.
+fn words(thread: &Thread, between_ms: u64) -> String {
+    let Some(last) = thread.last() else { return String::new() };
+    let mut text = last.state.words().to_owned();
+    if let Some(channel) = &last.wait_channel {
+        text.push_str(&format!(" in {channel}"));
+    }
+    if let Some(call) = &last.system_call {
+        let limit = match call.is_unlimited {
+            Some(true) => ", without a time limit",
+            Some(false) => ", with a time limit",
+            None => "",
+        };
+        let on = call.descriptor.map_or(String::new(), |descriptor| format!(" on descriptor {descriptor}"));
+        text.push_str(&format!(" ({}{on}{limit})", call.name));
+    }
+    if let Some(cpu) = thread.cpu_ms {
+        let sleeps = thread.sleeps.map_or(String::new(), |sleeps| format!(", went to sleep {sleeps} times"));
+        text.push_str(&format!(", {cpu} ms CPU{sleeps} in {between_ms} ms"));
+    }
+    text
+}
+
+/// What the main thread did, for findings about the accept loop.
+pub fn main_thread(activity: Option<&Activity>, pid: Option<u32>) -> Option<Evidence> {
+    let activity = activity?;
+    let pid = pid?;
+    Some(Evidence::new("main thread", words(activity.main()?, activity.between_ms), source(pid)))
+}
+
+/// What the main thread waits for without coming on: why nothing is accepted.
+pub fn main_thread_waits_for(activity: Option<&Activity>) -> Option<&'static str> {
+    let main = activity?.main()?;
+    if stands_still(main) && !main.last().is_some_and(polls) { main.last().and_then(waits_for) } else { None }
+}
+
+fn source(pid: u32) -> String {
+    format!("/proc/{pid}/task, looked at twice")
+}
+
+/// One request that waited.
+struct Flight<'a> {
+    server: &'a Server,
+    /// `None` is the health path.
+    route: Option<&'a Route>,
+    outcome: Outcome,
+    looks: &'a [Look],
+    activity: Option<&'a Activity>,
+}
+
+impl Flight<'_> {
+    fn waits(&self) -> bool {
+        matches!(self.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout | Outcome::Incomplete)
+    }
+
+    /// Two looks far enough apart.
+    fn activity(&self) -> Option<&Activity> {
+        self.activity.filter(|activity| activity.between_ms >= LEAST_BETWEEN_MS)
+    }
+
+    fn share(&self, thread: &Thread, activity: &Activity) -> f64 {
+        thread.cpu_ms.map_or(0.0, |cpu| cpu as f64 / activity.between_ms.max(1) as f64)
+    }
+
+    fn evidence(&self, activity: &Activity, threads: &[&Thread]) -> Vec<Evidence> {
+        let source = source(self.server.pid.unwrap_or(0));
+        let mut evidence =
+            vec![Evidence::new("time between the looks, in ms", activity.between_ms, source.clone())];
+        evidence.extend(threads.iter().take(4).map(|thread| {
+            let role = if thread.is_main { "main thread" } else { "thread" };
+            Evidence::new(format!("{role} {} ({})", thread.tid, thread.name), words(thread, activity.between_ms), &source)
+        }));
+        if threads.len() > 4 {
+            evidence.push(Evidence::new("further threads like these", threads.len() - 4, source));
+        }
+        evidence
+    }
+
+    /// In state D at both looks, in the same place, without having come on. A disk that works wakes its threads.
+    fn uninterruptible(&self) -> Option<Finding> {
+        let activity = self.activity()?;
+        let is_so = |thread: &&Thread| {
+            let same = thread.looks.first().map(|look| &look.wait_channel) == thread.last().map(|look| &look.wait_channel);
+            thread.always(|look| look.state == ProcessState::DiskSleep) && same && stands_still(thread)
+        };
+        let threads: Vec<&Thread> = activity.threads.iter().filter(is_so).collect();
+        let first = threads.first()?;
+        let place = first.last()?.wait_channel.as_deref().map_or(String::new(), |channel| format!(" in {channel}"));
+        let who = match threads.as_slice() {
+            [only] if only.is_main => "the main thread waits".to_owned(),
+            [_] => "a thread waits".to_owned(),
+            many => format!("{} threads wait", many.len()),
+        };
+        Some(finding(
+            id::UNINTERRUPTIBLE_SLEEP,
+            Severity::Critical,
+            format!("{who}{place} and cannot be interrupted (state D)"),
+            self.evidence(activity, &threads),
+            vec![
+                NextStep::say("Look at the disk or network mount that its files are on (`dmesg`, `mount`)"),
+                NextStep::say("A restart does not end it: it ends when the kernel gets its answer"),
+            ],
+        ))
+    }
+
+    fn pipe_full(&self) -> Option<Finding> {
+        let activity = self.activity()?;
+        let threads: Vec<&Thread> = activity.threads.iter().filter(|thread| writes_to_full_pipe(thread)).collect();
+        let first = threads.first()?;
+        let descriptor = first.last()?.system_call.as_ref().and_then(|call| call.descriptor);
+        let name = match descriptor {
+            Some(1) => "standard output".to_owned(),
+            Some(2) => "standard error".to_owned(),
+            Some(other) => format!("descriptor {other}"),
+            None => "a pipe".to_owned(),
+        };
+        let pid = self.server.pid.unwrap_or(0);
+        let mut evidence = self.evidence(activity, &threads);
+        let mut next = Vec::new();
+        let (mut by, mut knows_readers) = (String::new(), false);
+        for pipe in activity.pipes.iter().filter(|pipe| Some(pipe.descriptor) == descriptor) {
+            knows_readers = true;
+            evidence.push(Evidence::new("pipe that is full", pipe.inode, format!("/proc/{pid}/fd/{}", pipe.descriptor)));
+            for reader in &pipe.readers {
+                let state = reader.state.words();
+                evidence.push(Evidence::new(
+                    format!("pid {} can read it ({})", reader.pid, reader.name),
+                    state,
+                    format!("/proc/{}/fd", reader.pid),
+                ));
+            }
+            // The server itself has the other end open when it made the pipe.
+            let others: Vec<_> = pipe.readers.iter().filter(|reader| reader.pid != pid).collect();
+            if let Some(reader) = others.first() {
+                by = format!(", which {} (pid {}, {}) should read", reader.name, reader.pid, reader.state.words());
+                next.push(NextStep::run("see its reader", format!("hermes-doctor check --pid {}", reader.pid)));
+                if reader.state == ProcessState::Stopped {
+                    next.push(NextStep::run("let it read on", format!("kill -CONT {}", reader.pid)));
+                }
+            }
+        }
+        if knows_readers && next.is_empty() {
+            next.push(NextStep::say("No other process that could be seen has its other end open"));
+        }
+        next.push(NextStep::say("Let the server write its log to a file, or to a reader that keeps up"));
+        Some(finding(
+            id::OUTPUT_PIPE_FULL,
+            Severity::Critical,
+            format!("{} to write to {name}{by}", counted(threads.len(), "thread waits", "threads wait")),
+            evidence,
+            next,
+        ))
+    }
+
+    /// One thread runs all the time while others ask for the interpreter every 5 ms and never get it.
+    fn interpreter_held(&self) -> Option<Finding> {
+        let activity = self.activity()?;
+        if self.route.is_some() {
+            return None;
+        }
+        let per_second = |thread: &Thread| {
+            thread.sleeps.map_or(0.0, |sleeps| sleeps as f64 * 1000.0 / activity.between_ms.max(1) as f64)
+        };
+        let asks = |thread: &&Thread| {
+            let is_limited = |look: &ThreadLook| {
+                is_futex(look) && look.system_call.as_ref().is_none_or(|call| call.is_unlimited != Some(true))
+            };
+            thread.always(is_limited) && per_second(thread) >= WAKES_FOR_INTERPRETER
+        };
+        let holder = activity
+            .threads
+            .iter()
+            .filter(|thread| self.share(thread, activity) >= RUNS)
+            .max_by(|a, b| a.cpu_ms.cmp(&b.cpu_ms))?;
+        let waiting: Vec<&Thread> = activity.threads.iter().filter(asks).collect();
+        let main = activity.main()?;
+        // Those who run the accept loop wait themselves, or hold it themselves.
+        if waiting.is_empty() || !(asks(&main) || holder.is_main) || waiting.iter().any(|thread| thread.tid == holder.tid) {
+            return None;
+        }
+        let mut threads = vec![holder];
+        threads.extend(&waiting);
+        let pid = self.server.pid.unwrap_or(0);
+        let percent = self.share(holder, activity) * 100.0;
+        let who = if holder.is_main { "the main thread".to_owned() } else { format!("thread {} ({})", holder.tid, holder.name) };
+        Some(finding(
+            id::GIL_HELD,
+            Severity::Critical,
+            format!("{who} keeps the interpreter: {percent:.0} % CPU, while {} for it", counted(waiting.len(), "thread waits", "threads wait")),
+            self.evidence(activity, &threads),
+            vec![
+                NextStep::run("see what it runs", format!("hermes-doctor stacks --pid {pid}")),
+                NextStep::say("Long regular expressions and other calls into C keep the interpreter until they return"),
+            ],
+        ))
+    }
+
+    /// Accepted, asked, and not answered, while the accept loop is free and nobody else gets an answer.
+    fn handlers_stuck(&self) -> Option<Finding> {
+        if self.outcome != Outcome::NoAnswer {
+            return None;
+        }
+        let activity = self.activity()?;
+        let last = self.looks.last()?;
+        let is_accepted = last.probe_accepted == Some(true) && last.accept_queue == 0;
+        let others_are_served = self.looks.iter().any(|look| look.answered_since > 0);
+        if !is_accepted || others_are_served || !activity.main()?.always(polls) {
+            return None;
+        }
+        let own: Vec<&Thread> = activity.threads.iter().filter(|thread| thread.is_new).collect();
+        let works = match own.as_slice() {
+            // Workers from a pool: whose this request is cannot be told.
+            [] => activity.cpu_ms as f64 >= activity.between_ms as f64 * AT_WORK,
+            own => own.iter().any(|thread| self.share(thread, activity) >= AT_WORK),
+        };
+        // One route is its own matter: it may be at work for somebody, in which case it is slow.
+        if works || self.route.is_some() && !own.is_empty() && !own.iter().all(|thread| stands_still(thread)) {
+            return None;
+        }
+        let locked: Vec<&Thread> = activity
+            .threads
+            .iter()
+            .filter(|thread| !thread.is_main && stands_still(thread) && thread.last().and_then(waits_for) == Some("a lock"))
+            .collect();
+        let what = own.iter().find_map(|thread| thread.last().and_then(waits_for));
+        let what = what.map_or(String::new(), |what| format!("; this one's handler waits for {what}"));
+        let waiting = last.unanswered.unwrap_or(1).max(1);
+        let title = match self.route {
+            None => format!("{} accepted and not answered{what}", counted(waiting, "request is", "requests are")),
+            Some(route) => format!("{}: accepted and not answered{what}", route.path),
+        };
+        let mut threads: Vec<&Thread> = activity.main().into_iter().collect();
+        threads.extend(&own);
+        let mut evidence = self.evidence(activity, &threads);
+        let pid = self.server.pid.unwrap_or(0);
+        evidence.push(Evidence::new("the probe's connection was accepted", true, "sock_diag"));
+        evidence.push(Evidence::new("accept queue at the last look", last.accept_queue, "sock_diag"));
+        if let Some(unanswered) = last.unanswered {
+            evidence.push(Evidence::new("accepted connections that have got no byte", unanswered, "sock_diag"));
+        }
+        evidence.push(Evidence::new("threads that wait for a lock and do not come on", locked.len(), source(pid)));
+        Some(Finding {
+            subject: self.route.map(|route| route.path.clone()),
+            ..finding(
+                id::HANDLERS_STUCK,
+                Severity::Critical,
+                title,
+                evidence,
+                vec![NextStep::run(
+                    "see which lock, and who holds it",
+                    format!("hermes-doctor stacks --pid {pid}"),
+                )],
+            )
+        })
+    }
+}
+
+/// A number with its words.
+pub fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}
+
+/// Whether a route waited for something that SQLite waits for as it does for a lock of another process.
+pub fn route_waits_for_database(server: &Server) -> bool {
+    let routes = server.health.iter().flat_map(|health| &health.routes);
+    let mut slow = routes.filter(|route| !route.attempt.outcome.is_answer() || route.took_ms() >= SLOW_MS);
+    slow.any(|route| {
+        let own = route.activity.iter().flat_map(|activity| &activity.threads).filter(|thread| thread.is_new);
+        let mut own = own.peekable();
+        own.peek().is_none() || own.any(|thread| !stands_still(thread))
+    })
+}
+
+/// Routes that are answered late or not at all, with another answer, or broken off.
+fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
+    if !routes.is_empty() {
+        verdict.decide(id::ROUTE_SLOW, None);
+    }
+    // A first start that migrates is busy; what stands still does not migrate.
+    let age = server.process.as_ref().and_then(|process| process.age_ms);
+    let is_young = age.is_some_and(|age| age < FIRST_START_MS);
+    for route in routes {
+        let took = route.took_ms();
+        let seconds = took / 1000.0;
+        let path = &route.path;
+        let (id, mut severity, title) = match route.attempt.outcome {
+            Outcome::NoAnswer | Outcome::Incomplete | Outcome::ConnectTimeout => {
+                let what = if route.attempt.outcome == Outcome::Incomplete { "no whole answer" } else { "no byte" };
+                let title = format!("{path}: {what} in {seconds:.1} s, while the health path answers");
+                (id::ROUTE_SLOW, Severity::Critical, title)
+            }
+            Outcome::Empty => (id::REPLY_EMPTY, Severity::Critical, format!("{path}: closed without a byte")),
+            Outcome::Reset => (id::CONNECTION_RESET, Severity::Critical, format!("{path}: the connection is reset")),
+            outcome if outcome.is_answer() && took >= SLOW_MS => {
+                (id::ROUTE_SLOW, Severity::Warning, format!("{path}: answered after {seconds:.1} s"))
+            }
+            Outcome::Unexpected | Outcome::Overloaded | Outcome::Degraded => {
+                let status = route.attempt.http_status.unwrap_or(0);
+                (id::HEALTH_UNEXPECTED_ANSWER, Severity::Warning, format!("{path} answers {status}"))
+            }
+            _ => continue,
+        };
+        let is_explained = [id::HANDLERS_STUCK, id::OUTPUT_PIPE_FULL, id::UNINTERRUPTIBLE_SLEEP, id::DATABASE_LOCK_HELD]
+            .into_iter()
+            .any(|id| verdict.holds(id));
+        let mut title = title;
+        if id == id::ROUTE_SLOW && is_young && !is_explained {
+            severity = Severity::Info;
+            title.push_str(&format!("; the server is {} s old, and a first start can take that long", age.unwrap_or(0) / 1000));
+        }
+        let mut evidence = vec![
+            Evidence::new("request", format!("GET {}", route.attempt.url), "HTTP probe"),
+            Evidence::new("outcome", route.attempt.outcome.words(), "HTTP probe"),
+            Evidence::new("time, in ms", (took * 10.0).round() / 10.0, "HTTP probe"),
+            Evidence::new("deadline for the first byte, in ms", route.deadline_ms, "HTTP probe"),
+        ];
+        if let Some(activity) = &route.activity {
+            let threads = activity.threads.iter().filter(|thread| thread.is_new).take(4);
+            evidence.extend(threads.map(|thread| {
+                let text = words(thread, activity.between_ms);
+                Evidence::new(format!("thread {} of this request", thread.tid), text, source(server.pid.unwrap_or(0)))
+            }));
+        }
+        let next = match (id, server.pid) {
+            (id::ROUTE_SLOW, Some(pid)) => vec![NextStep::run("see where it waits", format!("hermes-doctor stacks --pid {pid}"))],
+            _ => vec![NextStep::say("The server's log has the error behind it")],
+        };
+        verdict.raise(Finding { subject: Some(path.clone()), ..finding(id, severity, title, evidence, next) });
+    }
+}

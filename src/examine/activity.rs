@@ -1,0 +1,196 @@
+//! The server's side while a request is in flight: what became of the connections, and what the threads do.
+
+use super::Examination;
+use crate::collect::ThreadEntry;
+use crate::model::{Activity, Gap, Identity, Look, Pipe, PipeReader, Server, Thread, id};
+use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
+use crate::patient::listening;
+use crate::probe::Waiting;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Pipes whose readers are looked for; a server has two.
+const MOST_PIPES: usize = 4;
+
+/// Collects the looks that are taken while one request waits.
+pub(super) struct Flight<'a> {
+    examination: &'a Examination<'a>,
+    server: &'a Server,
+    looks: Vec<Look>,
+    /// Who waited to be accepted, and who waited for an answer, at the first look.
+    first: Option<(HashSet<SocketAddr>, HashSet<SocketAddr>)>,
+    threads: Vec<ThreadsSeen>,
+    gaps: Vec<Gap>,
+}
+
+/// The threads at one moment.
+struct ThreadsSeen {
+    at: Instant,
+    since_connect: Duration,
+    cpu_ms: u64,
+    entries: Vec<ThreadEntry>,
+    omitted: u64,
+}
+
+/// What was seen during one request.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub looks: Vec<Look>,
+    pub activity: Option<Activity>,
+    pub gaps: Vec<Gap>,
+}
+
+impl<'a> Flight<'a> {
+    pub fn new(examination: &'a Examination<'a>, server: &'a Server) -> Self {
+        Self { examination, server, looks: Vec::new(), first: None, threads: Vec::new(), gaps: Vec::new() }
+    }
+
+    /// One look; `waiting` names the request's own connection, where there is one.
+    pub fn look(&mut self, waiting: Option<Waiting>, after: Duration) {
+        self.look_at_connections(waiting, after);
+        self.look_at_threads(after);
+    }
+
+    fn look_at_connections(&mut self, waiting: Option<Waiting>, after: Duration) {
+        let Some(port) = self.server.port else { return };
+        let table = self.examination.survey.host.sockets_in_detail(self.server.process.as_ref()).value;
+        if table.source.is_empty() {
+            return;
+        }
+        // The server's end of the probe's connection has the probe's addresses the other way round.
+        let own = waiting.and_then(|waiting| {
+            let is_its = |socket: &&TcpSocket| {
+                unmapped(socket.local) == waiting.remote && unmapped(socket.remote) == waiting.local
+            };
+            table.tcp.iter().find(is_its)
+        });
+        let here = || table.tcp.iter().filter(|socket| socket.local.port() == port);
+        let waits: HashSet<SocketAddr> = here().filter(|socket| is_waiting(socket)).map(|socket| socket.remote).collect();
+        let is_told = here().any(|socket| socket.progress.is_some());
+        let unanswered: HashSet<SocketAddr> =
+            here().filter(|socket| is_unanswered(socket)).map(|socket| socket.remote).collect();
+        let (waited, was_unanswered) = self.first.get_or_insert_with(|| (waits.clone(), unanswered.clone()));
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        // A connection that is gone may have been given up by its client, which leaves no trace in CLOSE-WAIT here.
+        let has_got_bytes = |remote: &&SocketAddr| {
+            here().any(|socket| socket.remote == **remote && socket.progress.is_some_and(|progress| progress.has_sent))
+        };
+        self.looks.push(Look {
+            after_connect_ms: milliseconds(after),
+            accept_queue: listening(&table, port)
+                .filter(|socket| {
+                    let known = self.server.listeners.as_ref();
+                    known.is_none_or(|known| known.is_served_by(self.server.pid, socket.inode))
+                })
+                .map(|socket| u64::from(socket.receive_queue))
+                .sum(),
+            not_accepted: count(waits.len()),
+            probe_accepted: own.map(|socket| socket.inode != 0),
+            accepted_since: count(waited.difference(&waits).count()),
+            unanswered: is_told.then(|| count(unanswered.len())),
+            answered_since: count(was_unanswered.difference(&unanswered).filter(has_got_bytes).count()),
+        });
+    }
+
+    fn look_at_threads(&mut self, since_connect: Duration) {
+        let Some(identity) = self.server.process.as_ref().map(|process| process.identity) else { return };
+        let host = self.examination.survey.host;
+        match (host.threads(identity), host.usage(identity)) {
+            (Ok(read), Ok(usage)) => {
+                if self.threads.is_empty() {
+                    self.gaps.extend(read.gaps);
+                }
+                let (entries, omitted) = read.value;
+                self.threads.push(ThreadsSeen { at: Instant::now(), since_connect, cpu_ms: usage.cpu_ms, entries, omitted });
+            }
+            (Err(gap), _) | (_, Err(gap)) if self.gaps.is_empty() => {
+                self.gaps.push(gap.blocking(&[id::GIL_HELD, id::OUTPUT_PIPE_FULL, id::UNINTERRUPTIBLE_SLEEP]));
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything that was seen, for a request for `path`.
+    pub fn end(mut self, path: &str) -> Seen {
+        let identity = self.server.process.as_ref().map(|process| process.identity);
+        let activity = match (self.threads.as_slice(), identity) {
+            ([first, .., last], Some(identity)) => Some(self.joined(path, first, last, identity)),
+            _ => None,
+        };
+        Seen { looks: std::mem::take(&mut self.looks), activity, gaps: std::mem::take(&mut self.gaps) }
+    }
+
+    fn joined(&self, path: &str, first: &ThreadsSeen, last: &ThreadsSeen, identity: Identity) -> Activity {
+        let mut threads: Vec<Thread> = last
+            .entries
+            .iter()
+            .map(|entry| {
+                let before = first.entries.iter().find(|before| before.tid == entry.tid && before.age_ms <= entry.age_ms);
+                // Both are counted from the boot on, in hundredths of a second.
+                let is_new = entry.age_ms <= milliseconds(last.since_connect).saturating_add(10) && !entry.is_main;
+                let looks = before.iter().map(|before| before.look.clone()).chain([entry.look.clone()]).collect();
+                Thread {
+                    tid: entry.tid,
+                    name: entry.name.clone(),
+                    is_main: entry.is_main,
+                    is_new,
+                    looks,
+                    cpu_ms: before.map(|before| entry.cpu_ms.saturating_sub(before.cpu_ms)),
+                    sleeps: before.and_then(|before| Some(entry.sleeps?.saturating_sub(before.sleeps?))),
+                }
+            })
+            .collect();
+        threads.sort_by_key(|thread| (!thread.is_main, thread.tid));
+        let pipes = self.pipes(&threads, identity);
+        Activity {
+            path: path.to_owned(),
+            between_ms: milliseconds(last.at.saturating_duration_since(first.at)),
+            cpu_ms: last.cpu_ms.saturating_sub(first.cpu_ms),
+            threads,
+            threads_omitted: last.omitted,
+            pipes,
+        }
+    }
+
+    /// Pipes on which threads have waited at both looks. Most often it is standard output or standard error.
+    fn pipes(&self, threads: &[Thread], identity: Identity) -> Vec<Pipe> {
+        let mut descriptors: Vec<u32> = threads
+            .iter()
+            .filter(|thread| crate::diagnose::writes_to_full_pipe(thread))
+            .filter_map(|thread| thread.last()?.system_call.as_ref()?.descriptor)
+            .collect();
+        descriptors.sort_unstable();
+        descriptors.dedup();
+        let survey = self.examination.survey;
+        descriptors
+            .into_iter()
+            .take(MOST_PIPES)
+            .filter_map(|descriptor| {
+                let (inode, readers) = survey.host.pipe_readers(identity, descriptor).ok()??;
+                let readers = readers.into_iter().filter_map(|pid| {
+                    let identity = survey.host.identify(pid).ok()?;
+                    let process = survey.host.process(identity).ok()?.value;
+                    Some(PipeReader { pid, name: process.name, state: process.state })
+                });
+                Some(Pipe { descriptor, inode, readers: readers.collect() })
+            })
+            .collect()
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Complete for the kernel and owned by nobody: it waits to be accepted.
+fn is_waiting(socket: &TcpSocket) -> bool {
+    socket.inode == 0 && matches!(socket.state, TcpState::ESTABLISHED | TcpState::CLOSE_WAIT)
+}
+
+/// Accepted, has sent a request, and has got nothing.
+fn is_unanswered(socket: &TcpSocket) -> bool {
+    socket.inode != 0
+        && matches!(socket.state, TcpState::ESTABLISHED | TcpState::CLOSE_WAIT)
+        && socket.progress.is_some_and(|progress| progress.has_received && !progress.has_sent)
+}

@@ -1,0 +1,195 @@
+//! The health path again and again: how its times are spread.
+
+use super::Examination;
+use super::health::{CAREFUL_SHARE, Plan};
+use crate::model::{
+    Attempt, Gap, GapReason, HealthSeries, Outcome, OutcomeCount, PhaseName, PhaseTimes, Server, TimeBucket,
+};
+use crate::probe::{self, Patience};
+use std::time::{Duration, Instant};
+
+/// Bounds of the histogram in milliseconds.
+const BOUNDS_MS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
+
+/// The pause between two requests is slept in pieces of this length, so that Ctrl-C is heard.
+const GLANCE: Duration = Duration::from_millis(50);
+
+impl Examination<'_> {
+    /// Asks as often as was said. The first request is the one that has decided already.
+    pub(super) fn repeat(&self, server: &mut Server, plan: &Plan, first: &Attempt) {
+        let Some(repetition) = self.request.repetition else { return };
+        let share = server.descriptors.as_ref().and_then(|facts| facts.share());
+        if share.is_some_and(|share| share >= CAREFUL_SHARE) {
+            let gap = Gap::new("many requests", GapReason::Unsupported, "not made so near the descriptor limit");
+            server.gaps.push(gap);
+            return;
+        }
+        let Some(address) = first.address.as_deref().and_then(|address| address.parse().ok()) else { return };
+        let tls = first.url.starts_with("https:");
+        let mut attempts = vec![first.clone()];
+        let begun = Instant::now();
+        for number in 1..repetition.requests {
+            let due = repetition.every.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+            self.progress.step(&format!("request {} of {}", number + 1, repetition.requests));
+            while begun.elapsed() < due && !self.deadline.is_over() && !self.progress.is_over() {
+                std::thread::sleep(GLANCE.min(due.saturating_sub(begun.elapsed())));
+            }
+            if self.progress.is_over() {
+                break;
+            }
+            if self.deadline.is_over() {
+                let detail = format!("{} were made, for more there was no time (--budget)", attempts.len());
+                server.gaps.push(Gap::new("many requests", GapReason::Timeout, detail));
+                break;
+            }
+            let patience = Patience { phase: self.request.timeout, total: self.deadline };
+            let mut knock = plan.knock(address, server.kind);
+            knock.tls = tls;
+            attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
+        }
+        let series = summary(&attempts, repetition.requests, repetition.every);
+        server.health.iter_mut().for_each(|health| health.series = Some(series.clone()));
+    }
+}
+
+/// Times by phase over the requests that got through it, and the spread of the whole requests that were answered.
+fn summary(attempts: &[Attempt], planned: u64, every: Duration) -> HealthSeries {
+    let mut series = HealthSeries {
+        requests: count(attempts.len()),
+        planned,
+        every_ms: u64::try_from(every.as_millis()).unwrap_or(u64::MAX),
+        ..HealthSeries::default()
+    };
+    for attempt in attempts {
+        match series.outcomes.iter_mut().find(|known| known.outcome == attempt.outcome) {
+            Some(known) => known.count += 1,
+            None => series.outcomes.push(OutcomeCount { outcome: attempt.outcome, count: 1 }),
+        }
+    }
+    const PHASES: [PhaseName; 6] = [
+        PhaseName::Connect,
+        PhaseName::Tls,
+        PhaseName::Request,
+        PhaseName::FirstByte,
+        PhaseName::Headers,
+        PhaseName::Body,
+    ];
+    for phase in PHASES {
+        let times = attempts
+            .iter()
+            .flat_map(|attempt| &attempt.phases)
+            .filter(|known| known.name == phase && known.error.is_none())
+            .map(|known| known.ms)
+            .collect();
+        series.phases.extend(times_of(Some(phase), times));
+    }
+    let whole: Vec<f64> = attempts
+        .iter()
+        .filter(|attempt| attempt.outcome.is_answer() || attempt.outcome == Outcome::NotHttp)
+        .map(|attempt| attempt.phases.iter().filter(|phase| phase.name != PhaseName::Resolve).map(|phase| phase.ms).sum())
+        .collect();
+    series.histogram = histogram(&whole);
+    series.phases.extend(times_of(None, whole));
+    series
+}
+
+fn times_of(phase: Option<PhaseName>, mut times: Vec<f64>) -> Option<PhaseTimes> {
+    times.sort_by(f64::total_cmp);
+    // Nearest rank: the smallest time that this share of the requests does not exceed.
+    let rank = |share: f64| {
+        let rank = (share * times.len() as f64).ceil() as usize;
+        times.get(rank.clamp(1, times.len().max(1)) - 1).copied()
+    };
+    Some(PhaseTimes {
+        phase,
+        count: count(times.len()),
+        min_ms: *times.first()?,
+        median_ms: rank(0.5)?,
+        p99_ms: rank(0.99)?,
+        max_ms: *times.last()?,
+    })
+}
+
+/// Buckets from the first that is not empty to the last that is not empty.
+fn histogram(times: &[f64]) -> Vec<TimeBucket> {
+    let bounds = BOUNDS_MS.iter().map(|bound| Some(*bound)).chain([None]);
+    let mut before = 0.0;
+    let buckets: Vec<TimeBucket> = bounds
+        .map(|bound| {
+            let within = |ms: &&f64| **ms > before && bound.is_none_or(|bound| **ms <= bound) || before == 0.0 && **ms == 0.0;
+            let found = times.iter().filter(within).count();
+            before = bound.unwrap_or(before);
+            TimeBucket { up_to_ms: bound, count: count(found) }
+        })
+        .collect();
+    let first = buckets.iter().position(|bucket| bucket.count > 0);
+    let last = buckets.iter().rposition(|bucket| bucket.count > 0);
+    match (first, last) {
+        (Some(first), Some(last)) => buckets.get(first..=last).unwrap_or_default().to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Phase;
+
+    fn attempt(first_byte_ms: f64, outcome: Outcome) -> Attempt {
+        let error = (!outcome.is_answer()).then(|| "no byte in time".to_owned());
+        let phase = |name, ms, error| Phase { name, ms, error };
+        Attempt {
+            url: "http://127.0.0.1:8787/health".into(),
+            address: None,
+            outcome,
+            http_status: None,
+            server_header: None,
+            redirect_to: None,
+            phases: vec![
+                phase(PhaseName::Resolve, 50.0, None),
+                phase(PhaseName::Connect, 0.5, None),
+                phase(PhaseName::FirstByte, first_byte_ms, error),
+            ],
+            bytes_received: 0,
+            answer: None,
+        }
+    }
+
+    #[test]
+    fn ranks_are_the_nearest() {
+        let times = times_of(None, (1..=200).rev().map(f64::from).collect()).unwrap();
+        assert_eq!((times.min_ms, times.median_ms, times.p99_ms, times.max_ms), (1.0, 100.0, 198.0, 200.0));
+        let one = times_of(None, vec![7.0]).unwrap();
+        assert_eq!((one.min_ms, one.median_ms, one.p99_ms, one.max_ms), (7.0, 7.0, 7.0, 7.0));
+        assert_eq!(times_of(None, Vec::new()), None);
+    }
+
+    #[test]
+    fn what_was_not_answered_has_no_time_and_is_counted() {
+        let attempts = [attempt(1.0, Outcome::Ok), attempt(3.0, Outcome::Ok), attempt(2000.0, Outcome::NoAnswer)];
+        let series = summary(&attempts, 5, Duration::from_millis(200));
+        assert_eq!((series.requests, series.planned, series.every_ms), (3, 5, 200));
+        let expected = [(Outcome::Ok, 2), (Outcome::NoAnswer, 1)];
+        assert_eq!(series.outcomes, expected.map(|(outcome, count)| OutcomeCount { outcome, count }));
+        let first_byte = series.phases.iter().find(|times| times.phase == Some(PhaseName::FirstByte)).unwrap();
+        assert_eq!((first_byte.count, first_byte.max_ms), (2, 3.0));
+        let connect = series.phases.iter().find(|times| times.phase == Some(PhaseName::Connect)).unwrap();
+        assert_eq!(connect.count, 3);
+        let whole = series.phases.last().unwrap();
+        assert_eq!((whole.phase, whole.count, whole.min_ms), (None, 2, 1.5));
+    }
+
+    #[test]
+    fn every_time_is_in_one_bucket() {
+        let times = [0.0, 0.4, 1.0, 1.1, 900.0, 7000.0];
+        let buckets = histogram(&times);
+        assert_eq!(buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 6);
+        assert_eq!(buckets.first().unwrap(), &TimeBucket { up_to_ms: Some(1.0), count: 3 });
+        assert_eq!(buckets.last().unwrap(), &TimeBucket { up_to_ms: None, count: 1 });
+        assert!(histogram(&[]).is_empty());
+    }
+}
