@@ -4,8 +4,8 @@ mod run;
 
 pub use run::run;
 
-use crate::examine::{Repetition, Request, Routes};
 use crate::examine::sampling::{ExercisePlan, SamplingPlan};
+use crate::examine::{Repetition, Request, Routes};
 use crate::model::{Part, ServerKind};
 use crate::parse::expect::Expect;
 use crate::patient::Selection;

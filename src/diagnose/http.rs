@@ -175,7 +175,10 @@ impl<'a> Facts<'a> {
         let count: u64 = unanswered.clone().map(|known| known.count).sum();
         (count > 0).then(|| {
             let title = format!("{count} of {} requests were not answered", series.requests);
-            let next = vec![NextStep::run("see its descriptors and queue", format!("hermes-doctor check{}", self.selector))];
+            let next = vec![NextStep::run(
+                "see its descriptors and queue",
+                format!("hermes-doctor check{}", self.selector),
+            )];
             let mut found = self.raise(id::HTTP_NO_ANSWER, Severity::Warning, title, next);
             let each = unanswered.map(|known| Evidence::new(known.outcome.words(), known.count, "HTTP probe"));
             found.evidence.extend(each);

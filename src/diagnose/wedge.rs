@@ -2,18 +2,19 @@
 
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    Activity, Evidence, Finding, Look, NextStep, Outcome, ProcessState, Route, Server, Severity, Thread, ThreadLook, id,
+    Activity, Evidence, Finding, Look, NextStep, Outcome, ProcessState, Route, Server, Severity, Thread,
+    ThreadLook, id,
 };
 
 /// A thread that uses at least this share of the time is at work.
 const AT_WORK: f64 = 0.2;
 
-/// A thread that uses at least this share of the time runs on the CPU.
-const RUNS: f64 = 0.5;
+/// A thread that is ready to run at both looks and uses this share of the time runs; on a busy host it does not get more.
+const RUNS: f64 = 0.1;
 
 /// A thread that waits for the interpreter wakes every 5 ms (`sys.getswitchinterval`) to ask for it again; one that waits
 /// for a lock, or for a client, does not. Wakes a second from which on it is the former.
-const WAKES_FOR_INTERPRETER: f64 = 50.0;
+const WAKES_FOR_INTERPRETER: f64 = 20.0;
 
 /// The least time between two looks that tell a state from a moment, in milliseconds.
 const LEAST_BETWEEN_MS: u64 = 300;
@@ -74,7 +75,9 @@ pub fn writes_to_full_pipe(thread: &Thread) -> bool {
 
 /// It has neither run nor woken between the looks.
 fn stands_still(thread: &Thread) -> bool {
-    thread.looks.len() >= 2 && thread.cpu_ms.is_some_and(|cpu| cpu <= 10) && thread.sleeps.is_none_or(|sleeps| sleeps == 0)
+    thread.looks.len() >= 2
+        && thread.cpu_ms.is_some_and(|cpu| cpu <= 10)
+        && thread.sleeps.is_none_or(|sleeps| sleeps == 0)
 }
 
 fn is_futex(look: &ThreadLook) -> bool {
@@ -86,10 +89,17 @@ fn is_futex(look: &ThreadLook) -> bool {
 fn polls(look: &ThreadLook) -> bool {
     const CALLS: &[&str] =
         &["accept", "accept4", "epoll_pwait", "epoll_pwait2", "epoll_wait", "poll", "ppoll", "pselect6", "select"];
-    const CHANNELS: &[&str] = &["ep_poll", "poll_schedule_timeout", "do_select", "do_poll", "inet_csk_accept", "do_epoll_wait"];
+    const CHANNELS: &[&str] =
+        &["ep_poll", "poll_schedule_timeout", "do_select", "do_poll", "inet_csk_accept", "do_epoll_wait"];
     look.system_call.as_ref().is_some_and(|call| CALLS.contains(&call.name.as_str()))
-        || look.wait_channel.as_deref().is_some_and(|channel| CHANNELS.iter().any(|known| channel.starts_with(known)))
+        || look
+            .wait_channel
+            .as_deref()
+            .is_some_and(|channel| CHANNELS.iter().any(|known| channel.starts_with(known)))
 }
+
+/// What a thread waits for that a Python lock stops.
+const A_LOCK: &str = "a lock";
 
 /// What a thread waits for, as a person says it.
 fn waits_for(look: &ThreadLook) -> Option<&'static str> {
@@ -97,7 +107,7 @@ fn waits_for(look: &ThreadLook) -> Option<&'static str> {
     let channel = look.wait_channel.as_deref().unwrap_or_default();
     let name = call.map_or("", |call| call.name.as_str());
     if call.is_some_and(|call| call.is_unlimited == Some(true)) || name.is_empty() && channel.contains("futex") {
-        Some("a lock")
+        Some(A_LOCK)
     } else if channel.contains("pipe_write") {
         Some("somebody to read what it writes")
     } else if matches!(name, "nanosleep" | "clock_nanosleep") || channel.contains("nanosleep") {
@@ -181,7 +191,11 @@ impl Flight<'_> {
             vec![Evidence::new("time between the looks, in ms", activity.between_ms, source.clone())];
         evidence.extend(threads.iter().take(4).map(|thread| {
             let role = if thread.is_main { "main thread" } else { "thread" };
-            Evidence::new(format!("{role} {} ({})", thread.tid, thread.name), words(thread, activity.between_ms), &source)
+            Evidence::new(
+                format!("{role} {} ({})", thread.tid, thread.name),
+                words(thread, activity.between_ms),
+                &source,
+            )
         }));
         if threads.len() > 4 {
             evidence.push(Evidence::new("further threads like these", threads.len() - 4, source));
@@ -193,7 +207,8 @@ impl Flight<'_> {
     fn uninterruptible(&self) -> Option<Finding> {
         let activity = self.activity()?;
         let is_so = |thread: &&Thread| {
-            let same = thread.looks.first().map(|look| &look.wait_channel) == thread.last().map(|look| &look.wait_channel);
+            let same =
+                thread.looks.first().map(|look| &look.wait_channel) == thread.last().map(|look| &look.wait_channel);
             thread.always(|look| look.state == ProcessState::DiskSleep) && same && stands_still(thread)
         };
         let threads: Vec<&Thread> = activity.threads.iter().filter(is_so).collect();
@@ -233,7 +248,11 @@ impl Flight<'_> {
         let (mut by, mut knows_readers) = (String::new(), false);
         for pipe in activity.pipes.iter().filter(|pipe| Some(pipe.descriptor) == descriptor) {
             knows_readers = true;
-            evidence.push(Evidence::new("pipe that is full", pipe.inode, format!("/proc/{pid}/fd/{}", pipe.descriptor)));
+            evidence.push(Evidence::new(
+                "pipe that is full",
+                pipe.inode,
+                format!("/proc/{pid}/fd/{}", pipe.descriptor),
+            ));
             for reader in &pipe.readers {
                 let state = reader.state.words();
                 evidence.push(Evidence::new(
@@ -283,27 +302,41 @@ impl Flight<'_> {
         let holder = activity
             .threads
             .iter()
-            .filter(|thread| self.share(thread, activity) >= RUNS)
+            .filter(|thread| {
+                thread.always(|look| look.state == ProcessState::Running) && self.share(thread, activity) >= RUNS
+            })
             .max_by(|a, b| a.cpu_ms.cmp(&b.cpu_ms))?;
         let waiting: Vec<&Thread> = activity.threads.iter().filter(asks).collect();
         let main = activity.main()?;
         // Those who run the accept loop wait themselves, or hold it themselves.
-        if waiting.is_empty() || !(asks(&main) || holder.is_main) || waiting.iter().any(|thread| thread.tid == holder.tid) {
+        if waiting.is_empty()
+            || !(asks(&main) || holder.is_main)
+            || waiting.iter().any(|thread| thread.tid == holder.tid)
+        {
             return None;
         }
         let mut threads = vec![holder];
         threads.extend(&waiting);
         let pid = self.server.pid.unwrap_or(0);
         let percent = self.share(holder, activity) * 100.0;
-        let who = if holder.is_main { "the main thread".to_owned() } else { format!("thread {} ({})", holder.tid, holder.name) };
+        let who = if holder.is_main {
+            "the main thread".to_owned()
+        } else {
+            format!("thread {} ({})", holder.tid, holder.name)
+        };
         Some(finding(
             id::GIL_HELD,
             Severity::Critical,
-            format!("{who} keeps the interpreter: {percent:.0} % CPU, while {} for it", counted(waiting.len(), "thread waits", "threads wait")),
+            format!(
+                "{who} keeps the interpreter: {percent:.0} % CPU, while {} for it",
+                counted(waiting.len(), "thread waits", "threads wait")
+            ),
             self.evidence(activity, &threads),
             vec![
                 NextStep::run("see what it runs", format!("hermes-doctor stacks --pid {pid}")),
-                NextStep::say("Long regular expressions and other calls into C keep the interpreter until they return"),
+                NextStep::say(
+                    "Long regular expressions and other calls into C keep the interpreter until they return",
+                ),
             ],
         ))
     }
@@ -326,14 +359,18 @@ impl Flight<'_> {
             [] => activity.cpu_ms as f64 >= activity.between_ms as f64 * AT_WORK,
             own => own.iter().any(|thread| self.share(thread, activity) >= AT_WORK),
         };
-        // One route is its own matter: it may be at work for somebody, in which case it is slow.
-        if works || self.route.is_some() && !own.is_empty() && !own.iter().all(|thread| stands_still(thread)) {
+        // One route is its own matter: it may wait for another server, or for a time, in which case it is slow.
+        let is_locked =
+            |thread: &&&Thread| stands_still(thread) && thread.last().and_then(waits_for) == Some(A_LOCK);
+        if works || self.route.is_some() && own.iter().find(is_locked).is_none() {
             return None;
         }
         let locked: Vec<&Thread> = activity
             .threads
             .iter()
-            .filter(|thread| !thread.is_main && stands_still(thread) && thread.last().and_then(waits_for) == Some("a lock"))
+            .filter(|thread| {
+                !thread.is_main && stands_still(thread) && thread.last().and_then(waits_for) == Some(A_LOCK)
+            })
             .collect();
         let what = own.iter().find_map(|thread| thread.last().and_then(waits_for));
         let what = what.map_or(String::new(), |what| format!("; this one's handler waits for {what}"));
@@ -406,7 +443,9 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
                 (id::ROUTE_SLOW, Severity::Critical, title)
             }
             Outcome::Empty => (id::REPLY_EMPTY, Severity::Critical, format!("{path}: closed without a byte")),
-            Outcome::Reset => (id::CONNECTION_RESET, Severity::Critical, format!("{path}: the connection is reset")),
+            Outcome::Reset => {
+                (id::CONNECTION_RESET, Severity::Critical, format!("{path}: the connection is reset"))
+            }
             outcome if outcome.is_answer() && took >= SLOW_MS => {
                 (id::ROUTE_SLOW, Severity::Warning, format!("{path}: answered after {seconds:.1} s"))
             }
@@ -416,13 +455,17 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
             }
             _ => continue,
         };
-        let is_explained = [id::HANDLERS_STUCK, id::OUTPUT_PIPE_FULL, id::UNINTERRUPTIBLE_SLEEP, id::DATABASE_LOCK_HELD]
-            .into_iter()
-            .any(|id| verdict.holds(id));
+        let is_explained =
+            [id::HANDLERS_STUCK, id::OUTPUT_PIPE_FULL, id::UNINTERRUPTIBLE_SLEEP, id::DATABASE_LOCK_HELD]
+                .into_iter()
+                .any(|id| verdict.holds(id));
         let mut title = title;
         if id == id::ROUTE_SLOW && is_young && !is_explained {
             severity = Severity::Info;
-            title.push_str(&format!("; the server is {} s old, and a first start can take that long", age.unwrap_or(0) / 1000));
+            title.push_str(&format!(
+                "; the server is {} s old, and a first start can take that long",
+                age.unwrap_or(0) / 1000
+            ));
         }
         let mut evidence = vec![
             Evidence::new("request", format!("GET {}", route.attempt.url), "HTTP probe"),
@@ -434,11 +477,17 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
             let threads = activity.threads.iter().filter(|thread| thread.is_new).take(4);
             evidence.extend(threads.map(|thread| {
                 let text = words(thread, activity.between_ms);
-                Evidence::new(format!("thread {} of this request", thread.tid), text, source(server.pid.unwrap_or(0)))
+                Evidence::new(
+                    format!("thread {} of this request", thread.tid),
+                    text,
+                    source(server.pid.unwrap_or(0)),
+                )
             }));
         }
         let next = match (id, server.pid) {
-            (id::ROUTE_SLOW, Some(pid)) => vec![NextStep::run("see where it waits", format!("hermes-doctor stacks --pid {pid}"))],
+            (id::ROUTE_SLOW, Some(pid)) => {
+                vec![NextStep::run("see where it waits", format!("hermes-doctor stacks --pid {pid}"))]
+            }
             _ => vec![NextStep::say("The server's log has the error behind it")],
         };
         verdict.raise(Finding { subject: Some(path.clone()), ..finding(id, severity, title, evidence, next) });

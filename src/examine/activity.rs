@@ -48,8 +48,9 @@ impl<'a> Flight<'a> {
 
     /// One look; `waiting` names the request's own connection, where there is one.
     pub fn look(&mut self, waiting: Option<Waiting>, after: Duration) {
+        let begun = Instant::now();
         self.look_at_connections(waiting, after);
-        self.look_at_threads(after);
+        self.look_at_threads(begun, after);
     }
 
     fn look_at_connections(&mut self, waiting: Option<Waiting>, after: Duration) {
@@ -66,7 +67,8 @@ impl<'a> Flight<'a> {
             table.tcp.iter().find(is_its)
         });
         let here = || table.tcp.iter().filter(|socket| socket.local.port() == port);
-        let waits: HashSet<SocketAddr> = here().filter(|socket| is_waiting(socket)).map(|socket| socket.remote).collect();
+        let waits: HashSet<SocketAddr> =
+            here().filter(|socket| is_waiting(socket)).map(|socket| socket.remote).collect();
         let is_told = here().any(|socket| socket.progress.is_some());
         let unanswered: HashSet<SocketAddr> =
             here().filter(|socket| is_unanswered(socket)).map(|socket| socket.remote).collect();
@@ -74,7 +76,9 @@ impl<'a> Flight<'a> {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         // A connection that is gone may have been given up by its client, which leaves no trace in CLOSE-WAIT here.
         let has_got_bytes = |remote: &&SocketAddr| {
-            here().any(|socket| socket.remote == **remote && socket.progress.is_some_and(|progress| progress.has_sent))
+            here().any(|socket| {
+                socket.remote == **remote && socket.progress.is_some_and(|progress| progress.has_sent)
+            })
         };
         self.looks.push(Look {
             after_connect_ms: milliseconds(after),
@@ -93,7 +97,7 @@ impl<'a> Flight<'a> {
         });
     }
 
-    fn look_at_threads(&mut self, since_connect: Duration) {
+    fn look_at_threads(&mut self, begun: Instant, after: Duration) {
         let Some(identity) = self.server.process.as_ref().map(|process| process.identity) else { return };
         let host = self.examination.survey.host;
         match (host.threads(identity), host.usage(identity)) {
@@ -102,7 +106,15 @@ impl<'a> Flight<'a> {
                     self.gaps.extend(read.gaps);
                 }
                 let (entries, omitted) = read.value;
-                self.threads.push(ThreadsSeen { at: Instant::now(), since_connect, cpu_ms: usage.cpu_ms, entries, omitted });
+                // Ages were taken by now: a thread of this request is no older than its connection.
+                let since_connect = after.saturating_add(begun.elapsed());
+                self.threads.push(ThreadsSeen {
+                    at: Instant::now(),
+                    since_connect,
+                    cpu_ms: usage.cpu_ms,
+                    entries,
+                    omitted,
+                });
             }
             (Err(gap), _) | (_, Err(gap)) if self.gaps.is_empty() => {
                 self.gaps.push(gap.blocking(&[id::GIL_HELD, id::OUTPUT_PIPE_FULL, id::UNINTERRUPTIBLE_SLEEP]));
@@ -126,7 +138,8 @@ impl<'a> Flight<'a> {
             .entries
             .iter()
             .map(|entry| {
-                let before = first.entries.iter().find(|before| before.tid == entry.tid && before.age_ms <= entry.age_ms);
+                let before =
+                    first.entries.iter().find(|before| before.tid == entry.tid && before.age_ms <= entry.age_ms);
                 // Both are counted from the boot on, in hundredths of a second.
                 let is_new = entry.age_ms <= milliseconds(last.since_connect).saturating_add(10) && !entry.is_main;
                 let looks = before.iter().map(|before| before.look.clone()).chain([entry.look.clone()]).collect();

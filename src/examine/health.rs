@@ -184,7 +184,9 @@ impl Examination<'_> {
         } else if share.is_some_and(|share| share >= CAREFUL_SHARE) {
             Some("not asked so near the descriptor limit")
         } else if share.is_none() && !named {
-            Some("not asked, since it is not known how near the descriptor limit the server is; --route asks all the same")
+            Some(
+                "not asked, since it is not known how near the descriptor limit the server is; --route asks all the same",
+            )
         } else {
             None
         };

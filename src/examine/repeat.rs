@@ -86,7 +86,9 @@ fn summary(attempts: &[Attempt], planned: u64, every: Duration) -> HealthSeries 
     let whole: Vec<f64> = attempts
         .iter()
         .filter(|attempt| attempt.outcome.is_answer() || attempt.outcome == Outcome::NotHttp)
-        .map(|attempt| attempt.phases.iter().filter(|phase| phase.name != PhaseName::Resolve).map(|phase| phase.ms).sum())
+        .map(|attempt| {
+            attempt.phases.iter().filter(|phase| phase.name != PhaseName::Resolve).map(|phase| phase.ms).sum()
+        })
         .collect();
     series.histogram = histogram(&whole);
     series.phases.extend(times_of(None, whole));
@@ -116,7 +118,9 @@ fn histogram(times: &[f64]) -> Vec<TimeBucket> {
     let mut before = 0.0;
     let buckets: Vec<TimeBucket> = bounds
         .map(|bound| {
-            let within = |ms: &&f64| **ms > before && bound.is_none_or(|bound| **ms <= bound) || before == 0.0 && **ms == 0.0;
+            let within = |ms: &&f64| {
+                **ms > before && bound.is_none_or(|bound| **ms <= bound) || before == 0.0 && **ms == 0.0
+            };
             let found = times.iter().filter(within).count();
             before = bound.unwrap_or(before);
             TimeBucket { up_to_ms: bound, count: count(found) }

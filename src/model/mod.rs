@@ -27,7 +27,8 @@ pub use exercise::{Batch, Exercise, PathCost};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
 pub use gap::{Gap, GapReason};
 pub use health::{
-    Attempt, Health, HealthAnswer, HealthSeries, Outcome, OutcomeCount, Phase, PhaseName, PhaseTimes, Route, TimeBucket,
+    Attempt, Health, HealthAnswer, HealthSeries, Outcome, OutcomeCount, Phase, PhaseName, PhaseTimes, Route,
+    TimeBucket,
 };
 pub use history::{History, Record};
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};

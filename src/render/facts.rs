@@ -226,7 +226,8 @@ pub fn health(server: &Server, view: &View) -> String {
     out.push_str(&super::health::routes(facts, view));
     out.push_str(&super::health::series(facts, view));
     if view.verbose {
-        let activities = facts.activity.iter().chain(facts.routes.iter().filter_map(|route| route.activity.as_ref()));
+        let activities =
+            facts.activity.iter().chain(facts.routes.iter().filter_map(|route| route.activity.as_ref()));
         activities.for_each(|activity| out.push_str(&super::health::activity(activity, view)));
     }
     out

@@ -6,7 +6,9 @@ use crate::collect::reader::wait_readable;
 use crate::collect::{Collected, Deadline, SocketTable};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
-use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState, inode_column, progress, tcp_table, udp_table, unix_table};
+use crate::parse::sockets::{
+    OtherSocket, TcpSocket, TcpState, inode_column, progress, tcp_table, udp_table, unix_table,
+};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};

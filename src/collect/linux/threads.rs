@@ -96,7 +96,11 @@ fn one(tasks: &impl rustix::fd::AsFd, pid: u32, tid: u32) -> Option<ThreadEntry>
 }
 
 /// Who can read from the pipe behind a descriptor: processes with that pipe open, and not for writing only.
-pub fn pipe_readers(identity: Identity, descriptor: u32, deadline: Deadline) -> Result<Option<(u64, Vec<u32>)>, Gap> {
+pub fn pipe_readers(
+    identity: Identity,
+    descriptor: u32,
+    deadline: Deadline,
+) -> Result<Option<(u64, Vec<u32>)>, Gap> {
     let directory = ProcDir::anchor(identity)?;
     let what = || format!("descriptor {descriptor} of pid {}", identity.pid);
     let name = std::ffi::CString::new(format!("fd/{descriptor}")).unwrap_or_default();
