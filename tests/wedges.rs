@@ -44,7 +44,10 @@ fn handlers_that_wait_for_one_lock_are_stuck() {
     let found = check(&patient);
     assert_eq!(roots(&found), ["handlers-stuck"], "{found:#}");
     let stuck = finding(&found, "handlers-stuck");
-    assert_eq!(stuck["title"], "5 requests are accepted and not answered; this one's handler waits for a lock");
+    assert_eq!(
+        stuck["title"],
+        "5 requests were accepted and are not answered; this one's handler waits for a lock"
+    );
     assert_eq!(*evidence(stuck, "accepted connections that have got no byte"), 5);
     assert_eq!(*evidence(stuck, "threads that wait for a lock"), 5);
     assert!(!ids(&found).contains(&"http-no-answer".to_owned()), "{found:#}");

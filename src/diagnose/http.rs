@@ -1,7 +1,7 @@
 //! What the HTTP examination says, joined with the queue of the port.
 
 use super::verdict::{Verdict, finding};
-use super::wedge::{counted, main_thread, main_thread_waits_for};
+use super::wedge::{counted, main_thread, main_thread_waits_for, see_stacks};
 use crate::model::{Attempt, Evidence, Finding, Health, Look, NextStep, Outcome, Phase, Server, Severity, id};
 
 /// Judges the HTTP examination.
@@ -101,6 +101,11 @@ impl<'a> Facts<'a> {
         if !waits || could_connect && !probe_waits {
             return None;
         }
+        let mut next =
+            vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))];
+        if main_thread_waits_for(self.health.activity.as_ref()).is_some() {
+            next.push(see_stacks(server, "see where the main thread waits"));
+        }
         let mut found = self.raise(
             id::ACCEPT_STALLED,
             Severity::Critical,
@@ -110,7 +115,7 @@ impl<'a> Facts<'a> {
                 main_thread_waits_for(self.health.activity.as_ref())
                     .map_or(String::new(), |what| format!("; the main thread waits for {what}"))
             ),
-            vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))],
+            next,
         );
         for (name, look) in [("first", first), ("last", last)] {
             let when = format!("sock_diag, {} ms after the probe's connection", look.after_connect_ms);

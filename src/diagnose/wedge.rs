@@ -239,7 +239,7 @@ impl Flight<'_> {
         let name = match descriptor {
             Some(1) => "standard output".to_owned(),
             Some(2) => "standard error".to_owned(),
-            Some(other) => format!("descriptor {other}"),
+            Some(other) => format!("a pipe (descriptor {other})"),
             None => "a pipe".to_owned(),
         };
         let pid = self.server.pid.unwrap_or(0);
@@ -317,7 +317,6 @@ impl Flight<'_> {
         }
         let mut threads = vec![holder];
         threads.extend(&waiting);
-        let pid = self.server.pid.unwrap_or(0);
         let percent = self.share(holder, activity) * 100.0;
         let who = if holder.is_main {
             "the main thread".to_owned()
@@ -333,7 +332,7 @@ impl Flight<'_> {
             ),
             self.evidence(activity, &threads),
             vec![
-                NextStep::run("see what it runs", format!("hermes-doctor stacks --pid {pid}")),
+                see_stacks(self.server, "see what it runs"),
                 NextStep::say(
                     "Long regular expressions and other calls into C keep the interpreter until they return",
                 ),
@@ -376,7 +375,10 @@ impl Flight<'_> {
         let what = what.map_or(String::new(), |what| format!("; this one's handler waits for {what}"));
         let waiting = last.unanswered.unwrap_or(1).max(1);
         let title = match self.route {
-            None => format!("{} accepted and not answered{what}", counted(waiting, "request is", "requests are")),
+            None => {
+                let one = "request was accepted and is not answered";
+                format!("{}{what}", counted(waiting, one, "requests were accepted and are not answered"))
+            }
             Some(route) => format!("{}: accepted and not answered{what}", route.path),
         };
         let mut threads: Vec<&Thread> = activity.main().into_iter().collect();
@@ -396,12 +398,18 @@ impl Flight<'_> {
                 Severity::Critical,
                 title,
                 evidence,
-                vec![NextStep::run(
-                    "see which lock, and who holds it",
-                    format!("hermes-doctor stacks --pid {pid}"),
-                )],
+                vec![see_stacks(self.server, "see which lock, and who holds it")],
             )
         })
+    }
+}
+
+/// The stacks, where they can be had: of a Python program.
+pub fn see_stacks(server: &Server, what: &str) -> NextStep {
+    let executable = server.process.as_ref().and_then(|process| process.executable.as_deref());
+    match server.pid.filter(|_| executable.is_none_or(|path| path.contains("python"))) {
+        Some(pid) => NextStep::run(what, format!("hermes-doctor stacks --pid {pid}")),
+        None => NextStep::say("Take its stacks with a debugger of its language before a restart"),
     }
 }
 
@@ -485,9 +493,7 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
             }));
         }
         let next = match (id, server.pid) {
-            (id::ROUTE_SLOW, Some(pid)) => {
-                vec![NextStep::run("see where it waits", format!("hermes-doctor stacks --pid {pid}"))]
-            }
+            (id::ROUTE_SLOW, Some(_)) => vec![see_stacks(server, "see where it waits")],
             _ => vec![NextStep::say("The server's log has the error behind it")],
         };
         verdict.raise(Finding { subject: Some(path.clone()), ..finding(id, severity, title, evidence, next) });
