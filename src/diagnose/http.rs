@@ -12,8 +12,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     }
     let facts = Facts::of(server, health);
     // Left undecided: it may be starting, or be a healthy server of the other scheme that was not asked a second time.
-    let undecided =
-        server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED));
+    let undecided = is_undecided(server);
     let decided = |found: Option<Finding>| found.filter(|_| !undecided);
     if !verdict.holds(id::SERVER_NOT_RUNNING) {
         verdict.decide(id::CONNECTION_REFUSED, decided(facts.refused()));
@@ -35,6 +34,11 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         .any(|id| verdict.holds(id));
     verdict.decide(id::HTTP_NO_ANSWER, decided(facts.no_answer(server)).filter(|_| !established));
     facts.now_and_then().into_iter().for_each(|found| verdict.raise(found));
+}
+
+/// Whether a gap leaves open what the HTTP examination means.
+pub fn is_undecided(server: &Server) -> bool {
+    server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED))
 }
 
 struct Facts<'a> {

@@ -28,7 +28,10 @@ const FIRST_START_MS: u64 = 120_000;
 /// Judges what was seen while requests waited.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(health) = &server.health else { return };
-    if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed) {
+    // A server that is only starting is not judged by what it does not do yet.
+    if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed)
+        || super::http::is_undecided(server)
+    {
         return;
     }
     let looks = server.listeners.as_ref().map_or(&[][..], |listeners| &listeners.looks);
@@ -342,7 +345,8 @@ impl Flight<'_> {
 
     /// Accepted, asked, and not answered, while the accept loop is free and nobody else gets an answer.
     fn handlers_stuck(&self) -> Option<Finding> {
-        if self.outcome != Outcome::NoAnswer {
+        // Of another program it is not known whether it waits for its client to say more.
+        if self.outcome != Outcome::NoAnswer || !self.server.kind.is_hermes() {
             return None;
         }
         let activity = self.activity()?;
