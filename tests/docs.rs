@@ -72,6 +72,8 @@ fn the_json_page_names_every_field() {
     let stuck = common::webui("deadlock");
     let stuck = common::run(&format!("check --json --port {} --timeout 800ms", stuck.port)).json();
     let repeated = common::run(&format!("health --json --port {} --repeat 2 --every 1ms", patient.port)).json();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/orphan.json");
+    let replayed = common::run(&format!("check --json --from {}", fixture.display())).json();
     let reader = tempfile::tempdir().unwrap();
     let _locked = common::start(
         std::process::Command::new("python3")
@@ -80,7 +82,7 @@ fn the_json_page_names_every_field() {
             .arg("reader"),
     );
     let database = common::run(&format!("db --json --file {}", reader.path().join("state.db").display())).json();
-    envelope["others"] = serde_json::json!([over_time, exercise, database, stuck, repeated]);
+    envelope["others"] = serde_json::json!([over_time, exercise, database, stuck, repeated, replayed]);
     let mut missing = Vec::new();
     names(&envelope, &mut |name| {
         if name != "others" && !page.contains(&format!("`{name}`")) && !missing.contains(&name.to_owned()) {

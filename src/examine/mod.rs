@@ -9,6 +9,7 @@ mod observe;
 mod port;
 pub mod recording;
 mod repeat;
+pub mod replaying;
 pub mod sampling;
 
 use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};

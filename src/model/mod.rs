@@ -21,7 +21,7 @@ mod trend;
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadLook};
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{
-    Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, SCHEMA, Server, ServerKind, Tool,
+    Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, Replayed, SCHEMA, Server, ServerKind, Tool,
 };
 pub use exercise::{Batch, Exercise, PathCost};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
