@@ -5,15 +5,18 @@ mod databases;
 mod descriptors;
 mod proc_dir;
 mod process;
+mod resources;
 mod sockets;
 mod supervisors;
 
 use super::reader::{Reader, Request};
 use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, UnitOnDisk, Usage, reach,
+    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
+    SocketTable, SupervisorProcess, UnitOnDisk, Usage, reach,
 };
-use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, Resources, SecondLook,
+};
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
 use std::cell::RefCell;
@@ -227,6 +230,30 @@ impl Host for LinuxHost {
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
         Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
+    }
+
+    fn output_files(&self, process: &Process) -> Vec<OutputFile> {
+        let places = [1, 2].map(|number| PathBuf::from(format!("/proc/{}/fd/{number}", process.identity.pid)));
+        let links: Vec<Request> = places.iter().cloned().map(Request::Link).collect();
+        let links = self.perform(&links);
+        let named = places.into_iter().zip(links).filter_map(|(place, link)| {
+            let name = link.ok().filter(|name| name.starts_with(b"/") && !name.starts_with(b"/dev/"))?;
+            let name = <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name);
+            Some(OutputFile { name: name.into(), place })
+        });
+        named.filter(|file| self.file_kind(&file.place).is_ok_and(|kind| kind == FileKind::Regular)).collect()
+    }
+
+    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
+        super::logs::tail(path, rotated, |requests| self.files.borrow_mut().perform(requests, self.deadline))
+    }
+
+    fn journal(&self, unit: &Unit) -> Result<LogTail, Gap> {
+        supervisors::systemd::journal(self, unit)
+    }
+
+    fn resources(&self, process: &Process) -> Collected<Resources> {
+        resources::read(self, process)
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
