@@ -154,3 +154,93 @@ fn lines_of(server: &Server, class: LogClass) -> Option<Evidence> {
     let last = facts.last_at.as_deref().map_or(", of unknown time".to_owned(), |at| format!(", the last at {at}"));
     Some(Evidence::new(format!("log: lines \"{}\"{last}", class.words()), facts.count, &log.source))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(class: LogClass, since: Option<u64>, order: Option<u32>, first: &str) -> LogClassFacts {
+        LogClassFacts {
+            class,
+            count: 5,
+            first_at: None,
+            last_at: None,
+            since_start: since,
+            first_since_start_at: Some(first.to_owned()).filter(|_| since.is_some_and(|count| count > 0)),
+            order,
+        }
+    }
+
+    fn server(logs: Vec<LogFacts>) -> Server {
+        let report = include_bytes!("../../fixtures/ceiling-by-sockets.json");
+        let envelope: serde_json::Value = serde_json::from_slice(report).unwrap();
+        let envelope = envelope.get("report").unwrap_or(&envelope);
+        let mut server: Server = serde_json::from_value(envelope["servers"][0].clone()).unwrap();
+        server.logs = logs;
+        server
+    }
+
+    fn log(source: &str, classes: Vec<LogClassFacts>) -> LogFacts {
+        LogFacts { source: source.into(), classes, ..LogFacts::default() }
+    }
+
+    const MALFORMED: LogClass = LogClass::DatabaseMalformed;
+    const EMFILE: LogClass = LogClass::DescriptorsExhausted;
+
+    #[test]
+    fn the_class_that_began_first_causes_the_ceiling() {
+        let judged = |logs| {
+            let mut server = server(logs);
+            crate::diagnose::judge(&mut server);
+            let ceiling = server.findings.iter().find(|found| found.id == id::DESCRIPTOR_CEILING).unwrap();
+            ceiling.caused_by.contains(&id::DATABASE_MALFORMED.to_owned())
+        };
+        let (early, late) = ("2026-11-24T10:00:00.000Z", "2026-11-24T11:00:00.000Z");
+        // In one log.
+        let both = |one: u32, two: u32| {
+            vec![log(
+                "a",
+                vec![class(MALFORMED, Some(9), Some(one), early), class(EMFILE, Some(2), Some(two), early)],
+            )]
+        };
+        assert!(judged(both(1, 2)) && !judged(both(2, 1)));
+        // In two, by their times.
+        let apart = |one, two| {
+            vec![
+                log("a", vec![class(MALFORMED, Some(9), Some(1), one)]),
+                log("b", vec![class(EMFILE, Some(2), Some(1), two)]),
+            ]
+        };
+        assert!(judged(apart(early, late)) && !judged(apart(late, early)));
+        // Older than the process, or of unknown time.
+        assert!(!judged(vec![log(
+            "a",
+            vec![class(MALFORMED, Some(0), None, early), class(EMFILE, Some(2), Some(1), late)]
+        )]));
+        assert!(!judged(vec![log(
+            "a",
+            vec![class(MALFORMED, None, Some(1), early), class(EMFILE, None, Some(2), late)]
+        )]));
+    }
+
+    #[test]
+    fn what_others_write_too_does_not_say_that_this_server_has_no_threads() {
+        let threads = |is_shared| {
+            let classes = vec![class(LogClass::ThreadsExhausted, Some(4), Some(1), "2026-11-24T10:00:00.000Z")];
+            let mut server = server(vec![LogFacts { is_shared, ..log("a", classes) }]);
+            crate::diagnose::judge(&mut server);
+            server.findings.iter().any(|found| found.id == id::THREADS_EXHAUSTED)
+        };
+        assert!(threads(false) && !threads(true));
+    }
+
+    #[test]
+    fn lines_of_unknown_time_are_evidence_and_decide_nothing() {
+        let mut server =
+            server(vec![log("a", vec![class(MALFORMED, None, Some(1), ""), class(EMFILE, None, Some(2), "")])]);
+        crate::diagnose::judge(&mut server);
+        assert!(server.findings.iter().all(|found| found.id != id::DATABASE_MALFORMED));
+        let ceiling = server.findings.iter().find(|found| found.id == id::DESCRIPTOR_CEILING).unwrap();
+        assert!(ceiling.evidence.iter().any(|item| item.fact.ends_with("of unknown time")), "{ceiling:?}");
+    }
+}

@@ -272,3 +272,91 @@ fn host_files(facts: &Resources) -> Option<Finding> {
         ],
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HostLimits;
+
+    const MIB: u64 = 1 << 20;
+
+    fn group(current: u64, cached: u64, since: u64) -> MemoryGroup {
+        MemoryGroup {
+            path: "/system.slice/hermes-webui.service".into(),
+            version: 2,
+            is_own: true,
+            current_bytes: Some(current * MIB),
+            file_cache_bytes: Some(cached * MIB),
+            max_bytes: Some(100 * MIB),
+            max_events: Some(1000),
+            max_events_since: Some(since),
+            ..MemoryGroup::default()
+        }
+    }
+
+    fn with(memory: MemoryGroup) -> Resources {
+        Resources { memory_groups: vec![memory], ..Resources::default() }
+    }
+
+    #[test]
+    fn cached_files_and_counters_at_rest_are_no_pressure() {
+        assert!(memory_pressure(&with(group(99, 5, 40))).is_some());
+        for healthy in [group(99, 60, 40), group(99, 5, 0), group(80, 5, 40)] {
+            assert!(memory_pressure(&with(healthy)).is_none());
+        }
+        // Where the counters or the cache are not known, nothing is said.
+        let unknown = MemoryGroup { max_events_since: None, ..group(99, 5, 0) };
+        assert!(memory_pressure(&with(unknown)).is_none());
+        let unknown = MemoryGroup { file_cache_bytes: None, ..group(99, 5, 40) };
+        assert!(memory_pressure(&with(unknown)).is_none());
+        // memory.high below the limit.
+        let high = MemoryGroup { high_bytes: Some(50 * MIB), high_events_since: Some(3), ..group(50, 2, 0) };
+        assert!(memory_pressure(&with(high)).unwrap().title.contains("50 of 50 MiB"));
+    }
+
+    #[test]
+    fn the_own_groups_stalls_count_before_the_hosts() {
+        let pressure = |some, full| Some(Pressure { some_avg10: some, full_avg10: Some(full) });
+        let host = HostLimits { memory_pressure: pressure(50.0, 20.0), ..HostLimits::default() };
+        let at_rest = MemoryGroup { pressure: pressure(0.0, 0.0), ..group(10, 0, 0) };
+        let facts = Resources { host: host.clone(), ..with(at_rest) };
+        assert!(memory_pressure(&facts).is_none());
+        assert!(memory_pressure(&Resources { host, ..Resources::default() }).is_some());
+        let stalled = |some, full| with(MemoryGroup { pressure: pressure(some, full), ..group(10, 0, 0) });
+        assert!(memory_pressure(&stalled(9.9, 4.9)).is_none());
+        assert!(memory_pressure(&stalled(10.0, 0.0)).is_some() && memory_pressure(&stalled(5.0, 5.0)).is_some());
+    }
+
+    #[test]
+    fn kills_among_strangers_are_not_the_servers() {
+        let of = |path: &str, max_bytes: Option<u64>, is_own| {
+            is_of_the_server(&MemoryGroup { path: path.into(), max_bytes, is_own, ..MemoryGroup::default() })
+        };
+        assert!(of("/system.slice/hermes-webui.service", None, true));
+        assert!(of("/docker/0123456789abcdef", None, true));
+        assert!(of("/made/for/it", Some(MIB), true));
+        assert!(!of("/system.slice", Some(MIB), true));
+        assert!(!of("/user.slice/user-1000.slice/session-3.scope", None, true));
+        assert!(!of("/", None, true));
+        assert!(!of("/system.slice/hermes-webui.service", Some(MIB), false));
+    }
+
+    #[test]
+    fn a_limit_of_tasks_is_reached_at_its_number_or_when_it_refuses() {
+        let full = |current, max, refused_since| {
+            is_full(&TaskGroup { current: Some(current), max, refused_since, ..TaskGroup::default() })
+        };
+        assert!(full(100, Some(100), None) && full(96, Some(100), Some(2)));
+        assert!(!full(99, Some(100), None) && !full(99, Some(100), Some(0)) && !full(90, Some(100), Some(5)));
+        assert!(!full(1000, None, Some(1)));
+    }
+
+    #[test]
+    fn the_hosts_table_of_files_is_full_only_near_its_end() {
+        let files = |files, max| {
+            let host = HostLimits { files: Some(files), files_max: Some(max), ..HostLimits::default() };
+            host_files(&Resources { host, ..Resources::default() }).is_some()
+        };
+        assert!(files(96_000, 100_000) && !files(90_000, 100_000) && !files(90_000, u64::MAX));
+    }
+}
