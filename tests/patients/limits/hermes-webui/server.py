@@ -1,7 +1,8 @@
 """A WebUI that runs into real limits and writes what it meets to its log, as the real one does: a structured line for each
 request, Python's logging for what goes wrong.
 
-HERMES_HOME says where; PATIENT is a list of words separated by commas, done in this order:
+HERMES_HOME and PORT say where; PATIENT is a list of words separated by commas, done in this order:
+  stderr       log to standard error, not to webui.log
   canary=WORD  put WORD into every message
   malformed=N  query a damaged database N times, and log each error
   locked=N     write to a database that another connection has locked N times, and log each error
@@ -30,7 +31,7 @@ options = dict(
 )
 home = os.environ["HERMES_HOME"]
 canary = options.get("canary", "")
-log = open(os.path.join(home, "webui.log"), "a", buffering=1)
+log = sys.stderr if "stderr" in options else open(os.path.join(home, "webui.log"), "a", buffering=1)
 logging.basicConfig(stream=log, format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
 logger = logging.getLogger("webui")
 logger.info("starts %s", canary)
@@ -101,7 +102,7 @@ if "locked" in options:
     holder.execute("COMMIT")
     holder.close()
 
-server = Server(("127.0.0.1", 0), Handler)
+server = Server(("127.0.0.1", int(os.environ.get("PORT", "0"))), Handler)
 
 if "emfile" in options:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
