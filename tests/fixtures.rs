@@ -23,6 +23,8 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("healthy-tls", Status::Healthy, &[]),
     ("ipv6-only", Status::Healthy, &[]),
     ("leak-critical", Status::Critical, &["state-db-handle-leak"]),
+    ("malformed-first", Status::Critical, &["database-malformed"]),
+    ("memory-killed", Status::Warning, &["memory-killed"]),
     ("leak-level", Status::Warning, &["state-db-handle-leak"]),
     ("not-running", Status::Critical, &["server-not-running"]),
     ("orphan", Status::Critical, &["orphaned-server"]),
@@ -41,6 +43,7 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("systemd-stranger", Status::Critical, &["port-held-by-other-program"]),
     ("systemd-user-orphan", Status::Critical, &["orphaned-server"]),
     ("two-owners", Status::Critical, &["port-owner-unexpected"]),
+    ("threads-exhausted", Status::Critical, &["threads-exhausted"]),
     ("overload", Status::Critical, &["workers-exhausted"]),
     ("reply-empty", Status::Critical, &["reply-empty"]),
     ("stopped", Status::Critical, &["process-stopped"]),
@@ -304,7 +307,8 @@ fn record() {
     keep("not-running", &run("check --json --port 8787").stdout);
 }
 
-/// Recorded below real supervisors: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.
+/// Recorded below real supervisors and limits: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.
+/// Those that were not run keep their record.
 const OF_TESTS: &[(&str, &str)] = &[
     ("systemd-orphan", "a_detaching_launcher_leaves_an_orphan"),
     ("systemd-user-orphan", "an_orphan_below_a_user_manager_is_found"),
@@ -320,6 +324,9 @@ const OF_TESTS: &[(&str, &str)] = &[
     ("runit-orphan", "runit"),
     ("s6-orphan", "s6"),
     ("pm2-errored", "pm2_by_its_own_socket"),
+    ("malformed-first", "real_errors_are_counted_in_the_order_in_which_they_began"),
+    ("memory-killed", "what_the_kernel_killed_is_told"),
+    ("threads-exhausted", "a_limit_above_the_own_group_counts_too"),
     ("two-owners", "two_owners_of_one_port_are_told_apart"),
 ];
 
@@ -329,7 +336,9 @@ const OF_TESTS: &[(&str, &str)] = &[
 fn record_of_tests() {
     let directory = std::env::var("HERMES_DOCTOR_KEEP").expect("the directory in which the answers were kept");
     for (name, test) in OF_TESTS {
-        keep(name, &std::fs::read_to_string(Path::new(&directory).join(format!("{test}.json"))).unwrap());
+        if let Ok(kept) = std::fs::read_to_string(Path::new(&directory).join(format!("{test}.json"))) {
+            keep(name, &kept);
+        }
     }
 }
 
@@ -386,6 +395,12 @@ fn keep(name: &str, json: &str) {
             });
             lineage.hops = shown.into_iter().chain(init).collect();
         }
+        if let Some(resources) = &mut server.resources {
+            // The groups of whoever ran the test.
+            let is_of_test = |path: &str| path.starts_with("/hermes-doctor-test-");
+            resources.task_groups.retain(|group| is_of_test(&group.path));
+            resources.memory_groups.retain(|group| is_of_test(&group.path));
+        }
         if let Some(descriptors) = &mut server.descriptors {
             descriptors.targets.retain(|target| target.kind != "pipe" && !target.target.contains("bash_jobs"));
         }
@@ -394,6 +409,7 @@ fn keep(name: &str, json: &str) {
     envelope.host.init = Some("init".into());
     let mut text = serde_json::to_string_pretty(&envelope).unwrap();
     for (from, to) in [
+        (patient_file("limits/hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (patient_file("hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin"), "/usr/bin"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/patients"), "/srv"),
@@ -406,6 +422,14 @@ fn keep(name: &str, json: &str) {
         (python.split_whitespace().nth(1).unwrap(), "/usr/bin/python3"),
     ] {
         text = text.replace(from, to);
+    }
+    let groups = envelope.servers.iter().filter_map(|server| server.resources.as_ref()).flat_map(|resources| {
+        let tasks = resources.task_groups.iter().map(|group| group.path.clone());
+        tasks.chain(resources.memory_groups.iter().map(|group| group.path.clone())).collect::<Vec<_>>()
+    });
+    for group in groups {
+        let first = group.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
+        text = text.replace(&format!("/{first}"), "/hermes");
     }
     // Of a server that is down, and of its rivals.
     let others: Vec<String> = envelope

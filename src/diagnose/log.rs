@@ -66,10 +66,11 @@ fn malformed(server: &Server) -> Option<Finding> {
         .iter()
         .filter(|other| other.class != facts.class && other.order.is_some() && other.order > facts.order)
         .collect();
-    let then = match followed.first() {
-        Some(first) => format!("; then {} times {}", first.since_start.unwrap_or(first.count), first.class.words()),
-        None => String::new(),
-    };
+    let after = followed
+        .iter()
+        .map(|after| format!("{} times {}", after.since_start.unwrap_or(after.count), after.class.words()));
+    let after = after.collect::<Vec<_>>().join(", ");
+    let then = if after.is_empty() { after } else { format!("; then {after}") };
     let lines = if count == 1 { "line" } else { "lines" };
     let title = format!("{count} {lines} of its log say that the database is malformed{then}");
     let mut evidence = of_class(log, facts);

@@ -45,7 +45,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     if let Some(facts) = &server.resources {
         verdict.decide(id::THREADS_EXHAUSTED, tasks);
         verdict.decide(id::MEMORY_KILLED, killed);
-        verdict.decide(id::MEMORY_PRESSURE, memory_pressure(facts));
+        verdict.decide(id::MEMORY_PRESSURE, memory_pressure(facts, answers_well(server)));
         verdict.decide(id::HOST_FILES_EXHAUSTED, host_files(facts));
     } else {
         // The log and the supervisor tell also where the kernel was not asked.
@@ -194,7 +194,7 @@ fn memory_killed(server: &Server) -> Option<Finding> {
 
 /// A group that meets its limit with memory that cannot be given back, or tasks that wait for memory. Threads in uninterruptible
 /// sleep are further evidence where they are known; they decide nothing alone.
-fn memory_pressure(facts: &Resources) -> Option<Finding> {
+fn memory_pressure(facts: &Resources, is_well: bool) -> Option<Finding> {
     let next = vec![NextStep::say(
         "Raise the limit of the group, or find what grows: its own memory, or a neighbour's in the same group",
     )];
@@ -219,8 +219,9 @@ fn memory_pressure(facts: &Resources) -> Option<Finding> {
     let of_groups =
         facts.memory_groups.iter().filter_map(|group| Some((files(&group.path, group.version), group.pressure?)));
     let mut measured: Vec<(String, Pressure)> = of_groups.collect();
-    // The group says what its own tasks feel; the host's average is of everybody.
-    if measured.is_empty() {
+    // The group says what its own tasks feel. The host's average is of everybody, and a neighbour at its own limit raises it: it counts
+    // only where nothing nearer is known and the server does not answer as it should.
+    if measured.is_empty() && !is_well {
         measured.extend(facts.host.memory_pressure.map(|pressure| ("/proc/pressure/memory".to_owned(), pressure)));
     }
     let (source, pressure) = measured.into_iter().find(|(_, pressure)| is_stalled(pressure))?;
@@ -300,18 +301,18 @@ mod tests {
 
     #[test]
     fn cached_files_and_counters_at_rest_are_no_pressure() {
-        assert!(memory_pressure(&with(group(99, 5, 40))).is_some());
+        assert!(memory_pressure(&with(group(99, 5, 40)), true).is_some());
         for healthy in [group(99, 60, 40), group(99, 5, 0), group(80, 5, 40)] {
-            assert!(memory_pressure(&with(healthy)).is_none());
+            assert!(memory_pressure(&with(healthy), true).is_none());
         }
         // Where the counters or the cache are not known, nothing is said.
         let unknown = MemoryGroup { max_events_since: None, ..group(99, 5, 0) };
-        assert!(memory_pressure(&with(unknown)).is_none());
+        assert!(memory_pressure(&with(unknown), true).is_none());
         let unknown = MemoryGroup { file_cache_bytes: None, ..group(99, 5, 40) };
-        assert!(memory_pressure(&with(unknown)).is_none());
+        assert!(memory_pressure(&with(unknown), true).is_none());
         // memory.high below the limit.
         let high = MemoryGroup { high_bytes: Some(50 * MIB), high_events_since: Some(3), ..group(50, 2, 0) };
-        assert!(memory_pressure(&with(high)).unwrap().title.contains("50 of 50 MiB"));
+        assert!(memory_pressure(&with(high), true).unwrap().title.contains("50 of 50 MiB"));
     }
 
     #[test]
@@ -320,11 +321,15 @@ mod tests {
         let host = HostLimits { memory_pressure: pressure(50.0, 20.0), ..HostLimits::default() };
         let at_rest = MemoryGroup { pressure: pressure(0.0, 0.0), ..group(10, 0, 0) };
         let facts = Resources { host: host.clone(), ..with(at_rest) };
-        assert!(memory_pressure(&facts).is_none());
-        assert!(memory_pressure(&Resources { host, ..Resources::default() }).is_some());
+        assert!(memory_pressure(&facts, false).is_none());
+        let alone = Resources { host, ..Resources::default() };
+        assert!(memory_pressure(&alone, false).is_some() && memory_pressure(&alone, true).is_none());
         let stalled = |some, full| with(MemoryGroup { pressure: pressure(some, full), ..group(10, 0, 0) });
-        assert!(memory_pressure(&stalled(9.9, 4.9)).is_none());
-        assert!(memory_pressure(&stalled(10.0, 0.0)).is_some() && memory_pressure(&stalled(5.0, 5.0)).is_some());
+        assert!(memory_pressure(&stalled(9.9, 4.9), true).is_none());
+        assert!(
+            memory_pressure(&stalled(10.0, 0.0), true).is_some()
+                && memory_pressure(&stalled(5.0, 5.0), true).is_some()
+        );
     }
 
     #[test]

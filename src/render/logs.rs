@@ -34,10 +34,10 @@ fn one(log: &LogFacts, view: &View) -> String {
     if log.classes.is_empty() {
         return out;
     }
-    let mut rows = table(view, &["LINES", "SINCE START", "BEGAN AS", "FIRST", "LAST", "CLASS"]);
+    let mut rows = table(view, &["LINES", "SINCE START", "BEGAN AS", "FIRST (UTC)", "LAST (UTC)", "CLASS"]);
     for class in &log.classes {
         let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
-        let time = |at: &Option<String>| at.clone().unwrap_or_else(|| "no time".to_owned());
+        let time = |at: &Option<String>| at.as_deref().map_or_else(|| "no time".to_owned(), to_the_second);
         rows.add_row(vec![
             right(class.count),
             right(number(class.since_start)),
@@ -49,4 +49,12 @@ fn one(log: &LogFacts, view: &View) -> String {
     }
     out.push_str(&finish(&rows, view));
     out
+}
+
+/// `2026-11-24T10:11:12.345Z` without what a person does not read; a time of an unknown zone as it is.
+fn to_the_second(at: &str) -> String {
+    match at.split_once('.') {
+        Some((second, _)) if at.ends_with('Z') => second.replace('T', " "),
+        _ => at.to_owned(),
+    }
 }

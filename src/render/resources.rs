@@ -43,7 +43,9 @@ pub fn resources(server: &Server, view: &View) -> String {
         };
         add([size(group.current_bytes), size(most), rest(met), rest(since)], what);
     }
-    add([number(host.files), number(host.files_max), no(), no()], "open files of the host".to_owned());
+    // Today's kernels set it to the largest number that there is.
+    let files_max = host.files_max.filter(|most| *most < 1 << 60);
+    add([number(host.files), limit(files_max), no(), no()], "open files of the host".to_owned());
     let mut out = finish(&rows, view);
     let of_host = host.memory_pressure.map(|pressure| ("the host".to_owned(), pressure));
     let of_groups =
