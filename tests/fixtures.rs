@@ -246,6 +246,20 @@ fn a_launcher_that_ran_for_long_was_the_server() {
     assert!(gone(7_200_000).contains(&"server-not-running".to_owned()));
 }
 
+/// The manager knows that its server was killed for want of memory: that is why it has given up, and why nobody listens.
+#[test]
+fn a_killed_server_is_down_because_of_memory() {
+    let mut envelope = read("systemd-failed");
+    let server = &mut envelope.servers[0];
+    server.lineage.as_mut().unwrap().supervisor.result = Some("oom-kill, signal 9".to_owned());
+    diagnose::judge(server);
+    assert_eq!(server.root_causes, ["memory-killed"], "{:?}", server.findings);
+    let caused =
+        |id: &str| server.findings.iter().find(|found| found.id == id).map(|found| found.caused_by.clone());
+    assert_eq!(caused("supervisor-gave-up"), Some(vec!["memory-killed".to_owned()]));
+    assert_eq!(caused("memory-killed"), Some(Vec::new()));
+}
+
 #[test]
 fn every_fixture_is_tested() {
     let mut files: Vec<String> = std::fs::read_dir(path("x").parent().unwrap())

@@ -324,7 +324,10 @@ pub trait Host {
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap>;
 
     /// Regular files that standard output and standard error of a process go to.
-    fn output_files(&self, process: &Process) -> Vec<OutputFile>;
+    ///
+    /// # Errors
+    /// A gap when that may not be read.
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap>;
 
     /// The end of a log and, where that is all of it, of the file before it; bounded, and abandoned when it hangs.
     ///

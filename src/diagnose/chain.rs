@@ -82,9 +82,16 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     if holds(id::LAUNCHER_DETACHED) {
         because(id::ORPHANED_SERVER, id::LAUNCHER_DETACHED);
     }
-    let down = [id::MEMORY_KILLED, id::LAUNCHER_DETACHED, id::RESPAWN_LOOP, id::SUPERVISOR_GAVE_UP]
-        .into_iter()
-        .find(|id| holds(id));
+    // A kill explains why it is down; of a server that runs it explains nothing more.
+    let is_killed = server.pid.is_none() && holds(id::MEMORY_KILLED);
+    if is_killed {
+        because(id::SERVER_NOT_RUNNING, id::MEMORY_KILLED);
+        if holder.is_none() {
+            because(id::SUPERVISOR_GAVE_UP, id::MEMORY_KILLED);
+            because(id::RESPAWN_LOOP, id::MEMORY_KILLED);
+        }
+    }
+    let down = [id::LAUNCHER_DETACHED, id::RESPAWN_LOOP, id::SUPERVISOR_GAVE_UP].into_iter().find(|id| holds(id));
     if let Some(down) = down {
         because(id::SERVER_NOT_RUNNING, down);
         because(id::CONNECTION_REFUSED, down);

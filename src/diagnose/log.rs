@@ -4,6 +4,10 @@
 use super::verdict::{Verdict, finding};
 use crate::model::{Evidence, Finding, LogClass, LogClassFacts, LogFacts, NextStep, Server, Severity, id};
 
+/// Lines in a log that others write to as well, from which on they are about a database in use: a single one can be of a file that
+/// somebody merely looked at.
+const MANY_IN_SHARED: u64 = 10;
+
 /// Judges the logs.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     // Without a process there is no start that lines could be compared with.
@@ -59,6 +63,9 @@ pub fn began_before(server: &Server, class: LogClass, other: LogClass) -> bool {
 fn malformed(server: &Server) -> Option<Finding> {
     let (log, facts) = since_start(server, LogClass::DatabaseMalformed)?;
     let count = facts.since_start?;
+    if log.is_shared && count < MANY_IN_SHARED {
+        return None;
+    }
     let well = answers_well(server);
     let severity = if well { Severity::Warning } else { Severity::Critical };
     let followed: Vec<&LogClassFacts> = log
@@ -76,6 +83,10 @@ fn malformed(server: &Server) -> Option<Finding> {
     let mut evidence = of_class(log, facts);
     for other in followed {
         evidence.extend(of_class(log, other));
+    }
+    if log.is_cut {
+        let fact = "log: earlier lines were not read; bytes read from the end";
+        evidence.push(Evidence::new(fact, log.bytes_read, &log.source));
     }
     let next = vec![
         NextStep::say(
@@ -233,6 +244,17 @@ mod tests {
             server.findings.iter().any(|found| found.id == id::THREADS_EXHAUSTED)
         };
         assert!(threads(false) && !threads(true));
+    }
+
+    #[test]
+    fn a_few_lines_that_others_wrote_are_no_damaged_database() {
+        let holds = |is_shared, count| {
+            let classes = vec![class(MALFORMED, Some(count), Some(1), "2026-11-24T10:00:00.000Z")];
+            let mut server = server(vec![LogFacts { is_shared, ..log("a", classes) }]);
+            crate::diagnose::judge(&mut server);
+            server.findings.iter().any(|found| found.id == id::DATABASE_MALFORMED)
+        };
+        assert!(holds(false, 1) && holds(true, 2709) && !holds(true, 9));
     }
 
     #[test]

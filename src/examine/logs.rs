@@ -20,8 +20,8 @@ const LARGEST_ZONE: usize = 64 * 1024;
 enum Place {
     /// A file: its name, where the doctor reaches it, the file before it, and whether other servers write to it too.
     File { name: PathBuf, place: PathBuf, rotated: Option<PathBuf>, is_shared: bool },
-    /// The journal of a unit, and the command that shows it.
-    Journal(Unit, String),
+    /// The journal of a unit, the command that shows it, and whether it is another process's.
+    Journal(Unit, String, bool),
 }
 
 impl Examination<'_> {
@@ -30,7 +30,7 @@ impl Examination<'_> {
         let process = server.process.clone();
         let clock = self.clock(process.as_ref());
         let host = self.survey.host;
-        let mut seen = HashSet::new();
+        let (mut seen, mut is_refused) = (HashSet::new(), false);
         for place in self.places(server, process.as_ref()) {
             if server.logs.len() >= MOST {
                 break;
@@ -46,12 +46,17 @@ impl Examination<'_> {
                     let source = printable(name.as_os_str().as_encoded_bytes());
                     (source, is_shared, false, host.log_tail(&place, rotated.as_deref()))
                 }
-                Place::Journal(unit, command) => (command, false, true, host.journal(&unit)),
+                Place::Journal(unit, command, is_shared) => (command, is_shared, true, host.journal(&unit)),
             };
             match read {
                 Ok(tail) => server.logs.push(facts(source, is_shared, &tail, &clock)),
                 Err(gap) if gap.reason == GapReason::NotFound && !is_expected => {}
-                Err(gap) => server.gaps.push(Gap { what: format!("log {source}"), ..gap }),
+                // One that says it is enough: who may not read one log of a home may read none.
+                Err(gap) if gap.reason == GapReason::Permission && is_refused => {}
+                Err(gap) => {
+                    is_refused |= gap.reason == GapReason::Permission;
+                    server.gaps.push(Gap { what: format!("log {source}"), ..gap });
+                }
             }
         }
     }
@@ -78,13 +83,13 @@ impl Examination<'_> {
     fn places(&self, server: &mut Server, process: Option<&Process>) -> Vec<Place> {
         let mut places = Vec::new();
         let claim = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
-        // What a supervisor that runs another process keeps is of that one.
-        let claim = claim.filter(|claim| claim.claims_this != Some(false) || process.is_none());
         if let Some(claim) = claim
             && let Some(log) = &claim.log
         {
+            // What a supervisor keeps that runs another process is of that one: it tells why its attempts fail.
+            let is_shared = claim.claims_this == Some(false) && process.is_some();
             match log.split(' ').next() {
-                Some("journalctl") => places.extend(journal_of(log)),
+                Some("journalctl") => places.extend(journal_of(log, is_shared)),
                 Some("docker" | "podman") => {
                     let detail = "the runtime keeps it; it is not asked for it";
                     server.gaps.push(Gap::new(format!("log {log}"), GapReason::Unsupported, detail));
@@ -92,12 +97,17 @@ impl Examination<'_> {
                 _ if log.starts_with('/') && !log.starts_with("/dev/") => {
                     let name = PathBuf::from(log);
                     let rotated = Some(crate::collect::logs::rotated(&name));
-                    places.push(Place::File { place: name.clone(), name, rotated, is_shared: false });
+                    places.push(Place::File { place: name.clone(), name, rotated, is_shared });
                 }
                 _ => {}
             }
         }
-        for file in process.map_or_else(Vec::new, |process| self.survey.host.output_files(process)) {
+        let output = process.map_or_else(|| Ok(Vec::new()), |process| self.survey.host.output_files(process));
+        let output = output.unwrap_or_else(|gap| {
+            server.gaps.push(gap);
+            Vec::new()
+        });
+        for file in output {
             let rotated = Some(reach(process, &crate::collect::logs::rotated(&file.name)));
             places.push(Place::File { name: file.name, place: file.place, rotated, is_shared: false });
         }
@@ -133,7 +143,7 @@ fn known_in(kind: ServerKind, port: Option<u16>) -> Vec<(String, bool)> {
 }
 
 /// The unit of a command that shows its journal, in the forms that claims have.
-fn journal_of(command: &str) -> Option<Place> {
+fn journal_of(command: &str, is_shared: bool) -> Option<Place> {
     let words: Vec<&str> = command.split(' ').collect();
     let me = rustix::process::geteuid().as_raw();
     let (name, user_manager) = match words.as_slice() {
@@ -147,7 +157,7 @@ fn journal_of(command: &str) -> Option<Place> {
     };
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     let is_unit = !name.starts_with('-') && name.bytes().all(is_name);
-    is_unit.then(|| Place::Journal(Unit { name: name.to_owned(), user_manager }, command.to_owned()))
+    is_unit.then(|| Place::Journal(Unit { name: name.to_owned(), user_manager }, command.to_owned(), is_shared))
 }
 
 fn facts(source: String, is_shared: bool, tail: &LogTail, clock: &Clock) -> LogFacts {
@@ -168,8 +178,8 @@ mod tests {
 
     #[test]
     fn only_commands_of_the_own_forms_are_asked() {
-        let unit = |command: &str| match journal_of(command) {
-            Some(Place::Journal(unit, _)) => Some((unit.name, unit.user_manager.is_some())),
+        let unit = |command: &str| match journal_of(command, false) {
+            Some(Place::Journal(unit, ..)) => Some((unit.name, unit.user_manager.is_some())),
             _ => None,
         };
         assert_eq!(unit("journalctl -u a.service"), Some(("a.service".into(), false)));

@@ -232,16 +232,27 @@ impl Host for LinuxHost {
         Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
     }
 
-    fn output_files(&self, process: &Process) -> Vec<OutputFile> {
-        let places = [1, 2].map(|number| PathBuf::from(format!("/proc/{}/fd/{number}", process.identity.pid)));
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        let pid = process.identity.pid;
+        let places = [1, 2].map(|number| PathBuf::from(format!("/proc/{pid}/fd/{number}")));
         let links: Vec<Request> = places.iter().cloned().map(Request::Link).collect();
-        let links = self.perform(&links);
-        let named = places.into_iter().zip(links).filter_map(|(place, link)| {
-            let name = link.ok().filter(|name| name.starts_with(b"/") && !name.starts_with(b"/dev/"))?;
-            let name = <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name);
-            Some(OutputFile { name: name.into(), place })
-        });
-        named.filter(|file| self.file_kind(&file.place).is_ok_and(|kind| kind == FileKind::Regular)).collect()
+        let mut files = Vec::new();
+        for (place, link) in places.into_iter().zip(self.perform(&links)) {
+            let name = match link {
+                Ok(name) => name,
+                // Closed, which is all right.
+                Err(gap) if gap.reason == GapReason::NotFound => continue,
+                Err(gap) => return Err(Gap { what: format!("output of pid {pid}"), ..gap }),
+            };
+            let is_file = name.starts_with(b"/")
+                && !name.starts_with(b"/dev/")
+                && self.file_kind(&place).is_ok_and(|kind| kind == FileKind::Regular);
+            if is_file {
+                let name = <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name);
+                files.push(OutputFile { name: name.into(), place });
+            }
+        }
+        Ok(files)
     }
 
     fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {

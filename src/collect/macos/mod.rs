@@ -147,8 +147,8 @@ impl Host for MacHost {
         Err(unsupported(&path.display().to_string()))
     }
 
-    fn output_files(&self, _process: &Process) -> Vec<OutputFile> {
-        Vec::new()
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        Err(unsupported(&format!("output of process {}", process.identity.pid)))
     }
 
     fn log_tail(&self, path: &Path, _rotated: Option<&Path>) -> Result<LogTail, Gap> {
