@@ -38,13 +38,13 @@ impl Examination<'_> {
             let (source, is_shared, is_expected, read) = match place {
                 Place::File { name, place, rotated, is_shared } => {
                     // One log can be meant by several names, and one name can be of different files in containers.
-                    if let Ok(identity) = host.directory_identity(None, &place)
-                        && !seen.insert(identity)
-                    {
-                        continue;
-                    }
                     let source = printable(name.as_os_str().as_encoded_bytes());
-                    (source, is_shared, false, host.log_tail(&place, rotated.as_deref()))
+                    let read = match host.directory_identity(None, &place) {
+                        Ok(identity) if !seen.insert(identity) => continue,
+                        Err(gap) if gap.reason == GapReason::Timeout => Err(gap),
+                        _ => host.log_tail(&place, rotated.as_deref()),
+                    };
+                    (source, is_shared, false, read)
                 }
                 Place::Journal(unit, command, is_shared) => (command, is_shared, true, host.journal(&unit)),
             };
@@ -53,6 +53,11 @@ impl Examination<'_> {
                 Err(gap) if gap.reason == GapReason::NotFound && !is_expected => {}
                 // One that says it is enough: who may not read one log of a home may read none.
                 Err(gap) if gap.reason == GapReason::Permission && is_refused => {}
+                // Its neighbours would hang too, and there are other files to be read.
+                Err(gap) if gap.reason == GapReason::Timeout => {
+                    server.gaps.push(Gap { what: format!("log {source}"), ..gap });
+                    break;
+                }
                 Err(gap) => {
                     is_refused |= gap.reason == GapReason::Permission;
                     server.gaps.push(Gap { what: format!("log {source}"), ..gap });
