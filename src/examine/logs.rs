@@ -173,7 +173,7 @@ fn facts(source: String, is_shared: bool, tail: &LogTail, clock: &Clock) -> LogF
     if modified.zip(clock.started).is_some_and(|(modified, started)| modified < started) {
         log::all_older(&mut facts);
     }
-    let bytes_read = parts.iter().map(|part| part.len() as u64).sum();
+    let bytes_read = parts.iter().map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX)).sum();
     LogFacts { source, is_shared, bytes_read, with_rotated: tail.with_rotated, ..facts }
 }
 

@@ -1,8 +1,9 @@
 //! Limits of tasks and memory: `/proc/sys`, `/proc/loadavg`, `/proc/pressure`, and the files of control groups.
 
-use crate::model::Pressure;
+use crate::model::{MemoryGroup, Pressure, TaskGroup};
 use procfs_core::FromBufRead;
 use procfs_core::process::{LimitValue, Limits};
+use std::collections::BTreeMap;
 
 /// The controllers whose limits are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +134,81 @@ pub fn pressure(bytes: &[u8]) -> Option<Pressure> {
     Some(Pressure { some_avg10: average("some ").filter(is_share)?, full_avg10: average("full ").filter(is_share) })
 }
 
+/// Files of one group by name; those that are not there are missing.
+pub type GroupFiles = BTreeMap<&'static str, Vec<u8>>;
+
+/// Names of the files of a group that tell of a controller.
+pub fn files_of(controller: Controller, version: u8) -> &'static [&'static str] {
+    match (controller, version) {
+        (Controller::Pids, _) => &["pids.current", "pids.max", "pids.events"],
+        (Controller::Memory, 1) => &[
+            "memory.usage_in_bytes",
+            "memory.limit_in_bytes",
+            "memory.stat",
+            "memory.oom_control",
+            "memory.failcnt",
+        ],
+        (Controller::Memory, _) => &[
+            "memory.current",
+            "memory.high",
+            "memory.max",
+            "memory.stat",
+            "memory.events",
+            "memory.events.local",
+            "memory.pressure",
+        ],
+    }
+}
+
+/// A group's tasks (the kernel's cgroup-v1/pids and cgroup-v2 documents); `None` for one above that sets no limit, and where the
+/// controller is not there.
+pub fn task_group(path: String, version: u8, is_own: bool, files: &GroupFiles) -> Option<TaskGroup> {
+    let file = |name: &str| files.get(name).map(Vec::as_slice);
+    let group = TaskGroup {
+        path,
+        version,
+        is_own,
+        current: file("pids.current").and_then(number),
+        max: file("pids.max").and_then(number),
+        refused: file("pids.events").and_then(|bytes| keyed(bytes, "max")),
+        refused_since: None,
+    };
+    (group.max.is_some() || is_own && group.current.is_some()).then_some(group)
+}
+
+/// A group's memory (the kernel's cgroup-v1/memory and cgroup-v2 documents), in the same way.
+pub fn memory_group(path: String, version: u8, is_own: bool, files: &GroupFiles) -> Option<MemoryGroup> {
+    let file = |name: &str| files.get(name).map(Vec::as_slice);
+    let entry = |name: &str, key: &str| keyed(file(name)?, key);
+    let cached = |active: &str, inactive: &str| {
+        Some(entry("memory.stat", active)?.saturating_add(entry("memory.stat", inactive)?))
+    };
+    let group = MemoryGroup { path, version, is_own, ..MemoryGroup::default() };
+    let group = match version {
+        1 => MemoryGroup {
+            current_bytes: file("memory.usage_in_bytes").and_then(number),
+            file_cache_bytes: cached("total_active_file", "total_inactive_file"),
+            max_bytes: file("memory.limit_in_bytes").and_then(limit),
+            oom_kills: entry("memory.oom_control", "oom_kill"),
+            max_events: file("memory.failcnt").and_then(number),
+            ..group
+        },
+        _ => MemoryGroup {
+            current_bytes: file("memory.current").and_then(number),
+            file_cache_bytes: cached("active_file", "inactive_file"),
+            high_bytes: file("memory.high").and_then(number),
+            max_bytes: file("memory.max").and_then(number),
+            oom_kills: entry("memory.events.local", "oom_kill").or_else(|| entry("memory.events", "oom_kill")),
+            high_events: entry("memory.events", "high"),
+            max_events: entry("memory.events", "max"),
+            pressure: file("memory.pressure").and_then(pressure),
+            ..group
+        },
+    };
+    let is_limited = group.max_bytes.is_some() || group.high_bytes.is_some();
+    (is_limited || is_own && group.current_bytes.is_some()).then_some(group)
+}
+
 /// Open files and their limit: first and third number of `/proc/sys/fs/file-nr`.
 pub fn file_numbers(bytes: &[u8]) -> Option<(u64, u64)> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -253,5 +329,60 @@ mod tests {
         let limits = std::fs::read("/proc/self/limits").unwrap_or_default();
         assert_eq!(tasks_limit(&limits).is_some(), cfg!(target_os = "linux"));
         assert_eq!(tasks_limit(b"Max processes\n"), None);
+    }
+
+    fn files(had: &[(&'static str, &str)]) -> GroupFiles {
+        had.iter().map(|(name, text)| (*name, text.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn a_group_of_version_2_in_its_own_words() {
+        let had = files(&[
+            ("memory.current", "104857600\n"),
+            ("memory.high", "max\n"),
+            ("memory.max", "209715200\n"),
+            ("memory.stat", "anon 1\nfile 9\ninactive_file 100\nactive_file 20\n"),
+            ("memory.events", "low 0\nhigh 0\nmax 7\noom 2\noom_kill 5\n"),
+            ("memory.events.local", "low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\n"),
+            (
+                "memory.pressure",
+                "some avg10=1.50 avg60=0 avg300=0 total=0\nfull avg10=0.50 avg60=0 avg300=0 total=0\n",
+            ),
+        ]);
+        let group = memory_group("/a".into(), 2, true, &had).unwrap();
+        assert_eq!(
+            (group.current_bytes, group.high_bytes, group.max_bytes),
+            (Some(100 << 20), None, Some(200 << 20))
+        );
+        // Kills of groups below are not its own.
+        assert_eq!((group.oom_kills, group.max_events, group.file_cache_bytes), (Some(1), Some(7), Some(120)));
+        assert_eq!(group.pressure.map(|pressure| pressure.some_avg10), Some(1.5));
+        // What is not there is not zero.
+        let bare = memory_group("/a".into(), 2, true, &files(&[("memory.current", "1\n")])).unwrap();
+        assert_eq!(
+            (bare.oom_kills, bare.max_events, bare.file_cache_bytes, bare.pressure),
+            (None, None, None, None)
+        );
+        assert_eq!(memory_group("/".into(), 2, true, &GroupFiles::new()), None);
+        let above = files(&[("memory.current", "1\n"), ("memory.max", "max\n"), ("memory.high", "max\n")]);
+        assert_eq!(memory_group("/".into(), 2, false, &above), None);
+    }
+
+    #[test]
+    fn a_group_of_version_1_in_its_own_words() {
+        let had = files(&[
+            ("memory.usage_in_bytes", "67108864\n"),
+            ("memory.limit_in_bytes", "67108864\n"),
+            ("memory.stat", "cache 1\ntotal_inactive_file 30\ntotal_active_file 12\n"),
+            ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
+            ("memory.failcnt", "119\n"),
+        ]);
+        let group = memory_group("/a".into(), 1, true, &had).unwrap();
+        assert_eq!((group.max_bytes, group.oom_kills, group.max_events), (Some(64 << 20), Some(3), Some(119)));
+        assert_eq!((group.file_cache_bytes, group.high_events), (Some(42), None));
+        let tasks = files(&[("pids.current", "9\n"), ("pids.max", "max\n"), ("pids.events", "max 4\n")]);
+        let group = task_group("/a".into(), 1, true, &tasks).unwrap();
+        assert_eq!((group.current, group.max, group.refused), (Some(9), None, Some(4)));
+        assert_eq!(task_group("/".into(), 1, false, &tasks), None);
     }
 }

@@ -4,8 +4,8 @@ use super::LinuxHost;
 use super::proc_dir::ProcDir;
 use crate::collect::Collected;
 use crate::collect::reader::Request;
-use crate::model::{Gap, GapReason, HostLimits, MemoryGroup, Process, ProcessLimits, Resources, TaskGroup};
-use crate::parse::resources::{self as parse, Controller, Mount};
+use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources};
+use crate::parse::resources::{self as parse, Controller, GroupFiles, Mount};
 use crate::parse::text::printable;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -14,22 +14,6 @@ use std::path::PathBuf;
 const LARGEST_FILE: u32 = 64 * 1024;
 /// Groups above each other that are looked at; a host nests a handful.
 const MOST_GROUPS: usize = 16;
-/// Files that are read of one group with tasks, in this order.
-const TASK_FILES: &[&str] = &["pids.current", "pids.max", "pids.events"];
-/// The same of a group with memory, in version 2.
-const MEMORY_FILES: &[&str] = &[
-    "memory.current",
-    "memory.high",
-    "memory.max",
-    "memory.stat",
-    "memory.events",
-    "memory.events.local",
-    "memory.pressure",
-];
-/// The same in version 1.
-const MEMORY_FILES_OF_1: &[&str] =
-    &["memory.usage_in_bytes", "memory.limit_in_bytes", "memory.stat", "memory.oom_control", "memory.failcnt"];
-
 /// Reads all of it.
 pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let mut gaps = Vec::new();
@@ -54,9 +38,10 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
             };
             for (index, (path, directory)) in groups.into_iter().take(MOST_GROUPS).enumerate() {
                 let (path, is_own) = (printable(path.as_bytes()), index == 0);
+                let had = group_files(host, &directory, parse::files_of(controller, version));
                 match controller {
-                    Controller::Pids => task_groups.extend(tasks(host, path, &directory, version, is_own)),
-                    Controller::Memory => memory_groups.extend(memory(host, path, &directory, version, is_own)),
+                    Controller::Pids => task_groups.extend(parse::task_group(path, version, is_own, &had)),
+                    Controller::Memory => memory_groups.extend(parse::memory_group(path, version, is_own, &had)),
                 }
             }
         }
@@ -81,55 +66,10 @@ fn files(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8
     host.perform(&requests).into_iter().map(Result::ok).collect()
 }
 
-/// A group's tasks; `None` for one above that sets no limit, and where the controller is not there.
-fn tasks(host: &LinuxHost, path: String, directory: &str, version: u8, is_own: bool) -> Option<TaskGroup> {
-    let had = files(host, directory, TASK_FILES);
-    let file = |index: usize| had.get(index)?.as_deref();
-    let group = TaskGroup {
-        path,
-        version,
-        is_own,
-        current: file(0).and_then(parse::number),
-        max: file(1).and_then(parse::number),
-        refused: file(2).and_then(|bytes| parse::keyed(bytes, "max")),
-        refused_since: None,
-    };
-    (group.max.is_some() || is_own && group.current.is_some()).then_some(group)
-}
-
-/// A group's memory, in the same way.
-fn memory(host: &LinuxHost, path: String, directory: &str, version: u8, is_own: bool) -> Option<MemoryGroup> {
-    let names = if version == 1 { MEMORY_FILES_OF_1 } else { MEMORY_FILES };
+/// The files of a group that belong to a controller, by name.
+fn group_files(host: &LinuxHost, directory: &str, names: &'static [&'static str]) -> GroupFiles {
     let had = files(host, directory, names);
-    let file = |name: &str| had.get(names.iter().position(|known| *known == name)?)?.as_deref();
-    let keyed = |name: &str, key: &str| parse::keyed(file(name)?, key);
-    let cached = |active: &str, inactive: &str| {
-        Some(keyed("memory.stat", active)?.saturating_add(keyed("memory.stat", inactive)?))
-    };
-    let group = MemoryGroup { path, version, is_own, ..MemoryGroup::default() };
-    let group = match version {
-        1 => MemoryGroup {
-            current_bytes: file("memory.usage_in_bytes").and_then(parse::number),
-            file_cache_bytes: cached("total_active_file", "total_inactive_file"),
-            max_bytes: file("memory.limit_in_bytes").and_then(parse::limit),
-            oom_kills: keyed("memory.oom_control", "oom_kill"),
-            max_events: file("memory.failcnt").and_then(parse::number),
-            ..group
-        },
-        _ => MemoryGroup {
-            current_bytes: file("memory.current").and_then(parse::number),
-            file_cache_bytes: cached("active_file", "inactive_file"),
-            high_bytes: file("memory.high").and_then(parse::number),
-            max_bytes: file("memory.max").and_then(parse::number),
-            oom_kills: keyed("memory.events.local", "oom_kill").or_else(|| keyed("memory.events", "oom_kill")),
-            high_events: keyed("memory.events", "high"),
-            max_events: keyed("memory.events", "max"),
-            pressure: file("memory.pressure").and_then(parse::pressure),
-            ..group
-        },
-    };
-    let is_limited = group.max_bytes.is_some() || group.high_bytes.is_some();
-    (is_limited || is_own && group.current_bytes.is_some()).then_some(group)
+    names.iter().zip(had).filter_map(|(name, bytes)| Some((*name, bytes?))).collect()
 }
 
 fn host_limits(host: &LinuxHost) -> HostLimits {
