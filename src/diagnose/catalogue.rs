@@ -261,7 +261,7 @@ pub const CATALOGUE: &[Entry] = &[
         heading: "the log says that the database is malformed",
         severity: "warning; critical when the server does not answer as it should",
         decided_by: "Lines \"database disk image is malformed\" in the log since the server's process started, and which other errors began after them.",
-        look_alike: "Lines from before this process, and texts of users or addresses of requests that mention the words.",
+        look_alike: "Lines from before this process; texts of users or addresses of requests that mention the words; fewer than ten lines in a log that other servers write to as well.",
         why: "Code that meets a damaged database tends to open it again and again: thousands of such errors come before the descriptors run out, and only the last ones are noticed.",
         remedy: "Copy database, -wal and -shm; check the copy with SQLite's integrity_check; restore or recover it with every holder stopped.",
     },

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 const LARGEST_FILE: u32 = 64 * 1024;
 /// Groups above each other that are looked at; a host nests a handful.
 const MOST_GROUPS: usize = 16;
+
 /// Reads all of it.
 pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let mut gaps = Vec::new();
