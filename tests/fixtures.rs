@@ -37,6 +37,8 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("healthy-tls", Status::Healthy, &[]),
     ("ipv6-only", Status::Healthy, &[]),
     ("leak-critical", Status::Critical, &["state-db-handle-leak"]),
+    ("malformed-first", Status::Critical, &["database-malformed"]),
+    ("memory-killed", Status::Warning, &["memory-killed"]),
     ("leak-level", Status::Warning, &["state-db-handle-leak"]),
     ("not-running", Status::Critical, &["server-not-running"]),
     ("orphan", Status::Critical, &["orphaned-server"]),
@@ -55,6 +57,7 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("systemd-stranger", Status::Critical, &["port-held-by-other-program"]),
     ("systemd-user-orphan", Status::Critical, &["orphaned-server"]),
     ("two-owners", Status::Critical, &["port-owner-unexpected"]),
+    ("threads-exhausted", Status::Critical, &["threads-exhausted"]),
     ("overload", Status::Critical, &["workers-exhausted"]),
     ("reply-empty", Status::Critical, &["reply-empty"]),
     ("stopped", Status::Critical, &["process-stopped"]),
@@ -143,6 +146,22 @@ fn a_thread_that_has_come_on_is_not_stuck() {
     assert_eq!(
         (server.status, server.root_causes.as_slice()),
         (Status::Warning, &["http-no-answer".to_owned()][..])
+    );
+}
+
+/// Threads in state D that wait for memory of their control group (the report: `mem_cgroup_handle_over_high`).
+#[test]
+fn a_wait_for_memory_of_the_group_is_its_cause() {
+    let mut envelope = read("state-d");
+    let server = &mut envelope.servers[0];
+    server.resources = Some(hermes_doctor::model::Resources::default());
+    let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
+    let looks = activity.threads.iter_mut().flat_map(|thread| &mut thread.looks);
+    looks.for_each(|look| look.wait_channel = Some("mem_cgroup_handle_over_high".to_owned()));
+    diagnose::judge(server);
+    assert_eq!(
+        (server.status, server.root_causes.as_slice()),
+        (Status::Critical, &["memory-pressure".to_owned()][..])
     );
 }
 
@@ -295,6 +314,20 @@ fn a_launcher_that_ran_for_long_was_the_server() {
     assert!(gone(7_200_000).contains(&"server-not-running".to_owned()));
 }
 
+/// The manager knows that its server was killed for want of memory: that is why it has given up, and why nobody listens.
+#[test]
+fn a_killed_server_is_down_because_of_memory() {
+    let mut envelope = read("systemd-failed");
+    let server = &mut envelope.servers[0];
+    server.lineage.as_mut().unwrap().supervisor.result = Some("oom-kill, signal 9".to_owned());
+    diagnose::judge(server);
+    assert_eq!(server.root_causes, ["memory-killed"], "{:?}", server.findings);
+    let caused =
+        |id: &str| server.findings.iter().find(|found| found.id == id).map(|found| found.caused_by.clone());
+    assert_eq!(caused("supervisor-gave-up"), Some(vec!["memory-killed".to_owned()]));
+    assert_eq!(caused("memory-killed"), Some(Vec::new()));
+}
+
 #[test]
 fn every_fixture_is_tested() {
     let mut files: Vec<String> = std::fs::read_dir(path("x").parent().unwrap())
@@ -388,7 +421,8 @@ fn record_wedges() {
     keep("database-locked", &run(&format!("check --json --port {}", patient.port)).stdout);
 }
 
-/// Recorded below real supervisors: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.
+/// Recorded below real supervisors and limits: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.
+/// Those that were not run keep their record.
 const OF_TESTS: &[(&str, &str)] = &[
     ("systemd-orphan", "a_detaching_launcher_leaves_an_orphan"),
     ("systemd-user-orphan", "an_orphan_below_a_user_manager_is_found"),
@@ -404,6 +438,9 @@ const OF_TESTS: &[(&str, &str)] = &[
     ("runit-orphan", "runit"),
     ("s6-orphan", "s6"),
     ("pm2-errored", "pm2_by_its_own_socket"),
+    ("malformed-first", "real_errors_are_counted_in_the_order_in_which_they_began"),
+    ("memory-killed", "what_the_kernel_killed_is_told"),
+    ("threads-exhausted", "a_limit_above_the_own_group_counts_too"),
     ("two-owners", "two_owners_of_one_port_are_told_apart"),
     ("backlog-full", "an_accept_loop_that_waits_for_a_lock"),
     ("output-pipe-full", "a_pipe_that_nobody_reads_is_named_with_its_reader"),
@@ -416,9 +453,8 @@ const OF_TESTS: &[(&str, &str)] = &[
 fn record_of_tests() {
     let directory = std::env::var("HERMES_DOCTOR_KEEP").expect("the directory in which the answers were kept");
     for (name, test) in OF_TESTS {
-        // Those tests that ran.
-        if let Ok(answer) = std::fs::read_to_string(Path::new(&directory).join(format!("{test}.json"))) {
-            keep(name, &answer);
+        if let Ok(kept) = std::fs::read_to_string(Path::new(&directory).join(format!("{test}.json"))) {
+            keep(name, &kept);
         }
     }
 }
@@ -476,6 +512,12 @@ fn keep(name: &str, json: &str) {
             });
             lineage.hops = shown.into_iter().chain(init).collect();
         }
+        if let Some(resources) = &mut server.resources {
+            // The groups of whoever ran the test.
+            let is_of_test = |path: &str| path.starts_with("/hermes-doctor-test-");
+            resources.task_groups.retain(|group| is_of_test(&group.path));
+            resources.memory_groups.retain(|group| is_of_test(&group.path));
+        }
         if let Some(descriptors) = &mut server.descriptors {
             descriptors.targets.retain(|target| target.kind != "pipe" && !target.target.contains("bash_jobs"));
         }
@@ -484,6 +526,7 @@ fn keep(name: &str, json: &str) {
     envelope.host.init = Some("init".into());
     let mut text = serde_json::to_string_pretty(&envelope).unwrap();
     for (from, to) in [
+        (patient_file("limits/hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (patient_file("hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin"), "/usr/bin"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/patients"), "/srv"),
@@ -496,6 +539,14 @@ fn keep(name: &str, json: &str) {
         (python.split_whitespace().nth(1).unwrap(), "/usr/bin/python3"),
     ] {
         text = text.replace(from, to);
+    }
+    let groups = envelope.servers.iter().filter_map(|server| server.resources.as_ref()).flat_map(|resources| {
+        let tasks = resources.task_groups.iter().map(|group| group.path.clone());
+        tasks.chain(resources.memory_groups.iter().map(|group| group.path.clone())).collect::<Vec<_>>()
+    });
+    for group in groups {
+        let first = group.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
+        text = text.replace(&format!("/{first}"), "/hermes");
     }
     // Of a server that is down, and of its rivals.
     let others: Vec<String> = envelope

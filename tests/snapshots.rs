@@ -91,6 +91,19 @@ fn quiet_and_verbose() {
     insta::assert_snapshot!("check-verbose-handler-stuck", shown(&host("handler-stuck"), &verbose));
 }
 
+/// Limits and logs stand below the other facts.
+#[test]
+fn causes_that_http_does_not_show() {
+    for name in ["malformed-first", "memory-killed", "threads-exhausted"] {
+        insta::assert_snapshot!(format!("check-80-{name}"), shown(&host(name), &view(80, true)));
+        let verbose = View { verbose: true, ..view(100, true) };
+        let text = shown(&host(name), &verbose);
+        let below = text.find("\nLIMITS").unwrap();
+        let end = text[below..].find("\n  Root cause").unwrap();
+        insta::assert_snapshot!(format!("limits-and-logs-{name}"), &text[below..below + end]);
+    }
+}
+
 #[test]
 fn tables() {
     for (name, of) in [
@@ -128,8 +141,14 @@ fn a_tree_in_ascii_and_wide() {
 #[test]
 fn every_line_fits() {
     for width in [80, 120] {
-        for name in ["systemd-user-orphan", "pm2-errored", "systemd-duplicates", "two-owners", "supervisord-fatal"]
-        {
+        for name in [
+            "systemd-user-orphan",
+            "pm2-errored",
+            "systemd-duplicates",
+            "two-owners",
+            "supervisord-fatal",
+            "threads-exhausted",
+        ] {
             for envelope in [host(name), part(name, Part::Lineage)] {
                 let text = shown(&envelope, &view(width, true));
                 // A command is never broken: it is there to be copied.

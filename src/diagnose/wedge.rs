@@ -65,6 +65,17 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     routes_slow(server, &health.routes, verdict);
 }
 
+/// Whether threads waited in the kernel, at both looks, for memory of their control group (`mem_cgroup_handle_over_high` and
+/// its like, mm/memcontrol.c of the kernel).
+pub fn waits_for_memory(server: &Server) -> bool {
+    let activity = server.health.as_ref().and_then(|health| health.activity.as_ref());
+    let waits = |look: &ThreadLook| {
+        look.state == ProcessState::DiskSleep
+            && look.wait_channel.as_deref().is_some_and(|channel| channel.contains("mem_cgroup"))
+    };
+    activity.is_some_and(|activity| activity.threads.iter().any(|thread| thread.always(waits)))
+}
+
 /// Whether a thread was writing to a pipe at both looks and has not come on between them.
 pub fn writes_to_full_pipe(thread: &Thread) -> bool {
     // `pipe_write`, and `anon_pipe_write` of newer kernels (fs/pipe.c).

@@ -1,8 +1,8 @@
 //! The report: one envelope for every subcommand.
 
 use super::{
-    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, PidFile,
-    Process, Status, Trend,
+    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
+    PidFile, Process, Resources, Status, Trend,
 };
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,12 @@ pub struct Server {
     /// What requests left behind that were sent on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exercise: Option<Exercise>,
+    /// What its logs say, and its supervisor's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogFacts>,
+    /// What bounds it besides its descriptors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 /// The whole answer of one run.

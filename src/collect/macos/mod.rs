@@ -2,11 +2,13 @@
 //! would look like a healthy host.
 
 use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
+    SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
 use crate::model::id;
-use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, Resources, SecondLook,
+};
 use crate::parse::cgroup::Unit;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -155,6 +157,22 @@ impl Host for MacHost {
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
         Err(unsupported(&path.display().to_string()))
+    }
+
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        Err(unsupported(&format!("output of process {}", process.identity.pid)))
+    }
+
+    fn log_tail(&self, path: &Path, _rotated: Option<&Path>) -> Result<LogTail, Gap> {
+        Err(unsupported(&path.display().to_string()))
+    }
+
+    fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
+        Err(Gap::new("journal", GapReason::Unsupported, "there is none on this system"))
+    }
+
+    fn resources(&self, _process: &Process) -> Collected<Resources> {
+        Collected { value: Resources::default(), gaps: vec![unsupported("limits of tasks and memory")] }
     }
 
     fn user_home(&self, _uid: u32) -> Option<PathBuf> {
