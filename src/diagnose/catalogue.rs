@@ -347,6 +347,15 @@ pub const CATALOGUE: &[Entry] = &[
         remedy: "Use the address that answers, or bind the server to the family that clients use.",
     },
     Entry {
+        id: id::THREADS_WAIT_FOR_LOCK,
+        heading: "threads wait for a lock that another thread keeps",
+        severity: "warning",
+        decided_by: "Python stacks at two looks half a second apart: the same threads at the same line that takes a lock, waiting without a time limit, and one thread inside a block of that lock; or threads that wait for each other's.",
+        look_alike: "A lock that is given back a moment later: other threads wait at the second look. Workers that wait at a condition, a queue or a selector: those are no locks that somebody keeps.",
+        why: "Whatever needs that lock stands still until its holder gives it back; where two threads wait for each other, that is never.",
+        remedy: "Keep the stacks, look at the line at which the holder stands, then restart the server; take several locks in one order, and none around a call that can wait.",
+    },
+    Entry {
         id: id::HTTP_NO_ANSWER,
         heading: "connected, and no answer",
         severity: "critical; warning while a queue is draining",

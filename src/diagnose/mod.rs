@@ -10,6 +10,7 @@ mod http;
 mod lineage;
 mod port;
 mod process;
+pub mod stacks;
 pub mod trend;
 mod verdict;
 
@@ -63,7 +64,16 @@ pub fn judge(server: &mut Server) {
     if server.examined.contains(&Part::Health) {
         http::judge(server, &mut verdict);
     }
+    if let Some(stacks) = server.stacks.as_ref().filter(|_| server.examined == [Part::Stacks]) {
+        verdict.decide(id::THREADS_WAIT_FOR_LOCK, None);
+        for found in stacks::judge(server, stacks) {
+            verdict.raise(found);
+        }
+    }
     let (mut findings, passed) = verdict.into_parts();
+    if let Some(stacks) = &server.stacks {
+        stacks::attach(stacks, &mut findings);
+    }
     chain::connect(server, &mut findings);
     server.root_causes = chain::roots(&findings);
     keep_the_evidence_first(server, &mut findings);
@@ -102,6 +112,7 @@ fn restart_at_last(server: &Server, findings: &mut [Finding]) {
         id::ACCEPT_STALLED,
         id::HTTP_NO_ANSWER,
         id::WORKERS_EXHAUSTED,
+        id::THREADS_WAIT_FOR_LOCK,
     ];
     let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
     let claimed = supervisor.filter(|supervisor| supervisor.claims_this == Some(true));
@@ -150,7 +161,11 @@ fn is_decisive(server: &Server, blocked: &str) -> bool {
                 && !answered
                 && matches!(blocked, id::HTTP_NO_ANSWER | id::CONNECTION_REFUSED)
         }
-        _ => asked_alone(Part::Descriptors, id::DESCRIPTORS) || asked_alone(Part::Databases, id::DATABASES),
+        _ => {
+            asked_alone(Part::Descriptors, id::DESCRIPTORS)
+                || asked_alone(Part::Databases, id::DATABASES)
+                || asked_alone(Part::Stacks, id::STACKS)
+        }
     }
 }
 

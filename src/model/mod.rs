@@ -16,6 +16,7 @@ mod lineage;
 mod port;
 mod process;
 mod sqlite;
+mod stacks;
 mod trend;
 
 pub use activity::{Activity, SystemCall, Thread, ThreadLook};
@@ -34,5 +35,9 @@ pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
 pub use sqlite::{
     DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile,
     WalHeader, WalIndex,
+};
+pub use stacks::{
+    LockHolder, LockWait, MOST_FRAMES, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame, StackGroup,
+    StackRole, StackThread, Stacks,
 };
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};

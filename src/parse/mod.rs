@@ -14,6 +14,7 @@ pub mod link;
 pub mod locks;
 pub mod pm2;
 pub mod process;
+pub mod python_source;
 pub mod role;
 pub mod service_status;
 pub mod sockets;

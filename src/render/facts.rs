@@ -335,6 +335,7 @@ pub fn everything(server: &Server, view: &View) -> String {
         ("DESCRIPTORS", descriptors(server, view)),
         ("DATABASES", databases(&server.databases, view)),
         ("HEALTH", health(server, view)),
+        ("STACKS", server.stacks.as_ref().map_or(String::new(), |found| super::stacks::stacks(found, view))),
     ] {
         if !text.is_empty() {
             out.push_str(&format!("\n{}\n{}", view.style.bold(title), text.trim_start_matches('\n')));

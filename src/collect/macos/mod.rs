@@ -6,7 +6,9 @@ use super::{
     SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
 use crate::model::id;
-use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, SecondLook,
+};
 use crate::parse::cgroup::Unit;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -71,6 +73,10 @@ impl Host for MacHost {
 
     fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
         Err(unsupported(&format!("threads of process {}", identity.pid)))
+    }
+
+    fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
+        super::stacks::read(identity, self.deadline)
     }
 
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
