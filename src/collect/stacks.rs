@@ -26,6 +26,12 @@ pub enum Answer {
 pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonLook, Gap> {
     let pid = identity.pid;
     let what = format!("Python stacks of pid {pid}");
+    // task_for_pid is root's on macOS, and its error does not say so.
+    if cfg!(target_os = "macos") && !rustix::process::geteuid().is_root() {
+        return Err(
+            Gap::new(what, GapReason::Permission, advice(GapReason::Permission, pid, "")).blocking(id::STACKS)
+        );
+    }
     let mut reader = Reader::new();
     let answer = reader.perform(&[Request::Stacks(pid)], deadline).pop();
     let result = match answer {
@@ -153,7 +159,8 @@ mod interpreter {
                 }
             });
             match found {
-                Ok(traces) => {
+                Ok(mut traces) => {
+                    traces.iter_mut().for_each(|trace| trace.frames.retain(|frame| !is_shim(frame)));
                     let is_whole = is_whole(&traces);
                     if best.as_ref().is_none_or(|best| worth(best) <= worth(&traces)) {
                         best = Some(traces);
@@ -173,6 +180,12 @@ mod interpreter {
             (_, _, Some(failure)) => Err(failure),
             _ => Err((GapReason::Malformed, "no stack could be read".to_owned())),
         }
+    }
+
+    /// A frame that the interpreter itself puts between two of the program's: CPython 3.13 has one around an `__init__` that it
+    /// calls without a C frame.
+    fn is_shim(frame: &py_spy::Frame) -> bool {
+        frame.line <= 0 && frame.filename == frame.name
     }
 
     /// Every thread has a stack, and every frame a line.

@@ -17,6 +17,9 @@ const SOURCE: &str = "Python stacks, source lines";
 /// How far an argument is followed through the calls that hand it on.
 const MOST_CALLS: usize = 6;
 
+/// How often each thread went to sleep by itself so far; `None` where that could not be read.
+pub type Sleeps = HashMap<u32, Option<u64>>;
+
 /// What is known of a source file.
 #[derive(Clone, Debug)]
 pub enum SourceText {
@@ -39,11 +42,15 @@ pub fn files_of_waiters(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>) ->
 
 /// Joins one look with the kernel's word and the sources.
 pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &HashMap<String, SourceText>) -> Stacks {
+    // Somebody waits for the interpreter only where somebody has it.
+    let is_gil_held = look.stacks.iter().flat_map(|stack| &stack.threads).any(|thread| thread.holds_gil);
     let threads: Vec<Standing<'_>> = look
         .stacks
         .iter()
         .flat_map(|stack| stack.threads.iter().map(move |thread| (stack, thread)))
-        .map(|(stack, thread)| Standing::new(&stack.frames, thread, kernel_of(thread, kernel), sources))
+        .map(|(stack, thread)| {
+            Standing::new(&stack.frames, thread, kernel_of(thread, kernel), sources, is_gil_held)
+        })
         .collect();
     let mut groups: Vec<StackGroup> = Vec::new();
     let mut at = 0;
@@ -79,23 +86,24 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
     }
 }
 
-/// Says of each lock whether the same threads waited there in a later look.
-pub fn compare(first: &mut Stacks, second: &Stacks, between_ms: u64) {
+/// Says of each lock whether the same threads waited there in a later look, without a moment's break: whenever a lock is
+/// given back one of those that wait for it is woken, and if another thread is quicker it goes to sleep anew. So a lock that
+/// goes round among busy threads is told by the number of times that its waiters went to sleep.
+pub fn compare(first: &mut Stacks, second: &Stacks, between_ms: u64, slept: (&Sleeps, &Sleeps)) {
     first.between_ms = Some(between_ms);
+    let has_slept_on = |thread: &StackThread| {
+        let of = |sleeps: &Sleeps| sleeps.get(&thread.tid?).copied().flatten();
+        of(slept.0).is_some_and(|before| of(slept.1) == Some(before))
+    };
     for lock in &mut first.locks {
         let again = second.locks.iter().find(|other| {
             (&other.file, other.line, &other.expression, &other.given_as)
                 == (&lock.file, lock.line, &lock.expression, &lock.given_as)
         });
         let tids = |lock: &LockWait| lock.threads.iter().map(|thread| thread.tid).collect::<HashSet<_>>();
-        let is_known = lock.threads.iter().all(|thread| thread.tid.is_some());
-        lock.is_still = Some(is_known && again.is_some_and(|again| tids(again).is_superset(&tids(lock))));
-        // Another holder at the second look: the lock goes round.
-        if let (Some(holder), Some(again)) = (&lock.held_by, again)
-            && again.held_by.as_ref().is_none_or(|other| other.tid != holder.tid)
-        {
-            lock.is_still = Some(false);
-        }
+        let holder = |lock: &LockWait| lock.held_by.as_ref().map(|holder| holder.tid);
+        let is_same = |again: &LockWait| tids(again).is_superset(&tids(lock)) && holder(again) == holder(lock);
+        lock.is_still = Some(again.is_some_and(is_same) && lock.threads.iter().all(has_slept_on));
     }
 }
 
@@ -164,7 +172,9 @@ fn is_idle(frames: &[StackFrame]) -> bool {
     }
     // The next request of a connection that is kept open.
     if is_library(first, "socket.py") && named(first).1 == "readinto" {
-        return frames.get(1).is_some_and(|next| next.file.ends_with("/http/server.py") && named(next).1 == "handle_one_request");
+        return frames
+            .get(1)
+            .is_some_and(|next| next.file.ends_with("/http/server.py") && named(next).1 == "handle_one_request");
     }
     // A queue is waited at for work, by whatever takes from it.
     own > 0 && is_library(frame, "queue.py") && named(frame).1 == "get"
@@ -186,11 +196,13 @@ impl<'a> Standing<'a> {
         thread: &'a PythonThread,
         kernel: Option<&'a ThreadLook>,
         sources: &HashMap<String, SourceText>,
+        is_gil_held: bool,
     ) -> Self {
         let taking = own_frame(frames).map(|(at, _)| at).filter(|at| {
             may_wait(thread, kernel) && !is_threading_wait(frames) && is_taking(&frames[*at], sources)
         });
-        let role = if taking.is_some() { StackRole::WaitsForLock } else { role(frames, thread, kernel) };
+        let role =
+            if taking.is_some() { StackRole::WaitsForLock } else { role(frames, thread, kernel, is_gil_held) };
         Self { frames, thread, kernel, role, taking }
     }
 
@@ -228,7 +240,7 @@ fn is_taking(frame: &StackFrame, sources: &HashMap<String, SourceText>) -> bool 
 }
 
 /// What a thread does that takes no lock.
-fn role(frames: &[StackFrame], thread: &PythonThread, kernel: Option<&ThreadLook>) -> StackRole {
+fn role(frames: &[StackFrame], thread: &PythonThread, kernel: Option<&ThreadLook>, is_gil_held: bool) -> StackRole {
     let Some(look) = kernel else {
         return match (thread.is_active || thread.holds_gil, is_idle(frames)) {
             (true, _) => StackRole::Running,
@@ -239,19 +251,33 @@ fn role(frames: &[StackFrame], thread: &PythonThread, kernel: Option<&ThreadLook
     if look.state == ProcessState::Running || thread.holds_gil {
         return StackRole::Running;
     }
+    let has_limit = look.system_call.as_ref().is_some_and(|call| call.is_unlimited == Some(false));
+    if has_limit && is_gil_held && !is_threading_wait(frames) {
+        return StackRole::Running;
+    }
     if is_idle(frames) {
         return StackRole::Idle;
     }
     let of_futex = |channel: Option<&str>| channel.is_some_and(|channel| channel.starts_with("futex"));
     match &look.system_call {
-        Some(SystemCall { is_unlimited: Some(false), .. }) if !is_threading_wait(frames) => StackRole::Running,
         Some(SystemCall { is_unlimited: Some(_), .. }) => StackRole::Waits,
-        Some(call) if call.name.contains("nanosleep") => StackRole::Waits,
+        // Before Python 3.11 `time.sleep` is a select(2) on nothing.
+        Some(call) if call.name.contains("nanosleep") || matches!(call.name.as_str(), "select" | "pselect6") => {
+            StackRole::Waits
+        }
         Some(_) => StackRole::InCall,
         None if is_threading_wait(frames) || of_futex(look.wait_channel.as_deref()) => StackRole::Waits,
-        None if look.wait_channel.as_deref().is_some_and(|channel| channel.contains("nanosleep")) => StackRole::Waits,
+        None if look.wait_channel.as_deref().is_some_and(|channel| channel.contains("nanosleep")) => {
+            StackRole::Waits
+        }
         None if look.wait_channel.is_some() => StackRole::InCall,
-        None => if thread.is_active { StackRole::Running } else { StackRole::Waits },
+        None => {
+            if thread.is_active {
+                StackRole::Running
+            } else {
+                StackRole::Waits
+            }
+        }
     }
 }
 
@@ -274,7 +300,13 @@ struct Meanings {
 }
 
 /// Follows an expression at one frame of a thread to what it means.
-fn meanings(standing: &Standing<'_>, at: usize, text: &str, sources: &HashMap<String, SourceText>, depth: usize) -> Meanings {
+fn meanings(
+    standing: &Standing<'_>,
+    at: usize,
+    text: &str,
+    sources: &HashMap<String, SourceText>,
+    depth: usize,
+) -> Meanings {
     let Some(frame) = standing.frames.get(at) else { return Meanings::default() };
     let Some((source, line)) = read(frame, sources) else { return Meanings::default() };
     let function = source.function(line);
@@ -282,7 +314,11 @@ fn meanings(standing: &Standing<'_>, at: usize, text: &str, sources: &HashMap<St
     let Some(function) = function else {
         // A module's own name.
         let is_certain = is_dotted(text);
-        return Meanings { all: vec![Meaning { scope: String::new(), text: text.to_owned() }], is_certain, given_as: None };
+        return Meanings {
+            all: vec![Meaning { scope: String::new(), text: text.to_owned() }],
+            is_certain,
+            given_as: None,
+        };
     };
     let own = |scope: String| Meanings {
         all: vec![Meaning { scope, text: text.to_owned() }],
@@ -333,7 +369,8 @@ fn given(
     }
     let all = source.given(function, parameter);
     // The name of the thread tells which of several calls started it.
-    let by_name: Vec<_> = all.iter().filter(|given| given.name.is_some() && given.name == standing.thread.name).collect();
+    let by_name: Vec<_> =
+        all.iter().filter(|given| given.name.is_some() && given.name == standing.thread.name).collect();
     let chosen: Vec<_> = if by_name.is_empty() { all.iter().collect() } else { by_name };
     let mut meanings: Vec<Meaning> = Vec::new();
     for given in &chosen {
@@ -346,7 +383,11 @@ fn given(
         if !is_dotted(&given.argument) || is_own {
             continue;
         }
-        let scope = if first == "self" { around.and_then(|around| around.class).unwrap_or_default() } else { String::new() };
+        let scope = if first == "self" {
+            around.and_then(|around| around.class).unwrap_or_default()
+        } else {
+            String::new()
+        };
         let meaning = Meaning { scope, text: given.argument.clone() };
         if !meanings.contains(&meaning) {
             meanings.push(meaning);
@@ -376,8 +417,7 @@ fn locks(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec
         let Some(frame) = standing.frames.get(at) else { continue };
         let Some((source, line)) = read(frame, sources) else { continue };
         let Some(taking) = source.taking(line) else { continue };
-        let expression =
-            taking.expressions.iter().map(|found| found.text.as_str()).collect::<Vec<_>>().join(", ");
+        let expression = taking.expressions.iter().map(|found| found.text.as_str()).collect::<Vec<_>>().join(", ");
         let mut meanings = Meanings { is_certain: taking.expressions.len() == 1, ..Meanings::default() };
         for each in &taking.expressions {
             let of = self::meanings(standing, at, &each.text, sources, MOST_CALLS);
@@ -422,7 +462,9 @@ fn locks(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec
         .collect();
     let names: HashMap<usize, String> = found
         .iter()
-        .flat_map(|(lock, waiting, _)| waiting.iter().map(move |waiter| (*waiter, format!("{} at {}", lock.name(), lock.place()))))
+        .flat_map(|(lock, waiting, _)| {
+            waiting.iter().map(move |waiter| (*waiter, format!("{} at {}", lock.name(), lock.place())))
+        })
         .collect();
     let mut locks: Vec<LockWait> = found
         .iter()
@@ -487,9 +529,11 @@ fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [Held]) -> Resul
         ([only], _) => Ok(only),
         // Only one that waits for it: a lock that is taken twice by one thread.
         ([], [only]) if meanings.is_certain && only.meanings.is_certain => Ok(only),
-        ([], [_]) => Err("only a thread that waits stands inside a block of that name: it took the lock twice, or that is \
+        ([], [_]) => {
+            Err("only a thread that waits stands inside a block of that name: it took the lock twice, or that is \
                           another object's"
-            .to_owned()),
+                .to_owned())
+        }
         ([], []) => Err("no thread stands inside a block of that lock".to_owned()),
         (several, all) => {
             let count = several.len().max(all.len());
@@ -530,19 +574,21 @@ fn described(standing: &Standing<'_>, held: &Held, names: &HashMap<usize, String
 
 /// What the stacks prove of locks: for findings about requests that wait.
 pub fn lock_evidence(stacks: &Stacks) -> Vec<Evidence> {
-    let mut evidence = Vec::new();
-    for lock in &stacks.locks {
-        let times = if lock.is_still == Some(true) { ", at both looks" } else { "" };
-        evidence.push(Evidence::new(
-            format!("threads that wait at {} for {}{times}", lock.place(), lock.name()),
-            lock.waiters,
-            format!("Python stacks, {}:{}", lock.file, lock.line),
-        ));
-        let Some(holder) = &lock.held_by else { continue };
+    stacks.locks.iter().flat_map(of_lock).collect()
+}
+
+fn of_lock(lock: &LockWait) -> Vec<Evidence> {
+    let looks = if lock.is_still == Some(true) { ", at both looks" } else { "" };
+    let mut evidence = vec![Evidence::new(
+        format!("threads that wait at {} for {}{looks}", lock.place(), lock.name()),
+        lock.waiters,
+        format!("Python stacks, {}:{}", lock.file, lock.line),
+    )];
+    if let Some(holder) = &lock.held_by {
         let probably = if lock.is_probable { "probably " } else { "" };
         evidence.push(Evidence::new(format!("{} is {probably}held by", lock.name()), held_in(holder), SOURCE));
         if lock.is_cycle {
-            let what = "the holder waits for a lock that one of these threads holds";
+            let what = "the holder waits, through others, for itself";
             evidence.push(Evidence::new(format!("cycle at {}", lock.place()), what, SOURCE));
         }
     }
@@ -551,7 +597,8 @@ pub fn lock_evidence(stacks: &Stacks) -> Vec<Evidence> {
 
 /// `thread agent-sync (4711), in wait_for_the_agent at server.py:233`.
 fn held_in(holder: &LockHolder) -> String {
-    let mut text = format!("thread {}, in {} at {}", holder.title(), holder.innermost.function, holder.innermost.place());
+    let mut text =
+        format!("thread {}, in {} at {}", holder.title(), holder.innermost.function, holder.innermost.place());
     match &holder.waits_for {
         Some(other) => text.push_str(&format!(", which waits for {other}")),
         None => text.push_str(&format!(", which {}", doing(holder.role))),
@@ -573,17 +620,40 @@ pub fn doing(role: StackRole) -> &'static str {
 /// What the stacks prove of the interpreter's own lock: who has it, and where.
 pub fn gil_evidence(stacks: &Stacks) -> Vec<Evidence> {
     let Some((group, thread)) = stacks.gil_holder() else { return Vec::new() };
-    let place = group.frames.first().map_or_else(
-        || "outside Python".to_owned(),
-        |frame| format!("in {} at {}", frame.function, frame.place()),
-    );
-    vec![Evidence::new("the interpreter's lock is held by", format!("thread {}, {place}", thread.title()), "Python stacks")]
+    let mut place = group
+        .frames
+        .first()
+        .map_or_else(|| "outside Python".to_owned(), |frame| format!("in {} at {}", frame.function, frame.place()));
+    if let Some(frame) = called_by(&group.frames) {
+        place.push_str(&format!(", called in {} at {}", frame.function, frame.place()));
+    }
+    vec![Evidence::new(
+        "the interpreter's lock is held by",
+        format!("thread {}, {place}", thread.title()),
+        "Python stacks",
+    )]
+}
+
+/// The innermost frame of the program itself, where the standard library or a package stands inside it.
+pub fn called_by(frames: &[StackFrame]) -> Option<&StackFrame> {
+    let is_package = |frame: &StackFrame| {
+        ["/site-packages/", "/dist-packages/", "/lib/python3"].iter().any(|part| frame.file.contains(part))
+            || frame.file.starts_with('<')
+    };
+    let at = frames.iter().position(|frame| !is_package(frame)).filter(|at| *at > 0)?;
+    frames.get(at)
 }
 
 /// Hands the evidence to the findings that it belongs to.
 pub fn attach(stacks: &Stacks, findings: &mut [Finding]) {
-    const OF_LOCKS: &[&str] =
-        &[id::HANDLERS_STUCK, id::ACCEPT_STALLED, id::HTTP_NO_ANSWER, id::ROUTE_SLOW, id::WORKERS_EXHAUSTED, id::BACKLOG_FULL];
+    const OF_LOCKS: &[&str] = &[
+        id::HANDLERS_STUCK,
+        id::ACCEPT_STALLED,
+        id::HTTP_NO_ANSWER,
+        id::ROUTE_SLOW,
+        id::WORKERS_EXHAUSTED,
+        id::BACKLOG_FULL,
+    ];
     for finding in findings {
         if OF_LOCKS.contains(&finding.id.as_str()) {
             finding.evidence.extend(lock_evidence(stacks));
@@ -594,43 +664,49 @@ pub fn attach(stacks: &Stacks, findings: &mut [Finding]) {
     }
 }
 
-/// Threads that wait for a lock that another keeps: the same ones at the same line at both looks.
+/// Threads that wait for a lock that another keeps: the same ones at the same line at both looks. One finding for each
+/// holder, and one for those that wait for each other.
 pub fn judge(server: &Server, stacks: &Stacks) -> Vec<Finding> {
-    let is_stuck = |lock: &&LockWait| lock.is_still == Some(true) && (lock.held_by.is_some() || lock.is_cycle);
+    let is_stuck = |lock: &&LockWait| lock.is_still == Some(true) && lock.held_by.is_some();
+    let mut by_holder: Vec<Vec<&LockWait>> = Vec::new();
     let mut stuck: Vec<&LockWait> = stacks.locks.iter().filter(is_stuck).collect();
     stuck.sort_by_key(|lock| (std::cmp::Reverse(lock.is_cycle), std::cmp::Reverse(lock.waiters)));
+    let holder = |lock: &LockWait| lock.held_by.as_ref().map(|holder| (holder.tid, holder.name.clone()));
+    for lock in stuck {
+        let is_same = |other: &LockWait| {
+            (lock.is_cycle && other.is_cycle) || (!other.is_cycle && holder(lock) == holder(other))
+        };
+        match by_holder.iter_mut().find(|known| known.first().is_some_and(|first| is_same(first))) {
+            Some(known) => known.push(lock),
+            None => by_holder.push(vec![lock]),
+        }
+    }
+    by_holder.iter().filter_map(|locks| one_finding(server, stacks, locks)).collect()
+}
+
+fn one_finding(server: &Server, stacks: &Stacks, locks: &[&LockWait]) -> Option<Finding> {
+    let lock = *locks.first()?;
+    let holder = lock.held_by.as_ref()?;
+    let threads =
+        if lock.waiters == 1 { "1 thread waits".to_owned() } else { format!("{} threads wait", lock.waiters) };
+    let probably = if lock.is_probable { "probably " } else { "" };
+    let title = format!("{threads} at {} for {}, {probably}held by {}", lock.place(), lock.name(), holder.title());
+    let title = match &holder.waits_for {
+        Some(other) if lock.is_cycle => format!("{title}, which waits for {other}: a cycle"),
+        _ => format!("{title}, in {} at {}", holder.innermost.function, holder.innermost.place()),
+    };
+    let mut evidence: Vec<Evidence> = locks.iter().flat_map(|lock| of_lock(lock)).collect();
     let between = stacks.between_ms.unwrap_or(0);
-    stuck
-        .into_iter()
-        .filter_map(|lock| {
-            let holder = lock.held_by.as_ref()?;
-            let threads = if lock.waiters == 1 { "1 thread waits".to_owned() } else { format!("{} threads wait", lock.waiters) };
-            let probably = if lock.is_probable { "probably " } else { "" };
-            let place = holder.innermost.place();
-            let (name, title) = (lock.name(), holder.title());
-            let title = match &holder.waits_for {
-                Some(other) if lock.is_cycle => {
-                    format!("{threads} at {} for {name}, {probably}held by {title}, which waits for {other}: a cycle", lock.place())
-                }
-                _ => format!(
-                    "{threads} at {} for {name}, {probably}held by {title}, in {} at {place}",
-                    lock.place(),
-                    holder.innermost.function
-                ),
-            };
-            let mut evidence = lock_evidence(&Stacks { locks: vec![lock.clone()], ..Stacks::default() });
-            evidence.push(Evidence::new("time between the two looks in milliseconds", between, SOURCE));
-            let pid = server.pid.map_or_else(String::new, |pid| format!(" --pid {pid}"));
-            let next = vec![
-                NextStep::run("keep the stacks", format!("hermes-doctor stacks{pid} --json > hermes-stacks.json")),
-                NextStep::say(if lock.is_cycle {
-                    "It does not end by itself: restart the server, and take these locks in one order everywhere"
-                } else {
-                    "Look at what the holder waits for; where that never comes, only a restart frees the lock"
-                }),
-            ];
-            let subject = Some(format!("{} at {}", lock.name(), lock.place()));
-            Some(Finding { subject, ..finding(id::THREADS_WAIT_FOR_LOCK, Severity::Warning, title, evidence, next) })
-        })
-        .collect()
+    evidence.push(Evidence::new("time between the two looks in milliseconds", between, SOURCE));
+    let pid = super::selector(server);
+    let next = vec![
+        NextStep::run("keep the stacks", format!("hermes-doctor stacks{pid} --json > hermes-stacks.json")),
+        NextStep::say(if lock.is_cycle {
+            "It does not end by itself: restart the server, and take these locks in one order everywhere"
+        } else {
+            "Look at what the holder waits for; where that never comes, only a restart frees the lock"
+        }),
+    ];
+    let subject = Some(format!("{} at {}", lock.name(), lock.place()));
+    Some(Finding { subject, ..finding(id::THREADS_WAIT_FOR_LOCK, Severity::Warning, title, evidence, next) })
 }

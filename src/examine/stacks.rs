@@ -1,7 +1,7 @@
 //! Python stacks: two looks where threads wait for a lock, each joined with the kernel's threads and the source.
 
 use super::Examination;
-use crate::diagnose::stacks::{self as deciding, SourceText};
+use crate::diagnose::stacks::{self as deciding, Sleeps, SourceText};
 use crate::model::{Gap, GapReason, Identity, Process, PythonLook, Server, Stacks, ThreadLook, id};
 use crate::parse::python_source;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ impl Examination<'_> {
         let identity = process.identity;
         self.progress.step("reading the Python stacks");
         let begun = Instant::now();
-        let (look, kernel) = match self.look_at_stacks(identity, &mut server.gaps) {
+        let (look, kernel, sleeps) = match self.look_at_stacks(identity, &mut server.gaps) {
             Ok(found) => found,
             Err(gap) => return server.gaps.push(gap),
         };
@@ -33,7 +33,7 @@ impl Examination<'_> {
             server.gaps.push(Gap::new("some Python stacks", GapReason::Malformed, detail));
         }
         if !stacks.locks.is_empty() {
-            self.look_again_at_stacks(identity, &sources, begun, &mut stacks, &mut server.gaps);
+            self.look_again_at_stacks(identity, &sources, (begun, &sleeps), &mut stacks, &mut server.gaps);
         }
         server.stacks = Some(stacks);
     }
@@ -42,23 +42,24 @@ impl Examination<'_> {
         &self,
         identity: Identity,
         gaps: &mut Vec<Gap>,
-    ) -> Result<(PythonLook, HashMap<u32, ThreadLook>), Gap> {
+    ) -> Result<(PythonLook, HashMap<u32, ThreadLook>, Sleeps), Gap> {
         let look = self.survey.host.python_stacks(identity)?;
-        let kernel = match self.survey.host.threads(identity) {
+        let entries = match self.survey.host.threads(identity) {
             Ok(read) => {
                 for gap in read.gaps {
                     if !gaps.iter().any(|known| known.what == gap.what) {
                         gaps.push(gap);
                     }
                 }
-                read.value.0.into_iter().map(|entry| (entry.tid, entry.look)).collect()
+                read.value.0
             }
             Err(gap) => {
                 gaps.push(gap);
-                HashMap::new()
+                Vec::new()
             }
         };
-        Ok((look, kernel))
+        let sleeps = entries.iter().map(|entry| (entry.tid, entry.sleeps)).collect();
+        Ok((look, entries.into_iter().map(|entry| (entry.tid, entry.look)).collect(), sleeps))
     }
 
     /// A lock that is given back a moment later is none of anybody's business.
@@ -66,7 +67,7 @@ impl Examination<'_> {
         &self,
         identity: Identity,
         sources: &HashMap<String, SourceText>,
-        begun: Instant,
+        (begun, before): (Instant, &Sleeps),
         stacks: &mut Stacks,
         gaps: &mut Vec<Gap>,
     ) {
@@ -81,10 +82,10 @@ impl Examination<'_> {
         self.progress.step("waiting for a second look at the Python stacks");
         std::thread::sleep(BETWEEN_STACKS);
         match self.look_at_stacks(identity, gaps) {
-            Ok((look, kernel)) => {
+            Ok((look, kernel, after)) => {
                 let again = deciding::join(&look, &kernel, sources);
                 let between = u64::try_from(begun.elapsed().saturating_sub(first).as_millis()).unwrap_or(u64::MAX);
-                deciding::compare(stacks, &again, between);
+                deciding::compare(stacks, &again, between, (before, &after));
             }
             Err(gap) => gaps.push(missed(gap.reason, &gap.detail)),
         }
@@ -131,8 +132,14 @@ impl Examination<'_> {
         }
         match self.survey.host.source(Some(process), &path, LARGEST_SOURCE) {
             // It need not be what the interpreter has read: its lines could name another lock.
-            Ok(read) if started.zip(read.modified).is_some_and(|(started, modified)| modified > started.saturating_add(1)) => {
-                SourceText::Unknown("it was changed after the server was started, so its lines may have moved".to_owned())
+            Ok(read)
+                if started
+                    .zip(read.modified)
+                    .is_some_and(|(started, modified)| modified > started.saturating_add(1)) =>
+            {
+                SourceText::Unknown(
+                    "it was changed after the server was started, so its lines may have moved".to_owned(),
+                )
             }
             Ok(read) => SourceText::Read(python_source::parse(&String::from_utf8_lossy(&read.bytes))),
             Err(gap) => SourceText::Unknown(format!("{} {}", gap.reason.words(), gap.detail).trim_end().to_owned()),

@@ -149,11 +149,11 @@ pub struct LockWait {
     pub held_by: Option<LockHolder>,
     /// Why no holder is named.
     pub no_holder: Option<String>,
-    /// The holder waits, perhaps through others, for a lock that one of these waiters holds: it never ends.
+    /// The holder waits, perhaps through others, for a lock that it keeps others from giving back: it never ends.
     pub is_cycle: bool,
     /// The same text can mean different locks (an attribute of different objects, a parameter): probably this one.
     pub is_probable: bool,
-    /// Whether the same threads waited there at a second look; `null` where there was none.
+    /// Whether the same threads waited there through to a second look, for the same holder; `null` where there was none.
     pub is_still: Option<bool>,
 }
 

@@ -75,7 +75,9 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
                 [Part::Port] => out.push_str(&facts::port(server, view)),
                 // They are asked for by name, in a check too.
                 parts if parts.contains(&Part::Stacks) && (parts.len() == 1 || !view.verbose) => {
-                    out.push_str(&server.stacks.as_ref().map_or(String::new(), |found| stacks::stacks(found, view)));
+                    out.push_str(
+                        &server.stacks.as_ref().map_or(String::new(), |found| stacks::stacks(found, view)),
+                    );
                 }
                 [Part::Databases] if server.databases.is_empty() => {
                     out.push_str("\n  It has no database, and none is in its home.\n");

@@ -1,7 +1,7 @@
 //! Python stacks: the locks that are waited for and who keeps them, then every different stack once.
 
 use super::{View, words};
-use crate::diagnose::stacks::doing;
+use crate::diagnose::stacks::{called_by, doing};
 use crate::model::{LockWait, StackFrame, StackGroup, StackRole, StackThread, Stacks};
 use unicode_width::UnicodeWidthStr;
 
@@ -25,7 +25,10 @@ pub fn stacks(stacks: &Stacks, view: &View) -> String {
     out.beside("  ", &head);
     match stacks.gil_holder() {
         Some((group, thread)) => {
-            let place = group.frames.first().map_or(String::new(), |frame| format!(", in {}", at(frame)));
+            let mut place = group.frames.first().map_or(String::new(), |frame| format!(", in {}", at(frame)));
+            if let Some(frame) = called_by(&group.frames) {
+                place.push_str(&format!(", called in {}", at(frame)));
+            }
             out.beside("  ", &format!("The interpreter's lock is held by {}{place}.", thread.title()));
         }
         None => out.beside("  ", "Nobody holds the interpreter's lock at this moment."),
@@ -123,7 +126,7 @@ impl Text<'_> {
         let line = StackFrame { function: lock.function.clone(), file: lock.file.clone(), line: Some(lock.line) };
         let looks = match lock.is_still {
             Some(true) => ", the same at both looks",
-            Some(false) => "; others, or none, half a second later",
+            Some(false) => "; not for long: half a second later it had gone on",
             None => "",
         };
         let waits = if lock.waiters == 1 { "thread waits" } else { "threads wait" };
@@ -131,8 +134,11 @@ impl Text<'_> {
         let probably = if lock.is_probable { "probably " } else { "" };
         match (&lock.held_by, &lock.no_holder) {
             (Some(holder), _) => {
-                let inside =
-                    StackFrame { function: holder.function.clone(), file: holder.file.clone(), line: Some(holder.line) };
+                let inside = StackFrame {
+                    function: holder.function.clone(),
+                    file: holder.file.clone(),
+                    line: Some(holder.line),
+                };
                 let mut text = format!("{probably}held by {}, inside the block in {}", holder.title(), at(&inside));
                 match &holder.waits_for {
                     Some(other) => text.push_str(&format!("; it waits for {other}")),
@@ -140,7 +146,7 @@ impl Text<'_> {
                 }
                 self.beside("    ", &text);
                 if lock.is_cycle {
-                    self.beside("    ", "a cycle: it waits for what one of these threads holds, and that never ends");
+                    self.beside("    ", "a cycle: it waits, through others, for itself, and that never ends");
                 }
             }
             (None, Some(why)) => self.beside("    ", &format!("who holds it is not known: {why}")),
