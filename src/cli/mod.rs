@@ -440,8 +440,19 @@ impl Cli {
                 let text = format!("the port was given twice, as {number} and as --port {port}");
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
+            (Some(command), _) if self.stacks && !command.takes_stacks() => {
+                let text = "--stacks belongs to `check`, `watch` and `stacks`";
+                Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+            }
             _ => Ok(()),
         }
+    }
+}
+
+impl Command {
+    /// Whether `--stacks` means something with it.
+    fn takes_stacks(&self) -> bool {
+        matches!(self, Self::Check | Self::Watch(_) | Self::Stacks | Self::Demo { .. })
     }
 }
 
@@ -467,6 +478,16 @@ mod tests {
         }
         assert_eq!(request("hermes-doctor port 9119").selection.port, Some(9119));
         assert_eq!(request("hermes-doctor").command, "check");
+    }
+
+    #[test]
+    fn stacks_are_read_only_where_they_are_asked_for() {
+        assert_eq!(request("hermes-doctor stacks --pid 7").parts, [Part::Stacks]);
+        assert!(request("hermes-doctor check --stacks").parts.contains(&Part::Stacks));
+        assert!(request("hermes-doctor --stacks").parts.contains(&Part::Stacks));
+        assert!(!request("hermes-doctor check").parts.contains(&Part::Stacks));
+        let cli = Cli::try_parse_from("hermes-doctor fds --stacks".split(' ')).unwrap();
+        assert!(cli.check().is_err());
     }
 
     #[test]

@@ -94,6 +94,15 @@ fn look(pid: u32) -> Result<PythonLook, (GapReason, String)> {
     ))
 }
 
+#[cfg(all(test, not(feature = "stacks")))]
+mod tests {
+    #[test]
+    fn a_build_without_them_says_so() {
+        let answer = String::from_utf8(super::answer(std::process::id()).unwrap_or_default()).unwrap_or_default();
+        assert!(answer.contains("unsupported") && answer.contains("this build reads no Python stacks"), "{answer}");
+    }
+}
+
 #[cfg(feature = "stacks")]
 use interpreter::look;
 

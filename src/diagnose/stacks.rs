@@ -330,7 +330,7 @@ fn meanings(
     }
     let local = format!("{}:{}", function.name, function.line);
     if function.parameters.iter().any(|parameter| parameter == first) {
-        if first != text || depth == 0 {
+        if first != text || depth == 0 || source.assigned(line, first).is_some() {
             return own(local);
         }
         let found = given(standing, at, &function, text, source, sources, depth);
@@ -710,3 +710,6 @@ fn one_finding(server: &Server, stacks: &Stacks, locks: &[&LockWait]) -> Option<
     let subject = Some(format!("{} at {}", lock.name(), lock.place()));
     Some(Finding { subject, ..finding(id::THREADS_WAIT_FOR_LOCK, Severity::Warning, title, evidence, next) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,7 +241,11 @@ impl Source {
     /// What the call of a function on this line gives for its parameter.
     pub fn argument(&self, line: u32, function: &Function, parameter: &str) -> Option<String> {
         let logical = self.lines.get(self.at(line)?)?;
-        let at = logical.tokens.windows(2).position(|pair| pair[0].text == function.name && pair[1].text == "(")?;
+        let is_call =
+            |pair: &[Token]| matches!(pair, [name, open] if name.text == function.name && open.text == "(");
+        let mut calls = logical.tokens.windows(2).enumerate().filter(|(_, pair)| is_call(pair)).map(|(at, _)| at);
+        // Of two calls on one line nobody knows which it is.
+        let (Some(at), None) = (calls.next(), calls.next()) else { return None };
         // `self.f(x)` gives `self` by the dot.
         let by_dot = at > 0 && logical.tokens.get(at - 1).is_some_and(|token| token.text == ".");
         let skipped = usize::from(by_dot && function.class.is_some());
@@ -766,6 +770,7 @@ def background(target, *arguments):
 free(A, second=B)  # DIRECT
 background(free, C, D, name='n')
 pool.submit(free, *things)
+free(A, B) or free(B, A)  # TWICE
 ";
         let source = parse(text);
         let keep = source.function(line(text, "BODY")).unwrap();
@@ -778,6 +783,7 @@ pool.submit(free, *things)
         let free = source.function(line(text, "# FREE")).unwrap();
         assert_eq!(source.argument(line(text, "DIRECT"), &free, "second").as_deref(), Some("B"));
         assert_eq!(source.argument(line(text, "DIRECT"), &free, "first").as_deref(), Some("A"));
+        assert_eq!(source.argument(line(text, "TWICE"), &free, "first"), None);
         assert_eq!(source.given(&free, "second"), [given("D", "n", 13)]);
         assert_eq!(source.function(line(text, "DIRECT")), None);
     }

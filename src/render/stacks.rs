@@ -162,10 +162,13 @@ impl Text<'_> {
         let most = if self.view.verbose { usize::MAX } else { SHOWN_FRAMES };
         let shown: Vec<&StackFrame> = group.frames.iter().take(most).collect();
         let widest = (style.width().saturating_sub(12)) / 2;
-        let column = shown.iter().map(|frame| frame.function.width().min(widest)).max().unwrap_or(0);
+        // A locale without "…" takes three characters for it.
+        let function =
+            |frame: &StackFrame| style.locale(&words::shorten(&frame.function, widest.saturating_sub(2)));
+        let column = shown.iter().map(|frame| function(frame).width()).max().unwrap_or(0);
         for frame in &shown {
-            let function = style.locale(&words::shorten(&frame.function, widest));
-            let room = style.width().saturating_sub(9 + column).max(16);
+            let function = function(frame);
+            let room = style.width().saturating_sub(11 + column).max(16);
             let place = if self.view.verbose { full(frame) } else { words::shorten(&place(frame), room) };
             let space = " ".repeat((column + 2).saturating_sub(function.width()));
             self.text.push_str(&format!("       {function}{space}{}\n", style.locale(&place)));
