@@ -348,6 +348,32 @@ fn the_look_leaves_the_process_alone() {
     }
 }
 
+/// In a container the interpreter counts its threads otherwise than the kernel does outside.
+#[test]
+fn threads_of_another_pid_namespace_are_found() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("threads_of_another_pid_namespace", "it takes root to make a namespace");
+    }
+    let home = common::home();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child=KILL", "python3"]);
+    command.arg(common::patient_file("hermes-webui/server.py"));
+    let patient = common::start(command.env("HERMES_HOME", home.path()).env("PATIENT", "deadlock"));
+    let _waiting = requests(&patient, 3);
+    std::thread::sleep(Duration::from_millis(700));
+    let server = server(&format!("stacks --port {}", patient.port));
+    let lock = lock(&server, "STREAMS_LOCK");
+    assert_eq!(
+        (&lock["waiters"], &lock["held_by"]["name"]),
+        (&Value::from(3), &Value::from("agent-sync")),
+        "{server:#}"
+    );
+    let (pid, tid) = (server["pid"].as_u64().unwrap(), lock["held_by"]["tid"].as_u64().unwrap());
+    let name = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap();
+    assert!(name.contains("NSpid"), "{name}");
+    assert_eq!(lock["is_still"], true, "{server:#}");
+}
+
 /// Threads by the hundred, deep recursion, and a source that was changed since.
 #[test]
 fn large_and_odd_processes_are_bounded() {

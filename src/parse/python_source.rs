@@ -284,7 +284,7 @@ impl Source {
                     Some(_) => None,
                     None => chosen(list.get(at + 1..).unwrap_or_default(), position, parameter),
                 };
-                let name = keyword("name").and_then(|value| literal(value));
+                let name = keyword("name").and_then(literal);
                 let line = logical.tokens.get(open).map_or(logical.first, |token| token.line);
                 found.extend(argument.map(|argument| Given { argument, name, line }));
             }

@@ -185,7 +185,9 @@ fn would_stacks_tell(server: &Server) -> bool {
         )
     });
     let is_slow = server.findings.iter().any(|finding| finding.id == crate::model::id::ROUTE_SLOW);
-    is_python && !server.examined.contains(&Part::Stacks) && (answers_badly || is_slow)
+    // The flag belongs to the full check.
+    let is_check = [Part::Lineage, Part::Health].iter().all(|part| server.examined.contains(part));
+    is_check && is_python && !server.examined.contains(&Part::Stacks) && (answers_badly || is_slow)
 }
 
 /// What was examined and does not hold, by the part of the host.

@@ -158,7 +158,13 @@ impl Text<'_> {
         let style = self.view.style;
         let how = kernel(group).map_or(String::new(), |how| format!(" ({how})"));
         let head = format!("  {:>3}  ", group.count);
-        self.beside(&head, &format!("{}{how}: {}", group.role.words(), self.names(group)));
+        // One thread has the interpreter at a time; the others that run wait until it is theirs.
+        let is_turn = |thread: &StackThread| thread.system_call.as_ref().is_some_and(|call| call.name == "futex");
+        let role = match group.role {
+            StackRole::Running if group.threads.iter().all(is_turn) => "waits for its turn",
+            role => role.words(),
+        };
+        self.beside(&head, &format!("{role}{how}: {}", self.names(group)));
         let most = if self.view.verbose { usize::MAX } else { SHOWN_FRAMES };
         let shown: Vec<&StackFrame> = group.frames.iter().take(most).collect();
         let widest = (style.width().saturating_sub(12)) / 2;
