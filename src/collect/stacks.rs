@@ -40,6 +40,11 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonLook, Gap> {
             Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, advice(reason, pid, &detail))),
             Err(error) => Err(Gap::new(what, GapReason::Malformed, error.to_string())),
         },
+        // Of garbage the reader can end, by its bounds or by itself.
+        Some(Err(gap)) if gap.reason == GapReason::Unsupported => {
+            let detail = format!("the reader ended while it read the interpreter's memory ({})", gap.detail);
+            Err(Gap { what, reason: GapReason::Malformed, detail, ..gap })
+        }
         Some(Err(gap)) => Err(Gap { what, ..gap }),
         None => Err(Gap::new(what, GapReason::Unsupported, "the reader gave no answer")),
     };
