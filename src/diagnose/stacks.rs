@@ -309,6 +309,9 @@ fn meanings(
 ) -> Meanings {
     let Some(frame) = standing.frames.get(at) else { return Meanings::default() };
     let Some((source, line)) = read(frame, sources) else { return Meanings::default() };
+    if is_another_each_time(text) {
+        return Meanings::default();
+    }
     let function = source.function(line);
     let first = text.split(['.', '[', '(']).next().unwrap_or_default();
     let Some(function) = function else {
@@ -349,6 +352,13 @@ fn meanings(
             given_as: None,
         },
     }
+}
+
+/// A call, or an index that is no literal: the same text gives another object each time.
+fn is_another_each_time(text: &str) -> bool {
+    let is_literal =
+        |index: &str| index.starts_with(['"', '\'']) || index.starts_with(|first: char| first.is_ascii_digit());
+    text.contains('(') || text.split('[').skip(1).any(|index| !is_literal(index))
 }
 
 /// What a parameter was given: by the frame that made the call, else wherever the function is handed on.
@@ -517,6 +527,9 @@ fn blocks(index: usize, standing: &Standing<'_>, sources: &HashMap<String, Sourc
 
 /// The one thread that stands inside a block of that lock.
 fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [Held]) -> Result<&'a Held, String> {
+    if meanings.all.is_empty() {
+        return Err("its expression can give another lock each time".to_owned());
+    }
     let mut candidates: Vec<&Held> = Vec::new();
     for each in held {
         let is_same = each.meanings.all.iter().any(|meaning| meanings.all.contains(meaning));

@@ -211,6 +211,27 @@ fn locks_of_objects_are_only_probable() {
     assert_eq!((holder_of(only(&tree)), only(&tree).is_cycle), (None, false));
 }
 
+/// Each of them has a connection, file or lock of its own, whatever they wait for.
+#[test]
+fn the_same_call_gives_another_object_each_time() {
+    for (expression, is_named) in
+        [("connect(path)", false), ("locks[user]", false), ("locks['agent']", true), ("locks[0]", true)]
+    {
+        let text = format!(
+            "def take():\n    with {expression}:  # TAKE\n        pass\ndef hold():\n    with {expression}:\n        slow()  # HOLD\n"
+        );
+        let stacks = staged(&text, &[waits(1, vec![("take", "# TAKE")]), sleeps(2, vec![("hold", "# HOLD")])]);
+        let lock = only(&stacks);
+        assert_eq!(holder_of(lock).is_some(), is_named, "{expression}");
+        assert_eq!(
+            lock.no_holder.as_deref().is_some_and(|why| why.contains("each time")),
+            !is_named,
+            "{expression}"
+        );
+        assert!(lock.is_probable);
+    }
+}
+
 const CONDITIONS: &str = "
 COND = Condition()
 LOCK = Lock()
