@@ -48,7 +48,9 @@ fn the_pages_name_every_command_and_option() {
         assert!(page.contains(option), "docs/commands.md does not name {option}");
     }
     let readme = document("README.md");
-    for command in ["check", "fds", "db", "lineage", "health", "port", "watch", "history", "explain", "demo"] {
+    for command in
+        ["check", "fds", "db", "lineage", "health", "port", "stacks", "watch", "history", "explain", "demo"]
+    {
         assert!(
             readme.contains(&format!("`{command}")) || readme.contains(&format!("hermes-doctor {command}")),
             "{command}"
@@ -82,7 +84,8 @@ fn the_json_page_names_every_field() {
             .arg("reader"),
     );
     let database = common::run(&format!("db --json --file {}", reader.path().join("state.db").display())).json();
-    envelope["others"] = serde_json::json!([over_time, exercise, database, stuck, repeated, replayed]);
+    let stacks = common::run(&format!("stacks --json --pid {}", patient.pid())).json();
+    envelope["others"] = serde_json::json!([over_time, exercise, database, stuck, repeated, replayed, stacks]);
     let mut missing = Vec::new();
     names(&envelope, &mut |name| {
         if name != "others" && !page.contains(&format!("`{name}`")) && !missing.contains(&name.to_owned()) {

@@ -258,6 +258,31 @@ fn many_requests() {
     insta::assert_snapshot!("health-series-ascii", ascii);
 }
 
+/// Recorded interpreters, judged again from their stacks alone: a lock, a cycle, one thread that has the interpreter.
+#[test]
+fn stacks_and_locks() {
+    for name in ["deadlock", "crossed", "gil"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/recorded/stacks-{name}.json"));
+        let mut envelope = replay::read(&std::fs::read(path).unwrap()).unwrap();
+        let recorded = envelope.servers[0].findings.clone();
+        envelope.servers.iter_mut().for_each(hermes_doctor::diagnose::judge);
+        assert_eq!(envelope.servers[0].findings, recorded, "{name}");
+        for width in [80, 120] {
+            let text = shown(&envelope, &view(width, true));
+            let fits = |line: &&str| unicode_width::UnicodeWidthStr::width(*line) <= width;
+            assert_eq!(text.lines().find(|line| !fits(line)), None, "{name} at {width}");
+            insta::assert_snapshot!(format!("stacks-{width}-{name}"), text);
+        }
+        let ascii = shown(&envelope, &view(80, false));
+        assert!(ascii.is_ascii(), "{ascii}");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded/stacks-deadlock.json");
+    let envelope = replay::read(&std::fs::read(path).unwrap()).unwrap();
+    insta::assert_snapshot!("stacks-ascii-deadlock", shown(&envelope, &view(80, false)));
+    let verbose = View { verbose: true, ..view(100, true) };
+    insta::assert_snapshot!("stacks-verbose-deadlock", shown(&envelope, &verbose));
+}
+
 /// A record of the flight recorder: growth, a restart, and a report that was kept.
 #[test]
 fn a_record_read_back() {

@@ -55,6 +55,9 @@ pub struct Cli {
     /// Ask a WebUI for its own deep check (it opens state.db inside the server)
     #[arg(long, global = true, help_heading = "Examination")]
     pub deep: bool,
+    /// Read the Python stacks of the server too, from its memory, without pausing it (takes the permission to attach)
+    #[arg(long, global = true, help_heading = "Examination")]
+    pub stacks: bool,
     /// Ask every process of the host for the sockets of the port, not only the likely ones
     #[arg(long, global = true, help_heading = "Examination")]
     pub all_holders: bool,
@@ -123,6 +126,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Python stacks of all threads, and who holds the lock that they wait for; the server is not paused
+    #[command(
+        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt reads the memory of the server, so it takes the server's own user (with kernel.yama.ptrace_scope 0), root, or\nCAP_SYS_PTRACE."
+    )]
+    Stacks,
     /// What a finding means, what decides it, and the healthy host that looks alike
     #[command(
         after_help = "Examples:\n  hermes-doctor explain descriptor-ceiling\n  hermes-doctor explain            (all of them)"
@@ -405,7 +413,8 @@ impl Cli {
 
     /// The examination that the subcommand stands for; `None` for those that examine nothing.
     pub fn request(&self) -> Option<Request> {
-        let all = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
+        let mut all = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
+        all.extend(self.stacks.then_some(Part::Stacks));
         let (command, parts) = match &self.command {
             None | Some(Command::Check) => ("check", all),
             // Requests need to know where the server listens, and whether it answers.
@@ -414,6 +423,7 @@ impl Cli {
             }
             Some(Command::Fds(_)) => ("fds", vec![Part::Descriptors]),
             Some(Command::Db { .. }) => ("db", vec![Part::Databases]),
+            Some(Command::Stacks) => ("stacks", vec![Part::Stacks]),
             Some(Command::Lineage) => ("lineage", vec![Part::Lineage]),
             Some(Command::Health(_)) => ("health", vec![Part::Health]),
             Some(Command::Port { .. }) => ("port", vec![Part::Port]),
@@ -474,6 +484,10 @@ impl Cli {
                 let text = format!("the port was given twice, as {number} and as --port {port}");
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
+            (Some(command), _) if self.stacks && !command.takes_stacks() => {
+                let text = "--stacks belongs to `check`, `watch` and `stacks`";
+                Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+            }
             _ => self.check_replay(),
         }
     }
@@ -503,6 +517,13 @@ impl Cli {
             (None, count) => format!("--from takes one report, or two to compare; {count} were given"),
         };
         Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+    }
+}
+
+impl Command {
+    /// Whether `--stacks` means something with it.
+    fn takes_stacks(&self) -> bool {
+        matches!(self, Self::Check | Self::Watch(_) | Self::Stacks | Self::Demo { .. })
     }
 }
 
@@ -546,6 +567,16 @@ mod tests {
         ] {
             assert!(checked(&format!("hermes-doctor {bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn stacks_are_read_only_where_they_are_asked_for() {
+        assert_eq!(request("hermes-doctor stacks --pid 7").parts, [Part::Stacks]);
+        assert!(request("hermes-doctor check --stacks").parts.contains(&Part::Stacks));
+        assert!(request("hermes-doctor --stacks").parts.contains(&Part::Stacks));
+        assert!(!request("hermes-doctor check").parts.contains(&Part::Stacks));
+        let cli = Cli::try_parse_from("hermes-doctor fds --stacks".split(' ')).unwrap();
+        assert!(cli.check().is_err());
     }
 
     #[test]

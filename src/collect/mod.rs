@@ -11,12 +11,13 @@ pub mod logs;
 mod macos;
 pub mod reader;
 pub mod replay;
+pub mod stacks;
 
 pub use deadline::Deadline;
 
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, Identity, Process, Resources, SecondLook,
-    Supervisor, ThreadLook,
+    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, Identity, Process, PythonLook, Resources,
+    SecondLook, Supervisor, ThreadLook,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, recognise_configured};
@@ -137,6 +138,15 @@ pub struct ThreadEntry {
     pub sleeps: Option<u64>,
     /// State, wait channel and system call.
     pub look: ThreadLook,
+}
+
+/// A source file as it lies on the disk now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its text.
+    pub bytes: Vec<u8>,
+    /// When it was last changed, in seconds since 1970; `None` where that is not known.
+    pub modified: Option<u64>,
 }
 
 /// The TCP sockets of one network namespace.
@@ -267,6 +277,21 @@ pub trait Host {
     /// # Errors
     /// A gap when the descriptor cannot be read; `None` when it is no pipe.
     fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap>;
+
+    /// The Python stacks of a process. Its memory is read: only where a person asked for it.
+    ///
+    /// # Errors
+    /// A gap: no permission, not Python, an interpreter that is not known, no answer in time.
+    fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap>;
+
+    /// A source file of a process, and when it was last changed; abandoned when it hangs.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    fn source(&self, seen_by: Option<&Process>, path: &Path, limit: usize) -> Result<SourceFile, Gap> {
+        let bytes = self.read_file(&reach(seen_by, path), limit)?;
+        Ok(SourceFile { bytes, modified: None })
+    }
 
     /// TCP sockets of the network namespace of a process, or of the doctor's own.
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;

@@ -29,6 +29,8 @@ const MOST_ABANDONED: u32 = 4;
 const WINDOW: usize = 8;
 /// How long a supervisor may take to answer on its socket.
 const EXCHANGE_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long the memory of an interpreter may take to be read.
+const STACKS_PATIENCE: Duration = Duration::from_secs(5);
 /// Most that is taken of such an answer.
 const LARGEST_EXCHANGE: u64 = 1024 * 1024;
 /// Largest answer that is taken.
@@ -63,6 +65,8 @@ pub enum Request {
     Stamp(PathBuf),
     /// The name that descriptors on this file have: no link is left in it. Where the file is not there, its directory's.
     Resolved(PathBuf),
+    /// Python stacks of a process, as JSON (`collect::stacks`).
+    Stacks(u32),
     /// Name, home and group id of a user by id, NUL-separated: the system's directory may be a remote one.
     User(u32),
 }
@@ -82,6 +86,7 @@ impl Request {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
             Self::User(uid) => format!("user {uid}"),
+            Self::Stacks(pid) => format!("Python stacks of pid {pid}"),
             Self::Exchange(path, ..) => {
                 format!("answer on {}", crate::parse::text::printable(path.as_os_str().as_bytes()))
             }
@@ -108,6 +113,7 @@ impl Request {
             Self::Kind(path) => (b'k', 0, Some(path)),
             Self::Link(path) => (b'l', 0, Some(path)),
             Self::User(uid) => (b'u', *uid, None),
+            Self::Stacks(pid) => (b'p', *pid, None),
             Self::Identity(path) => (b'i', 0, Some(path)),
             Self::Stamp(path) => (b't', 0, Some(path)),
             Self::Resolved(path) => (b'n', 0, Some(path)),
@@ -157,6 +163,7 @@ impl Request {
             b'k' => Ok(Self::Kind(path)),
             b'l' => Ok(Self::Link(path)),
             b'u' => Ok(Self::User(number(1))),
+            b'p' => Ok(Self::Stacks(number(1))),
             b'i' => Ok(Self::Identity(path)),
             b't' => Ok(Self::Stamp(path)),
             b'n' => Ok(Self::Resolved(path)),
@@ -188,6 +195,7 @@ impl Request {
             }
             Self::Link(path) => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
             Self::User(uid) => user(*uid),
+            Self::Stacks(pid) => super::stacks::answer(*pid),
             Self::Identity(path) => {
                 let metadata = std::fs::metadata(path)?;
                 Ok(format!("{} {}", metadata.dev(), metadata.ino()).into_bytes())
@@ -451,7 +459,11 @@ impl Reader {
             under_way.push_back(*next);
             *next += 1;
         }
-        let patience = if matches!(requests[oldest], Request::Exchange(..)) { EXCHANGE_PATIENCE } else { PATIENCE };
+        let patience = match requests[oldest] {
+            Request::Exchange(..) => EXCHANGE_PATIENCE,
+            Request::Stacks(_) => STACKS_PATIENCE,
+            _ => PATIENCE,
+        };
         let deadline = deadline.within(patience);
         let mut head = [0_u8; 8];
         read_exact(&mut connection.output, &mut head, deadline)?;
@@ -577,6 +589,7 @@ mod tests {
             Request::Kind("/y".into()),
             Request::Link("/z".into()),
             Request::User(9),
+            Request::Stacks(10),
             Request::Exchange("/s".into(), b"POST /\0x".to_vec(), Until::Close),
             Request::Exchange("/s".into(), b"x".to_vec(), Until::Pm2Message),
             Request::Identity("/x".into()),

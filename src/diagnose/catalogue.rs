@@ -437,6 +437,15 @@ pub const CATALOGUE: &[Entry] = &[
         remedy: "What that route waits for is its cause: a lock inside the server, a locked database, or work that takes long.",
     },
     Entry {
+        id: id::THREADS_WAIT_FOR_LOCK,
+        heading: "threads wait for a lock that another thread keeps",
+        severity: "warning",
+        decided_by: "Python stacks at two looks half a second apart: the same threads at the same line that takes a lock, waiting without a time limit and never woken in between, and one thread inside a block of that lock; or threads that wait for each other's.",
+        look_alike: "A lock that is given back a moment later: its waiters are woken between the looks, though one of them may wait again. Workers that wait at a condition, a queue or a selector: those are no locks that somebody keeps.",
+        why: "Whatever needs that lock stands still until its holder gives it back; where two threads wait for each other, that is never.",
+        remedy: "Keep the stacks, look at the line at which the holder stands, then restart the server; take several locks in one order, and none around a call that can wait.",
+    },
+    Entry {
         id: id::HTTP_NO_ANSWER,
         heading: "connected, and no answer",
         severity: "critical; warning while others are served",

@@ -12,6 +12,7 @@ mod log;
 mod port;
 mod process;
 mod resources;
+pub mod stacks;
 pub mod trend;
 mod verdict;
 mod wedge;
@@ -71,8 +72,17 @@ pub fn judge(server: &mut Server) {
         log::judge(server, &mut verdict);
         resources::judge(server, &mut verdict);
     }
+    if let Some(stacks) = server.stacks.as_ref().filter(|_| server.examined == [Part::Stacks]) {
+        verdict.decide(id::THREADS_WAIT_FOR_LOCK, None);
+        for found in stacks::judge(server, stacks) {
+            verdict.raise(found);
+        }
+    }
     let (mut findings, passed) = verdict.into_parts();
     log::add_evidence(server, &mut findings);
+    if let Some(stacks) = &server.stacks {
+        stacks::attach(stacks, &mut findings);
+    }
     chain::connect(server, &mut findings);
     server.root_causes = chain::roots(&findings);
     keep_the_evidence_first(server, &mut findings);
@@ -115,6 +125,7 @@ fn restart_at_last(server: &Server, findings: &mut [Finding]) {
         id::HANDLERS_STUCK,
         id::ROUTE_SLOW,
         id::THREADS_EXHAUSTED,
+        id::THREADS_WAIT_FOR_LOCK,
     ];
     let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
     let claimed = supervisor.filter(|supervisor| supervisor.claims_this == Some(true));
@@ -163,7 +174,11 @@ fn is_decisive(server: &Server, blocked: &str) -> bool {
                 && !answered
                 && matches!(blocked, id::HTTP_NO_ANSWER | id::CONNECTION_REFUSED)
         }
-        _ => asked_alone(Part::Descriptors, id::DESCRIPTORS) || asked_alone(Part::Databases, id::DATABASES),
+        _ => {
+            asked_alone(Part::Descriptors, id::DESCRIPTORS)
+                || asked_alone(Part::Databases, id::DATABASES)
+                || asked_alone(Part::Stacks, id::STACKS)
+        }
     }
 }
 

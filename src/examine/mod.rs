@@ -13,6 +13,7 @@ mod repeat;
 pub mod replaying;
 mod resources;
 pub mod sampling;
+mod stacks;
 
 use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};
 use crate::diagnose;
@@ -200,6 +201,7 @@ impl Examination<'_> {
             listeners: None,
             pid_files: patient.pid_files.iter().map(|read| read.file.clone()).collect(),
             databases: Vec::new(),
+            stacks: None,
             trend: None,
             growth: Vec::new(),
             exercise: None,
@@ -233,6 +235,9 @@ impl Examination<'_> {
         }
         if self.asks(Part::Health) {
             self.probe(&mut server, descriptors.as_ref());
+        }
+        if self.asks(Part::Stacks) {
+            self.stacks(&mut server);
         }
         // Looking on at a supervisor takes seconds, which must not be missing for the request.
         if self.asks(Part::Lineage) {
@@ -362,6 +367,7 @@ fn remote_gaps(parts: &[Part]) -> Vec<Gap> {
             let (what, blocks) = match part {
                 Part::Descriptors => ("descriptors", id::DESCRIPTORS),
                 Part::Databases => ("databases", id::DATABASES),
+                Part::Stacks => ("Python stacks", id::STACKS),
                 Part::Lineage => ("lineage", id::LINEAGE),
                 Part::Port | Part::Health => ("listening sockets", &[id::PORT_HELD, id::ACCEPT_STALLED][..]),
             };

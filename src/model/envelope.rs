@@ -2,7 +2,7 @@
 
 use super::{
     DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
-    PidFile, Process, Resources, Status, Trend,
+    PidFile, Process, Resources, Stacks, Status, Trend,
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,8 @@ pub enum Part {
     Port,
     /// SQLite databases.
     Databases,
+    /// Python stacks.
+    Stacks,
 }
 
 /// What was expected of the server, and by whom it was named.
@@ -171,6 +173,9 @@ pub struct Server {
     /// Databases of its home, and others that it has open.
     #[serde(default)]
     pub databases: Vec<DatabaseFile>,
+    /// Its Python stacks, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stacks: Option<Stacks>,
     /// Its descriptors over time, where they were looked at more than once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trend: Option<Trend>,

@@ -70,6 +70,8 @@ pub const BACKLOG_FULL: &str = "backlog-full";
 pub const GIL_HELD: &str = "gil-held";
 /// Requests were accepted and their handlers wait.
 pub const HANDLERS_STUCK: &str = "handlers-stuck";
+/// Threads wait for a lock that another thread keeps.
+pub const THREADS_WAIT_FOR_LOCK: &str = "threads-wait-for-lock";
 /// Nobody reads what it writes.
 pub const OUTPUT_PIPE_FULL: &str = "output-pipe-full";
 /// It waits in the kernel and cannot be interrupted.
@@ -121,6 +123,9 @@ pub const DESCRIPTORS: &[&str] = &[
     CLOSE_WAIT_LEAK,
     DELETED_FILES_HELD,
 ];
+
+/// Everything that Python stacks decide.
+pub const STACKS: &[&str] = &[THREADS_WAIT_FOR_LOCK];
 
 /// Everything that the lineage decides.
 pub const LINEAGE: &[&str] = &[

@@ -18,6 +18,7 @@ mod port;
 mod process;
 mod resources;
 mod sqlite;
+mod stacks;
 mod trend;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadLook};
@@ -41,5 +42,9 @@ pub use resources::{HostLimits, MemoryGroup, Pressure, ProcessLimits, Resources,
 pub use sqlite::{
     DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile,
     WalHeader, WalIndex,
+};
+pub use stacks::{
+    LockHolder, LockWait, MOST_FRAMES, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame, StackGroup,
+    StackRole, StackThread, Stacks,
 };
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};

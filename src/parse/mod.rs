@@ -15,6 +15,7 @@ pub mod locks;
 pub mod log;
 pub mod pm2;
 pub mod process;
+pub mod python_source;
 pub mod resources;
 pub mod role;
 pub mod service_status;

@@ -162,8 +162,32 @@ pub fn verdict(server: &Server, view: &View) -> String {
             out.line("Fine", &fine(server, view));
         }
         out.gaps(&server.gaps);
+        if would_stacks_tell(server) {
+            let label = if server.gaps.is_empty() { "Not seen" } else { "" };
+            out.line(label, "Python stacks (ask with --stacks)");
+        }
     }
     out.text
+}
+
+/// Whether a Python server is there and does not answer well, and nobody has looked at its stacks.
+fn would_stacks_tell(server: &Server) -> bool {
+    use crate::model::{Outcome, Part};
+    let Some(process) = &server.process else { return false };
+    let is_python = [&process.executable, &process.command]
+        .into_iter()
+        .flatten()
+        .any(|text| text.split(' ').next().is_some_and(|program| program.contains("python")));
+    let answers_badly = server.health.as_ref().is_some_and(|health| {
+        !matches!(
+            health.outcome,
+            Outcome::Ok | Outcome::Guarded | Outcome::NotApplicable | Outcome::NotProbed | Outcome::Refused
+        )
+    });
+    let is_slow = server.findings.iter().any(|finding| finding.id == crate::model::id::ROUTE_SLOW);
+    // The flag belongs to the full check.
+    let is_check = [Part::Lineage, Part::Health].iter().all(|part| server.examined.contains(part));
+    is_check && is_python && !server.examined.contains(&Part::Stacks) && (answers_badly || is_slow)
 }
 
 /// What was examined and does not hold, by the part of the host.

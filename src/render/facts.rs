@@ -346,6 +346,7 @@ pub fn everything(server: &Server, view: &View) -> String {
         ("HEALTH", health(server, view)),
         ("LIMITS", resources(server, view)),
         ("LOGS", logs(server, view)),
+        ("STACKS", server.stacks.as_ref().map_or(String::new(), |found| super::stacks::stacks(found, view))),
     ] {
         if !text.is_empty() {
             out.push_str(&format!("\n{}\n{}", view.style.bold(title), text.trim_start_matches('\n')));

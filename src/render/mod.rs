@@ -12,6 +12,7 @@ pub mod plot;
 mod replay;
 mod resources;
 pub mod samples;
+mod stacks;
 mod style;
 mod table;
 mod tree;
@@ -79,6 +80,12 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
                 [Part::Lineage] => out.push_str(&facts::lineage(server, view)),
                 [Part::Health] => out.push_str(&facts::health(server, view)),
                 [Part::Port] => out.push_str(&facts::port(server, view)),
+                // They are asked for by name, in a check too.
+                parts if parts.contains(&Part::Stacks) && (parts.len() == 1 || !view.verbose) => {
+                    out.push_str(
+                        &server.stacks.as_ref().map_or(String::new(), |found| stacks::stacks(found, view)),
+                    );
+                }
                 [Part::Databases] if server.databases.is_empty() => {
                     out.push_str("\n  It has no database, and none is in its home.\n");
                 }

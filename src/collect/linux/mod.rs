@@ -13,10 +13,10 @@ mod threads;
 use super::reader::{Reader, Request};
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
-    SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
+    SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
 };
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, Resources, SecondLook,
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
@@ -157,6 +157,23 @@ impl Host for LinuxHost {
 
     fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
         threads::pipe_readers(identity, descriptor, self.deadline)
+    }
+
+    fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
+        // The memory map is read by pid: the anchors before and after prove whose it was.
+        proc_dir::ProcDir::anchor(identity)?;
+        let look = super::stacks::read(identity, self.deadline)?;
+        proc_dir::ProcDir::anchor(identity)?;
+        Ok(look)
+    }
+
+    fn source(&self, seen_by: Option<&Process>, path: &Path, limit: usize) -> Result<SourceFile, Gap> {
+        let path = reach(seen_by, path);
+        let stamp = self.perform_one(Request::Stamp(path.clone()))?;
+        let text = String::from_utf8_lossy(&stamp);
+        let nanoseconds = text.split_once(' ').and_then(|(_, modified)| modified.parse::<u128>().ok());
+        let modified = nanoseconds.and_then(|modified| u64::try_from(modified / 1_000_000_000).ok());
+        Ok(SourceFile { bytes: self.read_file(&path, limit)?, modified })
     }
 
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::id;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, Resources, SecondLook,
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
 };
 use crate::parse::cgroup::Unit;
 use std::collections::{HashMap, HashSet};
@@ -81,6 +81,10 @@ impl Host for MacHost {
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
         self.sockets(of)
+    }
+
+    fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
+        super::stacks::read(identity, self.deadline)
     }
 
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {

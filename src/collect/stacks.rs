@@ -1,0 +1,362 @@
+//! Python stacks: the interpreter's memory is read by the `py-spy` crate, in a reader that can be left behind.
+//!
+//! The process is never paused: `py-spy` is used without its locking (no ptrace(2), no signal), so all that happens to the
+//! process is process_vm_readv(2). What is read is the interpreter's own book-keeping (threads, frames, code objects) and
+//! the names of the threads; variables of the program are not. A process that goes on running changes while it is
+//! read, so a stack can come out torn: it is read again up to three times.
+
+use super::Deadline;
+use super::reader::{Reader, Request};
+use crate::model::{Gap, GapReason, Identity, PythonLook, id};
+use serde::{Deserialize, Serialize};
+
+/// What the reader answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// The stacks.
+    Look(PythonLook),
+    /// Why there are none, and the exact words.
+    Failed(GapReason, String),
+}
+
+/// Reads the stacks of a process, in a reader of its own.
+///
+/// # Errors
+/// A gap: no permission, not Python, an interpreter that is not known, no answer in time.
+pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonLook, Gap> {
+    let pid = identity.pid;
+    let what = format!("Python stacks of pid {pid}");
+    // task_for_pid is root's on macOS, and its error does not say so.
+    if cfg!(target_os = "macos") && !rustix::process::geteuid().is_root() {
+        return Err(
+            Gap::new(what, GapReason::Permission, advice(GapReason::Permission, pid, "")).blocking(id::STACKS)
+        );
+    }
+    let mut reader = Reader::new();
+    let answer = reader.perform(&[Request::Stacks(pid)], deadline).pop();
+    let result = match answer {
+        Some(Ok(bytes)) => match serde_json::from_slice(&bytes) {
+            Ok(Answer::Look(look)) => Ok(look),
+            Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, advice(reason, pid, &detail))),
+            Err(error) => Err(Gap::new(what, GapReason::Malformed, error.to_string())),
+        },
+        // Of garbage the reader can end, by its bounds or by itself.
+        Some(Err(gap)) if gap.reason == GapReason::Unsupported => {
+            let detail = format!("the reader ended while it read the interpreter's memory ({})", gap.detail);
+            Err(Gap { what, reason: GapReason::Malformed, detail, ..gap })
+        }
+        Some(Err(gap)) => Err(Gap { what, ..gap }),
+        None => Err(Gap::new(what, GapReason::Unsupported, "the reader gave no answer")),
+    };
+    result.map_err(|gap| gap.blocking(id::STACKS))
+}
+
+/// The error, and what would allow it.
+fn advice(reason: GapReason, pid: u32, detail: &str) -> String {
+    if reason != GapReason::Permission {
+        return detail.to_owned();
+    }
+    if cfg!(target_os = "macos") {
+        return format!(
+            "reading another process's memory takes root on macOS: `sudo hermes-doctor stacks --pid {pid}`; an ordinary user \
+             can run `sample {pid}`, which shows the native stacks"
+        );
+    }
+    // Yama's restriction is there only where the kernel was built with it (Documentation/admin-guide/LSM/Yama.rst).
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
+    let scope = scope.as_deref().map(str::trim).filter(|scope| scope.len() <= 2);
+    let yama = scope.map_or_else(String::new, |scope| {
+        format!(
+            " (with kernel.yama.ptrace_scope 0; here it is {})",
+            crate::parse::text::printable(scope.as_bytes())
+        )
+    });
+    format!("it takes the server's own user{yama}, root, or CAP_SYS_PTRACE")
+}
+
+/// The reader's part: what it answers for one process.
+///
+/// # Errors
+/// When the answer cannot be written as JSON.
+pub fn answer(pid: u32) -> std::io::Result<Vec<u8>> {
+    let answer = match look(pid) {
+        Ok(look) => Answer::Look(look),
+        Err((reason, detail)) => {
+            Answer::Failed(reason, crate::parse::text::printable(detail.as_bytes()).chars().take(500).collect())
+        }
+    };
+    Ok(serde_json::to_vec(&answer)?)
+}
+
+/// Without `py-spy` nothing is read.
+#[cfg(not(feature = "stacks"))]
+fn look(pid: u32) -> Result<PythonLook, (GapReason, String)> {
+    Err((
+        GapReason::Unsupported,
+        format!(
+            "this build reads no Python stacks (cargo feature `stacks`); `py-spy dump --nonblocking --pid {pid}` does"
+        ),
+    ))
+}
+
+#[cfg(all(test, not(feature = "stacks")))]
+mod tests {
+    #[test]
+    fn a_build_without_them_says_so() {
+        let answer = String::from_utf8(super::answer(std::process::id()).unwrap_or_default()).unwrap_or_default();
+        assert!(answer.contains("unsupported") && answer.contains("this build reads no Python stacks"), "{answer}");
+    }
+}
+
+#[cfg(feature = "stacks")]
+use interpreter::look;
+
+/// All that touches `py-spy`.
+#[cfg(feature = "stacks")]
+mod interpreter {
+    use crate::model::{GapReason, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame};
+    use crate::parse::text::printable;
+    use py_spy::config::{Config, LineNo, LockingStrategy};
+    use py_spy::{PythonSpy, StackTrace};
+    use std::collections::HashMap;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// How often a torn look is made again.
+    const TRIES: usize = 3;
+    /// Frames of one stack that are handed on; the holder of a lock may stand far out.
+    const MOST_FRAMES: usize = 256;
+    /// Bytes of names that are handed on, so that the answer stays below the reader's largest.
+    const MOST_TEXT: usize = 2 * 1024 * 1024;
+    /// Most memory that the reader may use for it: garbage can ask for any amount.
+    #[cfg(target_os = "linux")]
+    const MOST_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
+
+    type Failure = (GapReason, String);
+
+    fn config(pid: i32) -> Config {
+        Config {
+            pid: Some(pid),
+            blocking: LockingStrategy::NonBlocking,
+            native: false,
+            dump_locals: 0,
+            lineno: LineNo::LastInstruction,
+            collect_thread_names: true,
+            subprocesses: false,
+            gil_only: false,
+            // The short names would be had by looking for files.
+            full_filenames: true,
+            ..Config::default()
+        }
+    }
+
+    /// The most complete of up to three looks.
+    pub(super) fn look(pid: u32) -> Result<PythonLook, Failure> {
+        bound_memory();
+        let raw = i32::try_from(pid).map_err(|_| (GapReason::NotFound, "no such process".to_owned()))?;
+        // A torn structure can make the library index past an end; it is a failed try like any other.
+        let tried = |what: &mut dyn FnMut() -> Result<Vec<StackTrace>, Failure>| {
+            catch_unwind(AssertUnwindSafe(what)).unwrap_or_else(|_| {
+                Err((GapReason::Malformed, "the interpreter's memory made no sense".to_owned()))
+            })
+        };
+        let mut spy: Option<PythonSpy> = None;
+        let mut best: Option<Vec<StackTrace>> = None;
+        let mut failure = None;
+        for _ in 0..TRIES {
+            let found = tried(&mut || {
+                if spy.is_none() {
+                    spy = Some(PythonSpy::new(raw, &config(raw)).map_err(|error| classify(&error, pid))?);
+                }
+                match spy.as_mut() {
+                    Some(spy) => spy.get_stack_traces().map_err(|error| classify(&error, pid)),
+                    None => Err((GapReason::Unsupported, String::new())),
+                }
+            });
+            match found {
+                Ok(mut traces) => {
+                    traces.iter_mut().for_each(|trace| trace.frames.retain(|frame| !is_shim(frame)));
+                    let is_whole = is_whole(&traces);
+                    if best.as_ref().is_none_or(|best| worth(best) <= worth(&traces)) {
+                        best = Some(traces);
+                    }
+                    if is_whole {
+                        break;
+                    }
+                }
+                Err((reason @ (GapReason::Permission | GapReason::Vanished), detail)) => {
+                    return Err((reason, detail));
+                }
+                Err(other) => failure = Some(other),
+            }
+        }
+        match (best, spy, failure) {
+            (Some(traces), Some(spy), _) => Ok(gathered(&traces, &spy, pid)),
+            (_, _, Some(failure)) => Err(failure),
+            _ => Err((GapReason::Malformed, "no stack could be read".to_owned())),
+        }
+    }
+
+    /// A frame that the interpreter itself puts between two of the program's: CPython 3.13 has one around an `__init__` that it
+    /// calls without a C frame.
+    fn is_shim(frame: &py_spy::Frame) -> bool {
+        frame.line <= 0 && frame.filename == frame.name
+    }
+
+    /// Every thread has a stack, and every frame a line.
+    fn is_whole(traces: &[StackTrace]) -> bool {
+        !traces.is_empty()
+            && traces
+                .iter()
+                .all(|trace| !trace.frames.is_empty() && trace.frames.iter().all(|frame| frame.line > 0))
+    }
+
+    /// How much of a look was had: threads with a stack, then frames with a line.
+    fn worth(traces: &[StackTrace]) -> (usize, usize) {
+        let stacks = traces.iter().filter(|trace| !trace.frames.is_empty()).count();
+        (stacks, traces.iter().flat_map(|trace| &trace.frames).filter(|frame| frame.line > 0).count())
+    }
+
+    /// What went wrong, from the library's words: its errors have no kinds of their own.
+    fn classify(error: &impl std::fmt::Debug, pid: u32) -> Failure {
+        let text = format!("{error:?}");
+        let line = text.lines().next().unwrap_or_default().trim().to_owned();
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if has(&["ermission denied", "not permitted"]) {
+            return (GapReason::Permission, line);
+        }
+        if !std::path::Path::new(&format!("/proc/{pid}")).exists() && cfg!(target_os = "linux")
+            || has(&["No such process"])
+        {
+            return (GapReason::Vanished, "it ended during the look".to_owned());
+        }
+        if has(&["Unsupported version"]) {
+            return (GapReason::Unsupported, line);
+        }
+        if has(&["Failed to find python version", "Failed to parse python binary"]) {
+            return (
+                GapReason::Unsupported,
+                "it is no Python interpreter, or one that is not recognised".to_owned(),
+            );
+        }
+        if has(&["Failed to find a python interpreter"]) {
+            let detail = "it is no Python interpreter that is up, or one that is not recognised";
+            return (GapReason::Unsupported, detail.to_owned());
+        }
+        (GapReason::Malformed, line)
+    }
+
+    /// Memory and processor time of this reader are bounded, and it leaves no image of what it has read.
+    fn bound_memory() {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::process::{Resource, Rlimit, setrlimit};
+            for (resource, most) in [(Resource::As, MOST_MEMORY), (Resource::Cpu, 20), (Resource::Core, 0)] {
+                let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+            }
+        }
+    }
+
+    /// Equal stacks together, bounded, the ids of threads as the doctor's own namespace has them.
+    fn gathered(traces: &[StackTrace], spy: &PythonSpy, pid: u32) -> PythonLook {
+        let ids = thread_ids(traces, spy, pid);
+        let mut stacks: Vec<PythonStack> = Vec::new();
+        let mut known: HashMap<Vec<StackFrame>, usize> = HashMap::new();
+        let (mut text, mut threads, mut is_cut) = (0, 0, false);
+        for (trace, tid) in traces.iter().zip(ids) {
+            if threads >= MOST_THREADS || text > MOST_TEXT {
+                is_cut = true;
+                break;
+            }
+            threads += 1;
+            let all: Vec<StackFrame> = trace.frames.iter().map(frame).collect();
+            let thread = PythonThread {
+                tid,
+                name: trace.thread_name.as_deref().map(|name| short(name, 64)),
+                holds_gil: trace.owns_gil,
+                is_active: trace.active,
+            };
+            if let Some(stack) = known.get(&all).and_then(|at| stacks.get_mut(*at)) {
+                stack.threads.push(thread);
+                continue;
+            }
+            let frames: Vec<StackFrame> = all.iter().take(MOST_FRAMES).cloned().collect();
+            text += frames.iter().map(|frame| frame.file.len() + frame.function.len() + 64).sum::<usize>();
+            let frames_omitted = u64::try_from(all.len() - frames.len()).unwrap_or(u64::MAX);
+            known.insert(all, stacks.len());
+            stacks.push(PythonStack { frames, frames_omitted, threads: vec![thread] });
+        }
+        PythonLook {
+            interpreter: printable(spy.version.to_string().as_bytes()),
+            stacks,
+            threads_omitted: u64::try_from(traces.len() - threads).unwrap_or(u64::MAX),
+            is_complete: is_whole(traces) && !is_cut,
+        }
+    }
+
+    fn frame(frame: &py_spy::Frame) -> StackFrame {
+        StackFrame {
+            function: short(&frame.name, 200),
+            file: short(&frame.filename, 1024),
+            line: u32::try_from(frame.line).ok().filter(|line| *line > 0),
+        }
+    }
+
+    fn short(text: &str, most: usize) -> String {
+        printable(text.as_bytes()).chars().take(most).collect()
+    }
+
+    /// The kernel's id of each thread.
+    ///
+    /// From 3.11 on the interpreter has it, as its own pid namespace counts. Before, it has only what pthread_self(3)
+    /// gave: the address of the C library's block of that thread, in which the id stands.
+    fn thread_ids(traces: &[StackTrace], spy: &PythonSpy, pid: u32) -> Vec<Option<u32>> {
+        let threads = threads_of(pid);
+        let outside: HashMap<u32, u32> = threads.iter().map(|(tid, inside)| (*inside, *tid)).collect();
+        let said: Vec<Option<u32>> =
+            traces.iter().map(|trace| trace.os_thread_id.and_then(|id| u32::try_from(id).ok())).collect();
+        if said.iter().any(Option::is_some) {
+            return said.into_iter().map(|id| outside.get(&id?).copied()).collect();
+        }
+        from_thread_blocks(traces, spy, &outside).unwrap_or_else(|| vec![None; traces.len()])
+    }
+
+    /// Offset at which the C libraries keep the id of a thread in its block: glibc (`struct pthread`, nptl/descr.h) on
+    /// x86_64 and on aarch64, musl (`struct pthread`, src/internal/pthread_impl.h).
+    const ID_OFFSETS: &[u64] = &[720, 208, 48, 56];
+
+    /// The offset is not guessed: it is the one at which every thread's block names another thread of this process.
+    fn from_thread_blocks(
+        traces: &[StackTrace],
+        spy: &PythonSpy,
+        outside: &HashMap<u32, u32>,
+    ) -> Option<Vec<Option<u32>>> {
+        use remoteprocess::ProcessMemory;
+        ID_OFFSETS.iter().find_map(|offset| {
+            let mut seen = std::collections::HashSet::new();
+            let ids: Option<Vec<Option<u32>>> = traces
+                .iter()
+                .map(|trace| {
+                    let at = usize::try_from(trace.thread_id.checked_add(*offset)?).ok()?;
+                    let inside = spy.process.copy_struct::<u32>(at).ok()?;
+                    let tid = *outside.get(&inside)?;
+                    seen.insert(tid).then_some(Some(tid))
+                })
+                .collect();
+            ids.filter(|ids| !ids.is_empty())
+        })
+    }
+
+    /// Threads of the process: their ids here, and as its own pid namespace counts them (`NSpid`, proc_pid_status(5)).
+    fn threads_of(pid: u32) -> Vec<(u32, u32)> {
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        names
+            .map(|tid| {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
+                let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+                let inside = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+                (tid, inside.unwrap_or(tid))
+            })
+            .collect()
+    }
+}

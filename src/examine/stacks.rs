@@ -1,0 +1,148 @@
+//! Python stacks: two looks where threads wait for a lock, each joined with the kernel's threads and the source.
+
+use super::Examination;
+use crate::diagnose::stacks::{self as deciding, Sleeps, SourceText};
+use crate::model::{Gap, GapReason, Identity, Process, PythonLook, Server, Stacks, ThreadLook, id};
+use crate::parse::python_source;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Time between two looks that tell a lock that is kept from one that is given back in a moment.
+const BETWEEN_STACKS: Duration = Duration::from_millis(500);
+/// Largest source file that is read, in bytes.
+const LARGEST_SOURCE: usize = 4 * 1024 * 1024;
+/// Source files that are read.
+const MOST_SOURCES: usize = 16;
+
+impl Examination<'_> {
+    /// Reads the stacks and fills in `server.stacks`.
+    pub(super) fn stacks(&self, server: &mut Server) {
+        let Some(process) = server.process.clone() else { return };
+        let identity = process.identity;
+        self.progress.step("reading the Python stacks");
+        let begun = Instant::now();
+        let (look, kernel, sleeps) = match self.look_at_stacks(identity, &mut server.gaps) {
+            Ok(found) => found,
+            Err(gap) => return server.gaps.push(gap),
+        };
+        let sources = self.sources(&process, &look, &kernel, &mut server.gaps);
+        let mut stacks = deciding::join(&look, &kernel, &sources);
+        if !look.is_complete {
+            let detail = "the process went on running while its memory was read; look again for the rest";
+            server.gaps.push(Gap::new("some Python stacks", GapReason::Malformed, detail));
+        }
+        if !stacks.locks.is_empty() {
+            self.look_again_at_stacks(identity, &sources, (begun, &sleeps), &mut stacks, &mut server.gaps);
+        }
+        server.stacks = Some(stacks);
+    }
+
+    fn look_at_stacks(
+        &self,
+        identity: Identity,
+        gaps: &mut Vec<Gap>,
+    ) -> Result<(PythonLook, HashMap<u32, ThreadLook>, Sleeps), Gap> {
+        let look = self.survey.host.python_stacks(identity)?;
+        let entries = match self.survey.host.threads(identity) {
+            Ok(read) => {
+                for gap in read.gaps {
+                    if !gaps.iter().any(|known| known.what == gap.what) {
+                        gaps.push(gap);
+                    }
+                }
+                read.value.0
+            }
+            Err(gap) => {
+                gaps.push(gap);
+                Vec::new()
+            }
+        };
+        let sleeps = entries.iter().map(|entry| (entry.tid, entry.sleeps)).collect();
+        Ok((look, entries.into_iter().map(|entry| (entry.tid, entry.look)).collect(), sleeps))
+    }
+
+    /// A lock that is given back a moment later is none of anybody's business.
+    fn look_again_at_stacks(
+        &self,
+        identity: Identity,
+        sources: &HashMap<String, SourceText>,
+        (begun, before): (Instant, &Sleeps),
+        stacks: &mut Stacks,
+        gaps: &mut Vec<Gap>,
+    ) {
+        let missed = |reason, detail: &str| {
+            Gap::new("a second look at the Python stacks", reason, detail).blocking(&[id::THREADS_WAIT_FOR_LOCK])
+        };
+        let first = begun.elapsed();
+        if BETWEEN_STACKS + first > self.deadline.remaining() {
+            gaps.push(missed(GapReason::Timeout, "no time was left for it"));
+            return;
+        }
+        self.progress.step("waiting for a second look at the Python stacks");
+        std::thread::sleep(BETWEEN_STACKS);
+        match self.look_at_stacks(identity, gaps) {
+            Ok((look, kernel, after)) => {
+                let again = deciding::join(&look, &kernel, sources);
+                let between = u64::try_from(begun.elapsed().saturating_sub(first).as_millis()).unwrap_or(u64::MAX);
+                deciding::compare(stacks, &again, between, (before, &after));
+            }
+            Err(gap) => gaps.push(missed(gap.reason, &gap.detail)),
+        }
+    }
+
+    /// Source of the files in which threads wait, as the process sees them.
+    fn sources(
+        &self,
+        process: &Process,
+        look: &PythonLook,
+        kernel: &HashMap<u32, ThreadLook>,
+        gaps: &mut Vec<Gap>,
+    ) -> HashMap<String, SourceText> {
+        let started = process
+            .age_ms
+            .and_then(|age| SystemTime::now().checked_sub(Duration::from_millis(age)))
+            .and_then(|start| start.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .map(|start| start.as_secs());
+        let mut files = deciding::files_of_waiters(look, kernel);
+        files.truncate(MOST_SOURCES);
+        let mut found = HashMap::new();
+        for file in files {
+            let text = self.source(process, &file, started);
+            if let SourceText::Unknown(why) = &text {
+                let what = format!("source of {file}");
+                gaps.push(Gap::new(what, GapReason::NotFound, why.clone()).blocking(&[id::THREADS_WAIT_FOR_LOCK]));
+            }
+            found.insert(file, text);
+        }
+        found
+    }
+
+    fn source(&self, process: &Process, file: &str, started: Option<u64>) -> SourceText {
+        let mut path = PathBuf::from(file);
+        // `<string>`, `<frozen importlib._bootstrap>`: no file.
+        if file.is_empty() || file.starts_with('<') {
+            return SourceText::Unknown("it is no file".to_owned());
+        }
+        // Before Python 3.9 the script has the name that it was started by.
+        if path.is_relative()
+            && let Ok(directory) = self.survey.host.working_directory(process.identity)
+        {
+            path = directory.join(path);
+        }
+        match self.survey.host.source(Some(process), &path, LARGEST_SOURCE) {
+            // It need not be what the interpreter has read: its lines could name another lock.
+            Ok(read)
+                if started
+                    .zip(read.modified)
+                    .is_some_and(|(started, modified)| modified > started.saturating_add(1)) =>
+            {
+                SourceText::Unknown(
+                    "it was changed after the server was started, so its lines may have moved".to_owned(),
+                )
+            }
+            Ok(read) => SourceText::Read(python_source::parse(&String::from_utf8_lossy(&read.bytes))),
+            Err(gap) => SourceText::Unknown(format!("{} {}", gap.reason.words(), gap.detail).trim_end().to_owned()),
+        }
+    }
+}

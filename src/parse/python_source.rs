@@ -1,0 +1,841 @@
+//! Python source text: which lock a line takes, and inside which locks' blocks it stands.
+//!
+//! Logical lines, indentation and brackets are read as the language defines them (Python reference, "Lexical
+//! analysis"); expressions are compared as text. Nothing is executed, and what cannot be told is not guessed.
+
+/// Width to which a tab goes on (Python reference, "Indentation").
+const TAB: usize = 8;
+/// Logical lines that are kept of one file.
+const MOST_LINES: usize = 200_000;
+
+/// One word, sign or string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Token {
+    text: String,
+    /// Line on which it begins, from 1 on.
+    line: u32,
+    is_name: bool,
+}
+
+/// One statement, or the head of a block.
+#[derive(Clone, Debug, Default)]
+struct Logical {
+    first: u32,
+    last: u32,
+    indent: usize,
+    tokens: Vec<Token>,
+}
+
+impl Logical {
+    /// Its first word; of `async def` the second, since that makes no difference here.
+    fn keyword(&self) -> &str {
+        match self.words() {
+            ("async", "def") => "def",
+            (first, _) => first,
+        }
+    }
+
+    fn words(&self) -> (&str, &str) {
+        let word = |at: usize| self.tokens.get(at).filter(|token| token.is_name).map_or("", |token| &token.text);
+        (word(0), word(1))
+    }
+
+    /// Whether it is the head of an indented block: nothing stands behind its colon.
+    fn is_head(&self) -> bool {
+        self.tokens.last().is_some_and(|token| token.text == ":")
+    }
+}
+
+/// An expression that is used as a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Expression {
+    /// Its text, without needless spaces.
+    pub text: String,
+    /// Line on which it begins.
+    pub line: u32,
+}
+
+/// What a line does with locks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taking {
+    /// What it takes. Several where the line alone does not say which of them: `with a, b:`.
+    pub expressions: Vec<Expression>,
+    /// Taken before, by the same statement.
+    pub before: Vec<Expression>,
+}
+
+/// A function as its `def` declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// Names of its parameters in order, `self` among them; stars are left out.
+    pub parameters: Vec<String>,
+    /// Line of its `def`.
+    pub line: u32,
+    /// The class whose method it is.
+    pub class: Option<String>,
+}
+
+/// A place that gives a function its arguments: a call of it, or of something that is to call it (a thread, a pool).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The argument.
+    pub argument: String,
+    /// `name="..."` beside it: threads are given their names so.
+    pub name: Option<String>,
+    /// Line of the call.
+    pub line: u32,
+}
+
+/// One file.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    lines: Vec<Logical>,
+}
+
+/// Reads a file's text. Any text is accepted; what is no Python gives lines that mean nothing.
+pub fn parse(text: &str) -> Source {
+    Source { lines: Reading::new(text).all() }
+}
+
+impl Source {
+    fn at(&self, line: u32) -> Option<usize> {
+        let after = self.lines.partition_point(|logical| logical.first <= line);
+        let found = after.checked_sub(1)?;
+        (self.lines.get(found)?.last >= line).then_some(found)
+    }
+
+    /// Heads of the blocks around a logical line, innermost first.
+    fn around(&self, at: usize) -> impl Iterator<Item = usize> {
+        let mut indent = self.lines.get(at).map_or(0, |logical| logical.indent);
+        (0..at).rev().filter(move |before| {
+            let Some(logical) = self.lines.get(*before) else { return false };
+            let is_outer = logical.indent < indent;
+            if is_outer {
+                indent = logical.indent;
+            }
+            is_outer && logical.is_head()
+        })
+    }
+
+    /// The function in whose body a line stands.
+    pub fn function(&self, line: u32) -> Option<Function> {
+        let at = self.at(line)?;
+        let is_def = |at: &usize| self.lines.get(*at).is_some_and(|logical| logical.keyword() == "def");
+        // A default argument or decorator is evaluated outside; its line is the head's own.
+        let def = self.around(at).find(is_def)?;
+        let head = self.lines.get(def)?;
+        let start = head.tokens.iter().position(|token| token.text == "def")?;
+        let name = head.tokens.get(start + 1).filter(|token| token.is_name)?;
+        let open = head.tokens.iter().position(|token| token.text == "(")?;
+        let parameters = arguments(head.tokens.get(open + 1..)?)
+            .into_iter()
+            .filter_map(|parameter| parameter.iter().find(|token| token.is_name).map(|token| token.text.clone()))
+            .collect();
+        let class = self.around(def).find_map(|at| {
+            let logical = self.lines.get(at)?;
+            (logical.keyword() == "class").then(|| logical.tokens.get(1).map(|token| token.text.clone()))?
+        });
+        Some(Function { name: name.text.clone(), parameters, line: head.first, class })
+    }
+
+    /// What a line takes: `with LOCK:` or `LOCK.acquire(...)`. An `async with` is no lock between threads.
+    pub fn taking(&self, line: u32) -> Option<Taking> {
+        let logical = self.lines.get(self.at(line)?)?;
+        if logical.keyword() == "with" {
+            let items = with_items(&logical.tokens);
+            let ends = items.iter().skip(1).map(|item| item.line).chain(std::iter::once(u32::MAX));
+            // An item on lines of its own is told by its line; those that share one are not.
+            let on_line: Vec<Expression> = items
+                .iter()
+                .zip(ends)
+                .filter(|(item, next)| item.line <= line && (line < *next || item.line == line))
+                .map(|(item, _)| item.clone())
+                .collect();
+            let first = on_line.first()?.clone();
+            let before = items.into_iter().take_while(|item| *item != first).collect();
+            return Some(Taking { expressions: on_line, before });
+        }
+        let acquires: Vec<Expression> = calls_of(&logical.tokens, "acquire");
+        (!acquires.is_empty()).then_some(Taking { expressions: acquires, before: Vec::new() })
+    }
+
+    /// Whether the line calls `.wait(...)` or `.wait_for(...)` of something.
+    pub fn waits_for_condition(&self, line: u32) -> bool {
+        let Some(logical) = self.at(line).and_then(|at| self.lines.get(at)) else { return false };
+        ["wait", "wait_for"].iter().any(|name| !calls_of(&logical.tokens, name).is_empty())
+    }
+
+    /// The locks in whose blocks a line stands within its own function, innermost first: `with LOCK:`, and
+    /// `LOCK.acquire()` right before a `try:` that releases it at last.
+    pub fn inside(&self, line: u32) -> Vec<Expression> {
+        let Some(at) = self.at(line) else { return Vec::new() };
+        let mut found = Vec::new();
+        for head in self.around(at) {
+            let Some(logical) = self.lines.get(head) else { continue };
+            match logical.keyword() {
+                // Who stands in a function that is written inside a block has not entered the block.
+                "def" | "class" => break,
+                "with" => found.extend(with_items(&logical.tokens).into_iter().rev()),
+                "try" => found.extend(self.acquired_before(head)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn acquired_before(&self, head: usize) -> Option<Expression> {
+        let indent = self.lines.get(head)?.indent;
+        let before = self.lines.get(head.checked_sub(1)?).filter(|logical| logical.indent == indent)?;
+        let [lock] = <[Expression; 1]>::try_from(calls_of(&before.tokens, "acquire")).ok()?;
+        let same_block = self.lines.get(head + 1..)?.iter();
+        let mut at_last = same_block
+            .skip_while(|logical| {
+                logical.indent > indent || (logical.indent == indent && logical.keyword() != "finally")
+            })
+            .take(1)
+            .filter(|logical| logical.indent == indent);
+        let finally = at_last.next()?;
+        let after = self.lines.iter().skip_while(|logical| logical.first <= finally.first);
+        let mut body = after.take_while(|logical| logical.indent > indent);
+        body.any(|logical| calls_of(&logical.tokens, "release").iter().any(|freed| freed.text == lock.text))
+            .then_some(lock)
+    }
+
+    /// The only value that a name is given in the function around a line, where it is given one there: `Some(None)` where
+    /// it is given several, or one that is more than a dotted name.
+    pub fn assigned(&self, line: u32, name: &str) -> Option<Option<String>> {
+        let at = self.at(line)?;
+        let def =
+            self.around(at).find(|at| self.lines.get(*at).is_some_and(|logical| logical.keyword() == "def"))?;
+        let head = self.lines.get(def)?;
+        let body = self.lines.get(def + 1..)?.iter().take_while(|logical| logical.indent > head.indent);
+        let mut values = Vec::new();
+        for logical in body {
+            let tokens = &logical.tokens;
+            if matches!(logical.keyword(), "global" | "nonlocal") && tokens.iter().any(|token| token.text == name) {
+                return None;
+            }
+            for (index, _) in tokens.iter().enumerate().filter(|(_, token)| token.is_name && token.text == name) {
+                let text =
+                    |at: Option<usize>| at.and_then(|at| tokens.get(at)).map_or("", |token| token.text.as_str());
+                let (before, after) = (text(index.checked_sub(1)), text(Some(index + 1)));
+                if index == 0 && after == "=" && text(Some(2)) != "=" {
+                    values.push(tokens.get(2..).map(joined).filter(|value| is_dotted(value)));
+                } else if before == "as"
+                    || (logical.keyword() == "for" && index == 1)
+                    || (index == 0 && after == ":" && bare(tokens, "=").is_some())
+                {
+                    values.push(None);
+                }
+            }
+        }
+        match values.as_slice() {
+            [] => None,
+            [only] => Some(only.clone()),
+            _ => Some(None),
+        }
+    }
+
+    /// What the call of a function on this line gives for its parameter.
+    pub fn argument(&self, line: u32, function: &Function, parameter: &str) -> Option<String> {
+        let logical = self.lines.get(self.at(line)?)?;
+        let is_call =
+            |pair: &[Token]| matches!(pair, [name, open] if name.text == function.name && open.text == "(");
+        let mut calls = logical.tokens.windows(2).enumerate().filter(|(_, pair)| is_call(pair)).map(|(at, _)| at);
+        // Of two calls on one line nobody knows which it is.
+        let (Some(at), None) = (calls.next(), calls.next()) else { return None };
+        // `self.f(x)` gives `self` by the dot.
+        let by_dot = at > 0 && logical.tokens.get(at - 1).is_some_and(|token| token.text == ".");
+        let skipped = usize::from(by_dot && function.class.is_some());
+        let position = function.parameters.iter().position(|known| known == parameter)?.checked_sub(skipped)?;
+        chosen(&arguments(logical.tokens.get(at + 2..)?), position, parameter)
+    }
+
+    /// What a function's parameter is given wherever the function itself is handed on to be called by something else:
+    /// `Thread(target=f, args=(a, b), name="n")`, `submit(f, a, b)`, `background(f, a, b)`.
+    pub fn given(&self, function: &Function, parameter: &str) -> Vec<Given> {
+        let Some(position) = function.parameters.iter().position(|known| known == parameter) else {
+            return Vec::new();
+        };
+        // A method is handed on with its object: `self.f`.
+        let position = position.checked_sub(usize::from(function.class.is_some()));
+        let Some(position) = position else { return Vec::new() };
+        let mut found = Vec::new();
+        for logical in &self.lines {
+            for (open, _) in logical.tokens.iter().enumerate().filter(|(_, token)| token.text == "(") {
+                let list = arguments(logical.tokens.get(open + 1..).unwrap_or_default());
+                let is_function = |argument: &[Token]| {
+                    let argument = without_keyword(argument).1;
+                    argument.last().is_some_and(|token| token.text == function.name) && is_dotted(&joined(argument))
+                };
+                let Some(at) = list.iter().position(|argument| is_function(argument)) else { continue };
+                let keyword = |name: &str| {
+                    list.iter()
+                        .map(|argument| without_keyword(argument))
+                        .find(|(key, _)| *key == Some(name))
+                        .map(|(_, value)| value)
+                };
+                let argument = match keyword("args") {
+                    Some([open, inner @ ..]) if matches!(open.text.as_str(), "(" | "[") => {
+                        chosen(&arguments(inner), position, parameter)
+                    }
+                    Some(_) => None,
+                    None => chosen(list.get(at + 1..).unwrap_or_default(), position, parameter),
+                };
+                let name = keyword("name").and_then(literal);
+                let line = logical.tokens.get(open).map_or(logical.first, |token| token.line);
+                found.extend(argument.map(|argument| Given { argument, name, line }));
+            }
+        }
+        found
+    }
+}
+
+/// The argument for a parameter: by its name, else by its position among those before the first keyword.
+fn chosen(list: &[&[Token]], position: usize, parameter: &str) -> Option<String> {
+    let named = list.iter().map(|argument| without_keyword(argument)).find(|(key, _)| *key == Some(parameter));
+    let text = match named {
+        Some((_, value)) => joined(value),
+        None => {
+            let before = list.get(..=position)?;
+            // Behind a star nobody knows the positions.
+            let is_plain = |argument: &&[Token]| {
+                without_keyword(argument).0.is_none() && argument.first().is_some_and(|token| token.text != "*")
+            };
+            before.iter().all(is_plain).then(|| before.last().map(|argument| joined(argument)))??
+        }
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// `name=value` taken apart.
+fn without_keyword(argument: &[Token]) -> (Option<&str>, &[Token]) {
+    match argument {
+        [name, equals, value @ ..] if name.is_name && equals.text == "=" => (Some(&name.text), value),
+        _ => (None, argument),
+    }
+}
+
+/// The text of a plain string.
+fn literal(value: &[Token]) -> Option<String> {
+    let [only] = value else { return None };
+    let inner = only.text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    inner.or_else(|| only.text.strip_prefix('\'')?.strip_suffix('\'')).map(str::to_owned)
+}
+
+/// Arguments up to the bracket that closes the list, at its own depth.
+fn arguments(tokens: &[Token]) -> Vec<&[Token]> {
+    let mut depth = 0_usize;
+    let closing = tokens.iter().position(|token| {
+        match token.text.as_str() {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" if depth == 0 => return true,
+            ")" | "]" | "}" => depth -= 1,
+            _ => {}
+        }
+        false
+    });
+    split(tokens.get(..closing.unwrap_or(tokens.len())).unwrap_or_default())
+}
+
+/// Parts between the commas that are in no bracket; empty ones are left out.
+fn split(tokens: &[Token]) -> Vec<&[Token]> {
+    let mut depth = 0_usize;
+    tokens
+        .split(|token| {
+            depth = deeper(depth, token);
+            depth == 0 && token.text == ","
+        })
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
+/// How many brackets are open behind a token.
+fn deeper(depth: usize, token: &Token) -> usize {
+    match token.text.as_str() {
+        "(" | "[" | "{" => depth + 1,
+        ")" | "]" | "}" => depth.saturating_sub(1),
+        _ => depth,
+    }
+}
+
+/// Where a word or sign stands that is in no bracket.
+fn bare(tokens: &[Token], text: &str) -> Option<usize> {
+    let mut depth = 0;
+    tokens.iter().position(|token| {
+        depth = deeper(depth, token);
+        depth == 0 && token.text == text
+    })
+}
+
+/// The expressions of a `with` head, in the order in which they are entered.
+fn with_items(tokens: &[Token]) -> Vec<Expression> {
+    let end = bare(tokens, ":").unwrap_or(tokens.len());
+    let mut items = tokens.get(1..end).unwrap_or_default();
+    // Brackets around all of them only group.
+    if items.first().is_some_and(|token| token.text == "(")
+        && bare(items, ")") == Some(items.len() - 1)
+        && let Some(inner) = items.get(1..items.len() - 1)
+    {
+        items = inner;
+    }
+    split(items)
+        .into_iter()
+        .filter_map(|item| {
+            let item = item.get(..bare(item, "as").unwrap_or(item.len()))?;
+            Some(Expression { text: joined(item), line: item.first()?.line })
+        })
+        .collect()
+}
+
+/// What a method is called of, for each call of it: `a.b` in `a.b.acquire()`.
+fn calls_of(tokens: &[Token], method: &str) -> Vec<Expression> {
+    let is_call = |at: usize| {
+        let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+        text(at) == "." && text(at + 1) == method && text(at + 2) == "("
+    };
+    (0..tokens.len())
+        .filter(|at| is_call(*at))
+        .filter_map(|dot| {
+            let start = primary_before(tokens, dot)?;
+            let of = tokens.get(start..dot)?;
+            Some(Expression { text: joined(of), line: of.first()?.line })
+        })
+        .collect()
+}
+
+/// Where the name, call or index begins that ends before a dot.
+fn primary_before(tokens: &[Token], dot: usize) -> Option<usize> {
+    let mut start = dot;
+    loop {
+        let at = start.checked_sub(1)?;
+        let token = tokens.get(at)?;
+        if matches!(token.text.as_str(), ")" | "]") {
+            let mut depth = 0_usize;
+            let open = (0..=at).rev().find(|at| {
+                match tokens.get(*at).map_or("", |token| token.text.as_str()) {
+                    ")" | "]" | "}" => depth += 1,
+                    "(" | "[" | "{" => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                depth == 0
+            })?;
+            // A name, call or index before it belongs to it.
+            match open.checked_sub(1).and_then(|before| tokens.get(before)) {
+                Some(before) if is_operand(before) => {
+                    start = open;
+                    continue;
+                }
+                _ => return Some(open),
+            }
+        }
+        if !token.is_name {
+            return None;
+        }
+        match at.checked_sub(1).and_then(|before| tokens.get(before)) {
+            Some(before) if before.text == "." => start = at - 1,
+            _ => return Some(at),
+        }
+    }
+}
+
+/// What can be called or indexed: words that begin something else cannot.
+fn is_operand(token: &Token) -> bool {
+    const OTHERS: &[&str] = &[
+        "not", "and", "or", "if", "elif", "while", "in", "is", "return", "assert", "yield", "await", "else",
+        "lambda",
+    ];
+    (token.is_name && !OTHERS.contains(&token.text.as_str())) || matches!(token.text.as_str(), ")" | "]")
+}
+
+/// Tokens as one text, with spaces where words would run together.
+fn joined(tokens: &[Token]) -> String {
+    let mut out = String::new();
+    let mut after_word = false;
+    for token in tokens {
+        let is_word = token.text.chars().next().is_some_and(|first| first.is_alphanumeric() || first == '_');
+        if out.ends_with(',') || (after_word && is_word) || (token.is_name && out.ends_with(')')) {
+            out.push(' ');
+        }
+        out.push_str(&token.text);
+        after_word = is_word;
+    }
+    out
+}
+
+/// `name`, `name.name`, `name.name.name`.
+pub fn is_dotted(text: &str) -> bool {
+    text.split('.').all(|part| {
+        part.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_')
+            && part.chars().all(|character| character.is_alphanumeric() || character == '_')
+    })
+}
+
+/// Text being read, character by character.
+struct Reading<'a> {
+    rest: std::iter::Peekable<std::str::Chars<'a>>,
+    line: u32,
+    lines: Vec<Logical>,
+    current: Logical,
+    depth: usize,
+}
+
+impl<'a> Reading<'a> {
+    fn new(text: &'a str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self { rest: text.chars().peekable(), line: 1, lines: Vec::new(), current: Logical::default(), depth: 0 }
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let character = self.rest.next()?;
+        self.line += u32::from(character == '\n');
+        Some(character)
+    }
+
+    fn next_if(&mut self, is_so: impl Fn(char) -> bool) -> Option<char> {
+        let next = self.rest.peek().copied().filter(|next| is_so(*next));
+        next.and_then(|_| self.next())
+    }
+
+    fn all(mut self) -> Vec<Logical> {
+        let mut column = 0;
+        while self.lines.len() < MOST_LINES
+            && let Some(first) = self.rest.peek().copied()
+        {
+            let line = self.line;
+            match first {
+                '\n' => {
+                    self.next();
+                    column = 0;
+                    if self.depth == 0 {
+                        self.end();
+                    }
+                }
+                ' ' | '\t' | '\u{c}' | '\r' => {
+                    self.next();
+                    column = match first {
+                        '\t' => (column / TAB + 1) * TAB,
+                        '\u{c}' => 0,
+                        _ => column + 1,
+                    };
+                }
+                '#' => while self.next_if(|character| character != '\n').is_some() {},
+                '\\' => {
+                    // At the end of a line it joins the next one to this.
+                    self.next();
+                    self.next_if(|character| character == '\r');
+                    self.next_if(|character| character == '\n');
+                }
+                '"' | '\'' => {
+                    let text = self.string(String::new());
+                    self.add(text, line, column, false);
+                }
+                _ if first.is_alphanumeric() || first == '_' => {
+                    let mut word = String::new();
+                    while let Some(next) = self.next_if(|next| next.is_alphanumeric() || next == '_') {
+                        word.push(next);
+                    }
+                    let is_prefix = word.len() <= 2 && word.chars().all(|letter| "rRbBuUfFtT".contains(letter));
+                    if is_prefix && self.rest.peek().is_some_and(|next| matches!(next, '"' | '\'')) {
+                        let text = self.string(word);
+                        self.add(text, line, column, false);
+                    } else {
+                        self.add(word, line, column, !first.is_numeric());
+                    }
+                }
+                sign => {
+                    self.next();
+                    match sign {
+                        '(' | '[' | '{' => self.depth += 1,
+                        ')' | ']' | '}' => self.depth = self.depth.saturating_sub(1),
+                        _ => {}
+                    }
+                    self.add(sign.to_string(), line, column, false);
+                }
+            }
+        }
+        self.end();
+        self.lines
+    }
+
+    fn add(&mut self, text: String, line: u32, column: usize, is_name: bool) {
+        if self.current.tokens.is_empty() {
+            self.current.first = line;
+            self.current.indent = column;
+        }
+        self.current.last = self.line;
+        self.current.tokens.push(Token { text, line, is_name });
+    }
+
+    fn end(&mut self) {
+        let done = std::mem::take(&mut self.current);
+        if !done.tokens.is_empty() {
+            self.lines.push(done);
+        }
+    }
+
+    /// A string with its quotes; one that is not closed ends with its line, or with the text if it has three quotes.
+    fn string(&mut self, mut text: String) -> String {
+        let Some(quote) = self.next() else { return text };
+        text.push(quote);
+        let mut quotes = 1;
+        while quotes < 3 && self.next_if(|next| next == quote).is_some() {
+            text.push(quote);
+            quotes += 1;
+        }
+        if quotes == 2 {
+            return text;
+        }
+        let mut closing = 0;
+        while let Some(next) = self.next_if(|next| quotes == 3 || next != '\n') {
+            text.push(next);
+            if next == '\\' {
+                text.extend(self.next());
+                closing = 0;
+            } else if next == quote {
+                closing += 1;
+                if closing == quotes {
+                    break;
+                }
+            } else {
+                closing = 0;
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line of `text` on which `mark` stands.
+    fn line(text: &str, mark: &str) -> u32 {
+        let at = text.lines().position(|line| line.contains(mark)).unwrap_or_else(|| panic!("no {mark}"));
+        u32::try_from(at + 1).unwrap()
+    }
+
+    fn inside(text: &str, mark: &str) -> Vec<String> {
+        parse(text).inside(line(text, mark)).into_iter().map(|found| found.text).collect()
+    }
+
+    fn taken(text: &str, mark: &str) -> Vec<String> {
+        let taking = parse(text).taking(line(text, mark));
+        taking.map(|taking| taking.expressions.into_iter().map(|found| found.text).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_line_takes() {
+        for (text, expected) in [
+            ("with LOCK: # HERE", vec!["LOCK"]),
+            ("with self._lock:  # HERE\n    pass", vec!["self._lock"]),
+            ("with LOCK as held:  # HERE", vec!["LOCK"]),
+            ("with a, self.b as c:  # HERE", vec!["a", "self.b"]),
+            ("with (a, b):  # HERE", vec!["a", "b"]),
+            ("with (a):  # HERE", vec!["a"]),
+            ("with (a).b:  # HERE", vec!["(a).b"]),
+            ("with (a)[0], (b):  # HERE", vec!["(a)[0]", "(b)"]),
+            ("with locks[key, 1]:  # HERE", vec!["locks[key, 1]"]),
+            ("with lock_for(user, kind='x: y'):  # HERE", vec!["lock_for(user, kind='x: y')"]),
+            ("with LOCK: work()  # HERE", vec!["LOCK"]),
+            ("LOCK.acquire()  # HERE", vec!["LOCK"]),
+            ("if not self.a.b.acquire(timeout=-1):  # HERE", vec!["self.a.b"]),
+            ("locks[name].acquire()  # HERE", vec!["locks[name]"]),
+            ("f(x)(y)[0].acquire()  # HERE", vec!["f(x)(y)[0]"]),
+            ("(a or b).acquire()  # HERE", vec!["(a or b)"]),
+            ("while not (a).acquire():  # HERE", vec!["(a)"]),
+            ("async with LOCK:  # HERE", vec![]),
+            ("text = 'with LOCK:'  # HERE", vec![]),
+            ("# with LOCK: HERE", vec![]),
+            ("withdraw(LOCK)  # HERE", vec![]),
+            ("acquire(LOCK)  # HERE", vec![]),
+        ] {
+            assert_eq!(taken(text, "HERE"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn items_on_lines_of_their_own_are_told_apart() {
+        let text = "with (\n    first,\n    second as held,  # HERE\n):\n    pass\n";
+        let taking = parse(text).taking(3).unwrap();
+        assert_eq!(taking.expressions[0].text, "second");
+        assert_eq!(taking.before[0].text, "first");
+        let text = "with first, \\\n        second:\n    pass\n";
+        assert_eq!(parse(text).taking(2).unwrap().expressions[0].text, "second");
+    }
+
+    #[test]
+    fn the_blocks_around_a_line() {
+        let text = "\
+def f():
+    before()
+    with OUTER:  # HEAD
+
+        # a comment at any depth
+# even here
+        text = '''
+with NOT_A_LOCK:
+    '''
+        if ready:
+            with self.inner, other as held:
+                call(
+    1,
+                )  # CONTINUED
+                deep()  # DEEP
+        else:
+            shallow()  # SHALLOW
+        value = (1 +
+    2)  # HANGING
+        last()  # LAST
+    after()  # AFTER
+";
+        assert_eq!(inside(text, "DEEP"), ["other", "self.inner", "OUTER"]);
+        assert_eq!(inside(text, "CONTINUED"), ["other", "self.inner", "OUTER"]);
+        assert_eq!(inside(text, "SHALLOW"), ["OUTER"]);
+        assert_eq!(inside(text, "HANGING"), ["OUTER"]);
+        assert_eq!(inside(text, "LAST"), ["OUTER"]);
+        assert!(inside(text, "AFTER").is_empty());
+        assert!(inside(text, "HEAD").is_empty());
+        assert!(inside(text, "before").is_empty());
+    }
+
+    #[test]
+    fn a_function_inside_a_block_has_not_entered_it() {
+        let text = "\
+with LOCK:
+    def later():
+        work()  # NESTED
+    class Thing:
+        value = work()  # CLASS
+    async def soon():
+        with OWN:
+            work()  # OWN
+    for x in y:
+        work()  # LOOP
+";
+        assert!(inside(text, "NESTED").is_empty());
+        assert!(inside(text, "CLASS").is_empty());
+        assert_eq!(inside(text, "# OWN"), ["OWN"]);
+        assert_eq!(inside(text, "LOOP"), ["LOCK"]);
+    }
+
+    #[test]
+    fn tabs_and_foreign_line_ends() {
+        let text = "def f():\r\n\twith LOCK:\r\n\t\twork()  # HERE\r\n\tdone()  # DONE\r\n";
+        assert_eq!(inside(text, "HERE"), ["LOCK"]);
+        assert!(inside(text, "DONE").is_empty());
+        let mixed = "if x:\n        with LOCK:\n\t\twork()  # HERE\n";
+        assert_eq!(inside(mixed, "HERE"), ["LOCK"]);
+        assert_eq!(inside("\u{feff}with LOCK:\n  work() # HERE", "HERE"), ["LOCK"]);
+    }
+
+    #[test]
+    fn acquired_before_a_try_that_releases_at_last() {
+        let text = "\
+def f(self):
+    self.lock.acquire()
+    try:
+        work()  # HELD
+    except E:
+        handle()  # EXCEPT
+    finally:
+        self.lock.release()  # FINALLY
+    other.acquire()
+    try:
+        work()  # NOT_RELEASED
+    finally:
+        pass
+";
+        assert_eq!(inside(text, "HELD"), ["self.lock"]);
+        assert!(inside(text, "NOT_RELEASED").is_empty());
+        assert!(inside(text, "FINALLY").is_empty());
+    }
+
+    #[test]
+    fn functions_and_their_arguments() {
+        let text = "\
+class Keeper:
+    def keep(self, lock: Lock, *rest, wait=None):
+        with lock:  # BODY
+            work()
+    def start(self):
+        self.keep(self.one, 2)  # CALL
+        Thread(target=self.keep, args=(B, 1), name=\"keeper\").start()
+def free(first, second):
+    pass  # FREE
+def background(target, *arguments):
+    pass
+free(A, second=B)  # DIRECT
+background(free, C, D, name='n')
+pool.submit(free, *things)
+free(A, B) or free(B, A)  # TWICE
+";
+        let source = parse(text);
+        let keep = source.function(line(text, "BODY")).unwrap();
+        assert_eq!((keep.name.as_str(), keep.class.as_deref()), ("keep", Some("Keeper")));
+        assert_eq!(keep.parameters, ["self", "lock", "rest", "wait"]);
+        assert_eq!(source.argument(line(text, "# CALL"), &keep, "lock").as_deref(), Some("self.one"));
+        let given =
+            |argument: &str, name: &str, line| Given { argument: argument.into(), name: Some(name.into()), line };
+        assert_eq!(source.given(&keep, "lock"), [given("B", "keeper", 7)]);
+        let free = source.function(line(text, "# FREE")).unwrap();
+        assert_eq!(source.argument(line(text, "DIRECT"), &free, "second").as_deref(), Some("B"));
+        assert_eq!(source.argument(line(text, "DIRECT"), &free, "first").as_deref(), Some("A"));
+        assert_eq!(source.argument(line(text, "TWICE"), &free, "first"), None);
+        assert_eq!(source.given(&free, "second"), [given("D", "n", 13)]);
+        assert_eq!(source.function(line(text, "DIRECT")), None);
+    }
+
+    #[test]
+    fn what_a_name_is_given() {
+        let text = "\
+def f():
+    lock = self.lock
+    many = 1
+    many = other
+    made = Lock()
+    for each in locks:
+        pass
+    with open() as file:
+        global shared
+        shared = x
+        here()  # HERE
+";
+        let source = parse(text);
+        let of = |name: &str| source.assigned(line(text, "HERE"), name);
+        assert_eq!(of("lock"), Some(Some("self.lock".to_owned())));
+        assert_eq!(
+            (of("many"), of("made"), of("each"), of("file")),
+            (Some(None), Some(None), Some(None), Some(None))
+        );
+        assert_eq!((of("shared"), of("nowhere")), (None, None));
+    }
+
+    #[test]
+    fn conditions() {
+        let text =
+            "with self.cond:\n    self.cond.wait()  # A\n    event.set()  # B\n    c.wait_for(lambda: x)  # C\n";
+        let source = parse(text);
+        assert!(source.waits_for_condition(2) && source.waits_for_condition(4) && !source.waits_for_condition(3));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read(
+            text in "[ \\t\\n\\r\\\\\"'#:().,a-c\\[\\]{}=]{0,300}",
+            words in proptest::collection::vec("with |def |class |as |try:|finally:|acquire|a|\\(|\\)|:|\\n    |\\n", 0..60),
+        ) {
+            for text in [text, words.concat()] {
+                let source = parse(&text);
+                for line in 0..12 {
+                    let _ = (source.taking(line), source.inside(line), source.assigned(line, "a"));
+                    if let Some(function) = source.function(line) {
+                        let _ = (source.given(&function, "a"), source.argument(line, &function, "a"));
+                    }
+                }
+            }
+        }
+    }
+}
