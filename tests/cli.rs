@@ -34,6 +34,31 @@ fn help_and_version_are_no_errors() {
     assert!(run("fds --help").stdout.contains("Examples:"));
 }
 
+/// What the parser repeats of an argument is masked, short and printable.
+#[test]
+fn usage_errors_repeat_nothing_harmful() {
+    let long = format!("/{}", "x".repeat(100_000));
+    for (path, why) in [
+        ("/ü?key=canary", "letters beyond ASCII"),
+        ("/a\u{1b}[2J?token=canary", "control characters"),
+        ("relative?token=canary", "begins with /"),
+        (long.as_str(), "at most 2048 bytes"),
+    ] {
+        for json in [false, true] {
+            let mut command = common::doctor();
+            command.args(["check", "--route", path]);
+            if json {
+                command.arg("--json");
+            }
+            let answer = common::run_with(&mut command);
+            let said = format!("{}{}", answer.stdout, answer.stderr);
+            assert_eq!(answer.exit, 3, "{said}");
+            assert!(!said.contains("canary") && !said.contains('\u{1b}') && said.len() < 4000, "{said}");
+            assert!(said.contains(why), "{why}: {said}");
+        }
+    }
+}
+
 #[test]
 fn usage_errors_are_three_and_json_when_asked() {
     for arguments in [

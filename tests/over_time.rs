@@ -398,3 +398,25 @@ fn the_recorder_ends_when_it_is_told() {
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 looks written to"));
 }
+
+/// A look at a wedged server takes longer than the time between two looks: it is heard all the same.
+#[test]
+fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
+    let (patient, directory) = (webui("deadlock"), tempfile::tempdir().unwrap());
+    let record = directory.path().join("flight.jsonl");
+    let child = doctor()
+        .args(["watch", "--every", "100ms", "--timeout", "400ms", "--port", &patient.port.to_string(), "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("three looks", || std::fs::read_to_string(&record).is_ok_and(|text| text.lines().count() >= 3));
+    let told = std::time::Instant::now();
+    signal_pid(child.id(), Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    // One look may have been under way.
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert_eq!(output.status.code(), Some(2));
+}

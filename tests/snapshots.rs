@@ -247,6 +247,8 @@ fn many_requests() {
             TimeBucket { up_to_ms: Some(5.0), count: 40 },
             TimeBucket { up_to_ms: None, count: 5 },
         ],
+        open_before: Some(13),
+        open_after: Some(14),
     };
     let server = &mut envelope.servers[0];
     server.health.as_mut().unwrap().series = Some(series);

@@ -123,6 +123,87 @@ fn a_first_start_that_takes_long_is_information() {
     assert_eq!(finding(&found, "route-slow")["severity"], "info");
 }
 
+/// What only waits does not migrate: a route without an answer is critical however young the server.
+#[test]
+fn a_route_that_only_waits_is_no_first_start() {
+    let patient = webui("waiting-route=60000");
+    let found = check(&patient);
+    assert_eq!(roots(&found), ["route-slow"], "{found:#}");
+    assert_eq!(finding(&found, "route-slow")["severity"], "critical");
+}
+
+/// A deadline that the budget has cut says nothing of the route.
+#[test]
+fn a_route_without_its_time_is_not_judged() {
+    let patient = webui("waiting-route=1500");
+    let found = server(&format!("health --port {} --timeout 2s --budget 1s", patient.port));
+    assert!(!ids(&found).contains(&"route-slow".to_owned()), "{found:#}");
+    assert!(found["gaps"].to_string().contains("too little time"), "{found:#}");
+}
+
+/// What is wrong with one route is not the cause of another's delay.
+#[test]
+fn routes_are_told_apart() {
+    let patient = webui("route-lock");
+    let routes = "--route /api/sessions --route /api/stuck --timeout 500ms";
+    let found = server(&format!("check --port {} {routes}", patient.port));
+    let slow: Vec<&Value> =
+        found["findings"].as_array().unwrap().iter().filter(|finding| finding["id"] == "route-slow").collect();
+    let causes: Vec<(&str, usize)> = slow
+        .iter()
+        .map(|finding| (finding["subject"].as_str().unwrap(), finding["caused_by"].as_array().unwrap().len()))
+        .collect();
+    assert!(causes.contains(&("/api/sessions", 1)) && causes.contains(&("/api/stuck", 0)), "{found:#}");
+    let text = run(&format!("check --port {} {routes}", patient.port)).stdout;
+    assert_eq!(text.matches("/api/stuck: no byte").count(), 1, "{text}");
+}
+
+/// Late is not stuck: a handler that waits for a time, or for its turn, comes on.
+#[test]
+fn slow_handlers_are_not_stuck() {
+    let patient = webui("slow=60000");
+    let found = check(&patient);
+    assert_eq!(roots(&found), ["http-no-answer"], "{found:#}");
+    assert!(finding(&found, "http-no-answer")["title"].as_str().unwrap().contains("waits for time to pass"));
+    // Several that compute share one interpreter; each is at work, though none for long.
+    let patient = webui("slow-route=60000");
+    let clients: Vec<TcpStream> = (0..6).map(|_| ask(patient.port, "/api/sessions")).collect();
+    let found = server(&format!("check --port {} {QUICK} --route /api/sessions", patient.port));
+    assert!(!ids(&found).contains(&"handlers-stuck".to_owned()), "{found:#}");
+    drop(clients);
+}
+
+/// A reader that reads slowly, and reads.
+#[test]
+fn a_slow_reader_is_no_full_pipe() {
+    let code = "import os, time\nwhile os.read(0, 65536): time.sleep(0.4)";
+    let (patient, mut reader, _home) = piped(Command::new("python3").args(["-c", code]));
+    let clients: Vec<TcpStream> = (0..6).map(|_| ask(patient.port, "/health")).collect();
+    let found = server(&format!("check --port {} --timeout 1500ms", patient.port));
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    assert!(!ids(&found).contains(&"output-pipe-full".to_owned()), "{found:#}");
+    drop(clients);
+}
+
+/// Stopped and continued while it waits (Ctrl-Z and fg), it takes no interrupted read for a fault of the server.
+#[test]
+fn an_interruption_is_no_reset() {
+    let patient = webui("slow=1200");
+    let doctor = common::doctor()
+        .args(["check", "--json", "--port", &patient.port.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    signal_pid(doctor.id(), Signal::STOP);
+    std::thread::sleep(Duration::from_millis(200));
+    signal_pid(doctor.id(), Signal::CONT);
+    let output = doctor.wait_with_output().unwrap();
+    let envelope: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(envelope["servers"][0]["health"]["outcome"], "ok", "{envelope:#}");
+}
+
 /// It listens, works, and accepts only then: neither well nor ill until it is old enough.
 #[test]
 fn a_first_start_that_works_before_it_accepts_is_unknown() {
@@ -348,6 +429,24 @@ fn many_requests_are_summed_up() {
     assert!(times.is_sorted() && times[0] > 0.0, "{times:?}");
     let text = run(&format!("health --port {} --repeat 3 --every 1ms", patient.port)).stdout;
     assert!(text.contains("3 of 3 requests: 3 healthy answer") && text.contains("MEDIAN"), "{text}");
+}
+
+/// Many requests can be the last straw of a server that leaks: they end before its limit, and what they left is told.
+#[test]
+fn many_requests_do_not_drive_a_leak_to_its_limit() {
+    let patient = webui("leak-fds=3,limit=128");
+    let found = server(&format!("health --port {} --repeat 60 --every 10ms", patient.port));
+    assert_eq!(roots(&found), ["descriptor-growth"], "{found:#}");
+    let open = found["health"]["series"]["open_after"].as_u64().unwrap();
+    assert!((102..120).contains(&open), "{open}");
+    assert!(found["gaps"].to_string().contains("near its descriptor limit"), "{found:#}");
+    // One that ends in between is not asked on, and is not there any more.
+    let patient = webui("die=5");
+    let answer = run(&format!("health --port {} --repeat 60 --every 10ms --json", patient.port)).json();
+    let found = &answer["servers"][0];
+    assert_eq!(found["status"], "critical", "{found:#}");
+    assert!(ids(found).contains(&"server-not-running".to_owned()), "{found:#}");
+    assert!(found["health"]["series"]["requests"].as_u64().unwrap() < 20, "{found:#}");
 }
 
 /// Whatever is wrong, there is an answer within the budget, and with a short one a partial one.

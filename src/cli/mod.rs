@@ -271,11 +271,16 @@ impl HealthArguments {
 
 /// A path of a request, as it goes on the wire.
 fn request_path(text: &str) -> Result<String, String> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if text.starts_with('/') && is_plain && text.len() <= 2048 {
-        return Ok(text.to_owned());
+    if !text.starts_with('/') {
+        Err("a path begins with /".to_owned())
+    } else if text.len() > 2048 {
+        Err(format!("a path has at most 2048 bytes, this one {}", text.len()))
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err("a path has no spaces, control characters or letters beyond ASCII; write them as %20 and the like"
+            .to_owned())
+    } else {
+        Ok(text.to_owned())
     }
-    Err("a path begins with / and has no spaces or control characters".to_owned())
 }
 
 /// Which server is examined. Options combine; without any, all Hermes servers of the host are found.

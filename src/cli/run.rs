@@ -33,16 +33,46 @@ pub fn run(arguments: &[OsString]) -> u8 {
         }
         Err(error) => {
             if wants_json(arguments) {
-                let text = error.to_string();
+                let text = harmless(&error.to_string());
                 let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 let gap = Gap::new("command line", GapReason::Malformed, line);
                 emit(&render::json(&nothing_examined("usage", gap)));
             } else {
-                let _ = error.print();
+                let text = error.to_string();
+                let shown = harmless(&text);
+                // As it is it has the parser's colours.
+                if shown == text {
+                    let _ = error.print();
+                } else {
+                    let _ = std::io::stderr().lock().write_all(shown.as_bytes());
+                }
             }
             EXIT_UNKNOWN
         }
     }
+}
+
+/// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
+fn harmless(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let line = |line: &str| {
+        let words: Vec<String> = line
+            .split(' ')
+            .map(|word| {
+                let word = if word.contains('?') && word.contains('/') {
+                    report::mask::url(word)
+                } else {
+                    word.to_owned()
+                };
+                match word.char_indices().nth(LONGEST) {
+                    Some((at, _)) => format!("{}…", word.get(..at).unwrap_or_default()),
+                    None => word,
+                }
+            })
+            .collect();
+        crate::parse::text::printable(report::mask::text(&words.join(" ")).as_bytes()) + "\n"
+    };
+    text.lines().map(line).collect()
 }
 
 /// Whether JSON was asked for, when the arguments as a whole cannot be parsed.

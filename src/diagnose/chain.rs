@@ -118,9 +118,11 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         because(id::STALE_PID_FILE, id::SERVER_NOT_RUNNING);
     }
 
+    let possible: Vec<Finding> = findings.to_vec();
     for finding in findings {
         for (effect, cause) in &causes {
-            if finding.id == *effect && !finding.caused_by.iter().any(|known| known == cause) {
+            let is_possible = possible.iter().any(|other| other.id == *cause && other.may_cause(finding));
+            if finding.id == *effect && is_possible && !finding.caused_by.iter().any(|known| known == cause) {
                 finding.caused_by.push((*cause).to_owned());
             }
         }

@@ -1,7 +1,7 @@
 //! What the HTTP examination says, joined with the queue of the port.
 
 use super::verdict::{Verdict, finding};
-use super::wedge::{counted, main_thread, main_thread_waits_for, see_stacks};
+use super::wedge::{after_accept, counted, main_thread, main_thread_instead, see_stacks};
 use crate::model::{Attempt, Evidence, Finding, Health, Look, NextStep, Outcome, Phase, Server, Severity, id};
 
 /// Judges the HTTP examination.
@@ -33,7 +33,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         .into_iter()
         .any(|id| verdict.holds(id));
     verdict.decide(id::HTTP_NO_ANSWER, decided(facts.no_answer(server)).filter(|_| !established));
-    facts.now_and_then().into_iter().for_each(|found| verdict.raise(found));
+    facts.now_and_then().into_iter().chain(facts.left_open(server)).for_each(|found| verdict.raise(found));
 }
 
 /// Whether a gap leaves open what the HTTP examination means.
@@ -107,8 +107,8 @@ impl<'a> Facts<'a> {
         }
         let mut next =
             vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))];
-        if main_thread_waits_for(self.health.activity.as_ref()).is_some() {
-            next.push(see_stacks(server, "see where the main thread waits"));
+        if main_thread_instead(self.health.activity.as_ref(), self.looks).is_some() {
+            next.push(see_stacks(server, "see where the main thread is"));
         }
         let mut found = self.raise(
             id::ACCEPT_STALLED,
@@ -116,8 +116,8 @@ impl<'a> Facts<'a> {
             format!(
                 "nothing is accepted: {}, owned by nobody{}",
                 counted(last.not_accepted.max(last.accept_queue), "connection waits", "connections wait"),
-                main_thread_waits_for(self.health.activity.as_ref())
-                    .map_or(String::new(), |what| format!("; the main thread waits for {what}"))
+                main_thread_instead(self.health.activity.as_ref(), self.looks)
+                    .map_or(String::new(), |what| format!("; {what}"))
             ),
             next,
         );
@@ -143,7 +143,15 @@ impl<'a> Facts<'a> {
             Outcome::NoAnswer => "connected, then no byte".to_owned(),
             Outcome::ConnectTimeout => "no connection".to_owned(),
             Outcome::TlsFailed => "the TLS handshake failed".to_owned(),
-            Outcome::Incomplete => format!("the answer broke off after {} bytes", self.health.bytes_received),
+            Outcome::Incomplete => {
+                let bytes = counted(self.health.bytes_received, "byte", "bytes");
+                // It has an end of its own where the server closes it; else it goes on, or waits.
+                let is_late = self.failed().is_some_and(|phase| phase.error.as_deref().is_some_and(is_time_out));
+                match is_late {
+                    true => format!("no whole answer, {bytes}"),
+                    false => format!("the answer broke off after {bytes}"),
+                }
+            }
             _ => return None,
         };
         let draining = match self.looks {
@@ -154,9 +162,12 @@ impl<'a> Facts<'a> {
         };
         let accepted = self.looks.last().and_then(|look| look.probe_accepted) == Some(true);
         let where_ = match (draining, accepted) {
-            (true, _) => "; others are served meanwhile, so it is busy",
-            (false, true) => "; the connection was accepted, so a handler is stuck",
-            (false, false) => "",
+            (true, _) => "; others are served meanwhile, so it is busy".to_owned(),
+            (false, true) => match after_accept(self.health.activity.as_ref()) {
+                Some(what) => format!("; the connection was accepted, and {what}"),
+                None => "; the connection was accepted, so its handler is slow or stuck".to_owned(),
+            },
+            (false, false) => String::new(),
         };
         let seconds = self.failed().map_or(0.0, |phase| phase.ms / 1000.0);
         let severity = if draining { Severity::Warning } else { Severity::Critical };
@@ -193,6 +204,28 @@ impl<'a> Facts<'a> {
             found.evidence.extend(each);
             found
         })
+    }
+
+    /// Many requests that leave descriptors open.
+    fn left_open(&self, server: &Server) -> Option<Finding> {
+        let series = self.health.series.as_ref()?;
+        let (before, after) = (series.open_before?, series.open_after?);
+        let left = after.saturating_sub(before);
+        // Connections of the last requests may not be closed yet.
+        if left < 10 || left.saturating_mul(2) < series.requests {
+            return None;
+        }
+        let limit = server.descriptors.as_ref().and_then(|facts| facts.soft_limit);
+        let of = limit.map_or(String::new(), |limit| format!(" of {limit}"));
+        let title =
+            format!("{} requests left {left} descriptors open: {before} became {after}{of}", series.requests);
+        let evidence = vec![
+            Evidence::new("open descriptors before the requests", before, "/proc/PID/fd"),
+            Evidence::new("open descriptors after the requests", after, "/proc/PID/fd"),
+            Evidence::new("requests", series.requests, "HTTP probe"),
+        ];
+        let next = vec![NextStep::run("see what they are", format!("hermes-doctor fds --all{}", self.selector))];
+        Some(finding(id::DESCRIPTOR_GROWTH, Severity::Warning, title, evidence, next))
     }
 
     fn reply_empty(&self) -> Option<Finding> {
@@ -269,6 +302,11 @@ impl<'a> Facts<'a> {
         let next = vec![NextStep::say("If it is another kind of server, name it with --kind")];
         Some(self.raise(id::HEALTH_UNEXPECTED_ANSWER, severity, title, next))
     }
+}
+
+/// The words for a time-out of this program and of the system.
+fn is_time_out(error: &str) -> bool {
+    error.contains("timed out") || error.contains("in time") || error.contains("temporarily unavailable")
 }
 
 fn phase_fact(phase: &Phase) -> String {

@@ -6,7 +6,7 @@ use crate::model::{
     ThreadLook, id,
 };
 
-/// A thread that uses at least this share of the time is at work.
+/// A thread or process that uses at least this share of the time is at work.
 const AT_WORK: f64 = 0.2;
 
 /// A thread that is ready to run at both looks and uses this share of the time runs; on a busy host it does not get more.
@@ -78,13 +78,14 @@ pub fn waits_for_memory(server: &Server) -> bool {
 
 /// Whether a thread was writing to a pipe at both looks and has not come on between them.
 pub fn writes_to_full_pipe(thread: &Thread) -> bool {
-    // `pipe_write`, and `anon_pipe_write` of newer kernels (fs/pipe.c).
-    let writes = |look: &ThreadLook| {
-        let is_channel = look.wait_channel.as_deref().is_some_and(|channel| channel.contains("pipe_write"));
-        let is_call = look.system_call.as_ref().is_none_or(|call| call.name.contains("write"));
-        is_channel && is_call
-    };
     thread.always(writes) && stands_still(thread)
+}
+
+/// In a write to a pipe: `pipe_write`, and `anon_pipe_write` of newer kernels (fs/pipe.c).
+fn writes(look: &ThreadLook) -> bool {
+    let is_channel = look.wait_channel.as_deref().is_some_and(|channel| channel.contains("pipe_write"));
+    let is_call = look.system_call.as_ref().is_none_or(|call| call.name.contains("write"));
+    is_channel && is_call
 }
 
 /// It has neither run nor woken between the looks.
@@ -112,6 +113,15 @@ fn polls(look: &ThreadLook) -> bool {
             .is_some_and(|channel| CHANNELS.iter().any(|known| channel.starts_with(known)))
 }
 
+/// What a thread that does not come on waits for, where that keeps a handler from its answer.
+fn stuck_at(thread: &Thread) -> Option<&'static str> {
+    let what = thread.last().and_then(waits_for).filter(|_| stands_still(thread))?;
+    (what == A_LOCK || what == A_READER).then_some(what)
+}
+
+/// What a thread waits for that a full pipe stops.
+const A_READER: &str = "somebody to read what it writes";
+
 /// What a thread waits for that a Python lock stops.
 const A_LOCK: &str = "a lock";
 
@@ -123,9 +133,9 @@ fn waits_for(look: &ThreadLook) -> Option<&'static str> {
     if call.is_some_and(|call| call.is_unlimited == Some(true)) || name.is_empty() && channel.contains("futex") {
         Some(A_LOCK)
     } else if channel.contains("pipe_write") {
-        Some("somebody to read what it writes")
+        Some(A_READER)
     } else if matches!(name, "nanosleep" | "clock_nanosleep") || channel.contains("nanosleep") {
-        Some("time to pass, as SQLite does while a database is locked")
+        Some("time to pass")
     } else if look.state == ProcessState::DiskSleep {
         Some("the kernel")
     } else if matches!(name, "recvfrom" | "recvmsg" | "read") || polls(look) {
@@ -165,10 +175,39 @@ pub fn main_thread(activity: Option<&Activity>, pid: Option<u32>) -> Option<Evid
     Some(Evidence::new("main thread", words(activity.main()?, activity.between_ms), source(pid)))
 }
 
-/// What the main thread waits for without coming on: why nothing is accepted.
-pub fn main_thread_waits_for(activity: Option<&Activity>) -> Option<&'static str> {
-    let main = activity?.main()?;
-    if stands_still(main) && !main.last().is_some_and(polls) { main.last().and_then(waits_for) } else { None }
+/// What the main thread does or waits for, where it is the one that should accept: no other thread was seen to wait for
+/// connections, and nobody who was accepted waits for an answer.
+pub fn main_thread_instead(activity: Option<&Activity>, looks: &[Look]) -> Option<String> {
+    let activity = activity?;
+    let main = activity.main()?;
+    let others_accept = activity.threads.iter().any(|thread| !thread.is_main && thread.looks.iter().any(polls));
+    let has_accepted = looks.iter().any(|look| look.unanswered.unwrap_or(0) > 0);
+    if others_accept || has_accepted || main.last().is_some_and(polls) {
+        return None;
+    }
+    let percent = main.cpu_ms? as f64 * 100.0 / activity.between_ms.max(1) as f64;
+    match main.last().and_then(waits_for).filter(|_| stands_still(main)) {
+        Some(what) => Some(format!("the main thread waits for {what}")),
+        None if percent >= AT_WORK * 100.0 => Some(format!("the main thread uses {percent:.0} % of a CPU instead")),
+        None => None,
+    }
+}
+
+/// What became of a request that was accepted, for a title.
+pub fn after_accept(activity: Option<&Activity>) -> Option<String> {
+    let activity = activity?;
+    let percent = activity.cpu_ms as f64 * 100.0 / activity.between_ms.max(1) as f64;
+    let own = activity.threads.iter().find(|thread| thread.is_new);
+    let waits = own.filter(|thread| stands_still(thread)).and_then(|thread| thread.last()).and_then(waits_for);
+    let main = activity.main().filter(|main| stands_still(main) && !main.last().is_some_and(polls));
+    match (waits, main.and_then(|main| main.last()).and_then(waits_for)) {
+        (Some(what), _) => Some(format!("its handler waits for {what}")),
+        (None, Some(what)) => Some(format!("the main thread waits for {what}")),
+        (None, None) if percent >= AT_WORK * 100.0 => {
+            Some(format!("the server is at work, {percent:.0} % of a CPU"))
+        }
+        (None, None) => None,
+    }
 }
 
 fn source(pid: u32) -> String {
@@ -247,7 +286,13 @@ impl Flight<'_> {
 
     fn pipe_full(&self) -> Option<Finding> {
         let activity = self.activity()?;
-        let threads: Vec<&Thread> = activity.threads.iter().filter(|thread| writes_to_full_pipe(thread)).collect();
+        let writers: Vec<&Thread> =
+            activity.threads.iter().filter(|thread| thread.last().is_some_and(writes)).collect();
+        // Somebody reads, if slowly, where one of them has come on.
+        if writers.iter().any(|thread| thread.looks.len() >= 2 && !stands_still(thread)) {
+            return None;
+        }
+        let threads: Vec<&Thread> = writers.into_iter().filter(|thread| writes_to_full_pipe(thread)).collect();
         let first = threads.first()?;
         let descriptor = first.last()?.system_call.as_ref().and_then(|call| call.descriptor);
         let name = match descriptor {
@@ -301,9 +346,6 @@ impl Flight<'_> {
     /// One thread runs all the time while others ask for the interpreter every 5 ms and never get it.
     fn interpreter_held(&self) -> Option<Finding> {
         let activity = self.activity()?;
-        if self.route.is_some() {
-            return None;
-        }
         let per_second = |thread: &Thread| {
             thread.sleeps.map_or(0.0, |sleeps| sleeps as f64 * 1000.0 / activity.between_ms.max(1) as f64)
         };
@@ -368,26 +410,19 @@ impl Flight<'_> {
             return None;
         }
         let own: Vec<&Thread> = activity.threads.iter().filter(|thread| thread.is_new).collect();
-        let works = match own.as_slice() {
-            // Workers from a pool: whose this request is cannot be told.
-            [] => activity.cpu_ms as f64 >= activity.between_ms as f64 * AT_WORK,
-            own => own.iter().any(|thread| self.share(thread, activity) >= AT_WORK),
+        let locked: Vec<&Thread> =
+            activity.threads.iter().filter(|thread| !thread.is_main && stuck_at(thread) == Some(A_LOCK)).collect();
+        // Of a pool it cannot be told whose this request is: then every worker must be stuck, and have a request.
+        let workers = activity.threads.iter().filter(|thread| !thread.is_main).count();
+        let waits =
+            u64::try_from(workers).is_ok_and(|workers| last.unanswered.is_some_and(|waits| waits >= workers));
+        let is_pool_stuck = own.is_empty() && workers > 0 && locked.len() == workers && waits;
+        // A handler that waits for a time or for another server, or that works, comes on; one at a lock or a full pipe does not.
+        let what = own.iter().find_map(|thread| stuck_at(thread)).or(is_pool_stuck.then_some(A_LOCK))?;
+        let what = match own.is_empty() {
+            true => format!("; all {workers} workers wait for {what}"),
+            false => format!("; this one's handler waits for {what}"),
         };
-        // One route is its own matter: it may wait for another server, or for a time, in which case it is slow.
-        let is_locked =
-            |thread: &&&Thread| stands_still(thread) && thread.last().and_then(waits_for) == Some(A_LOCK);
-        if works || self.route.is_some() && own.iter().find(is_locked).is_none() {
-            return None;
-        }
-        let locked: Vec<&Thread> = activity
-            .threads
-            .iter()
-            .filter(|thread| {
-                !thread.is_main && stands_still(thread) && thread.last().and_then(waits_for) == Some(A_LOCK)
-            })
-            .collect();
-        let what = own.iter().find_map(|thread| thread.last().and_then(waits_for));
-        let what = what.map_or(String::new(), |what| format!("; this one's handler waits for {what}"));
         let waiting = last.unanswered.unwrap_or(1).max(1);
         let title = match self.route {
             None => {
@@ -447,6 +482,20 @@ pub fn route_waits_for_database(server: &Server) -> bool {
     })
 }
 
+/// Whether what a late route does can be a first start: it was answered at last, or is at work. What only waits does not
+/// migrate.
+fn may_migrate(route: &Route) -> bool {
+    if route.attempt.outcome.is_answer() {
+        return true;
+    }
+    let Some(activity) = &route.activity else { return false };
+    let mut own = activity.threads.iter().filter(|thread| thread.is_new).peekable();
+    match own.peek() {
+        Some(_) => own.any(|thread| !stands_still(thread)),
+        None => activity.cpu_ms as f64 >= activity.between_ms as f64 * AT_WORK,
+    }
+}
+
 /// Routes that are answered late or not at all, with another answer, or broken off.
 fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
     if !routes.is_empty() {
@@ -462,7 +511,7 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
         let (id, mut severity, title) = match route.attempt.outcome {
             Outcome::NoAnswer | Outcome::Incomplete | Outcome::ConnectTimeout => {
                 let what = if route.attempt.outcome == Outcome::Incomplete { "no whole answer" } else { "no byte" };
-                let title = format!("{path}: {what} in {seconds:.1} s, while the health path answers");
+                let title = format!("{path}: {what} in {seconds:.1} s; the health path was answered before");
                 (id::ROUTE_SLOW, Severity::Critical, title)
             }
             Outcome::Empty => (id::REPLY_EMPTY, Severity::Critical, format!("{path}: closed without a byte")),
@@ -476,14 +525,22 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
                 let status = route.attempt.http_status.unwrap_or(0);
                 (id::HEALTH_UNEXPECTED_ANSWER, Severity::Warning, format!("{path} answers {status}"))
             }
+            Outcome::NotHttp | Outcome::TlsFailed => {
+                (id::HEALTH_UNEXPECTED_ANSWER, Severity::Warning, format!("{path} answers, but not in HTTP"))
+            }
             _ => continue,
         };
-        let is_explained =
-            [id::HANDLERS_STUCK, id::OUTPUT_PIPE_FULL, id::UNINTERRUPTIBLE_SLEEP, id::DATABASE_LOCK_HELD]
-                .into_iter()
-                .any(|id| verdict.holds(id));
+        let is_explained = [
+            id::GIL_HELD,
+            id::HANDLERS_STUCK,
+            id::OUTPUT_PIPE_FULL,
+            id::UNINTERRUPTIBLE_SLEEP,
+            id::DATABASE_LOCK_HELD,
+        ]
+        .into_iter()
+        .any(|id| verdict.holds(id));
         let mut title = title;
-        if id == id::ROUTE_SLOW && is_young && !is_explained {
+        if id == id::ROUTE_SLOW && is_young && !is_explained && may_migrate(route) {
             severity = Severity::Info;
             title.push_str(&format!(
                 "; the server is {} s old, and a first start can take that long",

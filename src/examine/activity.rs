@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Pipes whose readers are looked for; a server has two.
 const MOST_PIPES: usize = 4;
 
+/// Threads of which a report tells each.
+const MOST_KEPT: usize = 512;
+
 /// Collects the looks that are taken while one request waits.
 pub(super) struct Flight<'a> {
     examination: &'a Examination<'a>,
@@ -154,14 +157,17 @@ impl<'a> Flight<'a> {
                 }
             })
             .collect();
-        threads.sort_by_key(|thread| (!thread.is_main, thread.tid));
         let pipes = self.pipes(&threads, identity);
+        // What a report keeps of very many: those that do anything before those that only wait.
+        threads.sort_by_key(|thread| (!thread.is_main, !thread.is_new, !is_telling(thread), thread.tid));
+        let left_out = threads.len().saturating_sub(MOST_KEPT);
+        threads.truncate(MOST_KEPT);
         Activity {
             path: path.to_owned(),
             between_ms: milliseconds(last.at.saturating_duration_since(first.at)),
             cpu_ms: last.cpu_ms.saturating_sub(first.cpu_ms),
             threads,
-            threads_omitted: last.omitted,
+            threads_omitted: last.omitted.saturating_add(u64::try_from(left_out).unwrap_or(u64::MAX)),
             pipes,
         }
     }
@@ -190,6 +196,18 @@ impl<'a> Flight<'a> {
             })
             .collect()
     }
+}
+
+/// It runs, has run or woken, or waits in the kernel for what it cannot be taken from.
+fn is_telling(thread: &Thread) -> bool {
+    use crate::model::ProcessState;
+    let is_special = |look: &crate::model::ThreadLook| {
+        matches!(look.state, ProcessState::Running | ProcessState::DiskSleep)
+            || look.wait_channel.as_deref().is_some_and(|channel| channel.contains("pipe_write"))
+    };
+    thread.looks.iter().any(is_special)
+        || thread.cpu_ms.is_some_and(|cpu| cpu > 0)
+        || thread.sleeps.is_some_and(|sleeps| sleeps > 0)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

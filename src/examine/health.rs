@@ -215,6 +215,16 @@ impl Examination<'_> {
             let attempt = probe::attempt(&knock, patience, &mut |waiting| {
                 flight.look(Some(waiting), waiting.since_connect);
             });
+            // Less than its deadline is no measure of it.
+            if deadline < patience.phase && !attempt.outcome.is_answer() {
+                let gap = Gap::new(
+                    format!("route {shown}"),
+                    GapReason::Timeout,
+                    "too little time was left for it (--budget)",
+                );
+                server.gaps.push(gap.blocking(&[id::ROUTE_SLOW]));
+                continue;
+            }
             let Seen { looks, activity, gaps } = flight.end(&shown);
             let activity = activity.filter(|_| !attempt.outcome.is_answer());
             server.gaps.extend(gaps.into_iter().filter(|_| activity.is_some()));
@@ -366,7 +376,10 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
     let activity = health.activity.as_ref()?;
     // At its limit of descriptors it tries to accept again and again, which is no start.
     let is_full = server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
-    let was_accepted = server.listeners.as_ref()?.looks.iter().any(|look| look.probe_accepted == Some(true));
+    let listeners = server.listeners.as_ref()?;
+    let has_accepted =
+        |look: &crate::model::Look| look.probe_accepted == Some(true) || look.unanswered.unwrap_or(0) > 0;
+    let was_accepted = listeners.connections.established > 0 || listeners.looks.iter().any(has_accepted);
     let main = activity.main()?.cpu_ms?;
     let is_at_work = main.saturating_mul(5) >= activity.between_ms;
     (is_at_work && !is_full && !was_accepted).then(|| {

@@ -253,9 +253,7 @@ impl Examination<'_> {
         if let Some(identity) = self.patient.identity.filter(|_| server.process.is_some())
             && self.survey.host.identify(identity.pid) != Ok(identity)
         {
-            let detail = "it ended while it was examined; look again";
-            let gap = Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail);
-            server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
+            self.ended(&mut server, identity);
         }
         if self.asks(Part::Descriptors) {
             self.look_again_at_close_wait(&mut server, descriptors.as_ref(), first_look);
@@ -267,6 +265,33 @@ impl Examination<'_> {
             self.look_again_at_databases(&mut server, first_look);
         }
         server
+    }
+
+    /// It ended while it was examined. One that was named, and whose port nobody has taken over, is not there any more; of
+    /// any other it is not known whether it was only started again.
+    fn ended(&self, server: &mut Server, identity: crate::model::Identity) {
+        let what = format!("process {}", identity.pid);
+        let was_named = server.expectation.named_by.iter().any(|by| by.starts_with("--"));
+        let listens = server.port.is_none_or(|port| {
+            let table = self.survey.host.sockets(None).value;
+            crate::patient::listening(&table, port).next().is_some()
+        });
+        if was_named && !listens {
+            server.gaps.push(Gap::new(what, GapReason::Vanished, "it ended while it was examined"));
+            server.process = None;
+            server.pid = None;
+            if let Some(listeners) = server.listeners.as_mut() {
+                listeners.sockets.clear();
+                listeners.holders.clear();
+            }
+            // An answer from before its end is none of a server that is there.
+            if let Some(health) = server.health.as_mut() {
+                health.outcome = crate::model::Outcome::Refused;
+            }
+            return;
+        }
+        let gap = Gap::new(what, GapReason::Vanished, "it ended while it was examined; look again");
+        server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
     }
 
     fn process(&self, gaps: &mut Vec<Gap>) -> Option<Process> {

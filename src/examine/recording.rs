@@ -52,7 +52,7 @@ pub fn record(
     recorder.begin()?;
     let mut before: HashMap<String, Record> =
         recorder.last().into_iter().map(|record| (record.server.clone(), record)).collect();
-    let (begun, mut taken, mut reports) = (Instant::now(), 0_u64, 0_u32);
+    let (begun, mut taken, mut due, mut reports) = (Instant::now(), 0_u64, 0_u64, 0_u32);
     let mut last = None;
     loop {
         taken += 1;
@@ -79,7 +79,11 @@ pub fn record(
                     record.events = changes(before.get(&record.server), &record);
                     let was_critical = before.get(&record.server).is_some_and(|old| old.status == Status::Critical);
                     // Before a restart destroys what proves the cause.
-                    if record.status == Status::Critical && !was_critical && reports < MOST_REPORTS {
+                    if record.status == Status::Critical
+                        && !was_critical
+                        && reports < MOST_REPORTS
+                        && !listener.is_over()
+                    {
                         reports += 1;
                         match keep_report(request, &recorder, &envelope.started_at) {
                             Ok(path) => record.events.push(format!("full report: {}", path.display())),
@@ -103,10 +107,17 @@ pub fn record(
         if plan.samples.is_some_and(|samples| taken >= samples) {
             return Ok(last);
         }
-        let next = begun + super::sampling::moment(plan.every, taken);
-        while Instant::now() < next {
+        // A look at a wedged server takes longer than the time between two looks: moments that have passed are left out, so
+        // that it is not asked without a pause.
+        let passed = begun.elapsed().as_nanos() / plan.every.as_nanos().max(1);
+        due = due.max(u64::try_from(passed).unwrap_or(u64::MAX)).saturating_add(1);
+        let next = begun + super::sampling::moment(plan.every, due);
+        loop {
             if listener.is_over() {
                 return Ok(last);
+            }
+            if Instant::now() >= next {
+                break;
             }
             std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
         }

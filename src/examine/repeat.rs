@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 /// Bounds of the histogram in milliseconds.
 const BOUNDS_MS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
+/// After so many requests in a row without an answer no more are made.
+const MOST_UNANSWERED: usize = 3;
+
+/// Descriptors are counted anew after so many requests.
+const BETWEEN_COUNTS: u64 = 4;
+
 /// The pause between two requests is slept in pieces of this length, so that Ctrl-C is heard.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -18,17 +24,22 @@ impl Examination<'_> {
     /// Asks as often as was said. The first request is the one that has decided already.
     pub(super) fn repeat(&self, server: &mut Server, plan: &Plan, first: &Attempt) {
         let Some(repetition) = self.request.repetition else { return };
-        let share = server.descriptors.as_ref().and_then(|facts| facts.share());
-        if share.is_some_and(|share| share >= CAREFUL_SHARE) {
-            let gap = Gap::new("many requests", GapReason::Unsupported, "not made so near the descriptor limit");
-            server.gaps.push(gap);
-            return;
-        }
-        let Some(address) = first.address.as_deref().and_then(|address| address.parse().ok()) else { return };
+        let limit = server.descriptors.as_ref().and_then(|facts| facts.soft_limit);
+        let before = server.descriptors.as_ref().and_then(|facts| facts.open);
+        let is_near = |open: Option<u64>| {
+            open.zip(limit).is_some_and(|(open, limit)| limit > 0 && open as f64 / limit as f64 >= CAREFUL_SHARE)
+        };
+        let mut stopped =
+            is_near(before).then(|| (GapReason::Unsupported, "not made so near the descriptor limit".to_owned()));
+        let address = first.address.as_deref().and_then(|address| address.parse().ok());
         let tls = first.url.starts_with("https:");
         let mut attempts = vec![first.clone()];
         let begun = Instant::now();
-        for number in 1..repetition.requests {
+        while let (Some(address), None) = (address, &stopped) {
+            let number = count(attempts.len());
+            if number >= repetition.requests {
+                break;
+            }
             let due = repetition.every.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
             self.progress.step(&format!("request {} of {}", number + 1, repetition.requests));
             while begun.elapsed() < due && !self.deadline.is_over() && !self.progress.is_over() {
@@ -37,18 +48,41 @@ impl Examination<'_> {
             if self.progress.is_over() {
                 break;
             }
-            if self.deadline.is_over() {
-                let detail = format!("{} were made, for more there was no time (--budget)", attempts.len());
-                server.gaps.push(Gap::new("many requests", GapReason::Timeout, detail));
-                break;
+            let last = attempts.iter().rev().take(MOST_UNANSWERED);
+            // Each request can be the last straw of a server that leaks.
+            let open = if number.is_multiple_of(BETWEEN_COUNTS) { self.open_now(server) } else { None };
+            stopped = if self.deadline.is_over() {
+                Some((GapReason::Timeout, format!("{number} were made, for more there was no time (--budget)")))
+            } else if is_near(open) {
+                let detail = format!("ended after {number}, since the server has come near its descriptor limit");
+                Some((GapReason::Unsupported, detail))
+            } else if attempts.len() > MOST_UNANSWERED && last.clone().all(|attempt| !attempt.outcome.is_answer()) {
+                Some((
+                    GapReason::NotFound,
+                    format!("ended after {number}, since {MOST_UNANSWERED} in a row were not answered"),
+                ))
+            } else {
+                None
+            };
+            if stopped.is_none() {
+                let patience = Patience { phase: self.request.timeout, total: self.deadline };
+                let mut knock = plan.knock(address, server.kind);
+                knock.tls = tls;
+                attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
             }
-            let patience = Patience { phase: self.request.timeout, total: self.deadline };
-            let mut knock = plan.knock(address, server.kind);
-            knock.tls = tls;
-            attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
         }
-        let series = summary(&attempts, repetition.requests, repetition.every);
+        if let Some((reason, detail)) = stopped {
+            server.gaps.push(Gap::new("many requests", reason, detail));
+        }
+        let mut series = summary(&attempts, repetition.requests, repetition.every);
+        (series.open_before, series.open_after) = (before, self.open_now(server));
         server.health.iter_mut().for_each(|health| health.series = Some(series.clone()));
+    }
+
+    /// Open descriptors at this moment, where the kernel tells their number at once.
+    fn open_now(&self, server: &Server) -> Option<u64> {
+        let identity = server.process.as_ref()?.identity;
+        self.survey.host.usage(identity).ok()?.open
     }
 }
 

@@ -126,3 +126,23 @@ pub struct Finding {
     /// Ids of the findings that caused this one; empty at a root.
     pub caused_by: Vec<String>,
 }
+
+impl Finding {
+    /// Whether this can be the cause of another: what is wrong with one route is not the cause of another's trouble.
+    pub fn may_cause(&self, other: &Self) -> bool {
+        let route = |finding: &Self| finding.subject.clone().filter(|_| ROUTE_IDS.contains(&finding.id.as_str()));
+        match (route(self), route(other)) {
+            (Some(cause), Some(effect)) => cause == effect,
+            _ => true,
+        }
+    }
+}
+
+/// Findings whose subject is a route.
+const ROUTE_IDS: &[&str] = &[
+    super::id::HANDLERS_STUCK,
+    super::id::ROUTE_SLOW,
+    super::id::REPLY_EMPTY,
+    super::id::CONNECTION_RESET,
+    super::id::HEALTH_UNEXPECTED_ANSWER,
+];

@@ -245,6 +245,12 @@ pub struct HealthSeries {
     pub phases: Vec<PhaseTimes>,
     /// Requests that were answered, by the time that the whole request took.
     pub histogram: Vec<TimeBucket>,
+    /// Open descriptors of the server before the requests, and after them; `null` where they could not be counted.
+    #[serde(default)]
+    pub open_before: Option<u64>,
+    /// See `open_before`.
+    #[serde(default)]
+    pub open_after: Option<u64>,
 }
 
 /// How many requests ended in one way.

@@ -161,7 +161,10 @@ fn early_end(error: &io::Error) -> Outcome {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::NoAnswer,
         io::ErrorKind::UnexpectedEof => Outcome::Empty,
-        _ => Outcome::Reset,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            Outcome::Reset
+        }
+        _ => Outcome::Incomplete,
     }
 }
 

@@ -350,8 +350,9 @@ impl<'a> Block<'a> {
 
     /// What a finding has caused, below it.
     fn consequences<'f>(&mut self, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>, indent: &str) {
-        let effects: Vec<&Finding> =
-            server.findings.iter().filter(|finding| finding.caused_by.first() == Some(&cause.id)).collect();
+        let is_effect =
+            |finding: &&Finding| finding.caused_by.first() == Some(&cause.id) && cause.may_cause(finding);
+        let effects: Vec<&Finding> = server.findings.iter().filter(is_effect).collect();
         let style = self.view.style;
         for (index, effect) in effects.iter().enumerate() {
             // Two findings of one id have the same effects; a saved report could even hold a circle.

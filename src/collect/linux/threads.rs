@@ -14,7 +14,10 @@ use std::mem::MaybeUninit;
 use std::path::PathBuf;
 
 /// Threads that are looked at; a server with more has its first and its newest ones looked at.
-const MOST_THREADS: usize = 512;
+const MOST_THREADS: usize = 8192;
+
+/// Threads whose system call is asked for: those that do anything else than the many that wait alike come first.
+const MOST_CALLS: usize = 512;
 
 /// Looks at every thread of a process.
 ///
@@ -36,8 +39,10 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     names.drain((MOST_THREADS / 2).min(names.len())..(MOST_THREADS / 2).min(names.len()) + omitted);
     let mut found: Vec<ThreadEntry> = names.iter().filter_map(|tid| one(&tasks, identity.pid, *tid)).collect();
     // The call needs the permission to attach and takes a lock of the process, so it is read where that may hang.
+    found.sort_by_key(|entry| (!entry.is_main, std::cmp::Reverse(entry.cpu_ms > 0), std::cmp::Reverse(entry.tid)));
     let requests: Vec<Request> = found
         .iter()
+        .take(MOST_CALLS)
         .map(|entry| {
             Request::File(PathBuf::from(format!("/proc/{}/task/{}/syscall", identity.pid, entry.tid)), 512)
         })

@@ -27,7 +27,11 @@ PORT and HERMES_HOME say where; PATIENT is a list of words separated by commas:
   route-lock   the same as deadlock for /api/sessions only
   chatty       a handler writes 100 KB to standard output before it answers
   workers=N    N handlers at a time, 503 without a body beyond them; /api/stuck keeps its handler
-  slow-route=MS  /api/sessions takes so long
+  slow-route=MS  /api/sessions works for so long
+  waiting-route=MS  /api/sessions waits for so long, as for another server
+  slow=MS      the health path waits for so long
+  leak-fds=N   the health path leaves N descriptors open
+  die=N        it ends after N requests for the health path
   writes       /api/sessions tries twice to write to state.db, five seconds each
   dstate=FIFO  a quarter of a second after the start the main thread waits in the kernel for a child that opens FIFO
   first-start=MS  listens, and then works for so long before it accepts
@@ -95,13 +99,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
                         write_once()
                     except sqlite3.OperationalError:
                         pass
-            time.sleep(int(options.get("slow-route", 0)) / 1000)
+            end = time.monotonic() + int(options.get("slow-route", 0)) / 1000
+            while time.monotonic() < end:
+                pass
+            time.sleep(int(options.get("waiting-route", 0)) / 1000)
             if "keeps" in options:
                 connections.append(connect())
             if "forgetful" in options:
                 with sqlite3.connect(database) as connection:
                     connection.execute("SELECT count(*) FROM t").fetchall()
             self.answer(200, json.dumps({"sessions": []}))
+        elif "slow" in options:
+            time.sleep(int(options["slow"]) / 1000)
+            self.answer(200, json.dumps({"status": "ok", "sessions": 0, "active_streams": 0, "uptime_seconds": 1.0}))
         elif "deadlock" in options or "crossed" in options:
             with STREAMS_LOCK:
                 self.answer(200, json.dumps({"status": "ok"}))
@@ -124,6 +134,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(503, json.dumps({"status": "degraded", "checks": checks, "active_streams": 0}))
         else:
             body = {"status": "ok", "sessions": 2, "active_streams": 0, "uptime_seconds": time.time() - started}
+            connections.extend(os.open("/dev/null", os.O_RDONLY) for _ in range(int(options.get("leak-fds", 0))))
+            if requests_total > int(options.get("die", 1 << 30)):
+                os._exit(1)
             body["accept_loop"] = {"requests_total": requests_total, "last_request_at": time.time()}
             if "deep=1" in self.path:
                 body["checks"] = {"state_db": {"status": "ok", "ms": 0.4}, "sessions": {"status": "ok"}}
