@@ -4,6 +4,8 @@
 pub mod cgroup;
 pub mod command;
 pub mod container;
+pub mod darwin;
+pub mod descriptors;
 pub mod expect;
 pub mod health;
 pub mod history;
