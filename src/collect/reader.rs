@@ -65,6 +65,11 @@ pub enum Request {
     Resolved(PathBuf),
     /// Name, home and group id of a user by id, NUL-separated: the system's directory may be a remote one.
     User(u32),
+    /// Records of the descriptors of a process of macOS ([`crate::parse::darwin::descriptor`]): asking for a file's path
+    /// asks its filesystem.
+    Descriptors(u32),
+    /// Locks on a file, by questions of fcntl(2) about these ranges of first byte and length; no lock is taken.
+    Locks(PathBuf, Vec<(u64, u64)>),
 }
 
 /// Where the answer of an exchange ends.
@@ -82,6 +87,7 @@ impl Request {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
             Self::User(uid) => format!("user {uid}"),
+            Self::Descriptors(pid) => format!("descriptors of pid {pid}"),
             Self::Exchange(path, ..) => {
                 format!("answer on {}", crate::parse::text::printable(path.as_os_str().as_bytes()))
             }
@@ -93,6 +99,7 @@ impl Request {
             | Self::Link(path)
             | Self::Stamp(path)
             | Self::Resolved(path)
+            | Self::Locks(path, _)
             | Self::Identity(path) => crate::parse::text::printable(path.as_os_str().as_bytes()),
         }
     }
@@ -111,6 +118,8 @@ impl Request {
             Self::Identity(path) => (b'i', 0, Some(path)),
             Self::Stamp(path) => (b't', 0, Some(path)),
             Self::Resolved(path) => (b'n', 0, Some(path)),
+            Self::Descriptors(pid) => (b'D', *pid, None),
+            Self::Locks(path, _) => (b'L', 0, Some(path)),
             Self::Exchange(path, _, until) => (b'x', u32::from(*until == Until::Pm2Message), Some(path)),
         };
         let mut path = path.map_or(Vec::new(), |path| path.as_os_str().as_bytes().to_vec());
@@ -121,6 +130,12 @@ impl Request {
         if let Self::Range(_, offset, _) = self {
             path.push(0);
             path.extend_from_slice(&offset.to_le_bytes());
+        }
+        if let Self::Locks(_, ranges) = self {
+            path.push(0);
+            path.extend(
+                ranges.iter().flat_map(|(start, length)| [start.to_le_bytes(), length.to_le_bytes()]).flatten(),
+            );
         }
         let mut bytes = vec![tag];
         bytes.extend_from_slice(&number.to_le_bytes());
@@ -135,7 +150,7 @@ impl Request {
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut path = vec![0_u8; usize::try_from(number(5)).unwrap_or(0).min(LARGEST_ANSWER)];
         input.read_exact(&mut path)?;
-        let message = if matches!(head[0], b'x' | b'r') {
+        let message = if matches!(head[0], b'x' | b'r' | b'L') {
             let at = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
             let message = path.get(at + 1..).unwrap_or_default().to_vec();
             path.truncate(at);
@@ -160,6 +175,13 @@ impl Request {
             b'i' => Ok(Self::Identity(path)),
             b't' => Ok(Self::Stamp(path)),
             b'n' => Ok(Self::Resolved(path)),
+            b'D' => Ok(Self::Descriptors(number(1))),
+            b'L' => {
+                let (numbers, _) = message.as_chunks::<8>();
+                let (ranges, _) = numbers.as_chunks::<2>();
+                let range = |range: &[[u8; 8]; 2]| (u64::from_le_bytes(range[0]), u64::from_le_bytes(range[1]));
+                Ok(Self::Locks(path, ranges.iter().map(range).collect()))
+            }
             b'x' => {
                 let until = if number(1) == 1 { Until::Pm2Message } else { Until::Close };
                 Ok(Self::Exchange(path, message, until))
@@ -170,11 +192,10 @@ impl Request {
 
     fn perform(&self) -> io::Result<Vec<u8>> {
         match self {
-            Self::CommandLine(pid) => read_start(Path::new(&format!("/proc/{pid}/cmdline")), LARGEST_BLOCK),
-            Self::Markers(pid) => {
-                let block = read_start(Path::new(&format!("/proc/{pid}/environ")), LARGEST_BLOCK)?;
-                Ok(markers(&block))
-            }
+            Self::CommandLine(pid) => command_line(*pid),
+            Self::Markers(pid) => Ok(markers(&environment(*pid)?)),
+            Self::Descriptors(pid) => descriptors(*pid),
+            Self::Locks(path, ranges) => locks(path, ranges),
             Self::File(path, limit) => read_start(path, usize::try_from(*limit).unwrap_or(0)),
             Self::Range(path, offset, length) => read_range(path, *offset, usize::try_from(*length).unwrap_or(0)),
             Self::Size(path) => Ok(std::fs::metadata(path)?.len().to_string().into_bytes()),
@@ -261,6 +282,61 @@ fn descriptor_name(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(not(target_os = "linux"))]
 fn descriptor_name(path: &Path) -> io::Result<Vec<u8>> {
     Ok(std::fs::canonicalize(path)?.into_os_string().into_vec())
+}
+
+#[cfg(target_os = "linux")]
+fn command_line(pid: u32) -> io::Result<Vec<u8>> {
+    read_start(Path::new(&format!("/proc/{pid}/cmdline")), LARGEST_BLOCK)
+}
+
+#[cfg(target_os = "linux")]
+fn environment(pid: u32) -> io::Result<Vec<u8>> {
+    read_start(Path::new(&format!("/proc/{pid}/environ")), LARGEST_BLOCK)
+}
+
+#[cfg(target_os = "linux")]
+fn descriptors(_pid: u32) -> io::Result<Vec<u8>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn command_line(pid: u32) -> io::Result<Vec<u8>> {
+    Ok(super::macos::arguments(pid)?.0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn environment(pid: u32) -> io::Result<Vec<u8>> {
+    let environment = super::macos::arguments(pid)?.1;
+    if environment.is_empty() {
+        let words = "the system hides the environment of its protected programs";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+    }
+    Ok(environment)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptors(pid: u32) -> io::Result<Vec<u8>> {
+    super::macos::descriptor_records(pid, LARGEST_ANSWER)
+}
+
+/// Asks for each range who would be in the way of a write lock: a line `START LENGTH w|r PID` for each lock that is. No
+/// lock is taken, and this process has none on the file that closing it could drop.
+fn locks(path: &Path, ranges: &[(u64, u64)]) -> io::Result<Vec<u8>> {
+    use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    let file = File::open(path)?;
+    let mut answer = Vec::new();
+    for (start, length) in ranges {
+        let mut question = Flock::from(FlockType::WriteLock);
+        (question.start, question.length, question.offset_type) = (*start, *length, FlockOffsetType::Set);
+        let Some(found) = fcntl_getlk(&file, &question)? else { continue };
+        let kind = if found.typ == FlockType::WriteLock { 'w' } else { 'r' };
+        let pid = found.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        answer.extend_from_slice(format!("{} {} {kind} {pid}\n", found.start, found.length).as_bytes());
+    }
+    Ok(answer)
 }
 
 fn user(uid: u32) -> io::Result<Vec<u8>> {
@@ -582,6 +658,8 @@ mod tests {
             Request::Identity("/x".into()),
             Request::Range("/y z".into(), u64::MAX - 1, 24),
             Request::Size("/z".into()),
+            Request::Descriptors(10),
+            Request::Locks("/z".into(), vec![(0x4000_0000, 1), (u64::MAX, 0)]),
         ] {
             let bytes = request.encode();
             let decoded = Request::decode(&mut &bytes[..]).unwrap();

@@ -12,6 +12,7 @@ pub mod history;
 pub mod home;
 pub mod http;
 pub mod launchd;
+pub mod launchd_plist;
 pub mod link;
 pub mod locks;
 pub mod pm2;
