@@ -34,6 +34,7 @@ const LARGEST_EXCHANGE: u64 = 1024 * 1024;
 /// Largest answer that is taken.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// Largest command line or environment that is read; the kernel's own limit is far above what is useful here.
+#[cfg(target_os = "linux")]
 const LARGEST_BLOCK: usize = 128 * 1024;
 
 /// One read.

@@ -197,12 +197,26 @@ fn add_files(files: impl Iterator<Item = (u64, Vnode)>, rows: &mut Rows, facts: 
     rows.add_families(families, facts);
 }
 
+/// How a gap of that kind begins.
+pub const LIMIT: &str = "descriptor limit of pid";
+
 /// The descriptor limits of another process have no public interface on macOS.
 pub fn limit_gap(pid: u32) -> Gap {
     let detail = "macOS has no public interface for the limit of another process; launchd starts its jobs with 256, \
         unless their plist (SoftResourceLimits) or the server itself raises it";
-    Gap::new(format!("descriptor limit of pid {pid}"), GapReason::Unsupported, detail)
+    Gap::new(format!("{LIMIT} {pid}"), GapReason::Unsupported, detail)
         .blocking(&[crate::model::id::DESCRIPTOR_CEILING, crate::model::id::DESCRIPTOR_LIMIT_LOW])
+}
+
+/// The soft limit that a WebUI has raised, by its own log: the last line `Raised file descriptor soft limit A -> B`.
+pub fn raised_limit(log: &[u8]) -> Option<(u64, u64)> {
+    const WORDS: &str = "Raised file descriptor soft limit ";
+    let text = String::from_utf8_lossy(log);
+    let of_line = |line: &str| {
+        let (from, to) = line.split_once(WORDS)?.1.split_once(" -> ")?;
+        Some((from.trim().parse().ok()?, to.split_whitespace().next()?.parse().ok()?))
+    };
+    text.lines().filter_map(of_line).next_back()
 }
 
 /// Which part of which of these databases a record is on: its place in `paths`, the part, and the file.
@@ -296,6 +310,14 @@ mod tests {
         assert_eq!((at, part_of, file.links), (1, SqlitePart::Wal, 0));
         assert_eq!(file.identity, (16_777_232, 12_345_678_902));
         assert!(part(2).is_none() && database_part(&record(2, Ok(VNODES)), &paths).is_none());
+    }
+
+    #[test]
+    fn a_server_says_what_it_has_raised() {
+        let log = b"x\n[ok] Raised file descriptor soft limit 256 -> 4096\n[ok] Raised file descriptor soft limit 512 -> 8192 (hard)\n";
+        assert_eq!(raised_limit(log), Some((512, 8192)));
+        assert_eq!(raised_limit(b"Raised file descriptor soft limit x -> 1\n"), None);
+        assert_eq!(raised_limit(b"\xff\xfe"), None);
     }
 
     /// By hand: a path that fills its room without an end, and no path at all.
