@@ -669,6 +669,32 @@ mod tests {
         assert!(Request::decode(&mut &b"zzzzzzzzz"[..]).is_err());
     }
 
+    /// The holder is another process, as a patient always is: its own locks a process is not told of.
+    #[test]
+    fn a_question_names_who_holds_a_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db-shm");
+        std::fs::write(&path, [0; 200]).unwrap();
+        let program = "import fcntl, sys\n\
+            file = open(sys.argv[1], 'r+b')\n\
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, 120)\n\
+            fcntl.lockf(file, fcntl.LOCK_SH, 1, 124)\n\
+            print('held', flush=True)\n\
+            sys.stdin.read()\n";
+        let mut holder = Command::new("python3");
+        let mut holder =
+            holder.args(["-c", program]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 5];
+        holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        let ask = || Request::Locks(path.clone(), crate::parse::locks::INDEX_QUESTIONS.to_vec()).perform().unwrap();
+        let pid = holder.id();
+        assert_eq!(String::from_utf8(ask()).unwrap(), format!("120 1 w {pid}\n124 1 r {pid}\n"));
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert_eq!(ask(), b"", "the question has taken no lock");
+        assert!(Request::Locks("/dev/zero".into(), vec![(0, 1)]).perform().is_err());
+    }
+
     #[test]
     fn only_markers_leave_the_environment() {
         let block = b"API_KEY=secret\0INVOCATION_ID=abc\0HERMES_HOME=/h\0HERMES_HOMEX=no\0PATH=/bin\0";

@@ -45,7 +45,9 @@ fn source(linux: &str) -> String {
         _ if rest.starts_with("locks") => "fcntl(F_GETLK)".to_owned(),
         _ if rest.contains("/fd") => format!("proc_pidfdinfo of pid {}", of_pid(rest)),
         _ if rest.contains("/task") => format!("proc_pidinfo of the threads of pid {}", of_pid(rest)),
-        _ if rest.contains("/cmdline") => format!("sysctl KERN_PROCARGS2 of pid {}", of_pid(rest)),
+        _ if rest.contains("/cmdline") || rest.contains("/environ") => {
+            format!("sysctl KERN_PROCARGS2 of pid {}", of_pid(rest))
+        }
         _ => format!("sysctl KERN_PROC of pid {}", of_pid(rest)),
     }
 }

@@ -223,7 +223,10 @@ pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<Thre
     let gap = Gap::new(
         format!("what the threads of pid {pid} wait for"),
         GapReason::Unsupported,
-        format!("macOS tells their states only; `sample {pid}` shows their stacks to the server's own user"),
+        format!(
+            "macOS tells their states only; `sample {pid}` shows their stacks to the server's own user, and \
+             `sudo py-spy dump --pid {pid}` those of Python, for which py-spy must be root there"
+        ),
     );
     let gap = gap.blocking(&[id::OUTPUT_PIPE_FULL]);
     let omitted = u64::try_from(handles.len().saturating_sub(MOST_THREADS)).unwrap_or(u64::MAX);
