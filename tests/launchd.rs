@@ -366,10 +366,16 @@ impl Host for Mac {
     }
 
     fn list_directory(&self, path: &Path, _limit: usize) -> Result<Vec<String>, Gap> {
+        if path == Path::new(HOME) {
+            return Ok(vec!["config.yaml".into(), "state.db".into()]);
+        }
         none(&path.display().to_string())
     }
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
+        if path == Path::new(HOME) {
+            return Ok(FileKind::Directory);
+        }
         none(&path.display().to_string())
     }
 
@@ -629,6 +635,64 @@ fn an_unloaded_job_is_said_so() {
     let commands: Vec<&str> = found.findings[0].next.iter().filter_map(|step| step.command.as_deref()).collect();
     let bootstrap = "launchctl bootstrap gui/501 /Users/h/Library/LaunchAgents/ai.hermes.gateway.plist";
     assert!(commands.contains(&bootstrap), "{commands:?}");
+    // Nobody has asked for it: it may be meant so, and is said all the same.
+    let found = examined(&mac, Selection::default()).servers.remove(0);
+    assert_eq!(verdict(&found), (Status::Warning, vec!["server-not-running"]), "{:?}", found.findings);
+    assert!(found.findings[0].title.contains("launchd ai.hermes.gateway"), "{}", found.findings[0].title);
+}
+
+/// The job is there, has ended with an error, and nothing starts it again; and one that is between two attempts.
+#[test]
+fn a_job_without_a_process_is_found_without_being_named() {
+    let body = "\tstate = not running\n\truns = 1\n\tlast exit code = 78: EX_CONFIG\n\tproperties = runatload\n";
+    let mac = Mac::default().job("ai.hermes.gateway", GATEWAY, None, body);
+    let found = examined(&mac, Selection::default()).servers.remove(0);
+    assert_eq!(verdict(&found), (Status::Critical, vec!["supervisor-gave-up"]), "{:?}", found.findings);
+    let body = "\tstate = spawn scheduled\n\truns = {n}\n\tlast exit code = 1\n\tproperties = keepalive\n";
+    let mac = Mac::default().job("ai.hermes.gateway", GATEWAY, None, body);
+    let found = examined(&mac, Selection::default()).servers.remove(0);
+    assert_eq!(verdict(&found), (Status::Critical, vec!["respawn-loop"]), "{:?}", found.findings);
+}
+
+/// Two jobs for one gateway (A#21549): the one that does not have it is started in vain.
+#[test]
+fn two_jobs_for_one_server_are_duplicates() {
+    let file = JobFile {
+        label: "com.bruce.birkin.gateway".into(),
+        arguments: shlex::split(GATEWAY).unwrap(),
+        keep_alive: true,
+        ..JobFile::default()
+    };
+    let path = "/Users/h/Library/LaunchAgents/com.bruce.birkin.gateway.plist".to_owned();
+    let mac = Mac { files: vec![OnDisk { path, user: Some(501), file }], ..Mac::default() }
+        .runs(800, 1, GATEWAY, Vec::new())
+        .last(|running| running.environment = b"HERMES_HOME=/Users/h/.hermes")
+        .job(
+            "ai.hermes.gateway",
+            GATEWAY,
+            Some(800),
+            &format!("{RUNNING}\tenvironment = {{\n\t\tHERMES_HOME => {HOME}\n\t}}\n"),
+        )
+        .job(
+            "com.bruce.birkin.gateway",
+            GATEWAY,
+            None,
+            &format!(
+                "\tstate = spawn scheduled\n\truns = {{n}}\n\tlast exit code = 1\n\tproperties = keepalive\n\
+                 \tenvironment = {{\n\t\tHERMES_HOME => {HOME}\n\t}}\n"
+            ),
+        );
+    let found = server(&mac, 800);
+    assert_eq!(verdict(&found), (Status::Critical, vec!["duplicate-supervisors"]), "{:?}", found.findings);
+}
+
+/// A port that another user's process has: its socket is not shown, and nothing may be concluded from that.
+#[test]
+fn what_other_users_have_is_not_nothing() {
+    let found = examined(&Mac::default(), Selection { port: Some(8787), ..Selection::default() }).servers.remove(0);
+    let gap = found.gaps.iter().find(|gap| gap.what == "who listens on port 8787").unwrap();
+    assert_eq!(gap.reason, GapReason::Permission);
+    assert!(gap.blocks.contains(&"port-held-by-other-program".to_owned()), "{gap:?}");
 }
 
 fn dead(outcome: Outcome, error: &str) -> Health {

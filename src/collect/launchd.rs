@@ -27,6 +27,13 @@ pub struct OnDisk {
     pub file: JobFile,
 }
 
+impl OnDisk {
+    /// The domain that it is loaded into.
+    fn domain(&self) -> String {
+        self.user.map_or("system".to_owned(), |user| format!("gui/{user}"))
+    }
+}
+
 /// What is known before launchd is asked.
 pub struct Known<'a> {
     /// Users whose sessions may have jobs.
@@ -45,12 +52,12 @@ pub fn programs(launchctl: Launchctl<'_>, known: &Known<'_>) -> Result<Vec<Progr
     let mut found = Vec::new();
     let mut loaded: HashSet<String> = HashSet::new();
     let mut last = None;
-    let mut answered = false;
+    let mut answered: HashSet<String> = HashSet::new();
     for name in domains(known.users) {
         let rows = match launchctl(&["print", &name]).and_then(|text| understood(&name, domain(&text))) {
             Ok(Answer::Found(rows)) => rows,
             Ok(_) => {
-                answered = true;
+                answered.insert(name);
                 continue;
             }
             Err(gap) => {
@@ -58,7 +65,6 @@ pub fn programs(launchctl: Launchctl<'_>, known: &Known<'_>) -> Result<Vec<Progr
                 continue;
             }
         };
-        answered = true;
         for label in candidates(&rows, known) {
             let target = format!("{name}/{label}");
             if loaded.contains(&label) || loaded.len() >= MOST_JOBS {
@@ -77,11 +83,15 @@ pub fn programs(launchctl: Launchctl<'_>, known: &Known<'_>) -> Result<Vec<Progr
                 Err(gap) => last = Some(gap),
             }
         }
+        answered.insert(name);
     }
-    if !answered && let Some(gap) = last {
+    if let Some(gap) = last.filter(|_| answered.is_empty()) {
         return Err(gap);
     }
-    for on_disk in known.files.iter().filter(|on_disk| !loaded.contains(&on_disk.file.label)) {
+    // Of a domain that did not answer nobody knows what is loaded there.
+    let is_known =
+        |on_disk: &&OnDisk| answered.contains(&on_disk.domain()) && !loaded.contains(&on_disk.file.label);
+    for on_disk in known.files.iter().filter(is_known) {
         found.push(not_loaded(on_disk, is_disabled(launchctl, on_disk)));
     }
     Ok(found)
@@ -187,7 +197,8 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     if command.is_empty() {
         command.extend(job.program.clone());
     }
-    Program { claim, command, is_enabled: Some(true), ..Program::default() }.recognised()
+    let is_enabled = job.run_at_load == Some(true) || job.keep_alive == Some(true) || !job.keep_alive_if.is_empty();
+    Program { claim, command, is_enabled: Some(is_enabled), ..Program::default() }.recognised()
 }
 
 /// Whether launchd starts it again after the way in which it ended last. `KeepAlive` with conditions is printed as one
@@ -221,7 +232,7 @@ fn policy(job: &Job) -> String {
 /// A property list that lies on the disk and is not loaded: nothing starts it, whatever it says.
 fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
     let file = &on_disk.file;
-    let scope = on_disk.user.map_or("system".to_owned(), |user| format!("gui/{user}"));
+    let scope = on_disk.domain();
     let claim = Supervisor {
         kind: "launchd".to_owned(),
         name: Some(file.label.clone()),
@@ -241,8 +252,7 @@ fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
 
 /// Whether a person has disabled it (`launchctl disable`), which outlives restarts and stands in no property list.
 fn is_disabled(launchctl: Launchctl<'_>, on_disk: &OnDisk) -> bool {
-    let domain = on_disk.user.map_or("system".to_owned(), |user| format!("gui/{user}"));
-    let answer = launchctl(&["print-disabled", &domain]).unwrap_or_default();
+    let answer = launchctl(&["print-disabled", &on_disk.domain()]).unwrap_or_default();
     let quoted = format!("\"{}\"", on_disk.file.label);
     String::from_utf8_lossy(&answer).lines().any(|line| {
         let said = line.trim().split_once(" => ").filter(|(label, _)| *label == quoted);
@@ -355,6 +365,14 @@ mod tests {
         let missing = |_: &[&str]| Ok(b"Bad request.\nCould not find domain for user gui: 501\n".to_vec());
         assert_eq!(programs(&missing, &known), Ok(Vec::new()));
         assert!(one(&missing, "ai.hermes.gateway", &[501], &[]).is_err());
+        // The system answers and the user's domain does not: nobody knows whether the user's job is loaded.
+        let files = [on_disk()];
+        let known = Known { files: &files, ..known };
+        let half = |words: &[&str]| match words {
+            ["print", "system"] => Ok(b"system = {\n\tservices = {\n\t}\n}\n".to_vec()),
+            _ => Err(Gap::new("launchctl", GapReason::Timeout, "")),
+        };
+        assert_eq!(programs(&half, &known), Ok(Vec::new()));
     }
 
     #[test]

@@ -89,6 +89,9 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         because(id::RESPAWN_LOOP, holder);
         because(id::SUPERVISOR_GAVE_UP, holder);
     }
+    if holds(id::ORPHANED_SERVER) {
+        because(id::DUPLICATE_SERVERS, id::ORPHANED_SERVER);
+    }
     if holds(id::LAUNCHER_DETACHED) {
         because(id::ORPHANED_SERVER, id::LAUNCHER_DETACHED);
     }
