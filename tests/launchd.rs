@@ -460,8 +460,7 @@ fn a_supervised_server_is_healthy_although_its_parent_is_pid_1() {
     // The limit is not known, and what is known beside it is said.
     assert!(!found.passed.contains(&"descriptor-ceiling".to_owned()));
     let gap = found.gaps.iter().find(|gap| gap.what == "descriptor limit of pid 48213").unwrap();
-    for known in
-        ["launchd starts its jobs with 256", "no SoftResourceLimits", "raised the soft limit from 256 to 4096"]
+    for known in ["launchd starts its jobs with 256", "its job sets none", "raised the soft limit from 256 to 4096"]
     {
         assert!(gap.detail.contains(known), "{}", gap.detail);
     }
@@ -490,7 +489,7 @@ fn a_server_below_a_wrapper_is_the_jobs_own() {
     assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{:?}", found.findings);
     let lineage = found.lineage.unwrap();
     assert_eq!((lineage.supervisor.claimed_pid, lineage.supervisor.claims_this), (Some(700), Some(true)));
-    assert!(lineage.supervisor.evidence.ends_with("is 700, its parent"), "{}", lineage.supervisor.evidence);
+    assert!(lineage.supervisor.evidence.ends_with("says pid 700, its parent"), "{}", lineage.supervisor.evidence);
     assert!(lineage.markers.is_empty(), "{:?} is noise", lineage.markers);
 }
 
@@ -542,6 +541,8 @@ fn a_second_start_by_hand_is_an_orphan_of_the_job() {
     let orphan = found.findings.iter().find(|finding| finding.id == "orphaned-server").unwrap();
     let commands: Vec<&str> = orphan.next.iter().filter_map(|step| step.command.as_deref()).collect();
     assert!(commands.contains(&"launchctl bootout gui/501/com.parantoux.hermes-webui"), "{commands:?}");
+    let file = "/Users/h/Library/LaunchAgents/com.parantoux.hermes-webui.plist";
+    assert!(commands.contains(&format!("launchctl bootstrap gui/501 {file}").as_str()), "{commands:?}");
     assert!(orphan.evidence.iter().all(|evidence| !evidence.source.contains("/proc")));
 }
 

@@ -147,7 +147,9 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     }
     next.extend(advice::before_it_ends(server));
     next.push(NextStep::run("end the orphan", format!("kill {pid}")));
-    next.push(match advice::command(supervisor, Verb::Start) {
+    // What launchd is told to stop it forgets, so that it has to be loaded anew.
+    let afterwards = Supervisor { is_idle: supervisor.is_idle || is_looping, ..supervisor.clone() };
+    next.push(match advice::command(&afterwards, Verb::Start) {
         Some(command) => NextStep::run("start it through its supervisor", command),
         None => NextStep::say("Then start it through its supervisor"),
     });

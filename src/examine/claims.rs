@@ -334,7 +334,7 @@ impl Examination<'_> {
             _ => ", above it through wrappers".to_owned(),
         };
         let pid = claim.claimed_pid.unwrap_or(0);
-        let evidence = format!("pid of {} is {pid}{through}", claim.evidence);
+        let evidence = format!("{} says pid {pid}{through}", claim.evidence);
         let supervisor = Supervisor { claims_this: Some(true), evidence, ..claim };
         let watched =
             self.is_worth_a_look(&supervisor, chain.process).then(|| Watched::Program(Box::new(known.clone())));

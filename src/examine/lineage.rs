@@ -79,7 +79,8 @@ impl Examination<'_> {
         if supervisor.kind == "launchd"
             && let Some(policy) = &supervisor.policy
         {
-            gap.detail.push_str(&format!("; its job says {policy}"));
+            let limit = policy.split(' ').find(|word| word.starts_with("SoftResourceLimits.NumberOfFiles="));
+            gap.detail.push_str(&format!("; its job sets {}", limit.unwrap_or("none")));
         }
         let log = supervisor.log.as_deref().filter(|log| log.starts_with('/'));
         let log = log.and_then(|log| self.survey.host.read_file(Path::new(log), LARGEST_LOG).ok());
