@@ -126,10 +126,31 @@ fn tls() {
 }
 
 #[test]
+fn deadlock() {
+    let server = demo("deadlock");
+    assert_eq!(roots(&server), ["handlers-stuck"]);
+}
+
+#[test]
+fn locked_route() {
+    let server = demo("locked-route");
+    assert_eq!(roots(&server), ["handlers-stuck"]);
+    assert_eq!(server["health"]["outcome"], "ok");
+    assert_eq!(finding(&server, "route-slow")["caused_by"][0], "handlers-stuck");
+}
+
+#[test]
+fn full_pipe() {
+    let server = demo("full-pipe");
+    assert_eq!(roots(&server), ["output-pipe-full"]);
+    assert_eq!(finding(&server, "handlers-stuck")["caused_by"][0], "output-pipe-full");
+}
+
+#[test]
 fn all_in_turn() {
     let answer = run("demo");
     assert_eq!(answer.exit, 0, "{}", answer.stdout);
-    assert!(answer.stdout.contains("All 11 verdicts are the expected ones"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("All 14 verdicts are the expected ones"), "{}", answer.stdout);
     assert!(!answer.stdout.contains('\u{1b}'));
 }
 

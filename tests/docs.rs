@@ -41,7 +41,7 @@ fn the_findings_page_is_the_catalogue() {
 #[test]
 fn the_pages_name_every_command_and_option() {
     let page = document("docs/commands.md");
-    let commands = ["", "fds", "db", "watch", "history"];
+    let commands = ["", "fds", "db", "health", "watch", "history"];
     let help: String = commands.iter().map(|command| common::run(&format!("{command} --help")).stdout).collect();
     for option in help.split_whitespace().filter(|word| word.starts_with("--")) {
         let option = option.trim_end_matches([',', '.', ')', '`', ';']);
@@ -69,6 +69,11 @@ fn the_json_page_names_every_field() {
     let over_time = common::run(&format!("fds --json --port {} --samples 2 --every 50ms", patient.port)).json();
     let exercise =
         common::run(&format!("fds --json --port {} --exercise /health --requests 1", patient.port)).json();
+    let stuck = common::webui("deadlock");
+    let stuck = common::run(&format!("check --json --port {} --timeout 800ms", stuck.port)).json();
+    let repeated = common::run(&format!("health --json --port {} --repeat 2 --every 1ms", patient.port)).json();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/orphan.json");
+    let replayed = common::run(&format!("check --json --from {}", fixture.display())).json();
     let reader = tempfile::tempdir().unwrap();
     let _locked = common::start(
         std::process::Command::new("python3")
@@ -77,7 +82,7 @@ fn the_json_page_names_every_field() {
             .arg("reader"),
     );
     let database = common::run(&format!("db --json --file {}", reader.path().join("state.db").display())).json();
-    envelope["others"] = serde_json::json!([over_time, exercise, database]);
+    envelope["others"] = serde_json::json!([over_time, exercise, database, stuck, repeated, replayed]);
     let mut missing = Vec::new();
     names(&envelope, &mut |name| {
         if name != "others" && !page.contains(&format!("`{name}`")) && !missing.contains(&name.to_owned()) {

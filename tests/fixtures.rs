@@ -17,6 +17,20 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("close-wait", Status::Warning, &["close-wait-leak"]),
     ("degraded", Status::Critical, &["health-degraded"]),
     ("foreign-program", Status::Critical, &["port-held-by-other-program"]),
+    ("accept-loop-locked", Status::Critical, &["accept-stalled"]),
+    ("backlog-full", Status::Critical, &["accept-stalled"]),
+    ("ceiling-by-handles", Status::Critical, &["state-db-handle-leak"]),
+    ("computation", Status::Healthy, &[]),
+    ("database-locked", Status::Critical, &["database-lock-held"]),
+    ("gil-held", Status::Critical, &["gil-held"]),
+    ("handlers-and-computation", Status::Critical, &["handlers-stuck"]),
+    ("handlers-deadlocked", Status::Critical, &["handlers-stuck"]),
+    ("output-pipe-full", Status::Critical, &["output-pipe-full"]),
+    ("route-late", Status::Healthy, &[]),
+    ("route-locked", Status::Critical, &["handlers-stuck"]),
+    ("state-d", Status::Critical, &["uninterruptible-sleep"]),
+    ("workers-free", Status::Healthy, &[]),
+    // Recorded before threads were looked at: then no cause is established.
     ("handler-stuck", Status::Critical, &["http-no-answer"]),
     ("healthy-pool", Status::Healthy, &[]),
     ("healthy-supervised", Status::Healthy, &[]),
@@ -34,6 +48,8 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("launchd-two-leaks", Status::Warning, &["state-db-handle-leak", "close-wait-leak"]),
     ("launchd-wrapper", Status::Healthy, &[]),
     ("leak-critical", Status::Critical, &["state-db-handle-leak"]),
+    ("malformed-first", Status::Critical, &["database-malformed"]),
+    ("memory-killed", Status::Warning, &["memory-killed"]),
     ("leak-level", Status::Warning, &["state-db-handle-leak"]),
     ("not-running", Status::Critical, &["server-not-running"]),
     ("orphan", Status::Critical, &["orphaned-server"]),
@@ -52,6 +68,7 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("systemd-stranger", Status::Critical, &["port-held-by-other-program"]),
     ("systemd-user-orphan", Status::Critical, &["orphaned-server"]),
     ("two-owners", Status::Critical, &["port-owner-unexpected"]),
+    ("threads-exhausted", Status::Critical, &["threads-exhausted"]),
     ("overload", Status::Critical, &["workers-exhausted"]),
     ("reply-empty", Status::Critical, &["reply-empty"]),
     ("stopped", Status::Critical, &["process-stopped"]),
@@ -103,6 +120,60 @@ impl Strings for &[&str] {
     fn map_strings(&self) -> Vec<String> {
         self.iter().map(|id| (*id).to_owned()).collect()
     }
+}
+
+/// The same delay two minutes after the start is a warning; and where the thread of the request stands still, nobody
+/// waits for a migration.
+#[test]
+fn a_late_route_is_a_warning_of_a_server_that_has_started() {
+    for (age_ms, status) in [(119_000, Status::Healthy), (3_600_000, Status::Warning)] {
+        let mut envelope = read("route-late");
+        let server = &mut envelope.servers[0];
+        server.process.as_mut().unwrap().age_ms = Some(age_ms);
+        diagnose::judge(server);
+        assert_eq!(server.status, status);
+        assert!(server.findings.iter().any(|finding| finding.id == "route-slow"));
+    }
+}
+
+/// What is known of threads decides: without a second look, or with a thread that has come on, nothing is named.
+#[test]
+fn a_thread_that_has_come_on_is_not_stuck() {
+    for name in ["state-d", "output-pipe-full"] {
+        let mut envelope = read(name);
+        let server = &mut envelope.servers[0];
+        let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
+        activity.threads.iter_mut().for_each(|thread| thread.sleeps = thread.sleeps.map(|sleeps| sleeps + 40));
+        diagnose::judge(server);
+        let ids: Vec<&str> = server.findings.iter().map(|finding| finding.id.as_str()).collect();
+        assert!(!ids.contains(&"uninterruptible-sleep") && !ids.contains(&"output-pipe-full"), "{name}: {ids:?}");
+        assert_eq!(server.status, Status::Critical, "{name}");
+    }
+    // Others get their answers meanwhile: late, and not stuck.
+    let mut envelope = read("handlers-deadlocked");
+    let server = &mut envelope.servers[0];
+    server.listeners.as_mut().unwrap().looks.last_mut().unwrap().answered_since = 3;
+    diagnose::judge(server);
+    assert_eq!(
+        (server.status, server.root_causes.as_slice()),
+        (Status::Warning, &["http-no-answer".to_owned()][..])
+    );
+}
+
+/// Threads in state D that wait for memory of their control group (the report: `mem_cgroup_handle_over_high`).
+#[test]
+fn a_wait_for_memory_of_the_group_is_its_cause() {
+    let mut envelope = read("state-d");
+    let server = &mut envelope.servers[0];
+    server.resources = Some(hermes_doctor::model::Resources::default());
+    let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
+    let looks = activity.threads.iter_mut().flat_map(|thread| &mut thread.looks);
+    looks.for_each(|look| look.wait_channel = Some("mem_cgroup_handle_over_high".to_owned()));
+    diagnose::judge(server);
+    assert_eq!(
+        (server.status, server.root_causes.as_slice()),
+        (Status::Critical, &["memory-pressure".to_owned()][..])
+    );
 }
 
 /// A debugger that holds the process is information by itself, and the cause of the silence all the same.
@@ -254,6 +325,20 @@ fn a_launcher_that_ran_for_long_was_the_server() {
     assert!(gone(7_200_000).contains(&"server-not-running".to_owned()));
 }
 
+/// The manager knows that its server was killed for want of memory: that is why it has given up, and why nobody listens.
+#[test]
+fn a_killed_server_is_down_because_of_memory() {
+    let mut envelope = read("systemd-failed");
+    let server = &mut envelope.servers[0];
+    server.lineage.as_mut().unwrap().supervisor.result = Some("oom-kill, signal 9".to_owned());
+    diagnose::judge(server);
+    assert_eq!(server.root_causes, ["memory-killed"], "{:?}", server.findings);
+    let caused =
+        |id: &str| server.findings.iter().find(|found| found.id == id).map(|found| found.caused_by.clone());
+    assert_eq!(caused("supervisor-gave-up"), Some(vec!["memory-killed".to_owned()]));
+    assert_eq!(caused("memory-killed"), Some(Vec::new()));
+}
+
 #[test]
 fn every_fixture_is_tested() {
     let mut files: Vec<String> = std::fs::read_dir(path("x").parent().unwrap())
@@ -315,7 +400,40 @@ fn record() {
     keep("not-running", &run("check --json --port 8787").stdout);
 }
 
-/// Recorded below real supervisors: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.
+/// The wedged ones of tests/wedges.rs: `cargo test --test fixtures -- --ignored record_wedges`.
+#[test]
+#[ignore = "writes fixtures/"]
+fn record_wedges() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for (name, what) in [
+        ("handlers-deadlocked", "deadlock"),
+        ("handlers-and-computation", "busy,deadlock"),
+        ("route-locked", "route-lock"),
+        ("accept-loop-locked", "accept-lock"),
+        ("gil-held", "gil"),
+        ("computation", "busy"),
+        ("ceiling-by-handles", "fill=db,limit=64"),
+        ("route-late", "slow-route=5100"),
+        ("state-d", &format!("dstate={}", fifo.display())),
+    ] {
+        let patient = webui(what);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        keep(name, &run(&format!("check --json --port {}", patient.port)).stdout);
+        if what.starts_with("dstate") {
+            drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+        }
+    }
+    let patient = webui("writes");
+    let path = patient.home().join("state.db");
+    let database = patient_file("database.py");
+    let _writer = common::start(Command::new("python3").arg(database).arg(&path).arg("writer"));
+    keep("database-locked", &run(&format!("check --json --port {}", patient.port)).stdout);
+}
+
+/// Recorded below real supervisors and limits: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.
+/// Those that were not run keep their record.
 const OF_TESTS: &[(&str, &str)] = &[
     ("systemd-orphan", "a_detaching_launcher_leaves_an_orphan"),
     ("systemd-user-orphan", "an_orphan_below_a_user_manager_is_found"),
@@ -331,7 +449,13 @@ const OF_TESTS: &[(&str, &str)] = &[
     ("runit-orphan", "runit"),
     ("s6-orphan", "s6"),
     ("pm2-errored", "pm2_by_its_own_socket"),
+    ("malformed-first", "real_errors_are_counted_in_the_order_in_which_they_began"),
+    ("memory-killed", "what_the_kernel_killed_is_told"),
+    ("threads-exhausted", "a_limit_above_the_own_group_counts_too"),
     ("two-owners", "two_owners_of_one_port_are_told_apart"),
+    ("backlog-full", "an_accept_loop_that_waits_for_a_lock"),
+    ("output-pipe-full", "a_pipe_that_nobody_reads_is_named_with_its_reader"),
+    ("workers-free", "workers_that_are_all_busy"),
 ];
 
 /// `cargo test --test fixtures -- --ignored record_of_tests`, with the same HERMES_DOCTOR_KEEP.
@@ -340,7 +464,9 @@ const OF_TESTS: &[(&str, &str)] = &[
 fn record_of_tests() {
     let directory = std::env::var("HERMES_DOCTOR_KEEP").expect("the directory in which the answers were kept");
     for (name, test) in OF_TESTS {
-        keep(name, &std::fs::read_to_string(Path::new(&directory).join(format!("{test}.json"))).unwrap());
+        if let Ok(kept) = std::fs::read_to_string(Path::new(&directory).join(format!("{test}.json"))) {
+            keep(name, &kept);
+        }
     }
 }
 
@@ -397,6 +523,12 @@ fn keep(name: &str, json: &str) {
             });
             lineage.hops = shown.into_iter().chain(init).collect();
         }
+        if let Some(resources) = &mut server.resources {
+            // The groups of whoever ran the test.
+            let is_of_test = |path: &str| path.starts_with("/hermes-doctor-test-");
+            resources.task_groups.retain(|group| is_of_test(&group.path));
+            resources.memory_groups.retain(|group| is_of_test(&group.path));
+        }
         if let Some(descriptors) = &mut server.descriptors {
             descriptors.targets.retain(|target| target.kind != "pipe" && !target.target.contains("bash_jobs"));
         }
@@ -405,6 +537,7 @@ fn keep(name: &str, json: &str) {
     envelope.host.init = Some("init".into());
     let mut text = serde_json::to_string_pretty(&envelope).unwrap();
     for (from, to) in [
+        (patient_file("limits/hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (patient_file("hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin"), "/usr/bin"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/patients"), "/srv"),
@@ -417,6 +550,14 @@ fn keep(name: &str, json: &str) {
         (python.split_whitespace().nth(1).unwrap(), "/usr/bin/python3"),
     ] {
         text = text.replace(from, to);
+    }
+    let groups = envelope.servers.iter().filter_map(|server| server.resources.as_ref()).flat_map(|resources| {
+        let tasks = resources.task_groups.iter().map(|group| group.path.clone());
+        tasks.chain(resources.memory_groups.iter().map(|group| group.path.clone())).collect::<Vec<_>>()
+    });
+    for group in groups {
+        let first = group.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
+        text = text.replace(&format!("/{first}"), "/hermes");
     }
     // Of a server that is down, and of its rivals.
     let others: Vec<String> = envelope

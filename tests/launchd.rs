@@ -4,13 +4,13 @@
 
 use hermes_doctor::collect::launchd::{self, Known, OnDisk};
 use hermes_doctor::collect::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
+    SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
 use hermes_doctor::examine::{Request, Routes, Silent, examine};
 use hermes_doctor::model::{
     DatabaseFile, DatabaseHolder, Envelope, Gap, GapReason, Health, HostFacts, Identity, Outcome, Part, Phase,
-    PhaseName, Process, ProcessState, SecondLook, Server, Status,
+    PhaseName, Process, ProcessState, Resources, SecondLook, Server, Status,
 };
 use hermes_doctor::parse::cgroup::Unit;
 use hermes_doctor::parse::darwin::descriptor::{self, Record};
@@ -377,6 +377,22 @@ impl Host for Mac {
             return Ok(FileKind::Directory);
         }
         none(&path.display().to_string())
+    }
+
+    fn output_files(&self, _process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        Ok(Vec::new())
+    }
+
+    fn log_tail(&self, path: &Path, _rotated: Option<&Path>) -> Result<LogTail, Gap> {
+        none(&path.display().to_string())
+    }
+
+    fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
+        none("journal")
+    }
+
+    fn resources(&self, _process: &Process) -> Collected<Resources> {
+        Collected::default()
     }
 
     fn user_home(&self, _uid: u32) -> Option<PathBuf> {

@@ -52,6 +52,14 @@ fn verdicts_at_80_columns() {
         "systemd-launcher-gone",
         "systemd-rival",
         "systemd-user-orphan",
+        "accept-loop-locked",
+        "backlog-full",
+        "database-locked",
+        "gil-held",
+        "handlers-deadlocked",
+        "output-pipe-full",
+        "route-locked",
+        "state-d",
     ] {
         insta::assert_snapshot!(format!("check-80-{name}"), shown(&host(name), &view(80, true)));
     }
@@ -80,7 +88,22 @@ fn quiet_and_verbose() {
     let quiet = View { quiet: true, ..view(80, true) };
     insta::assert_snapshot!("check-quiet-orphan", shown(&host("orphan"), &quiet));
     let verbose = View { verbose: true, ..view(100, true) };
+    let text = shown(&host("handlers-deadlocked"), &verbose);
+    insta::assert_snapshot!("check-verbose-handlers-deadlocked", text);
     insta::assert_snapshot!("check-verbose-handler-stuck", shown(&host("handler-stuck"), &verbose));
+}
+
+/// Limits and logs stand below the other facts.
+#[test]
+fn causes_that_http_does_not_show() {
+    for name in ["malformed-first", "memory-killed", "threads-exhausted"] {
+        insta::assert_snapshot!(format!("check-80-{name}"), shown(&host(name), &view(80, true)));
+        let verbose = View { verbose: true, ..view(100, true) };
+        let text = shown(&host(name), &verbose);
+        let below = text.find("\nLIMITS").unwrap();
+        let end = text[below..].find("\n  Root cause").unwrap();
+        insta::assert_snapshot!(format!("limits-and-logs-{name}"), &text[below..below + end]);
+    }
 }
 
 #[test]
@@ -103,6 +126,7 @@ fn tables() {
         ("healthy-tls", Part::Health),
         ("degraded", Part::Health),
         ("handler-stuck", Part::Health),
+        ("route-locked", Part::Health),
         ("accept-stalled", Part::Port),
         ("foreign-program", Part::Port),
     ] {
@@ -122,8 +146,14 @@ fn a_tree_in_ascii_and_wide() {
 #[test]
 fn every_line_fits() {
     for width in [80, 120] {
-        for name in ["systemd-user-orphan", "pm2-errored", "systemd-duplicates", "two-owners", "supervisord-fatal"]
-        {
+        for name in [
+            "systemd-user-orphan",
+            "pm2-errored",
+            "systemd-duplicates",
+            "two-owners",
+            "supervisord-fatal",
+            "threads-exhausted",
+        ] {
             for envelope in [host(name), part(name, Part::Lineage)] {
                 let text = shown(&envelope, &view(width, true));
                 // A command is never broken: it is there to be copied.
@@ -188,6 +218,49 @@ fn over_time_and_databases() {
         }
         insta::assert_snapshot!(format!("over-time-ascii-{name}"), shown(&envelope, &view(80, false)));
     }
+}
+
+/// Many requests: the table by phase and the bars, wide, narrow and in ASCII.
+#[test]
+fn many_requests() {
+    use hermes_doctor::model::{HealthSeries, Outcome, OutcomeCount, PhaseName, PhaseTimes, TimeBucket};
+    let times = |phase, count, min_ms, median_ms, p99_ms, max_ms| PhaseTimes {
+        phase,
+        count,
+        min_ms,
+        median_ms,
+        p99_ms,
+        max_ms,
+    };
+    let mut envelope = part("healthy-pool", Part::Health);
+    let series = HealthSeries {
+        requests: 200,
+        planned: 200,
+        every_ms: 100,
+        outcomes: vec![
+            OutcomeCount { outcome: Outcome::Ok, count: 197 },
+            OutcomeCount { outcome: Outcome::NoAnswer, count: 3 },
+        ],
+        phases: vec![
+            times(Some(PhaseName::Connect), 200, 0.05, 0.08, 0.3, 1.2),
+            times(Some(PhaseName::FirstByte), 197, 0.9, 1.6, 40.0, 1900.0),
+            times(None, 197, 1.0, 1.8, 41.0, 1900.5),
+        ],
+        histogram: vec![
+            TimeBucket { up_to_ms: Some(1.0), count: 2 },
+            TimeBucket { up_to_ms: Some(2.0), count: 150 },
+            TimeBucket { up_to_ms: Some(5.0), count: 40 },
+            TimeBucket { up_to_ms: None, count: 5 },
+        ],
+    };
+    let server = &mut envelope.servers[0];
+    server.health.as_mut().unwrap().series = Some(series);
+    hermes_doctor::diagnose::judge(server);
+    assert_eq!(server.root_causes, ["http-no-answer"]);
+    insta::assert_snapshot!("health-series-80", shown(&envelope, &view(80, true)));
+    let ascii = shown(&envelope, &view(80, false));
+    assert!(ascii.is_ascii(), "{ascii}");
+    insta::assert_snapshot!("health-series-ascii", ascii);
 }
 
 /// A record of the flight recorder: growth, a restart, and a report that was kept.

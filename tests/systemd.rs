@@ -29,6 +29,8 @@ struct Boot<'a> {
     user: Option<u32>,
     /// Units of that user.
     user_units: Vec<(&'a str, String)>,
+    /// What units print goes to a journal.
+    journal: bool,
 }
 
 /// The home of a test: not below /tmp, which is another one inside.
@@ -63,6 +65,9 @@ impl Systemd {
         }
         for (name, text) in &boot.user_units {
             std::fs::write(home.join("units/user").join(name), text).unwrap();
+        }
+        if boot.journal {
+            std::fs::write(home.join("units/journal"), "").unwrap();
         }
         // Where another user may read them.
         let scripts = home.join("units/home/hermes-webui");
@@ -218,6 +223,30 @@ fn an_exec_ing_launcher_is_healthy() {
     let outside = common::server(&format!("check --port {port}"));
     assert!(!ids(&outside).contains(&"orphaned-server".to_owned()), "{outside:#}");
     assert_eq!(outside["lineage"]["unit"], "hermes-webui.service");
+}
+
+/// A unit's log is its journal: each line has its time, and what is in it is the server's.
+#[test]
+fn the_journal_of_a_unit_is_its_log() {
+    let port = free_port();
+    let unit = format!(
+        "[Service]\nEnvironment=HERMES_HOME={} PORT={port} PATIENT=stderr,malformed=3,locked=2,canary=CANARYWORD\nExecStart={} {}\n",
+        home_of("journal").display(),
+        python(),
+        patient_file("limits/hermes-webui/server.py").display(),
+    );
+    let boot = Boot { units: vec![("hermes-webui.service", unit)], journal: true, ..Boot::default() };
+    let Some(systemd) = Systemd::with("journal", boot) else { return };
+    wait_for_port(port);
+    let found = systemd.server(&format!("check --port {port}"));
+    let log = &found["logs"][0];
+    assert_eq!(log["source"], "journalctl -u hermes-webui.service", "{found:#}");
+    let classes: Vec<_> = log["classes"].as_array().unwrap().iter().collect();
+    let told: Vec<_> =
+        classes.iter().map(|class| (class["class"].as_str().unwrap(), class["since_start"].as_u64())).collect();
+    assert_eq!(told, [("database-malformed", Some(3)), ("database-locked", Some(2))], "{log:#}");
+    assert_eq!(roots(&found), ["database-malformed"], "{found:#}");
+    assert!(!found.to_string().contains("CANARYWORD"), "{found:#}");
 }
 
 /// Detached and healthy: the manager follows the server by its pid file.

@@ -44,7 +44,10 @@ fn handlers_that_wait_for_one_lock_are_stuck() {
     let found = check(&patient);
     assert_eq!(roots(&found), ["handlers-stuck"], "{found:#}");
     let stuck = finding(&found, "handlers-stuck");
-    assert_eq!(stuck["title"], "5 requests are accepted and not answered; this one's handler waits for a lock");
+    assert_eq!(
+        stuck["title"],
+        "5 requests were accepted and are not answered; this one's handler waits for a lock"
+    );
     assert_eq!(*evidence(stuck, "accepted connections that have got no byte"), 5);
     assert_eq!(*evidence(stuck, "threads that wait for a lock"), 5);
     assert!(!ids(&found).contains(&"http-no-answer".to_owned()), "{found:#}");
@@ -118,6 +121,38 @@ fn a_first_start_that_takes_long_is_information() {
     let found = server(&format!("check --port {} --timeout 700ms", patient.port));
     assert_eq!(found["status"], "healthy", "{found:#}");
     assert_eq!(finding(&found, "route-slow")["severity"], "info");
+}
+
+/// It listens, works, and accepts only then: neither well nor ill until it is old enough.
+#[test]
+fn a_first_start_that_works_before_it_accepts_is_unknown() {
+    let patient = webui("first-start=6000");
+    let found = check(&patient);
+    assert_eq!((found["status"].as_str(), roots(&found).len()), (Some("unknown"), 0), "{found:#}");
+    let gap = found["gaps"].as_array().unwrap().iter().find(|gap| gap["what"] == "HTTP of a server that starts");
+    assert!(gap.unwrap()["detail"].as_str().unwrap().contains("look again in half a minute"), "{found:#}");
+    wait_for("its start", || check(&patient)["status"] == "healthy");
+}
+
+/// A stream that was named as a route is answered by its first bytes: it has no end.
+#[test]
+fn a_stream_that_is_asked_for_is_answered() {
+    let patient = webui("");
+    let found = server(&format!("check --port {} {QUICK} --route /api/stream", patient.port));
+    assert_eq!(found["status"], "healthy", "{found:#}");
+    assert_eq!(found["health"]["routes"][0]["attempt"]["outcome"], "ok");
+}
+
+/// A program that is no Hermes server may wait for its client to say more: a handler that waits is none that is stuck.
+#[test]
+fn handlers_of_another_program_are_not_judged() {
+    let code = "import socketserver\nclass H(socketserver.BaseRequestHandler):\n    def handle(self):\n        while self.request.recv(100): pass\n\
+                class S(socketserver.ThreadingMixIn, socketserver.TCPServer): daemon_threads = True\n\
+                s = S(('127.0.0.1', 0), H)\nprint('ready', s.server_address[1], flush=True)\ns.serve_forever()";
+    let patient = start(Command::new("python3").arg("-c").arg(code));
+    let found = check(&patient);
+    assert_eq!(found["kind"], "other");
+    assert_eq!(roots(&found), ["http-no-answer"], "{found:#}");
 }
 
 /// The list of sessions is the very route that leaked: not asked for near the limit.
@@ -327,8 +362,11 @@ fn a_wedged_server_is_examined_within_the_budget() {
         let begun = Instant::now();
         let answer = run(&format!("check --port {} --budget 700ms --json", patient.port));
         assert!(begun.elapsed() < Duration::from_secs(3), "{what} took {:?}", begun.elapsed());
+        // A busy machine may not even find the process in that time: then that is what it says.
         let envelope = answer.json();
-        assert_eq!(envelope["servers"][0]["pid"], patient.pid(), "{what}: {envelope:#}");
+        let server = &envelope["servers"][0];
+        assert_eq!(server["port"], patient.port, "{what}: {envelope:#}");
+        assert!(server["pid"] == patient.pid() || !server["gaps"].as_array().unwrap().is_empty(), "{envelope:#}");
     }
 }
 

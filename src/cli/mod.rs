@@ -45,6 +45,10 @@ pub struct Cli {
     /// Which server.
     #[command(flatten)]
     pub selection: SelectionArguments,
+    /// Examine a saved report instead of this host: JSON, packed with gzip, or a comment with its JSON block. Twice: what
+    /// has grown from the first to the second
+    #[arg(long, global = true, value_name = "REPORT", help_heading = "Which server")]
+    pub from: Vec<PathBuf>,
     /// How to answer.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -459,7 +463,7 @@ impl Cli {
         self.budget.unwrap_or(Duration::from_secs(usual).saturating_add(looking_on))
     }
 
-    /// What the parser cannot see: two ports for one server.
+    /// What the parser cannot see: two ports for one server, three reports, or a report where only a live host will do.
     ///
     /// # Errors
     /// The same kind of error as the parser's.
@@ -470,8 +474,35 @@ impl Cli {
                 let text = format!("the port was given twice, as {number} and as --port {port}");
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
-            _ => Ok(()),
+            _ => self.check_replay(),
         }
+    }
+
+    fn check_replay(&self) -> Result<(), clap::Error> {
+        use clap::CommandFactory;
+        if self.from.is_empty() {
+            return Ok(());
+        }
+        let live = match &self.command {
+            Some(Command::Watch(_)) => Some("watch"),
+            Some(Command::Demo { .. }) => Some("demo"),
+            Some(Command::History(_)) => Some("history"),
+            Some(Command::Db { file: Some(_) }) => Some("db --file"),
+            Some(Command::Fds(arguments)) if arguments.sampling().is_some() => Some("fds --samples"),
+            Some(Command::Fds(arguments)) if !arguments.exercise.is_empty() => Some("fds --exercise"),
+            Some(Command::Fds(arguments)) if !arguments.compare.is_empty() => Some("fds --compare"),
+            Some(Command::Health(arguments)) if arguments.repeat.is_some() => Some("health --repeat"),
+            _ if self.selection.url.is_some() => Some("--url"),
+            _ => None,
+        };
+        let text = match (live, self.from.len()) {
+            (Some(what), _) => format!(
+                "{what} takes a live host, which a saved report (--from) is not; to compare two reports, give --from twice"
+            ),
+            (None, 1 | 2) => return Ok(()),
+            (None, count) => format!("--from takes one report, or two to compare; {count} were given"),
+        };
+        Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
     }
 }
 
@@ -497,6 +528,24 @@ mod tests {
         }
         assert_eq!(request("hermes-doctor port 9119").selection.port, Some(9119));
         assert_eq!(request("hermes-doctor").command, "check");
+    }
+
+    #[test]
+    fn a_saved_report_is_no_live_host() {
+        let checked = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().check();
+        assert_eq!(request("hermes-doctor --from a.json lineage").command, "lineage");
+        assert!(checked("hermes-doctor fds --from a --from b").is_ok());
+        for bad in [
+            "watch --record x --from a",
+            "demo --from a",
+            "fds --samples 3 --from a",
+            "fds --compare b --from a",
+            "health --repeat 3 --from a",
+            "check --url http://h --from a",
+            "check --from a --from b --from c",
+        ] {
+            assert!(checked(&format!("hermes-doctor {bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -5,12 +5,13 @@ use crate::collect::{Deadline, replay, this_host};
 use crate::demo;
 use crate::diagnose::{self, catalogue};
 use crate::examine::recording::{self, RecordingPlan};
+use crate::examine::replaying;
 use crate::examine::sampling::{self, ExercisePlan, SamplingPlan, Watcher};
 use crate::examine::{Progress, Request, examine};
 use crate::model::{
     Batch, Envelope, Explanation, Gap, GapReason, History, HostFacts, Record, Sample, Server, Status, Trend,
 };
-use crate::patient::{SelectError, Selection};
+use crate::patient::Selection;
 use crate::render::{self, Style, View};
 use crate::report;
 use clap::Parser;
@@ -74,14 +75,17 @@ fn execute(cli: &Cli) -> u8 {
         _ => match cli.request() {
             Some(request) => match examined(cli, &request) {
                 Ok(envelope) => answer(cli, &view, &envelope),
-                Err(error) => refuse(cli, request.command, &error.to_string()),
+                Err(error) => refuse(cli, request.command, &error),
             },
             None => EXIT_UNKNOWN,
         },
     }
 }
 
-fn examined(cli: &Cli, request: &Request) -> Result<Envelope, SelectError> {
+fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String> {
+    if !cli.from.is_empty() {
+        return replayed(cli, request);
+    }
     let mut spinner = Spinner::new(cli);
     // What many requests have shown until Ctrl-C is summed up.
     spinner.ended = request.repetition.and_then(|_| ends_on_signal().ok());
@@ -89,7 +93,30 @@ fn examined(cli: &Cli, request: &Request) -> Result<Envelope, SelectError> {
     let host = this_host(deadline);
     let result = examine(&*host, request, deadline, &spinner);
     spinner.clear();
-    result
+    result.map_err(|error| error.to_string())
+}
+
+/// A saved report in the place of the host; of two, the second, with what has grown since the first.
+fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
+    let mut reports = Vec::new();
+    for path in &cli.from {
+        let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+        let report = replay::read_file(path).map_err(|error| format!("{name}: {error}"))?;
+        reports.push((name, report));
+    }
+    let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
+    let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
+    if !reports.is_empty() {
+        let now = humantime::parse_rfc3339(&envelope.started_at)
+            .map_err(|_| format!("{name}: the time of the report is not understood"))?;
+        for server in &mut envelope.servers {
+            sampling::compare(server, now, &reports).map_err(|error| error.to_string())?;
+            diagnose::judge(server);
+        }
+        let elapsed = Duration::from_millis(envelope.elapsed_ms);
+        envelope = report::seal(envelope, elapsed);
+    }
+    Ok(envelope)
 }
 
 /// `fds`: once, or over time.

@@ -8,6 +8,7 @@ mod deadline;
 pub mod launchd;
 #[cfg(target_os = "linux")]
 mod linux;
+pub mod logs;
 #[cfg(not(target_os = "linux"))]
 mod macos;
 pub mod reader;
@@ -16,8 +17,8 @@ pub mod replay;
 pub use deadline::Deadline;
 
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, Identity, Process, SecondLook, Supervisor,
-    ThreadLook,
+    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, Identity, Process, Resources, SecondLook,
+    Supervisor, ThreadLook,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, recognise_configured};
@@ -88,6 +89,28 @@ pub struct DescriptorRead {
     pub facts: Descriptors,
     /// Inodes of the sockets that it holds.
     pub sockets: HashSet<u64>,
+}
+
+/// The end of a log.
+#[derive(Clone, Debug, Default)]
+pub struct LogTail {
+    /// What was read, oldest part first: the file before it, where that was read too, and the log itself.
+    pub parts: Vec<Vec<u8>>,
+    /// Whether there is more before that.
+    pub is_cut: bool,
+    /// Whether the file before it (`.1`) was read too.
+    pub with_rotated: bool,
+    /// Last modification in nanoseconds since 1970; 0 where a log has none.
+    pub modified_ns: u64,
+}
+
+/// A file to which a process writes its output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputFile {
+    /// Its name, as the process has it.
+    pub name: PathBuf,
+    /// Where the doctor reaches it, whatever has become of the name.
+    pub place: PathBuf,
 }
 
 /// What a process uses, had without looking at what it is.
@@ -344,6 +367,27 @@ pub trait Host {
     /// # Errors
     /// A gap with the reason, `not_found` among them.
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap>;
+
+    /// Regular files that standard output and standard error of a process go to.
+    ///
+    /// # Errors
+    /// A gap when that may not be read.
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap>;
+
+    /// The end of a log and, where that is all of it, of the file before it; bounded, and abandoned when it hangs.
+    ///
+    /// # Errors
+    /// A gap with the reason; what is no regular file is not opened.
+    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap>;
+
+    /// The end of a unit's journal.
+    ///
+    /// # Errors
+    /// A gap when it may not be read, or does not answer in time.
+    fn journal(&self, unit: &Unit) -> Result<LogTail, Gap>;
+
+    /// Limits of tasks and memory of a process, its control groups and the host.
+    fn resources(&self, process: &Process) -> Collected<Resources>;
 
     /// Home directory of a user, where the system's directory knows one and answers.
     fn user_home(&self, uid: u32) -> Option<PathBuf>;

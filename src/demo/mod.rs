@@ -45,6 +45,12 @@ pub enum Name {
     Stopped,
     /// A server that accepts nothing while its queue fills
     Mute,
+    /// A server whose handlers wait for a lock that another thread keeps
+    Deadlock,
+    /// A server whose health path answers while its list of sessions waits for a lock
+    LockedRoute,
+    /// A server whose log goes to a pipe that nobody reads
+    FullPipe,
     /// A server that closes each connection without a byte
     SilentClose,
     /// Connections that the peer closed and the server keeps
@@ -72,6 +78,12 @@ pub enum PatientPart {
     Stopped,
     /// Never accepts.
     Mute,
+    /// Every handler waits for a lock.
+    Deadlock,
+    /// The handlers of one route wait for a lock.
+    LockedRoute,
+    /// Writes to a pipe that nobody reads before it answers.
+    FullPipe,
     /// Closes without an answer.
     SilentClose,
     /// Keeps sockets that were closed by the peer.
@@ -139,6 +151,27 @@ const PLANS: &[Plan] = &[
         part: PatientPart::Mute,
         staged: "accepts nothing, its queue fills",
         expected: &[id::ACCEPT_STALLED],
+        exit: 2,
+    },
+    Plan {
+        name: Name::Deadlock,
+        part: PatientPart::Deadlock,
+        staged: "handlers wait for a lock that is kept",
+        expected: &[id::HANDLERS_STUCK],
+        exit: 2,
+    },
+    Plan {
+        name: Name::LockedRoute,
+        part: PatientPart::LockedRoute,
+        staged: "/health answers, /api/sessions waits for a lock",
+        expected: &[id::HANDLERS_STUCK],
+        exit: 2,
+    },
+    Plan {
+        name: Name::FullPipe,
+        part: PatientPart::FullPipe,
+        staged: "its log goes to a pipe that nobody reads",
+        expected: &[id::OUTPUT_PIPE_FULL],
         exit: 2,
     },
     Plan {

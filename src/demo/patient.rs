@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Descriptors of the leaking patient: the numbers of a real report, 119 on the database and 113 on its WAL.
@@ -71,6 +71,9 @@ fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
             ready();
             sleep_for_ever(&clients)
         }
+        PatientPart::Deadlock => serve_locked(&listener, started, |_| true),
+        PatientPart::LockedRoute => serve_locked(&listener, started, |path| path.starts_with("/api/sessions")),
+        PatientPart::FullPipe => serve_into_a_pipe(&listener, started),
         PatientPart::SilentClose => {
             ready();
             for stream in listener.incoming().flatten() {
@@ -180,21 +183,60 @@ fn connections_that_the_peer_closed(count: usize) -> io::Result<Vec<TcpStream>> 
     Ok(held)
 }
 
-fn read_request(mut stream: &TcpStream) -> io::Result<()> {
+/// A thread for each connection; those whose path is chosen wait for a lock that another thread keeps.
+fn serve_locked(listener: &TcpListener, started: Instant, is_locked: fn(&str) -> bool) -> io::Result<()> {
+    let lock = Arc::new(Mutex::new(()));
+    let (keeper, (sender, receiver)) = (Arc::clone(&lock), mpsc::channel());
+    std::thread::spawn(move || {
+        let _kept = keeper.lock();
+        let _ = sender.send(());
+        std::thread::sleep(Duration::from_secs(3600));
+    });
+    let _ = receiver.recv();
+    ready();
+    for stream in listener.incoming().flatten() {
+        let lock = Arc::clone(&lock);
+        std::thread::spawn(move || {
+            let head = read_request(&stream).unwrap_or_default();
+            let head = String::from_utf8_lossy(&head);
+            let _taken = is_locked(head.split(' ').nth(1).unwrap_or_default()).then(|| lock.lock());
+            let _ = (&stream).write_all(answer(started, 1).as_bytes());
+        });
+    }
+    Ok(())
+}
+
+/// Each handler writes its line of the log first; nobody reads the other end.
+fn serve_into_a_pipe(listener: &TcpListener, started: Instant) -> io::Result<()> {
+    let (reader, writer) = io::pipe()?;
+    ready();
+    for stream in listener.incoming().flatten() {
+        let mut log = writer.try_clone()?;
+        std::thread::spawn(move || {
+            let _ = read_request(&stream);
+            let _ = log.write_all(&[b'.'; 256 * 1024]);
+            let _ = (&stream).write_all(answer(started, 1).as_bytes());
+        });
+    }
+    drop(reader);
+    Ok(())
+}
+
+fn read_request(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     read_head(&mut stream)
 }
 
-fn read_head(stream: &mut impl Read) -> io::Result<()> {
+fn read_head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut buffer = [0_u8; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < 64 * 1024 {
         match stream.read(&mut buffer)? {
-            0 => return Ok(()),
+            0 => break,
             count => head.extend_from_slice(&buffer[..count]),
         }
     }
-    Ok(())
+    Ok(head)
 }
 
 /// The health answer of a real WebUI, as far as it tells anything here.

@@ -1,6 +1,11 @@
 //! Which finding is the cause of which: the verdict is a chain, not a list of alarms.
 
-use crate::model::{Finding, Server, Severity, id};
+use crate::model::{Finding, LogClass, Server, Severity, id};
+
+/// What a client sees when the server cannot start a thread for it.
+const BY_THREADS: &[&str] = &[id::REPLY_EMPTY, id::CONNECTION_RESET, id::HTTP_NO_ANSWER, id::WORKERS_EXHAUSTED];
+/// What a client sees when the server waits for memory.
+const BY_MEMORY: &[&str] = &[id::HTTP_NO_ANSWER, id::ACCEPT_STALLED];
 
 /// Fills in `caused_by`.
 pub fn connect(server: &Server, findings: &mut [Finding]) {
@@ -21,6 +26,11 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     }
     if holds(id::DESCRIPTOR_GROWTH) {
         because(id::DESCRIPTOR_CEILING, id::DESCRIPTOR_GROWTH);
+    }
+    if holds(id::DATABASE_MALFORMED)
+        && super::log::began_before(server, LogClass::DatabaseMalformed, LogClass::DescriptorsExhausted)
+    {
+        because(id::DESCRIPTOR_CEILING, id::DATABASE_MALFORMED);
     }
     // Why the server does not answer, from the outermost cause to the symptom.
     let symptoms = [
@@ -60,6 +70,8 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(symptom, id::DESCRIPTOR_CEILING);
         } else if let Some(leak) = unknown_ceiling {
             because(symptom, leak);
+        } else if holds(id::HOST_FILES_EXHAUSTED) {
+            because(symptom, id::HOST_FILES_EXHAUSTED);
         } else if holds(id::UNINTERRUPTIBLE_SLEEP) {
             because(symptom, id::UNINTERRUPTIBLE_SLEEP);
         } else if holds(id::OUTPUT_PIPE_FULL) {
@@ -70,7 +82,15 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(symptom, id::DATABASE_LOCK_HELD);
         } else if symptom != id::HANDLERS_STUCK && holds(id::HANDLERS_STUCK) {
             because(symptom, id::HANDLERS_STUCK);
+        } else if holds(id::THREADS_EXHAUSTED) && BY_THREADS.contains(&symptom) {
+            because(symptom, id::THREADS_EXHAUSTED);
+        } else if holds(id::MEMORY_PRESSURE) && BY_MEMORY.contains(&symptom) {
+            because(symptom, id::MEMORY_PRESSURE);
         }
+    }
+    // Threads of a group at its memory limit wait in the kernel until something is given back.
+    if holds(id::MEMORY_PRESSURE) && super::wedge::waits_for_memory(server) {
+        because(id::UNINTERRUPTIBLE_SLEEP, id::MEMORY_PRESSURE);
     }
     if holds(id::ACCEPT_STALLED) {
         because(id::BACKLOG_FULL, id::ACCEPT_STALLED);
@@ -94,6 +114,15 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     }
     if holds(id::LAUNCHER_DETACHED) {
         because(id::ORPHANED_SERVER, id::LAUNCHER_DETACHED);
+    }
+    // A kill explains why it is down; of a server that runs it explains nothing more.
+    let is_killed = server.pid.is_none() && holds(id::MEMORY_KILLED);
+    if is_killed {
+        because(id::SERVER_NOT_RUNNING, id::MEMORY_KILLED);
+        if holder.is_none() {
+            because(id::SUPERVISOR_GAVE_UP, id::MEMORY_KILLED);
+            because(id::RESPAWN_LOOP, id::MEMORY_KILLED);
+        }
     }
     let down = [id::LAUNCHER_DETACHED, id::RESPAWN_LOOP, id::SUPERVISOR_GAVE_UP].into_iter().find(|id| holds(id));
     if let Some(down) = down {

@@ -1,7 +1,7 @@
 //! What the HTTP examination says, joined with the queue of the port.
 
 use super::verdict::{Verdict, finding};
-use super::wedge::{counted, main_thread, main_thread_waits_for};
+use super::wedge::{counted, main_thread, main_thread_waits_for, see_stacks};
 use crate::model::{Attempt, Evidence, Finding, Health, Look, NextStep, Outcome, Phase, Server, Severity, id};
 
 /// Judges the HTTP examination.
@@ -12,8 +12,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     }
     let facts = Facts::of(server, health);
     // Left undecided: it may be starting, or be a healthy server of the other scheme that was not asked a second time.
-    let undecided =
-        server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED));
+    let undecided = is_undecided(server);
     let decided = |found: Option<Finding>| found.filter(|_| !undecided);
     if !verdict.holds(id::SERVER_NOT_RUNNING) {
         verdict.decide(id::CONNECTION_REFUSED, decided(facts.refused()));
@@ -35,6 +34,11 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         .any(|id| verdict.holds(id));
     verdict.decide(id::HTTP_NO_ANSWER, decided(facts.no_answer(server)).filter(|_| !established));
     facts.now_and_then().into_iter().for_each(|found| verdict.raise(found));
+}
+
+/// Whether a gap leaves open what the HTTP examination means.
+pub fn is_undecided(server: &Server) -> bool {
+    server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED))
 }
 
 struct Facts<'a> {
@@ -101,6 +105,11 @@ impl<'a> Facts<'a> {
         if !waits || could_connect && !probe_waits {
             return None;
         }
+        let mut next =
+            vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))];
+        if main_thread_waits_for(self.health.activity.as_ref()).is_some() {
+            next.push(see_stacks(server, "see where the main thread waits"));
+        }
         let mut found = self.raise(
             id::ACCEPT_STALLED,
             Severity::Critical,
@@ -110,7 +119,7 @@ impl<'a> Facts<'a> {
                 main_thread_waits_for(self.health.activity.as_ref())
                     .map_or(String::new(), |what| format!("; the main thread waits for {what}"))
             ),
-            vec![NextStep::run("see the queue", format!("hermes-doctor port --port {}", server.port.unwrap_or(0)))],
+            next,
         );
         for (name, look) in [("first", first), ("last", last)] {
             let when = format!("sock_diag, {} ms after the probe's connection", look.after_connect_ms);

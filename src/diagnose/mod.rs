@@ -9,8 +9,10 @@ mod descriptors;
 pub mod history;
 mod http;
 mod lineage;
+mod log;
 mod port;
 mod process;
+mod resources;
 pub mod trend;
 mod verdict;
 mod wedge;
@@ -22,6 +24,7 @@ use advice::Verb;
 pub use database::{lock_holder, may_be_pinned, wants_second_look};
 pub use lineage::{MANY_RESTARTS, is_repeated};
 pub use process::STARTING;
+pub use resources::is_near_a_limit;
 use verdict::Verdict;
 pub use wedge::writes_to_full_pipe;
 
@@ -66,8 +69,11 @@ pub fn judge(server: &mut Server) {
     if server.examined.contains(&Part::Health) {
         wedge::judge(server, &mut verdict);
         http::judge(server, &mut verdict);
+        log::judge(server, &mut verdict);
+        resources::judge(server, &mut verdict);
     }
     let (mut findings, passed) = verdict.into_parts();
+    log::add_evidence(server, &mut findings);
     chain::connect(server, &mut findings);
     server.root_causes = chain::roots(&findings);
     keep_the_evidence_first(server, &mut findings);
@@ -110,6 +116,7 @@ fn restart_at_last(server: &Server, findings: &mut [Finding]) {
         id::GIL_HELD,
         id::HANDLERS_STUCK,
         id::ROUTE_SLOW,
+        id::THREADS_EXHAUSTED,
     ];
     let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
     let claimed = supervisor.filter(|supervisor| supervisor.claims_this == Some(true));

@@ -28,7 +28,10 @@ const FIRST_START_MS: u64 = 120_000;
 /// Judges what was seen while requests waited.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(health) = &server.health else { return };
-    if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed) {
+    // A server that is only starting is not judged by what it does not do yet.
+    if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed)
+        || super::http::is_undecided(server)
+    {
         return;
     }
     let looks = server.listeners.as_ref().map_or(&[][..], |listeners| &listeners.looks);
@@ -60,6 +63,17 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     let stuck = flights.iter().filter(|_| !is_explained).filter_map(|flight| flight.handlers_stuck());
     stuck.for_each(|found| verdict.raise(found));
     routes_slow(server, &health.routes, verdict);
+}
+
+/// Whether threads waited in the kernel, at both looks, for memory of their control group (`mem_cgroup_handle_over_high` and
+/// its like, mm/memcontrol.c of the kernel).
+pub fn waits_for_memory(server: &Server) -> bool {
+    let activity = server.health.as_ref().and_then(|health| health.activity.as_ref());
+    let waits = |look: &ThreadLook| {
+        look.state == ProcessState::DiskSleep
+            && look.wait_channel.as_deref().is_some_and(|channel| channel.contains("mem_cgroup"))
+    };
+    activity.is_some_and(|activity| activity.threads.iter().any(|thread| thread.always(waits)))
 }
 
 /// Whether a thread was writing to a pipe at both looks and has not come on between them.
@@ -239,7 +253,7 @@ impl Flight<'_> {
         let name = match descriptor {
             Some(1) => "standard output".to_owned(),
             Some(2) => "standard error".to_owned(),
-            Some(other) => format!("descriptor {other}"),
+            Some(other) => format!("a pipe (descriptor {other})"),
             None => "a pipe".to_owned(),
         };
         let pid = self.server.pid.unwrap_or(0);
@@ -317,7 +331,6 @@ impl Flight<'_> {
         }
         let mut threads = vec![holder];
         threads.extend(&waiting);
-        let pid = self.server.pid.unwrap_or(0);
         let percent = self.share(holder, activity) * 100.0;
         let who = if holder.is_main {
             "the main thread".to_owned()
@@ -333,7 +346,7 @@ impl Flight<'_> {
             ),
             self.evidence(activity, &threads),
             vec![
-                NextStep::run("see what it runs", format!("hermes-doctor stacks --pid {pid}")),
+                see_stacks(self.server, "see what it runs"),
                 NextStep::say(
                     "Long regular expressions and other calls into C keep the interpreter until they return",
                 ),
@@ -343,7 +356,8 @@ impl Flight<'_> {
 
     /// Accepted, asked, and not answered, while the accept loop is free and nobody else gets an answer.
     fn handlers_stuck(&self) -> Option<Finding> {
-        if self.outcome != Outcome::NoAnswer {
+        // Of another program it is not known whether it waits for its client to say more.
+        if self.outcome != Outcome::NoAnswer || !self.server.kind.is_hermes() {
             return None;
         }
         let activity = self.activity()?;
@@ -376,7 +390,10 @@ impl Flight<'_> {
         let what = what.map_or(String::new(), |what| format!("; this one's handler waits for {what}"));
         let waiting = last.unanswered.unwrap_or(1).max(1);
         let title = match self.route {
-            None => format!("{} accepted and not answered{what}", counted(waiting, "request is", "requests are")),
+            None => {
+                let one = "request was accepted and is not answered";
+                format!("{}{what}", counted(waiting, one, "requests were accepted and are not answered"))
+            }
             Some(route) => format!("{}: accepted and not answered{what}", route.path),
         };
         let mut threads: Vec<&Thread> = activity.main().into_iter().collect();
@@ -396,12 +413,18 @@ impl Flight<'_> {
                 Severity::Critical,
                 title,
                 evidence,
-                vec![NextStep::run(
-                    "see which lock, and who holds it",
-                    format!("hermes-doctor stacks --pid {pid}"),
-                )],
+                vec![see_stacks(self.server, "see which lock, and who holds it")],
             )
         })
+    }
+}
+
+/// The stacks, where they can be had: of a Python program.
+pub fn see_stacks(server: &Server, what: &str) -> NextStep {
+    let executable = server.process.as_ref().and_then(|process| process.executable.as_deref());
+    match server.pid.filter(|_| executable.is_none_or(|path| path.contains("python"))) {
+        Some(pid) => NextStep::run(what, format!("hermes-doctor stacks --pid {pid}")),
+        None => NextStep::say("Take its stacks with a debugger of its language before a restart"),
     }
 }
 
@@ -485,9 +508,7 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
             }));
         }
         let next = match (id, server.pid) {
-            (id::ROUTE_SLOW, Some(pid)) => {
-                vec![NextStep::run("see where it waits", format!("hermes-doctor stacks --pid {pid}"))]
-            }
+            (id::ROUTE_SLOW, Some(_)) => vec![see_stacks(server, "see where it waits")],
             _ => vec![NextStep::say("The server's log has the error behind it")],
         };
         verdict.raise(Finding { subject: Some(path.clone()), ..finding(id, severity, title, evidence, next) });

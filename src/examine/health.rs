@@ -107,6 +107,7 @@ impl Examination<'_> {
                 .push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
         }
         let attempt = health.decided_by.and_then(|index| health.attempts.get(index)).cloned();
+        server.gaps.extend(first_start(server, &health));
         server.health = Some(health);
         if let Some(attempt) = attempt {
             self.ask_for_routes(server, &plan, &attempt);
@@ -354,6 +355,27 @@ fn note_start(server: &mut Server, outcome: Outcome) {
         let detail = format!("it does not listen yet, and is {} s old: look again in half a minute", age / 1000);
         server.gaps.push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
     }
+}
+
+/// A server that has begun to listen and not yet to accept, since its first start is at work before that.
+fn first_start(server: &Server, health: &Health) -> Option<Gap> {
+    let age = server.process.as_ref()?.age_ms.filter(|age| *age < START_GRACE_MS)?;
+    if !matches!(health.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout) {
+        return None;
+    }
+    let activity = health.activity.as_ref()?;
+    // At its limit of descriptors it tries to accept again and again, which is no start.
+    let is_full = server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
+    let was_accepted = server.listeners.as_ref()?.looks.iter().any(|look| look.probe_accepted == Some(true));
+    let main = activity.main()?.cpu_ms?;
+    let is_at_work = main.saturating_mul(5) >= activity.between_ms;
+    (is_at_work && !is_full && !was_accepted).then(|| {
+        let detail = format!(
+            "it does not accept yet, is {} s old, and its main thread is at work: look again in half a minute",
+            age / 1000
+        );
+        Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP)
+    })
 }
 
 fn empty() -> Health {

@@ -5,10 +5,13 @@ mod claims;
 mod databases;
 mod health;
 mod lineage;
+mod logs;
 mod observe;
 mod port;
 pub mod recording;
 mod repeat;
+pub mod replaying;
+mod resources;
 pub mod sampling;
 
 use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};
@@ -200,6 +203,8 @@ impl Examination<'_> {
             trend: None,
             growth: Vec::new(),
             exercise: None,
+            logs: Vec::new(),
+            resources: None,
         };
         if patient.expectation.remote {
             server.gaps.extend(remote_gaps(&server.examined));
@@ -220,6 +225,9 @@ impl Examination<'_> {
             self.listeners(&mut server, &table, descriptors.as_ref());
         }
         let first_look = Instant::now();
+        if self.asks(Part::Health) {
+            self.resources(&mut server);
+        }
         if self.asks(Part::Databases) {
             self.databases(&mut server);
         }
@@ -231,6 +239,11 @@ impl Examination<'_> {
             self.progress.step("reading the lineage");
             self.lineage(&mut server);
         }
+        // The supervisor says where its log is. Only now: reading must not delay the request.
+        if self.asks(Part::Health) {
+            self.progress.step("reading the logs");
+            self.logs(&mut server);
+        }
         // What was seen after its end is nobody's: a pid is looked at again, with its start time.
         if let Some(identity) = self.patient.identity.filter(|_| server.process.is_some())
             && self.survey.host.identify(identity.pid) != Ok(identity)
@@ -241,6 +254,9 @@ impl Examination<'_> {
         }
         if self.asks(Part::Descriptors) {
             self.look_again_at_close_wait(&mut server, descriptors.as_ref(), first_look);
+        }
+        if self.asks(Part::Health) {
+            self.look_again_at_resources(&mut server, first_look);
         }
         if self.asks(Part::Databases) {
             self.look_again_at_databases(&mut server, first_look);

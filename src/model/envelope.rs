@@ -1,8 +1,8 @@
 //! The report: one envelope for every subcommand.
 
 use super::{
-    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, PidFile,
-    Process, Status, Trend,
+    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
+    PidFile, Process, Resources, Status, Trend,
 };
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,12 @@ pub struct Server {
     /// What requests left behind that were sent on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exercise: Option<Exercise>,
+    /// What its logs say, and its supervisor's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogFacts>,
+    /// What bounds it besides its descriptors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 /// The whole answer of one run.
@@ -214,9 +220,29 @@ pub struct Envelope {
     /// What `demo` without a name found; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub demonstrations: Vec<Demonstration>,
+    /// The saved report that was judged again (`--from`); absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
     /// What `explain` explains; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanations: Vec<Explanation>,
+}
+
+/// What a saved report said before this program judged its facts again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// The program that wrote it.
+    pub tool: Tool,
+    /// Subcommand that it was written by.
+    pub command: String,
+    /// The status that it had.
+    pub status: Status,
+    /// Root causes that it named, of all servers.
+    pub root_causes: Vec<String>,
+    /// Checks that this program makes and that one did not.
+    pub newer_rules: Vec<String>,
+    /// Whether it was written by a newer program: what this one does not know is left out.
+    pub is_newer: bool,
 }
 
 /// One patient of `demo`, and whether the verdict was the expected one.

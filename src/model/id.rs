@@ -48,6 +48,16 @@ pub const WAL_LARGE: &str = "wal-large";
 pub const DATABASE_LOCK_HELD: &str = "database-lock-held";
 /// A database is used without its lock.
 pub const DATABASE_LOCKS_LOST: &str = "database-locks-lost";
+/// The log says that the database is damaged.
+pub const DATABASE_MALFORMED: &str = "database-malformed";
+/// No thread or process can be started.
+pub const THREADS_EXHAUSTED: &str = "threads-exhausted";
+/// Tasks wait for memory.
+pub const MEMORY_PRESSURE: &str = "memory-pressure";
+/// The kernel has killed for want of memory.
+pub const MEMORY_KILLED: &str = "memory-killed";
+/// The host can open no more files.
+pub const HOST_FILES_EXHAUSTED: &str = "host-files-exhausted";
 /// Nobody listens on that address.
 pub const CONNECTION_REFUSED: &str = "connection-refused";
 /// The process is stopped.

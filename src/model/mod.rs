@@ -13,15 +13,17 @@ mod health;
 mod history;
 pub mod id;
 mod lineage;
+mod log;
 mod port;
 mod process;
+mod resources;
 mod sqlite;
 mod trend;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadLook};
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{
-    Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, SCHEMA, Server, ServerKind, Tool,
+    Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, Replayed, SCHEMA, Server, ServerKind, Tool,
 };
 pub use exercise::{Batch, Exercise, PathCost};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
@@ -32,8 +34,10 @@ pub use health::{
 };
 pub use history::{History, Record};
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
+pub use log::{LogClass, LogClassFacts, LogFacts};
 pub use port::{Connections, Holder, Listener, Listeners, Look};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
+pub use resources::{HostLimits, MemoryGroup, Pressure, ProcessLimits, Resources, TaskGroup};
 pub use sqlite::{
     DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile,
     WalHeader, WalIndex,

@@ -23,6 +23,8 @@ pub struct Head {
     pub server: Option<String>,
     /// `Location`.
     pub location: Option<String>,
+    /// `Content-Type: text/event-stream`: it is meant to stay open (HTML standard, server-sent events).
+    pub is_event_stream: bool,
 }
 
 /// Parses the head of an answer; `Ok(None)` means that more bytes are needed.
@@ -46,6 +48,7 @@ pub fn head(bytes: &[u8]) -> Result<Option<Head>, ParseError> {
             "transfer-encoding" => head.chunked = text().to_ascii_lowercase().contains("chunked"),
             "server" => head.server = Some(text()),
             "location" => head.location = Some(text()),
+            "content-type" => head.is_event_stream = text().to_ascii_lowercase().starts_with("text/event-stream"),
             _ => {}
         }
     }

@@ -33,6 +33,11 @@ pub fn printable(bytes: &[u8]) -> String {
     out
 }
 
+/// Whether a text is as [`printable`] leaves it.
+pub fn is_printable(text: &str) -> bool {
+    text.chars().all(is_harmless)
+}
+
 fn is_harmless(character: char) -> bool {
     !(character.is_control()
         || matches!(character,

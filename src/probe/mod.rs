@@ -235,6 +235,11 @@ fn read_answer(
     attempt.server_header = head.server.clone();
     attempt.redirect_to = head.location.as_deref().map(mask::url);
 
+    // Its end is not waited for, since it has none.
+    if head.is_event_stream && head.status == 200 {
+        return Ok(Outcome::Ok);
+    }
+
     let begun = Instant::now();
     stream.set_deadline(patience.total.within(patience.phase));
     let mut at_end = false;

@@ -1,6 +1,8 @@
 //! Facts as tables: descriptors, lineage, health, port.
 
 use super::databases::databases;
+use super::logs::logs;
+use super::resources::resources;
 use super::table::{finish, right, table};
 use super::tree::tree;
 use super::{View, words};
@@ -350,6 +352,8 @@ pub fn everything(server: &Server, view: &View) -> String {
         ("DESCRIPTORS", descriptors(server, view)),
         ("DATABASES", databases(&server.databases, view)),
         ("HEALTH", health(server, view)),
+        ("LIMITS", resources(server, view)),
+        ("LOGS", logs(server, view)),
     ] {
         if !text.is_empty() {
             out.push_str(&format!("\n{}\n{}", view.style.bold(title), text.trim_start_matches('\n')));

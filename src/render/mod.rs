@@ -7,7 +7,10 @@ mod explain;
 mod facts;
 mod health;
 mod history;
+mod logs;
 pub mod plot;
+mod replay;
+mod resources;
 pub mod samples;
 mod style;
 mod table;
@@ -51,6 +54,9 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
     }
     if !envelope.demonstrations.is_empty() {
         return demo::table(&envelope.demonstrations, view);
+    }
+    if let Some(replayed) = &envelope.replayed {
+        out.push_str(&replay::notice(envelope, replayed, view));
     }
     if let Some(history) = &envelope.history {
         out.push_str(&history::show(history, view));

@@ -5,6 +5,7 @@ pub mod record;
 pub mod redact;
 
 use crate::model::{DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Tool, id};
+use crate::parse::text::{is_printable, printable};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::Path;
@@ -26,11 +27,13 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
         gaps: Vec::new(),
         history: None,
         demonstrations: Vec::new(),
+        replayed: None,
         explanations: Vec::new(),
     }
 }
 
-/// Closes an envelope: its time, its status (the worst of all), and a last pass of the mask over every text.
+/// Closes an envelope: its time, its status (the worst of all), and a last pass over every text, that it is printable and
+/// masked.
 pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
     envelope.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     envelope.status = overall(&envelope.servers, &envelope);
@@ -85,13 +88,23 @@ fn emptied(envelope: Envelope) -> Envelope {
 fn mask_strings(value: &mut Value) {
     match value {
         Value::String(text) => {
+            // What came from a saved report or record was printable when it was written, and may be anybody's now.
+            if !is_printable(text) {
+                *text = printable(text.as_bytes());
+            }
             let masked = mask::text(text);
             if masked != *text {
                 *text = masked;
             }
         }
         Value::Array(items) => items.iter_mut().for_each(mask_strings),
-        Value::Object(fields) => fields.values_mut().for_each(mask_strings),
+        Value::Object(fields) => {
+            if fields.keys().any(|name| !is_printable(name)) {
+                let all = std::mem::take(fields);
+                fields.extend(all.into_iter().map(|(name, value)| (printable(name.as_bytes()), value)));
+            }
+            fields.values_mut().for_each(mask_strings);
+        }
         _ => {}
     }
 }

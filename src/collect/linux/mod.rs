@@ -5,16 +5,19 @@ mod databases;
 mod descriptors;
 mod proc_dir;
 mod process;
+mod resources;
 mod sockets;
 mod supervisors;
 mod threads;
 
 use super::reader::{Reader, Request};
 use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
+    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
+    SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
 };
-use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, Resources, SecondLook,
+};
 use crate::parse::cgroup::Unit;
 use crate::parse::text::{nul_separated, printable};
 use std::cell::RefCell;
@@ -244,6 +247,41 @@ impl Host for LinuxHost {
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
         Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
+    }
+
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        let pid = process.identity.pid;
+        let places = [1, 2].map(|number| PathBuf::from(format!("/proc/{pid}/fd/{number}")));
+        let links: Vec<Request> = places.iter().cloned().map(Request::Link).collect();
+        let mut files = Vec::new();
+        for (place, link) in places.into_iter().zip(self.perform(&links)) {
+            let name = match link {
+                Ok(name) => name,
+                // Closed, which is all right.
+                Err(gap) if gap.reason == GapReason::NotFound => continue,
+                Err(gap) => return Err(Gap { what: format!("output of pid {pid}"), ..gap }),
+            };
+            let is_file = name.starts_with(b"/")
+                && !name.starts_with(b"/dev/")
+                && self.file_kind(&place).is_ok_and(|kind| kind == FileKind::Regular);
+            if is_file {
+                let name = <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name);
+                files.push(OutputFile { name: name.into(), place });
+            }
+        }
+        Ok(files)
+    }
+
+    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
+        super::logs::tail(path, rotated, |requests| self.files.borrow_mut().perform(requests, self.deadline))
+    }
+
+    fn journal(&self, unit: &Unit) -> Result<LogTail, Gap> {
+        supervisors::systemd::journal(self, unit)
+    }
+
+    fn resources(&self, process: &Process) -> Collected<Resources> {
+        resources::read(self, process)
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {

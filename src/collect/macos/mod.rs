@@ -11,10 +11,12 @@ mod sockets;
 
 use super::reader::{Reader, Request};
 use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, PidProblem, ProcessEntry, Program, SocketTable,
-    SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
+    SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
-use crate::model::{DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, SecondLook, id};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, Resources, SecondLook, id,
+};
 use crate::parse::cgroup::Unit;
 use crate::parse::darwin::descriptor::{self, Record};
 use crate::parse::darwin::{procargs, process as parse};
@@ -314,6 +316,31 @@ impl Host for MacHost {
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
         Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
+    }
+
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        let pid = process.identity.pid;
+        let what = format!("output of pid {pid}");
+        let answer = self.perform(&[Request::Descriptors(pid)]).pop();
+        let bytes = answer.unwrap_or_else(|| Err(unsupported(&what, "the reader gave no answer")))?;
+        let records =
+            descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
+        // There is no other way to a file than its name, and behind that may be another one by now.
+        let files = descriptor::output_files(&records).into_iter();
+        Ok(files.map(|name| OutputFile { place: name.clone(), name }).collect())
+    }
+
+    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
+        super::logs::tail(path, rotated, |requests| self.files.borrow_mut().perform(requests, self.deadline))
+    }
+
+    fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
+        Err(unsupported("journal", "there is none on this system"))
+    }
+
+    fn resources(&self, _process: &Process) -> Collected<Resources> {
+        let gap = unsupported("limits of tasks and memory", "this version does not read them on this system");
+        Collected { value: Resources::default(), gaps: vec![gap] }
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {

@@ -12,6 +12,7 @@ use crate::parse::descriptors::{Rows, count_family, other_row, tcp_row};
 use crate::parse::link::{self, SqlitePart};
 use crate::parse::text::printable;
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 /// Bytes of a record before what the kernel filled in: descriptor, kind, error number, size, size without the NULs at its
 /// end, each in four bytes.
@@ -197,6 +198,17 @@ fn add_files(files: impl Iterator<Item = (u64, Vnode)>, rows: &mut Rows, facts: 
     rows.add_families(families, facts);
 }
 
+/// Files that still have a name and that standard output and standard error go to.
+pub fn output_files(records: &[Record]) -> Vec<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let is_output = |record: &&Record| {
+        matches!(record.descriptor, 1 | 2) && usize::try_from(record.kind) == Ok(PROX_FDTYPE_VNODE)
+    };
+    let files = records.iter().filter(is_output).filter_map(|record| vnode(record.answer.as_ref().ok()?).ok());
+    let named = files.filter(|file| file.kind == "regular" && file.links > 0 && file.path.starts_with(b"/"));
+    named.map(|file| PathBuf::from(std::ffi::OsStr::from_bytes(&file.path))).collect()
+}
+
 /// How a gap of that kind begins.
 pub const LIMIT: &str = "descriptor limit of pid";
 
@@ -310,6 +322,14 @@ mod tests {
         assert_eq!((at, part_of, file.links), (1, SqlitePart::Wal, 0));
         assert_eq!(file.identity, (16_777_232, 12_345_678_902));
         assert!(part(2).is_none() && database_part(&record(2, Ok(VNODES)), &paths).is_none());
+    }
+
+    #[test]
+    fn finds_where_the_output_goes() {
+        let of = |descriptor: i32, index: usize| Record { descriptor, ..record(1, Ok(&VNODES[index * 1200..])) };
+        // A named file, an unlinked one, a device, and one that is no output.
+        assert_eq!(output_files(&[of(1, 0), of(2, 1)]), [PathBuf::from("/Users/h/.hermes/state.db")]);
+        assert!(output_files(&[of(2, 2), of(3, 0), record(6, Ok(PIPE))]).is_empty());
     }
 
     #[test]

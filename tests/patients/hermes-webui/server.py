@@ -30,6 +30,7 @@ PORT and HERMES_HOME say where; PATIENT is a list of words separated by commas:
   slow-route=MS  /api/sessions takes so long
   writes       /api/sessions tries twice to write to state.db, five seconds each
   dstate=FIFO  a quarter of a second after the start the main thread waits in the kernel for a child that opens FIFO
+  first-start=MS  listens, and then works for so long before it accepts
   /api/stream  is an event stream that is meant to stay open
 """
 import http.server
@@ -282,4 +283,7 @@ if "fill" in options:
 if "dstate" in options:
     time.sleep(0.25)
     os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, options["dstate"], os.O_RDONLY, 0)])
+end = time.monotonic() + int(options.get("first-start", 0)) / 1000
+while time.monotonic() < end:
+    pass
 server.serve_forever()

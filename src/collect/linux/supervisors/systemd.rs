@@ -4,16 +4,17 @@
 use super::{Asks, LARGEST_FILE, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
 use crate::collect::reader::wait_readable;
-use crate::collect::{Deadline, Host, Program, SupervisorProcess, UnitOnDisk};
+use crate::collect::{Deadline, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
 use crate::model::{Gap, GapReason, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
 use crate::parse::systemd::{PROPERTIES, UnitFile, UnitState, show, unit_file};
+use std::collections::VecDeque;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a manager may take to answer.
@@ -224,6 +225,52 @@ fn log(unit: &Unit, file: Option<&UnitFile>) -> String {
     }
 }
 
+/// Lines of a unit's journal that are asked for.
+const JOURNAL_LINES: usize = 5000;
+/// Most that is kept of them, from the end.
+const LARGEST_JOURNAL: usize = 1024 * 1024;
+
+/// The end of a unit's journal, each line with its time and zone. Root reads everybody's; the journal decides what another
+/// user may see.
+pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
+    let what = format!("journal of {}", unit.name);
+    let mut command = Command::new("journalctl");
+    match unit.user_manager {
+        None => command.args(["--unit", &unit.name]),
+        Some(user) if user == rustix::process::geteuid().as_raw() => command.args(["--user", "--unit", &unit.name]),
+        Some(user) => command.args([format!("_UID={user}"), format!("_SYSTEMD_USER_UNIT={}", unit.name)]),
+    };
+    command
+        .args(["--quiet", "--no-pager", "--output=short-iso-precise", "--lines", &JOURNAL_LINES.to_string()])
+        .env("LC_ALL", "C")
+        .env("SYSTEMD_COLORS", "0")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let begun = Instant::now();
+    let mut tail = VecDeque::new();
+    let mut seen = 0_usize;
+    let status = each_part(&mut command, host.deadline.within(PATIENCE), |part| {
+        seen += part.len();
+        tail.extend(part);
+        tail.drain(..tail.len().saturating_sub(LARGEST_JOURNAL));
+        Ok(())
+    })
+    .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
+    if tail.is_empty() {
+        let (reason, detail) = match status {
+            Some(status) if !status.success() => (GapReason::Unsupported, "journalctl gave no answer"),
+            _ => (GapReason::NotFound, "it has no line that may be read from here"),
+        };
+        return Err(Gap::new(what, reason, detail).after(begun.elapsed()));
+    }
+    let bytes = Vec::from(tail);
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let is_cut = seen > bytes.len() || lines >= JOURNAL_LINES;
+    Ok(LogTail { parts: vec![bytes], is_cut, with_rotated: false, modified_ns: 0 })
+}
+
 /// Runs `systemctl show` for some units of a manager. A user's manager answers only that user, so root asks as that
 /// user; nothing is started for it.
 fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitState>, Gap> {
@@ -275,23 +322,35 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
 
 /// Runs a tool and reads its output to the end or the deadline. A tool that hangs is left behind, never signalled.
 fn output(command: &mut Command, deadline: Deadline) -> std::io::Result<Vec<u8>> {
-    let mut child = command.spawn()?;
-    let Some(mut stdout) = child.stdout.take() else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
+    each_part(command, deadline, |part| {
+        bytes.extend_from_slice(part);
+        if bytes.len() > LARGEST_ANSWER {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer is too large"));
+        }
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// Hands over the output of a tool as it comes. Its exit status is known only where it ended at once with its output.
+fn each_part(
+    command: &mut Command,
+    deadline: Deadline,
+    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<Option<ExitStatus>> {
+    let mut child = command.spawn()?;
+    let Some(mut stdout) = child.stdout.take() else { return Ok(None) };
     let mut buffer = [0_u8; 8192];
     loop {
         wait_readable(&stdout, deadline)?;
         match stdout.read(&mut buffer)? {
             0 => break,
-            count => bytes.extend_from_slice(&buffer[..count]),
-        }
-        if bytes.len() > LARGEST_ANSWER {
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer is too large"));
+            count => take(&buffer[..count])?,
         }
     }
     // It has closed its output, so it is ending; reaped if that is immediate, else left to init.
-    let _ = child.try_wait();
-    Ok(bytes)
+    Ok(child.try_wait().ok().flatten())
 }
 
 /// The link whose target is the `InvocationID` of the current activation; the manager keeps it, and it is readable

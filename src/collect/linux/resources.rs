@@ -1,0 +1,137 @@
+//! Limits of tasks and memory: of the process, of its control groups in both versions of the hierarchy, and of the host.
+
+use super::LinuxHost;
+use super::proc_dir::ProcDir;
+use crate::collect::Collected;
+use crate::collect::reader::Request;
+use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources};
+use crate::parse::resources::{self as parse, Controller, GroupFiles, Mount};
+use crate::parse::text::printable;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// Largest file that is read; `memory.stat` has a few kilobytes.
+const LARGEST_FILE: u32 = 64 * 1024;
+/// Groups above each other that are looked at; a host nests a handful.
+const MOST_GROUPS: usize = 16;
+
+/// Reads all of it.
+pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
+    let mut gaps = Vec::new();
+    let limits = host_limits(host);
+    let own = process_limits(host, process, &limits, &mut gaps);
+    let (mut task_groups, mut memory_groups) = (Vec::new(), Vec::new());
+    let cgroup = ProcDir::anchor(process.identity)
+        .and_then(|directory| {
+            let what = format!("control groups of pid {}", process.identity.pid);
+            directory.read(c"cgroup").map_err(|error| Gap::from_io(what, &error))
+        })
+        .map_err(|gap| gaps.push(gap));
+    let mounts = std::fs::read("/proc/self/mountinfo").map(|table| parse::mounts(&table)).unwrap_or_default();
+    if let Ok(cgroup) = cgroup {
+        for controller in [Controller::Pids, Controller::Memory] {
+            let Some((version, path)) = parse::group_of(&cgroup, controller) else { continue };
+            let Some(groups) = directories(&mounts, controller, version, &path) else {
+                let what = format!("{} limits of control group {}", controller.name(), printable(path.as_bytes()));
+                let detail = "the group is not below a hierarchy that is mounted here";
+                gaps.push(Gap::new(what, GapReason::Unsupported, detail));
+                continue;
+            };
+            for (index, (path, directory)) in groups.into_iter().take(MOST_GROUPS).enumerate() {
+                let (path, is_own) = (printable(path.as_bytes()), index == 0);
+                let had = group_files(host, &directory, parse::files_of(controller, version));
+                match controller {
+                    Controller::Pids => task_groups.extend(parse::task_group(path, version, is_own, &had)),
+                    Controller::Memory => memory_groups.extend(parse::memory_group(path, version, is_own, &had)),
+                }
+            }
+        }
+    }
+    let value = Resources { host: limits, process: own, task_groups, memory_groups, looked_again_after_ms: None };
+    Collected { value, gaps }
+}
+
+/// A group's directory and those above it. A hierarchy can be mounted in several places, each with another group on top.
+fn directories(mounts: &[Mount], controller: Controller, version: u8, path: &str) -> Option<Vec<(String, String)>> {
+    mounts
+        .iter()
+        .filter(|mount| mount.version == version)
+        .filter(|mount| version == 2 || mount.controllers.iter().any(|name| name == controller.name()))
+        .find_map(|mount| parse::directories(mount, path))
+}
+
+/// Files of one directory; `None` for those that are not there or cannot be read.
+fn files(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8>>> {
+    let requests: Vec<Request> =
+        names.iter().map(|name| Request::File(PathBuf::from(directory).join(name), LARGEST_FILE)).collect();
+    host.perform(&requests).into_iter().map(Result::ok).collect()
+}
+
+/// The files of a group that belong to a controller, by name.
+fn group_files(host: &LinuxHost, directory: &str, names: &'static [&'static str]) -> GroupFiles {
+    let had = files(host, directory, names);
+    names.iter().zip(had).filter_map(|(name, bytes)| Some((*name, bytes?))).collect()
+}
+
+fn host_limits(host: &LinuxHost) -> HostLimits {
+    let had = files(
+        host,
+        "/proc",
+        &["sys/fs/file-nr", "loadavg", "sys/kernel/threads-max", "sys/kernel/pid_max", "pressure/memory"],
+    );
+    let file = |index: usize| had.get(index)?.as_deref();
+    let files = file(0).and_then(parse::file_numbers);
+    HostLimits {
+        files: files.map(|(open, _)| open),
+        files_max: files.map(|(_, most)| most),
+        tasks: file(1).and_then(parse::tasks),
+        threads_max: file(2).and_then(parse::number),
+        pid_max: file(3).and_then(parse::number),
+        memory_pressure: file(4).and_then(parse::pressure),
+    }
+}
+
+fn process_limits(host: &LinuxHost, process: &Process, limits: &HostLimits, gaps: &mut Vec<Gap>) -> ProcessLimits {
+    let pid = process.identity.pid;
+    let Ok(directory) = ProcDir::anchor(process.identity) else { return ProcessLimits::default() };
+    let tasks_max = match directory.read(c"limits") {
+        Ok(bytes) => parse::tasks_limit(&bytes).flatten(),
+        Err(error) => {
+            gaps.push(Gap::from_io(format!("limits of pid {pid}"), &error));
+            None
+        }
+    };
+    let is_bound = directory.read(c"status").ok().and_then(|bytes| parse::is_bound(&bytes));
+    // Walking through all processes is worth it only where their number can be in the way.
+    let can_matter = tasks_max
+        .zip(limits.tasks)
+        .is_some_and(|(most, tasks)| is_bound == Some(true) && tasks.saturating_mul(5) >= most.saturating_mul(4));
+    let user_tasks = can_matter.then(|| tasks_of(host, process.uid));
+    ProcessLimits { tasks_max, is_bound, user_tasks }
+}
+
+/// Threads of all processes of a user: `task` has a link for each, and two of its own.
+fn tasks_of(host: &LinuxHost, uid: u32) -> u64 {
+    let mut count = 0_u64;
+    for pid in super::process::all_pids() {
+        if host.deadline.is_over() {
+            break;
+        }
+        if let Ok(task) = std::fs::metadata(format!("/proc/{pid}/task"))
+            && owner(pid) == Some(uid)
+        {
+            count = count.saturating_add(task.nlink().saturating_sub(2));
+        }
+    }
+    count
+}
+
+/// Who owns a process. The owner of its directory is root where it may not be traced, so its status is asked then.
+fn owner(pid: u32) -> Option<u32> {
+    match std::fs::metadata(format!("/proc/{pid}")).ok()?.uid() {
+        0 => crate::parse::process::status(&std::fs::read(format!("/proc/{pid}/status")).ok()?)
+            .ok()
+            .map(|status| status.uid),
+        uid => Some(uid),
+    }
+}

@@ -1,0 +1,269 @@
+//! What the logs say. They tell of the past, so by themselves they decide little: only lines since the start of the process count,
+//! and of these the class that began first.
+
+use super::verdict::{Verdict, finding};
+use crate::model::{Evidence, Finding, LogClass, LogClassFacts, LogFacts, NextStep, Server, Severity, id};
+
+/// Lines in a log that others write to as well, from which on they are about a database in use: a single one can be of a file that
+/// somebody merely looked at.
+const MANY_IN_SHARED: u64 = 10;
+
+/// Judges the logs.
+pub fn judge(server: &Server, verdict: &mut Verdict) {
+    // Without a process there is no start that lines could be compared with.
+    if server.logs.is_empty() || server.pid.is_none() {
+        return;
+    }
+    verdict.decide(id::DATABASE_MALFORMED, malformed(server));
+}
+
+/// Whether the server answers as it should, as far as that was asked.
+pub fn answers_well(server: &Server) -> bool {
+    use crate::model::Outcome;
+    server.health.as_ref().is_none_or(|health| {
+        matches!(health.outcome, Outcome::Ok | Outcome::Guarded | Outcome::NotApplicable | Outcome::NotProbed)
+    })
+}
+
+/// The log in which most lines of a class were written since the start, and what it says of it. The same line can stand in several
+/// logs, so they are not added up.
+pub fn since_start(server: &Server, class: LogClass) -> Option<(&LogFacts, &LogClassFacts)> {
+    let facts = server.logs.iter().filter_map(|log| Some((log, log.class(class)?)));
+    facts
+        .filter(|(_, facts)| facts.since_start.is_some_and(|count| count > 0))
+        .max_by_key(|(_, facts)| facts.since_start)
+}
+
+/// The same of logs that only this server writes.
+pub fn own_since_start(server: &Server, class: LogClass) -> Option<(&LogFacts, &LogClassFacts)> {
+    since_start(server, class).filter(|(log, _)| !log.is_shared).or_else(|| {
+        let own = server.logs.iter().filter(|log| !log.is_shared).filter_map(|log| Some((log, log.class(class)?)));
+        own.filter(|(_, facts)| facts.since_start.is_some_and(|count| count > 0))
+            .max_by_key(|(_, facts)| facts.since_start)
+    })
+}
+
+/// Whether lines of one class began before those of another, both since the start. In one log their order decides, else their
+/// times.
+pub fn began_before(server: &Server, class: LogClass, other: LogClass) -> bool {
+    let in_one = server.logs.iter().find_map(|log| {
+        let (one, two) = (log.class(class)?, log.class(other)?);
+        (one.since_start? > 0 && two.since_start? > 0).then_some(one.order < two.order)
+    });
+    in_one.unwrap_or_else(|| {
+        let first = |class| {
+            let of_logs = server.logs.iter().filter_map(|log| log.class(class)?.first_since_start_at.as_deref());
+            of_logs.min()
+        };
+        // RFC 3339 in UTC and of one precision: earlier is smaller.
+        first(class).zip(first(other)).is_some_and(|(one, two)| one < two)
+    })
+}
+
+fn malformed(server: &Server) -> Option<Finding> {
+    let (log, facts) = since_start(server, LogClass::DatabaseMalformed)?;
+    let count = facts.since_start?;
+    if log.is_shared && count < MANY_IN_SHARED {
+        return None;
+    }
+    let well = answers_well(server);
+    let severity = if well { Severity::Warning } else { Severity::Critical };
+    let followed: Vec<&LogClassFacts> = log
+        .classes
+        .iter()
+        .filter(|other| other.class != facts.class && other.order.is_some() && other.order > facts.order)
+        .collect();
+    let after = followed
+        .iter()
+        .map(|after| format!("{} times {}", after.since_start.unwrap_or(after.count), after.class.words()));
+    let after = after.collect::<Vec<_>>().join(", ");
+    let then = if after.is_empty() { after } else { format!("; then {after}") };
+    let lines = if count == 1 { "line" } else { "lines" };
+    let title = format!("{count} {lines} of its log say that the database is malformed{then}");
+    let mut evidence = of_class(log, facts);
+    for other in followed {
+        evidence.extend(of_class(log, other));
+    }
+    if log.is_cut {
+        let fact = "log: earlier lines were not read; bytes read from the end";
+        evidence.push(Evidence::new(fact, log.bytes_read, &log.source));
+    }
+    let next = vec![
+        NextStep::say(
+            "Copy the database with its -wal and -shm before anything is restarted or repaired; then let SQLite check the copy \
+             (PRAGMA integrity_check)",
+        ),
+        NextStep::run("see who has it open", format!("hermes-doctor db{}", super::selector(server))),
+    ];
+    Some(finding(id::DATABASE_MALFORMED, severity, title, evidence, next))
+}
+
+/// Number and times of a class.
+fn of_class(log: &LogFacts, facts: &LogClassFacts) -> Vec<Evidence> {
+    let words = facts.class.words();
+    let count = facts.since_start.unwrap_or(facts.count);
+    let first = facts.first_since_start_at.clone().or_else(|| facts.first_at.clone());
+    let mut evidence = vec![Evidence::new(format!("log: lines \"{words}\""), count, &log.source)];
+    for (name, at) in [("first", first), ("last", facts.last_at.clone())] {
+        evidence.extend(at.map(|at| Evidence::new(format!("log: {name} \"{words}\""), at, &log.source)));
+    }
+    evidence
+}
+
+/// Adds to findings what the logs say of the same.
+pub fn add_evidence(server: &Server, findings: &mut [Finding]) {
+    for found in findings.iter_mut() {
+        let classes: &[LogClass] = match found.id.as_str() {
+            id::DESCRIPTOR_CEILING => &[LogClass::DescriptorsExhausted],
+            id::HOST_FILES_EXHAUSTED => &[LogClass::HostFilesExhausted],
+            id::DATABASE_LOCK_HELD => &[LogClass::DatabaseLocked],
+            id::RESPAWN_LOOP | id::SUPERVISOR_GAVE_UP | id::SERVER_NOT_RUNNING => &[LogClass::AddressInUse],
+            id::MEMORY_KILLED | id::MEMORY_PRESSURE => &[LogClass::MemoryError],
+            id::REPLY_EMPTY | id::CONNECTION_RESET | id::HTTP_NO_ANSWER | id::ACCEPT_STALLED => &[
+                LogClass::DescriptorsExhausted,
+                LogClass::ThreadsExhausted,
+                LogClass::MemoryError,
+                LogClass::DiskFull,
+            ],
+            _ => &[],
+        };
+        for class in classes {
+            found.evidence.extend(lines_of(server, *class));
+        }
+        if found.id == id::DESCRIPTOR_CEILING
+            && began_before(server, LogClass::DatabaseMalformed, LogClass::DescriptorsExhausted)
+            && let Some((log, facts)) = since_start(server, LogClass::DatabaseMalformed)
+        {
+            let count = facts.since_start.unwrap_or(facts.count);
+            let fact = "log: lines \"database is malformed\" that began before them";
+            found.evidence.push(Evidence::new(fact, count, &log.source));
+        }
+        let is_unexplained = matches!(
+            found.id.as_str(),
+            id::REPLY_EMPTY
+                | id::CONNECTION_RESET
+                | id::SERVER_NOT_RUNNING
+                | id::SUPERVISOR_GAVE_UP
+                | id::RESPAWN_LOOP
+        );
+        if is_unexplained && let Some(log) = server.logs.iter().find(|log| log.ends_in_traceback && !log.is_shared)
+        {
+            let name = log.ends_with_traceback.as_deref().unwrap_or("an exception of its own");
+            found.evidence.push(Evidence::new("log: ends with a traceback of", name, &log.source));
+        }
+    }
+}
+
+/// Lines of a class: those since the start where that is known, and none where all are older.
+fn lines_of(server: &Server, class: LogClass) -> Option<Evidence> {
+    if let Some((log, facts)) = since_start(server, class) {
+        let fact = format!("log: lines \"{}\" since its start", class.words());
+        return Some(Evidence::new(fact, facts.since_start.unwrap_or(facts.count), &log.source));
+    }
+    let untimed = server.logs.iter().filter_map(|log| Some((log, log.class(class)?)));
+    let (log, facts) =
+        untimed.filter(|(_, facts)| facts.since_start.is_none()).max_by_key(|(_, facts)| facts.count)?;
+    let last = facts.last_at.as_deref().map_or(", of unknown time".to_owned(), |at| format!(", the last at {at}"));
+    Some(Evidence::new(format!("log: lines \"{}\"{last}", class.words()), facts.count, &log.source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(class: LogClass, since: Option<u64>, order: Option<u32>, first: &str) -> LogClassFacts {
+        LogClassFacts {
+            class,
+            count: 5,
+            first_at: None,
+            last_at: None,
+            since_start: since,
+            first_since_start_at: Some(first.to_owned()).filter(|_| since.is_some_and(|count| count > 0)),
+            order,
+        }
+    }
+
+    fn server(logs: Vec<LogFacts>) -> Server {
+        let report = include_bytes!("../../fixtures/ceiling-by-sockets.json");
+        let envelope: serde_json::Value = serde_json::from_slice(report).unwrap();
+        let envelope = envelope.get("report").unwrap_or(&envelope);
+        let mut server: Server = serde_json::from_value(envelope["servers"][0].clone()).unwrap();
+        server.logs = logs;
+        server
+    }
+
+    fn log(source: &str, classes: Vec<LogClassFacts>) -> LogFacts {
+        LogFacts { source: source.into(), classes, ..LogFacts::default() }
+    }
+
+    const MALFORMED: LogClass = LogClass::DatabaseMalformed;
+    const EMFILE: LogClass = LogClass::DescriptorsExhausted;
+
+    #[test]
+    fn the_class_that_began_first_causes_the_ceiling() {
+        let judged = |logs| {
+            let mut server = server(logs);
+            crate::diagnose::judge(&mut server);
+            let ceiling = server.findings.iter().find(|found| found.id == id::DESCRIPTOR_CEILING).unwrap();
+            ceiling.caused_by.contains(&id::DATABASE_MALFORMED.to_owned())
+        };
+        let (early, late) = ("2026-11-24T10:00:00.000Z", "2026-11-24T11:00:00.000Z");
+        // In one log.
+        let both = |one: u32, two: u32| {
+            vec![log(
+                "a",
+                vec![class(MALFORMED, Some(9), Some(one), early), class(EMFILE, Some(2), Some(two), early)],
+            )]
+        };
+        assert!(judged(both(1, 2)) && !judged(both(2, 1)));
+        // In two, by their times.
+        let apart = |one, two| {
+            vec![
+                log("a", vec![class(MALFORMED, Some(9), Some(1), one)]),
+                log("b", vec![class(EMFILE, Some(2), Some(1), two)]),
+            ]
+        };
+        assert!(judged(apart(early, late)) && !judged(apart(late, early)));
+        // Older than the process, or of unknown time.
+        assert!(!judged(vec![log(
+            "a",
+            vec![class(MALFORMED, Some(0), None, early), class(EMFILE, Some(2), Some(1), late)]
+        )]));
+        assert!(!judged(vec![log(
+            "a",
+            vec![class(MALFORMED, None, Some(1), early), class(EMFILE, None, Some(2), late)]
+        )]));
+    }
+
+    #[test]
+    fn what_others_write_too_does_not_say_that_this_server_has_no_threads() {
+        let threads = |is_shared| {
+            let classes = vec![class(LogClass::ThreadsExhausted, Some(4), Some(1), "2026-11-24T10:00:00.000Z")];
+            let mut server = server(vec![LogFacts { is_shared, ..log("a", classes) }]);
+            crate::diagnose::judge(&mut server);
+            server.findings.iter().any(|found| found.id == id::THREADS_EXHAUSTED)
+        };
+        assert!(threads(false) && !threads(true));
+    }
+
+    #[test]
+    fn a_few_lines_that_others_wrote_are_no_damaged_database() {
+        let holds = |is_shared, count| {
+            let classes = vec![class(MALFORMED, Some(count), Some(1), "2026-11-24T10:00:00.000Z")];
+            let mut server = server(vec![LogFacts { is_shared, ..log("a", classes) }]);
+            crate::diagnose::judge(&mut server);
+            server.findings.iter().any(|found| found.id == id::DATABASE_MALFORMED)
+        };
+        assert!(holds(false, 1) && holds(true, 2709) && !holds(true, 9));
+    }
+
+    #[test]
+    fn lines_of_unknown_time_are_evidence_and_decide_nothing() {
+        let mut server =
+            server(vec![log("a", vec![class(MALFORMED, None, Some(1), ""), class(EMFILE, None, Some(2), "")])]);
+        crate::diagnose::judge(&mut server);
+        assert!(server.findings.iter().all(|found| found.id != id::DATABASE_MALFORMED));
+        let ceiling = server.findings.iter().find(|found| found.id == id::DESCRIPTOR_CEILING).unwrap();
+        assert!(ceiling.evidence.iter().any(|item| item.fact.ends_with("of unknown time")), "{ceiling:?}");
+    }
+}

@@ -1,0 +1,211 @@
+//! Which logs are read: the supervisor's, what the process writes its output to, and those that Hermes keeps in a home.
+
+use super::Examination;
+use crate::collect::{LogTail, reach};
+use crate::model::{Gap, GapReason, LogFacts, Process, Server, ServerKind};
+use crate::parse::cgroup::Unit;
+use crate::parse::log::{self, Clock};
+use crate::parse::text::printable;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// Logs that are read of one server.
+const MOST: usize = 8;
+/// Largest description of a time zone that is read.
+const LARGEST_ZONE: usize = 64 * 1024;
+
+/// One log, before it is read.
+enum Place {
+    /// A file: its name, where the doctor reaches it, the file before it, and whether other servers write to it too.
+    File { name: PathBuf, place: PathBuf, rotated: Option<PathBuf>, is_shared: bool },
+    /// The journal of a unit, the command that shows it, and whether it is another process's.
+    Journal(Unit, String, bool),
+}
+
+impl Examination<'_> {
+    /// Fills in `server.logs`.
+    pub(super) fn logs(&self, server: &mut Server) {
+        let process = server.process.clone();
+        let clock = self.clock(process.as_ref());
+        let host = self.survey.host;
+        let (mut seen, mut is_refused) = (HashSet::new(), false);
+        for place in self.places(server, process.as_ref()) {
+            if server.logs.len() >= MOST {
+                break;
+            }
+            let (source, is_shared, is_expected, read) = match place {
+                Place::File { name, place, rotated, is_shared } => {
+                    // One log can be meant by several names, and one name can be of different files in containers.
+                    let source = printable(name.as_os_str().as_encoded_bytes());
+                    let read = match host.directory_identity(None, &place) {
+                        Ok(identity) if !seen.insert(identity) => continue,
+                        Err(gap) if gap.reason == GapReason::Timeout => Err(gap),
+                        _ => host.log_tail(&place, rotated.as_deref()),
+                    };
+                    (source, is_shared, false, read)
+                }
+                Place::Journal(unit, command, is_shared) => (command, is_shared, true, host.journal(&unit)),
+            };
+            match read {
+                Ok(tail) => server.logs.push(facts(source, is_shared, &tail, &clock)),
+                Err(gap) if gap.reason == GapReason::NotFound && !is_expected => {}
+                // One that says it is enough: who may not read one log of a home may read none.
+                Err(gap) if gap.reason == GapReason::Permission && is_refused => {}
+                // Its neighbours would hang too, and there are other files to be read.
+                Err(gap) if gap.reason == GapReason::Timeout => {
+                    server.gaps.push(Gap { what: format!("log {source}"), ..gap });
+                    break;
+                }
+                Err(gap) => {
+                    is_refused |= gap.reason == GapReason::Permission;
+                    server.gaps.push(Gap { what: format!("log {source}"), ..gap });
+                }
+            }
+        }
+    }
+
+    /// What the times of this server's logs are compared with. In another mount namespace the zone can be another one.
+    fn clock(&self, process: Option<&Process>) -> Clock {
+        let started = process.and_then(|process| process.start_time.as_deref()?.parse::<Timestamp>().ok());
+        let elsewhere = process.filter(|process| process.foreign_mounts == Some(true));
+        let zone = match elsewhere {
+            None => TimeZone::try_system().ok(),
+            Some(process) => {
+                let file = reach(Some(process), std::path::Path::new("/etc/localtime"));
+                match self.survey.host.read_file(&file, LARGEST_ZONE) {
+                    Ok(bytes) => TimeZone::tzif("localtime", &bytes).ok(),
+                    // Without that file the C library takes UTC (tzset(3)).
+                    Err(gap) if gap.reason == GapReason::NotFound => Some(TimeZone::UTC),
+                    Err(_) => None,
+                }
+            }
+        };
+        Clock { zone, now: Timestamp::now(), started }
+    }
+
+    fn places(&self, server: &mut Server, process: Option<&Process>) -> Vec<Place> {
+        let mut places = Vec::new();
+        let claim = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
+        if let Some(claim) = claim
+            && let Some(log) = &claim.log
+        {
+            // What a supervisor keeps that runs another process is of that one: it tells why its attempts fail.
+            let is_shared = claim.claims_this == Some(false) && process.is_some();
+            match log.split(' ').next() {
+                Some("journalctl") => places.extend(journal_of(log, is_shared)),
+                Some("docker" | "podman") => {
+                    let detail = "the runtime keeps it; it is not asked for it";
+                    server.gaps.push(Gap::new(format!("log {log}"), GapReason::Unsupported, detail));
+                }
+                _ if log.starts_with('/') && !log.starts_with("/dev/") => {
+                    let name = PathBuf::from(log);
+                    let rotated = Some(crate::collect::logs::rotated(&name));
+                    places.push(Place::File { place: name.clone(), name, rotated, is_shared });
+                }
+                _ => {}
+            }
+        }
+        let output = process.map_or_else(|| Ok(Vec::new()), |process| self.survey.host.output_files(process));
+        let output = output.unwrap_or_else(|gap| {
+            server.gaps.push(gap);
+            Vec::new()
+        });
+        for file in output {
+            let rotated = Some(reach(process, &crate::collect::logs::rotated(&file.name)));
+            places.push(Place::File { name: file.name, place: file.place, rotated, is_shared: false });
+        }
+        let Some(home) = &self.patient.home else { return places };
+        for (name, is_shared) in known_in(server.kind, server.port) {
+            let name = home.join(name);
+            let place = reach(process, &name);
+            let rotated = Some(crate::collect::logs::rotated(&place));
+            places.push(Place::File { name, place, rotated, is_shared });
+        }
+        places
+    }
+}
+
+/// Logs that Hermes keeps in a home for a kind of server; those of the whole agent are written by several.
+fn known_in(kind: ServerKind, port: Option<u16>) -> Vec<(String, bool)> {
+    let own: &[&str] = match kind {
+        ServerKind::Webui => &["webui.log", "webui/launchd-stderr.log", "webui/launchd-stdout.log"],
+        ServerKind::Gateway => &["logs/gateway.log"],
+        ServerKind::Dashboard | ServerKind::Serve => &["logs/dashboard.error.log"],
+        ServerKind::Mcp | ServerKind::Other => &[],
+    };
+    let shared: &[&str] = match kind {
+        ServerKind::Gateway | ServerKind::Dashboard | ServerKind::Serve => &["logs/errors.log", "logs/agent.log"],
+        _ => &[],
+    };
+    let of_start = port.filter(|_| kind == ServerKind::Webui).map(|port| format!("webui/bootstrap-{port}.log"));
+    own.iter()
+        .map(|name| ((*name).to_owned(), false))
+        .chain(of_start.map(|name| (name, false)))
+        .chain(shared.iter().map(|name| ((*name).to_owned(), true)))
+        .collect()
+}
+
+/// The unit of a command that shows its journal, in the forms that claims have.
+fn journal_of(command: &str, is_shared: bool) -> Option<Place> {
+    let words: Vec<&str> = command.split(' ').collect();
+    let me = rustix::process::geteuid().as_raw();
+    let (name, user_manager) = match words.as_slice() {
+        ["journalctl", "-u", name] => (*name, None),
+        ["journalctl", "--user", "-u", name] => (*name, Some(me)),
+        ["journalctl", uid, name] => {
+            let uid = uid.strip_prefix("_UID=").and_then(|uid| uid.parse().ok())?;
+            (name.strip_prefix("_SYSTEMD_USER_UNIT=")?, Some(uid))
+        }
+        _ => return None,
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    let is_unit = !name.starts_with('-') && name.bytes().all(is_name);
+    is_unit.then(|| Place::Journal(Unit { name: name.to_owned(), user_manager }, command.to_owned(), is_shared))
+}
+
+fn facts(source: String, is_shared: bool, tail: &LogTail, clock: &Clock) -> LogFacts {
+    let parts: Vec<&[u8]> = tail.parts.iter().map(Vec::as_slice).collect();
+    let mut facts = log::log(&parts, tail.is_cut, clock);
+    // Not written since the process started: then nothing in it is of this process, whatever its lines say of their time.
+    let modified = Timestamp::from_nanosecond(i128::from(tail.modified_ns)).ok().filter(|_| tail.modified_ns > 0);
+    if modified.zip(clock.started).is_some_and(|(modified, started)| modified < started) {
+        log::all_older(&mut facts);
+    }
+    let bytes_read = parts.iter().map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX)).sum();
+    LogFacts { source, is_shared, bytes_read, with_rotated: tail.with_rotated, ..facts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_commands_of_the_own_forms_are_asked() {
+        let unit = |command: &str| match journal_of(command, false) {
+            Some(Place::Journal(unit, ..)) => Some((unit.name, unit.user_manager.is_some())),
+            _ => None,
+        };
+        assert_eq!(unit("journalctl -u a.service"), Some(("a.service".into(), false)));
+        assert_eq!(unit("journalctl --user -u a@1.service"), Some(("a@1.service".into(), true)));
+        assert_eq!(unit("journalctl _UID=7 _SYSTEMD_USER_UNIT=a.service"), Some(("a.service".into(), true)));
+        for command in ["journalctl -u --vacuum-size=1", "journalctl -u a;b", "journalctl --rotate", "journalctl"] {
+            assert_eq!(unit(command), None, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_not_written_since_the_start_is_of_another_process() {
+        let started: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let clock = Clock { zone: Some(TimeZone::UTC), now: started, started: Some(started) };
+        let tail = |modified_ns| LogTail {
+            parts: vec![b"sqlite3.DatabaseError: database disk image is malformed\n".to_vec()],
+            modified_ns,
+            ..LogTail::default()
+        };
+        let since = |tail: &LogTail| facts("x".into(), false, tail, &clock).classes[0].since_start;
+        assert_eq!(since(&tail(1)), Some(0));
+        assert_eq!(since(&tail(u64::MAX / 2)), None);
+    }
+}

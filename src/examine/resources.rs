@@ -1,0 +1,81 @@
+//! Two looks at the limits of tasks and memory: counters that rise between them tell a limit that is met now from one that was met once.
+
+use super::{BETWEEN_LOOKS, Examination};
+use crate::diagnose;
+use crate::model::{Gap, GapReason, Resources, Server, id};
+use std::time::Instant;
+
+/// What is not decided where the limits cannot be read.
+const DECIDES: &[&str] = &[id::THREADS_EXHAUSTED, id::MEMORY_PRESSURE, id::MEMORY_KILLED, id::HOST_FILES_EXHAUSTED];
+
+impl Examination<'_> {
+    /// The first look, before the probe: what the probe itself sets off is seen at the second.
+    pub(super) fn resources(&self, server: &mut Server) {
+        let Some(process) = &server.process else { return };
+        let read = self.survey.host.resources(process);
+        // Where nothing at all could be had, nothing is decided either.
+        let is_nothing = read.value == Resources::default();
+        server.gaps.extend(read.gaps.into_iter().map(|gap| if is_nothing { gap.blocking(DECIDES) } else { gap }));
+        server.resources = Some(read.value).filter(|_| !is_nothing);
+    }
+
+    /// The second look, where something is near its limit or was refused.
+    pub(super) fn look_again_at_resources(&self, server: &mut Server, first_look: Instant) {
+        let (Some(process), Some(first)) = (&server.process, server.resources.as_mut()) else { return };
+        if !diagnose::is_near_a_limit(first) {
+            return;
+        }
+        let wait = BETWEEN_LOOKS.saturating_sub(first_look.elapsed());
+        if wait > self.deadline.remaining() {
+            let detail = "no time was left for it";
+            let gap = Gap::new("a second look at the limits of tasks and memory", GapReason::Timeout, detail);
+            server.gaps.push(gap.blocking(&[id::MEMORY_PRESSURE]));
+            return;
+        }
+        std::thread::sleep(wait);
+        let again = self.survey.host.resources(process).value;
+        let elapsed = u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX);
+        *first = compared(first, again, elapsed);
+    }
+}
+
+/// The second look, with what has risen since the first. A group that was not seen before has risen by nothing that is known.
+fn compared(first: &Resources, mut again: Resources, after_ms: u64) -> Resources {
+    let since = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
+    for group in &mut again.task_groups {
+        let before = first.task_groups.iter().find(|known| known.path == group.path);
+        group.refused_since = since(group.refused, before.and_then(|known| known.refused));
+    }
+    for group in &mut again.memory_groups {
+        let before = first.memory_groups.iter().find(|known| known.path == group.path);
+        group.oom_kills_since = since(group.oom_kills, before.and_then(|known| known.oom_kills));
+        group.high_events_since = since(group.high_events, before.and_then(|known| known.high_events));
+        group.max_events_since = since(group.max_events, before.and_then(|known| known.max_events));
+    }
+    // A process that ended meanwhile has no groups any more; what it had stands in the first look.
+    if again.task_groups.is_empty() && again.memory_groups.is_empty() {
+        return Resources { looked_again_after_ms: Some(after_ms), ..first.clone() };
+    }
+    Resources { looked_again_after_ms: Some(after_ms), ..again }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MemoryGroup, TaskGroup};
+
+    #[test]
+    fn what_rose_between_the_looks_is_kept() {
+        let look = |refused, failed: Option<u64>| Resources {
+            task_groups: vec![TaskGroup { path: "/a".into(), refused: Some(refused), ..TaskGroup::default() }],
+            memory_groups: vec![MemoryGroup { path: "/a".into(), max_events: failed, ..MemoryGroup::default() }],
+            ..Resources::default()
+        };
+        let both = compared(&look(3, Some(10)), look(5, Some(10)), 1000);
+        assert_eq!(both.task_groups[0].refused_since, Some(2));
+        assert_eq!(both.memory_groups[0].max_events_since, Some(0));
+        assert_eq!(compared(&look(3, None), look(5, Some(10)), 1000).memory_groups[0].max_events_since, None);
+        let gone = compared(&look(3, None), Resources::default(), 1000);
+        assert_eq!((gone.task_groups.len(), gone.looked_again_after_ms), (1, Some(1000)));
+    }
+}

@@ -1,0 +1,108 @@
+//! What bounds a process besides its descriptors: tasks and memory, of itself, of its control groups and of the host.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of the process, of its control groups and of the host, and how near they are. What could not be read is `null`, never
+/// zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// The host's.
+    pub host: HostLimits,
+    /// The process's own.
+    pub process: ProcessLimits,
+    /// Control groups with the pids controller: its own, and those above it that set a limit.
+    pub task_groups: Vec<TaskGroup>,
+    /// Control groups with the memory controller: its own, and those above it that set a limit.
+    pub memory_groups: Vec<MemoryGroup>,
+    /// Time between the two looks in milliseconds; `null` where nothing was near and one was enough.
+    pub looked_again_after_ms: Option<u64>,
+}
+
+/// What bounds every process of the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostLimits {
+    /// Open files: the first number of `/proc/sys/fs/file-nr`, proc_sys_fs(5).
+    pub files: Option<u64>,
+    /// The most that may be: the third number there.
+    pub files_max: Option<u64>,
+    /// Processes and threads: the fourth field of `/proc/loadavg`, proc_loadavg(5).
+    pub tasks: Option<u64>,
+    /// `kernel.threads-max`.
+    pub threads_max: Option<u64>,
+    /// `kernel.pid_max`.
+    pub pid_max: Option<u64>,
+    /// `/proc/pressure/memory`.
+    pub memory_pressure: Option<Pressure>,
+}
+
+/// What bounds the process by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessLimits {
+    /// Soft limit `Max processes`, which counts threads of the real user; `null` is unlimited or unknown.
+    pub tasks_max: Option<u64>,
+    /// Whether it is bound by that: root and holders of `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN` are not (getrlimit(2)).
+    pub is_bound: Option<bool>,
+    /// Threads of that user; counted only where the host has enough of them for the limit to matter.
+    pub user_tasks: Option<u64>,
+}
+
+/// A control group's tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGroup {
+    /// Path, as in `/proc/PID/cgroup`.
+    pub path: String,
+    /// Version of the hierarchy, 1 or 2.
+    pub version: u8,
+    /// Whether the process is in it directly, not in a group below.
+    pub is_own: bool,
+    /// `pids.current`.
+    pub current: Option<u64>,
+    /// `pids.max`; `null` is no limit, or unknown.
+    pub max: Option<u64>,
+    /// How often a fork was refused: `max` of `pids.events`.
+    pub refused: Option<u64>,
+    /// The same between the two looks.
+    pub refused_since: Option<u64>,
+}
+
+/// A control group's memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryGroup {
+    /// Path, as in `/proc/PID/cgroup`.
+    pub path: String,
+    /// Version of the hierarchy, 1 or 2.
+    pub version: u8,
+    /// Whether the process is in it directly, not in a group below.
+    pub is_own: bool,
+    /// `memory.current`, or in version 1 `memory.usage_in_bytes`.
+    pub current_bytes: Option<u64>,
+    /// Of these, cached files, which can be given back.
+    pub file_cache_bytes: Option<u64>,
+    /// `memory.high`; `null` is no limit, or unknown. Version 1 has none.
+    pub high_bytes: Option<u64>,
+    /// `memory.max`, or `memory.limit_in_bytes`.
+    pub max_bytes: Option<u64>,
+    /// Processes that the kernel has killed: `oom_kill` of `memory.events.local` (else `memory.events`), or of `memory.oom_control`.
+    pub oom_kills: Option<u64>,
+    /// The same between the two looks.
+    pub oom_kills_since: Option<u64>,
+    /// How often `memory.high` was exceeded.
+    pub high_events: Option<u64>,
+    /// The same between the two looks.
+    pub high_events_since: Option<u64>,
+    /// How often the limit was met: `max` of `memory.events`, or `memory.failcnt`.
+    pub max_events: Option<u64>,
+    /// The same between the two looks.
+    pub max_events_since: Option<u64>,
+    /// `memory.pressure`; version 1 has none.
+    pub pressure: Option<Pressure>,
+}
+
+/// Share of time in which tasks waited for memory, in percent over ten seconds (the kernel's accounting/psi document).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// At least one task waited.
+    pub some_avg10: f64,
+    /// All tasks waited at once; `null` on kernels that do not say.
+    pub full_avg10: Option<f64>,
+}

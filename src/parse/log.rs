@@ -1,0 +1,890 @@
+//! Logs of Python servers: errors of known classes, counted, with their times. What is looked for are the texts of CPython,
+//! SQLite, asyncio and uvicorn as they stand in logs; no line is kept.
+
+use crate::model::{LogClass, LogClassFacts, LogFacts};
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+use memchr::memmem;
+
+/// A line is looked at up to here: what decides stands at its start, and a line can be megabytes long.
+const LONGEST_LINE: usize = 8 * 1024;
+/// A time stands among the first bytes of a line; the address of a client may be before it.
+const TIME_WITHIN: usize = 96;
+/// The level of a line stands among these.
+const LEVEL_WITHIN: usize = 160;
+/// How far a clock may be ahead before its zone is held for another one.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
+
+/// What the times of a log are compared with.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    /// Zone of lines that say none; `None` where it is not known.
+    pub zone: Option<TimeZone>,
+    /// Now: no line is younger.
+    pub now: Timestamp,
+    /// Start of the server's process, to the second.
+    pub started: Option<Timestamp>,
+}
+
+/// Reads what was had of a log, oldest part first. Whether an earlier part is missing is told by `is_cut`: then the first line is
+/// not whole and is left out. Source, sizes and sharing are the caller's to fill in.
+pub fn log(parts: &[&[u8]], is_cut: bool, clock: &Clock) -> LogFacts {
+    let mut scan = Scan::new(clock);
+    for (index, part) in parts.iter().enumerate() {
+        let mut rest = *part;
+        if index == 0 && is_cut {
+            rest = memchr::memchr(b'\n', rest).map_or(&[][..], |end| rest.get(end + 1..).unwrap_or_default());
+        }
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            scan.line(rest.get(..end.min(LONGEST_LINE)).unwrap_or_default());
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+    }
+    let mut facts = scan.facts();
+    facts.is_cut = is_cut;
+    facts
+}
+
+/// A time as it is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Written {
+    /// With its zone.
+    Absolute(Timestamp),
+    /// Without.
+    Local(DateTime),
+}
+
+#[derive(Default)]
+struct Tally {
+    count: u64,
+    first: Option<Written>,
+    last: Option<Written>,
+    first_line: u64,
+    since: u64,
+    is_comparable: bool,
+    first_since: Option<(Timestamp, u64)>,
+}
+
+/// Exceptions that belong together, because one was raised while another was handled.
+#[derive(Default)]
+struct Chain {
+    counted: Vec<LogClass>,
+    in_stack: bool,
+    is_linked: bool,
+}
+
+struct Scan<'a> {
+    clock: &'a Clock,
+    zone: Option<TimeZone>,
+    line: u64,
+    time: Option<Written>,
+    chain: Option<Chain>,
+    /// A traceback that is part of a message, and not this server's.
+    is_quoted: bool,
+    counted_before: Option<LogClass>,
+    tallies: Vec<(LogClass, Tally)>,
+    ends_in_traceback: bool,
+    last_exception: Option<String>,
+    orderly_end: Option<Option<Written>>,
+}
+
+const TRACEBACK: &[u8] = b"Traceback (most recent call last):";
+/// Words of servers that end because they were told to: uvicorn's, and CPython's on Ctrl-C.
+const ORDERLY: &[&[u8]] = &[b"Finished server process", b"Application shutdown complete", b"KeyboardInterrupt"];
+
+impl<'a> Scan<'a> {
+    fn new(clock: &'a Clock) -> Self {
+        Self {
+            clock,
+            zone: clock.zone.clone(),
+            line: 0,
+            time: None,
+            chain: None,
+            is_quoted: false,
+            counted_before: None,
+            tallies: Vec::new(),
+            ends_in_traceback: false,
+            last_exception: None,
+            orderly_end: None,
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        self.line += 1;
+        let (time, message) = split_time(line.strip_suffix(b"\r").unwrap_or(line));
+        if let Some(time) = time {
+            self.time = Some(time);
+            // A line from the future was written by a clock of another zone.
+            if let Written::Local(local) = time
+                && self.absolute(Written::Local(local)).is_some_and(|at| at > self.limit())
+            {
+                self.zone = None;
+            }
+        }
+        if message.trim_ascii().is_empty() {
+            return;
+        }
+        let message = without_margin(message);
+        let level = level(line);
+        self.is_quoted &= time.is_none() && level.is_none();
+        if self.is_quoted {
+            return;
+        }
+        if self.traceback(message, level) {
+            return;
+        }
+        self.ends_in_traceback = false;
+        self.counted_before = None;
+        if ORDERLY.iter().any(|words| memmem::find(message, words).is_some()) {
+            self.orderly_end = Some(self.time);
+        }
+        if message.first().is_some_and(u8::is_ascii_whitespace) || level == Some(Level::Information) {
+            return;
+        }
+        if let Some(class) = class_of_line(message, level.is_some()) {
+            self.count(class);
+            self.counted_before = Some(class);
+        }
+    }
+
+    /// Follows tracebacks; whether the line is part of one.
+    fn traceback(&mut self, message: &[u8], level: Option<Level>) -> bool {
+        if let Some(at) = memmem::find(message, TRACEBACK) {
+            let is_own = message.get(..at).is_some_and(|before| before.iter().all(|byte| b" +|".contains(byte)))
+                || level == Some(Level::Trouble)
+                || memmem::find(message, b"Exception Group").is_some();
+            if !is_own {
+                self.is_quoted = true;
+                return true;
+            }
+            let linked = self.chain.take().filter(|chain| chain.is_linked);
+            let mut chain = linked.unwrap_or_else(|| Chain {
+                // The line that introduces a traceback often has the same error in it.
+                counted: self.counted_before.into_iter().collect(),
+                ..Chain::default()
+            });
+            (chain.in_stack, chain.is_linked) = (true, false);
+            self.chain = Some(chain);
+            return true;
+        }
+        let Some(chain) = self.chain.as_mut() else { return false };
+        if chain.in_stack {
+            if message.first().is_some_and(u8::is_ascii_whitespace) {
+                return true;
+            }
+            chain.in_stack = false;
+            let (name, text) = exception(message);
+            let class = class_of_exception(name, text).filter(|class| !chain.counted.contains(class));
+            chain.counted.extend(class);
+            self.ends_in_traceback = true;
+            self.last_exception = usual_name(name);
+            if let Some(class) = class {
+                self.count(class);
+            }
+            return true;
+        }
+        if message.starts_with(b"During handling of the above exception")
+            || message.starts_with(b"The above exception was the direct cause")
+        {
+            chain.is_linked = true;
+            return true;
+        }
+        // The rule that socketserver draws below, and the frame of an exception group.
+        if message.iter().all(|byte| b"-+ |0123456789".contains(byte)) {
+            return true;
+        }
+        self.chain = None;
+        false
+    }
+
+    fn count(&mut self, class: LogClass) {
+        let absolute = self.time.and_then(|time| self.absolute(time));
+        let (time, line, started) = (self.time, self.line, self.clock.started);
+        if !self.tallies.iter().any(|(known, _)| *known == class) {
+            self.tallies.push((class, Tally { first: time, first_line: line, ..Tally::default() }));
+        }
+        let Some((_, tally)) = self.tallies.iter_mut().find(|(known, _)| *known == class) else { return };
+        tally.count += 1;
+        tally.last = time.or(tally.last);
+        if let (Some(at), Some(started)) = (absolute, started) {
+            tally.is_comparable = true;
+            if at >= started {
+                tally.since += 1;
+                tally.first_since.get_or_insert((at, line));
+            }
+        }
+    }
+
+    fn limit(&self) -> Timestamp {
+        self.clock.now.checked_add(CLOCKS_DIFFER).unwrap_or(Timestamp::MAX)
+    }
+
+    fn absolute(&self, written: Written) -> Option<Timestamp> {
+        match written {
+            Written::Absolute(at) => Some(at),
+            Written::Local(local) => self.zone.as_ref()?.to_timestamp(local).ok(),
+        }
+    }
+
+    fn shown(&self, written: Option<Written>) -> Option<String> {
+        let written = written?;
+        Some(match (self.absolute(written), written) {
+            (Some(at), _) => format!("{at:.3}"),
+            (None, Written::Local(local)) => format!("{local} (local, zone unknown)"),
+            (None, Written::Absolute(at)) => format!("{at:.3}"),
+        })
+    }
+
+    fn facts(mut self) -> LogFacts {
+        // The zone was found wrong after some lines: then what was compared with it is not known.
+        let is_wrong = self.clock.zone.is_some() && self.zone.is_none();
+        for (_, tally) in &mut self.tallies {
+            if is_wrong && matches!(tally.first, Some(Written::Local(_))) {
+                (tally.is_comparable, tally.since, tally.first_since) = (false, 0, None);
+            }
+        }
+        let started = |tally: &Tally| tally.first_since.map_or(tally.first_line, |(_, line)| line);
+        let is_older = |tally: &Tally| tally.is_comparable && tally.since == 0;
+        self.tallies.sort_by_key(|(_, tally)| (is_older(tally), started(tally)));
+        let mut rank = 0;
+        let classes = self.tallies.iter().map(|(class, tally)| {
+            rank += u32::from(!is_older(tally));
+            LogClassFacts {
+                class: *class,
+                count: tally.count,
+                first_at: self.shown(tally.first),
+                last_at: self.shown(tally.last),
+                since_start: tally.is_comparable.then_some(tally.since),
+                first_since_start_at: tally.first_since.map(|(at, _)| format!("{at:.3}")),
+                order: (!is_older(tally)).then_some(rank),
+            }
+        });
+        LogFacts {
+            classes: classes.collect(),
+            ends_in_traceback: self.ends_in_traceback,
+            ends_with_traceback: self.last_exception.clone().filter(|_| self.ends_in_traceback),
+            last_orderly_end_at: self.orderly_end.and_then(|time| self.shown(time)),
+            ..LogFacts::default()
+        }
+    }
+}
+
+/// What a log that was not written since the start of the process says of it: nothing.
+pub fn all_older(facts: &mut LogFacts) {
+    for class in &mut facts.classes {
+        (class.since_start, class.first_since_start_at, class.order) = (Some(0), None, None);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Information,
+    Trouble,
+}
+
+/// The level that a line says, in the words of Python's logging, or as a key of a structured line.
+fn level(line: &[u8]) -> Option<Level> {
+    const WORDS: &[(&[u8], Level)] = &[
+        (b"DEBUG", Level::Information),
+        (b"INFO", Level::Information),
+        (b"NOTICE", Level::Information),
+        (b"TRACE", Level::Information),
+        (b"WARNING", Level::Trouble),
+        (b"WARN", Level::Trouble),
+        (b"ERROR", Level::Trouble),
+        (b"CRITICAL", Level::Trouble),
+        (b"FATAL", Level::Trouble),
+    ];
+    let head = line.get(..line.len().min(LEVEL_WITHIN))?;
+    let mut rest = head;
+    while let Some(at) = rest.iter().position(u8::is_ascii_alphabetic) {
+        rest = rest.get(at..)?;
+        let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        if let Some((_, level)) = WORDS.iter().find(|(known, _)| *known == word) {
+            return Some(*level);
+        }
+        if word == b"level" || word == b"levelname" || word == b"lvl" {
+            let value = after.trim_ascii_start();
+            let value: Vec<u8> = value
+                .iter()
+                .skip_while(|byte| b"\"=: '".contains(byte))
+                .take_while(|byte| byte.is_ascii_alphabetic())
+                .map(u8::to_ascii_uppercase)
+                .collect();
+            return WORDS.iter().find(|(known, _)| *known == value).map(|(_, level)| *level);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// Texts that name an error wherever they stand in an exception or message, and what they are.
+const TEXTS: &[(&[u8], LogClass)] = &[
+    (b"[Errno 24] Too many open files", LogClass::DescriptorsExhausted),
+    (b"OSError(24, 'Too many open files')", LogClass::DescriptorsExhausted),
+    (b"EMFILE: too many open files", LogClass::DescriptorsExhausted),
+    (b"[Errno 23] Too many open files in system", LogClass::HostFilesExhausted),
+    (b"database is locked", LogClass::DatabaseLocked),
+    (b"database table is locked", LogClass::DatabaseLocked),
+    (b"database disk image is malformed", LogClass::DatabaseMalformed),
+    (b"can't start new thread", LogClass::ThreadsExhausted),
+    (b"[Errno 28] No space left on device", LogClass::DiskFull),
+    (b"database or disk is full", LogClass::DiskFull),
+];
+
+/// The error text in a message, and where it begins and ends.
+fn find_text(message: &[u8]) -> Option<(LogClass, usize, usize)> {
+    for (text, class) in TEXTS {
+        if let Some(at) = memmem::find(message, text) {
+            return Some((*class, at, at + text.len()));
+        }
+    }
+    // asyncio puts the address between the number and the words.
+    for number in [&b"[Errno 98]"[..], b"[Errno 48]"] {
+        if let Some(at) = memmem::find(message, number)
+            && memmem::find(message.get(at..).unwrap_or_default(), b"ddress already in use").is_some()
+        {
+            return Some((LogClass::AddressInUse, at, message.len()));
+        }
+    }
+    let at = memmem::find(message, b"MemoryError")?;
+    let begin = identifier_before(message.get(..at).unwrap_or_default());
+    let after = message.get(at + 11..).unwrap_or_default();
+    matches!(after.first(), None | Some(b':' | b'(')).then_some((LogClass::MemoryError, begin, message.len()))
+}
+
+/// Where the identifier begins that ends at the end of the text.
+fn identifier_before(text: &[u8]) -> usize {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'.';
+    text.iter().rposition(|byte| !is_part(byte)).map_or(0, |at| at + 1)
+}
+
+fn is_exception(name: &[u8]) -> bool {
+    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    last.ends_with(b"Error") || last.ends_with(b"Exception")
+}
+
+/// The class of a line outside of tracebacks. It must be said as errors are said: by the text of the error itself after a
+/// colon or an exception's name, not in the middle of somebody's sentence, nor in the address of a request.
+fn class_of_line(message: &[u8], is_trouble: bool) -> Option<LogClass> {
+    find_text(message)?;
+    let message = without_request(message);
+    let (class, begin, end) = find_text(&message)?;
+    let before = message.get(..begin)?.trim_ascii_end();
+    let after = message.get(end..)?.trim_ascii_end();
+    let ends_the_line = after.is_empty()
+        || after.starts_with(b": '")
+        || after.starts_with(b": \"")
+        || after.starts_with(b", open ");
+    let of_key = before.strip_suffix(b"\"").and_then(key_before);
+    if let Some(key) = of_key {
+        return matches!(key, b"error" | b"err" | b"exc" | b"exception" | b"detail").then_some(class);
+    }
+    let (outer, is_named) = before_exception(before);
+    // The text of a repr has the exception's name in it.
+    let is_named = is_named || message.get(begin..).is_some_and(|text| text.starts_with(b"OSError("));
+    let is_said = match is_trouble {
+        true => is_named || is_boundary(outer, true),
+        false => ends_the_line && is_boundary(outer, false),
+    };
+    is_said.then_some(class)
+}
+
+/// The key of a JSON value that begins here.
+fn key_before(text: &[u8]) -> Option<&[u8]> {
+    let text = text.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
+    text.get(identifier_before(text)..)
+}
+
+/// What stands before the name of the exception whose text begins here, in the forms `Name: text`, `(Name) text` and
+/// `Name('text`; whether there is one.
+fn before_exception(before: &[u8]) -> (&[u8], bool) {
+    let forms: [(&[&[u8]], &[u8]); 3] = [(&[b":"], b""), (&[b")"], b"("), (&[b"('", b"(\""], b"")];
+    for (closings, opening) in forms {
+        let Some(inner) = closings.iter().find_map(|closing| before.strip_suffix(*closing)) else { continue };
+        let (outer, name) = inner.split_at(identifier_before(inner));
+        if is_exception(name) && outer.ends_with(opening) {
+            let outer = outer.strip_suffix(opening).unwrap_or(outer).trim_ascii_end();
+            // SQLAlchemy names its own exception before that of the database.
+            return if outer.ends_with(b":") && !opening.is_empty() {
+                (before_exception(outer).0, true)
+            } else {
+                (outer, true)
+            };
+        }
+    }
+    (before, false)
+}
+
+/// Whether a message can begin after this.
+fn is_boundary(before: &[u8], is_trouble: bool) -> bool {
+    let Some(last) = before.last() else { return true };
+    if matches!(last, b':' | b']') {
+        return true;
+    }
+    is_trouble
+        && (matches!(last, b'-' | b'(' | b'|' | b'=')
+            || [&b"ERROR"[..], b"WARNING", b"CRITICAL", b"FATAL", b"WARN", b"exception"]
+                .iter()
+                .any(|word| before.ends_with(word)))
+}
+
+/// The message without the address of a request, which anybody can choose.
+fn without_request(message: &[u8]) -> Vec<u8> {
+    const METHODS: &[&[u8]] = &[b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS"];
+    let mut out = message.to_vec();
+    for method in METHODS {
+        let Some(at) = memmem::find(message, method) else { continue };
+        let after = at + method.len();
+        let is_request = message.get(after) == Some(&b' ')
+            && matches!(message.get(after + 1), Some(b'/' | b'h' | b'*'))
+            && !at.checked_sub(1).and_then(|at| message.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+        if is_request {
+            let rest = message.get(after..).unwrap_or_default();
+            // The line of the request ends with its version, its quotation mark, or the line itself.
+            let length =
+                memmem::find(rest, b" HTTP/").or_else(|| memchr::memchr2(b'"', b'\'', rest)).unwrap_or(rest.len());
+            out.get_mut(after..after + length).unwrap_or_default().fill(b'_');
+        }
+    }
+    out
+}
+
+/// Name and text of the line that ends a traceback.
+fn exception(message: &[u8]) -> (&[u8], &[u8]) {
+    let end = message
+        .iter()
+        .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_' && *byte != b'.')
+        .unwrap_or(message.len());
+    let (name, rest) = message.split_at(end);
+    match rest.strip_prefix(b":") {
+        Some(text) => (name, text.trim_ascii_start()),
+        None if rest.trim_ascii().is_empty() => (name, b""),
+        // Not the form of an exception.
+        None => (b"", message),
+    }
+}
+
+/// The class of an exception: its text must be the error's, and not merely have it somewhere.
+fn class_of_exception(name: &[u8], text: &[u8]) -> Option<LogClass> {
+    if name.ends_with(b"MemoryError") {
+        return Some(LogClass::MemoryError);
+    }
+    let (class, begin, _) = find_text(text)?;
+    let before = text.get(..begin)?.trim_ascii_end();
+    let (outer, is_named) = before_exception(before);
+    (is_exception(name) && class != LogClass::MemoryError && (before.is_empty() || is_named && outer.is_empty()))
+        .then_some(class)
+}
+
+/// The last part of an exception's name, if it is one that could not be anything else.
+fn usual_name(name: &[u8]) -> Option<String> {
+    const ENDINGS: &[&[u8]] =
+        &[b"Error", b"Exception", b"Warning", b"Interrupt", b"Exit", b"Timeout", b"ExceptionGroup"];
+    let last = name.rsplit(|byte| *byte == b'.').next()?;
+    let is_identifier = last.first().is_some_and(u8::is_ascii_alphabetic) && last.len() <= 64;
+    let is_usual = ENDINGS.iter().any(|ending| last.ends_with(ending));
+    (is_identifier && is_usual).then(|| String::from_utf8_lossy(last).into_owned())
+}
+
+/// The margin that exception groups draw.
+fn without_margin(message: &[u8]) -> &[u8] {
+    let trimmed = message.trim_ascii_start();
+    trimmed.strip_prefix(b"| ").unwrap_or(message)
+}
+
+/// The time of a line and what comes after it, without the name of host and program that journald puts there.
+fn split_time(line: &[u8]) -> (Option<Written>, &[u8]) {
+    let head = line.len().min(TIME_WITHIN);
+    let mut at = 0;
+    while at < head {
+        let is_start = line.get(at).is_some_and(u8::is_ascii_digit)
+            && !at.checked_sub(1).and_then(|before| line.get(before)).is_some_and(u8::is_ascii_alphanumeric);
+        if is_start {
+            let rest = line.get(at..).unwrap_or_default();
+            if let Some((time, length)) = iso(rest).or_else(|| common_log(rest)) {
+                let message = rest.get(length..).unwrap_or_default();
+                let message = message.strip_prefix(b"]").unwrap_or(message);
+                let message = message.strip_prefix(b":").unwrap_or(message);
+                let message = message.strip_prefix(b" ").unwrap_or(message);
+                return (Some(time), without_origin(message));
+            }
+        }
+        at += 1;
+    }
+    (None, line)
+}
+
+/// `host program[123]: ` of journald and syslog.
+fn without_origin(message: &[u8]) -> &[u8] {
+    let Some(end) = memmem::find(message.get(..message.len().min(160)).unwrap_or_default(), b"]: ") else {
+        return message;
+    };
+    let origin = message.get(..end).unwrap_or_default();
+    let Some(open) = origin.iter().rposition(|byte| *byte == b'[') else { return message };
+    let (names, pid) = origin.split_at(open);
+    let is_pid = pid.len() > 1 && pid.iter().skip(1).all(u8::is_ascii_digit);
+    let is_origin = is_pid && names.iter().filter(|byte| **byte == b' ').count() == 1;
+    if is_origin { message.get(end + 3..).unwrap_or_default() } else { message }
+}
+
+/// A number of so many digits.
+fn digits(text: &[u8], at: usize, count: usize) -> Option<i32> {
+    let part = text.get(at..at + count)?;
+    part.iter()
+        .all(u8::is_ascii_digit)
+        .then(|| part.iter().fold(0, |number, digit| number * 10 + i32::from(digit - b'0')))
+}
+
+/// `hh:mm:ss`, from an offset on.
+fn clock(text: &[u8], at: usize) -> Option<(i32, i32, i32)> {
+    (text.get(at + 2) == Some(&b':') && text.get(at + 5) == Some(&b':')).then_some(())?;
+    Some((digits(text, at, 2)?, digits(text, at + 3, 2)?, digits(text, at + 6, 2)?))
+}
+
+/// `Z`, `+02:00` or `+0200`, from an offset on: seconds east of Greenwich, and its length.
+fn zone(text: &[u8], at: usize) -> Option<(i32, usize)> {
+    let sign = match text.get(at)? {
+        b'Z' => return Some((0, 1)),
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let hours = digits(text, at + 1, 2)?;
+    let (minutes, length) = match text.get(at + 3) {
+        Some(b':') => (digits(text, at + 4, 2)?, 6),
+        _ => (digits(text, at + 3, 2)?, 5),
+    };
+    Some((sign * (hours * 3600 + minutes * 60), length))
+}
+
+fn written(
+    (year, month, day): (i32, i32, i32),
+    (hour, minute, second): (i32, i32, i32),
+    millisecond: i32,
+    zone: Option<i32>,
+) -> Option<Written> {
+    let small = |number: i32| i8::try_from(number).ok();
+    let date =
+        Date::new(i16::try_from(year).ok().filter(|year| (1970..2200).contains(year))?, small(month)?, small(day)?);
+    // A leap second is as good as the one before it.
+    let time = Time::new(small(hour)?, small(minute)?, small(second.min(59))?, millisecond * 1_000_000);
+    let local = DateTime::from_parts(date.ok()?, time.ok()?);
+    match zone {
+        Some(seconds) => Some(Written::Absolute(Offset::from_seconds(seconds).ok()?.to_timestamp(local).ok()?)),
+        None => Some(Written::Local(local)),
+    }
+}
+
+/// `2026-11-24T10:11:12.345+01:00`, or with a space and a comma as Python's logging writes it.
+fn iso(text: &[u8]) -> Option<(Written, usize)> {
+    (text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-') && matches!(text.get(10), Some(b'T' | b' ')))
+        .then_some(())?;
+    let date = (digits(text, 0, 4)?, digits(text, 5, 2)?, digits(text, 8, 2)?);
+    let time = clock(text, 11)?;
+    let (mut at, mut millisecond) = (19, 0);
+    if matches!(text.get(at), Some(b',' | b'.')) {
+        let fraction = text.get(at + 1..).unwrap_or_default();
+        let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digit =
+            |index: usize| fraction.get(index).filter(|_| index < length).map_or(0, |byte| i32::from(byte - b'0'));
+        millisecond = digit(0) * 100 + digit(1) * 10 + digit(2);
+        at += 1 + length;
+    }
+    let spaced = usize::from(text.get(at) == Some(&b' ') && matches!(text.get(at + 1), Some(b'+' | b'-')));
+    let offset = zone(text, at + spaced);
+    let length = at + offset.map_or(0, |(_, length)| length + spaced);
+    Some((written(date, time, millisecond, offset.map(|(seconds, _)| seconds))?, length))
+}
+
+/// `24/Nov/2026:10:11:12 +0000` of the common log format, or `24/Nov/2026 10:11:12` of Python's http.server.
+fn common_log(text: &[u8]) -> Option<(Written, usize)> {
+    const MONTHS: &[&[u8]] =
+        &[b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    (text.get(2) == Some(&b'/') && text.get(6) == Some(&b'/') && matches!(text.get(11), Some(b':' | b' ')))
+        .then_some(())?;
+    let name = text.get(3..6)?;
+    let month = i32::try_from(MONTHS.iter().position(|month| *month == name)?).ok()? + 1;
+    let date = (digits(text, 7, 4)?, month, digits(text, 0, 2)?);
+    let time = clock(text, 12)?;
+    let offset = if text.get(20) == Some(&b' ') { zone(text, 21) } else { None };
+    let length = 20 + offset.map_or(0, |(_, length)| length + 1);
+    Some((written(date, time, 0, offset.map(|(seconds, _)| seconds))?, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn clock_at(started: &str) -> Clock {
+        Clock {
+            zone: Some(TimeZone::fixed(jiff::tz::offset(1))),
+            now: at("2026-11-25T00:00:00Z"),
+            started: Some(at(started)),
+        }
+    }
+
+    fn read(text: &str) -> LogFacts {
+        log(&[text.as_bytes()], false, &clock_at("2026-11-24T10:00:00Z"))
+    }
+
+    /// Classes and counts, in the order in which they began.
+    fn counted(text: &str) -> Vec<(LogClass, u64)> {
+        read(text).classes.iter().map(|facts| (facts.class, facts.count)).collect()
+    }
+
+    #[test]
+    fn knows_the_errors_as_they_stand_in_logs() {
+        use LogClass as C;
+        for (line, class) in [
+            ("OSError: [Errno 24] Too many open files", C::DescriptorsExhausted),
+            ("OSError: [Errno 24] Too many open files: '/dev/null'", C::DescriptorsExhausted),
+            (
+                "2026-11-24 10:11:12,345 ERROR gateway.run: Failed to open x: [Errno 24] Too many open files: 'x'",
+                C::DescriptorsExhausted,
+            ),
+            (
+                "2026-11-24 10:11:12,345 ERROR asyncio: accept failed, OSError(24, 'Too many open files')",
+                C::DescriptorsExhausted,
+            ),
+            ("OSError: [Errno 23] Too many open files in system", C::HostFilesExhausted),
+            ("sqlite3.OperationalError: database is locked", C::DatabaseLocked),
+            ("2026-11-24 10:11:12 - state - WARNING - save failed: database is locked", C::DatabaseLocked),
+            ("ERROR:state:(sqlite3.OperationalError) database is locked", C::DatabaseLocked),
+            ("sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is locked", C::DatabaseLocked),
+            (r#"{"level": "error", "msg": "save failed", "error": "database is locked"}"#, C::DatabaseLocked),
+            ("sqlite3.DatabaseError: database disk image is malformed", C::DatabaseMalformed),
+            ("[webui] recovery failed: database disk image is malformed", C::DatabaseMalformed),
+            ("OSError: [Errno 98] Address already in use", C::AddressInUse),
+            ("OSError: [Errno 48] Address already in use", C::AddressInUse),
+            (
+                "ERROR:    [Errno 98] error while attempting to bind on address ('127.0.0.1', 9119): address already in use",
+                C::AddressInUse,
+            ),
+            ("MemoryError", C::MemoryError),
+            ("numpy.core._exceptions._ArrayMemoryError: Unable to allocate 1 GiB", C::MemoryError),
+            ("RuntimeError: can't start new thread", C::ThreadsExhausted),
+            ("OSError: [Errno 28] No space left on device: '/x'", C::DiskFull),
+            ("sqlite3.OperationalError: database or disk is full", C::DiskFull),
+        ] {
+            assert_eq!(counted(line), [(class, 1)], "{line}");
+        }
+    }
+
+    #[test]
+    fn what_only_mentions_an_error_is_none() {
+        for line in [
+            r#"127.0.0.1 - - [24/Nov/2026 10:11:12] "GET /search?q=database+is+locked HTTP/1.1" 200 -"#,
+            r#"127.0.0.1 - - [24/Nov/2026 10:11:12] "GET /search?q=x: database is locked HTTP/1.1" 200 -"#,
+            r#"2026-11-24 10:11:12 ERROR x: bad request "GET /q=: database is locked" from 1"#,
+            r#"INFO:     127.0.0.1:4 - "GET /?q=sqlite3.OperationalError:%20database%20is%20locked HTTP/1.1" 200 OK"#,
+            r#"[webui] {"ts": "2026-11-24T10:11:12Z", "method": "GET", "path": "/s?q=: database is locked", "status": 200}"#,
+            "2026-11-24 10:11:12 INFO chat: user asks: database is locked",
+            "2026-11-24 10:11:12 DEBUG chat: sqlite3.OperationalError: database is locked",
+            "Why do I get sqlite3.OperationalError: database is locked",
+            "my database is locked",
+            "database is locked means that another connection writes",
+            r#"{"level": "info", "text": "x", "error": "database is locked"}"#,
+            r#"2026-11-24 10:11:12 ERROR chat: cannot answer "database is locked""#,
+            "    raise RuntimeError(\"can't start new thread\")",
+            "see MemoryErrors",
+            "the word MemoryError",
+        ] {
+            assert_eq!(counted(line), [], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_traceback_counts_once_however_it_is_chained() {
+        let text = "\
+2026-11-24 12:11:12,345 ERROR state: could not save: database is locked
+Traceback (most recent call last):
+  File \"x.py\", line 1, in f
+    raise sqlite3.OperationalError(\"database disk image is malformed\")
+sqlite3.OperationalError: database is locked
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File \"x.py\", line 2, in g
+    connect()
+    ^^^^^^^^^
+sqlite3.OperationalError: database is locked
+2026-11-24 12:11:13,345 INFO state: next
+Traceback (most recent call last):
+  File \"x.py\", line 1, in f
+sqlite3.OperationalError: database is locked
+----------------------------------------
+";
+        assert_eq!(counted(text), [(LogClass::DatabaseLocked, 2)]);
+        let facts = read(text);
+        assert_eq!(
+            (facts.ends_in_traceback, facts.ends_with_traceback.as_deref()),
+            (true, Some("OperationalError"))
+        );
+        assert_eq!(facts.classes[0].last_at.as_deref(), Some("2026-11-24T11:11:13.345Z"));
+        let after = format!("{text}2026-11-24 12:12:00,000 INFO state: goes on\n");
+        assert!(!read(&after).ends_in_traceback);
+    }
+
+    #[test]
+    fn an_exceptions_name_is_told_only_if_it_can_be_nothing_else() {
+        let end = |line: &str| {
+            let facts = read(&format!("Traceback (most recent call last):\n  File \"x\", line 1\n{line}\n"));
+            (facts.ends_in_traceback, facts.ends_with_traceback)
+        };
+        assert_eq!(end("ValueError: my secret"), (true, Some("ValueError".into())));
+        assert_eq!(end("a.b.HermesError"), (true, Some("HermesError".into())));
+        assert_eq!(end("hunter2: x"), (true, None));
+        assert_eq!(end("my secret is Error"), (true, None));
+    }
+
+    #[test]
+    fn a_traceback_that_a_user_pasted_is_not_the_servers() {
+        let text = "\
+2026-11-24 12:11:12 INFO chat: user says: Traceback (most recent call last):
+  File \"x.py\", line 1
+sqlite3.OperationalError: database is locked
+and: MemoryError
+2026-11-24 12:11:13 ERROR state: save: database is locked
+";
+        assert_eq!(counted(text), [(LogClass::DatabaseLocked, 1)]);
+    }
+
+    #[test]
+    fn tracebacks_of_exception_groups_and_of_stamped_lines_are_followed() {
+        let group = "\
+  + Exception Group Traceback (most recent call last):
+  |   File \"x.py\", line 1, in <module>
+  | ExceptionGroup: 2 errors (2 sub-exceptions)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File \"x.py\", line 2
+    | OSError: [Errno 24] Too many open files
+    +------------------------------------
+";
+        assert_eq!(counted(group), [(LogClass::DescriptorsExhausted, 1)]);
+        let stamped = "\
+2026-11-24T12:00:00.123456+0100 myhost python3[7]: Traceback (most recent call last):
+2026-11-24T12:00:00.123457+0100 myhost python3[7]:   File \"x.py\", line 1
+2026-11-24T12:00:00.123458+0100 myhost python3[7]: OSError: [Errno 98] Address already in use
+";
+        let facts = read(stamped);
+        assert_eq!(facts.classes[0].class, LogClass::AddressInUse);
+        assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T11:00:00.123Z"));
+        assert_eq!(facts.ends_with_traceback.as_deref(), Some("OSError"));
+    }
+
+    #[test]
+    fn reads_every_usual_form_of_a_time() {
+        for (line, expected) in [
+            ("2026-11-24 11:11:12,345 ERROR x: database is locked", "2026-11-24T10:11:12.345Z"),
+            ("2026-11-24T11:11:12Z ERROR x: database is locked", "2026-11-24T11:11:12.000Z"),
+            ("2026-11-24T11:11:12.5+02:00 ERROR x: database is locked", "2026-11-24T09:11:12.500Z"),
+            ("[2026-11-24 11:11:12 +0000] [7] [ERROR] x: database is locked", "2026-11-24T11:11:12.000Z"),
+            ("127.0.0.1 - - [24/Nov/2026 11:11:12] x: database is locked", "2026-11-24T10:11:12.000Z"),
+            ("127.0.0.1 - - [24/Nov/2026:11:11:12 +0000] x: database is locked", "2026-11-24T11:11:12.000Z"),
+            ("ERROR 2026-11-24 11:11:12 x: database is locked", "2026-11-24T10:11:12.000Z"),
+            (
+                "[webui] {\"ts\": \"2026-11-24T11:11:12Z\", \"level\": \"error\", \"error\": \"database is locked\"}",
+                "2026-11-24T11:11:12.000Z",
+            ),
+        ] {
+            assert_eq!(read(line).classes[0].first_at.as_deref(), Some(expected), "{line}");
+        }
+        assert_eq!(read("2026-13-44 11:11:12 ERROR x: database is locked").classes[0].first_at, None);
+        // Without a time of its own a line has that of the one before.
+        let facts = read("2026-11-24 11:11:12 INFO x\nsqlite3.OperationalError: database is locked\n");
+        assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T10:11:12.000Z"));
+    }
+
+    #[test]
+    fn only_lines_since_the_start_are_the_process_s() {
+        let text = "\
+2026-11-24 10:30:00 ERROR x: database disk image is malformed
+2026-11-24 10:40:00 ERROR x: database is locked
+2026-11-24 11:30:00 ERROR x: [Errno 24] Too many open files: 'y'
+2026-11-24 11:40:00 ERROR x: database disk image is malformed
+";
+        // 10:00 UTC is 11:00 here.
+        let facts = read(text);
+        let of = |class| facts.class(class).unwrap();
+        assert_eq!(of(LogClass::DescriptorsExhausted).order, Some(1));
+        let malformed = of(LogClass::DatabaseMalformed);
+        assert_eq!((malformed.count, malformed.since_start, malformed.order), (2, Some(1), Some(2)));
+        assert_eq!(malformed.first_since_start_at.as_deref(), Some("2026-11-24T10:40:00.000Z"));
+        assert_eq!((of(LogClass::DatabaseLocked).since_start, of(LogClass::DatabaseLocked).order), (Some(0), None));
+    }
+
+    #[test]
+    fn times_that_cannot_be_compared_are_not() {
+        let text = "2026-11-24 11:30:00 ERROR x: database is locked\n";
+        let unknown = Clock { zone: None, ..clock_at("2026-11-24T10:00:00Z") };
+        let facts = log(&[text.as_bytes()], false, &unknown);
+        assert_eq!(facts.classes[0].since_start, None);
+        assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T11:30:00 (local, zone unknown)"));
+        // A line from the future: another zone than this clock's.
+        let future = "2026-11-24 11:30:00 ERROR x: database is locked\n2026-11-25 09:00:00 INFO x: y\n";
+        assert_eq!(read(future).classes[0].since_start, None);
+        // Nor without any time, or without a process.
+        assert_eq!(read("sqlite3.OperationalError: database is locked\n").classes[0].since_start, None);
+        let absent = Clock { started: None, ..clock_at("2026-11-24T10:00:00Z") };
+        assert_eq!(log(&[text.as_bytes()], false, &absent).classes[0].since_start, None);
+    }
+
+    #[test]
+    fn the_class_that_began_first_is_told_among_thousands() {
+        let mut text = String::new();
+        for second in 0..2709 {
+            let (minute, second) = (second / 60, second % 60);
+            text.push_str(&format!(
+                "2026-11-24 12:{minute:02}:{second:02},000 ERROR s: database disk image is malformed\n"
+            ));
+        }
+        for second in 0..58 {
+            text.push_str(&format!(
+                "2026-11-24 12:50:{second:02},000 ERROR s: [Errno 24] Too many open files: 'x'\n"
+            ));
+        }
+        let facts = read(&text);
+        let told: Vec<_> = facts.classes.iter().map(|facts| (facts.class, facts.count, facts.order)).collect();
+        let expected =
+            [(LogClass::DatabaseMalformed, 2709, Some(1)), (LogClass::DescriptorsExhausted, 58, Some(2))];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_cut_log_begins_at_its_first_whole_line() {
+        let text = b"Error: database is locked\nsqlite3.OperationalError: database is locked\n";
+        let clock = clock_at("2026-11-24T10:00:00Z");
+        assert_eq!(log(&[text], true, &clock).classes[0].count, 1);
+        assert_eq!(log(&[text], false, &clock).classes[0].count, 2);
+        assert!(log(&[b"no end of line, and cut: database is locked"], true, &clock).classes.is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_it(bytes: Vec<u8>, cut: bool) {
+            let facts = log(&[&bytes], cut, &clock_at("2026-11-24T10:00:00Z"));
+            proptest::prop_assert!(facts.classes.len() <= 8);
+        }
+
+        #[test]
+        fn no_mixture_of_its_own_words_breaks_it(words in proptest::collection::vec(proptest::sample::select(vec![
+            "Traceback (most recent call last):", "\n", "  ", "database is locked", "ERROR", "INFO", ": ", "[Errno 24]", "(", "'",
+            "sqlite3.OperationalError", "MemoryError", "2026-11-24 12:00:00", "\"GET /", "+ Exception Group ", "| ", "\u{e9}", ")",
+        ]), 0..60)) {
+            let text = words.concat();
+            let facts = log(&[text.as_bytes()], false, &clock_at("2026-11-24T10:00:00Z"));
+            let lines = u64::try_from(text.lines().count()).unwrap();
+            proptest::prop_assert!(facts.classes.iter().all(|class| class.count <= lines));
+        }
+    }
+}

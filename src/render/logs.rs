@@ -1,0 +1,60 @@
+//! Logs: which errors are in them, how often, since when, and which began first.
+
+use super::table::{finish, right, table};
+use super::{View, words};
+use crate::model::{LogFacts, Server};
+use comfy_table::Cell;
+
+/// All logs of a server.
+pub fn logs(server: &Server, view: &View) -> String {
+    server.logs.iter().map(|log| one(log, view)).collect()
+}
+
+fn one(log: &LogFacts, view: &View) -> String {
+    let room = view.style.width().saturating_sub(40).max(30);
+    let source = view.style.bold(&view.style.locale(&words::shorten(&log.source, room)));
+    let mut notes = vec![match log.is_cut {
+        true => format!("the last {}", words::bytes(log.bytes_read)),
+        false => format!("all of it, {}", words::bytes(log.bytes_read)),
+    }];
+    if log.with_rotated {
+        notes.push("with the rotated one".to_owned());
+    }
+    if log.is_shared {
+        notes.push("other servers write to it too".to_owned());
+    }
+    if log.ends_in_traceback {
+        let name = log.ends_with_traceback.as_deref().map_or(String::new(), |name| format!(" of {name}"));
+        notes.push(format!("ends with a traceback{name}"));
+    }
+    let mut out = format!("\n  {source}\n");
+    for line in words::wrap(&notes.join(", "), view.style.width().saturating_sub(4)) {
+        out.push_str(&format!("    {line}\n"));
+    }
+    if log.classes.is_empty() {
+        return out;
+    }
+    let mut rows = table(view, &["LINES", "SINCE START", "BEGAN AS", "FIRST (UTC)", "LAST (UTC)", "CLASS"]);
+    for class in &log.classes {
+        let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+        let time = |at: &Option<String>| at.as_deref().map_or_else(|| "no time".to_owned(), to_the_second);
+        rows.add_row(vec![
+            right(class.count),
+            right(number(class.since_start)),
+            right(class.order.map_or_else(|| "before it".to_owned(), |order| order.to_string())),
+            Cell::new(time(&class.first_at)),
+            Cell::new(time(&class.last_at)),
+            Cell::new(class.class.words()),
+        ]);
+    }
+    out.push_str(&finish(&rows, view));
+    out
+}
+
+/// `2026-11-24T10:11:12.345Z` without what a person does not read; a time of an unknown zone as it is.
+fn to_the_second(at: &str) -> String {
+    match at.split_once('.') {
+        Some((second, _)) if at.ends_with('Z') => second.replace('T', " "),
+        _ => at.to_owned(),
+    }
+}
