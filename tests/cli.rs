@@ -110,6 +110,8 @@ fn what_cannot_be_examined_gets_one_clear_line() {
     }
 }
 
+/// Threads have numbers of their own among the pids of Linux only.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_zombie_and_a_thread_are_named() {
     let mut child = Command::new("true").spawn().unwrap();

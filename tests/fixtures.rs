@@ -36,6 +36,17 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("healthy-supervised", Status::Healthy, &[]),
     ("healthy-tls", Status::Healthy, &[]),
     ("ipv6-only", Status::Healthy, &[]),
+    // Macs under launchd, made of the numbers of real reports by tests/launchd.rs, each with its maintainers' verdict:
+    // A#79742, A#80204 (twice), W#1458 (its first and its third way), W#1494, W#3289, A#96027, A#87005.
+    ("launchd-ceiling", Status::Warning, &["state-db-handle-leak"]),
+    ("launchd-orphan-backend", Status::Warning, &["orphaned-server"]),
+    ("launchd-supervised-backend", Status::Healthy, &[]),
+    ("launchd-respawn", Status::Critical, &["orphaned-server"]),
+    ("launchd-mute", Status::Critical, &["http-no-answer"]),
+    ("launchd-leak-reset", Status::Critical, &["state-db-handle-leak"]),
+    ("launchd-second-start", Status::Critical, &["orphaned-server"]),
+    ("launchd-two-leaks", Status::Warning, &["state-db-handle-leak", "close-wait-leak"]),
+    ("launchd-wrapper", Status::Healthy, &[]),
     ("leak-critical", Status::Critical, &["state-db-handle-leak"]),
     ("malformed-first", Status::Critical, &["database-malformed"]),
     ("memory-killed", Status::Warning, &["memory-killed"]),

@@ -34,6 +34,8 @@ fn shown(envelope: &Envelope, view: &View) -> String {
 #[test]
 fn verdicts_at_80_columns() {
     for name in [
+        "launchd-leak-reset",
+        "launchd-respawn",
         "leak-critical",
         "ceiling-by-sockets",
         "stopped",
@@ -108,6 +110,9 @@ fn causes_that_http_does_not_show() {
 fn tables() {
     for (name, of) in [
         ("leak-critical", Part::Descriptors),
+        ("launchd-leak-reset", Part::Descriptors),
+        ("launchd-second-start", Part::Lineage),
+        ("launchd-wrapper", Part::Lineage),
         ("close-wait", Part::Descriptors),
         ("unlinked-log", Part::Descriptors),
         ("orphan", Part::Lineage),

@@ -3,7 +3,9 @@
 //! Every read has a deadline. Each answers with a value, or with a [`Gap`] that says why there is none. Nothing
 //! here judges or prints.
 
+mod databases;
 mod deadline;
+pub mod launchd;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod logs;
@@ -156,6 +158,8 @@ pub struct SocketTable {
     pub tcp: Vec<TcpSocket>,
     /// Where they were read.
     pub source: String,
+    /// Sockets of some processes could not be read, so that one which is missing here may be there all the same.
+    pub is_partial: bool,
 }
 
 /// A kind of file, asked without following what could hang.
@@ -174,7 +178,7 @@ pub enum FileKind {
 pub struct SupervisorProcess {
     /// Its pid.
     pub pid: u32,
-    /// `systemd`, `systemd-user`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`.
+    /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`.
     pub kind: String,
     /// Whose manager a `systemd-user` is.
     pub user: Option<u32>,
@@ -323,6 +327,12 @@ pub trait Host {
     /// # Errors
     /// A gap when it cannot be asked.
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap>;
+
+    /// Asks launchd for a job, by its label or by its target (`gui/501/LABEL`).
+    ///
+    /// # Errors
+    /// A gap when there is no such job, or no launchd.
+    fn job(&self, name: &str) -> Result<Program, Gap>;
 
     /// Asks for a service by its directory: the claim of the `runit`, `s6` or `daemontools` that keeps it.
     ///

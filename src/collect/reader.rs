@@ -36,6 +36,7 @@ const LARGEST_EXCHANGE: u64 = 1024 * 1024;
 /// Largest answer that is taken.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// Largest command line or environment that is read; the kernel's own limit is far above what is useful here.
+#[cfg(target_os = "linux")]
 const LARGEST_BLOCK: usize = 128 * 1024;
 
 /// One read.
@@ -69,6 +70,11 @@ pub enum Request {
     Stacks(u32),
     /// Name, home and group id of a user by id, NUL-separated: the system's directory may be a remote one.
     User(u32),
+    /// Records of the descriptors of a process of macOS ([`crate::parse::darwin::descriptor`]): asking for a file's path
+    /// asks its filesystem.
+    Descriptors(u32),
+    /// Locks on a file, by questions of fcntl(2) about these ranges of first byte and length; no lock is taken.
+    Locks(PathBuf, Vec<(u64, u64)>),
 }
 
 /// Where the answer of an exchange ends.
@@ -87,6 +93,7 @@ impl Request {
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
             Self::User(uid) => format!("user {uid}"),
             Self::Stacks(pid) => format!("Python stacks of pid {pid}"),
+            Self::Descriptors(pid) => format!("descriptors of pid {pid}"),
             Self::Exchange(path, ..) => {
                 format!("answer on {}", crate::parse::text::printable(path.as_os_str().as_bytes()))
             }
@@ -98,6 +105,7 @@ impl Request {
             | Self::Link(path)
             | Self::Stamp(path)
             | Self::Resolved(path)
+            | Self::Locks(path, _)
             | Self::Identity(path) => crate::parse::text::printable(path.as_os_str().as_bytes()),
         }
     }
@@ -117,6 +125,8 @@ impl Request {
             Self::Identity(path) => (b'i', 0, Some(path)),
             Self::Stamp(path) => (b't', 0, Some(path)),
             Self::Resolved(path) => (b'n', 0, Some(path)),
+            Self::Descriptors(pid) => (b'D', *pid, None),
+            Self::Locks(path, _) => (b'L', 0, Some(path)),
             Self::Exchange(path, _, until) => (b'x', u32::from(*until == Until::Pm2Message), Some(path)),
         };
         let mut path = path.map_or(Vec::new(), |path| path.as_os_str().as_bytes().to_vec());
@@ -127,6 +137,12 @@ impl Request {
         if let Self::Range(_, offset, _) = self {
             path.push(0);
             path.extend_from_slice(&offset.to_le_bytes());
+        }
+        if let Self::Locks(_, ranges) = self {
+            path.push(0);
+            path.extend(
+                ranges.iter().flat_map(|(start, length)| [start.to_le_bytes(), length.to_le_bytes()]).flatten(),
+            );
         }
         let mut bytes = vec![tag];
         bytes.extend_from_slice(&number.to_le_bytes());
@@ -141,7 +157,7 @@ impl Request {
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut path = vec![0_u8; usize::try_from(number(5)).unwrap_or(0).min(LARGEST_ANSWER)];
         input.read_exact(&mut path)?;
-        let message = if matches!(head[0], b'x' | b'r') {
+        let message = if matches!(head[0], b'x' | b'r' | b'L') {
             let at = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
             let message = path.get(at + 1..).unwrap_or_default().to_vec();
             path.truncate(at);
@@ -167,6 +183,13 @@ impl Request {
             b'i' => Ok(Self::Identity(path)),
             b't' => Ok(Self::Stamp(path)),
             b'n' => Ok(Self::Resolved(path)),
+            b'D' => Ok(Self::Descriptors(number(1))),
+            b'L' => {
+                let (numbers, _) = message.as_chunks::<8>();
+                let (ranges, _) = numbers.as_chunks::<2>();
+                let range = |range: &[[u8; 8]; 2]| (u64::from_le_bytes(range[0]), u64::from_le_bytes(range[1]));
+                Ok(Self::Locks(path, ranges.iter().map(range).collect()))
+            }
             b'x' => {
                 let until = if number(1) == 1 { Until::Pm2Message } else { Until::Close };
                 Ok(Self::Exchange(path, message, until))
@@ -177,11 +200,10 @@ impl Request {
 
     fn perform(&self) -> io::Result<Vec<u8>> {
         match self {
-            Self::CommandLine(pid) => read_start(Path::new(&format!("/proc/{pid}/cmdline")), LARGEST_BLOCK),
-            Self::Markers(pid) => {
-                let block = read_start(Path::new(&format!("/proc/{pid}/environ")), LARGEST_BLOCK)?;
-                Ok(markers(&block))
-            }
+            Self::CommandLine(pid) => command_line(*pid),
+            Self::Markers(pid) => Ok(markers(&environment(*pid)?)),
+            Self::Descriptors(pid) => descriptors(*pid),
+            Self::Locks(path, ranges) => locks(path, ranges),
             Self::File(path, limit) => read_start(path, usize::try_from(*limit).unwrap_or(0)),
             Self::Range(path, offset, length) => read_range(path, *offset, usize::try_from(*length).unwrap_or(0)),
             Self::Size(path) => Ok(std::fs::metadata(path)?.len().to_string().into_bytes()),
@@ -269,6 +291,61 @@ fn descriptor_name(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(not(target_os = "linux"))]
 fn descriptor_name(path: &Path) -> io::Result<Vec<u8>> {
     Ok(std::fs::canonicalize(path)?.into_os_string().into_vec())
+}
+
+#[cfg(target_os = "linux")]
+fn command_line(pid: u32) -> io::Result<Vec<u8>> {
+    read_start(Path::new(&format!("/proc/{pid}/cmdline")), LARGEST_BLOCK)
+}
+
+#[cfg(target_os = "linux")]
+fn environment(pid: u32) -> io::Result<Vec<u8>> {
+    read_start(Path::new(&format!("/proc/{pid}/environ")), LARGEST_BLOCK)
+}
+
+#[cfg(target_os = "linux")]
+fn descriptors(_pid: u32) -> io::Result<Vec<u8>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn command_line(pid: u32) -> io::Result<Vec<u8>> {
+    Ok(super::macos::arguments(pid)?.0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn environment(pid: u32) -> io::Result<Vec<u8>> {
+    let environment = super::macos::arguments(pid)?.1;
+    // The system hides that of its own protected programs. A server's never is, so an empty one is not what it has.
+    if environment.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    Ok(environment)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptors(pid: u32) -> io::Result<Vec<u8>> {
+    super::macos::descriptor_records(pid, LARGEST_ANSWER)
+}
+
+/// Asks for each range who would be in the way of a write lock: a line `START LENGTH w|r PID` for each lock that is. No
+/// lock is taken, and this process has none on the file that closing it could drop.
+fn locks(path: &Path, ranges: &[(u64, u64)]) -> io::Result<Vec<u8>> {
+    use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    let file = File::open(path)?;
+    let mut answer = Vec::new();
+    for (start, length) in ranges {
+        let mut question = Flock::from(FlockType::WriteLock);
+        (question.start, question.length, question.offset_type) = (*start, *length, FlockOffsetType::Set);
+        let Some(found) = fcntl_getlk(&file, &question)? else { continue };
+        let kind = if found.typ == FlockType::WriteLock { 'w' } else { 'r' };
+        let pid = found.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        answer.extend_from_slice(format!("{} {} {kind} {pid}\n", found.start, found.length).as_bytes());
+    }
+    Ok(answer)
 }
 
 fn user(uid: u32) -> io::Result<Vec<u8>> {
@@ -595,12 +672,40 @@ mod tests {
             Request::Identity("/x".into()),
             Request::Range("/y z".into(), u64::MAX - 1, 24),
             Request::Size("/z".into()),
+            Request::Descriptors(10),
+            Request::Locks("/z".into(), vec![(0x4000_0000, 1), (u64::MAX, 0)]),
         ] {
             let bytes = request.encode();
             let decoded = Request::decode(&mut &bytes[..]).unwrap();
             assert_eq!(format!("{request:?}"), format!("{decoded:?}"));
         }
         assert!(Request::decode(&mut &b"zzzzzzzzz"[..]).is_err());
+    }
+
+    /// The holder is another process, as a patient always is: its own locks a process is not told of.
+    #[test]
+    fn a_question_names_who_holds_a_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db-shm");
+        std::fs::write(&path, [0; 200]).unwrap();
+        let program = "import fcntl, sys\n\
+            file = open(sys.argv[1], 'r+b')\n\
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, 120)\n\
+            fcntl.lockf(file, fcntl.LOCK_SH, 1, 124)\n\
+            print('held', flush=True)\n\
+            sys.stdin.read()\n";
+        let mut holder = Command::new("python3");
+        let mut holder =
+            holder.args(["-c", program]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 5];
+        holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        let ask = || Request::Locks(path.clone(), crate::parse::locks::INDEX_QUESTIONS.to_vec()).perform().unwrap();
+        let pid = holder.id();
+        assert_eq!(String::from_utf8(ask()).unwrap(), format!("120 1 w {pid}\n124 1 r {pid}\n"));
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert_eq!(ask(), b"", "the question has taken no lock");
+        assert!(Request::Locks("/dev/zero".into(), vec![(0, 1)]).perform().is_err());
     }
 
     #[test]
@@ -613,6 +718,6 @@ mod tests {
     fn refuses_what_is_not_a_regular_file() {
         assert!(read_start(Path::new("/dev/zero"), 10).is_err());
         assert!(read_start(Path::new("/nonexistent"), 10).is_err());
-        assert_eq!(read_start(Path::new("/proc/self/comm"), 3).unwrap().len(), 3);
+        assert_eq!(read_start(&std::env::current_exe().unwrap(), 3).unwrap().len(), 3);
     }
 }

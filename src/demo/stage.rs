@@ -156,7 +156,10 @@ impl Drop for Patient {
 
 /// Whether the server still has its port; its pid could be somebody else's by now.
 fn is_alive(pid: u32, port: u16) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // A question only: signal 0 is none (kill(2)).
+    let is_there = pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+    is_there && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
 }
 
 fn lock(remains: &Mutex<Remains>) -> std::sync::MutexGuard<'_, Remains> {

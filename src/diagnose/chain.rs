@@ -48,6 +48,16 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     ];
     let ceiling_reached =
         server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
+    // Where the limit cannot be known, what fills most of a table as large as that explains the silence.
+    let unknown_ceiling = server
+        .descriptors
+        .as_ref()
+        .filter(|facts| super::descriptors::may_be_at_ceiling(facts))
+        .and_then(|_| shares(server))
+        .and_then(|(open, leaked, close_wait)| {
+            let fills = |id: &'static str, count: u64| (holds(id) && count.saturating_mul(2) >= open).then_some(id);
+            fills(id::STATE_DB_HANDLE_LEAK, leaked).or_else(|| fills(id::CLOSE_WAIT_LEAK, close_wait))
+        });
     for symptom in symptoms {
         // Also when it is a debugger that holds it, which is information by itself.
         if findings.iter().any(|finding| finding.id == id::PROCESS_STOPPED) {
@@ -58,6 +68,8 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(symptom, id::PORT_OWNER_UNEXPECTED);
         } else if ceiling_reached && holds(id::DESCRIPTOR_CEILING) {
             because(symptom, id::DESCRIPTOR_CEILING);
+        } else if let Some(leak) = unknown_ceiling {
+            because(symptom, leak);
         } else if holds(id::HOST_FILES_EXHAUSTED) {
             because(symptom, id::HOST_FILES_EXHAUSTED);
         } else if holds(id::UNINTERRUPTIBLE_SLEEP) {
@@ -96,6 +108,9 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     if let Some(holder) = holder {
         because(id::RESPAWN_LOOP, holder);
         because(id::SUPERVISOR_GAVE_UP, holder);
+    }
+    if holds(id::ORPHANED_SERVER) {
+        because(id::DUPLICATE_SERVERS, id::ORPHANED_SERVER);
     }
     if holds(id::LAUNCHER_DETACHED) {
         because(id::ORPHANED_SERVER, id::LAUNCHER_DETACHED);

@@ -184,7 +184,8 @@ fn handle_leak(
     source: &str,
     watched: Option<&Growth>,
 ) -> Option<Finding> {
-    let (handles, limit) = (family.handles(), facts.soft_limit?);
+    let handles = family.handles();
+    let Some(limit) = facts.soft_limit else { return leak_without_limit(family, facts, source, watched) };
     let share = handles as f64 / limit.max(1) as f64;
     if handles <= LEAK_LEAST || share < LEAK_SHARE {
         return None;
@@ -227,6 +228,60 @@ fn handle_leak(
         subject: Some(family.path.clone()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)
     })
+}
+
+/// The same where the limit is not known, as on macOS: by its share of what is open, and only from as many on as would be
+/// called a leak under the limit with which launchd starts its jobs.
+fn leak_without_limit(
+    family: &SqliteFamily,
+    facts: &Descriptors,
+    source: &str,
+    watched: Option<&Growth>,
+) -> Option<Finding> {
+    let (handles, open) = (family.handles(), facts.open?);
+    let share = handles as f64 / open.max(1) as f64;
+    if (handles as f64) < LOW_LIMIT as f64 * LEAK_SHARE || share < LEAK_SHARE {
+        return None;
+    }
+    let falls = watched.map_or(0, |growth| growth.falls);
+    let severity = if falls > 0 { Severity::Info } else { Severity::Warning };
+    let name = family.path.rsplit('/').next().unwrap_or(&family.path);
+    let title = format!(
+        "{} {name} + {} {name}-wal handles are {} of the {open} open descriptors; a level{}",
+        family.db,
+        family.wal,
+        percent(share),
+        if watched.is_some() { ", not decided as a trend" } else { " from one look, not yet a trend" }
+    );
+    let from = format!("{source}/fd");
+    let evidence = vec![
+        Evidence::new("database", family.path.clone(), &from),
+        Evidence::new("descriptors on the database", family.db, &from),
+        Evidence::new("descriptors on its WAL", family.wal, &from),
+        Evidence::new("descriptors on its WAL index", family.shm, &from),
+        Evidence::new("connections that these imply", family.connections, "one database descriptor a connection"),
+        Evidence::new("open descriptors", open, &from),
+        Evidence::new("soft limit", "unknown", "no public interface tells it"),
+        Evidence::new(
+            "soft limit with which launchd starts a job",
+            LOW_LIMIT,
+            "launchd's default, unless the job or the server raises it",
+        ),
+    ];
+    let next = vec![NextStep::say(
+        "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
+    )];
+    Some(Finding {
+        subject: Some(family.path.clone()),
+        ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)
+    })
+}
+
+/// Whether so many descriptors fill the table under the limit with which launchd starts its jobs, where the limit itself is
+/// not known. It proves nothing alone, and explains a server that does not answer.
+pub fn may_be_at_ceiling(facts: &Descriptors) -> bool {
+    let least = LOW_LIMIT as f64 * CEILING_CRITICAL;
+    facts.soft_limit.is_none() && facts.open.is_some_and(|open| open as f64 >= least)
 }
 
 fn close_wait_leak(facts: &Descriptors, source: &str, selector: &str) -> Option<Finding> {

@@ -21,7 +21,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     let supervisor = &lineage.supervisor;
     let looping = looping(server, lineage);
     if supervisor.claims_this.is_some() {
-        verdict.decide(id::ORPHANED_SERVER, orphaned(server, lineage, looping.is_some()));
+        let orphan = orphaned(server, lineage, looping.is_some()).or_else(|| orphaned_backend(server, lineage));
+        verdict.decide(id::ORPHANED_SERVER, orphan);
         verdict.decide(id::RESPAWN_LOOP, looping.map(|claim| respawn_loop(server, lineage, claim)));
         verdict.decide(id::SUPERVISOR_GAVE_UP, gave_up(server, supervisor));
         verdict.decide(id::LAUNCHER_DETACHED, launcher_detached(server, supervisor));
@@ -146,7 +147,9 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     }
     next.extend(advice::before_it_ends(server));
     next.push(NextStep::run("end the orphan", format!("kill {pid}")));
-    next.push(match advice::command(supervisor, Verb::Start) {
+    // What launchd is told to stop it forgets, so that it has to be loaded anew.
+    let afterwards = Supervisor { is_idle: supervisor.is_idle || is_looping, ..supervisor.clone() };
+    next.push(match advice::command(&afterwards, Verb::Start) {
         Some(command) => NextStep::run("start it through its supervisor", command),
         None => NextStep::say("Then start it through its supervisor"),
     });
@@ -154,6 +157,31 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
         next.push(launcher_in_the_foreground());
     }
     Some(finding(id::ORPHANED_SERVER, severity, title, evidence, next))
+}
+
+/// A desktop application's own backend that has outlived it: it asks for any free port, which only its owner knows, was
+/// adopted, and the owner that its environment names is not above it. One for an owner on another machine cannot be told.
+fn orphaned_backend(server: &Server, lineage: &Lineage) -> Option<Finding> {
+    let (pid, process) = (server.pid?, server.process.as_ref()?);
+    let owner: u32 = lineage.markers.get("HERMES_PARENT_PID")?.parse().ok()?;
+    let argv = process.command.as_deref().and_then(shlex::split).unwrap_or_default();
+    let asks_any_port = recognise(&argv).is_some_and(|command| command.port == Some(0));
+    let is_remote = argv.iter().any(|word| word.starts_with("--ssh-"));
+    let has_owner = lineage.hops.iter().any(|hop| hop.pid == owner);
+    if lineage.supervisor.kind != "none" || !lineage.detached || !asks_any_port || is_remote || has_owner {
+        return None;
+    }
+    let parent = lineage.hops.get(1).map_or(process.ppid, |hop| hop.pid);
+    let evidence = vec![
+        Evidence::new("owner, HERMES_PARENT_PID of its environment", owner, format!("/proc/{pid}/environ")),
+        Evidence::new("the server's parent", parent, format!("/proc/{pid}/stat")),
+        Evidence::new("its command", process.command.clone().unwrap_or_default(), format!("/proc/{pid}/cmdline")),
+        Evidence::new("supervisor", "none", lineage.supervisor.evidence.clone()),
+    ];
+    let mut next = advice::before_it_ends(server);
+    next.push(NextStep::run("end the orphan", format!("kill {pid}")));
+    let title = format!("pid {pid} is a desktop's backend whose owner, pid {owner}, is gone");
+    Some(finding(id::ORPHANED_SERVER, Severity::Warning, title, evidence, next))
 }
 
 fn launcher_in_the_foreground() -> NextStep {

@@ -3,6 +3,7 @@
 mod advice;
 pub mod catalogue;
 mod chain;
+mod darwin;
 mod database;
 mod descriptors;
 pub mod history;
@@ -87,6 +88,7 @@ pub fn judge(server: &mut Server) {
     server.root_causes = chain::roots(&findings);
     keep_the_evidence_first(server, &mut findings);
     restart_at_last(server, &mut findings);
+    darwin::rename(server, &mut findings);
     server.status = status(server, &findings);
     server.findings = findings;
     server.passed = passed;

@@ -3,7 +3,9 @@
 use super::advice::{Verb, command};
 use super::stale_pid_file;
 use super::verdict::{Verdict, finding};
-use crate::model::{Evidence, Finding, GapReason, NextStep, Part, Process, ProcessState, Server, Severity, id};
+use crate::model::{
+    Evidence, Finding, GapReason, NextStep, Part, Phase, PhaseName, Process, ProcessState, Server, Severity, id,
+};
 
 /// From this many on, unreaped children are a warning.
 const MANY_ZOMBIES: usize = 10;
@@ -40,7 +42,12 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
 
 fn not_running(server: &Server) -> Option<Finding> {
     let somebody_listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
-    let answered = server.health.as_ref().is_some_and(|health| health.outcome.is_answer());
+    // A connection is enough: not every system shows the sockets of other users.
+    let is_connected = |phase: &Phase| phase.name == PhaseName::Connect && phase.error.is_none();
+    let answered = server
+        .health
+        .as_ref()
+        .is_some_and(|health| health.outcome.is_answer() || health.phases.iter().any(is_connected));
     let could_not_look = server.gaps.iter().any(|gap| {
         gap.blocks.iter().any(|blocked| blocked == id::SERVER_NOT_RUNNING) && gap.reason != GapReason::Vanished
     });

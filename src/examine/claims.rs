@@ -169,10 +169,15 @@ impl Examination<'_> {
             self.of_parent(chain, below, hop)
         } else if let Some(unit) = unit {
             self.of_unit(server, chain, unit)
+        } else if let Some(claims) = self.of_job(server, chain) {
+            claims
         } else if let Some((runtime, short)) = chain.process.cgroup.as_deref().and_then(container_of) {
             self.of_container(server, chain, runtime, short)
         } else {
-            let why = "no supervisor among its parents, and its control group is no service";
+            let why = match chain.process.cgroup {
+                Some(_) => "no supervisor among its parents, and its control group is no service",
+                None => "no supervisor among its parents, and none names it",
+            };
             Claims::of(Supervisor::none(why), None)
         };
         let is_claimed = claims.supervisor.claims_this == Some(true);
@@ -305,6 +310,35 @@ impl Examination<'_> {
             Ok(known) => self.of_known_unit(server, chain, unit, known),
             Err(gap) => self.of_unasked_unit(server, chain, unit, gap),
         }
+    }
+
+    /// The job of launchd whose pid is the server's or that of a wrapper around it. Every application that a person has
+    /// opened is a job as well, and so is a remote login; what was started from there is not theirs.
+    fn of_job(&self, server: &Server, chain: &Chain<'_>) -> Option<Claims> {
+        let jobs = self.survey.programs().known.iter().filter(|known| matches!(known.asked, Asked::Job(_)));
+        let above = jobs.filter_map(|known| Some((chain.position(known.program.claim.claimed_pid)?, known)));
+        let (at, known) = above.min_by_key(|(at, _)| *at)?;
+        let names_it = known.command().is_some_and(|command| command.kind == server.kind);
+        let passes = |role| match role {
+            Role::Launcher | Role::Wrapper | Role::Shell => true,
+            Role::Other => names_it,
+            _ => false,
+        };
+        if !chain.hops.iter().take(at + 1).skip(1).all(|hop| passes(hop.role)) {
+            return None;
+        }
+        let claim = known.program.claim.clone();
+        let through = match at {
+            0 => String::new(),
+            1 => ", its parent".to_owned(),
+            _ => ", above it through wrappers".to_owned(),
+        };
+        let pid = claim.claimed_pid.unwrap_or(0);
+        let evidence = format!("{} says pid {pid}{through}", claim.evidence);
+        let supervisor = Supervisor { claims_this: Some(true), evidence, ..claim };
+        let watched =
+            self.is_worth_a_look(&supervisor, chain.process).then(|| Watched::Program(Box::new(known.clone())));
+        Some(Claims { watched, ..Claims::of(supervisor, None) })
     }
 
     fn of_known_unit(&self, server: &Server, chain: &Chain<'_>, unit: &Unit, known: Known) -> Claims {

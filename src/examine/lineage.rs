@@ -30,6 +30,7 @@ impl Examination<'_> {
         if process.is_none() && expected.is_none() {
             return;
         }
+        self.note_limit(server, &supervisor);
         let relaunch = watched.map(|watched| {
             let of = super::claims::watched_claim(&watched, &supervisor, &others);
             let looked = self.observe(server, &watched, &of);
@@ -68,6 +69,24 @@ impl Examination<'_> {
             relatives,
             siblings,
         });
+    }
+
+    /// Where the limit of descriptors is not to be had: what is known beside it.
+    fn note_limit(&self, server: &mut Server, supervisor: &Supervisor) {
+        const LARGEST_LOG: usize = 64 * 1024;
+        let is_limit = |gap: &&mut Gap| gap.what.starts_with(crate::parse::darwin::descriptor::LIMIT);
+        let Some(gap) = server.gaps.iter_mut().find(is_limit) else { return };
+        if supervisor.kind == "launchd"
+            && let Some(policy) = &supervisor.policy
+        {
+            let limit = policy.split(' ').find(|word| word.starts_with("SoftResourceLimits.NumberOfFiles="));
+            gap.detail.push_str(&format!("; its job sets {}", limit.unwrap_or("none")));
+        }
+        let log = supervisor.log.as_deref().filter(|log| log.starts_with('/'));
+        let log = log.and_then(|log| self.survey.host.read_file(Path::new(log), LARGEST_LOG).ok());
+        if let Some((from, to)) = log.and_then(|log| crate::parse::darwin::descriptor::raised_limit(&log)) {
+            gap.detail.push_str(&format!("; its log says that it raised the soft limit from {from} to {to}"));
+        }
     }
 
     /// Its supervisor's process lives, is young, and was not seen to be replaced: the server is being started, and

@@ -81,6 +81,11 @@ impl Examination<'_> {
             let gap = Gap::new(format!("the process that listens on port {port}"), GapReason::Permission, detail);
             server.gaps.push(gap.blocking(id::LINEAGE).blocking(id::DESCRIPTORS).blocking(&[id::PORT_HELD]));
         }
+        if server.process.is_none() && rows.is_empty() && table.is_partial {
+            let detail = "sockets of other users' processes are not shown; run as root to see them";
+            let gap = Gap::new(format!("who listens on port {port}"), GapReason::Permission, detail);
+            server.gaps.push(gap.blocking(id::LINEAGE).blocking(id::DESCRIPTORS).blocking(&[id::PORT_HELD]));
+        }
         server.listeners = Some(Listeners {
             port,
             sockets: rows,

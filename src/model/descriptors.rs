@@ -87,7 +87,7 @@ impl SqliteFamily {
 /// One socket among the descriptors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketDescriptor {
-    /// Inode number, as in `socket:[INODE]`.
+    /// Inode number, as in `socket:[INODE]`; on macOS the kernel's opaque handle of the socket.
     pub inode: u64,
     /// `tcp`, `udp`, `unix`, `netlink` …
     pub protocol: String,

@@ -46,7 +46,7 @@ pub struct Listener {
     pub address: String,
     /// `ipv4` or `ipv6`.
     pub family: String,
-    /// Inode number.
+    /// Inode number; on macOS the kernel's opaque handle of the socket.
     pub inode: u64,
     /// Connections that wait to be accepted.
     pub accept_queue: u32,

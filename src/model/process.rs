@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 pub struct Identity {
     /// Process id in the doctor's own pid namespace.
     pub pid: u32,
-    /// Start time after boot in clock ticks: field 22 of `/proc/PID/stat`, proc_pid_stat(5).
+    /// Start time: on Linux after boot in clock ticks, field 22 of `/proc/PID/stat`, proc_pid_stat(5); on macOS since 1970
+    /// in hundredths of a second, from `struct kinfo_proc`, sys/sysctl.h.
     pub start_ticks: u64,
 }
 

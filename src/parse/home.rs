@@ -9,8 +9,8 @@ use serde_json::Value;
 pub struct PidRecord {
     /// The pid.
     pub pid: u32,
-    /// Start time in clock ticks after boot, where the file says it (gateway records on Linux: field 22 of
-    /// `/proc/PID/stat`).
+    /// Start time, where the file says it (gateway records): on Linux in clock ticks after boot, field 22 of
+    /// `/proc/PID/stat`, on macOS in hundredths of a second since 1970.
     pub start_ticks: Option<u64>,
 }
 

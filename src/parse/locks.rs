@@ -1,6 +1,9 @@
-//! The kernel's table of file locks, `/proc/locks` (proc_locks(5)).
+//! The kernel's table of file locks, `/proc/locks` (proc_locks(5)), and answers about single locks where there is none.
 
+use super::link::SqlitePart;
+use super::sqlite::{lock_roles_of_database, lock_roles_of_index};
 use super::text::printable;
+use crate::model::DatabaseLock;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,43 @@ fn parse_line(line: &[u8]) -> Option<KernelLock> {
     Some(KernelLock { id, is_waiting, class, exclusive, pid, major, minor, inode, start, end })
 }
 
+/// Ranges of a database, as first byte and length, about which fcntl(2) is asked where there is no table: its pending,
+/// reserved and shared bytes (the lock bytes of the SQLite file format).
+pub const DATABASE_QUESTIONS: &[(u64, u64)] = &[(0x4000_0000, 1), (0x4000_0001, 1), (0x4000_0002, 510)];
+/// The same of a `-shm`: writer, checkpointer, recovery, five read slots and the dead-man switch (wal.c, os_unix.c).
+pub const INDEX_QUESTIONS: &[(u64, u64)] =
+    &[(120, 1), (121, 1), (122, 1), (123, 1), (124, 1), (125, 1), (126, 1), (127, 1), (128, 1)];
+
+/// Roles of the locks that such questions were answered with: a line `START LENGTH w|r PID` each, a length of 0 for the
+/// end of the file. Each question is about one role, so one lock that covers several is answered several times; lines
+/// that are not understood are passed over.
+pub fn roles_of_answers(answer: &[u8], part: SqlitePart) -> Vec<DatabaseLock> {
+    let text = String::from_utf8_lossy(answer);
+    let mut found: Vec<DatabaseLock> = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [start, length, kind, pid] = words.as_slice() else { continue };
+        let (Ok(start), Ok(length), Ok(pid)) = (start.parse::<u64>(), length.parse::<u64>(), pid.parse::<i64>())
+        else {
+            continue;
+        };
+        let end = (length > 0).then(|| start.saturating_add(length - 1));
+        let roles = match part {
+            SqlitePart::Shm => lock_roles_of_index(start, end),
+            _ => lock_roles_of_database(start, end).into_iter().map(|role| (role, None)).collect(),
+        };
+        for (role, slot) in roles {
+            let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0);
+            let lock = DatabaseLock { role, exclusive: *kind == "w", pid, is_waiting: false, slot };
+            if !found.contains(&lock) {
+                found.push(lock);
+            }
+        }
+    }
+    found.sort_by_key(|lock| (lock.role, lock.slot, lock.pid));
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,10 +175,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn answers_about_single_locks_have_roles() {
+        let words = |answer: &[u8], part| -> Vec<String> {
+            let found = roles_of_answers(answer, part);
+            found.iter().map(|lock| format!("{} {:?}", lock.words(), lock.pid)).collect()
+        };
+        let index = b"120 1 w 4711\n124 1 r 12\n128 1 r 12\n128 1 r 12\n";
+        assert_eq!(
+            words(index, SqlitePart::Shm),
+            ["writer Some(4711)", "read slot 1 Some(12)", "dead-man switch Some(12)",]
+        );
+        assert_eq!(words(b"1073741826 510 w 5\n", SqlitePart::Database), ["exclusive Some(5)"]);
+        // A lock to the end of the file, one of an open file description, and what is no answer.
+        assert_eq!(
+            words(b"1073741824 0 r -1\n", SqlitePart::Database),
+            ["shared None", "reserved None", "pending None"]
+        );
+        assert_eq!(words(b"x\n1 2 w\n-1 1 r 5\n18446744073709551615 9 w 5\n", SqlitePart::Database).len(), 0);
+    }
+
     proptest::proptest! {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             let _ = parse(&bytes);
+            let _ = roles_of_answers(&bytes, SqlitePart::Shm);
         }
 
         #[test]

@@ -4,12 +4,15 @@
 pub mod cgroup;
 pub mod command;
 pub mod container;
+pub mod darwin;
+pub mod descriptors;
 pub mod expect;
 pub mod health;
 pub mod history;
 pub mod home;
 pub mod http;
 pub mod launchd;
+pub mod launchd_plist;
 pub mod link;
 pub mod locks;
 pub mod log;

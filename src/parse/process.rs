@@ -1,10 +1,11 @@
 //! `/proc/PID/stat`, `status` and `limits`, read by the `procfs-core` parsers.
 
 use super::ParseError;
-use super::text::printable;
+use super::text::{nul_separated, printable};
 use crate::model::ProcessState;
 use procfs_core::process::{LimitValue, Limits, Stat, Status};
 use procfs_core::{FromBufRead, FromRead};
+use std::collections::BTreeMap;
 
 /// The fields of `/proc/PID/stat` that are used here (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,9 +217,34 @@ pub fn namespace_inode(link: &[u8]) -> Option<u64> {
     text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
 }
 
+/// Supervisor markers of an environment, noise left out.
+pub fn markers(block: &[u8]) -> BTreeMap<String, String> {
+    nul_separated(block)
+        .into_iter()
+        .filter_map(|entry| {
+            let text = printable(entry);
+            let (name, value) = text.split_once('=')?;
+            (!is_noise(name, value)).then(|| (name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// Values that launchd and desktops leave in every process: they mark no supervisor.
+fn is_noise(name: &str, value: &str) -> bool {
+    value.is_empty() || (name == "XPC_SERVICE_NAME" && (value == "0" || value.starts_with("application.")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn noise_is_no_marker() {
+        let markers = markers(
+            b"XPC_SERVICE_NAME=0\0XPC_SERVICE_NAME=application.com.apple.Terminal\0INVOCATION_ID=\0SUPERVISOR_ENABLED=1\0",
+        );
+        assert_eq!(markers.into_iter().collect::<Vec<_>>(), [("SUPERVISOR_ENABLED".to_owned(), "1".to_owned())]);
+    }
 
     const STAT: &[u8] = b"4711 (py) (th\xff on) S 1 4711 4711 0 -1 4194560 1500 0 0 0 10 5 0 0 20 0 3 0 918273 \
         37000000 2300 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";

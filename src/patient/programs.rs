@@ -22,6 +22,8 @@ pub enum Asked {
     Supervisor(SupervisorProcess, String),
     /// The manager of a unit.
     Unit(Unit),
+    /// A job of launchd, by its target.
+    Job(String),
     /// A service directory and the word for its supervisor.
     Service(String, PathBuf),
     /// A process that was named.
@@ -46,6 +48,7 @@ impl Known {
                 programs.into_iter().find(|program| program.claim.name.as_ref() == Some(name))
             }
             Asked::Unit(unit) => host.unit(unit).ok(),
+            Asked::Job(target) => host.job(target).ok(),
             Asked::Service(kind, directory) => host.service(kind, directory).ok(),
             Asked::Process(pid) => Some(of_process(host, *pid)),
         }
@@ -177,6 +180,9 @@ impl Survey<'_> {
                 is_known.then_some(SupervisorProcess { pid: *pid, kind, user: None })
             })
             .collect();
+        if names.get(&1) == Some(&"launchd") {
+            found.push(SupervisorProcess { pid: 1, kind: "launchd".to_owned(), user: None });
+        }
         for entry in self.processes().iter().filter(|entry| entry.name == "systemd") {
             let is_user = self.command(entry.pid).iter().any(|word| word == "--user");
             let (kind, user) = match (entry.pid, is_user) {
@@ -267,13 +273,8 @@ impl Survey<'_> {
             Expect::Nobody => return Ok(None),
             Expect::Systemd { unit, user: false } => of_unit(unit, None),
             Expect::Systemd { unit, user: true } => self.user_unit(unit),
-            Expect::Launchd(_) => {
-                let detail = if cfg!(target_os = "macos") {
-                    "this version does not ask launchd yet"
-                } else {
-                    "there is no launchd on this system"
-                };
-                Err(Gap::new(&what, GapReason::Unsupported, detail))
+            Expect::Launchd(label) => {
+                self.host.job(label).map(|program| Known { asked: Asked::Job(target_of(&program)), program })
             }
             Expect::Supervisord(name) => self.program_of("supervisord", name, server),
             Expect::Pm2(name) => self.program_of("pm2", name, server),
@@ -351,8 +352,15 @@ fn asked(supervisor: &SupervisorProcess, program: &Program) -> Asked {
     let name = program.claim.name.clone().unwrap_or_default();
     match supervisor.kind.as_str() {
         "systemd" | "systemd-user" => Asked::Unit(Unit { name, user_manager: supervisor.user }),
+        "launchd" => Asked::Job(target_of(program)),
         _ => Asked::Supervisor(supervisor.clone(), name),
     }
+}
+
+/// A job as launchctl(1) wants it: `gui/501/LABEL`.
+fn target_of(program: &Program) -> String {
+    let name = program.claim.name.as_deref().unwrap_or_default();
+    program.claim.scope.as_ref().map_or_else(|| name.to_owned(), |scope| format!("{scope}/{name}"))
 }
 
 /// A process that was named as the one to expect, as its own claim.

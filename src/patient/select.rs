@@ -542,7 +542,8 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
         else {
             continue;
         };
-        let is_wanted = !claim.is_idle || program.is_enabled == Some(true) && claim.kind.starts_with("systemd");
+        let has_setting = claim.kind.starts_with("systemd") || claim.kind == "launchd";
+        let is_wanted = !claim.is_idle || program.is_enabled == Some(true) && has_setting;
         let is_certain =
             recognise_configured(&program.command).is_some_and(|command| command.certain && !command.demo);
         // A oneshot unit has done its work.

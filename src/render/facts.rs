@@ -6,7 +6,7 @@ use super::resources::resources;
 use super::table::{finish, right, table};
 use super::tree::tree;
 use super::{View, words};
-use crate::model::{Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor};
+use crate::model::{Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor, id};
 use comfy_table::Cell;
 
 fn number(value: Option<u64>) -> String {
@@ -16,7 +16,7 @@ fn number(value: Option<u64>) -> String {
 /// `fds`.
 pub fn descriptors(server: &Server, view: &View) -> String {
     let Some(facts) = &server.descriptors else { return String::new() };
-    let mut out = format!("\n  {}\n", descriptor_summary(facts));
+    let mut out = format!("\n  {}\n", descriptor_summary(facts, server));
     if facts.by_kind.is_empty() {
         return out;
     }
@@ -82,10 +82,18 @@ pub fn descriptors(server: &Server, view: &View) -> String {
 
 /// Number, limit and headroom in one line.
 pub fn descriptor_line(server: &Server) -> String {
-    server.descriptors.as_ref().map_or_else(String::new, |facts| format!("\n  {}\n", descriptor_summary(facts)))
+    server
+        .descriptors
+        .as_ref()
+        .map_or_else(String::new, |facts| format!("\n  {}\n", descriptor_summary(facts, server)))
 }
 
-fn descriptor_summary(facts: &Descriptors) -> String {
+fn descriptor_summary(facts: &Descriptors, server: &Server) -> String {
+    let is_unknown =
+        server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::DESCRIPTOR_CEILING));
+    if facts.soft_limit.is_none() && is_unknown {
+        return format!("{} open; limit unknown", number(facts.open));
+    }
     let limit = facts.soft_limit.map_or_else(|| "unlimited or unknown".to_owned(), |limit| limit.to_string());
     let share = facts.share().map_or(String::new(), |share| format!(" ({:.0} %)", (share * 100.0).floor()));
     let left = facts.headroom().map_or(String::new(), |left| format!(", {left} left"));

@@ -6,182 +6,39 @@
 use super::LinuxHost;
 use super::proc_dir::{ProcDir, read_all};
 use super::process;
+use crate::collect::Collected;
+use crate::collect::databases::{self, Files, LOCKS_DECIDE, identity};
 use crate::collect::reader::Request;
-use crate::collect::{Collected, reach};
-use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, FileStamp, Gap, GapReason, LockRole, Process, SecondLook, WalFile,
-    WalIndex, id,
-};
+use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, LockRole, Process, SecondLook};
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
 use crate::parse::process::{descriptor_inode, device_of_mount};
 use crate::parse::sqlite;
-use crate::parse::text::{nul_separated, printable};
+use crate::parse::text::nul_separated;
 use crate::report::mask;
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// What nobody can decide without the table of locks.
-const LOCKS_DECIDE: &[&str] = &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
-/// Bytes of an index that are read.
-const INDEX_START: u32 = 136;
-/// Reads of an index that a writer was at.
-const INDEX_TRIES: usize = 4;
-
-/// The three files of a database as they are reached from here.
-struct Files {
-    database: PathBuf,
-    wal: PathBuf,
-    shm: PathBuf,
-    journal: PathBuf,
-}
-
-impl Files {
-    fn of(seen_by: Option<&Process>, path: &Path) -> Self {
-        let with = |suffix: &str| {
-            let mut name = path.as_os_str().as_bytes().to_vec();
-            name.extend_from_slice(suffix.as_bytes());
-            reach(seen_by, &PathBuf::from(OsString::from_vec(name)))
-        };
-        Self { database: with(""), wal: with("-wal"), shm: with("-shm"), journal: with("-journal") }
-    }
-
-    fn part(&self, part: SqlitePart) -> &Path {
-        match part {
-            SqlitePart::Database => &self.database,
-            SqlitePart::Wal => &self.wal,
-            SqlitePart::Shm => &self.shm,
-        }
-    }
-}
 
 /// Reads a database.
 pub fn read(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-    let shown = printable(path.as_os_str().as_bytes());
     let files = Files::of(seen_by, path);
-    let mut gaps = Vec::new();
-    let named = |gap: Gap, suffix: &str| Gap { what: format!("{shown}{suffix}"), ..gap };
-    let size_bytes = size(host, &files.database).map_err(|gap| named(gap, ""))?;
-    let mut file = DatabaseFile {
-        path: shown.clone(),
-        size_bytes: Some(size_bytes),
-        header: None,
-        journal_mode: "unknown".to_owned(),
-        wal: None,
-        index: None,
-        written: written(host, &files),
-        locks: Vec::new(),
-        holders: Vec::new(),
-        looked_again: None,
-    };
-    let first = host.perform_one(Request::Range(files.database.clone(), 0, 100)).map_err(|gap| named(gap, ""))?;
-    match sqlite::database_header(&first) {
-        Ok(header) => {
-            file.journal_mode = header.as_ref().map_or("unknown", |header| header.journal_mode()).to_owned();
-            file.header = header;
-        }
-        Err(error) => gaps.push(Gap::new(&shown, GapReason::Malformed, error.to_string())),
-    }
-    match wal(host, &files.wal) {
-        Ok(Some((wal, error))) => {
-            file.wal = Some(wal);
-            if let Some(error) = error {
-                gaps.push(Gap::new(format!("{shown}-wal"), GapReason::Malformed, error));
-            }
-        }
-        Ok(None) => {}
-        Err(gap) => gaps.push(named(gap, "-wal")),
-    }
-    match index(host, &files.shm) {
-        Ok(index) => file.index = index,
-        Err(gap) => gaps.push(named(gap, "-shm")),
-    }
+    let mut read = databases::read(&|request| host.perform_one(request), &files, path)?;
     match lock_table() {
-        Ok(table) => file.locks = locks_of(host, seen_by, path, &files, &table),
-        Err(gap) => gaps.push(gap.blocking(LOCKS_DECIDE)),
+        Ok(table) => read.value.locks = locks_of(host, seen_by, path, &files, &table),
+        Err(gap) => read.gaps.push(gap.blocking(LOCKS_DECIDE)),
     }
-    Ok(Collected { value: file, gaps })
+    Ok(read)
 }
 
 /// What moves, once more. How long after, and what its holder did meanwhile, the caller knows.
 pub fn again(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> SecondLook {
     let files = Files::of(seen_by, path);
-    let index = index(host, &files.shm).ok().flatten();
-    SecondLook {
-        after_ms: 0,
-        max_frame: index.as_ref().map(|index| index.max_frame),
-        change: index.as_ref().map(|index| index.change),
-        backfilled_frames: index.as_ref().map(|index| index.backfilled_frames),
-        read_marks: index.map(|index| index.read_marks.to_vec()).unwrap_or_default(),
-        written: written(host, &files),
-        locks: lock_table().ok().map(|table| locks_of(host, seen_by, path, &files, &table)),
-        holder_cpu_ms: None,
-    }
-}
-
-/// When its files were last written to. The index is not among them: it is mapped, and a mapped file's time stands still.
-fn written(host: &LinuxHost, files: &Files) -> Vec<FileStamp> {
-    [("", &files.database), ("-wal", &files.wal), ("-journal", &files.journal)]
-        .into_iter()
-        .filter_map(|(suffix, path)| {
-            let answer = host.perform_one(Request::Stamp(path.clone())).ok()?;
-            let text = String::from_utf8_lossy(&answer);
-            let (size, modified) = text.split_once(' ')?;
-            Some(FileStamp {
-                suffix: suffix.to_owned(),
-                size_bytes: size.parse().ok()?,
-                modified_ns: modified.parse().ok()?,
-            })
-        })
-        .collect()
-}
-
-fn size(host: &LinuxHost, path: &Path) -> Result<u64, Gap> {
-    let answer = host.perform_one(Request::Size(path.to_owned()))?;
-    let text = String::from_utf8_lossy(&answer);
-    text.parse().map_err(|_| Gap::new("size of a file", GapReason::Malformed, text.clone().into_owned()))
-}
-
-/// The log, with what could not be found out of it; `None` where there is none.
-fn wal(host: &LinuxHost, path: &Path) -> Result<Option<(WalFile, Option<String>)>, Gap> {
-    let size_bytes = match size(host, path) {
-        Ok(size) => size,
-        Err(gap) if gap.reason == GapReason::NotFound => return Ok(None),
-        Err(gap) => return Err(gap),
-    };
-    let mut read = |offset: u64, length: usize| {
-        let length = u32::try_from(length).ok()?;
-        host.perform_one(Request::Range(path.to_owned(), offset, length)).ok()
-    };
-    let (file, error) = sqlite::wal_file(size_bytes, &mut read);
-    Ok(Some((file, error.map(|error| error.to_string()))))
-}
-
-/// The index; read again while a writer is at it. `None` where there is none, or where it is yet to be filled in.
-fn index(host: &LinuxHost, path: &Path) -> Result<Option<WalIndex>, Gap> {
-    let mut last = None;
-    for _ in 0..INDEX_TRIES {
-        let bytes = match host.perform_one(Request::Range(path.to_owned(), 0, INDEX_START)) {
-            Ok(bytes) => bytes,
-            Err(gap) if gap.reason == GapReason::NotFound => return Ok(None),
-            Err(gap) => return Err(gap),
-        };
-        if bytes.len() < 8 {
-            return Ok(None);
-        }
-        let found = sqlite::wal_index(&bytes)
-            .map_err(|error| Gap::new("WAL index", GapReason::Malformed, error.to_string()))?;
-        let is_whole = found.copies_agree && (found.checksum_is_right || !found.is_initialised);
-        last = Some(found);
-        if is_whole {
-            break;
-        }
-    }
-    Ok(last)
+    let locks = lock_table().ok().map(|table| locks_of(host, seen_by, path, &files, &table));
+    SecondLook { locks, ..databases::again(&|request| host.perform_one(request), &files) }
 }
 
 fn lock_table() -> Result<Vec<KernelLock>, Gap> {
@@ -204,7 +61,9 @@ fn locks_of(
     let of_mount = device_of_mount(&mounts, path.as_os_str().as_bytes());
     let mut found = Vec::new();
     for part in [SqlitePart::Database, SqlitePart::Shm] {
-        let Some((device, inode)) = identity(host, files.part(part)) else { continue };
+        let Some((device, inode)) = identity(&|request| host.perform_one(request), files.part(part)) else {
+            continue;
+        };
         let shown = (rustix::fs::major(device), rustix::fs::minor(device));
         let is_its = |lock: &&KernelLock| {
             let on = (lock.major, lock.minor);
@@ -231,13 +90,6 @@ fn locks_of(
     found
 }
 
-fn identity(host: &LinuxHost, path: &Path) -> Option<(u64, u64)> {
-    let answer = host.perform_one(Request::Identity(path.to_owned())).ok()?;
-    let text = String::from_utf8_lossy(&answer);
-    let (device, inode) = text.split_once(' ')?;
-    Some((device.parse().ok()?, inode.parse().ok()?))
-}
-
 /// A database that is looked for among descriptors.
 struct Wanted {
     index: usize,
@@ -259,7 +111,9 @@ pub fn holders(
             let files = Files::of(seen_by, path);
             let inodes = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm]
                 .into_iter()
-                .filter_map(|part| Some((part, identity(host, files.part(part))?.1)))
+                .filter_map(|part| {
+                    Some((part, identity(&|request| host.perform_one(request), files.part(part))?.1))
+                })
                 .collect();
             (path.as_os_str().as_bytes().to_vec(), Wanted { index, inodes })
         })

@@ -4,12 +4,11 @@ use super::proc_dir::{ProcDir, read_all};
 use super::sockets::other_sockets;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
-use crate::model::{
-    CloseWait, CloseWaitPeer, Descriptors, Gap, GapReason, Process, SocketDescriptor, SqliteFamily, Target,
-};
-use crate::parse::link::{self, Link, SqlitePart};
+use crate::model::{Descriptors, Gap, GapReason, Process, SqliteFamily};
+use crate::parse::descriptors::{Rows, count_family, other_row, tcp_row};
+use crate::parse::link::{self, Link};
 use crate::parse::process::{local_mounts, mount_id, open_files_limit};
-use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
+use crate::parse::sockets::{OtherSocket, TcpSocket};
 use crate::parse::text::printable;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags, openat, statx};
@@ -19,10 +18,6 @@ use std::mem::MaybeUninit;
 
 /// Distinct paths that are asked what they are (directory, device, unlinked), most held first.
 const MOST_STATED: usize = 512;
-/// Socket rows that are kept.
-const MOST_SOCKETS: usize = 4096;
-/// Target rows that are kept.
-const MOST_TARGETS: usize = 2048;
 
 /// What the walk found, before anything is looked up.
 #[derive(Default)]
@@ -90,8 +85,8 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
     };
     facts.open = Some(walk.open);
     let mut rows = Rows::default();
-    rows.add_sockets(&walk.sockets, process, table, &mut facts);
-    rows.add_paths(directory, &held, &walk.paths, &mut facts, &mut gaps);
+    rows.look_at_sockets(&walk.sockets, process, table, &mut facts);
+    rows.look_at_paths(directory, &held, &walk.paths, &mut facts, &mut gaps);
     for (inode, count) in &walk.pipes {
         rows.add("pipe", format!("pipe:[{inode}]"), *count, false, None);
     }
@@ -171,20 +166,28 @@ struct Stated {
     size_bytes: u64,
 }
 
-/// Rows by kind and target, as they are found.
-#[derive(Default)]
-struct Rows {
-    by_kind: BTreeMap<String, u64>,
-    targets: Vec<Target>,
+/// What the kernel's tables and filesystems say of what was found, as rows.
+trait Looked {
+    fn look_at_paths(
+        &mut self,
+        directory: &ProcDir,
+        held: &OwnedFd,
+        paths: &HashMap<Vec<u8>, Held>,
+        facts: &mut Descriptors,
+        gaps: &mut Vec<Gap>,
+    );
+
+    fn look_at_sockets(
+        &mut self,
+        held: &HashMap<u64, u64>,
+        process: &Process,
+        table: &SocketTable,
+        facts: &mut Descriptors,
+    );
 }
 
-impl Rows {
-    fn add(&mut self, kind: &str, target: String, count: u64, deleted: bool, size_bytes: Option<u64>) {
-        *self.by_kind.entry(kind.to_owned()).or_default() += count;
-        self.targets.push(Target { target, kind: kind.to_owned(), count, deleted, size_bytes });
-    }
-
-    fn add_paths(
+impl Looked for Rows {
+    fn look_at_paths(
         &mut self,
         directory: &ProcDir,
         held: &OwnedFd,
@@ -238,11 +241,10 @@ impl Rows {
                 format!("only the {MOST_STATED} most held targets are asked; {not_stated} count as regular files");
             gaps.push(Gap::new("kind and link count of some targets", GapReason::Timeout, detail));
         }
-        facts.sqlite = families.into_values().collect();
-        facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
+        self.add_families(families, facts);
     }
 
-    fn add_sockets(
+    fn look_at_sockets(
         &mut self,
         held: &HashMap<u64, u64>,
         process: &Process,
@@ -258,117 +260,17 @@ impl Rows {
         // The other tables are read only when something is left to look up.
         let others: HashMap<u64, OtherSocket> =
             if tcp.len() < held.len() { other_sockets(process, held) } else { HashMap::new() };
-        let mut grouped: BTreeMap<(String, String), u64> = BTreeMap::new();
-        let mut close_wait: BTreeMap<String, u64> = BTreeMap::new();
-        for (inode, count) in held {
-            let row = match (tcp.get(inode), others.get(inode)) {
-                (Some(socket), _) => {
-                    if socket.state == TcpState::CLOSE_WAIT {
-                        *close_wait.entry(unmapped(socket.remote).to_string()).or_default() += 1;
-                    }
-                    tcp_row(socket, *count)
-                }
-                (None, Some(socket)) => SocketDescriptor {
-                    inode: *inode,
-                    protocol: socket.protocol.to_owned(),
-                    local: socket.local.clone(),
-                    remote: socket.remote.clone(),
-                    state: None,
-                    count: *count,
-                },
-                (None, None) => SocketDescriptor {
-                    inode: *inode,
-                    protocol: "socket".to_owned(),
-                    local: None,
-                    remote: None,
-                    state: None,
-                    count: *count,
-                },
-            };
-            *grouped.entry(description(&row)).or_default() += count;
-            facts.sockets.push(row);
-        }
-        for ((kind, target), count) in grouped {
-            self.add(&kind, target, count, false, None);
-        }
-        facts.sockets.sort_by(|a, b| {
-            (&a.protocol, &a.state, &a.remote, a.inode).cmp(&(&b.protocol, &b.state, &b.remote, b.inode))
+        let rows = held.iter().map(|(inode, count)| match (tcp.get(inode), others.get(inode)) {
+            (Some(socket), _) => tcp_row(socket, *count),
+            (None, Some(socket)) => other_row(socket, *count),
+            (None, None) => {
+                let unknown = OtherSocket { protocol: "socket", inode: *inode, local: None, remote: None };
+                other_row(&unknown, *count)
+            }
         });
-        facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MOST_SOCKETS)).unwrap_or(0);
-        facts.sockets.truncate(MOST_SOCKETS);
-        let mut by_peer: Vec<CloseWaitPeer> =
-            close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
-        by_peer.sort_by_key(|peer| std::cmp::Reverse(peer.count));
-        let first = by_peer.iter().map(|peer| peer.count).sum();
-        facts.close_wait = (!table.source.is_empty()).then_some(CloseWait {
-            first,
-            still_at_second: None,
-            between_ms: None,
-            by_peer,
-        });
+        let rows = rows.collect();
+        self.add_sockets(rows, !table.source.is_empty(), facts);
     }
-
-    fn finish(mut self, facts: &mut Descriptors) {
-        self.targets.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
-        facts.targets_omitted = u64::try_from(self.targets.len().saturating_sub(MOST_TARGETS)).unwrap_or(0);
-        self.targets.truncate(MOST_TARGETS);
-        facts.targets = self.targets;
-        facts.by_kind = self.by_kind;
-    }
-}
-
-fn tcp_row(socket: &TcpSocket, count: u64) -> SocketDescriptor {
-    let is_listener = socket.state == TcpState::LISTEN;
-    let unbound = socket.state == TcpState::CLOSED;
-    SocketDescriptor {
-        inode: socket.inode,
-        protocol: "tcp".to_owned(),
-        local: Some(unmapped(socket.local).to_string()),
-        remote: (!is_listener && !unbound).then(|| unmapped(socket.remote).to_string()),
-        state: Some(socket.state.name().to_owned()),
-        count,
-    }
-}
-
-/// Kind and target of a socket: connections are grouped by peer and state, listeners by address.
-fn description(row: &SocketDescriptor) -> (String, String) {
-    match (&row.state, &row.remote, &row.local) {
-        (Some(state), Some(remote), _) => {
-            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} to {remote}"))
-        }
-        (Some(state), None, Some(local)) => {
-            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} {local}"))
-        }
-        (_, Some(remote), _) => (row.protocol.clone(), format!("{} to {remote}", row.protocol)),
-        (_, None, Some(local)) => (row.protocol.clone(), format!("{} {local}", row.protocol)),
-        _ => (row.protocol.clone(), row.protocol.clone()),
-    }
-}
-
-fn count_family(
-    families: &mut BTreeMap<Vec<u8>, SqliteFamily>,
-    base: &[u8],
-    part: SqlitePart,
-    count: u64,
-    deleted: bool,
-) {
-    let family = families.entry(base.to_vec()).or_insert_with(|| SqliteFamily {
-        path: printable(base),
-        db: 0,
-        wal: 0,
-        shm: 0,
-        deleted: 0,
-        connections: 0,
-    });
-    match part {
-        SqlitePart::Database => family.db += count,
-        SqlitePart::Wal => family.wal += count,
-        SqlitePart::Shm => family.shm += count,
-    }
-    if deleted {
-        family.deleted += count;
-    }
-    family.connections = if family.wal > 0 { family.wal } else { family.db };
 }
 
 fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: &CStr, mounts: &HashSet<u64>) -> bool {

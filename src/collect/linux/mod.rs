@@ -209,6 +209,10 @@ impl Host for LinuxHost {
         supervisors::programs(self, supervisor)
     }
 
+    fn job(&self, name: &str) -> Result<Program, Gap> {
+        Err(Gap::new(printable(name.as_bytes()), GapReason::Unsupported, "there is no launchd on this system"))
+    }
+
     fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap> {
         supervisors::service_directory::named(self, kind, directory)
     }

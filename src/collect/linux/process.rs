@@ -110,7 +110,7 @@ pub fn read(
         None => None,
     };
     let mut markers = match answers.next() {
-        Some(Ok(block)) => read_markers(&block),
+        Some(Ok(block)) => parse::markers(&block),
         Some(Err(gap)) => {
             gaps.push(gap);
             BTreeMap::new()
@@ -154,22 +154,6 @@ pub fn read(
         markers,
     };
     Ok(Collected { value, gaps })
-}
-
-fn read_markers(block: &[u8]) -> BTreeMap<String, String> {
-    nul_separated(block)
-        .into_iter()
-        .filter_map(|entry| {
-            let text = printable(entry);
-            let (name, value) = text.split_once('=')?;
-            (!is_noise(name, value)).then(|| (name.to_owned(), value.to_owned()))
-        })
-        .collect()
-}
-
-/// Values that launchd and desktops leave in every process: they mark no supervisor.
-fn is_noise(name: &str, value: &str) -> bool {
-    value.is_empty() || (name == "XPC_SERVICE_NAME" && (value == "0" || value.starts_with("application.")))
 }
 
 fn age(start_ticks: u64) -> Option<Duration> {
@@ -315,14 +299,6 @@ pub fn user_homes() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn noise_is_no_marker() {
-        let markers = read_markers(
-            b"XPC_SERVICE_NAME=0\0XPC_SERVICE_NAME=application.com.apple.Terminal\0INVOCATION_ID=\0SUPERVISOR_ENABLED=1\0",
-        );
-        assert_eq!(markers.into_iter().collect::<Vec<_>>(), [("SUPERVISOR_ENABLED".to_owned(), "1".to_owned())]);
-    }
 
     #[test]
     fn tells_what_a_pid_is() {

@@ -44,7 +44,10 @@ pub fn table(process: Option<&Process>, detail: Detail, deadline: Deadline) -> C
     if foreign.is_none() {
         match diagnostics(detail, deadline.within(PATIENCE)) {
             Ok(tcp) => {
-                return Collected { value: SocketTable { tcp, source: "sock_diag".into() }, gaps };
+                return Collected {
+                    value: SocketTable { tcp, source: "sock_diag".into(), is_partial: false },
+                    gaps,
+                };
             }
             Err(error) => gaps.push(Gap::from_io("socket diagnostics", &error)),
         }
@@ -72,7 +75,7 @@ pub fn table(process: Option<&Process>, detail: Detail, deadline: Deadline) -> C
             ])),
         }
     }
-    Collected { value: SocketTable { tcp, source }, gaps }
+    Collected { value: SocketTable { tcp, source, is_partial: false }, gaps }
 }
 
 /// One text table: of a process by its held directory, so that it is that process's; else of this one.

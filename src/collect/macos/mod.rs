@@ -1,82 +1,232 @@
-//! macOS: not read yet. Every question is answered with a gap that says so, never with an empty list that
-//! would look like a healthy host.
+//! macOS: libproc, sysctl(3) and launchctl(1), public interfaces all of them. The calls are in `calls`; what their bytes
+//! mean is decided in `parse/darwin`, which every system compiles and tests.
+//!
+//! A user's own processes are read without root; of others' the process table, the path of the program and nothing else.
 
+mod calls;
+mod databases;
+mod launchctl;
+mod process;
+mod sockets;
+
+use super::reader::{Reader, Request};
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
     SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
-use crate::model::id;
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
+    id,
 };
 use crate::parse::cgroup::Unit;
+use crate::parse::darwin::descriptor::{self, Record};
+use crate::parse::darwin::{procargs, process as parse};
+use crate::parse::text::{nul_separated, printable};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+/// What nobody can decide without the descriptors.
+const DESCRIPTORS_DECIDE: &[&str] = &[id::STATE_DB_HANDLE_LEAK, id::CLOSE_WAIT_LEAK, id::DELETED_FILES_HELD];
+
+/// Time of one thread as it was last seen: the lower bits of user and system time, and what they have added up to.
+#[derive(Clone, Copy, Default)]
+struct ThreadTime {
+    user_ns: u32,
+    system_ns: u32,
+    total_ns: u64,
+}
 
 /// The running system.
 pub struct MacHost {
     deadline: Deadline,
+    /// For arguments and descriptors of processes.
+    reader: RefCell<Reader>,
+    /// For everything else: homes on dead mounts must not use up the patience that processes deserve.
+    files: RefCell<Reader>,
+    users: RefCell<HashMap<u32, Option<User>>>,
+    /// Nanoseconds of a unit of the machine's clock, as a fraction.
+    timebase: (u32, u32),
+    thread_times: RefCell<HashMap<(Identity, u64), ThreadTime>>,
+}
+
+/// An account.
+#[derive(Clone)]
+struct User {
+    name: String,
+    home: PathBuf,
 }
 
 impl MacHost {
-    /// Reads nothing.
+    /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline }
+        Self {
+            deadline,
+            reader: RefCell::new(Reader::new()),
+            files: RefCell::new(Reader::new()),
+            users: RefCell::new(HashMap::new()),
+            timebase: calls::timebase(),
+            thread_times: RefCell::new(HashMap::new()),
+        }
+    }
+
+    fn perform(&self, requests: &[Request]) -> Vec<Result<Vec<u8>, Gap>> {
+        self.reader.borrow_mut().perform(requests, self.deadline)
+    }
+
+    fn perform_one(&self, request: Request) -> Result<Vec<u8>, Gap> {
+        let mut answers = self.files.borrow_mut().perform(std::slice::from_ref(&request), self.deadline);
+        answers
+            .pop()
+            .unwrap_or_else(|| Err(Gap::new("a read", GapReason::Unsupported, "the reader gave no answer")))
+    }
+
+    /// A user's account. A directory service can hang, so this goes through the reader too.
+    fn user(&self, uid: u32) -> Option<User> {
+        use std::os::unix::ffi::OsStringExt;
+        if let Some(known) = self.users.borrow().get(&uid) {
+            return known.clone();
+        }
+        let found = self.perform_one(Request::User(uid)).ok().and_then(|answer| {
+            let words = nul_separated(&answer);
+            let home = std::ffi::OsString::from_vec(words.get(1)?.to_vec());
+            Some(User { name: printable(words.first()?), home: PathBuf::from(home) })
+        });
+        self.users.borrow_mut().insert(uid, found.clone());
+        found
+    }
+
+    /// Owner of a directory.
+    fn owner_of(&self, path: &Path) -> Option<u32> {
+        use std::os::unix::fs::MetadataExt;
+        // Only a local users' directory is asked here (`/Users`), which the system cannot run without.
+        std::fs::symlink_metadata(path).ok().map(|metadata| metadata.uid())
+    }
+
+    /// CPU time of a thread in nanoseconds since it was first seen, from lower bits that wrap around.
+    fn thread_time(&self, identity: Identity, handle: u64, thread: &parse::Thread) -> u64 {
+        let mut times = self.thread_times.borrow_mut();
+        let first = ThreadTime { user_ns: thread.user_ns, system_ns: thread.system_ns, total_ns: 0 };
+        let time = times.entry((identity, handle)).or_insert(first);
+        let more = u64::from(thread.user_ns.wrapping_sub(time.user_ns))
+            + u64::from(thread.system_ns.wrapping_sub(time.system_ns));
+        let total_ns = time.total_ns.saturating_add(more);
+        *time = ThreadTime { total_ns, ..first };
+        total_ns
     }
 }
 
-fn unsupported(what: &str) -> Gap {
-    Gap::new(what, GapReason::Unsupported, "this version does not read it on this system yet")
+/// Arguments and environment of a process, each NUL-separated; for the reader.
+pub(super) fn arguments(pid: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let block = calls::arguments(pid)?;
+    let found = procargs::parse(&block).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let joined = |words: Vec<&[u8]>| words.into_iter().flat_map(|word| [word, b"\0"]).flatten().copied().collect();
+    Ok((joined(found.arguments), joined(found.environment)))
+}
+
+/// Records of all descriptors of a process, for the reader; an error where they would be more than `limit` bytes.
+pub(super) fn descriptor_records(pid: u32, limit: usize) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for (number, kind) in descriptor::list(&calls::descriptor_list(pid)?) {
+        let answer = calls::descriptor(pid, number, kind);
+        let answer = answer.map_err(|error| error.raw_os_error().unwrap_or(libc::EINVAL));
+        // Closed between the two calls: no longer open, so not counted.
+        if answer == Err(libc::EBADF) {
+            continue;
+        }
+        descriptor::encode(&Record { descriptor: number, kind, answer }, &mut out);
+        if out.len() > limit {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
+    }
+    Ok(out)
+}
+
+fn unsupported(what: &str, why: &str) -> Gap {
+    Gap::new(what, GapReason::Unsupported, why)
 }
 
 impl Host for MacHost {
     fn facts(&self) -> HostFacts {
         let uname = rustix::system::uname();
+        let uptime = sysinfo::System::uptime().ok().map(|seconds| seconds.saturating_mul(1000));
         HostFacts {
             os: std::env::consts::OS.into(),
-            kernel: Some(crate::parse::text::printable(uname.release().to_bytes())),
+            kernel: Some(printable(uname.release().to_bytes())),
             arch: std::env::consts::ARCH.into(),
-            uptime_ms: None,
+            uptime_ms: uptime,
             root: rustix::process::geteuid().is_root(),
-            init: None,
+            init: process::kernel_process(1).ok().flatten().map(|process| process.name),
         }
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {
-        Err(unsupported("process table").blocking(&[id::SERVER_NOT_RUNNING]))
+        process::table()
     }
 
     fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
-        pids.iter().map(|_| Err(unsupported("command lines"))).collect()
+        process::commands(self, pids)
     }
 
     fn identify(&self, pid: u32) -> Result<Identity, PidProblem> {
-        Err(PidProblem::Unreadable(pid, "this version does not read processes on this system yet".into()))
+        process::identify(pid)
     }
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
-        Err(unsupported(&format!("process {}", identity.pid)))
+        let mut read = process::read(self, identity)?;
+        read.value.user = self.user(read.value.uid).map(|user| user.name);
+        Ok(read)
     }
 
-    fn working_directory(&self, _identity: Identity) -> Result<PathBuf, Gap> {
-        Err(unsupported("working directory"))
+    fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap> {
+        let what = format!("working directory of pid {}", identity.pid);
+        let bytes = calls::directories(identity.pid).map_err(|error| Gap::from_io(&what, &error))?;
+        parse::working_directory(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))
     }
 
-    fn descriptors(&self, _process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
-        Err(unsupported("descriptors"))
+    fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
+        let pid = process.identity.pid;
+        let answer = self.perform(&[Request::Descriptors(pid)]).pop();
+        let answer = answer.unwrap_or_else(|| Err(unsupported("descriptors", "the reader gave no answer")));
+        let records = answer.and_then(|bytes| {
+            let what = format!("descriptors of pid {pid}");
+            descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))
+        });
+        if self.identify(pid) != Ok(process.identity) {
+            return Err(Gap::new(format!("descriptors of pid {pid}"), GapReason::Vanished, "it has ended"));
+        }
+        match records {
+            Ok(records) => {
+                let (facts, sockets) = descriptor::read(&records);
+                let gaps = vec![descriptor::limit_gap(pid)];
+                Ok(Collected { value: DescriptorRead { facts, sockets }, gaps })
+            }
+            Err(mut gap) => {
+                if gap.reason == GapReason::Permission {
+                    gap.detail = "run as root, or as the user of the process".to_owned();
+                }
+                let gaps = vec![gap.blocking(DESCRIPTORS_DECIDE), descriptor::limit_gap(pid)];
+                Ok(Collected { value: DescriptorRead::default(), gaps })
+            }
+        }
     }
 
     fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
-        Err(unsupported(&format!("usage of process {}", identity.pid)))
+        process::usage(self, identity)
     }
 
     fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
-        Err(unsupported(&format!("threads of process {}", identity.pid)))
+        process::threads(self, identity)
     }
 
     fn pipe_readers(&self, _identity: Identity, _descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-        Err(unsupported("readers of a pipe"))
+        Err(unsupported("readers of a pipe", "macOS does not tell in which call a thread waits"))
+    }
+
+    fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
+        sockets::table(self.deadline)
     }
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
@@ -87,23 +237,16 @@ impl Host for MacHost {
         super::stacks::read(identity, self.deadline)
     }
 
-    fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
-        Collected {
-            value: SocketTable::default(),
-            gaps: vec![unsupported("socket table").blocking(&[id::PORT_HELD, id::ACCEPT_STALLED])],
-        }
-    }
-
-    fn holders(&self, _inodes: &HashSet<u64>, _among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
-        (HashMap::new(), Err(unsupported("holders of sockets")))
+    fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
+        sockets::holders(inodes, among, self.deadline)
     }
 
     fn cgroup_paths(&self, _ids: &HashSet<u64>, _hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
-        Err(unsupported("control groups"))
+        Err(unsupported("control groups", "there are none on this system"))
     }
 
-    fn unit(&self, _unit: &Unit) -> Result<Program, Gap> {
-        Err(Gap::new("systemd", GapReason::Unsupported, "there is none on this system"))
+    fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
+        Err(unsupported(&unit.name, "there is no systemd on this system"))
     }
 
     fn unit_files(&self) -> Vec<UnitOnDisk> {
@@ -115,76 +258,108 @@ impl Host for MacHost {
     }
 
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
-        Err(unsupported(&format!("programs of {}", supervisor.kind)))
+        match supervisor.kind.as_str() {
+            "launchd" => launchctl::programs(self),
+            kind => Err(unsupported(&format!("programs of {kind}"), "this version does not ask it on this system")),
+        }
+    }
+
+    fn job(&self, name: &str) -> Result<Program, Gap> {
+        launchctl::one(self, name)
     }
 
     fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap> {
-        Err(unsupported(&format!("{kind} service {}", directory.display())))
+        let what = format!("{kind} service {}", directory.display());
+        Err(unsupported(&what, "this version does not ask it on this system"))
     }
 
     fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap> {
-        Err(unsupported(&format!("{runtime} container {id}")))
+        let what = format!("{runtime} container {id}");
+        Err(unsupported(&what, "containers run in a virtual machine on this system"))
     }
 
-    fn database(&self, _seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-        Err(unsupported(&path.display().to_string()))
+    fn database(&self, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
+        databases::read(self, seen_by, path)
     }
 
-    fn database_again(&self, _seen_by: Option<&Process>, _path: &Path) -> SecondLook {
-        SecondLook::default()
+    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> SecondLook {
+        databases::again(self, seen_by, path)
     }
 
     fn resolved(&self, _seen_by: Option<&Process>, path: &Path) -> PathBuf {
-        path.to_owned()
+        match self.perform_one(Request::Resolved(path.to_owned())) {
+            Ok(name) => PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name)),
+            Err(_) => path.to_owned(),
+        }
     }
 
     fn database_holders(
         &self,
-        _seen_by: Option<&Process>,
+        seen_by: Option<&Process>,
         paths: &[PathBuf],
-        _among: Option<&[u32]>,
+        among: Option<&[u32]>,
     ) -> Collected<Vec<Vec<DatabaseHolder>>> {
-        Collected { value: vec![Vec::new(); paths.len()], gaps: vec![unsupported("holders of databases")] }
+        databases::holders(self, seen_by, paths, among)
     }
 
     fn directory_identity(&self, _seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
-        Err(unsupported(&path.display().to_string()))
+        let answer = self.perform_one(Request::Identity(path.to_owned()))?;
+        let text = String::from_utf8_lossy(&answer);
+        let numbers = text.split_once(' ').and_then(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)));
+        numbers.ok_or_else(|| Gap::new(printable(path.as_os_str().as_encoded_bytes()), GapReason::Malformed, ""))
     }
 
-    fn read_file(&self, path: &Path, _limit: usize) -> Result<Vec<u8>, Gap> {
-        Err(unsupported(&path.display().to_string()))
+    fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {
+        self.perform_one(Request::File(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))
     }
 
-    fn list_directory(&self, path: &Path, _limit: usize) -> Result<Vec<String>, Gap> {
-        Err(unsupported(&path.display().to_string()))
+    fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap> {
+        let answer =
+            self.perform_one(Request::Directory(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))?;
+        Ok(nul_separated(&answer).into_iter().map(printable).collect())
     }
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
-        Err(unsupported(&path.display().to_string()))
+        Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
     }
 
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
-        Err(unsupported(&format!("output of process {}", process.identity.pid)))
+        let pid = process.identity.pid;
+        let what = format!("output of pid {pid}");
+        let answer = self.perform(&[Request::Descriptors(pid)]).pop();
+        let bytes = answer.unwrap_or_else(|| Err(unsupported(&what, "the reader gave no answer")))?;
+        let records =
+            descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
+        // There is no other way to a file than its name, and behind that may be another one by now.
+        let files = descriptor::output_files(&records).into_iter();
+        Ok(files.map(|name| OutputFile { place: name.clone(), name }).collect())
     }
 
-    fn log_tail(&self, path: &Path, _rotated: Option<&Path>) -> Result<LogTail, Gap> {
-        Err(unsupported(&path.display().to_string()))
+    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
+        super::logs::tail(path, rotated, |requests| self.files.borrow_mut().perform(requests, self.deadline))
     }
 
     fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
-        Err(Gap::new("journal", GapReason::Unsupported, "there is none on this system"))
+        Err(unsupported("journal", "there is none on this system"))
     }
 
     fn resources(&self, _process: &Process) -> Collected<Resources> {
-        Collected { value: Resources::default(), gaps: vec![unsupported("limits of tasks and memory")] }
+        let gap = unsupported("limits of tasks and memory", "this version does not read them on this system");
+        Collected { value: Resources::default(), gaps: vec![gap] }
     }
 
-    fn user_home(&self, _uid: u32) -> Option<PathBuf> {
-        None
+    fn user_home(&self, uid: u32) -> Option<PathBuf> {
+        self.user(uid).map(|user| user.home)
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
-        vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)]
+        let mut own = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+        if let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() {
+            own.extend(networks.values().flat_map(|network| network.ip_networks()).map(|found| found.addr));
+        }
+        own.sort_unstable();
+        own.dedup();
+        own
     }
 
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
@@ -192,6 +367,16 @@ impl Host for MacHost {
     }
 
     fn user_homes(&self) -> Vec<PathBuf> {
-        std::env::var_os("HOME").map(PathBuf::from).into_iter().collect()
+        let mut homes: Vec<PathBuf> = std::env::var_os("HOME").map(PathBuf::from).into_iter().collect();
+        if rustix::process::geteuid().is_root() {
+            let names = self.list_directory(Path::new("/Users"), 1024).unwrap_or_default();
+            homes.extend(
+                names.into_iter().filter(|name| name != "Shared").map(|name| Path::new("/Users").join(name)),
+            );
+        }
+        homes.retain(|home| home.is_absolute() && home != Path::new("/"));
+        homes.sort();
+        homes.dedup();
+        homes
     }
 }

@@ -1,0 +1,175 @@
+//! The calls themselves, and all that is unsafe on macOS: libproc and sysctl(3) fill buffers, and bytes come back.
+//!
+//! The `libproc` crate wraps the same calls and is used where its answer is enough. Here it is not: its errors are texts
+//! without a number, a short answer passes for a whole one, and its types exist on macOS only, while the bytes are read
+//! by parsers that every system tests.
+#![allow(unsafe_code, reason = "C functions fill buffers; each call gets the buffer's own length")]
+
+use crate::parse::darwin::layout::{
+    KERN_PROC_ALL, KERN_PROC_PID, KERN_PROCARGS2, KINFO_PROC, PIPE_FDINFO, PROC_FDINFO, PROC_PIDFDPIPEINFO,
+    PROC_PIDFDSOCKETINFO, PROC_PIDFDVNODEPATHINFO, PROC_PIDLISTFDS, PROC_PIDLISTTHREADS, PROC_PIDTASKINFO,
+    PROC_PIDTHREADINFO, PROC_PIDVNODEPATHINFO, PROC_TASKINFO, PROC_THREADINFO, PROC_VNODEPATHINFO,
+    PROX_FDTYPE_PIPE, PROX_FDTYPE_SOCKET, PROX_FDTYPE_VNODE, SOCKET_FDINFO, VNODE_FDINFOWITHPATH,
+};
+use std::io;
+
+/// Tries to get a list that grows meanwhile.
+const TRIES: usize = 4;
+/// Largest block of arguments: the system's own limit (`kern.argmax`).
+const LARGEST_ARGUMENTS: usize = 1024 * 1024;
+
+fn number(value: usize) -> libc::c_int {
+    libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX)
+}
+
+/// One answer of sysctl(3) of at most the buffer's length.
+fn sysctl(name: &mut [libc::c_int], buffer: &mut Vec<u8>) -> io::Result<()> {
+    let mut length = buffer.len();
+    let names = libc::c_uint::try_from(name.len()).unwrap_or(0);
+    // SAFETY: `name` has `names` elements and `buffer` `length` bytes; nothing is set.
+    let result = unsafe {
+        let (name, room) = (name.as_mut_ptr(), buffer.as_mut_ptr().cast());
+        libc::sysctl(name, names, room, &raw mut length, std::ptr::null_mut(), 0)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    buffer.truncate(length);
+    Ok(())
+}
+
+/// How large an answer would be.
+fn sysctl_size(name: &mut [libc::c_int]) -> io::Result<usize> {
+    let mut length = 0;
+    let names = libc::c_uint::try_from(name.len()).unwrap_or(0);
+    // SAFETY: no buffer is given, so that only its size is told; nothing is set.
+    let result = unsafe {
+        let (room, set) = (std::ptr::null_mut(), std::ptr::null_mut());
+        libc::sysctl(name.as_mut_ptr(), names, room, &raw mut length, set, 0)
+    };
+    if result == 0 { Ok(length) } else { Err(io::Error::last_os_error()) }
+}
+
+/// All processes, as `struct kinfo_proc`.
+pub fn process_table() -> io::Result<Vec<u8>> {
+    let mut name = [libc::CTL_KERN, libc::KERN_PROC, number(KERN_PROC_ALL), 0];
+    let mut last = io::Error::from(io::ErrorKind::OutOfMemory);
+    for _ in 0..TRIES {
+        let mut buffer = vec![0; sysctl_size(&mut name)? + 64 * KINFO_PROC];
+        match sysctl(&mut name, &mut buffer) {
+            Ok(()) => return Ok(buffer),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// One process, as `struct kinfo_proc`; empty when there is none.
+pub fn process(pid: u32) -> io::Result<Vec<u8>> {
+    let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut buffer = vec![0; KINFO_PROC];
+    sysctl(&mut [libc::CTL_KERN, libc::KERN_PROC, number(KERN_PROC_PID), pid], &mut buffer)?;
+    Ok(buffer)
+}
+
+/// The block of `KERN_PROCARGS2`.
+pub fn arguments(pid: u32) -> io::Result<Vec<u8>> {
+    let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut buffer = vec![0; LARGEST_ARGUMENTS];
+    sysctl(&mut [libc::CTL_KERN, number(KERN_PROCARGS2), pid], &mut buffer)?;
+    Ok(buffer)
+}
+
+/// `proc_pidinfo`: what was filled in. It answers 0 for an error and for an empty list alike, so the error number is
+/// cleared before.
+fn pid_info(pid: u32, flavor: usize, argument: u64, room: usize) -> io::Result<Vec<u8>> {
+    let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut buffer = vec![0_u8; room];
+    // SAFETY: `buffer` has `room` bytes; the error number is this thread's own.
+    let filled = unsafe {
+        *libc::__error() = 0;
+        libc::proc_pidinfo(pid, number(flavor), argument, buffer.as_mut_ptr().cast(), number(room))
+    };
+    finished(filled, buffer)
+}
+
+fn descriptor_info(pid: u32, descriptor: i32, flavor: usize, room: usize) -> io::Result<Vec<u8>> {
+    let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut buffer = vec![0_u8; room];
+    // SAFETY: `buffer` has `room` bytes; the error number is this thread's own.
+    let filled = unsafe {
+        *libc::__error() = 0;
+        libc::proc_pidfdinfo(pid, descriptor, number(flavor), buffer.as_mut_ptr().cast(), number(room))
+    };
+    finished(filled, buffer)
+}
+
+fn finished(filled: libc::c_int, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+    let error = io::Error::last_os_error();
+    match usize::try_from(filled) {
+        Ok(0) | Err(_) if error.raw_os_error() != Some(0) => Err(error),
+        filled => {
+            buffer.truncate(filled.unwrap_or(0));
+            Ok(buffer)
+        }
+    }
+}
+
+/// A list whose length is not known before: asked for again with more room when it filled what it had.
+fn pid_list(pid: u32, flavor: usize, entry: usize) -> io::Result<Vec<u8>> {
+    let mut room = 256 * entry;
+    loop {
+        let found = pid_info(pid, flavor, 0, room)?;
+        if found.len() < room || room >= 1 << 24 {
+            return Ok(found);
+        }
+        room *= 4;
+    }
+}
+
+/// Descriptors with their kinds, as `struct proc_fdinfo`.
+pub fn descriptor_list(pid: u32) -> io::Result<Vec<u8>> {
+    pid_list(pid, PROC_PIDLISTFDS, PROC_FDINFO)
+}
+
+/// What one descriptor is on; empty for kinds of which nothing is asked.
+pub fn descriptor(pid: u32, descriptor: i32, kind: u32) -> io::Result<Vec<u8>> {
+    let (flavor, room) = match usize::try_from(kind).unwrap_or(usize::MAX) {
+        PROX_FDTYPE_VNODE => (PROC_PIDFDVNODEPATHINFO, VNODE_FDINFOWITHPATH),
+        PROX_FDTYPE_SOCKET => (PROC_PIDFDSOCKETINFO, SOCKET_FDINFO),
+        PROX_FDTYPE_PIPE => (PROC_PIDFDPIPEINFO, PIPE_FDINFO),
+        _ => return Ok(Vec::new()),
+    };
+    descriptor_info(pid, descriptor, flavor, room)
+}
+
+/// `struct proc_taskinfo`.
+pub fn task(pid: u32) -> io::Result<Vec<u8>> {
+    pid_info(pid, PROC_PIDTASKINFO, 0, PROC_TASKINFO)
+}
+
+/// Handles of threads.
+pub fn thread_list(pid: u32) -> io::Result<Vec<u8>> {
+    pid_list(pid, PROC_PIDLISTTHREADS, size_of::<u64>())
+}
+
+/// `struct proc_threadinfo` of a thread by its handle.
+pub fn thread(pid: u32, handle: u64) -> io::Result<Vec<u8>> {
+    pid_info(pid, PROC_PIDTHREADINFO, handle, PROC_THREADINFO)
+}
+
+/// Working and root directory, as `struct proc_vnodepathinfo`.
+pub fn directories(pid: u32) -> io::Result<Vec<u8>> {
+    pid_info(pid, PROC_PIDVNODEPATHINFO, 0, PROC_VNODEPATHINFO)
+}
+
+/// Nanoseconds that a unit of the machine's clock has, as a fraction.
+#[allow(deprecated, reason = "libc names another crate for it, which this one call does not need")]
+pub fn timebase() -> (u32, u32) {
+    let mut base = libc::mach_timebase_info { numer: 1, denom: 1 };
+    // SAFETY: fills the structure, whatever it answers.
+    unsafe {
+        libc::mach_timebase_info(&raw mut base);
+    }
+    (base.numer, base.denom)
+}

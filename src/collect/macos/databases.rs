@@ -1,0 +1,146 @@
+//! SQLite databases: the files as everywhere, the locks by questions of fcntl(2), the holders by their descriptors.
+
+use super::{MacHost, calls, process};
+use crate::collect::Collected;
+use crate::collect::databases::{self, Files, LOCKS_DECIDE, Perform, identity};
+use crate::collect::reader::Request;
+use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, Process, SecondLook};
+use crate::parse::darwin::descriptor::{database_part, decode};
+use crate::parse::link::SqlitePart;
+use crate::parse::locks::{DATABASE_QUESTIONS, INDEX_QUESTIONS, roles_of_answers};
+use crate::parse::text::nul_separated;
+use crate::report::mask;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Reads a database.
+pub fn read(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
+    let files = Files::of(seen_by, path);
+    let perform = |request| host.perform_one(request);
+    let mut read = databases::read(&perform, &files, path)?;
+    match locks(&perform, &files) {
+        Ok(locks) => read.value.locks = locks,
+        Err(gap) => read.gaps.push(gap.blocking(LOCKS_DECIDE)),
+    }
+    Ok(read)
+}
+
+/// What moves, once more.
+pub fn again(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> SecondLook {
+    let files = Files::of(seen_by, path);
+    let perform = |request| host.perform_one(request);
+    SecondLook { locks: locks(&perform, &files).ok(), ..databases::again(&perform, &files) }
+}
+
+/// Locks by role. Of several readers of one range one is named: the kernel answers with the first that is in the way.
+fn locks(perform: Perform<'_>, files: &Files) -> Result<Vec<DatabaseLock>, Gap> {
+    let mut found = Vec::new();
+    for (part, questions) in [(SqlitePart::Database, DATABASE_QUESTIONS), (SqlitePart::Shm, INDEX_QUESTIONS)] {
+        match perform(Request::Locks(files.part(part).to_owned(), questions.to_vec())) {
+            Ok(answer) => found.extend(roles_of_answers(&answer, part)),
+            Err(gap) if gap.reason == GapReason::NotFound && part == SqlitePart::Shm => {}
+            Err(gap) => return Err(gap),
+        }
+    }
+    Ok(found)
+}
+
+/// Who has these databases open.
+pub fn holders(
+    host: &MacHost,
+    seen_by: Option<&Process>,
+    paths: &[PathBuf],
+    among: Option<&[u32]>,
+) -> Collected<Vec<Vec<DatabaseHolder>>> {
+    let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); paths.len()];
+    let names: Vec<Vec<u8>> = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+    let perform = |request| host.perform_one(request);
+    let of_path = |path: &PathBuf| {
+        let files = Files::of(seen_by, path);
+        let parts = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm].into_iter();
+        parts.filter_map(|part| Some((part, identity(&perform, files.part(part))?.1))).collect()
+    };
+    let now: Vec<BTreeMap<SqlitePart, u64>> = paths.iter().map(of_path).collect();
+    let listed: Vec<u32>;
+    let pids = match among {
+        Some(pids) => pids,
+        None => {
+            listed = process::table().unwrap_or_default().into_iter().map(|entry| entry.pid).collect();
+            &listed
+        }
+    };
+    let (mut refused, mut unasked) = (0_usize, 0_usize);
+    for (index, pid) in pids.iter().enumerate() {
+        if host.deadline.is_over() {
+            unasked = pids.len() - index;
+            break;
+        }
+        // Asked here first, which cannot hang: most processes may not be read, or have ended.
+        match calls::descriptor_list(*pid) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                refused += 1;
+                continue;
+            }
+            Err(_) => continue,
+        }
+        let Some(records) = host.perform(&[Request::Descriptors(*pid)]).pop().and_then(Result::ok) else {
+            unasked += 1;
+            continue;
+        };
+        let mut held: BTreeMap<usize, DatabaseHolder> = BTreeMap::new();
+        for record in decode(&records).unwrap_or_default() {
+            let Some((at, part, file)) = database_part(&record, &names) else { continue };
+            let holder = held.entry(at).or_insert_with(|| empty(*pid));
+            match part {
+                SqlitePart::Database => holder.descriptors_db += 1,
+                SqlitePart::Wal => holder.descriptors_wal += 1,
+                SqlitePart::Shm => holder.descriptors_shm += 1,
+            }
+            let current = now.get(at).and_then(|parts| parts.get(&part));
+            if file.links == 0 {
+                holder.deleted += 1;
+            } else if current.is_some_and(|inode| *inode != file.identity.1) {
+                holder.replaced += 1;
+            }
+        }
+        for (at, mut holder) in held {
+            holder.command = command_of(host, *pid);
+            if let Some(list) = found.get_mut(at) {
+                list.push(holder);
+            }
+        }
+    }
+    let mut gaps = Vec::new();
+    if unasked > 0 {
+        let detail = format!("{unasked} processes were not asked");
+        gaps.push(Gap::new("holders of databases", GapReason::Timeout, detail));
+    } else if refused > 0 {
+        let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
+        gaps.push(Gap::new("holders of databases", GapReason::Permission, detail));
+    }
+    Collected { value: found, gaps }
+}
+
+fn empty(pid: u32) -> DatabaseHolder {
+    DatabaseHolder {
+        pid,
+        command: String::new(),
+        descriptors_db: 0,
+        descriptors_wal: 0,
+        descriptors_shm: 0,
+        deleted: 0,
+        replaced: 0,
+        // A question names one holder of a shared lock and hides the others.
+        has_shared_lock: None,
+        same_pid_namespace: true,
+    }
+}
+
+fn command_of(host: &MacHost, pid: u32) -> String {
+    let answer = host.perform(&[Request::CommandLine(pid)]).pop().and_then(Result::ok).unwrap_or_default();
+    let line = mask::command(&nul_separated(&answer));
+    let name = || process::kernel_process(pid).ok().flatten().map(|found| format!("[{}]", found.name));
+    if line.is_empty() { name().unwrap_or_default() } else { line }
+}

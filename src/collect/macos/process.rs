@@ -1,0 +1,241 @@
+//! The process table, single processes and their threads.
+
+use super::{MacHost, calls};
+use crate::collect::reader::Request;
+use crate::collect::{Collected, PidProblem, ProcessEntry, ThreadEntry, Usage};
+use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadLook, id};
+use crate::parse::darwin::procargs;
+use crate::parse::darwin::process::{self as parse, KernelProcess};
+use crate::parse::process::markers;
+use crate::parse::text::{nul_separated, printable};
+use crate::report::mask;
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+/// Threads that are looked at.
+const MOST_THREADS: usize = 512;
+
+/// All processes; the kernel itself (pid 0) is none.
+pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
+    let gap = |gap: Gap| gap.blocking(&[id::SERVER_NOT_RUNNING]);
+    let bytes = calls::process_table().map_err(|error| gap(Gap::from_io("process table", &error)))?;
+    let found = parse::table(&bytes)
+        .map_err(|error| gap(Gap::new("process table", GapReason::Malformed, error.to_string())))?;
+    let mut entries: Vec<ProcessEntry> = found
+        .into_iter()
+        .filter(|process| process.pid != 0)
+        .map(|process| ProcessEntry {
+            pid: process.pid,
+            ppid: process.ppid,
+            zombie: process.state == Some(ProcessState::Zombie),
+            started_at: process.started_us / 1_000_000,
+            name: process.name,
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.pid);
+    Ok(entries)
+}
+
+/// One row of the kernel's table; `None` when there is no such process.
+pub fn kernel_process(pid: u32) -> io::Result<Option<KernelProcess>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    Ok(parse::table(&calls::process(pid)?).map_err(invalid)?.pop())
+}
+
+/// Tells what a pid is.
+pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
+    if pid == 0 {
+        return Err(PidProblem::Kernel(0, "kernel_task".to_owned()));
+    }
+    match kernel_process(pid) {
+        Ok(None) => Err(PidProblem::Absent(pid)),
+        Ok(Some(found)) if found.state == Some(ProcessState::Zombie) => {
+            Err(PidProblem::Zombie { pid, parent: found.ppid })
+        }
+        Ok(Some(found)) => Ok(Identity { pid, start_ticks: found.start_ticks() }),
+        Err(error) => Err(PidProblem::Unreadable(pid, error.to_string())),
+    }
+}
+
+/// The process of an identity, if it is still that one.
+fn anchor(identity: Identity) -> Result<KernelProcess, Gap> {
+    let what = format!("process {}", identity.pid);
+    let found = kernel_process(identity.pid).map_err(|error| Gap::from_io(&what, &error))?;
+    let is_same = |found: &KernelProcess| found.start_ticks() == identity.start_ticks;
+    found.filter(is_same).ok_or_else(|| Gap::new(what, GapReason::Vanished, "it has ended"))
+}
+
+/// Path of the program. It is for everybody to read.
+pub fn executable(pid: u32) -> Result<String, String> {
+    libproc::proc_pid::pidpath(i32::try_from(pid).map_err(|error| error.to_string())?)
+}
+
+/// Reads everything that is said of one process.
+pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Gap> {
+    let pid = identity.pid;
+    let kernel = anchor(identity)?;
+    let mut gaps = Vec::new();
+    let mut answers = host.perform(&[Request::CommandLine(pid), Request::Markers(pid)]).into_iter();
+    let mut keep = |answer: Option<Result<Vec<u8>, Gap>>| match answer? {
+        Ok(block) => Some(block),
+        Err(gap) => {
+            gaps.push(refused(&kernel, gap));
+            None
+        }
+    };
+    let command = keep(answers.next()).map(|block| mask::command(&nul_separated(&block)));
+    let mut markers = keep(answers.next()).map_or_else(BTreeMap::new, |block| markers(&block));
+    let task = calls::task(pid).map(|bytes| parse::task(&bytes).ok());
+    let task = task.unwrap_or_else(|error| {
+        gaps.push(refused(&kernel, Gap::from_io(format!("memory and threads of pid {pid}"), &error)));
+        None
+    });
+    let started = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(kernel.started_us));
+    let age = age(pid);
+    let value = Process {
+        identity,
+        ppid: kernel.ppid,
+        command: command.filter(|command| !command.is_empty()),
+        executable: executable(pid).ok().map(|path| printable(path.as_bytes())),
+        uid: kernel.uid,
+        user: None,
+        state: kernel.state.clone().unwrap_or_else(|| state_of_threads(pid)),
+        // RFC 3339 ends with the year 9999.
+        start_time: started
+            .filter(|_| kernel.started_us < 253_402_300_800_000_000)
+            .map(|started| humantime::format_rfc3339_seconds(started).to_string()),
+        age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        threads: task.map(|task| task.threads),
+        resident_bytes: task.map(|task| task.resident_bytes),
+        session: session(pid).unwrap_or(0),
+        process_group: kernel.process_group,
+        // A debugger is made the parent for as long as it is attached (XNU's bsd/kern/mach_process.c).
+        tracer_pid: kernel.is_traced.then_some(kernel.ppid),
+        namespace_pids: Vec::new(),
+        foreign_network: Some(false),
+        network_namespace: None,
+        foreign_mounts: Some(false),
+        cgroup: None,
+        zombie_children: Vec::new(),
+        home: markers.remove("HERMES_HOME"),
+        markers,
+        name: kernel.name,
+    };
+    // All of the above went by pid, so look again.
+    anchor(identity)?;
+    Ok(Collected { value, gaps })
+}
+
+/// The kernel refuses to tell of another user's process, in more than one way (`EINVAL` of sysctl among them).
+pub fn refused(kernel: &KernelProcess, gap: Gap) -> Gap {
+    let me = rustix::process::geteuid();
+    if me.is_root() || me.as_raw() == kernel.uid {
+        return gap;
+    }
+    let detail = "run as root, or as the user of the process".to_owned();
+    Gap { reason: GapReason::Permission, detail, ..gap }
+}
+
+fn session(pid: u32) -> Option<i32> {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+    rustix::process::getsid(Some(pid)).ok().map(|session| session.as_raw_nonzero().get())
+}
+
+/// State of the first thread, which is the main one: the kernel's table says of every live process that it can run.
+fn state_of_threads(pid: u32) -> ProcessState {
+    let first = calls::thread_list(pid).ok().and_then(|bytes| parse::thread_handles(&bytes).first().copied());
+    let thread = first.and_then(|handle| calls::thread(pid, handle).ok());
+    let thread = thread.and_then(|bytes| parse::thread(&bytes).ok());
+    thread.map_or_else(|| ProcessState::Other("not readable".to_owned()), |thread| thread.state)
+}
+
+/// Command lines. Where the kernel refuses those of another user's process, its path alone tells whether it could be a
+/// Hermes server; only then it is missing.
+pub fn commands(host: &MacHost, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
+    let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
+    let answers = host.perform(&requests);
+    pids.iter()
+        .zip(answers)
+        .map(|(pid, answer)| match answer {
+            Ok(block) => {
+                let words = nul_separated(&block).into_iter();
+                Ok(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+            }
+            Err(gap) => unread_command(*pid, gap),
+        })
+        .collect()
+}
+
+fn unread_command(pid: u32, gap: Gap) -> Result<Vec<String>, Gap> {
+    match kernel_process(pid) {
+        Ok(Some(kernel)) if kernel.state == Some(ProcessState::Zombie) => Ok(Vec::new()),
+        Ok(Some(kernel)) => match executable(pid) {
+            Ok(path) if !procargs::could_be_hermes(&path) => Ok(vec![path]),
+            _ => Err(refused(&kernel, gap)),
+        },
+        Ok(None) => Err(Gap { reason: GapReason::Vanished, ..gap }),
+        Err(_) => Err(gap),
+    }
+}
+
+/// What a process uses.
+pub fn usage(host: &MacHost, identity: Identity) -> Result<Usage, Gap> {
+    let pid = identity.pid;
+    let kernel = anchor(identity)?;
+    let what = format!("usage of pid {pid}");
+    let bytes = calls::task(pid).map_err(|error| refused(&kernel, Gap::from_io(&what, &error)))?;
+    let task = parse::task(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
+    let open = calls::descriptor_list(pid).ok();
+    let open = open.map(|bytes| crate::parse::darwin::descriptor::list(&bytes).len());
+    Ok(Usage {
+        open: open.and_then(|open| u64::try_from(open).ok()),
+        cpu_ms: parse::milliseconds(task.cpu_units, host.timebase),
+    })
+}
+
+/// The threads of a process. Their ids are taken from their handles: the kernel's own are not asked for by any public
+/// call. When they started, in which call they wait and how often they slept is not told either.
+pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
+    let pid = identity.pid;
+    let kernel = anchor(identity)?;
+    let what = format!("threads of pid {pid}");
+    let bytes = calls::thread_list(pid).map_err(|error| refused(&kernel, Gap::from_io(&what, &error)))?;
+    let handles = parse::thread_handles(&bytes);
+    let mut found = Vec::new();
+    for (index, handle) in handles.iter().take(MOST_THREADS).enumerate() {
+        // One that ended meanwhile is none.
+        let Some(thread) = calls::thread(pid, *handle).ok().and_then(|bytes| parse::thread(&bytes).ok()) else {
+            continue;
+        };
+        let cpu_ns = host.thread_time(identity, *handle, &thread);
+        found.push(ThreadEntry {
+            // Handles are addresses of pages in user space, of 47 bits.
+            tid: u32::try_from((*handle >> 12) & u64::from(u32::MAX)).unwrap_or(0),
+            name: thread.name,
+            is_main: index == 0,
+            age_ms: u64::MAX,
+            cpu_ms: cpu_ns / 1_000_000,
+            sleeps: None,
+            look: ThreadLook { state: thread.state, wait_channel: None, system_call: None },
+        });
+    }
+    let gap = Gap::new(
+        format!("what the threads of pid {pid} wait for"),
+        GapReason::Unsupported,
+        format!(
+            "macOS tells their states only; `sample {pid}` shows their stacks to the server's own user, and \
+             `sudo py-spy dump --pid {pid}` those of Python, for which py-spy must be root there"
+        ),
+    );
+    let gap = gap.blocking(&[id::OUTPUT_PIPE_FULL]);
+    let omitted = u64::try_from(handles.len().saturating_sub(MOST_THREADS)).unwrap_or(u64::MAX);
+    Ok(Collected { value: (found, omitted), gaps: vec![gap] })
+}
+
+/// Time since a process started.
+pub fn age(pid: u32) -> Option<Duration> {
+    let kernel = kernel_process(pid).ok()??;
+    let started = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(kernel.started_us))?;
+    SystemTime::now().duration_since(started).ok()
+}

@@ -1,0 +1,139 @@
+//! Rows of descriptors by kind and target, whichever system they were read from.
+
+use super::link::SqlitePart;
+use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
+use super::text::printable;
+use crate::model::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
+use std::collections::BTreeMap;
+
+/// Socket rows that are kept.
+const MOST_SOCKETS: usize = 4096;
+/// Target rows that are kept.
+const MOST_TARGETS: usize = 2048;
+
+/// Rows by kind and target, as they are found.
+#[derive(Default)]
+pub struct Rows {
+    by_kind: BTreeMap<String, u64>,
+    targets: Vec<Target>,
+}
+
+impl Rows {
+    /// Adds one distinct target.
+    pub fn add(&mut self, kind: &str, target: String, count: u64, deleted: bool, size_bytes: Option<u64>) {
+        *self.by_kind.entry(kind.to_owned()).or_default() += count;
+        self.targets.push(Target { target, kind: kind.to_owned(), count, deleted, size_bytes });
+    }
+
+    /// Adds the databases, the one with most handles first.
+    pub fn add_families(&mut self, families: BTreeMap<Vec<u8>, SqliteFamily>, facts: &mut Descriptors) {
+        facts.sqlite = families.into_values().collect();
+        facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
+    }
+
+    /// Adds the sockets, grouped by what they are connected to. `is_matched` says whether states could be had at all.
+    pub fn add_sockets(&mut self, rows: Vec<SocketDescriptor>, is_matched: bool, facts: &mut Descriptors) {
+        let mut grouped: BTreeMap<(String, String), u64> = BTreeMap::new();
+        let mut close_wait: BTreeMap<String, u64> = BTreeMap::new();
+        for row in rows {
+            if row.state.as_deref() == Some(TcpState::CLOSE_WAIT.name())
+                && let Some(remote) = &row.remote
+            {
+                *close_wait.entry(remote.clone()).or_default() += 1;
+            }
+            *grouped.entry(description(&row)).or_default() += row.count;
+            facts.sockets.push(row);
+        }
+        for ((kind, target), count) in grouped {
+            self.add(&kind, target, count, false, None);
+        }
+        facts.sockets.sort_by(|a, b| {
+            (&a.protocol, &a.state, &a.remote, a.inode).cmp(&(&b.protocol, &b.state, &b.remote, b.inode))
+        });
+        facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MOST_SOCKETS)).unwrap_or(0);
+        facts.sockets.truncate(MOST_SOCKETS);
+        let mut by_peer: Vec<CloseWaitPeer> =
+            close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
+        by_peer.sort_by_key(|peer| std::cmp::Reverse(peer.count));
+        let first = by_peer.iter().map(|peer| peer.count).sum();
+        let found = CloseWait { first, still_at_second: None, between_ms: None, by_peer };
+        facts.close_wait = is_matched.then_some(found);
+    }
+
+    /// Puts everything in order, most held first.
+    pub fn finish(mut self, facts: &mut Descriptors) {
+        self.targets.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
+        facts.targets_omitted = u64::try_from(self.targets.len().saturating_sub(MOST_TARGETS)).unwrap_or(0);
+        self.targets.truncate(MOST_TARGETS);
+        facts.targets = self.targets;
+        facts.by_kind = self.by_kind;
+    }
+}
+
+/// The row of a TCP socket.
+pub fn tcp_row(socket: &TcpSocket, count: u64) -> SocketDescriptor {
+    let is_listener = socket.state == TcpState::LISTEN;
+    let unbound = socket.state == TcpState::CLOSED;
+    SocketDescriptor {
+        inode: socket.inode,
+        protocol: "tcp".to_owned(),
+        local: Some(unmapped(socket.local).to_string()),
+        remote: (!is_listener && !unbound).then(|| unmapped(socket.remote).to_string()),
+        state: Some(socket.state.name().to_owned()),
+        count,
+    }
+}
+
+/// The row of any other socket.
+pub fn other_row(socket: &OtherSocket, count: u64) -> SocketDescriptor {
+    SocketDescriptor {
+        inode: socket.inode,
+        protocol: socket.protocol.to_owned(),
+        local: socket.local.clone(),
+        remote: socket.remote.clone(),
+        state: None,
+        count,
+    }
+}
+
+/// Kind and target of a socket: connections are grouped by peer and state, listeners by address.
+fn description(row: &SocketDescriptor) -> (String, String) {
+    match (&row.state, &row.remote, &row.local) {
+        (Some(state), Some(remote), _) => {
+            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} to {remote}"))
+        }
+        (Some(state), None, Some(local)) => {
+            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} {local}"))
+        }
+        (_, Some(remote), _) => (row.protocol.clone(), format!("{} to {remote}", row.protocol)),
+        (_, None, Some(local)) => (row.protocol.clone(), format!("{} {local}", row.protocol)),
+        _ => (row.protocol.clone(), row.protocol.clone()),
+    }
+}
+
+/// Counts descriptors on a part of a database.
+pub fn count_family(
+    families: &mut BTreeMap<Vec<u8>, SqliteFamily>,
+    base: &[u8],
+    part: SqlitePart,
+    count: u64,
+    deleted: bool,
+) {
+    let family = families.entry(base.to_vec()).or_insert_with(|| SqliteFamily {
+        path: printable(base),
+        db: 0,
+        wal: 0,
+        shm: 0,
+        deleted: 0,
+        connections: 0,
+    });
+    match part {
+        SqlitePart::Database => family.db += count,
+        SqlitePart::Wal => family.wal += count,
+        SqlitePart::Shm => family.shm += count,
+    }
+    if deleted {
+        family.deleted += count;
+    }
+    family.connections = if family.wal > 0 { family.wal } else { family.db };
+}
