@@ -270,8 +270,8 @@ fn deleted_files(facts: &Descriptors, source: &str) -> Option<Finding> {
         })
         .collect();
     let first = held.first()?;
-    let bytes: u64 = held.iter().filter_map(|target| target.size_bytes).sum();
-    let count: u64 = held.iter().map(|target| target.count).sum();
+    let bytes: u64 = held.iter().filter_map(|target| target.size_bytes).fold(0, u64::saturating_add);
+    let count: u64 = held.iter().map(|target| target.count).fold(0, u64::saturating_add);
     let evidence = held
         .iter()
         .take(5)

@@ -12,6 +12,7 @@ pub mod http;
 pub mod launchd;
 pub mod link;
 pub mod locks;
+pub mod markdown;
 pub mod pm2;
 pub mod process;
 pub mod role;
@@ -22,6 +23,7 @@ pub mod supervisord;
 pub mod systemd;
 pub mod text;
 pub mod thread;
+pub mod version;
 
 use thiserror::Error;
 
