@@ -484,7 +484,8 @@ fn fixtures_page() -> String {
          Tests judge it again from its facts, and it must come to that cause. This page is written by `UPDATE_DOCS=1 cargo test --test fixtures`.\n\n\
          ## Hosts of reports\n\nMade of what people have measured on their hosts (A#: NousResearch/hermes-agent, W#: nesquena/hermes-webui), by \
          `tests/common/reported.rs`. What is not known is `null`, or a part that was not examined; pids are made up, names of units and paths \
-         the usual ones.\n\n\
+         the usual ones. Where the cause stands in the log only (A81547), or in what nobody has measured (A113372, A91286, W1855, W5210), \
+         what is found is what the facts prove of it.\n\n\
          | fixture | source | platform | reported | cause by reporters and maintainers | filled in | status | root causes found |\n|---|---|---|---|---|---|---|---|\n",
     );
     let mut lines: Vec<String> = Vec::new();
