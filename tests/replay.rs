@@ -149,7 +149,7 @@ fn what_is_no_report_is_refused_in_one_line() {
     // In a place where any JSON may stand, and in one where it is left out.
     let nested =
         text.replacen("\"value\": ", &format!("\"value\": {}{}, \"x\": ", "[".repeat(200), "]".repeat(200)), 1);
-    let many = text.replacen("\"passed\": [", &format!("\"passed\": [{}", "\"\",".repeat(600_000)), 1);
+    let many = text.replacen("\"passed\": [", &format!("\"passed\": [{}", "\"\",".repeat(1_600_000)), 1);
     for (path, what) in [
         (file("empty", b""), "not a hermes-doctor report"),
         (file("text", b"it does not work, please help"), "neither JSON nor a block of JSON"),
@@ -168,7 +168,7 @@ fn what_is_no_report_is_refused_in_one_line() {
             "number out of range",
         ),
         (file("nested", nested.as_bytes()), "recursion limit exceeded"),
-        (file("many", many.as_bytes()), "more than 500000 values"),
+        (file("many", many.as_bytes()), "more values than that of any host"),
         (file("type", text.replace("\"port\"", "\"PORT\"").as_bytes()), "not a hermes-doctor report"),
         (
             file("huge", text.replacen("\"elapsed_ms\": ", "\"elapsed_ms\": 9e99", 1).as_bytes()),
@@ -190,12 +190,16 @@ fn what_is_no_report_is_refused_in_one_line() {
         format!("ulimit -v 262144; exec {} check --from {}", env!("CARGO_BIN_EXE_hermes-doctor"), large.display());
     let answer = run_with(Command::new("sh").arg("-c").arg(limited));
     assert!(answer.stderr.contains("larger than 64 MiB"), "{}", answer.stderr);
-    // As many of the dearest values as are read at all, packed into some kilobytes.
-    let dear = format!("\"value\": [{}1], \"x\": ", "{\"\":0},".repeat(160_000));
+    // As much of the dearest values as is read at all, packed into some kilobytes.
     let text = std::fs::read_to_string(fixture("leak-critical")).unwrap();
+    let objects = |count| format!("\"value\": [{}1], \"x\": ", "{\"\":0},".repeat(count));
+    let kinds: String = (0..1_400_000).map(|at| format!("\"{at}\":1,")).collect();
+    let texts = "\"\",".repeat(1_400_000);
     for (name, text, what) in [
-        ("dear", text.replacen("\"value\": ", &dear, 1), ""),
-        ("dearer", text.replacen("\"value\": ", &dear.repeat(40), 1), "more than 500000 values"),
+        ("objects", text.replacen("\"value\": ", &objects(160_000), 1), ""),
+        ("kinds", text.replacen("\"by_kind\": {", &format!("\"by_kind\": {{{kinds}"), 1), ""),
+        ("texts", text.replacen("\"passed\": [", &format!("\"passed\": [{texts}"), 1), ""),
+        ("too-many", text.replacen("\"value\": ", &objects(6_400_000), 1), "more values than that of any host"),
     ] {
         let path = directory.path().join(name);
         let mut packed =
@@ -209,7 +213,7 @@ fn what_is_no_report_is_refused_in_one_line() {
         );
         let answer = run_with(Command::new("sh").arg("-c").arg(limited));
         assert!(answer.stderr.contains(what) && answer.exit >= 2 && answer.exit < 4, "{name}: {}", answer.stderr);
-        assert!(!what.is_empty() || answer.stdout.contains("state-db-handle-leak"), "{}", answer.stdout);
+        assert!(!what.is_empty() || answer.stdout.contains("state-db-handle-leak"), "{name}: {}", answer.stdout);
     }
 }
 
@@ -400,4 +404,35 @@ fn a_database_alone_is_replayed() {
     let answer = run(&format!("db --from {} --json", saved.display())).json();
     assert_eq!(answer["status"], live.json()["status"]);
     assert_eq!(answer["findings"][0]["id"], "wal-checkpoint-pinned", "{answer:#}");
+}
+
+/// Asked for one part, a report says of it what it says as a whole, and nothing of the others.
+#[test]
+fn each_part_of_a_report_is_judged_as_in_the_whole() {
+    use clap::Parser;
+    use hermes_doctor::collect::replay;
+    use hermes_doctor::examine::replaying;
+    let request = |command| hermes_doctor::cli::Cli::parse_from(["hermes-doctor", command]).request().unwrap();
+    let whole_request = request("check");
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")).unwrap() {
+        let path = entry.unwrap().path();
+        let report = replay::read_file(&path).unwrap();
+        let whole = replaying::replay(report.clone(), &whole_request).unwrap();
+        let mut of_parts = std::collections::BTreeSet::new();
+        for command in ["fds", "lineage", "health", "port", "db"] {
+            let part = replaying::replay(report.clone(), &request(command)).unwrap();
+            for found in part.servers.iter().flat_map(|server| &server.findings) {
+                let known = |other: &&hermes_doctor::model::Finding| {
+                    (&other.id, &other.subject) == (&found.id, &found.subject)
+                };
+                let of_whole = whole.servers[0].findings.iter().find(known);
+                assert!(of_whole.is_some(), "{}: {command} finds {}", path.display(), found.title);
+                of_parts.insert(found.id.clone());
+            }
+        }
+        // A claim of another home's supervisor on the port takes the lineage and the port together.
+        for found in whole.servers[0].findings.iter().filter(|found| found.id != "port-owner-unexpected") {
+            assert!(of_parts.contains(&found.id), "{}: no part finds {}", path.display(), found.title);
+        }
+    }
 }
