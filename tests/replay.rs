@@ -436,3 +436,26 @@ fn each_part_of_a_report_is_judged_as_in_the_whole() {
         }
     }
 }
+
+/// What was found on the host is found in its report: each demonstration, and each way of keeping its report.
+#[test]
+fn every_demonstration_is_found_again_in_its_report() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report");
+    for name in
+        ["leak", "ceiling", "stopped", "mute", "deadlock", "full-pipe", "close-wait", "orphan", "foreign", "tls"]
+    {
+        let live = run(&format!("demo {name} --json"));
+        let host = live.json();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, live.stdout.as_bytes()).unwrap();
+        let pasted = format!("It hangs:\n\n```json\n{}\n```\nWhat now?\n", live.stdout);
+        for kept in [live.stdout.clone().into_bytes(), packed.finish().unwrap(), pasted.into_bytes()] {
+            std::fs::write(&file, kept).unwrap();
+            let answer = run(&format!("check --from {} --json", file.display())).json();
+            assert_eq!(verdict(&servers(&answer)[0]), verdict(&servers(&host)[0]), "{name}");
+            assert_eq!(servers(&answer)[0]["passed"], servers(&host)[0]["passed"], "{name}");
+            assert_eq!(answer["replayed"]["newer_rules"], serde_json::json!([]), "{name}");
+        }
+    }
+}
