@@ -48,9 +48,10 @@ fn the_pages_name_every_command_and_option() {
         assert!(page.contains(option), "docs/commands.md does not name {option}");
     }
     let readme = document("README.md");
-    for command in
-        ["check", "fds", "db", "lineage", "health", "port", "stacks", "watch", "history", "explain", "demo"]
-    {
+    for command in [
+        "check", "fds", "db", "lineage", "health", "port", "stacks", "watch", "history", "explain", "schema",
+        "demo",
+    ] {
         assert!(
             readme.contains(&format!("`{command}")) || readme.contains(&format!("hermes-doctor {command}")),
             "{command}"

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod common;
+#[path = "common/reported.rs"]
+mod reported;
 
 use common::{patient_file, run, webui};
 use hermes_doctor::collect::replay;
@@ -71,6 +73,29 @@ const HOSTS: &[(&str, Status, &[&str])] = &[
     ("threads-exhausted", Status::Critical, &["threads-exhausted"]),
     ("overload", Status::Critical, &["workers-exhausted"]),
     ("reply-empty", Status::Critical, &["reply-empty"]),
+    ("report-A100368-lost-locks", Status::Critical, &["database-locks-lost"]),
+    ("report-A110276-deleted-wal", Status::Critical, &["wal-generation-deleted"]),
+    ("report-A111577-zombies", Status::Warning, &["zombie-children"]),
+    ("report-A113372-three-futexes", Status::Critical, &["http-no-answer"]),
+    ("report-A119467-unproven-pid", Status::Critical, &["orphaned-server"]),
+    ("report-A13655-start-limit", Status::Critical, &["supervisor-gave-up"]),
+    ("report-A2189-stopped", Status::Critical, &["process-stopped"]),
+    ("report-A32952-both-scopes", Status::Critical, &["duplicate-supervisors"]),
+    ("report-A35201-wal-high-water", Status::Healthy, &[]),
+    ("report-A36899-dashboard-limit", Status::Critical, &["descriptor-ceiling"]),
+    ("report-A47510-zombies", Status::Warning, &["zombie-children"]),
+    ("report-A58790-telegram-close-wait", Status::Warning, &["close-wait-leak"]),
+    ("report-A70800-memory-high", Status::Critical, &["uninterruptible-sleep"]),
+    ("report-A73379-tmux-loop", Status::Critical, &["orphaned-server"]),
+    ("report-A81547-malformed-first", Status::Critical, &["connection-reset"]),
+    ("report-A83512-gateway-handles", Status::Critical, &["state-db-handle-leak"]),
+    ("report-A84233-dashboard-handles", Status::Warning, &["state-db-handle-leak"]),
+    ("report-A88033-serve-handles", Status::Critical, &["state-db-handle-leak"]),
+    ("report-A91286-serve-six-close-wait", Status::Critical, &["http-no-answer"]),
+    ("report-W1855-route-under-lock", Status::Critical, &["route-slow"]),
+    ("report-W4412-tls", Status::Healthy, &[]),
+    ("report-W5210-thread-pile", Status::Critical, &["accept-stalled"]),
+    ("report-W5944-restart-always", Status::Critical, &["orphaned-server", "stale-pid-file"]),
     ("stopped", Status::Critical, &["process-stopped"]),
     ("unlinked-log", Status::Healthy, &[]),
     ("unsupervised", Status::Healthy, &[]),
@@ -174,6 +199,37 @@ fn a_wait_for_memory_of_the_group_is_its_cause() {
         (server.status, server.root_causes.as_slice()),
         (Status::Critical, &["memory-pressure".to_owned()][..])
     );
+}
+
+/// A low limit that other things fill is its own cause; one that would do without the leaked handles is not.
+#[test]
+fn a_low_limit_is_low_by_itself_or_by_a_leak() {
+    let roots = |handles: u64| {
+        let mut envelope = read("report-A84233-dashboard-handles");
+        let server = &mut envelope.servers[0];
+        let family = &mut server.descriptors.as_mut().unwrap().sqlite[0];
+        (family.db, family.wal) = (handles / 2, handles - handles / 2);
+        diagnose::judge(server);
+        server.root_causes.clone()
+    };
+    assert_eq!(roots(98), ["state-db-handle-leak"]);
+    assert_eq!(roots(64), ["state-db-handle-leak"]);
+    // As many for sockets and tools, with a pool of connections as it should be.
+    assert_eq!(roots(40), ["descriptor-limit-low"]);
+    assert_eq!(roots(13), ["descriptor-limit-low"]);
+}
+
+/// What the kernel throttles for its memory is not sent to look for a disk.
+#[test]
+fn a_throttled_thread_waits_for_no_disk() {
+    for (name, says) in [("report-A70800-memory-high", "memory.high"), ("state-d", "network mount")] {
+        let mut envelope = read(name);
+        let server = &mut envelope.servers[0];
+        diagnose::judge(server);
+        let found = server.findings.iter().find(|finding| finding.id == "uninterruptible-sleep").unwrap();
+        assert_eq!(found.next.iter().filter(|step| step.what.contains(says)).count(), 1, "{name}");
+        assert!(!found.next.iter().any(|step| step.what.contains("mount") && step.what.contains("memory")));
+    }
 }
 
 /// A debugger that holds the process is information by itself, and the cause of the silence all the same.
@@ -430,6 +486,100 @@ fn record_wedges() {
     let database = patient_file("database.py");
     let _writer = common::start(Command::new("python3").arg(database).arg(&path).arg("writer"));
     keep("database-locked", &run(&format!("check --json --port {}", patient.port)).stdout);
+}
+
+/// Makes the hosts of reports anew: `cargo test --test fixtures -- --ignored record_reported`.
+#[test]
+#[ignore = "writes fixtures/"]
+fn record_reported() {
+    for reported in reported::REPORTED {
+        if let Some(envelope) = reported::host(reported) {
+            let text = serde_json::to_string_pretty(&envelope).unwrap();
+            std::fs::write(path(&format!("report-{}", reported.name)), text + "\n").unwrap();
+        }
+    }
+}
+
+/// The files are what was reported: nobody has changed them by hand, or the facts without the files.
+#[test]
+fn hosts_of_reports_have_the_reported_facts() {
+    let facts = |mut envelope: Envelope| {
+        envelope.tool.version = String::new();
+        for server in &mut envelope.servers {
+            (server.findings, server.passed) = (Vec::new(), Vec::new());
+        }
+        envelope
+    };
+    for reported in reported::REPORTED {
+        if let Some(made) = reported::host(reported) {
+            assert_eq!(facts(read(&format!("report-{}", reported.name))), facts(made), "{}", reported.name);
+        }
+    }
+}
+
+/// docs/fixtures.md: every host, where it is from, and what must be found of it.
+fn fixtures_page() -> String {
+    let verdict = |status: Status, roots: &[&str]| {
+        let roots = if roots.is_empty() { "nothing".to_owned() } else { roots.join(", ") };
+        format!("{} | {roots}", status.word().to_lowercase())
+    };
+    let mut page = String::from(
+        "# The fixtures\n\nEach file of `fixtures/` is a report (`hermes-doctor check --from fixtures/NAME.json`) of a host with a known cause. \
+         Tests judge it again from its facts, and it must come to that cause. This page is written by `UPDATE_DOCS=1 cargo test --test fixtures`.\n\n\
+         ## Hosts of reports\n\nMade of what people have measured on their hosts (A#: NousResearch/hermes-agent, W#: nesquena/hermes-webui), by \
+         `tests/common/reported.rs`. What is not known is `null`, or a part that was not examined; pids are made up, names of units and paths \
+         the usual ones. Where the cause stands in the log only (A81547), or in what nobody has measured (A113372, A91286, W1855, W5210), \
+         what is found is what the facts prove of it.\n\n\
+         | fixture | source | platform | reported | cause by reporters and maintainers | filled in | status | root causes found |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    let mut lines: Vec<String> = Vec::new();
+    for reported in reported::REPORTED {
+        let name = format!("report-{}", reported.name);
+        let (_, status, roots) = HOSTS.iter().find(|(host, ..)| *host == name).unwrap_or_else(|| panic!("{name}"));
+        let cells = [reported.source, reported.platform, reported.reported, reported.cause, reported.filled_in];
+        lines.push(format!("| `{name}` | {} | {} |\n", cells.join(" | "), verdict(*status, roots)));
+    }
+    lines.sort();
+    page.push_str(&lines.concat());
+    page.push_str(
+        "\n## Recorded hosts\n\nRecorded from servers that tests and demonstrations have started, below real supervisors where one is named.\n\n\
+         | fixture | platform | supervisor | status | root causes found |\n|---|---|---|---|---|\n",
+    );
+    let mut lines: Vec<String> = Vec::new();
+    let is_recorded = |name: &str| !name.starts_with("report-") && !name.starts_with("launchd-");
+    for (name, status, roots) in HOSTS.iter().filter(|(name, ..)| is_recorded(name)) {
+        let envelope = read(name);
+        let lineage = envelope.servers[0].lineage.as_ref();
+        let supervisor = lineage.map_or("not looked at", |lineage| &lineage.supervisor.kind);
+        lines.push(format!("| `{name}` | {} | {supervisor} | {} |\n", envelope.host.os, verdict(*status, roots)));
+    }
+    lines.sort();
+    page.push_str(&lines.concat());
+    page.push_str(
+        "\n## Hosts below launchd\n\nMade from the bytes and texts that a Mac would give, with the numbers of reports, by `tests/launchd.rs`, which \
+         names the report of each.\n\n| fixture | status | root causes found |\n|---|---|---|\n",
+    );
+    let mut lines: Vec<String> = HOSTS
+        .iter()
+        .filter(|(name, ..)| name.starts_with("launchd-"))
+        .map(|(name, status, roots)| format!("| `{name}` | {} |\n", verdict(*status, roots)))
+        .collect();
+    lines.sort();
+    page + &lines.concat()
+}
+
+#[test]
+fn the_fixtures_page_is_true() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fixtures.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, fixtures_page()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), fixtures_page());
+    let made = HOSTS.iter().filter(|(name, ..)| name.starts_with("report-"));
+    for (name, ..) in made {
+        let is_it = |reported: &reported::Reported| format!("report-{}", reported.name) == *name;
+        assert!(reported::REPORTED.iter().any(is_it), "{name} has no source in tests/common/reported.rs");
+    }
 }
 
 /// Recorded below real supervisors and limits: the last answers of tests, kept with HERMES_DOCTOR_KEEP=DIR while they ran.

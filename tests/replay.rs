@@ -127,6 +127,10 @@ fn two_reports_are_compared() {
     // Ten requests, and the one that each check sends itself: two descriptors a connection.
     assert!(samples[1]["open"].as_u64().unwrap() >= samples[0]["open"].as_u64().unwrap() + 20, "{samples:#?}");
     assert!(samples[1]["at_ms"].as_u64().unwrap() > 0);
+    // Whichever is named first, the later one is what is there now.
+    let turned = run(&format!("fds --from {} --from {} --json", second.display(), first.display())).json();
+    assert_eq!(verdict(&servers(&turned)[0]), verdict(&servers(&answer)[0]));
+    assert_eq!(servers(&turned)[0]["trend"], servers(&answer)[0]["trend"]);
     // Of another server nothing is compared.
     let other = run(&format!("fds --from {} --from {}", fixture("zombies").display(), second.display()));
     assert_eq!(other.exit, 3, "{}", other.stdout);
@@ -142,11 +146,29 @@ fn what_is_no_report_is_refused_in_one_line() {
     };
     let deep = format!("{{\"schema\":\"hermes-doctor/1\",\"servers\":{}", "[".repeat(200_000));
     let text = std::fs::read_to_string(fixture("leak-critical")).unwrap();
+    // In a place where any JSON may stand, and in one where it is left out.
+    let nested =
+        text.replacen("\"value\": ", &format!("\"value\": {}{}, \"x\": ", "[".repeat(200), "]".repeat(200)), 1);
+    let many = text.replacen("\"passed\": [", &format!("\"passed\": [{}", "\"\",".repeat(1_600_000)), 1);
     for (path, what) in [
         (file("empty", b""), "not a hermes-doctor report"),
         (file("text", b"it does not work, please help"), "neither JSON nor a block of JSON"),
         (file("deep", deep.as_bytes()), "not a hermes-doctor report"),
-        (file("escape", b"{\"schema\":\"\\u001b[2J\"}"), "not a hermes-doctor report"),
+        (file("escape", b"{\"schema\":\"\\u001b[2J\"}"), "the format \"\\u{1b}[2J\""),
+        (
+            file("word", text.replacen("\"ok\"", "\"\\u001b[2J\\n\"", 1).as_bytes()),
+            "unknown variant `\\u{1b}[2J\\u{a}`",
+        ),
+        (
+            file("twice", text.replacen("\"elapsed_ms\"", "\"elapsed_ms\": 1, \"elapsed_ms\"", 1).as_bytes()),
+            "duplicate field",
+        ),
+        (
+            file("infinite", text.replacen("\"elapsed_ms\": ", "\"elapsed_ms\": 1e400, \"x\": ", 1).as_bytes()),
+            "number out of range",
+        ),
+        (file("nested", nested.as_bytes()), "recursion limit exceeded"),
+        (file("many", many.as_bytes()), "more values than that of any host"),
         (file("type", text.replace("\"port\"", "\"PORT\"").as_bytes()), "not a hermes-doctor report"),
         (
             file("huge", text.replacen("\"elapsed_ms\": ", "\"elapsed_ms\": 9e99", 1).as_bytes()),
@@ -168,6 +190,189 @@ fn what_is_no_report_is_refused_in_one_line() {
         format!("ulimit -v 262144; exec {} check --from {}", env!("CARGO_BIN_EXE_hermes-doctor"), large.display());
     let answer = run_with(Command::new("sh").arg("-c").arg(limited));
     assert!(answer.stderr.contains("larger than 64 MiB"), "{}", answer.stderr);
+    // As much of the dearest values as is read at all, packed into some kilobytes.
+    let text = std::fs::read_to_string(fixture("leak-critical")).unwrap();
+    let objects = |count| format!("\"value\": [{}1], \"x\": ", "{\"\":0},".repeat(count));
+    let kinds: String = (0..1_400_000).map(|at| format!("\"{at}\":1,")).collect();
+    let texts = "\"\",".repeat(1_400_000);
+    for (name, text, what) in [
+        ("objects", text.replacen("\"value\": ", &objects(160_000), 1), ""),
+        ("kinds", text.replacen("\"by_kind\": {", &format!("\"by_kind\": {{{kinds}"), 1), ""),
+        ("texts", text.replacen("\"passed\": [", &format!("\"passed\": [{texts}"), 1), ""),
+        ("too-many", text.replacen("\"value\": ", &objects(6_400_000), 1), "more values than that of any host"),
+    ] {
+        let path = directory.path().join(name);
+        let mut packed =
+            flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::best());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        packed.finish().unwrap();
+        let limited = format!(
+            "ulimit -v 1048576; exec {} check --quiet --from {}",
+            env!("CARGO_BIN_EXE_hermes-doctor"),
+            path.display()
+        );
+        let answer = run_with(Command::new("sh").arg("-c").arg(limited));
+        assert!(answer.stderr.contains(what) && answer.exit >= 2 && answer.exit < 4, "{name}: {}", answer.stderr);
+        assert!(!what.is_empty() || answer.stdout.contains("state-db-handle-leak"), "{name}: {}", answer.stdout);
+    }
+}
+
+/// Whatever stands in the place of a number, a text or a list: it is refused, or it is judged and shown.
+#[test]
+fn no_value_of_a_report_does_harm() {
+    use clap::Parser;
+    use hermes_doctor::collect::replay;
+    use hermes_doctor::examine::replaying;
+    use hermes_doctor::render::{self, Style, View};
+    let requests = ["check", "fds", "lineage", "health", "port", "db"]
+        .map(|command| hermes_doctor::cli::Cli::parse_from(["hermes-doctor", command]).request().unwrap());
+    let view = View { style: Style::new(false), verbose: true, quiet: false, top: 10 };
+    let (mut refused, mut judged) = (0, 0);
+    let mut seen = std::collections::BTreeSet::new();
+    for name in ["leak-critical", "route-locked", "systemd-orphan", "database-locked", "close-wait", "unlinked-log"]
+    {
+        let report: Value = serde_json::from_slice(&std::fs::read(fixture(name)).unwrap()).unwrap();
+        let mut places = Vec::new();
+        leaves(&report, String::new(), &mut places);
+        for place in places {
+            let shape: Vec<&str> = place.split('/').filter(|part| part.parse::<u32>().is_err()).collect();
+            if place.contains("/evidence/")
+                || !seen.insert((shape.join("/"), report.pointer(&place).unwrap().is_null()))
+            {
+                continue;
+            }
+            for wrong in [
+                Value::Null,
+                0.into(),
+                1.into(),
+                u64::MAX.into(),
+                u32::MAX.into(),
+                i64::MIN.into(),
+                i32::MIN.into(),
+                f64::MAX.into(),
+                "".into(),
+                "/\u{e9}\u{1b}[2J".into(),
+                "systemd".into(),
+                Value::Array(Vec::new()),
+            ] {
+                let mut changed = report.clone();
+                *changed.pointer_mut(&place).unwrap() = wrong;
+                let Ok(envelope) = replay::read(changed.to_string().as_bytes()) else {
+                    refused += 1;
+                    continue;
+                };
+                for request in &requests {
+                    let answer = replaying::replay(envelope.clone(), request).unwrap();
+                    let shown = render::people(&answer, &view);
+                    assert!(!shown.contains('\u{1b}'), "{name}: {place}");
+                }
+                judged += 1;
+            }
+        }
+    }
+    assert!(refused > 1000 && judged > 1000, "{refused} {judged}");
+}
+
+/// Places of what is no object.
+fn leaves(value: &Value, place: String, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                leaves(value, format!("{place}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+            }
+        }
+        Value::Array(items) => {
+            found.push(place.clone());
+            for (at, value) in items.iter().enumerate() {
+                leaves(value, format!("{place}/{at}"), found);
+            }
+        }
+        _ => found.push(place),
+    }
+}
+
+/// Words that a later program has added: where they do not decide, the report is read; a part that cannot be read without
+/// knowing them is a gap, and nobody is called healthy by it; where they decide, one line names the newer program.
+#[test]
+fn words_of_a_newer_program_are_borne() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("newer.json");
+    let ask = |name: &str, version: &str, changes: &[(&str, Value)]| {
+        let mut report: Value = serde_json::from_slice(&std::fs::read(fixture(name)).unwrap()).unwrap();
+        report["tool"]["version"] = version.into();
+        for (place, word) in changes {
+            *report.pointer_mut(place).unwrap_or_else(|| panic!("{name}: no {place}")) = word.clone();
+        }
+        std::fs::write(&file, report.to_string()).unwrap();
+        (run(&format!("check --from {} --json", file.display())), run(&format!("check --from {}", file.display())))
+    };
+    // They do not decide.
+    let (answer, shown) = ask(
+        "systemd-orphan",
+        "99.1.0",
+        &[
+            ("/status", "doomed".into()),
+            ("/servers/0/examined", serde_json::json!(["descriptors", "lineage", "port", "health", "aura"])),
+            ("/servers/0/lineage/hops/0/role", "sidecar".into()),
+            ("/servers/0/findings/0/severity", "grave".into()),
+        ],
+    );
+    let server = &servers(&answer.json())[0];
+    assert_eq!(roots(server), ["orphaned-server"]);
+    assert_eq!(server["examined"], serde_json::json!(["descriptors", "lineage", "port", "health"]));
+    assert_eq!(server["lineage"]["hops"][0]["role"], "other");
+    assert!(shown.stdout.contains("written by a newer hermes-doctor"), "{}", shown.stdout);
+    // A part is lost.
+    let wait = ("/servers/0/health/outcome", Value::from("answered_by_owl"));
+    let (answer, shown) = ask("healthy-pool", "99.1.0", std::slice::from_ref(&wait));
+    let answer = answer.json();
+    assert_eq!(answer["status"], "unknown", "{answer:#}");
+    let gap = servers(&answer)[0]["gaps"].as_array().unwrap().last().unwrap().clone();
+    assert!(gap["detail"].as_str().unwrap().contains("answered_by_owl"), "{gap}");
+    assert!(shown.stdout.contains("health in the report of a newer hermes-doctor"), "{}", shown.stdout);
+    let (answer, _) = ask("leak-critical", "99.1.0", std::slice::from_ref(&wait));
+    assert_eq!(roots(&servers(&answer.json())[0]), ["state-db-handle-leak"]);
+    // They decide.
+    let kind = ("/servers/0/kind", Value::from("oracle"));
+    let (answer, shown) = ask("healthy-pool", "99.1.0", std::slice::from_ref(&kind));
+    assert_eq!(answer.json()["status"], "unknown");
+    assert!(
+        shown.stderr.contains("hermes-doctor 99.1.0 wrote the report, which this older one")
+            && shown.stderr.contains("oracle")
+            && shown.stderr.lines().count() == 1,
+        "{}",
+        shown.stderr
+    );
+    // Of a program of this version, or an older one, such words are mistakes.
+    let (_, shown) = ask("healthy-pool", "0.0.1", &[wait]);
+    assert!(shown.stderr.contains("not a hermes-doctor report: unknown variant"), "{}", shown.stderr);
+}
+
+/// Who looked at the host is kept, however often its report is judged again and saved.
+#[test]
+fn a_report_of_a_report_is_the_report() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, again) = (directory.path().join("1.json"), directory.path().join("2.json"));
+    let mut report: Value = serde_json::from_slice(&std::fs::read(fixture("systemd-orphan")).unwrap()).unwrap();
+    report["tool"]["version"] = "0.0.7".into();
+    std::fs::write(&first, report.to_string()).unwrap();
+    let once = run(&format!("check --from {} --json", first.display())).json();
+    std::fs::write(&again, once.to_string()).unwrap();
+    let twice = run(&format!("lineage --from {} --json", again.display())).json();
+    for (answer, command) in [(&once, "check"), (&twice, "lineage")] {
+        assert_eq!(answer["tool"]["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(answer["replayed"]["tool"]["version"], "0.0.7");
+        assert_eq!((&answer["replayed"]["command"], &answer["command"]), (&"check".into(), &command.into()));
+        assert_eq!(answer["started_at"], report["started_at"]);
+    }
+    // What could not be seen of another part is not missed by a command that does not look at it.
+    report["servers"][0]["gaps"] = serde_json::json!([
+        {"what": "HTTP", "reason": "permission", "detail": "", "blocks": ["http-no-answer"], "elapsed_ms": 0},
+        {"what": "who", "reason": "permission", "detail": "", "blocks": ["orphaned-server", "http-no-answer"], "elapsed_ms": 0},
+    ]);
+    std::fs::write(&first, report.to_string()).unwrap();
+    let answer = run(&format!("lineage --from {} --json", first.display())).json();
+    assert_eq!(servers(&answer)[0]["gaps"].as_array().unwrap().len(), 1);
 }
 
 /// A hostile report reaches the terminal as text.
@@ -199,4 +404,58 @@ fn a_database_alone_is_replayed() {
     let answer = run(&format!("db --from {} --json", saved.display())).json();
     assert_eq!(answer["status"], live.json()["status"]);
     assert_eq!(answer["findings"][0]["id"], "wal-checkpoint-pinned", "{answer:#}");
+}
+
+/// Asked for one part, a report says of it what it says as a whole, and nothing of the others.
+#[test]
+fn each_part_of_a_report_is_judged_as_in_the_whole() {
+    use clap::Parser;
+    use hermes_doctor::collect::replay;
+    use hermes_doctor::examine::replaying;
+    let request = |command| hermes_doctor::cli::Cli::parse_from(["hermes-doctor", command]).request().unwrap();
+    let whole_request = request("check");
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")).unwrap() {
+        let path = entry.unwrap().path();
+        let report = replay::read_file(&path).unwrap();
+        let whole = replaying::replay(report.clone(), &whole_request).unwrap();
+        let mut of_parts = std::collections::BTreeSet::new();
+        for command in ["fds", "lineage", "health", "port", "db"] {
+            let part = replaying::replay(report.clone(), &request(command)).unwrap();
+            for found in part.servers.iter().flat_map(|server| &server.findings) {
+                let known = |other: &&hermes_doctor::model::Finding| {
+                    (&other.id, &other.subject) == (&found.id, &found.subject)
+                };
+                let of_whole = whole.servers[0].findings.iter().find(known);
+                assert!(of_whole.is_some(), "{}: {command} finds {}", path.display(), found.title);
+                of_parts.insert(found.id.clone());
+            }
+        }
+        // A claim of another home's supervisor on the port takes the lineage and the port together.
+        for found in whole.servers[0].findings.iter().filter(|found| found.id != "port-owner-unexpected") {
+            assert!(of_parts.contains(&found.id), "{}: no part finds {}", path.display(), found.title);
+        }
+    }
+}
+
+/// What was found on the host is found in its report: each demonstration, and each way of keeping its report.
+#[test]
+fn every_demonstration_is_found_again_in_its_report() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report");
+    for name in
+        ["leak", "ceiling", "stopped", "mute", "deadlock", "full-pipe", "close-wait", "orphan", "foreign", "tls"]
+    {
+        let live = run(&format!("demo {name} --json"));
+        let host = live.json();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, live.stdout.as_bytes()).unwrap();
+        let pasted = format!("It hangs:\n\n```json\n{}\n```\nWhat now?\n", live.stdout);
+        for kept in [live.stdout.clone().into_bytes(), packed.finish().unwrap(), pasted.into_bytes()] {
+            std::fs::write(&file, kept).unwrap();
+            let answer = run(&format!("check --from {} --json", file.display())).json();
+            assert_eq!(verdict(&servers(&answer)[0]), verdict(&servers(&host)[0]), "{name}");
+            assert_eq!(servers(&answer)[0]["passed"], servers(&host)[0]["passed"], "{name}");
+            assert_eq!(answer["replayed"]["newer_rules"], serde_json::json!([]), "{name}");
+        }
+    }
 }

@@ -140,6 +140,11 @@ pub enum Command {
         #[arg(value_name = "ID")]
         id: Option<String>,
     },
+    /// The JSON Schema of what `--json` prints
+    #[command(
+        after_help = "Examples:\n  hermes-doctor schema > hermes-doctor-1.json\n  check-jsonschema --schemafile hermes-doctor-1.json hermes-check.json\n\ndocs/json.md has the rules by which it may change."
+    )]
+    Schema,
     /// Starts a small patient of its own, examines it as any other server, and cleans up
     #[command(
         after_help = "Examples:\n  hermes-doctor demo           each patient in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
@@ -434,7 +439,9 @@ impl Cli {
             Some(Command::Port { .. }) => ("port", vec![Part::Port]),
             Some(Command::Demo { .. }) => ("demo", all),
             Some(Command::Watch(_)) => ("watch", all),
-            Some(Command::Explain { .. } | Command::DemoPatient { .. } | Command::History(_)) => return None,
+            Some(Command::Explain { .. } | Command::Schema | Command::DemoPatient { .. } | Command::History(_)) => {
+                return None;
+            }
         };
         Some(Request {
             command,
@@ -512,12 +519,22 @@ impl Cli {
             Some(Command::Fds(arguments)) if !arguments.compare.is_empty() => Some("fds --compare"),
             Some(Command::Health(arguments)) if arguments.repeat.is_some() => Some("health --repeat"),
             _ if self.selection.url.is_some() => Some("--url"),
+            _ if self.selection.expect.is_some() => Some("--expect"),
+            _ if self.observe.is_some() => Some("--observe"),
+            _ if self.deep => Some("--deep"),
+            _ if self.all_holders => Some("--all-holders"),
+            _ if !self.routes.is_empty() => Some("--route"),
             _ => None,
         };
+        let compares = matches!(self.command, None | Some(Command::Check | Command::Fds(_)));
         let text = match (live, self.from.len()) {
             (Some(what), _) => format!(
                 "{what} takes a live host, which a saved report (--from) is not; to compare two reports, give --from twice"
             ),
+            (None, 2) if !compares => {
+                "what is compared of two reports (--from) are the descriptors, which check and fds look at"
+                    .to_owned()
+            }
             (None, 1 | 2) => return Ok(()),
             (None, count) => format!("--from takes one report, or two to compare; {count} were given"),
         };
@@ -569,6 +586,12 @@ mod tests {
             "health --repeat 3 --from a",
             "check --url http://h --from a",
             "check --from a --from b --from c",
+            "lineage --from a --from b",
+            "lineage --expect none --from a",
+            "health --deep --from a",
+            "health --route /x --from a",
+            "port --all-holders --from a",
+            "lineage --observe 3s --from a",
         ] {
             assert!(checked(&format!("hermes-doctor {bad}")).is_err(), "{bad}");
         }

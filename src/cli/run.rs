@@ -96,6 +96,10 @@ fn execute(cli: &Cli) -> u8 {
     };
     match &cli.command {
         Some(Command::Explain { id }) => explain(cli, &view, id.as_deref()),
+        Some(Command::Schema) => {
+            emit(&report::schema::text());
+            0
+        }
         Some(Command::DemoPatient { part }) => demo::play(*part, cli.selection.port, cli.selection.home.as_deref()),
         Some(Command::Demo { name: Some(name) }) => demonstrate(cli, &view, *name),
         Some(Command::Demo { name: None }) => demonstrate_all(cli, &view),
@@ -134,6 +138,8 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
         let report = replay::read_file(path).map_err(|error| format!("{name}: {error}"))?;
         reports.push((name, report));
     }
+    // Whichever was named first, the later one is what is there now. RFC 3339 in UTC sorts by time.
+    reports.sort_by(|(_, a), (_, b)| a.started_at.cmp(&b.started_at));
     let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
     let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
     if !reports.is_empty() {

@@ -1,6 +1,13 @@
 //! Facts from a saved report instead of a host.
 
-use crate::model::{Envelope, SCHEMA};
+use crate::model::{Envelope, Gap, GapReason, SCHEMA, id};
+use crate::parse::markdown;
+use crate::parse::text::printable;
+use crate::parse::version::is_newer;
+use serde::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use thiserror::Error;
 
@@ -9,6 +16,13 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Largest report that is read, in bytes.
 pub const LARGEST_REPORT: usize = 64 * 1024 * 1024;
+
+/// What the values of a report may cost in memory, counted as [`cost`] does: about a gigabyte at the very most, some
+/// hundred bytes a unit. A whole host costs some ten thousand; one with twenty databases, watched for weeks, a million.
+const MOST_COST: usize = 1_500_000;
+
+/// Longest part of a report that an error quotes, in characters.
+const LONGEST_QUOTE: usize = 160;
 
 /// A report that cannot be used.
 #[derive(Debug, Error)]
@@ -22,6 +36,9 @@ pub enum ReplayError {
     /// More than [`LARGEST_REPORT`], unpacked.
     #[error("the report is larger than 64 MiB")]
     TooLarge,
+    /// Values that take more memory than those of any host.
+    #[error("the report has more values than that of any host")]
+    TooMany,
     /// A damaged gzip file.
     #[error("it cannot be unpacked: {0}")]
     Packed(std::io::Error),
@@ -30,9 +47,17 @@ pub enum ReplayError {
     Nothing,
     /// Not JSON, or not of this shape.
     #[error("not a hermes-doctor report: {0}")]
-    Malformed(#[from] serde_json::Error),
+    Malformed(String),
+    /// Written by a newer program, with something in what decides that this one does not know.
+    #[error("hermes-doctor {version} wrote the report, which this older one ({own}) cannot read: {what}", own = env!("CARGO_PKG_VERSION"))]
+    Newer {
+        /// The program's version.
+        version: String,
+        /// What is not known.
+        what: String,
+    },
     /// Another format.
-    #[error("the report has the format {0:?}, this program reads {SCHEMA:?}")]
+    #[error("the report has the format \"{0}\", this program reads \"{SCHEMA}\"")]
     Format(String),
 }
 
@@ -45,9 +70,18 @@ pub fn read_file(path: &Path) -> Result<Envelope, ReplayError> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(ReplayError::NotAFile);
     }
+    // A pipe that has taken its place meanwhile is not waited for.
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(ReplayError::NotAFile);
+    }
+    let limit = u64::try_from(LARGEST_REPORT).unwrap_or(u64::MAX);
+    if about.len() > limit {
+        return Err(ReplayError::TooLarge);
+    }
     let mut bytes = Vec::new();
-    let limit = u64::try_from(LARGEST_REPORT).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     read(&bytes)
 }
 
@@ -66,15 +100,127 @@ pub fn read(bytes: &[u8]) -> Result<Envelope, ReplayError> {
     } else {
         bytes
     };
-    let block = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{' | b'[') | None => bytes,
-        Some(_) => block_of_json(bytes).ok_or(ReplayError::Nothing)?,
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let block = match (block_of_json(bytes), bytes.iter().find(|byte| !byte.is_ascii_whitespace())) {
+        (Some(block), _) => block,
+        (None, Some(b'{' | b'[') | None) => Cow::Borrowed(bytes),
+        (None, Some(_)) => return Err(ReplayError::Nothing),
     };
-    let envelope: Envelope = serde_json::from_slice(block)?;
-    if envelope.schema != SCHEMA {
-        return Err(ReplayError::Format(crate::parse::text::printable(envelope.schema.as_bytes())));
+    if cost(&block) > MOST_COST {
+        return Err(ReplayError::TooMany);
     }
-    Ok(envelope)
+    parse(&block)
+}
+
+/// How much the values of a JSON text take, whatever few bytes they are in it. Each value but the first has one of these marks
+/// before it; an object has room for eleven fields from its first on (nodes of `BTreeMap`).
+fn cost(json: &[u8]) -> usize {
+    let of = |byte: &u8| match byte {
+        b'{' => 8,
+        b',' | b'[' => 1,
+        _ => 0,
+    };
+    json.iter().map(of).sum()
+}
+
+/// What is read before the rest: by it is told what the rest is.
+#[derive(Deserialize)]
+struct Head {
+    schema: String,
+    tool: Option<Writer>,
+}
+
+#[derive(Deserialize)]
+struct Writer {
+    version: String,
+}
+
+fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
+    let malformed = |error: serde_json::Error| ReplayError::Malformed(quoted(&error.to_string()));
+    let head: Head = serde_json::from_slice(block).map_err(malformed)?;
+    if head.schema != SCHEMA {
+        return Err(ReplayError::Format(quoted(&head.schema)));
+    }
+    let newer = head.tool.map(|writer| writer.version).filter(|version| is_newer(version));
+    match (serde_json::from_slice(block), newer) {
+        (Ok(envelope), _) => Ok(envelope),
+        (Err(error), None) => Err(malformed(error)),
+        (Err(error), Some(version)) => {
+            let known = serde_json::from_slice(block).ok().and_then(without_the_unknown);
+            known.ok_or_else(|| ReplayError::Newer { version: quoted(&version), what: quoted(&error.to_string()) })
+        }
+    }
+}
+
+/// Text of a report in an error: harmless on a terminal, and not longer than a line or two.
+fn quoted(text: &str) -> String {
+    let text = printable(text.as_bytes());
+    match text.char_indices().nth(LONGEST_QUOTE) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Parts of a server that it can do without, and what is undecided then.
+const PARTS: &[(&str, &[&str])] = &[
+    ("descriptors", id::DESCRIPTORS),
+    ("lineage", id::LINEAGE),
+    ("health", id::HTTP),
+    ("databases", id::DATABASES),
+    ("trend", &[id::DESCRIPTOR_GROWTH]),
+    ("growth", &[id::DESCRIPTOR_GROWTH]),
+    ("exercise", &[id::DESCRIPTOR_GROWTH]),
+    // They are made anew of the facts.
+    ("findings", &[]),
+];
+
+/// A report of a newer program without the parts that have something in them that this one does not know; each is a gap,
+/// and with one of them a server is not called healthy. Where even that does not make it readable, nothing.
+fn without_the_unknown(mut report: Value) -> Option<Envelope> {
+    for server in report.get_mut("servers")?.as_array_mut()? {
+        let mut lost = Vec::new();
+        for (name, ids) in PARTS {
+            let Some(part) = server.get_mut(*name) else { continue };
+            let taken = part.take();
+            match why_not(name, &taken) {
+                None => *part = taken,
+                Some(why) => {
+                    *part = match name {
+                        &"databases" | &"growth" | &"findings" => Value::Array(Vec::new()),
+                        _ => Value::Null,
+                    };
+                    if ids.is_empty() {
+                        continue;
+                    }
+                    let what = format!("{name} in the report of a newer hermes-doctor");
+                    let gap = Gap::new(what, GapReason::Malformed, quoted(&why));
+                    lost.push(gap.blocking(ids).blocking(&[id::SERVER_NOT_RUNNING]));
+                }
+            }
+        }
+        let gaps = server.get_mut("gaps")?.as_array_mut()?;
+        for gap in lost {
+            gaps.push(serde_json::to_value(gap).ok()?);
+        }
+    }
+    serde_json::from_value(report).ok()
+}
+
+/// Why a part of a server cannot be read by this program; nothing where it can.
+fn why_not(name: &str, part: &Value) -> Option<String> {
+    use crate::model::{DatabaseFile, Descriptors, Exercise, Finding, Growth, Health, Lineage, Trend};
+    let read = match name {
+        "descriptors" => Option::<Descriptors>::deserialize(part).map(drop),
+        "lineage" => Option::<Lineage>::deserialize(part).map(drop),
+        "health" => Option::<Health>::deserialize(part).map(drop),
+        "databases" => Vec::<DatabaseFile>::deserialize(part).map(drop),
+        "trend" => Option::<Trend>::deserialize(part).map(drop),
+        "growth" => Vec::<Growth>::deserialize(part).map(drop),
+        "exercise" => Option::<Exercise>::deserialize(part).map(drop),
+        "findings" => Vec::<Finding>::deserialize(part).map(drop),
+        _ => Ok(()),
+    };
+    read.err().map(|error| error.to_string())
 }
 
 /// Unpacks as much as a report may be long; what unpacks to more is none.
@@ -86,32 +232,19 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ReplayError> {
     if unpacked.len() > LARGEST_REPORT { Err(ReplayError::TooLarge) } else { Ok(unpacked) }
 }
 
-/// The first fenced block of Markdown that is a JSON object with this program's format (CommonMark, 4.5).
-fn block_of_json(bytes: &[u8]) -> Option<&[u8]> {
-    let mut blocks = Vec::new();
-    let (mut at, mut open) = (0, None);
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let end = at + line.len();
-        let is_fence = line.trim_ascii_start().starts_with(b"```");
-        match open {
-            Some(start) if is_fence => {
-                blocks.push(start..at);
-                open = None;
-            }
-            None if is_fence => open = Some(end),
-            _ => {}
+/// The first fenced block of Markdown that is a JSON object with this program's format.
+fn block_of_json(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let names_us = |block: &[u8]| {
+        const NAME: &[u8] = b"\"hermes-doctor/";
+        block.windows(NAME.len()).any(|window| window == NAME)
+    };
+    markdown::fenced_blocks(bytes).into_iter().filter_map(|block| bytes.get(block)).find_map(|block| {
+        match block.trim_ascii_start().first()? {
+            b'{' if names_us(block) => Some(Cow::Borrowed(block)),
+            b'>' if names_us(block) => Some(Cow::Owned(markdown::unquoted(block))),
+            _ => None,
         }
-        at = end;
-    }
-    // A comment that was cut off ends within its block; the parser says so.
-    blocks.extend(open.map(|start| start..bytes.len()));
-    let is_report =
-        |block: &&[u8]| block.trim_ascii_start().starts_with(b"{") && memchr_in(block, b"\"hermes-doctor/");
-    blocks.into_iter().filter_map(|block| bytes.get(block)).find(is_report)
-}
-
-fn memchr_in(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).take(4096).any(|window| window == needle)
+    })
 }
 
 #[cfg(test)]
@@ -140,6 +273,19 @@ mod tests {
         assert_eq!(read(comment.as_bytes()).unwrap(), plain);
         assert_eq!(read(&packed(comment.as_bytes())).unwrap(), plain);
         assert_eq!(read(comment.replace('\n', "\r\n").as_bytes()).unwrap(), plain);
+        // Another block before it that has fences in it, an answer that quotes it, a comment that begins like JSON, keys in
+        // another order, and what an editor of another system puts in front.
+        let log = format!("[see](x)\n````\n```json\n{{\"a\": 1}}\n```\n````\n{comment}");
+        assert_eq!(read(log.as_bytes()).unwrap(), plain);
+        let quoted: String = comment.lines().map(|line| format!("> {line}\n")).collect();
+        assert_eq!(read(quoted.as_bytes()).unwrap(), plain);
+        let (head, rest) = text.split_once("\"schema\": \"hermes-doctor/1\",").unwrap();
+        let last = format!(
+            "{head}{},\n\"schema\": \"hermes-doctor/1\"}}",
+            rest.trim_end().trim_end_matches('}').trim_end()
+        );
+        assert_eq!(read(format!("```\n{last}\n```").as_bytes()).unwrap(), plain);
+        assert_eq!(read(format!("\u{feff}{text}").as_bytes()).unwrap(), plain);
     }
 
     #[test]

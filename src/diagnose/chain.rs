@@ -24,6 +24,10 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(id::DESCRIPTOR_CEILING, id::CLOSE_WAIT_LEAK);
         }
     }
+    // What is called a leak is a quarter of a low limit at least: without it the rest would not be worth a warning.
+    if holds(id::STATE_DB_HANDLE_LEAK) && holds(id::DESCRIPTOR_LIMIT_LOW) {
+        because(id::DESCRIPTOR_LIMIT_LOW, id::STATE_DB_HANDLE_LEAK);
+    }
     if holds(id::DESCRIPTOR_GROWTH) {
         because(id::DESCRIPTOR_CEILING, id::DESCRIPTOR_GROWTH);
     }

@@ -290,7 +290,8 @@ fn close_wait_leak(facts: &Descriptors, source: &str, selector: &str) -> Option<
     if !is_many_close_wait(still, facts.soft_limit) {
         return None;
     }
-    let seconds = close_wait.between_ms.unwrap_or(0) as f64 / 1000.0;
+    let time =
+        close_wait.between_ms.map_or(String::new(), |ms| format!(" for {:.1} s and more", ms as f64 / 1000.0));
     let mut evidence = vec![
         Evidence::new(
             "CLOSE-WAIT sockets that the process owns",
@@ -298,8 +299,8 @@ fn close_wait_leak(facts: &Descriptors, source: &str, selector: &str) -> Option<
             format!("{source}/fd and sock_diag"),
         ),
         Evidence::new("of these still there at the second look", still, "sock_diag"),
-        Evidence::new("time between the looks in ms", close_wait.between_ms.unwrap_or(0), "clock"),
     ];
+    evidence.extend(close_wait.between_ms.map(|ms| Evidence::new("time between the looks in ms", ms, "clock")));
     for peer in close_wait.by_peer.iter().take(3) {
         evidence.push(Evidence::new(format!("of these to {}", peer.peer), peer.count, "sock_diag"));
     }
@@ -307,7 +308,7 @@ fn close_wait_leak(facts: &Descriptors, source: &str, selector: &str) -> Option<
     Some(finding(
         id::CLOSE_WAIT_LEAK,
         Severity::Warning,
-        format!("{still} connections that the peer closed are kept open for {seconds:.1} s and more{peer}"),
+        format!("{still} connections that the peer closed are kept open{time}{peer}"),
         evidence,
         vec![
             NextStep::run("see the peers", format!("hermes-doctor fds --all{selector}")),
@@ -325,8 +326,8 @@ fn deleted_files(facts: &Descriptors, source: &str) -> Option<Finding> {
         })
         .collect();
     let first = held.first()?;
-    let bytes: u64 = held.iter().filter_map(|target| target.size_bytes).sum();
-    let count: u64 = held.iter().map(|target| target.count).sum();
+    let bytes: u64 = held.iter().filter_map(|target| target.size_bytes).fold(0, u64::saturating_add);
+    let count: u64 = held.iter().map(|target| target.count).fold(0, u64::saturating_add);
     let evidence = held
         .iter()
         .take(5)

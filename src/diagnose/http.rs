@@ -192,7 +192,7 @@ impl<'a> Facts<'a> {
     fn now_and_then(&self) -> Option<Finding> {
         let series = self.health.series.as_ref().filter(|_| self.health.outcome.is_answer())?;
         let unanswered = series.outcomes.iter().filter(|known| !known.outcome.is_answer());
-        let count: u64 = unanswered.clone().map(|known| known.count).sum();
+        let count: u64 = unanswered.clone().map(|known| known.count).fold(0, u64::saturating_add);
         (count > 0).then(|| {
             let title = format!("{count} of {} requests were not answered", series.requests);
             let next = vec![NextStep::run(

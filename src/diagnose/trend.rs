@@ -162,8 +162,12 @@ fn open_growth(trend: &Trend, walked: &[&Sample]) -> Option<Growth> {
     let patience = Patience { tooth: Some(tooth(trend.soft_limit)), floors: true };
     let own = |sample: &Sample| {
         let clients = sample.kinds.get(ESTABLISHED).copied().unwrap_or(0);
-        let parked: u64 =
-            sample.families.iter().filter(|family| family.wal > 0).map(|f| f.db.saturating_sub(f.wal)).sum();
+        let parked: u64 = sample
+            .families
+            .iter()
+            .filter(|family| family.wal > 0)
+            .map(|f| f.db.saturating_sub(f.wal))
+            .fold(0, u64::saturating_add);
         Some(sample.open?.saturating_sub(clients).saturating_sub(parked))
     };
     let judged_on = in_order(series(walked.iter().copied(), own));

@@ -266,6 +266,24 @@ impl Flight<'_> {
         };
         let threads: Vec<&Thread> = activity.threads.iter().filter(is_so).collect();
         let first = threads.first()?;
+        // mm/memcontrol.c: it sleeps for having taken more memory than memory.high allows.
+        let is_throttled = |look: &ThreadLook| {
+            look.wait_channel.as_deref().is_some_and(|channel| channel.contains("mem_cgroup_handle_over_high"))
+        };
+        let next = if first.always(is_throttled) {
+            vec![
+                NextStep::say(
+                    "Look at what else runs in its control group (`systemd-cgls`): together they have more memory than \
+                     memory.high (MemoryHigh=) allows, and the kernel slows each of them down",
+                ),
+                NextStep::say("End those first: a restart that leaves them in the group meets the same limit"),
+            ]
+        } else {
+            vec![
+                NextStep::say("Look at the disk or network mount that its files are on (`dmesg`, `mount`)"),
+                NextStep::say("A restart does not end it: it ends when the kernel gets its answer"),
+            ]
+        };
         let place = first.last()?.wait_channel.as_deref().map_or(String::new(), |channel| format!(" in {channel}"));
         let who = match threads.as_slice() {
             [only] if only.is_main => "the main thread waits".to_owned(),
@@ -277,10 +295,7 @@ impl Flight<'_> {
             Severity::Critical,
             format!("{who}{place} and cannot be interrupted (state D)"),
             self.evidence(activity, &threads),
-            vec![
-                NextStep::say("Look at the disk or network mount that its files are on (`dmesg`, `mount`)"),
-                NextStep::say("A restart does not end it: it ends when the kernel gets its answer"),
-            ],
+            next,
         ))
     }
 

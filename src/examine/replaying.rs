@@ -3,24 +3,30 @@
 use super::Request;
 use crate::diagnose;
 use crate::model::{Envelope, Gap, GapReason, Part, Replayed, Server, id};
+use crate::parse::version::is_newer;
 use crate::report;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Judges a report again, as far as the request asks for it. The envelope keeps when and where it was recorded.
+/// Judges a report again, as far as the request asks for it. The envelope keeps when and where it was recorded; who judged it
+/// before, and what was said then, goes into [`Replayed`].
 ///
 /// # Errors
 /// When the report has no server that the request names.
 pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String> {
     let mut envelope = recorded;
     let elapsed = Duration::from_millis(envelope.elapsed_ms);
+    // Of a report that was judged again and saved, the facts are still the first program's.
+    let first = envelope.replayed.take().map(|before| (before.tool, before.command));
+    let (tool, command) = first.unwrap_or_else(|| (envelope.tool.clone(), envelope.command.clone()));
+    let of_servers = envelope.servers.iter().flat_map(|server| server.root_causes.clone());
     let mut replayed = Replayed {
-        tool: envelope.tool.clone(),
-        command: envelope.command.clone(),
+        is_newer: is_newer(&tool.version),
+        tool,
+        command,
         status: envelope.status,
-        root_causes: envelope.servers.iter().flat_map(|server| server.root_causes.clone()).collect(),
+        root_causes: of_servers.collect(),
         newer_rules: Vec::new(),
-        is_newer: version(&envelope.tool.version) > version(env!("CARGO_PKG_VERSION")),
     };
     let had = envelope.servers.len();
     envelope.servers.retain(|server| is_named(server, request));
@@ -38,6 +44,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
     // Pid files without a server were not kept as facts; what was found of them stands.
     envelope.findings.retain(|finding| finding.id == id::STALE_PID_FILE || envelope.history.is_some());
     envelope.findings.extend(diagnose::judge_host(&[], &envelope.databases));
+    envelope.tool = report::own_tool();
     envelope.command = request.command.to_owned();
     envelope.replayed = Some(replayed);
     Ok(report::seal(envelope, elapsed))
@@ -59,29 +66,40 @@ fn is_named(server: &Server, request: &Request) -> bool {
         && home.is_none_or(|home| server.home.as_deref() == Some(home.as_str()))
 }
 
+/// What each part of an examination decides.
+const BLOCKED: &[(Part, &[&str])] = &[
+    (Part::Descriptors, id::DESCRIPTORS),
+    (Part::Lineage, id::LINEAGE),
+    (Part::Health, id::HTTP),
+    (Part::Port, &[id::PORT_HELD]),
+    (Part::Databases, id::DATABASES),
+];
+
 /// Leaves the parts that were asked for; one that the report does not have is a gap.
 fn narrow(server: &mut Server, parts: &[Part]) {
     let has = server.examined.clone();
     // A full check of a report of less is a check of what it has.
     let wanted: Vec<Part> = parts.iter().copied().filter(|part| has.contains(part)).collect();
-    if wanted.is_empty() {
-        let ids: &[&str] = match parts {
-            [Part::Descriptors] => id::DESCRIPTORS,
-            [Part::Lineage] => id::LINEAGE,
-            [Part::Health] => id::HTTP,
-            [Part::Databases] => id::DATABASES,
-            _ => &[id::PORT_HELD],
-        };
-        let detail = "the report was written by a command that does not look at it";
-        server.gaps.push(Gap::new("this part of the server", GapReason::NotFound, detail).blocking(ids));
-        server.examined = parts.to_vec();
-        return;
-    }
-    server.examined = wanted;
+    let lacks_all = wanted.is_empty();
+    server.examined = if lacks_all { parts.to_vec() } else { wanted };
     let asks = |part| server.examined.contains(&part);
+    // What could not be seen of other parts is not missed.
+    let is_of_others = |blocked: &String| {
+        BLOCKED.iter().any(|(part, ids)| !asks(*part) && ids.contains(&blocked.as_str()))
+            && !BLOCKED.iter().any(|(part, ids)| asks(*part) && ids.contains(&blocked.as_str()))
+    };
+    server.gaps.retain(|gap| gap.blocks.is_empty() || !gap.blocks.iter().all(is_of_others));
+    if lacks_all {
+        let ids: Vec<&str> =
+            BLOCKED.iter().filter(|(part, _)| asks(*part)).flat_map(|(_, ids)| *ids).copied().collect();
+        let detail = "the report was written by a command that does not look at it";
+        let gap = Gap::new("this part of the server", GapReason::NotFound, detail).blocking(&ids);
+        server.gaps.push(gap);
+    }
     if !asks(Part::Descriptors) {
         server.descriptors = None;
         server.trend = None;
+        server.exercise = None;
     }
     if !asks(Part::Lineage) {
         server.lineage = None;
@@ -94,22 +112,5 @@ fn narrow(server: &mut Server, parts: &[Part]) {
     }
     if !asks(Part::Databases) {
         server.databases = Vec::new();
-    }
-}
-
-/// Numbers of a version, as far as they are numbers.
-fn version(text: &str) -> Vec<u64> {
-    text.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version;
-
-    #[test]
-    fn versions_are_numbers() {
-        assert!(version("0.10.0") > version("0.9.9"));
-        assert!(version("1.0.0-rc1") >= version("1.0.0"));
-        assert!(version("x").is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! What the threads of a server did while a request waited for its answer.
 
 use super::ProcessState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The threads of one process at two looks, taken while a request was in flight.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
     /// The request that was in flight, as its path; `/health` or a route.
     pub path: String,
@@ -22,7 +23,7 @@ pub struct Activity {
 }
 
 /// A pipe that the server writes to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pipe {
     /// The server's descriptor: 1 is standard output, 2 standard error.
     pub descriptor: u32,
@@ -33,7 +34,7 @@ pub struct Pipe {
 }
 
 /// A process at the other end of a pipe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PipeReader {
     /// Process id.
     pub pid: u32,
@@ -51,7 +52,7 @@ impl Activity {
 }
 
 /// One thread.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Thread {
     /// Kernel's id of the thread.
     pub tid: u32,
@@ -83,7 +84,7 @@ impl Thread {
 }
 
 /// One thread at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ThreadLook {
     /// Scheduler state.
     pub state: ProcessState,
@@ -95,7 +96,7 @@ pub struct ThreadLook {
 }
 
 /// A system call that has not returned yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SystemCall {
     /// Its name, or `system call N` for one that is not known.
     pub name: String,

@@ -1,10 +1,11 @@
 //! Open descriptors of a process, counted while they were read.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Every open descriptor of one process, by kind and by target.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Descriptors {
     /// How many are open; `null` where not even the number could be read.
     pub open: Option<u64>,
@@ -44,7 +45,7 @@ impl Descriptors {
 }
 
 /// One distinct thing that descriptors point to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// Path, or a description such as `tcp CLOSE-WAIT to 149.154.167.220:443`.
     pub target: String,
@@ -59,7 +60,7 @@ pub struct Target {
 }
 
 /// A database and its companions, as one row: `X`, `X-wal`, `X-shm`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SqliteFamily {
     /// Path of the database file.
     pub path: String,
@@ -85,7 +86,7 @@ impl SqliteFamily {
 }
 
 /// One socket among the descriptors.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SocketDescriptor {
     /// Inode number, as in `socket:[INODE]`; on macOS the kernel's opaque handle of the socket.
     pub inode: u64,
@@ -102,7 +103,7 @@ pub struct SocketDescriptor {
 }
 
 /// CLOSE-WAIT sockets: the peer has closed, this process has not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseWait {
     /// How many at the first look.
     pub first: u64,
@@ -115,7 +116,7 @@ pub struct CloseWait {
 }
 
 /// CLOSE-WAIT sockets towards one peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseWaitPeer {
     /// Remote address and port.
     pub peer: String,

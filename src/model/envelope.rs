@@ -4,13 +4,14 @@ use super::{
     DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
     PidFile, Process, Resources, Stacks, Status, Trend,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the envelope's format. Fields may be added within it; none is renamed or removed.
 pub const SCHEMA: &str = "hermes-doctor/1";
 
 /// The kinds of server that Hermes hosts run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerKind {
     /// Hermes WebUI, `server.py`, port 8787.
@@ -69,7 +70,7 @@ impl ServerKind {
 }
 
 /// The program that wrote a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `hermes-doctor`.
     pub name: String,
@@ -78,7 +79,7 @@ pub struct Tool {
 }
 
 /// The machine, without anything that names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostFacts {
     /// Operating system: `linux`, `macos`.
     pub os: String,
@@ -95,7 +96,7 @@ pub struct HostFacts {
 }
 
 /// The parts of an examination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Open descriptors.
@@ -112,8 +113,20 @@ pub enum Part {
     Stacks,
 }
 
+/// The parts that this program knows, in a report of one that may know more.
+fn known_parts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Part>, D::Error> {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error, StrDeserializer};
+    let words = Vec::<String>::deserialize(deserializer)?;
+    let part = |word: &String| -> Result<Part, Error> {
+        let word: StrDeserializer<'_, Error> = word.as_str().into_deserializer();
+        Part::deserialize(word)
+    };
+    Ok(words.iter().filter_map(|word| part(word).ok()).collect())
+}
+
 /// What was expected of the server, and by whom it was named.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Expectation {
     /// How the person or the host's configuration named it, for example `--port 8787`; empty for a server
     /// that was found by looking around.
@@ -134,7 +147,7 @@ pub struct Expectation {
 }
 
 /// One examined server: its facts, and what follows from them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
     /// What it is.
     pub kind: ServerKind,
@@ -154,7 +167,8 @@ pub struct Server {
     pub passed: Vec<String>,
     /// What could not be read.
     pub gaps: Vec<Gap>,
-    /// What was asked for.
+    /// What was asked for; a reader leaves out the parts that it does not know.
+    #[serde(deserialize_with = "known_parts")]
     pub examined: Vec<Part>,
     /// What was expected of it.
     pub expectation: Expectation,
@@ -194,17 +208,19 @@ pub struct Server {
 }
 
 /// The whole answer of one run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Envelope {
-    /// [`SCHEMA`].
+    /// Name and version of the format.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
-    /// Who wrote it.
+    /// The program whose verdict it has.
     pub tool: Tool,
     /// Subcommand that was run.
     pub command: String,
     /// Where it ran.
     pub host: HostFacts,
     /// When the examination began, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
@@ -234,11 +250,11 @@ pub struct Envelope {
 }
 
 /// What a saved report said before this program judged its facts again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
-    /// The program that wrote it.
+    /// The program that looked at the host.
     pub tool: Tool,
-    /// Subcommand that it was written by.
+    /// Subcommand that it was run with.
     pub command: String,
     /// The status that it had.
     pub status: Status,
@@ -251,7 +267,7 @@ pub struct Replayed {
 }
 
 /// One patient of `demo`, and whether the verdict was the expected one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Demonstration {
     /// Name of the patient.
     pub name: String,
@@ -270,7 +286,7 @@ pub struct Demonstration {
 }
 
 /// The catalogue's entry of one finding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// Stable id.
     pub id: String,

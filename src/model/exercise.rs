@@ -1,9 +1,10 @@
 //! What requests leave behind: descriptors before and after batches of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Requests that were sent on purpose, batch by batch, and what was open after each.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Exercise {
     /// Where they were sent, scheme and address.
     pub to: String,
@@ -16,7 +17,7 @@ pub struct Exercise {
 }
 
 /// One batch of requests for one path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Batch {
     /// Path, secrets masked.
     pub path: String,
@@ -33,7 +34,7 @@ pub struct Batch {
 }
 
 /// What the requests for one path left behind.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PathCost {
     /// Path, secrets masked.
     pub path: String,

@@ -1,10 +1,11 @@
 //! Findings, their evidence, and the status that follows from them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How grave a finding is. Ordered: `Info < Warning < Critical`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing; the status does not change.
@@ -16,7 +17,7 @@ pub enum Severity {
 }
 
 /// The answer of an examination, and with it the exit status of the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Examined, and nothing worse than information was found.
@@ -25,8 +26,9 @@ pub enum Status {
     Warning,
     /// Something critical holds.
     Critical,
-    /// What decides could not be examined, or there was nothing to examine.
+    /// What decides could not be examined, or there was nothing to examine. A word that a reader does not know means this.
     #[default]
+    #[serde(other)]
     Unknown,
 }
 
@@ -68,11 +70,12 @@ impl Status {
 }
 
 /// One fact that supports a finding.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// What was measured; numbers carry their unit here.
     pub fact: String,
     /// The value: a number where it is one, else text.
+    #[schemars(extend("type" = ["number", "string", "boolean", "null"]))]
     pub value: Value,
     /// Where it was read.
     pub source: String,
@@ -86,7 +89,7 @@ impl Evidence {
 }
 
 /// Something that a person may do. The doctor runs none of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NextStep {
     /// What it is for.
     pub what: String,
@@ -107,7 +110,7 @@ impl NextStep {
 }
 
 /// One thing that is so, with everything that a reader needs to check it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Stable id, for example `state-db-handle-leak`.
     pub id: String,

@@ -1,10 +1,11 @@
 //! What could not be read, and what that leaves undecided.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Why a fact could not be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// The kernel or the file's mode refused.
@@ -13,12 +14,13 @@ pub enum GapReason {
     Vanished,
     /// The deadline of this read, or of the whole examination, passed.
     Timeout,
-    /// This system, kernel or build has no way to tell.
-    Unsupported,
     /// The place where the fact would be does not exist.
     NotFound,
     /// It was there and could not be understood.
     Malformed,
+    /// This system, kernel or build has no way to tell, or the reader does not know the reason.
+    #[serde(other)]
+    Unsupported,
 }
 
 impl GapReason {
@@ -36,7 +38,7 @@ impl GapReason {
 }
 
 /// One fact that was looked for and not had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// What was looked for, for example `descriptors of pid 4711`.
     pub what: String,

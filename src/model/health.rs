@@ -1,11 +1,12 @@
 //! One HTTP examination, phase by phase.
 
 use super::Activity;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The parts of a request in the order in which they happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseName {
     /// Name to address.
@@ -40,7 +41,7 @@ impl PhaseName {
 }
 
 /// One phase and how it went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {
     /// Which.
     pub name: PhaseName,
@@ -51,7 +52,7 @@ pub struct Phase {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A healthy answer of the expected shape.
@@ -121,7 +122,7 @@ impl Outcome {
 }
 
 /// What a health answer said, in the words of all kinds and versions of servers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthAnswer {
     /// The server's own `status`.
     pub status: Option<String>,
@@ -144,7 +145,7 @@ pub struct HealthAnswer {
 }
 
 /// One request, or the try of one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// What was asked, secrets masked.
     pub url: String,
@@ -167,7 +168,7 @@ pub struct Attempt {
 }
 
 /// The HTTP examination of one server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// The URL of the attempt that decides.
     pub url: Option<String>,
@@ -207,7 +208,7 @@ pub struct Health {
 }
 
 /// One request for another path than the health path.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// Path and query, secrets masked.
     pub path: String,
@@ -231,7 +232,7 @@ impl Route {
 }
 
 /// The same request again and again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthSeries {
     /// Requests that were made.
     pub requests: u64,
@@ -254,7 +255,7 @@ pub struct HealthSeries {
 }
 
 /// How many requests ended in one way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutcomeCount {
     /// How.
     pub outcome: Outcome,
@@ -263,7 +264,7 @@ pub struct OutcomeCount {
 }
 
 /// Times of one phase in milliseconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseTimes {
     /// Which; `null` is the whole request.
     pub phase: Option<PhaseName>,
@@ -280,7 +281,7 @@ pub struct PhaseTimes {
 }
 
 /// Requests that took no longer than this, and longer than the bucket before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimeBucket {
     /// Upper bound in milliseconds; `null` for all that took longer than the last bound.
     pub up_to_ms: Option<f64>,

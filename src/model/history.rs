@@ -1,10 +1,11 @@
 //! What the flight recorder writes down, a line a look, and what is read back from it.
 
 use super::Status;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One look at one server: a line of the record.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// When, RFC 3339.
     pub at: String,
@@ -48,7 +49,7 @@ pub struct Record {
 }
 
 /// A record that was read back.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// All lines that were understood, in order.
     pub records: Vec<Record>,

@@ -1,10 +1,11 @@
 //! Where a server comes from, and who claims it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What one process on the way to pid 1 is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The examined server.
@@ -31,7 +32,8 @@ pub enum Role {
     Init,
     /// The doctor's own demonstration.
     Demo,
-    /// None of these.
+    /// None of these, or none that the reader knows.
+    #[serde(other)]
     Other,
 }
 
@@ -57,7 +59,7 @@ impl Role {
 }
 
 /// One process on the way from the server up to pid 1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hop {
     /// Process id.
     pub pid: u32,
@@ -80,7 +82,7 @@ pub struct Hop {
 }
 
 /// What a supervisor says of one program, and whether that program is the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Supervisor {
     /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`, `respawn-loop`,
     /// `pid-file`, a container runtime …; `none` where nobody claims it.
@@ -173,7 +175,7 @@ impl Supervisor {
 }
 
 /// Who should be running the server, and why that is expected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Expected {
     /// Same words as [`Supervisor::kind`].
     pub kind: String,
@@ -189,7 +191,7 @@ pub struct Expected {
 }
 
 /// Another server that has something in common with the examined one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sibling {
     /// Process id.
     pub pid: u32,
@@ -206,7 +208,7 @@ pub struct Sibling {
 }
 
 /// What a supervisor did while it was looked on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Relaunch {
     /// Who was looked on; `null` in older reports, where it was the expected supervisor.
     #[serde(default)]
@@ -227,7 +229,7 @@ pub struct Relaunch {
 }
 
 /// The way up from the server, and what it proves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lineage {
     /// From the server (first) to pid 1 or to where it could not be followed.
     pub hops: Vec<Hop>,

@@ -1,9 +1,10 @@
 //! What logs say: errors of known classes, counted, with their times. No line of a log is kept.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The errors that are looked for in logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogClass {
     /// EMFILE: the process may open no more descriptors (errno 24).
@@ -41,7 +42,7 @@ impl LogClass {
 }
 
 /// Lines of one class in one log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogClassFacts {
     /// Which.
     pub class: LogClass,
@@ -62,7 +63,7 @@ pub struct LogClassFacts {
 }
 
 /// What one log says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogFacts {
     /// Path, or the command that shows it.
     pub source: String,

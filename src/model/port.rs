@@ -1,9 +1,10 @@
 //! Who listens on a port, and what waits there.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Every listening socket of one port, and its connections.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Listeners {
     /// The port.
     pub port: u16,
@@ -40,7 +41,7 @@ impl Listeners {
 }
 
 /// One listening socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// Address it is bound to.
     pub address: String,
@@ -63,7 +64,7 @@ pub struct Listener {
 }
 
 /// A process that holds a listening socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// Process id.
     pub pid: u32,
@@ -78,7 +79,7 @@ pub struct Holder {
 }
 
 /// Connections of one local port by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
     /// ESTABLISHED and owned by a process.
     pub established: u64,
@@ -89,7 +90,7 @@ pub struct Connections {
 }
 
 /// One look at a listening port while the doctor's own probe was waiting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Look {
     /// Time after the probe's connection, in milliseconds.
     pub after_connect_ms: u64,

@@ -1,10 +1,11 @@
 //! One process, and the files that claim to name it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A process that cannot be mistaken for another one: pids are used again, a pid with its start time is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// Process id in the doctor's own pid namespace.
     pub pid: u32,
@@ -14,7 +15,7 @@ pub struct Identity {
 }
 
 /// Scheduler state, from the state letter of `/proc/PID/stat` (proc_pid_stat(5)).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessState {
     /// R: running or ready to run.
@@ -66,7 +67,7 @@ impl ProcessState {
 }
 
 /// What the kernel tells about the examined process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// Pid and start time.
     pub identity: Identity,
@@ -118,7 +119,7 @@ pub struct Process {
 }
 
 /// What a pid file says, compared with the process table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PidFileState {
     /// It names a live server of that kind.
@@ -129,12 +130,14 @@ pub enum PidFileState {
     OtherProgram,
     /// The pid is a server, but one that started at another time than the file says.
     OtherStart,
-    /// It could not be told (for example another pid namespace, or no permission).
+    /// It could not be told (for example another pid namespace, or no permission), or in a word that the reader does
+    /// not know.
+    #[serde(other)]
     Unknown,
 }
 
 /// One pid file of a Hermes home.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PidFile {
     /// Where it is.
     pub path: String,

@@ -1,10 +1,11 @@
 //! What bounds a process besides its descriptors: tasks and memory, of itself, of its control groups and of the host.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Limits of the process, of its control groups and of the host, and how near they are. What could not be read is `null`, never
 /// zero.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Resources {
     /// The host's.
     pub host: HostLimits,
@@ -19,7 +20,7 @@ pub struct Resources {
 }
 
 /// What bounds every process of the host.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostLimits {
     /// Open files: the first number of `/proc/sys/fs/file-nr`, proc_sys_fs(5).
     pub files: Option<u64>,
@@ -36,7 +37,7 @@ pub struct HostLimits {
 }
 
 /// What bounds the process by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessLimits {
     /// Soft limit `Max processes`, which counts threads of the real user; `null` is unlimited or unknown.
     pub tasks_max: Option<u64>,
@@ -47,7 +48,7 @@ pub struct ProcessLimits {
 }
 
 /// A control group's tasks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskGroup {
     /// Path, as in `/proc/PID/cgroup`.
     pub path: String,
@@ -66,7 +67,7 @@ pub struct TaskGroup {
 }
 
 /// A control group's memory.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryGroup {
     /// Path, as in `/proc/PID/cgroup`.
     pub path: String,
@@ -99,7 +100,7 @@ pub struct MemoryGroup {
 }
 
 /// Share of time in which tasks waited for memory, in percent over ten seconds (the kernel's accounting/psi document).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pressure {
     /// At least one task waited.
     pub some_avg10: f64,

@@ -1,9 +1,10 @@
 //! SQLite databases as their bytes and the kernel's lock table show them; nothing here was asked of SQLite.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One database with its companions, its locks and the processes that have it open.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseFile {
     /// Path of the database file.
     pub path: String,
@@ -29,7 +30,7 @@ pub struct DatabaseFile {
 }
 
 /// Size and time of one file of a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileStamp {
     /// What stands behind the database's name: nothing, `-wal` or `-journal`.
     pub suffix: String,
@@ -40,7 +41,7 @@ pub struct FileStamp {
 }
 
 /// The fixed part of a database file: what its first 100 bytes say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseHeader {
     /// Page size in bytes.
     pub page_size_bytes: u32,
@@ -78,7 +79,7 @@ impl DatabaseHeader {
 }
 
 /// A `-wal` file: one header, then frames of one page each.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WalFile {
     /// Size in bytes.
     pub size_bytes: u64,
@@ -97,7 +98,7 @@ pub struct WalFile {
 }
 
 /// The header of a `-wal` file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WalHeader {
     /// Whether checksums are made of big-endian words: the byte order of the machine that began the log.
     pub big_endian_checksums: bool,
@@ -114,7 +115,7 @@ pub struct WalHeader {
 }
 
 /// The start of a `-shm` file: what the connections have agreed on about the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WalIndex {
     /// Version of the format: 3007000, or 0 while it is not initialised.
     pub version: u32,
@@ -152,7 +153,7 @@ impl WalIndex {
 }
 
 /// What a locked byte of a database or its `-shm` stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockRole {
     /// Database: a reader of the file, or in WAL mode an open connection; held exclusively, nobody else may read.
@@ -190,7 +191,7 @@ impl LockRole {
 }
 
 /// One role that one process holds or waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseLock {
     /// Which.
     pub role: LockRole,
@@ -216,7 +217,7 @@ impl DatabaseLock {
 }
 
 /// One process that has the database open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseHolder {
     /// Process id in the doctor's own pid namespace.
     pub pid: u32,
@@ -241,7 +242,7 @@ pub struct DatabaseHolder {
 }
 
 /// The same database a moment later: what stands still under a held lock is stuck, what moves is busy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecondLook {
     /// Time after the first look in milliseconds.
     pub after_ms: u64,

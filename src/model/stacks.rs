@@ -1,6 +1,7 @@
 //! What the threads of a Python interpreter are doing, and the locks that they wait for.
 
 use super::{ProcessState, SystemCall};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Threads whose stacks are kept.
@@ -9,7 +10,7 @@ pub const MOST_THREADS: usize = 512;
 pub const MOST_FRAMES: usize = 64;
 
 /// The Python stacks of one process, read from its memory while it went on running.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stacks {
     /// Version of the interpreter, for example `3.12.1`.
     pub interpreter: String,
@@ -36,7 +37,7 @@ impl Stacks {
 }
 
 /// What a thread does, as far as its stack and the kernel tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StackRole {
     /// At a line that takes a lock, and the kernel says that it waits without a time limit.
@@ -66,7 +67,7 @@ impl StackRole {
 }
 
 /// Threads that stand at the same place and came there the same way.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StackGroup {
     /// How many they are.
     pub count: u64,
@@ -81,7 +82,7 @@ pub struct StackGroup {
 }
 
 /// One thread of a group.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StackThread {
     /// The kernel's id of it; `null` where the interpreter does not say which of the kernel's threads it is.
     pub tid: Option<u32>,
@@ -110,7 +111,7 @@ impl StackThread {
 }
 
 /// One Python function call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct StackFrame {
     /// Name of the function; with its class from Python 3.11 on.
     pub function: String,
@@ -129,7 +130,7 @@ impl StackFrame {
 }
 
 /// A line at which threads wait for a lock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWait {
     /// Source file.
     pub file: String,
@@ -170,7 +171,7 @@ impl LockWait {
 }
 
 /// The thread that has a lock, seen by where it stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockHolder {
     /// The kernel's id of it.
     pub tid: Option<u32>,
@@ -198,7 +199,7 @@ impl LockHolder {
 }
 
 /// Stacks as the interpreter's memory has them, before the kernel's side and the source are joined to them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PythonLook {
     /// Version of the interpreter.
     pub interpreter: String,
@@ -211,7 +212,7 @@ pub struct PythonLook {
 }
 
 /// One stack, and the threads that have it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PythonStack {
     /// Innermost frame first.
     pub frames: Vec<StackFrame>,
@@ -222,7 +223,7 @@ pub struct PythonStack {
 }
 
 /// One thread as the interpreter knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PythonThread {
     /// The kernel's id of it.
     pub tid: Option<u32>,

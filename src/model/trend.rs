@@ -1,11 +1,12 @@
 //! How descriptors change over time: the samples of a watch, and what each series was judged to do.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The descriptors of one process at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sample {
     /// Time since the first sample, in milliseconds.
     pub at_ms: u64,
@@ -24,7 +25,7 @@ pub struct Sample {
 }
 
 /// Descriptors on one database and its companions at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FamilySample {
     /// Path of the database file.
     pub path: String,
@@ -37,7 +38,7 @@ pub struct FamilySample {
 }
 
 /// Samples of one process, in the order of time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trend {
     /// Soft limit of descriptors of the live process; `null` is unlimited or unknown.
     pub soft_limit: Option<u64>,
@@ -46,7 +47,7 @@ pub struct Trend {
 }
 
 /// What was counted. In JSON a string: `open`, `family:PATH`, `kind:KIND`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "String", into = "String")]
 pub enum Series {
     /// All descriptors.
@@ -90,7 +91,7 @@ impl fmt::Display for Series {
 }
 
 /// What a series does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
     /// It stays where it is.
@@ -103,7 +104,8 @@ pub enum Shape {
     RisingFloor,
     /// It rose and fell back once.
     Burst,
-    /// The samples do not tell.
+    /// The samples do not tell, or the reader does not know the word.
+    #[serde(other)]
     Undecided,
 }
 
@@ -115,9 +117,10 @@ impl Shape {
 }
 
 /// The judgement of one series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {
     /// What was counted.
+    #[schemars(regex(pattern = "^(open$|family:|kind:)"))]
     pub series: Series,
     /// What it does.
     pub shape: Shape,

@@ -16,6 +16,7 @@ pub mod launchd_plist;
 pub mod link;
 pub mod locks;
 pub mod log;
+pub mod markdown;
 pub mod pm2;
 pub mod process;
 pub mod python_source;
@@ -28,6 +29,7 @@ pub mod supervisord;
 pub mod systemd;
 pub mod text;
 pub mod thread;
+pub mod version;
 
 use thiserror::Error;
 

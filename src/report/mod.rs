@@ -3,6 +3,7 @@
 pub mod mask;
 pub mod record;
 pub mod redact;
+pub mod schema;
 
 use crate::model::{DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Tool, id};
 use crate::parse::text::{is_printable, printable};
@@ -15,7 +16,7 @@ use std::time::{Duration, SystemTime};
 pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envelope {
     Envelope {
         schema: SCHEMA.to_owned(),
-        tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        tool: own_tool(),
         command: command.to_owned(),
         host,
         started_at: humantime::format_rfc3339_millis(started_at).to_string(),
@@ -30,6 +31,11 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
         replayed: None,
         explanations: Vec::new(),
     }
+}
+
+/// This program.
+pub fn own_tool() -> Tool {
+    Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// Closes an envelope: its time, its status (the worst of all), and a last pass over every text, that it is printable and
