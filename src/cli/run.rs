@@ -109,8 +109,9 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     if !reports.is_empty() {
         let now = humantime::parse_rfc3339(&envelope.started_at)
             .map_err(|_| format!("{name}: the time of the report is not understood"))?;
+        let is_hidden = report::redact::is_hidden(&envelope);
         for server in &mut envelope.servers {
-            sampling::compare(server, now, &reports).map_err(|error| error.to_string())?;
+            sampling::compare(server, now, is_hidden, &reports).map_err(|error| error.to_string())?;
             diagnose::judge(server);
         }
         let elapsed = Duration::from_millis(envelope.elapsed_ms);
@@ -222,7 +223,7 @@ fn compare_reports(server: &mut Server, paths: &[PathBuf]) -> Result<(), String>
         let report = replay::read_file(path).map_err(|error| format!("{name}: {error}"))?;
         reports.push((name, report));
     }
-    sampling::compare(server, SystemTime::now(), &reports).map_err(|error| error.to_string())
+    sampling::compare(server, SystemTime::now(), false, &reports).map_err(|error| error.to_string())
 }
 
 /// `watch`: changes as they come, one line each; the status of the last look.

@@ -15,6 +15,7 @@ pub mod id;
 mod lineage;
 mod port;
 mod process;
+mod redaction;
 mod sqlite;
 mod trend;
 
@@ -34,6 +35,7 @@ pub use history::{History, Record};
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use port::{Connections, Holder, Listener, Listeners, Look};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
+pub use redaction::{Hidden, Redaction};
 pub use sqlite::{
     DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile,
     WalHeader, WalIndex,
