@@ -72,6 +72,7 @@ fn execute(cli: &Cli) -> u8 {
         Some(Command::Fds(arguments)) => over_time(cli, &view, arguments),
         Some(Command::Watch(arguments)) => watch(cli, arguments),
         Some(Command::History(arguments)) => show_history(cli, &view, arguments),
+        Some(Command::Report(arguments)) => super::report::write(cli, &view, arguments),
         _ => match cli.request() {
             Some(request) => match examined(cli, &request) {
                 Ok(envelope) => answer(cli, &view, &envelope),
@@ -82,7 +83,7 @@ fn execute(cli: &Cli) -> u8 {
     }
 }
 
-fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String> {
+pub(super) fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     if !cli.from.is_empty() {
         return replayed(cli, request);
     }
@@ -382,7 +383,7 @@ fn answer(cli: &Cli, view: &View, envelope: &Envelope) -> u8 {
 }
 
 /// One clear line for what cannot be examined at all.
-fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
+pub(super) fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
     if cli.output.is_json() {
         emit(&render::json(&nothing_examined(command, Gap::new("selection", GapReason::NotFound, line))));
     } else {
@@ -483,7 +484,7 @@ fn use_colour(when: When) -> bool {
 }
 
 /// Writes to standard output; a reader that went away is no error of ours.
-fn emit(text: &str) {
+pub(super) fn emit(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out
         .write_all(text.as_bytes())
@@ -491,7 +492,7 @@ fn emit(text: &str) {
     let _ = out.flush();
 }
 
-fn complain(line: &str) {
+pub(super) fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "hermes-doctor: {line}");
 }
 

@@ -7,6 +7,8 @@ mod explain;
 mod facts;
 mod health;
 mod history;
+mod html;
+mod markdown;
 pub mod plot;
 mod replay;
 pub mod samples;
@@ -16,6 +18,8 @@ mod tree;
 mod words;
 
 pub use demo::heading as demo_heading;
+pub use html::html;
+pub use markdown::markdown;
 pub use style::Style;
 
 use crate::model::{Envelope, Part};
