@@ -191,7 +191,7 @@ fn clock(at: f64, span: f64) -> String {
 }
 
 /// Size in pixels of a drawing on a page; on a phone it is shown at two thirds of it.
-const SMALL: (u32, u32) = (560, 260);
+const SMALL: (u32, u32) = (500, 290);
 
 /// Lines of one drawing: what each shows, its colour, and its points.
 type Lines<'a> = [(&'a str, RGBColor, Line)];
@@ -257,13 +257,13 @@ fn draw_small(
 ) -> Result<(), Box<dyn std::error::Error>> {
     root.fill(&WHITE)?;
     let most = lines.iter().flat_map(|(_, _, line)| line.iter()).map(|(_, value)| *value).fold(1.0, f64::max);
-    let top = most * 1.25;
+    let top = most * 1.55;
     let font = |size: i32| ("sans-serif", size).into_font().color(&TEXT);
     let mut chart = ChartBuilder::on(root)
         .margin(10)
-        .x_label_area_size(38)
-        .y_label_area_size(52)
-        .caption(title, font(17))
+        .x_label_area_size(46)
+        .y_label_area_size(60)
+        .caption(title, font(20))
         .build_cartesian_2d(span, 0.0..top)?;
     chart
         .configure_mesh()
@@ -273,7 +273,7 @@ fn draw_small(
         .y_labels(4)
         .x_desc("seconds")
         .y_label_formatter(&|value| if top > 8.0 { format!("{value:.0}") } else { format!("{value:.1}") })
-        .label_style(font(14))
+        .label_style(font(17))
         .draw()?;
     for (name, colour, line) in lines.iter().filter(|(_, _, line)| !line.is_empty()) {
         let colour = *colour;
@@ -289,7 +289,7 @@ fn draw_small(
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
-        .label_font(font(13))
+        .label_font(font(16))
         .draw()?;
     root.present()?;
     Ok(())

@@ -154,7 +154,7 @@ fn field(text: &str, parent: &str, key: &str, names: &mut Names, level: Level) -
         (_, "user") => names.user(text),
         // Made of words and numbers alone (fields of the kernel's tables and of system calls).
         (_, "wait_channel") | ("system_call", "name") if is_symbol(text) => text.to_owned(),
-        ("", "command") | ("next", _) | ("tool" | "phases", "name") => names.text(text, Text::Prose),
+        ("" | "replayed", "command") | ("next", _) | ("tool" | "phases", "name") => names.text(text, Text::Prose),
         ("activity" | "routes" | "batches" | "paths", "path") | (_, "url" | "redirect_to") => names.url(text),
         ("answer", "version") | (_, "server_header") if level == Level::Paranoid => MASK.to_owned(),
         ("answer", "version") if is_version(text) => text.to_owned(),

@@ -24,7 +24,7 @@ const OTHER_WORDS: &[&str] = &[
      status failed to lookup address information temporary resolution service known node nor servname provided",
     // Kernel releases and architectures
     "generic lowlatency amd arm aarch cloud aws azure gcp oracle microsoft standard wsl lts pve rt arch fc el rpi \
-     zen hardened virt android darwin xnu",
+     zen hardened virt android darwin xnu v",
     // Options of Hermes' commands, and what everybody says
     "browser open no yes host port profile replace external isolated verbose quiet config dir path ssh owner session",
     "py http https ipv tcp udp unix sqlite wal shm db pid uid gid rst fin syn ack",

@@ -53,12 +53,11 @@ fn drawings(drawn: &[Drawing]) -> String {
 /// A table; cells are text.
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     // A column of numbers stands to the right.
-    let is_number = |index: usize| {
-        rows.iter().all(|row| {
-            row.get(index)
-                .is_some_and(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-') && cell.len() < 12)
-        })
+    let is_one = |cell: &String| {
+        let number = cell.strip_suffix(" ms").unwrap_or(cell);
+        number == "-" || number.parse::<f64>().is_ok_and(f64::is_finite)
     };
+    let is_number = |index: usize| rows.iter().all(|row| row.get(index).is_some_and(is_one));
     let class = |index| if is_number(index) { " class=\"number\"" } else { "" };
     let mut out = String::from("<div class=\"scroll\"><table>\n<tr>");
     for (index, name) in header.iter().enumerate() {
