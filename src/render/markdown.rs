@@ -46,11 +46,12 @@ pub fn markdown(envelope: &Envelope) -> String {
     if json_fits {
         page.text.push_str(&json);
     } else {
-        page.left_out
-            .push("the JSON (attach the file that `hermes-doctor report -o hermes-report.json` writes)".into());
+        page.left_out.insert(
+            0,
+            "the JSON (attach the file that `hermes-doctor report -o hermes-report.json` writes)".into(),
+        );
     }
     if !page.left_out.is_empty() {
-        page.left_out.dedup();
         let left_out: String = page.left_out.join(", ").chars().take(RESERVE - 100).collect();
         page.text.push_str(&format!("\nNot in this comment, which would be too long: {left_out}.\n"));
     }
@@ -74,7 +75,7 @@ impl Page {
         if self.fits(text) {
             self.text.push_str(text);
             self.length += text.chars().count();
-        } else {
+        } else if !self.left_out.iter().any(|known| known == what) {
             self.left_out.push(what.to_owned());
         }
     }

@@ -238,7 +238,7 @@ fn small(title: &str, lines: &Lines<'_>) -> Option<(String, String)> {
     let points = || lines.iter().flat_map(|(_, _, line)| line.iter());
     let from = points().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
     let to = points().map(|(at, _)| *at).fold(f64::NEG_INFINITY, f64::max);
-    if !(to > from) {
+    if from.partial_cmp(&to) != Some(std::cmp::Ordering::Less) {
         return None;
     }
     let mut out = String::new();

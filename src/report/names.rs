@@ -469,7 +469,7 @@ impl Names {
             Text::Prose => is_prose(token) || is_known_name(token),
             Text::Command => is_command_word(token),
         };
-        if stays || self.hidden.get(token).is_none() && is_version(token) {
+        if stays || !self.hidden.contains_key(token) && is_version(token) {
             return token.to_owned();
         }
         if token.bytes().all(|byte| byte.is_ascii_digit()) {
