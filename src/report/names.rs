@@ -3,6 +3,7 @@
 use super::mask::{self, MASK};
 use super::redact::Level;
 use super::vocabulary::{LONGEST_NUMBER, is_command_word, is_ending, is_known_name, is_prose, is_system_name};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddrV4};
 use std::time::{Duration, SystemTime};
@@ -121,7 +122,7 @@ pub struct Names {
     /// The last number given, by kind; placeholders that were in the report before are not given again.
     last: HashMap<Kind, usize>,
     /// Paths that a text cannot be told from its words by, longest first, and what they become.
-    whole: Vec<(String, String)>,
+    whole: BTreeMap<(Reverse<usize>, String), String>,
 }
 
 impl Names {
@@ -141,7 +142,7 @@ impl Names {
             addresses: HashMap::new(),
             hidden: HashMap::new(),
             last: HashMap::new(),
-            whole: Vec::new(),
+            whole: BTreeMap::new(),
         }
     }
 
@@ -192,10 +193,7 @@ impl Names {
         let is_plain = |character: char| character.is_alphanumeric() || "/._-~@+:".contains(character);
         if path.len() > 1 && !path.chars().all(is_plain) {
             let shown = self.path(path);
-            if !self.whole.iter().any(|(known, _)| known == path) {
-                self.whole.push((path.to_owned(), shown));
-                self.whole.sort_by_key(|(known, _)| std::cmp::Reverse(known.len()));
-            }
+            self.whole.insert((Reverse(path.len()), path.to_owned()), shown);
         }
     }
 
@@ -392,7 +390,7 @@ impl Names {
     pub fn text(&mut self, text: &str, what: Text) -> String {
         let whole = std::mem::take(&mut self.whole);
         let mut replaced = text.to_owned();
-        for (path, shown) in &whole {
+        for ((_, path), shown) in &whole {
             if replaced.contains(path.as_str()) {
                 replaced = replaced.replace(path.as_str(), shown);
             }
@@ -512,6 +510,16 @@ impl Names {
             Some(at) => humantime::format_rfc3339_seconds(at).to_string(),
             None => MASK.to_owned(),
         }
+    }
+
+    /// The same for nanoseconds since 1970.
+    pub fn nanoseconds(&self, at: u64) -> u64 {
+        let Some((from, to)) = self.moved else { return at };
+        let moved = (SystemTime::UNIX_EPOCH + Duration::from_nanos(at))
+            .duration_since(from)
+            .map_or_else(|before| to.checked_sub(before.duration()), |after| to.checked_add(after));
+        let since = moved.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
     }
 
     /// Addresses that are neither of this host nor of no host, by class.

@@ -143,6 +143,11 @@ fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Le
         }
         Value::Array(values) => values.iter_mut().for_each(|value| walk(value, parent, key, names, level)),
         Value::String(text) => *text = field(text, parent, key, names, level),
+        Value::Number(number) if key == "modified_ns" => {
+            if let Some(at) = number.as_u64() {
+                *number = names.nanoseconds(at).into();
+            }
+        }
         _ => {}
     }
 }
@@ -358,10 +363,20 @@ mod tests {
         envelope.gaps = ["/opt/hermes/profiles/state.db", "hermes-webui.service", &started]
             .map(|text| Gap::new(text, GapReason::Timeout, "x"))
             .to_vec();
+        let started_ns =
+            humantime::parse_rfc3339(&started).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/database-locked.json");
+        let recorded = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
+        envelope.databases.extend(recorded.servers.into_iter().flat_map(|server| server.databases));
+        let stamp = &mut envelope.databases[0].written[0];
+        stamp.modified_ns = u64::try_from(started_ns.as_nanos()).unwrap() + 5;
         let hidden = redacted(envelope, Level::Paranoid, &[]);
+        assert_eq!(hidden.databases[0].written[0].modified_ns, 946_684_800_000_000_005);
         let texts: Vec<&str> = hidden.gaps.iter().map(|gap| gap.what.as_str()).collect();
         let millennium = "2000-01-01T00:00:00.000Z";
-        assert_eq!(texts, ["/opt/dir-1/dir-2/state.db", "hermes-unit-1.service", millennium]);
+        assert_eq!(texts[1..], ["hermes-unit-1.service", millennium]);
+        assert!(texts[0].starts_with("/opt/dir-") && texts[0].ends_with("/state.db"), "{texts:?}");
+        assert!(!texts[0].contains("hermes") && !texts[0].contains("profiles"), "{texts:?}");
         assert_eq!(hidden.started_at, millennium);
     }
 
