@@ -120,7 +120,11 @@ fn article(server: &Server) -> String {
         about.extend(process.age_ms.map(|age| format!("up {}", words::duration(age))));
         about.push(process.state.words().to_owned());
         about.extend(process.user.as_ref().map(|user| format!("user {user}")));
-        about.extend(process.threads.map(|threads| format!("{threads} threads")));
+        about.extend(
+            process
+                .threads
+                .map(|threads| if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }),
+        );
         about.extend(process.resident_bytes.map(|bytes| format!("{} resident", words::bytes(bytes))));
     }
     about.extend(server.port.map(|port| format!("port {port}")));
@@ -226,7 +230,7 @@ fn finding(finding: &Finding, label: &str) -> String {
         String::new()
     } else {
         let table = format!(
-            "<div class=\"scroll\"><table><tr><th>Fact</th><th>Value</th><th>Read from</th></tr>\n{rows}</table></div>\n"
+            "<div class=\"scroll\"><table class=\"evidence\"><tr><th>Fact</th><th>Value</th><th>Read from</th></tr>\n{rows}</table></div>\n"
         );
         folded(&format!("Evidence ({})", finding.evidence.len()), &table, "")
     };
