@@ -168,6 +168,11 @@ impl Names {
             for (at, _) in text.match_indices(home) {
                 let before = text.get(..at).unwrap_or_default();
                 let name = component(text.get(at + home.len()..).unwrap_or_default()).to_owned();
+                // Within a path it may be any directory of that name, with files in it that every Hermes host has.
+                let is_file = name.rsplit_once('.').is_some_and(|(_, ending)| is_ending(ending));
+                if !is_path_start(before) && (is_file || is_known_name(&name)) {
+                    continue;
+                }
                 self.learn_user(&name);
                 if is_path_start(before) && self.users.contains_key(&name) {
                     self.homes.entry(name).or_insert(home);
