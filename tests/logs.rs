@@ -18,6 +18,7 @@ fn patient(what: &str) -> Guard {
     let mut guard = start(
         Command::new("python3")
             .arg(patient_file("limits/hermes-webui/server.py"))
+            .stderr(Stdio::null())
             .env("HERMES_HOME", home.path())
             .env("PATIENT", what),
     );

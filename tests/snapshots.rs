@@ -271,9 +271,14 @@ fn stacks_and_locks() {
     for name in ["deadlock", "crossed", "gil"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/recorded/stacks-{name}.json"));
         let mut envelope = replay::read(&std::fs::read(path).unwrap()).unwrap();
-        let recorded = envelope.servers[0].findings.clone();
+        // Advice may improve on an old report; what was found and why may not change.
+        let facts = |envelope: &Envelope| -> Vec<_> {
+            let findings = envelope.servers[0].findings.iter().cloned();
+            findings.map(|found| hermes_doctor::model::Finding { next: Vec::new(), ..found }).collect()
+        };
+        let recorded = facts(&envelope);
         envelope.servers.iter_mut().for_each(hermes_doctor::diagnose::judge);
-        assert_eq!(envelope.servers[0].findings, recorded, "{name}");
+        assert_eq!(facts(&envelope), recorded, "{name}");
         for width in [80, 120] {
             let text = shown(&envelope, &view(width, true));
             let fits = |line: &&str| unicode_width::UnicodeWidthStr::width(*line) <= width;

@@ -1,5 +1,6 @@
 //! The command line, turned into one typed request. It reads nothing of the host.
 
+mod report;
 mod run;
 
 pub use run::run;
@@ -9,6 +10,7 @@ use crate::examine::{Repetition, Request, Routes};
 use crate::model::{Part, ServerKind};
 use crate::parse::expect::Expect;
 use crate::patient::Selection;
+use crate::report::redact::Level;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +24,7 @@ Examples:
   hermes-doctor                              examine every Hermes server of this host
   hermes-doctor --port 8787                  examine the server on that port
   hermes-doctor fds --pid 4711 --all         what its descriptors point to
-  hermes-doctor check --home ~/.hermes --json > hermes-check.json
+  hermes-doctor report -o hermes-report.json an attachment for a bug report, names hidden
   hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
   hermes-doctor demo                         see it work, on patients that it starts itself
@@ -33,7 +35,7 @@ Exit status:
   2  something critical holds, or a server that was named is not there
   3  could not tell: bad arguments, nothing to examine, no permission for what decides
 
-It changes nothing: no signal is sent, no file is written, no database is opened. Fixes are printed, never run.";
+It changes nothing: no signal is sent, no file is written that was not asked for, no database is opened. Fixes are printed, never run.";
 
 /// Names the root cause of a wedged Hermes host, and changes nothing on it.
 #[derive(Debug, Parser)]
@@ -107,6 +109,11 @@ pub enum Command {
         #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         number: Option<u16>,
     },
+    /// Everything that check knows, names hidden, as an attachment for a bug report
+    #[command(
+        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown | pbcopy      (fits into a comment on an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   people, hosts, addresses, secrets, and every name that not every Hermes host has\n  paranoid  directories and units of Hermes, versions of the server, and absolute times, too\n  none      secrets in command lines and URLs only"
+    )]
+    Report(ReportArguments),
     /// Looks again and again and keeps a record: each change, and one full report at the first critical finding
     #[command(
         after_help = "Examples:\n  hermes-doctor watch --every 30s --record /var/lib/hermes-doctor/flight.jsonl\n  hermes-doctor watch --port 8787 --record flight.jsonl\n\ndocs/watch.md has units for systemd and launchd."
@@ -221,6 +228,53 @@ impl FdsArguments {
             yes_remote: self.yes_remote,
             timeout,
         })
+    }
+}
+
+/// Options of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArguments {
+    /// Write it to this file, which only you can read; - and no -o are standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// As a comment on an issue (under 60,000 characters), the JSON in it where it fits; without, JSON
+    #[arg(long, conflicts_with = "html")]
+    pub markdown: bool,
+    /// As one page that stands alone
+    #[arg(long)]
+    pub html: bool,
+    /// How much is hidden
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = RedactArgument::Default)]
+    pub redact: RedactArgument,
+    /// Show what leaves and what was hidden, and ask, before it is written
+    #[arg(long)]
+    pub review: bool,
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+}
+
+/// `--redact`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RedactArgument {
+    /// Directories and units of Hermes, versions of the server, and absolute times, too
+    Paranoid,
+    /// People, hosts, addresses, secrets, and every name that not every Hermes host has
+    Default,
+    /// Secrets in command lines and URLs only
+    None,
+}
+
+impl From<RedactArgument> for Level {
+    fn from(argument: RedactArgument) -> Self {
+        match argument {
+            RedactArgument::Paranoid => Self::Paranoid,
+            RedactArgument::Default => Self::Default,
+            RedactArgument::None => Self::None,
+        }
     }
 }
 
@@ -442,6 +496,7 @@ impl Cli {
             Some(Command::Explain { .. } | Command::Schema | Command::DemoPatient { .. } | Command::History(_)) => {
                 return None;
             }
+            Some(Command::Report(_)) => ("report", all),
         };
         Some(Request {
             command,
@@ -497,7 +552,13 @@ impl Cli {
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
             (Some(command), _) if self.stacks && !command.takes_stacks() => {
-                let text = "--stacks belongs to `check`, `watch` and `stacks`";
+                let text = "--stacks belongs to `check`, `report`, `watch` and `stacks`";
+                Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+            }
+            _ if matches!(&self.command, Some(Command::Report(report)) if report.markdown || report.html)
+                && self.output.is_json() =>
+            {
+                let text = "a report has one form: --json, --markdown or --html";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
             _ => self.check_replay(),
@@ -545,7 +606,7 @@ impl Cli {
 impl Command {
     /// Whether `--stacks` means something with it.
     fn takes_stacks(&self) -> bool {
-        matches!(self, Self::Check | Self::Watch(_) | Self::Stacks | Self::Demo { .. })
+        matches!(self, Self::Check | Self::Report(_) | Self::Watch(_) | Self::Stacks | Self::Demo { .. })
     }
 }
 

@@ -106,6 +106,7 @@ fn execute(cli: &Cli) -> u8 {
         Some(Command::Fds(arguments)) => over_time(cli, &view, arguments),
         Some(Command::Watch(arguments)) => watch(cli, arguments),
         Some(Command::History(arguments)) => show_history(cli, &view, arguments),
+        Some(Command::Report(arguments)) => super::report::write(cli, &view, arguments),
         _ => match cli.request() {
             Some(request) => match examined(cli, &request) {
                 Ok(envelope) => answer(cli, &view, &envelope),
@@ -116,7 +117,7 @@ fn execute(cli: &Cli) -> u8 {
     }
 }
 
-fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String> {
+pub(super) fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     if !cli.from.is_empty() {
         return replayed(cli, request);
     }
@@ -145,8 +146,9 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     if !reports.is_empty() {
         let now = humantime::parse_rfc3339(&envelope.started_at)
             .map_err(|_| format!("{name}: the time of the report is not understood"))?;
+        let is_hidden = report::redact::is_hidden(&envelope);
         for server in &mut envelope.servers {
-            sampling::compare(server, now, &reports).map_err(|error| error.to_string())?;
+            sampling::compare(server, now, is_hidden, &reports).map_err(|error| error.to_string())?;
             diagnose::judge(server);
         }
         let elapsed = Duration::from_millis(envelope.elapsed_ms);
@@ -258,7 +260,7 @@ fn compare_reports(server: &mut Server, paths: &[PathBuf]) -> Result<(), String>
         let report = replay::read_file(path).map_err(|error| format!("{name}: {error}"))?;
         reports.push((name, report));
     }
-    sampling::compare(server, SystemTime::now(), &reports).map_err(|error| error.to_string())
+    sampling::compare(server, SystemTime::now(), false, &reports).map_err(|error| error.to_string())
 }
 
 /// `watch`: changes as they come, one line each; the status of the last look.
@@ -417,7 +419,7 @@ fn answer(cli: &Cli, view: &View, envelope: &Envelope) -> u8 {
 }
 
 /// One clear line for what cannot be examined at all.
-fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
+pub(super) fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
     if cli.output.is_json() {
         emit(&render::json(&nothing_examined(command, Gap::new("selection", GapReason::NotFound, line))));
     } else {
@@ -518,7 +520,7 @@ fn use_colour(when: When) -> bool {
 }
 
 /// Writes to standard output; a reader that went away is no error of ours.
-fn emit(text: &str) {
+pub(super) fn emit(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out
         .write_all(text.as_bytes())
@@ -526,7 +528,7 @@ fn emit(text: &str) {
     let _ = out.flush();
 }
 
-fn complain(line: &str) {
+pub(super) fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "hermes-doctor: {line}");
 }
 

@@ -108,7 +108,9 @@ fn keep_the_evidence_first(server: &Server, findings: &mut [Finding]) {
         _ => return,
     };
     for finding in findings.iter_mut().filter(|finding| server.root_causes.contains(&finding.id)) {
-        let command = format!("hermes-doctor check {selection} --json > hermes-check.json");
+        // Stacks are in a report only where they are asked for.
+        let stacks = if server.stacks.is_some() { " --stacks" } else { "" };
+        let command = format!("hermes-doctor report {selection}{stacks} -o hermes-report.json");
         finding.next.insert(0, NextStep::run("keep the evidence", command));
     }
 }

@@ -271,7 +271,9 @@ impl Examination<'_> {
     /// any other it is not known whether it was only started again.
     fn ended(&self, server: &mut Server, identity: crate::model::Identity) {
         let what = format!("process {}", identity.pid);
-        let was_named = server.expectation.named_by.iter().any(|by| by.starts_with("--"));
+        // A pid names this process only, and there is none of it to examine any more.
+        let names = |by: &String| by.starts_with("--") && !by.starts_with("--pid");
+        let was_named = server.expectation.named_by.iter().any(names);
         let listens = server.port.is_none_or(|port| {
             let table = self.survey.host.sockets(None).value;
             crate::patient::listening(&table, port).next().is_some()
@@ -287,6 +289,8 @@ impl Examination<'_> {
             // An answer from before its end is none of a server that is there.
             if let Some(health) = server.health.as_mut() {
                 health.outcome = crate::model::Outcome::Refused;
+                health.phases.clear();
+                health.answer = None;
             }
             return;
         }

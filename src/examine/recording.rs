@@ -6,7 +6,7 @@ use crate::model::{Envelope, Identity, Part, Record, Server, Status};
 use crate::patient::Selection;
 use crate::render;
 use crate::report::record::Recorder;
-use crate::report::redact::redacted;
+use crate::report::redact::{Level, host_names, redacted};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -134,7 +134,9 @@ fn look(request: &Request) -> Result<Envelope, String> {
 fn keep_report(request: &Request, recorder: &Recorder, at: &str) -> Result<PathBuf, String> {
     let parts = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
     let envelope = look(&Request { command: "check", parts, ..request.clone() })?;
-    recorder.keep(&render::json(&redacted(envelope)), at).map_err(|error| error.to_string())
+    recorder
+        .keep(&render::json(&redacted(envelope, Level::Default, &host_names())), at)
+        .map_err(|error| error.to_string())
 }
 
 /// What one server is called when it was named: whatever is found there later, or not found.

@@ -7,6 +7,8 @@ use crate::model::{
 };
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, Knock, Patience};
+use crate::report::redact;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -194,13 +196,19 @@ pub enum CompareError {
 }
 
 /// Puts saved reports before what is now. Each counts as one sample; those of another process (the server was started
-/// again in between) are left out, and said.
+/// again in between) are left out, and said. `is_hidden` is whether names of this server were hidden too.
 ///
 /// # Errors
 /// When a report has nothing to compare.
-pub fn compare(server: &mut Server, now: SystemTime, reports: &[(String, Envelope)]) -> Result<(), CompareError> {
+pub fn compare(
+    server: &mut Server,
+    now: SystemTime,
+    is_hidden: bool,
+    reports: &[(String, Envelope)],
+) -> Result<(), CompareError> {
     let Some(facts) = server.descriptors.clone() else { return Ok(()) };
     let mut moments: Vec<(SystemTime, Sample)> = vec![(now, of_descriptors(&facts))];
+    let mut is_hidden = is_hidden;
     for (name, report) in reports {
         let is_it = |old: &&Server| {
             old.kind == server.kind
@@ -220,7 +228,11 @@ pub fn compare(server: &mut Server, now: SystemTime, reports: &[(String, Envelop
             server.gaps.push(Gap::new("growth since a saved report", GapReason::Vanished, detail));
             continue;
         }
-        moments.push((at, with_names_of(&facts, of_descriptors(then))));
+        is_hidden |= redact::is_hidden(report);
+        moments.push((at, of_descriptors(then)));
+    }
+    if is_hidden {
+        by_known_names(&facts, &mut moments);
     }
     moments.sort_by_key(|(at, _)| *at);
     let Some(first) = moments.first().map(|(at, _)| *at) else { return Ok(()) };
@@ -235,18 +247,30 @@ pub fn compare(server: &mut Server, now: SystemTime, reports: &[(String, Envelop
     Ok(())
 }
 
-/// The databases of a report whose homes were taken out, by what is left of their paths.
-fn with_names_of(now: &Descriptors, mut then: Sample) -> Sample {
-    for family in &mut then.families {
-        let Some(rest) = family.path.strip_prefix('~').and_then(|path| Some(&path[path.find('/')?..])) else {
-            continue;
-        };
-        let mut same = now.sqlite.iter().filter(|own| own.path.ends_with(rest));
-        if let (Some(own), None) = (same.next(), same.next()) {
-            family.path.clone_from(&own.path);
+/// Where a report takes part whose names were hidden, databases are the same by the names of their files that every Hermes
+/// host has; the others are counted with all other files, in every sample.
+fn by_known_names(now: &Descriptors, samples: &mut [(SystemTime, Sample)]) {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    for (_, sample) in samples {
+        let mut known: BTreeMap<String, FamilySample> = BTreeMap::new();
+        for family in sample.families.drain(..).filter(|family| redact::keeps_name(&name(&family.path))) {
+            let sum = known.entry(name(&family.path)).or_default();
+            sum.db = sum.db.saturating_add(family.db);
+            sum.wal = sum.wal.saturating_add(family.wal);
+            sum.shm = sum.shm.saturating_add(family.shm);
         }
+        sample.families = known
+            .into_iter()
+            .map(|(file, sum)| {
+                let mut own = now.sqlite.iter().filter(|own| name(&own.path) == file);
+                let path = match (own.next(), own.next()) {
+                    (Some(only), None) => only.path.clone(),
+                    _ => file,
+                };
+                FamilySample { path, ..sum }
+            })
+            .collect();
     }
-    then
 }
 
 /// Why no request is sent.
@@ -445,14 +469,28 @@ mod tests {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/leak-critical.json");
         let mut report = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
         let own = &mut report.servers[0];
-        own.descriptors.as_mut().unwrap().sqlite[0].path = "/home/ann/.hermes/state.db".to_owned();
-        let mut now = own.clone();
-        let hidden = crate::report::redact::redacted(report);
+        let families = &mut own.descriptors.as_mut().unwrap().sqlite;
+        families[0].path = "/home/ann/.hermes/state.db".to_owned();
+        families.push(crate::model::SqliteFamily { path: "/srv/acme/clients.db".into(), ..families[0].clone() });
+        let (plain, mut now) = (report.clone(), report.servers[0].clone());
+        let hidden = redact::redacted(report, redact::Level::Default, &[]);
         let then = hidden.servers[0].descriptors.as_ref().unwrap();
-        assert_eq!(then.sqlite[0].path, "~/.hermes/state.db");
-        compare(&mut now, SystemTime::now(), &[("old".to_owned(), hidden)]).unwrap();
+        assert_eq!(
+            (&*then.sqlite[0].path, &*then.sqlite[1].path),
+            ("~user-1/.hermes/state.db", "/srv/dir-1/file-1.db")
+        );
+        let both = [("old".to_owned(), hidden.clone()), ("older".to_owned(), hidden.clone())];
+        compare(&mut now, SystemTime::now(), false, &both).unwrap();
         let samples = now.trend.unwrap().samples;
-        assert_eq!(samples.len(), 2);
+        assert_eq!(samples.len(), 3);
+        // One is known by its name; the other is among all files, so that it has not come into being since.
+        assert_eq!(samples[0].families.len(), 1);
+        assert_eq!(samples[0].families[0].path, "/home/ann/.hermes/state.db");
+        assert!(samples.iter().all(|sample| sample.families == samples[0].families));
+        // The same when the later of two reports is the one whose names are hidden.
+        let mut now = hidden.servers[0].clone();
+        compare(&mut now, SystemTime::now(), true, &[("old".to_owned(), plain)]).unwrap();
+        let samples = now.trend.unwrap().samples;
         assert_eq!(samples[0].families, samples[1].families);
     }
 

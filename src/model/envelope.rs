@@ -2,7 +2,7 @@
 
 use super::{
     DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
-    PidFile, Process, Resources, Stacks, Status, Trend,
+    PidFile, Process, Redaction, Resources, Stacks, Status, Trend,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -247,6 +247,9 @@ pub struct Envelope {
     /// What `explain` explains; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanations: Vec<Explanation>,
+    /// What was hidden before the report was written (`report`, and what `watch` keeps); absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
 }
 
 /// What a saved report said before this program judged its facts again.

@@ -16,6 +16,7 @@ mod lineage;
 mod log;
 mod port;
 mod process;
+mod redaction;
 mod resources;
 mod sqlite;
 mod stacks;
@@ -38,6 +39,7 @@ pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use log::{LogClass, LogClassFacts, LogFacts};
 pub use port::{Connections, Holder, Listener, Listeners, Look};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
+pub use redaction::{Hidden, Redaction};
 pub use resources::{HostLimits, MemoryGroup, Pressure, ProcessLimits, Resources, TaskGroup};
 pub use sqlite::{
     DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile,

@@ -7,7 +7,9 @@ mod explain;
 mod facts;
 mod health;
 mod history;
+mod html;
 mod logs;
+mod markdown;
 pub mod plot;
 mod replay;
 mod resources;
@@ -19,6 +21,8 @@ mod tree;
 mod words;
 
 pub use demo::heading as demo_heading;
+pub use html::html;
+pub use markdown::markdown;
 pub use style::Style;
 
 use crate::model::{Envelope, Part};

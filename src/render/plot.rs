@@ -1,6 +1,6 @@
 //! A record drawn over time, as one SVG that stands alone.
 
-use crate::model::{Record, Status};
+use crate::model::{Look, Record, Sample, Status, Trend};
 use plotters::prelude::*;
 use std::time::UNIX_EPOCH;
 
@@ -188,4 +188,109 @@ fn clock(at: f64, span: f64) -> String {
         span if span > 600.0 => time.get(..5).unwrap_or(time).to_owned(),
         _ => time.trim_end_matches('Z').to_owned(),
     }
+}
+
+/// Size in pixels of a drawing on a page; on a phone it is shown at two thirds of it.
+const SMALL: (u32, u32) = (500, 290);
+
+/// Lines of one drawing: what each shows, its colour, and its points.
+type Lines<'a> = [(&'a str, RGBColor, Line)];
+
+/// Descriptors over time, and the database handles among them.
+pub fn trend(trend: &Trend) -> Vec<(String, String)> {
+    let of = |value: &dyn Fn(&Sample) -> Option<u64>| -> Line {
+        trend
+            .samples
+            .iter()
+            .filter_map(|sample| Some((sample.at_ms as f64 / 1000.0, value(sample)? as f64)))
+            .collect()
+    };
+    let open = of(&|sample| sample.open);
+    let limit: Line = near(&[of(&|_| trend.soft_limit)], std::slice::from_ref(&open)).concat();
+    let handles = of(&|sample| {
+        let most = sample.families.iter().map(|family| family.db.saturating_add(family.wal)).max();
+        most.or(sample.walked.then_some(0))
+    });
+    let clients = of(&|sample| sample.connected);
+    let drawn = [
+        small("Open descriptors over time", &[("open", OPEN, open), ("soft limit", LIMIT, limit)]),
+        small("Database and WAL descriptors over time", &[("of the database that has most", DATABASE, handles)]),
+        small("Clients over time", &[("connected", HEALTH, clients)]),
+    ];
+    drawn.into_iter().flatten().collect()
+}
+
+/// What waited at a port while a request did.
+pub fn looks(looks: &[Look], title: &str) -> Option<(String, String)> {
+    let of = |value: &dyn Fn(&Look) -> Option<u64>| -> Line {
+        looks.iter().filter_map(|look| Some((look.after_connect_ms as f64 / 1000.0, value(look)? as f64))).collect()
+    };
+    let lines = [
+        ("accept queue", QUEUE, of(&|look| Some(look.accept_queue))),
+        ("accepted, without a byte", OPEN, of(&|look| look.unanswered)),
+    ];
+    // One look is no drawing.
+    (looks.len() > 1).then(|| small(&format!("Connections {title}"), &lines)).flatten()
+}
+
+/// A small drawing over seconds; nothing where there are no two moments.
+fn small(title: &str, lines: &Lines<'_>) -> Option<(String, String)> {
+    let points = || lines.iter().flat_map(|(_, _, line)| line.iter());
+    let from = points().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
+    let to = points().map(|(at, _)| *at).fold(f64::NEG_INFINITY, f64::max);
+    if from.partial_cmp(&to) != Some(std::cmp::Ordering::Less) {
+        return None;
+    }
+    let mut out = String::new();
+    {
+        let root = SVGBackend::with_string(&mut out, SMALL).into_drawing_area();
+        draw_small(&root, title, lines, from..to).ok()?;
+    }
+    Some((title.to_owned(), out))
+}
+
+fn draw_small(
+    root: &Area<'_>,
+    title: &str,
+    lines: &Lines<'_>,
+    span: std::ops::Range<f64>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    root.fill(&WHITE)?;
+    let most = lines.iter().flat_map(|(_, _, line)| line.iter()).map(|(_, value)| *value).fold(1.0, f64::max);
+    let top = most * 1.55;
+    let font = |size: i32| ("sans-serif", size).into_font().color(&TEXT);
+    let mut chart = ChartBuilder::on(root)
+        .margin(10)
+        .x_label_area_size(46)
+        .y_label_area_size(60)
+        .caption(title, font(20))
+        .build_cartesian_2d(span, 0.0..top)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(GRID)
+        .x_labels(6)
+        .y_labels(4)
+        .x_desc("seconds")
+        .y_label_formatter(&|value| if top > 8.0 { format!("{value:.0}") } else { format!("{value:.1}") })
+        .label_style(font(17))
+        .draw()?;
+    for (name, colour, line) in lines.iter().filter(|(_, _, line)| !line.is_empty()) {
+        let colour = *colour;
+        chart
+            .draw_series(LineSeries::new(thinned(line), colour.stroke_width(2)))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        if line.len() < 40 {
+            chart.draw_series(line.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+        }
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .label_font(font(16))
+        .draw()?;
+    root.present()?;
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! What leaves the program: the envelope, sealed so that no secret of a command line or URL goes with it.
 
 pub mod mask;
+mod names;
 pub mod record;
 pub mod redact;
 pub mod schema;
+mod vocabulary;
 
 use crate::model::{DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Tool, id};
 use crate::parse::text::{is_printable, printable};
@@ -30,6 +32,7 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
         demonstrations: Vec::new(),
         replayed: None,
         explanations: Vec::new(),
+        redaction: None,
     }
 }
 

@@ -1,211 +1,256 @@
-//! Takes out of an envelope whose machine it is: names of people and hosts, and addresses. What a diagnosis needs stays:
-//! which texts are equal, and of what class an address is.
+//! Takes out of an envelope whose machine it is. What stays is what this program wrote itself, and names that every Hermes
+//! host has; everything else becomes a placeholder. What a diagnosis needs stays: which texts are equal, what ends in
+//! which ending, and of what class an address is.
 
 use super::emptied;
-use crate::model::Envelope;
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddrV4};
+use super::mask::MASK;
+use super::names::{Kind, Names, Text, numbered};
+use super::vocabulary::{is_known_name, is_prose};
+use crate::diagnose;
+use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Directories below which each user has a home of that name.
-const HOMES: &[&str] = &["/home/", "/Users/", "/var/home/", "/export/home/"];
-/// Users that every system has, or that belong to the server: their names say nothing.
-const KNOWN_USERS: &[&str] = &["root", "daemon", "nobody", "www-data", "hermes"];
+/// How much is hidden.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// As [`Level::Default`]; also directories and units of Hermes, the versions of the server, and all absolute times.
+    Paranoid,
+    /// People, hosts, addresses, secrets, and every name that not every Hermes host has.
+    #[default]
+    Default,
+    /// Secrets in command lines and URLs only, which are masked where they are read.
+    None,
+}
 
-/// An envelope to be kept or shown. One that cannot be walked comes back empty.
-pub fn redacted(envelope: Envelope) -> Envelope {
-    let Ok(mut value) = serde_json::to_value(&envelope) else { return emptied(envelope) };
-    let mut names = Names::default();
+impl Level {
+    /// As it is said on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Paranoid => "paranoid",
+            Self::Default => "default",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The names of this machine, as users see them in logs and prompts (uname(2)): in full and without its domain.
+pub fn host_names() -> Vec<String> {
+    let full = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let short = full.split('.').next().unwrap_or_default().to_owned();
+    let mut names = vec![full, short];
+    names.retain(|name| name.len() > 1);
+    names.dedup();
+    names
+}
+
+/// An envelope to be kept or shown, with what was hidden in it. One that cannot be walked comes back empty.
+pub fn redacted(envelope: Envelope, level: Level, hosts: &[String]) -> Envelope {
+    let Some(mut hidden) = hide(&envelope, level, hosts) else { return emptied(envelope) };
+    if level != Level::None {
+        judge_again(&mut hidden, &envelope);
+    }
+    let counted = serde_json::to_value(&hidden).map(|value| count(&value)).unwrap_or_default();
+    hidden.redaction = Some(Redaction { level: level.word().to_owned(), hidden: counted });
+    hidden
+}
+
+/// Whether names were hidden in a report, so that the same placeholder in another one is something else.
+pub fn is_hidden(envelope: &Envelope) -> bool {
+    envelope.redaction.as_ref().is_some_and(|redaction| redaction.level != Level::None.word())
+}
+
+/// Whether the name of a file stays as it is at the usual level.
+pub fn keeps_name(name: &str) -> bool {
+    is_known_name(name)
+}
+
+fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope> {
+    let mut plain = envelope.clone();
+    plain.redaction = None;
+    if level == Level::None {
+        return Some(plain);
+    }
+    let mut value = serde_json::to_value(&plain).ok()?;
+    let started = humantime::parse_rfc3339(&envelope.started_at).ok();
+    let mut names = Names::new(level, hosts, started);
+    strings(&value, "", &mut |_, text| names.learn_placeholders(text));
     // The server's own user first, so that `~` is his home.
     let owners = envelope.servers.iter().filter_map(|server| server.process.as_ref()?.user.as_deref());
-    owners.for_each(|user| names.learn_user(user));
-    names.learn(&value);
-    names.replace(&mut value);
-    serde_json::from_value(value).unwrap_or_else(|_| emptied(envelope))
-}
-
-/// Names by what they become: the same in the whole envelope.
-#[derive(Default)]
-struct Names {
-    users: BTreeMap<String, usize>,
-    hosts: BTreeMap<String, usize>,
-    private: BTreeMap<IpAddr, usize>,
-    public: BTreeMap<IpAddr, usize>,
-}
-
-fn number<T: Ord>(known: &mut BTreeMap<T, usize>, name: T) -> usize {
-    let next = known.len() + 1;
-    *known.entry(name).or_insert(next)
-}
-
-impl Names {
-    /// Users, from the processes that belong to them and from the names of homes.
-    fn learn(&mut self, value: &Value) {
-        match value {
-            Value::Object(map) => {
-                if let Some(Value::String(user)) = map.get("user") {
-                    self.learn_user(user);
-                }
-                map.values().for_each(|value| self.learn(value));
-            }
-            Value::Array(values) => values.iter().for_each(|value| self.learn(value)),
-            Value::String(text) => {
-                for home in HOMES {
-                    for (at, _) in text.match_indices(home) {
-                        let rest = text.get(at + home.len()..).unwrap_or_default();
-                        self.learn_user(component(rest));
-                    }
-                }
-            }
-            _ => {}
+    owners.for_each(|user| names.learn_owner(user));
+    strings(&value, "", &mut |key, text| {
+        if key == "user" {
+            names.learn_user(text);
         }
-    }
-
-    fn learn_user(&mut self, user: &str) {
-        if !user.is_empty() && !KNOWN_USERS.contains(&user) {
-            number(&mut self.users, user.to_owned());
-        }
-    }
-
-    fn replace(&mut self, value: &mut Value) {
-        match value {
-            Value::Object(map) => {
-                for (key, value) in map.iter_mut() {
-                    match value {
-                        Value::String(user) if key == "user" => {
-                            if let Some(number) = self.users.get(user.as_str()) {
-                                *user = format!("user-{number}");
-                            }
-                        }
-                        value => self.replace(value),
-                    }
-                }
-            }
-            Value::Array(values) => values.iter_mut().for_each(|value| self.replace(value)),
-            Value::String(text) => *text = self.text(text),
-            _ => {}
-        }
-    }
-
-    fn text(&mut self, text: &str) -> String {
-        let text = self.hosts(&self.paths(text));
-        self.addresses(&text)
-    }
-
-    /// Homes, and components of paths that are a user's name.
-    fn paths(&self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        'text: while let Some(first) = rest.chars().next() {
-            if first == '/' {
-                for home in HOMES {
-                    let Some(after) = rest.strip_prefix(home) else { continue };
-                    let name = component(after);
-                    if let (Some(number), true) = (self.users.get(name), is_path_start(&out)) {
-                        // One home is that of the server's user, whatever he is called.
-                        out.push('~');
-                        if *number > 1 {
-                            out.push_str(&format!("user-{number}"));
-                        }
-                        rest = after.get(name.len()..).unwrap_or_default();
-                        continue 'text;
-                    }
-                }
-                let after = rest.get(1..).unwrap_or_default();
-                let name = component(after);
-                if let Some(number) = self.users.get(name) {
-                    out.push_str(&format!("/user-{number}"));
-                    rest = after.get(name.len()..).unwrap_or_default();
-                    continue;
-                }
-            }
-            out.push(first);
-            rest = rest.get(first.len_utf8()..).unwrap_or_default();
-        }
-        out
-    }
-
-    /// Hosts in URLs; addresses there are left to [`Self::addresses`].
-    fn hosts(&mut self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find("://") {
-            let (before, after) = rest.split_at(at + 3);
-            out.push_str(before);
-            let end = after
-                .find(|character: char| !(character.is_alphanumeric() || "-._".contains(character)))
-                .unwrap_or(after.len());
-            let (host, more) = after.split_at(end);
-            let is_local = matches!(host, "" | "localhost");
-            if is_local || host.parse::<IpAddr>().is_ok() {
-                out.push_str(host);
-            } else {
-                out.push_str(&format!("host-{}", number(&mut self.hosts, host.to_owned())));
-            }
-            rest = more;
-        }
-        out + rest
-    }
-
-    /// Addresses that are neither of this host nor of no host, by class.
-    fn addresses(&mut self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let is_part = |character: char| character.is_ascii_hexdigit() || matches!(character, '.' | ':');
-        let mut rest = text;
-        while let Some(start) = rest.find(is_part) {
-            let (before, run) = rest.split_at(start);
-            out.push_str(before);
-            let end = run.find(|character| !is_part(character)).unwrap_or(run.len());
-            let (word, more) = run.split_at(end);
-            // A sentence may go on behind it.
-            let address = word.trim_end_matches(['.', ':']);
-            let is_whole = !out.ends_with(char::is_alphanumeric) && !more.starts_with(char::is_alphanumeric);
-            match (is_whole, address.parse::<IpAddr>(), address.parse::<SocketAddrV4>()) {
-                (true, Ok(ip), _) => {
-                    out.push_str(&self.address(ip));
-                    out.push_str(word.get(address.len()..).unwrap_or_default());
-                }
-                (true, _, Ok(socket)) => {
-                    out.push_str(&format!("{}:{}", self.address((*socket.ip()).into()), socket.port()));
-                    out.push_str(word.get(address.len()..).unwrap_or_default());
-                }
-                _ => out.push_str(word),
-            }
-            rest = more;
-        }
-        out + rest
-    }
-
-    fn address(&mut self, ip: IpAddr) -> String {
-        let plain = match ip {
-            IpAddr::V6(six) => six.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-            IpAddr::V4(_) => ip,
-        };
-        if plain.is_loopback() || plain.is_unspecified() {
-            return ip.to_string();
-        }
-        let is_private = match plain {
-            IpAddr::V4(four) => four.is_private() || four.is_link_local(),
-            IpAddr::V6(six) => six.is_unique_local() || six.is_unicast_link_local(),
-        };
-        match is_private {
-            true => format!("private-{}", number(&mut self.private, plain)),
-            false => format!("public-{}", number(&mut self.public, plain)),
-        }
-    }
-}
-
-/// The first component of a path.
-fn component(path: &str) -> &str {
-    let end = path.find(|character: char| {
-        character == '/' || character.is_whitespace() || "'\"`,;:()[]{}<>=&|".contains(character)
+        names.learn_homes(text);
     });
-    path.get(..end.unwrap_or(path.len())).unwrap_or_default()
+    strings(&value, "", &mut |key, text| {
+        if is_path_key(key) && text.starts_with('/') {
+            names.learn_path(text);
+        }
+    });
+    walk(&mut value, "", "", &mut names, level);
+    let mut hidden: Envelope = serde_json::from_value(value).ok()?;
+    hidden.schema = SCHEMA.to_owned();
+    Some(hidden)
 }
 
-/// Whether a path that begins here is absolute, and no part of another.
-fn is_path_start(before: &str) -> bool {
-    !before.ends_with(|character: char| character.is_alphanumeric() || matches!(character, '.' | '_' | '-' | '/'))
+/// Findings in the words of this program about the facts that are left. Where they would not be the same findings, those
+/// that were found stand, with their texts hidden as all others are.
+fn judge_again(hidden: &mut Envelope, original: &Envelope) {
+    for (server, before) in hidden.servers.iter_mut().zip(&original.servers) {
+        let mut again = server.clone();
+        diagnose::judge(&mut again);
+        if verdict(&again) == verdict(before) {
+            *server = again;
+        }
+    }
+    let of_databases = |finding: &&Finding| id::DATABASES.contains(&finding.id.as_str());
+    let again = diagnose::judge_host(&[], &hidden.databases);
+    if again.len() == hidden.findings.iter().filter(of_databases).count() {
+        hidden.findings.retain(|finding| !of_databases(&finding));
+        hidden.findings.extend(again);
+    }
+}
+
+fn verdict(server: &Server) -> impl PartialEq + use<> {
+    let findings: Vec<_> = server.findings.iter().map(|found| (found.id.clone(), found.severity)).collect();
+    (server.status, server.root_causes.clone(), findings, server.passed.clone())
+}
+
+/// Every string with the name of the field that it stands in.
+fn strings(value: &Value, key: &str, found: &mut dyn FnMut(&str, &str)) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| strings(value, key, found)),
+        Value::Array(values) => values.iter().for_each(|value| strings(value, key, found)),
+        Value::String(text) => found(key, text),
+        _ => {}
+    }
+}
+
+/// Hides every string by the field that it stands in. A field that is not known here holds prose: only words of this
+/// program's own stay in it. A field's own name can be a stranger's too, where it is a key of a map.
+fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Level) {
+    match value {
+        Value::Object(map) => {
+            let mut hidden = Map::new();
+            for (name, mut value) in std::mem::take(map) {
+                walk(&mut value, key, &name, names, level);
+                let name = if is_prose(&name) { name } else { names.text(&name, Text::Prose) };
+                hidden.insert(name, value);
+            }
+            *map = hidden;
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| walk(value, parent, key, names, level)),
+        Value::String(text) => *text = field(text, parent, key, names, level),
+        Value::Number(number) if key == "modified_ns" => {
+            if let Some(at) = number.as_u64() {
+                *number = names.nanoseconds(at).into();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// One string, by the name of its field and that of the object or list around it.
+fn field(text: &str, parent: &str, key: &str, names: &mut Names, level: Level) -> String {
+    let is_address = |text: &str| !text.starts_with(['/', '@']);
+    match (parent, key) {
+        (_, "user") => names.user(text),
+        // Made of words and numbers alone (fields of the kernel's tables and of system calls).
+        (_, "wait_channel") | ("system_call", "name") if is_symbol(text) => text.to_owned(),
+        ("" | "replayed", "command") | ("next", _) | ("tool" | "phases", "name") => names.text(text, Text::Prose),
+        ("activity" | "routes" | "batches" | "paths", "path") | (_, "url" | "redirect_to") => names.url(text),
+        ("answer", "version") | (_, "server_header") if level == Level::Paranoid => MASK.to_owned(),
+        ("answer", "version") if is_version(text) => text.to_owned(),
+        ("host", "kernel") if level == Level::Paranoid => {
+            text.chars().take_while(|character| character.is_ascii_digit() || *character == '.').collect()
+        }
+        (_, "series") => match text.split_once(':') {
+            Some(("family", path)) => format!("family:{}", names.path(path)),
+            _ => names.text(text, Text::Prose),
+        },
+        ("markers", _) | (_, "name" | "unit") => names.name(text),
+        (_, "of" | "supervisor") => names.titled(text),
+        (_, "local" | "remote" | "address" | "peer") if is_address(text) => names.text(text, Text::Prose),
+        (_, key) if is_path_key(key) && text.starts_with(['/', '@', '~']) => names.path(text),
+        ("pid_files", "detail") if text.split_whitespace().all(is_prose) => text.to_owned(),
+        ("pid_files", "detail") | (_, "command") => names.text(text, Text::Command),
+        _ => names.text(text, Text::Prose),
+    }
+}
+
+/// Fields that hold a path, and nothing else, when it begins as one.
+fn is_path_key(key: &str) -> bool {
+    matches!(
+        key,
+        "address"
+            | "cgroup"
+            | "configuration"
+            | "executable"
+            | "home"
+            | "local"
+            | "log"
+            | "path"
+            | "remote"
+            | "subject"
+            | "target"
+    )
+}
+
+/// A function of the kernel, or a system call.
+fn is_symbol(text: &str) -> bool {
+    text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_. ".contains(&byte))
+}
+
+/// `0.51.900`, `exp-v0.52.167`.
+fn is_version(text: &str) -> bool {
+    let number = text.trim_start_matches("exp-").trim_start_matches('v');
+    text.len() <= 24
+        && number.contains('.')
+        && number.split('.').all(|part| part.len() <= 5 && part.parse::<u32>().is_ok())
+}
+
+/// Placeholders in what is left, by kind.
+fn count(value: &Value) -> Vec<Hidden> {
+    #[derive(Default)]
+    struct Seen {
+        distinct: BTreeSet<String>,
+        times: u64,
+    }
+    let mut seen: BTreeMap<(usize, &str), Seen> = BTreeMap::new();
+    let mut note = |order: usize, prefix: &'static str, word: &str| {
+        let seen = seen.entry((order, prefix)).or_default();
+        seen.distinct.insert(word.to_owned());
+        seen.times += 1;
+    };
+    strings(value, "", &mut |_, text| {
+        for word in text.split(|character: char| !(character.is_alphanumeric() || "-~*".contains(character))) {
+            let name = word.trim_start_matches('~');
+            let name = name.strip_prefix("hermes-").unwrap_or(name);
+            let name = ["-wal", "-shm"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+            if word == "~" {
+                note(0, "~", word);
+            } else if word == MASK {
+                note(1, MASK, word);
+            } else if let Some(at) = Kind::ALL.iter().position(|kind| numbered(name, *kind).is_some()) {
+                note(at + 2, Kind::ALL[at].prefix(), name);
+            }
+        }
+    });
+    seen.into_iter()
+        .map(|((order, prefix), seen)| Hidden {
+            placeholder: prefix.to_owned(),
+            stands_for: match order {
+                0 => "the home of the server's user".to_owned(),
+                1 => "secrets in command lines and URLs".to_owned(),
+                order => Kind::ALL.get(order - 2).map_or(String::new(), |kind| kind.words().to_owned()),
+            },
+            distinct: u64::try_from(seen.distinct.len()).unwrap_or(u64::MAX),
+            times: seen.times,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -217,7 +262,7 @@ mod tests {
     fn shown(texts: &[&str]) -> Vec<String> {
         let mut envelope = crate::report::envelope("check", HostFacts::default(), SystemTime::UNIX_EPOCH);
         envelope.gaps = texts.iter().map(|text| Gap::new(*text, GapReason::Timeout, "x")).collect();
-        redacted(envelope).gaps.into_iter().map(|gap| gap.what).collect()
+        redacted(envelope, Level::Default, &["annbox".to_owned()]).gaps.into_iter().map(|gap| gap.what).collect()
     }
 
     #[test]
@@ -231,15 +276,17 @@ mod tests {
                 "[2001:db8::1]:443 to 93.184.216.34:80 from [::1]:8787, 127.0.0.1:8787 and 0.0.0.0",
                 "https://box.example.org:8443/health and http://localhost:8787",
                 "started 2026-11-24T20:00:00Z, sqlite 3.45.1, /root/.hermes",
+                "/tmp/home/state.db, /tmp/home/webui.pid and /proc/7/root/home/eve/x",
             ]),
             [
                 "~/.hermes/state.db",
                 "python3 ~user-2/hermes-webui/server.py --home=~/.hermes",
-                "/srv/user-1/x and /srv/annex",
+                "/srv/user-1/x and /srv/dir-1",
                 "private-1:443, private-2 and private-1.",
                 "[public-1]:443 to public-2:80 from [::1]:8787, 127.0.0.1:8787 and 0.0.0.0",
                 "https://host-1:8443/health and http://localhost:8787",
                 "started 2026-11-24T20:00:00Z, sqlite 3.45.1, /root/.hermes",
+                "/tmp/home/state.db, /tmp/home/webui.pid and /proc/7/root/home/user-3/x",
             ]
         );
     }
@@ -255,19 +302,96 @@ mod tests {
                 continue;
             }
             let envelope = crate::collect::replay::read(&std::fs::read(&path).unwrap()).unwrap();
-            let mut hidden = redacted(envelope.clone());
-            assert_eq!(hidden.servers.len(), envelope.servers.len(), "{}", path.display());
-            for (hidden, mut server) in hidden.servers.iter_mut().zip(envelope.servers) {
-                crate::diagnose::judge(hidden);
-                crate::diagnose::judge(&mut server);
-                assert_eq!((hidden.status, &hidden.root_causes), (server.status, &server.root_causes));
+            for level in [Level::Default, Level::Paranoid, Level::None] {
+                let mut hidden = redacted(envelope.clone(), level, &[]);
+                assert_eq!(hidden.servers.len(), envelope.servers.len(), "{}", path.display());
+                for (hidden, mut server) in hidden.servers.iter_mut().zip(envelope.servers.clone()) {
+                    diagnose::judge(hidden);
+                    diagnose::judge(&mut server);
+                    assert!(verdict(hidden) == verdict(&server), "{} at {}", path.display(), level.word());
+                }
             }
             seen += 1;
         }
         assert!(seen > 20, "{seen}");
     }
 
+    /// What is written once more is the same, and means the same.
+    #[test]
+    fn a_redacted_report_is_redacted_already() {
+        for name in ["two-owners", "pm2-errored", "systemd-user-orphan", "database-locked"] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.json"));
+            let envelope = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
+            let once = redacted(envelope, Level::Default, &[]);
+            assert_eq!(redacted(once.clone(), Level::Default, &[]), once, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_that_was_there_is_not_given_again() {
+        assert_eq!(shown(&["/srv/dir-1/x", "/srv/acme/x"]), ["/srv/dir-1/x", "/srv/dir-2/x"]);
+    }
+
+    #[test]
+    fn whatever_this_program_did_not_write_is_hidden() {
+        assert_eq!(
+            shown(&[
+                "swordfish",
+                "descriptors of pid 4711: Connection refused",
+                "ANNBOX said so, annbox.example.org too",
+                "unit acme-billing.service, hermes-acme.service and hermes-webui.service",
+                "ann@acme.example, 4915112345678 and deadbeef0123",
+                "the file /srv/acme/Q3 plan.xlsx",
+                "\u{1f600} caf\u{e9}",
+                "http://localhost:8787/api/sessions/swordfish?q=tuna",
+            ]),
+            [
+                "word-1",
+                "descriptors of pid 4711: Connection refused",
+                "host-1 said so, host-2 too",
+                "unit unit-1.service, hermes-unit-2.service and hermes-webui.service",
+                "host-3, number-1 and id-1",
+                "the file /srv/dir-1/Q3 host-4",
+                "? word-2",
+                "http://localhost:8787/api/sessions/word-1?q=***",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_strict_level_moves_times_and_hides_directories_of_hermes() {
+        let mut envelope = crate::report::envelope("check", HostFacts::default(), SystemTime::now());
+        let started = envelope.started_at.clone();
+        envelope.gaps = ["/opt/hermes/profiles/state.db", "hermes-webui.service", &started]
+            .map(|text| Gap::new(text, GapReason::Timeout, "x"))
+            .to_vec();
+        let started_ns =
+            humantime::parse_rfc3339(&started).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/database-locked.json");
+        let recorded = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
+        envelope.databases.extend(recorded.servers.into_iter().flat_map(|server| server.databases));
+        let stamp = &mut envelope.databases[0].written[0];
+        stamp.modified_ns = u64::try_from(started_ns.as_nanos()).unwrap() + 5;
+        let hidden = redacted(envelope, Level::Paranoid, &[]);
+        assert_eq!(hidden.databases[0].written[0].modified_ns, 946_684_800_000_000_005);
+        let texts: Vec<&str> = hidden.gaps.iter().map(|gap| gap.what.as_str()).collect();
+        let millennium = "2000-01-01T00:00:00.000Z";
+        assert_eq!(texts[1..], ["hermes-unit-1.service", millennium]);
+        assert!(texts[0].starts_with("/opt/dir-") && texts[0].ends_with("/state.db"), "{texts:?}");
+        assert!(!texts[0].contains("hermes") && !texts[0].contains("profiles"), "{texts:?}");
+        assert_eq!(hidden.started_at, millennium);
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_stranger_never_stays(word in "[b-df-hj-np-tv-xz]{9,14}", around in "[ =:;,'\"(/@.-]{1,2}") {
+            for text in [format!("x{around}{word}{around}y"), format!("/srv/{word}/a"), format!("--{word}"), word.clone()] {
+                for shown in shown(&[&text]) {
+                    proptest::prop_assert!(!shown.contains(&word), "{text}: {shown}");
+                }
+            }
+        }
+
         #[test]
         fn never_panics(text in ".{0,200}") {
             let _ = shown(&[&text, &format!("/home/{text}"), &format!("http://{text}")]);

@@ -165,6 +165,8 @@ pub fn webui_of(python: &Path, what: &str) -> Guard {
     let mut guard = start(
         Command::new(python)
             .arg(patient_file("hermes-webui/server.py"))
+            // What a test run is written to is no log of the server's.
+            .stderr(Stdio::null())
             .env("HERMES_HOME", home.path())
             .env("PATIENT", what),
     );

@@ -1,0 +1,166 @@
+//! `report`: everything that `check` knows, hidden and put into the form of an attachment.
+
+use super::run::{complain, emit, examined, refuse};
+use super::{Cli, EXIT_UNKNOWN, ReportArguments};
+use crate::model::{Envelope, Redaction};
+use crate::parse::text::printable;
+use crate::render::{self, View};
+use crate::report;
+use crate::report::redact::{Level, host_names, redacted};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::Path;
+
+/// Examines, hides, asks where that was wanted, and writes. The status is the verdict's.
+pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
+    let Some(request) = cli.request() else { return EXIT_UNKNOWN };
+    let file = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
+    let level = Level::from(arguments.redact);
+    // What would fail after the examination fails before it, and is asked before it.
+    let refused = file.and_then(|file| unusable(file, arguments.force));
+    if let Some(line) = refused.or_else(|| refuses_to_show(level, arguments.yes)) {
+        return refuse(cli, request.command, &line);
+    }
+    let envelope = match examined(cli, &request) {
+        Ok(envelope) => redacted(envelope, level, &host_names()),
+        Err(line) => return refuse(cli, request.command, &line),
+    };
+    let text = match (arguments.markdown, arguments.html) {
+        (true, _) => render::markdown(&envelope),
+        (_, true) => render::html(&envelope),
+        _ => render::json(&envelope),
+    };
+    if arguments.review && !is_approved(&envelope, &text, arguments, view) {
+        complain("nothing was written");
+        return envelope.status.exit_code();
+    }
+    let Some(file) = file else {
+        emit(&text);
+        return envelope.status.exit_code();
+    };
+    let name = printable(file.as_os_str().as_encoded_bytes());
+    if let Err(error) = report::write_new(file, text.as_bytes(), arguments.force) {
+        let line = match error.kind() {
+            ErrorKind::AlreadyExists => already_there(&name),
+            _ => format!("{name} cannot be written: {error}; name another with -o"),
+        };
+        return refuse(cli, request.command, &line);
+    }
+    if !cli.output.quiet && !cli.output.is_json() {
+        emit(&written(&envelope, &name, text.len(), level));
+    }
+    envelope.status.exit_code()
+}
+
+fn already_there(name: &str) -> String {
+    format!("{name} is there already; --force writes over it")
+}
+
+/// Why a file cannot be written, as far as that shows without writing.
+fn unusable(file: &Path, force: bool) -> Option<String> {
+    let name = printable(file.as_os_str().as_encoded_bytes());
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        let directory = printable(directory.as_os_str().as_encoded_bytes());
+        return Some(format!("{directory} is no directory; name a file in one that is there with -o"));
+    }
+    // A link counts as a file that is there, wherever it leads.
+    match std::fs::symlink_metadata(file) {
+        Ok(found) if found.is_dir() => Some(format!("{name} is a directory; name a file in it with -o")),
+        Ok(_) if !force => Some(already_there(&name)),
+        _ => None,
+    }
+}
+
+/// A report in which nothing is hidden leaves only when somebody says so.
+fn refuses_to_show(level: Level, yes: bool) -> Option<String> {
+    if level != Level::None || yes {
+        return None;
+    }
+    let question = "names of people, hosts, files and addresses will stand in the report; write it?";
+    match ask(question) {
+        Some(true) => None,
+        Some(false) => Some("nothing was written; without --redact none, names are hidden".to_owned()),
+        None => Some("--redact none hides no names; add --yes where nobody can be asked".to_owned()),
+    }
+}
+
+/// What a person answers; `None` where there is nobody to ask.
+fn ask(question: &str) -> Option<bool> {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return None;
+    }
+    let _ = write!(stderr, "hermes-doctor: {question} [y/N] ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let is_read = stdin.read_line(&mut answer).is_ok();
+    Some(is_read && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Shows what leaves and what was hidden, and asks. Where nobody can be asked, it is shown and not written.
+fn is_approved(envelope: &Envelope, text: &str, arguments: &ReportArguments, view: &View) -> bool {
+    let redaction = envelope.redaction.clone().unwrap_or_default();
+    let _ = std::io::stderr().lock().write_all(review(envelope, &redaction, text, view).as_bytes());
+    if arguments.yes {
+        return true;
+    }
+    ask("write it?").unwrap_or_else(|| {
+        complain("there is nobody to ask; --yes writes it");
+        false
+    })
+}
+
+fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -> String {
+    let gaps = envelope.gaps.len() + envelope.servers.iter().map(|server| server.gaps.len()).sum::<usize>();
+    let findings =
+        envelope.findings.len() + envelope.servers.iter().map(|server| server.findings.len()).sum::<usize>();
+    let mut out = format!(
+        "What leaves: {} bytes; {} servers, {findings} findings, {gaps} gaps\n",
+        text.len(),
+        envelope.servers.len()
+    );
+    for server in &envelope.servers {
+        let parts = [
+            ("process", server.process.is_some()),
+            ("lineage", server.lineage.is_some()),
+            ("port", server.listeners.is_some()),
+            ("descriptors", server.descriptors.is_some()),
+            ("databases", !server.databases.is_empty()),
+            ("HTTP", server.health.is_some()),
+            ("samples", server.trend.is_some()),
+        ];
+        let has: Vec<&str> = parts.into_iter().filter(|(_, has)| *has).map(|(part, _)| part).collect();
+        let pid = server.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
+        out.push_str(&format!("  {} {pid}: {}\n", server.kind.title(), has.join(", ")));
+    }
+    out.push_str(&format!("What was hidden (--redact {}):\n", redaction.level));
+    for hidden in &redaction.hidden {
+        let placeholder = match (hidden.placeholder.as_str(), hidden.distinct) {
+            (alone @ ("~" | report::mask::MASK), _) => alone.to_owned(),
+            (prefix, 1) => format!("{prefix}-N"),
+            (prefix, distinct) => format!("{prefix}-N ({distinct} different)"),
+        };
+        let times = if hidden.times == 1 { "once".to_owned() } else { format!("{} times", hidden.times) };
+        let line = format!("  {placeholder:<26} {}, {times}", hidden.stands_for);
+        out.push_str(&format!("{}\n", view.style.locale(&line)));
+    }
+    if redaction.hidden.is_empty() {
+        out.push_str("  nothing\n");
+    }
+    out
+}
+
+/// What was found, and where the report is.
+fn written(envelope: &Envelope, name: &str, bytes: usize, level: Level) -> String {
+    let roots: Vec<&str> =
+        envelope.servers.iter().flat_map(|server| &server.root_causes).map(String::as_str).collect();
+    let roots = if roots.is_empty() { String::new() } else { format!(" ({})", roots.join(", ")) };
+    let hidden = match level {
+        Level::None => "names are NOT hidden",
+        _ => "names, addresses and secrets are hidden",
+    };
+    format!(
+        "{}{roots}\n{name}: {} KiB; {hidden}, read it before you send it",
+        envelope.status.word(),
+        bytes.div_ceil(1024)
+    )
+}

@@ -1,0 +1,279 @@
+//! A report as a comment on an issue: the verdict to be read, the facts folded up, and the JSON to be examined again.
+//!
+//! Texts of strangers stand in code only, in which nothing pings, links or ends a block, and without backticks, which
+//! alone could end code (CommonMark, 4.5 and 6.1).
+
+use super::{Style, View, databases, facts, samples, words};
+use crate::model::{Envelope, Finding, Gap, NextStep, Server, Severity, Status};
+use serde_json::Value;
+
+/// Longest comment in characters; GitHub takes 65,536.
+const LONGEST: usize = 60_000;
+/// Room that is left for the words which say that something did not fit.
+const RESERVE: usize = 600;
+/// Longest list of findings, steps or gaps.
+const MOST: usize = 60;
+/// Longest text of a stranger in a line.
+const LONGEST_LINE: usize = 400;
+/// Width of the tables.
+const WIDTH: usize = 100;
+
+/// The whole comment.
+pub fn markdown(envelope: &Envelope) -> String {
+    let mut page = Page { text: heading(envelope), length: 0, left_out: Vec::new() };
+    page.length = page.text.chars().count();
+    for server in &envelope.servers {
+        page.add(&verdict(server), "the verdict of a server");
+    }
+    page.add(&host(envelope), "what was found of the host");
+    // What is examined again matters more than tables that it can be made of.
+    let json = json_block(envelope);
+    let json_fits = page.fits(&json);
+    let reserved = if json_fits { json.chars().count() } else { 0 };
+    page.length += reserved;
+    for server in &envelope.servers {
+        for (title, text) in sections(server) {
+            page.add(&folded(&format!("{title}: {}", name(server)), &fence("text", &text)), title);
+        }
+    }
+    if !envelope.databases.is_empty() {
+        page.add(
+            &folded("Databases", &fence("text", &databases::databases(&envelope.databases, &view()))),
+            "Databases",
+        );
+    }
+    page.length -= reserved;
+    if json_fits {
+        page.text.push_str(&json);
+    } else {
+        page.left_out.insert(
+            0,
+            "the JSON (attach the file that `hermes-doctor report -o hermes-report.json` writes)".into(),
+        );
+    }
+    if !page.left_out.is_empty() {
+        let left_out: String = page.left_out.join(", ").chars().take(RESERVE - 100).collect();
+        page.text.push_str(&format!("\nNot in this comment, which would be too long: {left_out}.\n"));
+    }
+    page.text
+}
+
+/// The comment under construction.
+struct Page {
+    text: String,
+    /// In characters, with what is reserved.
+    length: usize,
+    left_out: Vec<String>,
+}
+
+impl Page {
+    fn fits(&self, text: &str) -> bool {
+        self.length + text.chars().count() + RESERVE <= LONGEST
+    }
+
+    fn add(&mut self, text: &str, what: &str) {
+        if self.fits(text) {
+            self.text.push_str(text);
+            self.length += text.chars().count();
+        } else if !self.left_out.iter().any(|known| known == what) {
+            self.left_out.push(what.to_owned());
+        }
+    }
+}
+
+fn view() -> View {
+    View { style: Style::plain(WIDTH, true), verbose: true, quiet: false, top: 20 }
+}
+
+/// A stranger's text within a line.
+fn code(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .map(|character| match character {
+            '`' => '\'',
+            character if character.is_control() => ' ',
+            character => character,
+        })
+        .take(LONGEST_LINE)
+        .collect();
+    let plain = plain.trim();
+    if plain.is_empty() { "`-`".to_owned() } else { format!("`{plain}`") }
+}
+
+/// A block of a stranger's text.
+fn fence(language: &str, text: &str) -> String {
+    format!("```{language}\n{}\n```\n", text.trim_matches('\n').replace('`', "'"))
+}
+
+/// A part that is read by those who want to.
+fn folded(title: &str, body: &str) -> String {
+    format!("\n<details>\n<summary>{}</summary>\n\n{body}\n</details>\n", escape(title))
+}
+
+/// Only titles of this program's own and names of kinds stand there; escaped all the same.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn heading(envelope: &Envelope) -> String {
+    let host = &envelope.host;
+    let kernel = host.kernel.as_deref().map_or(String::new(), |kernel| format!(" {kernel}"));
+    let hidden = match envelope.redaction.as_ref().map(|redaction| redaction.level.as_str()) {
+        Some("default") => "; names, addresses and secrets are hidden",
+        Some("paranoid") => "; names, addresses, secrets and times are hidden",
+        _ => "; **names are not hidden**",
+    };
+    format!(
+        "### hermes-doctor: {}\n\n{} on {}, {}, examined in {}{hidden}\n",
+        envelope.status.word(),
+        code(&format!("{} {}", envelope.tool.name, envelope.tool.version)),
+        code(&format!("{}{kernel} {}", host.os, host.arch)),
+        code(&envelope.started_at),
+        words::duration(envelope.elapsed_ms),
+    )
+}
+
+/// Kind, pid and port: nothing of it is a stranger's text.
+fn name(server: &Server) -> String {
+    let pid = server.pid.map_or(", no process".to_owned(), |pid| format!(" pid {pid}"));
+    let port = server.port.map_or(String::new(), |port| format!(", port {port}"));
+    format!("{}{pid}{port}", server.kind.title())
+}
+
+fn verdict(server: &Server) -> String {
+    let mut out = format!("\n#### {}: {}\n\n", name(server), server.status.word());
+    let is_root = |finding: &&Finding| server.root_causes.contains(&finding.id) && finding.caused_by.is_empty();
+    let roots: Vec<&Finding> = server.findings.iter().filter(is_root).take(MOST).collect();
+    for (index, root) in roots.iter().enumerate() {
+        let label = if index == 0 { "Root cause" } else { "Also" };
+        out.push_str(&format!("- **{label}** {} ({})\n", code(&root.title), code(&root.id)));
+        consequences(&mut out, root, server, &mut vec![root.id.as_str()]);
+    }
+    if roots.is_empty() {
+        out.push_str(match server.status {
+            Status::Unknown => "- What decides could not be examined.\n",
+            _ => "- No trouble found.\n",
+        });
+    }
+    let is_note = |finding: &&Finding| {
+        finding.severity == Severity::Info
+            && finding.caused_by.is_empty()
+            && !server.root_causes.contains(&finding.id)
+    };
+    for note in server.findings.iter().filter(is_note).take(MOST) {
+        out.push_str(&format!("- Note: {} ({})\n", code(&note.title), code(&note.id)));
+    }
+    out.push_str(&steps(&roots));
+    out.push_str(&not_seen(&server.gaps));
+    out
+}
+
+fn consequences<'f>(out: &mut String, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>) {
+    for effect in server.findings.iter().filter(|finding| finding.caused_by.first() == Some(&cause.id)).take(MOST) {
+        // Two findings of one id have the same effects; a saved report could even hold a circle.
+        if path.contains(&effect.id.as_str()) {
+            continue;
+        }
+        let indent = "  ".repeat(path.len().min(12));
+        out.push_str(&format!("{indent}- so {} ({})\n", code(&effect.title), code(&effect.id)));
+        path.push(effect.id.as_str());
+        consequences(out, effect, server, path);
+        path.pop();
+    }
+}
+
+fn steps(roots: &[&Finding]) -> String {
+    let mut seen: Vec<&NextStep> = Vec::new();
+    for step in roots.iter().flat_map(|root| &root.next) {
+        if !seen.contains(&step) {
+            seen.push(step);
+        }
+    }
+    if seen.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("\nDo next:\n\n");
+    for (index, step) in seen.iter().take(MOST).enumerate() {
+        let command = step.command.as_deref().map_or(String::new(), |command| format!(": {}", code(command)));
+        out.push_str(&format!("{}. {}{command}\n", index + 1, code(&step.what)));
+    }
+    out
+}
+
+fn not_seen(gaps: &[Gap]) -> String {
+    if gaps.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("\nNot seen:\n\n");
+    for gap in gaps.iter().take(MOST) {
+        let detail = if gap.detail.is_empty() { String::new() } else { format!(" ({})", code(&gap.detail)) };
+        out.push_str(&format!("- {}: {}{detail}\n", code(&gap.what), gap.reason.words()));
+    }
+    if gaps.len() > MOST {
+        out.push_str(&format!("- and {} more\n", gaps.len() - MOST));
+    }
+    out
+}
+
+/// Findings and gaps of the host as a whole.
+fn host(envelope: &Envelope) -> String {
+    let mut out = String::new();
+    if !envelope.findings.is_empty() {
+        out.push_str("\n#### The host\n\n");
+        for finding in envelope.findings.iter().take(MOST) {
+            out.push_str(&format!("- {} ({})\n", code(&finding.title), code(&finding.id)));
+        }
+    }
+    out.push_str(&not_seen(&envelope.gaps));
+    out
+}
+
+/// Facts of one server, each as the subcommand for it shows them.
+fn sections(server: &Server) -> Vec<(&'static str, String)> {
+    let view = view();
+    let over_time = server.trend.as_ref().map_or(String::new(), |trend| {
+        format!("{}\n{}", samples::trend(trend, &view), samples::growth_lines(&server.growth, &view))
+    });
+    let mut found = vec![
+        ("Evidence", evidence(server)),
+        ("Lineage", facts::lineage(server, &view)),
+        ("Port", facts::port(server, &view)),
+        ("Descriptors", facts::descriptors(server, &view)),
+        ("Databases", databases::databases(&server.databases, &view)),
+        ("HTTP", facts::health(server, &view)),
+        ("Over time", over_time),
+        ("Passed", words::wrap(&server.passed.join(", "), WIDTH).join("\n")),
+    ];
+    found.retain(|(_, text)| !text.trim().is_empty());
+    found
+}
+
+fn evidence(server: &Server) -> String {
+    let mut out = String::new();
+    for finding in &server.findings {
+        out.push_str(&format!("{} ({:?})\n", finding.id, finding.severity));
+        for item in &finding.evidence {
+            let value = match &item.value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            for line in words::wrap(&format!("{}: {value}   [{}]", item.fact, item.source), WIDTH - 2) {
+                out.push_str(&format!("  {line}\n"));
+            }
+        }
+    }
+    out
+}
+
+/// The report itself, in one line. What could end the block, or be taken for a tag where it is shown without it, is
+/// written as its number, which means the same in JSON.
+fn json_block(envelope: &Envelope) -> String {
+    let json = serde_json::to_string(envelope).unwrap_or_default();
+    let json = json
+        .replace('`', "\\u0060")
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('@', "\\u0040");
+    folded("The report as JSON, for hermes-doctor --from", &format!("```json\n{json}\n```\n"))
+}

@@ -1,0 +1,201 @@
+//! What may stand in a report as it is: the words of the program's own texts, and names that every Hermes host has.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+/// Words of the program's own string literals and of the JSON's fields, one a line (`build.rs`).
+const OWN_WORDS: &str = include_str!(concat!(env!("OUT_DIR"), "/vocabulary.txt"));
+
+/// Highest error number that the C library has a text for (Linux: 133, errno(3); macOS: 106).
+const LAST_ERROR: i32 = 133;
+
+/// Words of other programs' answers: states and settings of supervisors, errors of TLS and HTTP, kernels.
+const OTHER_WORDS: &[&str] = &[
+    // systemd.unit(5), systemd.service(5), org.freedesktop.systemd1(5)
+    "abort alias always autorestart control dbus disabled enabled exec exit forking group hit idle indirect linked \
+     masked mixed notify oneshot plugged reload simple skip start static stop stopped success timeout transient trap \
+     watchdog waiting deactivating activating reloading maintenance condition core dump oom kill killed killing signal",
+    // supervisord, runit, s6, daemontools, pm2, launchd
+    "stopping starting backoff exited fatal unknown running up down want got term paused finish online launching \
+     errored normally unexpected keepalive runatload spawn scheduled not on demand job background interactive",
+    // rustls, httparse, getaddrinfo(3)
+    "received corrupt message alert handshake failure certificate peer closed connection without sending close eof \
+     invalid content type version protocol decode error bad record mac unexpected message token header name value \
+     status failed to lookup address information temporary resolution service known node nor servname provided",
+    // Kernel releases and architectures
+    "generic lowlatency amd arm aarch cloud aws azure gcp oracle microsoft standard wsl lts pve rt arch fc el rpi \
+     zen hardened virt android darwin xnu v",
+    // Options of Hermes' commands, and what everybody says
+    "browser open no yes host port profile replace external isolated verbose quiet config dir path ssh owner session",
+    "py http https ipv tcp udp unix sqlite wal shm db pid uid gid rst fin syn ack",
+];
+
+/// Parts of names of files, directories, units, programs and arguments: of every system, and of Hermes.
+const SYSTEM_PARTS: &[&str] = &[
+    "aio anon apps app applications bin boot bus cache class cgroup config core cpython data dbus dev devices dist etc \
+     eventfd eventpoll event events exe fd fds fdinfo frameworks fs full gnu home hugepage include inotify io lib lib32 \
+     lib64 library libexec linux local lock locks log logs maps media memfd mem misc mnt mqueue net node nodejs ns null \
+     opt packages pipe proc private ptmx pts pty python random root run sbin share shm signalfd site socket srv stat \
+     status self sys system task tcp temp timerfd tmp tty udp unix urandom user users usr var venv virtualenv virtualenvs \
+     versions volumes x86 zero x aarch64 amd64 arm64 darwin deleted framework resources contents macos",
+    // Files of proc(5) and of a control group
+    "children cmdline comm environ exe fdinfo limits mountinfo mounts oom_score pagemap sched schedstat smaps stack stat \
+     status syscall tcp6 timers uid_map udp6 wchan current events high max oom pressure procs threads",
+    // Supervisors and their files
+    "systemd supervisor supervisord supervise runit runsv runsvdir svc service services s6 rc svscan daemontools pm2 god \
+     launchd launchctl launchagents launchdaemons init slice scope session machine docker podman containerd container rpc pub interactor daemon \
+     containers kubepods lxc libpod buildkit conf d pids env envdir",
+];
+
+/// Names that Hermes servers have (hermes-webui and hermes-agent), and programs that stand around them.
+const HERMES_PARTS: &[&str] = &[
+    "hermes hermes_cli webui web ui agent gateway dashboard serve server mcp tui cli main api bootstrap ctl start \
+     entrypoint dispatch wrapper doctor report stderr stdout error errors timestamp slash worker entry external kanban \
+     board boards state response store memory profiles profile sessions config yaml auth models health cron desktop \
+     studio workspace ai deep projects wal db sqlite sqlite3 pid exit diag starts retired malformed backup manifest \
+     journal hermeswebui nousresearch static index demo patient supervised",
+    // Programs
+    "bash sh dash zsh fish ash ksh env nohup setsid sudo su runuser setpriv gosu chpst setuidgid tini dumb catatonit \
+     login sshd ssh tmux screen zellij cron crond atd nginx caddy haproxy envoy socat traefik proxy cloudflared \
+     tailscaled pasta slirp4netns rootlessport uvicorn gunicorn hypercorn npm npx bun deno electron app bwrap cat tee \
+     logger multilog svlogd conmon runc crun shim shim runc v2 journalctl systemctl master process title electron \
+     supervisorctl sleep python uv pip pipx pyenv conda anaconda miniconda pypy nix",
+];
+
+/// Endings of files that say what is in them and not whose they are.
+const FILE_ENDINGS: &[&str] = &[
+    "bak", "cfg", "conf", "db", "env", "gz", "html", "ini", "js", "json", "jsonl", "lock", "log", "md", "mjs",
+    "pem", "pid", "plist", "py", "pyc", "sh", "so", "sock", "socket", "sqlite", "sqlite3", "toml", "ts", "txt",
+    "xml", "yaml", "yml", "zip",
+];
+/// Words of shells and of the commands of Hermes, which may stand alone in a command line.
+const COMMAND_WORDS: &[&str] = &[
+    "while true false do done for in if then else fi until exec exit trap wait cd set export source respawner \
+     localhost run up start stop restart status gateway dashboard serve server daemon node u m c e l lc ec",
+    // Parts that this program plays itself
+    "demo healthy leak ceiling stopped mute deadlock locked route full pipe silent close unsupervised orphan foreign tls \
+     respawner launcher",
+];
+
+static OWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let mut words: HashSet<String> = OWN_WORDS.lines().map(str::to_owned).collect();
+    words.extend(split(OTHER_WORDS).map(str::to_owned));
+    for number in 1..=LAST_ERROR {
+        let text = std::io::Error::from_raw_os_error(number).to_string().to_ascii_lowercase();
+        words.extend(text.split(|character: char| !character.is_ascii_alphabetic()).map(str::to_owned));
+    }
+    words
+});
+
+static SYSTEM: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(SYSTEM_PARTS).collect());
+static HERMES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(HERMES_PARTS).collect());
+static COMMANDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(COMMAND_WORDS).collect());
+
+fn split(lists: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
+    lists.iter().flat_map(|list| list.split_ascii_whitespace())
+}
+
+/// Whether a token of prose is one that this program could have written: words of its own, short numbers, and both
+/// together (`python3.11`, `first_byte`, `300ms`, `MainPID`).
+pub fn is_prose(token: &str) -> bool {
+    is_made_of(token, |word| OWN.contains(&word.to_ascii_lowercase()) || camel(word))
+}
+
+/// Whether a name is made of parts that every system or Hermes host has.
+pub fn is_known_name(name: &str) -> bool {
+    is_made_of(name, |part| {
+        let part = part.to_ascii_lowercase();
+        SYSTEM.contains(part.as_str()) || HERMES.contains(part.as_str()) || is_ending(&part)
+    })
+}
+
+/// Whether it says what is in a file, and not whose it is.
+pub fn is_ending(part: &str) -> bool {
+    FILE_ENDINGS.contains(&part)
+}
+
+/// Whether a name is made of parts that every system has, Hermes or not.
+pub fn is_system_name(name: &str) -> bool {
+    is_made_of(name, |part| SYSTEM.contains(part.to_ascii_lowercase().as_str()))
+}
+
+/// Whether a word of a command line says nothing about whose it is.
+pub fn is_command_word(word: &str) -> bool {
+    is_known_name(word) || is_made_of(word, |part| COMMANDS.contains(part) || is_known_name(part))
+}
+
+/// `HermesWebUI`: its parts are words.
+fn camel(word: &str) -> bool {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut before = ' ';
+    for character in word.chars() {
+        if character.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            parts.push(std::mem::take(&mut part));
+        }
+        part.push(character.to_ascii_lowercase());
+        before = character;
+    }
+    parts.push(part);
+    parts.len() > 1 && parts.iter().all(|part| OWN.contains(part))
+}
+
+/// Splits at punctuation; each piece is letters that are known, digits, or one behind the other. Letters and digits that
+/// take turns are what a random token looks like.
+fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
+    let mut has_any = false;
+    for piece in text.split(['-', '_', '.', '@', '+', ':', ',', ' ']).filter(|piece| !piece.is_empty()) {
+        has_any = true;
+        let letters = piece.trim_start_matches(|character: char| character.is_ascii_digit());
+        let leading = piece.len() - letters.len();
+        let word = letters.trim_end_matches(|character: char| character.is_ascii_digit());
+        let trailing = letters.len() - word.len();
+        // A number; its length is that of a pid, a port, a size or a day, not of a token.
+        if leading.max(trailing) > LONGEST_NUMBER || (leading > 0 && trailing > 0 && !word.is_empty()) {
+            return false;
+        }
+        let is_letter = word.len() == 1 && text.len() <= 2 + leading.max(trailing) && word.is_ascii();
+        let is_whole = is_known(piece) || word.is_empty() || is_known(word) || is_letter;
+        if !is_whole {
+            return false;
+        }
+    }
+    has_any
+}
+
+/// Digits of a number that is left as it is.
+pub const LONGEST_NUMBER: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_texts_are_known_and_strangers_are_not() {
+        for known in
+            ["descriptors", "MainPID", "first_byte", "300ms", "state_db", "Connection", "auto-restart", "3.45.1"]
+        {
+            assert!(is_prose(known), "{known}");
+        }
+        for stranger in ["swordfish", "ann", "a1b2c3d4", "bob-laptop", "1234567890123", "é", "x1y2", ""] {
+            assert!(!is_prose(stranger), "{stranger}");
+        }
+        for known in
+            ["hermes-webui", ".hermes", "state.db-wal", "python3.11", "site-packages", "webui.ctl.env", "4711"]
+        {
+            assert!(is_known_name(known), "{known}");
+        }
+        for stranger in ["acme", "hermes-acme", "secret.db", "deadbeef01", "2fa3bc"] {
+            assert!(!is_known_name(stranger), "{stranger}");
+        }
+        assert!(is_system_name("usr") && !is_system_name("hermes"));
+    }
+
+    /// The list is of this program, not of its tests.
+    #[test]
+    fn words_of_tests_are_not_listed() {
+        for word in ["canary", "hunter", "swordfish"] {
+            assert!(!OWN.contains(word), "{word}");
+        }
+    }
+}
