@@ -379,7 +379,8 @@ fn hidden_processes_are_not_called_absent() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let patient = webui("");
-    let line = "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    let line =
+        "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
     for arguments in ["check", "fds", "lineage", "port", "health"] {
         let arguments = format!("{arguments} --json --port {}", patient.port);
         let answer = with_mounts(line, &arguments, &program);
