@@ -4,12 +4,13 @@
 
 mod common;
 
+use common::hung::Hung;
 use common::{
     Guard, doctor, finding, home, ids, patient_file, roots, run, run_with, server, skipped, start, webui,
 };
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The patient that meets real limits.
@@ -186,44 +187,19 @@ fn a_log_on_a_hung_filesystem_is_left_behind() {
     let patient = webui("");
     let place = patient.home().join("webui");
     std::fs::create_dir(&place).unwrap();
-    let Some(mut daemon) = hung_filesystem(&place) else {
+    let Some(hung) = Hung::mounted(&place) else {
         return skipped("a_log_on_a_hung_filesystem", "it takes root and /dev/fuse");
     };
     let begun = Instant::now();
     let server = check(&patient);
     let elapsed = begun.elapsed();
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
-    assert!(Command::new("umount").arg("-l").arg(&place).status().unwrap().success());
+    drop(hung);
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
     let of_logs = |gap: &&serde_json::Value| gap["what"].as_str().unwrap().starts_with("log ");
     let gaps: Vec<_> = server["gaps"].as_array().unwrap().iter().filter(of_logs).collect();
     assert_eq!((gaps.len(), gaps[0]["reason"].as_str()), (1, Some("timeout")), "{server:#}");
     assert_eq!(server["health"]["outcome"], "ok");
     assert_eq!(server["status"], "healthy", "{server:#}");
-}
-
-/// Mounts one; its daemon reads no request, and the mount ends with it.
-fn hung_filesystem(place: &Path) -> Option<std::process::Child> {
-    const DAEMON: &str = "\
-import ctypes, os, sys, time
-fuse = os.open('/dev/fuse', os.O_RDWR)
-libc = ctypes.CDLL(None, use_errno=True)
-options = b'fd=%d,rootmode=40000,user_id=0,group_id=0' % fuse
-if libc.mount(b'hung', os.fsencode(sys.argv[1]), b'fuse', 0, options) == 0:
-    print('ready', flush=True)
-    time.sleep(120)
-";
-    let mut command = Command::new("python3");
-    let mut daemon =
-        command.args(["-c", DAEMON]).arg(place).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut said = String::new();
-    BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    if said.trim() == "ready" {
-        return Some(daemon);
-    }
-    daemon.wait().unwrap();
-    None
 }
 
 #[test]

@@ -708,6 +708,27 @@ mod tests {
         assert!(Request::Locks("/dev/zero".into(), vec![(0, 1)]).perform().is_err());
     }
 
+    /// Staged, since the kernel lets few processes make a `cmdline` that cannot be read: a reader that takes requests and
+    /// never answers.
+    #[test]
+    fn a_command_line_that_never_comes_is_a_gap_and_the_reader_is_left_behind() {
+        let mut child = Command::new("sleep");
+        let mut child = child.arg("60").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut reader = Reader::new();
+        reader.connection = Some(Connection { input, output, child });
+        let begun = Instant::now();
+        let answers = reader.perform(&[Request::CommandLine(7)], Deadline::after(Duration::from_secs(20)));
+        assert!(begun.elapsed() < PATIENCE * 4, "{:?}", begun.elapsed());
+        let gap = answers[0].as_ref().unwrap_err();
+        assert_eq!((gap.what.as_str(), gap.reason), ("command line of pid 7", GapReason::Timeout));
+        assert!(reader.connection.is_none());
+        let mut left = reader.abandoned.pop().unwrap();
+        assert_eq!(left.try_wait().unwrap(), None, "it was neither ended nor waited for");
+        left.kill().unwrap();
+        left.wait().unwrap();
+    }
+
     #[test]
     fn only_markers_leave_the_environment() {
         let block = b"API_KEY=secret\0INVOCATION_ID=abc\0HERMES_HOME=/h\0HERMES_HOMEX=no\0PATH=/bin\0";

@@ -1,6 +1,9 @@
 //! Starts patients, runs the doctor on them, and takes them away again by their pids.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[cfg(target_os = "linux")]
+pub mod hung;
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

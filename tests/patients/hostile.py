@@ -1,4 +1,5 @@
-"""Answers as few servers do: `drip` a byte now and then, `endless` bytes, `escape` sequences, `garbage`; an `interim`
+"""Answers as few servers do: `drip` a byte now and then, `endless` bytes, `escape` sequences, `garbage`; a byte a
+`second`, `headers` or a `body` without an end as fast as they are taken, a body that only `claims` 10 GB; an `interim`
 answer first, an answer whose end is not marked (`unmarked`), a `reset` within the body; `drain` takes a connection now
 and then from a queue that is always full."""
 import socket
@@ -19,6 +20,18 @@ def answer(connection):
             for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000:
                 connection.sendall(bytes([byte]))
                 time.sleep(0.05)
+        elif what == "second":
+            for byte in b"HTTP/1.1 200 OK\r\n" * 10:
+                connection.sendall(bytes([byte]))
+                time.sleep(1)
+        elif what in ("headers", "body", "claims"):
+            length = 10_000_000_000 if what == "claims" else 100_000_000_000_000_000_000_000
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            if what != "headers":
+                connection.sendall(b"Content-Length: %d\r\n\r\n{" % length)
+            while what != "claims":
+                connection.sendall(b"X-Header: %s\r\n" % (b"a" * 8000))
+            time.sleep(30)
         elif what == "endless":
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\nX: " + b"a" * 1000)
             for _ in range(60):

@@ -1,0 +1,75 @@
+//! Filesystems whose daemon does not answer, taken away when the test ends.
+
+use super::patient_file;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// What becomes of a request to the daemon.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    /// It is never read: whoever waits can still be killed.
+    Unread,
+    /// It is read and never answered: not even a kill ends the wait.
+    Unanswered,
+}
+
+/// A mounted filesystem; its end frees whoever waits for it.
+pub struct Hung {
+    daemon: Child,
+    output: BufReader<ChildStdout>,
+    place: PathBuf,
+}
+
+impl Hung {
+    /// Mounts one that never answers; nothing where that is not possible (it takes root and /dev/fuse).
+    pub fn mounted(place: &Path) -> Option<Self> {
+        Self::start(place, Fate::Unread, None)
+    }
+
+    /// Mounts one whose only file, `file`, has the bytes of `source`; it answers until [`Self::hang`].
+    pub fn serving(place: &Path, fate: Fate, source: &Path) -> Option<Self> {
+        Self::start(place, fate, Some(source))
+    }
+
+    fn start(place: &Path, fate: Fate, source: Option<&Path>) -> Option<Self> {
+        let how = match fate {
+            Fate::Unread => "unread",
+            Fate::Unanswered => "unanswered",
+        };
+        let mut daemon = Command::new("python3")
+            .arg(patient_file("fuse.py"))
+            .arg(place)
+            .arg(how)
+            .args(source)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(daemon.stdout.take().unwrap());
+        let mut hung = Self { daemon, output, place: place.to_owned() };
+        (hung.said() == "ready 1").then_some(hung)
+    }
+
+    fn said(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// From now on nothing is answered.
+    pub fn hang(&mut self) {
+        self.daemon.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        assert_eq!(self.said(), "hung");
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        // The last descriptor of /dev/fuse closes with the daemon, which aborts every request.
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+        let _ = Command::new("umount").arg("-l").arg(&self.place).stderr(Stdio::null()).status();
+    }
+}

@@ -1,0 +1,354 @@
+//! Hosts that mean harm or are broken: an answer within the budget, gaps with their reason, and nothing that a terminal
+//! would obey.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stderr)]
+
+mod common;
+
+use common::hung::{Fate, Hung};
+use common::{Answer, Guard, doctor, patient_file, run_with, skipped, start, webui};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a terminal, a log or an editor would obey, or read in another order than it stands there.
+const EVIL: &[u8] = b"\x1b]0;owned\x07\x1b[31m\nroot: \xff\xfe\xc2\x9b2J\xe2\x80\xae\xe2\x80\x8f\r\x7f";
+
+/// Every view of a server.
+const VIEWS: &[&str] = &[
+    "check",
+    "check --verbose",
+    "check --json",
+    "fds",
+    "fds --verbose",
+    "fds --json",
+    "lineage",
+    "lineage --verbose",
+    "lineage --json",
+    "port",
+    "port --verbose",
+    "port --json",
+    "health",
+    "health --verbose",
+    "health --json",
+];
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Nothing but lines of printable characters on both outputs.
+fn is_clean(answer: &Answer, context: &str) {
+    for output in [&answer.stdout, &answer.stderr] {
+        let stray = output.split('\n').find(|line| !hermes_doctor::parse::text::is_printable(line));
+        assert_eq!(stray, None, "{context}");
+    }
+    assert!((0..=3).contains(&answer.exit), "{context}: {}", answer.stderr);
+    assert!(!answer.stderr.contains("panic"), "{context}: {}", answer.stderr);
+}
+
+/// Runs to the end, which is the moment at which the process is reaped, not that of its last word.
+fn reaped(command: &mut Command, limit: Duration) -> Answer {
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let errors = tempfile::NamedTempFile::new().unwrap();
+    command.stdin(Stdio::null()).stdout(output.reopen().unwrap()).stderr(errors.reopen().unwrap());
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > limit {
+            let waits = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().flatten().map(|task| {
+                let read = |name: &str| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+                read("comm") + &read("wchan") + " " + &read("syscall") + &read("stack")
+            });
+            let waits: Vec<String> = waits.collect();
+            let _ = child.kill();
+            panic!("{waits:#?}: not reaped after {limit:?}: {}", std::fs::read_to_string(output.path()).unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    Answer {
+        exit: status.code().unwrap_or(-1),
+        stdout: std::fs::read_to_string(output.path()).unwrap(),
+        stderr: std::fs::read_to_string(errors.path()).unwrap(),
+    }
+}
+
+fn gaps(value: &Value) -> Vec<(String, String)> {
+    let text = |gap: &Value, key: &str| gap[key].as_str().unwrap().to_owned();
+    let of = |value: &Value| -> Vec<(String, String)> {
+        let gaps = value["gaps"].as_array().cloned().unwrap_or_default();
+        gaps.iter().map(|gap| (text(gap, "what"), text(gap, "reason"))).collect()
+    };
+    let servers = value["servers"].as_array().cloned().unwrap_or_default();
+    of(value).into_iter().chain(servers.iter().flat_map(of)).collect()
+}
+
+/// Name, arguments, files, working directory, home, headers and answers, in every view.
+#[test]
+fn no_word_of_a_stranger_reaches_the_terminal() {
+    let home = common::home();
+    let own = home.path().join(OsStr::from_bytes(EVIL));
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("config.yaml"), EVIL).unwrap();
+    let patient = start(
+        Command::new("python3")
+            .arg(patient_file("texts/hermes-webui/server.py"))
+            .arg(OsStr::from_bytes(EVIL))
+            .arg("x".repeat(128 * 1024 - 1))
+            .env("HERMES_HOME", &own),
+    );
+    for view in VIEWS {
+        for name in [format!("--port {}", patient.port), format!("--pid {}", patient.pid())] {
+            let begun = Instant::now();
+            let answer = common::run(&format!("{view} {name} --timeout 1s"));
+            assert!(begun.elapsed() < Duration::from_secs(12), "{view} {name}: {:?}", begun.elapsed());
+            is_clean(&answer, view);
+            assert!(answer.stdout.len() < 1024 * 1024, "{view}: {} bytes", answer.stdout.len());
+        }
+    }
+    let answer = run_with(doctor().arg("db").arg("--home").arg(&own));
+    is_clean(&answer, "db --home");
+    let answer = run_with(doctor().arg("check").arg("--json"));
+    is_clean(&answer, "a discovery");
+    let found = answer.json()["servers"].as_array().unwrap().iter().any(|server| server["pid"] == patient.pid());
+    assert!(found, "its name hides it: {}", answer.stdout);
+}
+
+/// A unit file with such a name and such contents.
+#[test]
+fn no_word_of_a_unit_reaches_the_terminal() {
+    let user = tempfile::tempdir().unwrap();
+    let units = user.path().join(".config/systemd/user");
+    std::fs::create_dir_all(&units).unwrap();
+    let name = [b"hermes-webui-", EVIL, b".service"].concat();
+    let text = [
+        &b"[Unit]\nDescription="[..],
+        EVIL,
+        b"\n[Service]\nExecStart=/usr/bin/python3 /opt/hermes-webui/server.py ",
+        EVIL,
+        &b"y".repeat(128 * 1024),
+        b"\n",
+    ];
+    std::fs::write(units.join(OsStr::from_bytes(&name)), text.concat()).unwrap();
+    for view in ["check", "check --verbose", "check --json", "lineage --verbose --kind webui", "port --port 9"] {
+        let answer = run_with(doctor().args(view.split(' ')).env("HOME", user.path()));
+        is_clean(&answer, view);
+    }
+}
+
+/// A byte a second, headers and bodies without an end, and a body of 10 GB that is only claimed.
+#[test]
+fn endless_answers_end_with_the_budget() {
+    for what in ["second", "headers", "body", "claims"] {
+        let patient = start(Command::new("python3").arg(patient_file("hostile.py")).arg(what));
+        let begun = Instant::now();
+        let arguments = format!("check --port {} --kind webui --timeout 1s --budget 4s --json", patient.port);
+        let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(8));
+        is_clean(&answer, what);
+        let envelope = answer.json();
+        assert_ne!(envelope["status"], "healthy", "{what} after {:?}: {envelope:#}", begun.elapsed());
+    }
+}
+
+/// Thousands of processes that are gone before they can be looked at.
+#[test]
+fn processes_that_come_and_go_by_the_thousand() {
+    const CHURN: &str = "\
+import os
+print('ready 1', flush=True)
+while True:
+    born = [os.posix_spawn('/bin/true', ['true'], {}) for _ in range(20)]
+    for child in born:
+        os.waitpid(child, 0)
+";
+    let patient = webui("");
+    let last = || -> u64 {
+        let text = std::fs::read_to_string("/proc/stat").unwrap();
+        text.lines().find_map(|line| line.strip_prefix("processes ")).unwrap().parse().unwrap()
+    };
+    let before = last();
+    let _churners: Vec<Guard> = (0..2).map(|_| start(Command::new("python3").args(["-c", CHURN]))).collect();
+    for arguments in [format!("check --port {}", patient.port), "check".into(), "lineage".into(), "fds".into()] {
+        for _ in 0..3 {
+            let arguments = format!("{arguments} --json --budget 5s");
+            let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(9));
+            is_clean(&answer, &arguments);
+            let envelope = answer.json();
+            let found = envelope["servers"].as_array().unwrap();
+            let own = found.iter().find(|server| server["pid"] == patient.pid());
+            assert!(own.is_some(), "{arguments}: {envelope:#}");
+        }
+    }
+    let born = last() - before;
+    assert!(born > 2000, "only {born} processes came and went");
+}
+
+/// A pid that belongs to one process now and to another a moment later: facts of the two are never mixed.
+#[test]
+fn a_recycled_pid_mixes_no_two_processes() {
+    if !is_root() {
+        return skipped("a_recycled_pid", "it takes root to make a namespace");
+    }
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "python3"])
+        .arg(patient_file("churn_pids.py"))
+        .args(["/nonexistent/one", "/nonexistent/two", env!("CARGO_BIN_EXE_hermes-doctor")])
+        .env("HOME", "/nonexistent")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines();
+    let recycled: u32 = lines.next().unwrap_or_else(|| panic!("{:?}", output.stderr)).parse().unwrap();
+    assert!(recycled > 20, "recycled only {recycled} times");
+    let mut seen = 0;
+    for line in lines {
+        let envelope: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for server in envelope["servers"].as_array().unwrap() {
+            let process = &server["process"];
+            let place = |word: &str| process["command"].to_string().contains(word);
+            let Some(home) = process["home"].as_str() else { continue };
+            seen += 1;
+            let other = if home.ends_with("one") { "/nonexistent/two" } else { "/nonexistent/one" };
+            assert!(!place(other), "two processes in one: {process:#}");
+        }
+    }
+    eprintln!("recycled {recycled} times, {seen} processes were seen whole");
+}
+
+/// Descriptors and the working directory of a server on a filesystem that does not answer, both ways.
+#[test]
+fn a_working_directory_and_descriptors_on_a_hung_mount() {
+    for fate in [Fate::Unread, Fate::Unanswered] {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(mut hung) = Hung::serving(directory.path(), fate, Path::new("/bin/sleep")) else {
+            return skipped("a_hung_mount", "it takes root and /dev/fuse");
+        };
+        let home = common::home();
+        let file = std::fs::File::open(directory.path().join("file")).unwrap();
+        let patient = start(
+            Command::new("sh")
+                .args(["-c", "exec 7</proc/self/fd/2 2>/dev/null; exec python3 \"$0\""])
+                .arg(patient_file("hermes-webui/server.py"))
+                .env("HERMES_HOME", home.path())
+                .stderr(file)
+                .current_dir(directory.path()),
+        );
+        hung.hang();
+        for view in VIEWS {
+            for name in [format!("--port {}", patient.port), format!("--pid {}", patient.pid())] {
+                let arguments = format!("{view} {name} --budget 6s");
+                let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(8));
+                is_clean(&answer, &arguments);
+                if view.ends_with("json") {
+                    let envelope = answer.json();
+                    assert_eq!(envelope["servers"][0]["pid"], patient.pid(), "{fate:?} {arguments}: {envelope:#}");
+                }
+            }
+        }
+        drop(patient);
+        drop(hung);
+    }
+}
+
+/// A server whose own program, output and working directory lie there.
+#[test]
+fn an_executable_on_a_hung_mount() {
+    for fate in [Fate::Unread, Fate::Unanswered] {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(mut hung) = Hung::serving(directory.path(), fate, Path::new("/bin/sleep")) else {
+            return skipped("an_executable_on_a_hung_mount", "it takes root and /dev/fuse");
+        };
+        let program = directory.path().join("file");
+        let mut command = Command::new(&program);
+        command.arg0("hermes").arg("3600").current_dir(directory.path());
+        let child = command.stdin(std::fs::File::open(&program).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+        let patient = Guard { child, port: 0, home: None };
+        common::wait_for("the sleep", || {
+            let state = std::fs::read_to_string(format!("/proc/{}/wchan", patient.pid()));
+            state.is_ok_and(|state| state.contains("nanosleep"))
+        });
+        hung.hang();
+        for command in ["check", "fds", "lineage", "stacks"] {
+            if command == "stacks" && !cfg!(feature = "stacks") {
+                continue;
+            }
+            let arguments = format!("{command} --pid {} --kind other --json --budget 6s", patient.pid());
+            let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(9));
+            is_clean(&answer, &arguments);
+            let envelope = answer.json();
+            assert_eq!(envelope["servers"][0]["pid"], patient.pid(), "{fate:?} {arguments}: {envelope:#}");
+        }
+        // The wait of a process that was killed ends with the mount.
+        drop(hung);
+        drop(patient);
+    }
+}
+
+/// Runs a shell line with its own mounts, the program as its last words.
+fn with_mounts(line: &str, arguments: &str, program: &Path) -> Answer {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", line, "sh"]).arg(program);
+    command.args(arguments.split(' ')).env("HOME", "/nonexistent").current_dir("/");
+    reaped(&mut command, Duration::from_secs(12))
+}
+
+/// Without /proc nothing of the process can be seen; HTTP can.
+#[test]
+fn a_host_without_proc_is_unknown() {
+    if !is_root() {
+        return skipped("a_host_without_proc", "it takes root to make a namespace");
+    }
+    let patient = webui("");
+    let program = Path::new(env!("CARGO_BIN_EXE_hermes-doctor"));
+    for arguments in ["check", "fds", "lineage", "port", "db", "health"] {
+        for view in ["--json", "--verbose"] {
+            let name = if arguments == "db" { String::new() } else { format!(" --port {}", patient.port) };
+            let arguments = format!("{arguments} {view}{name}");
+            let answer = with_mounts("mount -t tmpfs none /proc && exec \"$@\"", &arguments, program);
+            is_clean(&answer, &arguments);
+            assert_ne!(answer.exit, 2, "{arguments}: nobody could look: {}", answer.stdout);
+            if view == "--json" {
+                let found = gaps(&answer.json());
+                assert!(!found.is_empty(), "{arguments}: no gap: {}", answer.stdout);
+            }
+        }
+    }
+}
+
+/// With `hidepid=2` other users' processes are not even there.
+#[test]
+fn hidden_processes_are_not_called_absent() {
+    if !is_root() {
+        return skipped("hidden_processes", "it takes root to make a namespace");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("hermes-doctor");
+    std::fs::copy(env!("CARGO_BIN_EXE_hermes-doctor"), &program).unwrap();
+    for path in [program.as_path(), directory.path()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let patient = webui("");
+    let line =
+        "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    for arguments in ["check", "fds", "lineage", "port", "health"] {
+        let arguments = format!("{arguments} --json --port {}", patient.port);
+        let answer = with_mounts(line, &arguments, &program);
+        is_clean(&answer, &arguments);
+        assert_ne!(answer.exit, 2, "{arguments}: {}", answer.stdout);
+        let envelope = answer.json();
+        let found = gaps(&envelope);
+        // The health examination decides by the answer alone.
+        assert!(!found.is_empty(), "{arguments}: {envelope:#}");
+    }
+    let answer = with_mounts(line, &format!("check --json --pid {}", patient.pid()), &program);
+    is_clean(&answer, "a hidden pid");
+    assert_eq!(answer.exit, 3, "{}", answer.stdout);
+}

@@ -1,0 +1,205 @@
+//! Every examination of a live patient under strace(1): no signal, no lock, no write, no connection but the probe's.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod common;
+
+use common::{Guard, run_with, skipped, webui};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+/// System calls that change another process, a file or the host; none of them is ever made.
+const FORBIDDEN: &[&str] = &[
+    // Signals and what stops, follows or enters another process.
+    "kill",
+    "tkill",
+    "tgkill",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    "pidfd_send_signal",
+    "ptrace",
+    "process_vm_writev",
+    "process_madvise",
+    "process_mrelease",
+    "pidfd_getfd",
+    "kcmp",
+    "setns",
+    "unshare",
+    "bpf",
+    "perf_event_open",
+    "sched_setaffinity",
+    "sched_setscheduler",
+    "setpriority",
+    "ioprio_set",
+    // Locks and watches.
+    "flock",
+    "fanotify_init",
+    "inotify_add_watch",
+    // Files and mounts.
+    "creat",
+    "truncate",
+    "ftruncate",
+    "fallocate",
+    "unlink",
+    "unlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "mknod",
+    "mknodat",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "chown",
+    "fchown",
+    "lchown",
+    "fchownat",
+    "utimensat",
+    "setxattr",
+    "lsetxattr",
+    "fsetxattr",
+    "mount",
+    "umount2",
+    "listen",
+];
+
+/// Words that no call of any name may have: locks of fcntl(2), writable openings, another's memory, SQLite itself.
+const FORBIDDEN_WORDS: &[&str] =
+    &["F_SETLK", "F_OFD_SETLK", "F_SETLEASE", "F_NOTIFY", "libsqlite3.so", "_sqlite3."];
+
+/// The name of the call in a line of strace, also where the line resumes one.
+fn call(line: &str) -> &str {
+    let rest = line.split_once(' ').map_or(line, |(_, rest)| rest.trim_start());
+    if let Some(resumed) = rest.strip_prefix("<... ") {
+        return resumed.split(' ').next().unwrap();
+    }
+    rest.split('(').next().unwrap()
+}
+
+/// One harmful thing in a line, if there is one.
+fn harm(line: &str, reads_memory: bool, port: Option<u16>) -> Option<String> {
+    let name = call(line);
+    let opens = matches!(name, "open" | "openat" | "openat2");
+    let writable = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"].iter().any(|flag| line.contains(flag));
+    let shared = name == "mmap" && line.contains("MAP_SHARED") && line.contains("PROT_WRITE");
+    let internet = name == "connect" && line.contains("AF_INET");
+    let allowed = port.is_some_and(|port| {
+        line.contains(&format!("htons({port})")) && (line.contains("\"127.0.0.1\"") || line.contains("\"::1\""))
+    });
+    let other = name == "connect" && !["AF_INET", "AF_UNIX", "AF_NETLINK"].iter().any(|family| line.contains(family));
+    let memory = opens && line.contains("/proc/") && line.contains("/mem\"");
+    let limits = name == "prlimit64" && !line.contains("NULL, {") && !line.contains("prlimit64(0,");
+    [
+        (FORBIDDEN.contains(&name), "forbidden call"),
+        (FORBIDDEN_WORDS.iter().any(|word| line.contains(word)), "forbidden word"),
+        (opens && writable && !line.contains("\"/dev/null\""), "opened for writing"),
+        (shared && line.contains("</"), "file mapped for writing"),
+        (name.starts_with("process_vm") && !reads_memory, "memory read"),
+        (internet && !allowed, "connection to elsewhere"),
+        (other, "connection of another family"),
+        (name == "bind" && !line.contains("AF_NETLINK"), "address taken"),
+        (memory, "memory opened"),
+        (limits, "limits of another process"),
+    ]
+    .into_iter()
+    .find_map(|(is_so, what)| is_so.then(|| format!("{what}: {line}")))
+}
+
+/// The judge itself: what is forbidden is found, what is needed is not.
+#[test]
+fn harm_is_recognised() {
+    let harmless = [
+        r#"12 openat(AT_FDCWD</>, "/proc/7/fd", O_RDONLY|O_CLOEXEC|O_DIRECTORY) = 4</proc/7/fd>"#,
+        r#"12 openat(AT_FDCWD</>, "/dev/null", O_RDWR|O_CLOEXEC) = 4</dev/null>"#,
+        r#"12 fcntl(4</x/state.db-shm>, F_GETLK, {l_type=F_WRLCK}) = 0"#,
+        r#"12 connect(5<TCP:[1]>, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
+        r#"12 <... read resumed>"x", 9) = 1"#,
+    ];
+    for line in harmless {
+        assert_eq!(harm(line, false, Some(80)), None, "{line}");
+    }
+    let harmful = [
+        "12 kill(7, SIGTERM) = 0",
+        "12 tgkill(7, 8, SIGCONT <unfinished ...>",
+        "12 ptrace(PTRACE_SEIZE, 7, NULL, 0) = 0",
+        "12 <... flock resumed>) = 0",
+        "12 fcntl(4</x>, F_SETLKW, {l_type=F_RDLCK}) = 0",
+        r#"12 openat(AT_FDCWD</>, "/x/state.db", O_RDWR) = 4"#,
+        r#"12 openat(AT_FDCWD</>, "/usr/lib/libsqlite3.so.0", O_RDONLY) = 4"#,
+        r#"12 openat(AT_FDCWD</>, "/proc/7/mem", O_RDONLY) = 4"#,
+        "12 process_vm_readv(7, [], 1, [], 1, 0) = 8",
+        "12 mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 4</x/state.db-shm>, 0) = 0x7f",
+        r#"12 connect(5, {sa_family=AF_INET, sin_port=htons(81), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
+        r#"12 connect(5, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("9.9.9.9")}, 16) = 0"#,
+    ];
+    for line in harmful {
+        assert!(harm(line, false, Some(80)).is_some(), "{line}");
+    }
+}
+
+/// What a look could change of a patient: its files with their times, its state, its limits and its start.
+fn outside(patient: &Guard) -> String {
+    let files = std::fs::read_dir(patient.home()).unwrap().map(|entry| {
+        let (path, file) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+        format!("{} {} {} {} {}", path.display(), file.ino(), file.size(), file.mtime_nsec(), file.mode())
+    });
+    let mut files: Vec<String> = files.collect();
+    files.sort();
+    let proc = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", patient.pid())).unwrap();
+    let status = proc("status");
+    let kept = ["TracerPid", "SigPnd", "ShdPnd", "Cpus_allowed"];
+    let kept: Vec<&str> = status.lines().filter(|line| kept.iter().any(|start| line.starts_with(start))).collect();
+    format!("{files:#?}\n{kept:#?}\n{}", proc("limits"))
+}
+
+#[test]
+fn no_examination_does_harm() {
+    let Some(strace) = common::tool("strace") else {
+        return skipped("no_examination_does_harm", "it takes strace");
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("strace");
+    for what in ["leak=5", "deadlock"] {
+        let patient = webui(what);
+        let (pid, port, home) = (patient.pid(), patient.port, patient.home().display());
+        let before = outside(&patient);
+        // Whether the command may ask the server, and whether it may read its memory.
+        let mut commands = vec![
+            (format!("check --pid {pid}"), true, false),
+            (format!("check --port {port} --verbose"), true, false),
+            (format!("fds --pid {pid} --samples 3 --every 100ms"), false, false),
+            (format!("db --home {home}"), false, false),
+            (format!("db --file {home}/state.db"), false, false),
+            (format!("lineage --pid {pid}"), false, false),
+            (format!("port --port {port}"), true, false),
+            (format!("health --port {port}"), true, false),
+        ];
+        if cfg!(feature = "stacks") {
+            commands.push((format!("stacks --pid {pid}"), false, true));
+        }
+        for (arguments, asks, reads_memory) in commands {
+            let mut command = Command::new(&strace);
+            command.args(["-f", "-y", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
+            command.args(arguments.split_whitespace()).args(["--budget", "30s"]);
+            let answer = run_with(
+                command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env_remove("LD_LIBRARY_PATH"),
+            );
+            assert!((0..=3).contains(&answer.exit), "{arguments}: {} {}", answer.stdout, answer.stderr);
+            let calls = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+            assert!(calls.lines().any(|line| call(line) == "openat"), "{arguments}: nothing was traced");
+            for line in calls.lines() {
+                let found = harm(line, reads_memory, asks.then_some(port));
+                assert!(found.is_none(), "{what}, {arguments}: {found:?}");
+            }
+            assert_eq!(calls.contains("process_vm_readv("), reads_memory, "{what}, {arguments}");
+        }
+        assert_eq!(outside(&patient), before, "{what}");
+    }
+}
