@@ -10,7 +10,7 @@ use common::{
 };
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The patient that meets real limits.

@@ -93,7 +93,8 @@ fn harm(line: &str, reads_memory: bool, port: Option<u16>) -> Option<String> {
     let allowed = port.is_some_and(|port| {
         line.contains(&format!("htons({port})")) && (line.contains("\"127.0.0.1\"") || line.contains("\"::1\""))
     });
-    let other = name == "connect" && !["AF_INET", "AF_UNIX", "AF_NETLINK"].iter().any(|family| line.contains(family));
+    let other =
+        name == "connect" && !["AF_INET", "AF_UNIX", "AF_NETLINK"].iter().any(|family| line.contains(family));
     let memory = opens && line.contains("/proc/") && line.contains("/mem\"");
     let limits = name == "prlimit64" && !line.contains("NULL, {") && !line.contains("prlimit64(0,");
     [
