@@ -207,7 +207,7 @@ fn a_recycled_pid_mixes_no_two_processes() {
     let text = String::from_utf8(output.stdout).unwrap();
     let mut lines = text.lines();
     let recycled: u32 = lines.next().unwrap_or_else(|| panic!("{:?}", output.stderr)).parse().unwrap();
-    assert!(recycled > 20, "recycled only {recycled} times");
+    assert!(recycled > 0, "no pid was used again");
     let mut seen = 0;
     for line in lines {
         let envelope: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -220,7 +220,7 @@ fn a_recycled_pid_mixes_no_two_processes() {
             assert!(!place(other), "two processes in one: {process:#}");
         }
     }
-    eprintln!("recycled {recycled} times, {seen} processes were seen whole");
+    assert!(seen > 0, "recycled {recycled} times, and no process was seen whole");
 }
 
 /// Descriptors and the working directory of a server on a filesystem that does not answer, both ways.
@@ -241,6 +241,8 @@ fn a_working_directory_and_descriptors_on_a_hung_mount() {
                 .stderr(file)
                 .current_dir(directory.path()),
         );
+        // The first close is asked about, and no other.
+        drop(std::fs::File::open(directory.path().join("file")).unwrap());
         hung.hang();
         for view in VIEWS {
             for name in [format!("--port {}", patient.port), format!("--pid {}", patient.pid())] {
@@ -253,8 +255,9 @@ fn a_working_directory_and_descriptors_on_a_hung_mount() {
                 }
             }
         }
-        drop(patient);
+        // The wait of a process that was killed ends with the mount.
         drop(hung);
+        drop(patient);
     }
 }
 
@@ -270,11 +273,13 @@ fn an_executable_on_a_hung_mount() {
         let mut command = Command::new(&program);
         command.arg0("hermes").arg("3600").current_dir(directory.path());
         let child = command.stdin(std::fs::File::open(&program).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+        drop(command);
         let patient = Guard { child, port: 0, home: None };
         common::wait_for("the sleep", || {
             let state = std::fs::read_to_string(format!("/proc/{}/wchan", patient.pid()));
             state.is_ok_and(|state| state.contains("nanosleep"))
         });
+        drop(std::fs::File::open(&program).unwrap());
         hung.hang();
         for command in ["check", "fds", "lineage", "stacks"] {
             if command == "stacks" && !cfg!(feature = "stacks") {
