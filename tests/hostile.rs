@@ -191,38 +191,6 @@ while True:
     assert!(born > 2000, "only {born} processes came and went");
 }
 
-/// A pid that belongs to one process now and to another a moment later: facts of the two are never mixed.
-#[test]
-fn a_recycled_pid_mixes_no_two_processes() {
-    if !is_root() {
-        return skipped("a_recycled_pid", "it takes root to make a namespace");
-    }
-    let output = Command::new("unshare")
-        .args(["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "python3"])
-        .arg(patient_file("churn_pids.py"))
-        .args(["/nonexistent/one", "/nonexistent/two", env!("CARGO_BIN_EXE_hermes-doctor")])
-        .env("HOME", "/nonexistent")
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut lines = text.lines();
-    let recycled: u32 = lines.next().unwrap_or_else(|| panic!("{:?}", output.stderr)).parse().unwrap();
-    assert!(recycled > 0, "no pid was used again");
-    let mut seen = 0;
-    for line in lines {
-        let envelope: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        for server in envelope["servers"].as_array().unwrap() {
-            let process = &server["process"];
-            let place = |word: &str| process["command"].to_string().contains(word);
-            let Some(home) = process["home"].as_str() else { continue };
-            seen += 1;
-            let other = if home.ends_with("one") { "/nonexistent/two" } else { "/nonexistent/one" };
-            assert!(!place(other), "two processes in one: {process:#}");
-        }
-    }
-    assert!(seen > 0, "recycled {recycled} times, and no process was seen whole");
-}
-
 /// Descriptors and the working directory of a server on a filesystem that does not answer, both ways.
 #[test]
 fn a_working_directory_and_descriptors_on_a_hung_mount() {
