@@ -5,7 +5,10 @@
 
 mod common;
 
-use common::{Guard, finding, ids, pythons, run, run_with, server, skipped, wait_for, webui, webui_of};
+use common::{
+    Guard, finding, ids, pythons, run, run_with, server, settled, skipped, threads, wait_channel, wait_for, webui,
+    webui_of,
+};
 use serde_json::Value;
 use std::io::Write;
 use std::net::TcpStream;
@@ -22,14 +25,6 @@ fn requests(patient: &Guard, count: usize) -> Vec<TcpStream> {
         stream
     };
     (0..count).map(|_| one()).collect()
-}
-
-/// Waits until a process has so many threads.
-fn has_threads(patient: &Guard, count: usize) {
-    wait_for("the threads", || {
-        std::fs::read_dir(format!("/proc/{}/task", patient.pid())).unwrap().count() >= count
-    });
-    std::thread::sleep(Duration::from_millis(300));
 }
 
 /// The line of the patient's source with this text, counted from 1.
@@ -51,7 +46,7 @@ fn a_deadlock_names_the_line_the_lock_and_its_holder() {
     for python in pythons() {
         let patient = webui_of(&python, "deadlock");
         let _waiting = requests(&patient, 5);
-        has_threads(&patient, 7);
+        settled(patient.pid(), 7);
         let server = server(&format!("stacks --pid {}", patient.pid()));
         let context = format!("{}: {server:#}", python.display());
         let lock = lock(&server, "STREAMS_LOCK");
@@ -92,7 +87,7 @@ fn two_locks_that_wait_for_each_other_are_a_cycle() {
     for python in pythons() {
         let patient = webui_of(&python, "crossed");
         let _waiting = requests(&patient, 2);
-        has_threads(&patient, 5);
+        settled(patient.pid(), 5);
         let server = server(&format!("stacks --pid {}", patient.pid()));
         let context = format!("{}: {server:#}", python.display());
         let handlers = lock(&server, "STREAMS_LOCK");
@@ -127,7 +122,11 @@ fn two_locks_that_wait_for_each_other_are_a_cycle() {
 fn the_holder_of_the_interpreter_is_named_with_its_line() {
     for python in pythons() {
         let patient = webui_of(&python, "gil");
-        std::thread::sleep(Duration::from_millis(1200));
+        wait_for("the search", || {
+            let pid = patient.pid();
+            threads(pid).into_iter().any(|tid| tid != pid && wait_channel(pid, tid) == "0")
+        });
+        std::thread::sleep(Duration::from_millis(300));
         let server = server(&format!("stacks --pid {}", patient.pid()));
         let groups = server["stacks"]["groups"].as_array().unwrap();
         let holds =
@@ -249,7 +248,10 @@ fn no_permission_is_decisive_when_it_was_asked_alone() {
 #[test]
 fn a_stopped_process_shows_its_stacks() {
     let patient = webui("");
+    // It says that it is ready a moment before its loop begins.
+    wait_for("the loop", || wait_channel(patient.pid(), patient.pid()).contains("poll"));
     patient.signal(rustix::process::Signal::STOP);
+    wait_for("the stop", || wait_channel(patient.pid(), patient.pid()) == "do_signal_stop");
     let server = server(&format!("stacks --pid {}", patient.pid()));
     assert_eq!(ids(&server), ["process-stopped"], "{server:#}");
     let frames = server["stacks"]["groups"][0]["frames"].to_string();
@@ -263,7 +265,7 @@ fn a_process_that_ends_during_the_look_is_a_gap() {
     for wait in [20_u64, 60, 120, 250] {
         let mut patient = webui("deadlock");
         let _waiting = requests(&patient, 2);
-        has_threads(&patient, 4);
+        settled(patient.pid(), 4);
         let mut doctor = common::doctor();
         doctor.args(["stacks", "--json", "--pid", &patient.pid().to_string()]);
         let running = doctor.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -316,7 +318,7 @@ fn the_look_leaves_the_process_alone() {
     };
     let patient = webui("deadlock");
     let _waiting = requests(&patient, 3);
-    has_threads(&patient, 5);
+    settled(patient.pid(), 5);
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("strace");
     for (arguments, reads) in

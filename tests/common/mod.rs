@@ -201,6 +201,32 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// What a thread waits for in the kernel; `0` of one that does not wait.
+#[cfg(target_os = "linux")]
+pub fn wait_channel(pid: u32, tid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).unwrap_or_default()
+}
+
+/// Ids of the threads of a process.
+#[cfg(target_os = "linux")]
+pub fn threads(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Waits until a process has at least so many threads, and three looks in a row find all of them waiting.
+#[cfg(target_os = "linux")]
+pub fn settled(pid: u32, count: usize) {
+    let mut looks = 0;
+    wait_for("threads that all wait", || {
+        std::thread::sleep(Duration::from_millis(60));
+        let threads = threads(pid);
+        let all_wait = threads.len() >= count && threads.iter().all(|tid| wait_channel(pid, *tid) != "0");
+        looks = if all_wait { looks + 1 } else { 0 };
+        looks == 3
+    });
+}
+
 /// Says on standard error that a test could not be made, and why.
 pub fn skipped(test: &str, why: &str) {
     assert!(std::env::var_os("HERMES_DOCTOR_NO_SKIP").is_none(), "{test} must not be skipped here: {why}");

@@ -178,6 +178,9 @@ ACCEPT_LOCK = threading.Lock()
 STREAMS_LOCK = threading.Lock()
 SESSIONS_LOCK = threading.Lock()
 AGENT_LOCK = threading.Lock()
+# Nothing is ready before each thread that is to keep a lock has it.
+kept = threading.Semaphore(0)
+both_have_one = threading.Barrier(2)
 slots = threading.Semaphore(int(options.get("workers", 1)))
 database = os.path.join(home, "state.db")
 connections = []
@@ -204,6 +207,7 @@ def write_once():
 
 def keep(lock):
     with lock:
+        kept.release()
         wait_for_the_agent()
 
 
@@ -213,7 +217,8 @@ def wait_for_the_agent():
 
 def take_both(first, second):
     with first:
-        time.sleep(0.2)
+        both_have_one.wait()
+        kept.release()
         with second:
             pass
 
@@ -265,20 +270,20 @@ if "ipv6" in options:
 server = Server(("::1" if "ipv6" in options else "127.0.0.1", int(os.environ.get("PORT", "0"))), Handler)
 with open(os.path.join(home, "webui.pid"), "w") as file:
     file.write(str(os.getpid()))
-if "accept-lock" in options:
-    background(keep, ACCEPT_LOCK, name="agent-sync")
-if "deadlock" in options:
-    background(keep, STREAMS_LOCK, name="agent-sync")
-if "route-lock" in options:
-    background(keep, SESSIONS_LOCK, name="agent-sync")
+for option, lock in {"accept-lock": ACCEPT_LOCK, "deadlock": STREAMS_LOCK, "route-lock": SESSIONS_LOCK}.items():
+    if option in options:
+        background(keep, lock, name="agent-sync")
+        kept.acquire()
 if "crossed" in options:
     background(take_both, STREAMS_LOCK, AGENT_LOCK, name="stream-reaper")
     background(take_both, AGENT_LOCK, STREAMS_LOCK, name="agent-sync")
+    kept.acquire()
+    kept.acquire()
 if "gil" in options:
     background(run_in_c, name="search")
 if "busy" in options:
     background(compute, name="compute")
-time.sleep(0.3 if "crossed" in options else 0.05)
+time.sleep(0.1)
 print("ready", server.server_address[1], flush=True)
 if "fill" in options:
     try:
