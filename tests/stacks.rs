@@ -61,7 +61,7 @@ fn a_deadlock_names_the_line_the_lock_and_its_holder() {
             (Some("agent-sync"), Some("keep")),
             "{context}"
         );
-        assert_eq!(holder["line"].as_u64(), Some(line_of("with lock:") + 1), "{context}");
+        assert_eq!(holder["line"].as_u64(), Some(line_of("        wait_for_the_agent()")), "{context}");
         assert_eq!(holder["innermost"]["function"], "wait_for_the_agent", "{context}");
         assert_eq!(holder["role"], "waits", "{context}");
         let tid = holder["tid"].as_u64().unwrap();

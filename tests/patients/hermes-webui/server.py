@@ -270,10 +270,15 @@ if "ipv6" in options:
 server = Server(("::1" if "ipv6" in options else "127.0.0.1", int(os.environ.get("PORT", "0"))), Handler)
 with open(os.path.join(home, "webui.pid"), "w") as file:
     file.write(str(os.getpid()))
-for option, lock in {"accept-lock": ACCEPT_LOCK, "deadlock": STREAMS_LOCK, "route-lock": SESSIONS_LOCK}.items():
-    if option in options:
-        background(keep, lock, name="agent-sync")
-        kept.acquire()
+if "accept-lock" in options:
+    background(keep, ACCEPT_LOCK, name="agent-sync")
+    kept.acquire()
+if "deadlock" in options:
+    background(keep, STREAMS_LOCK, name="agent-sync")
+    kept.acquire()
+if "route-lock" in options:
+    background(keep, SESSIONS_LOCK, name="agent-sync")
+    kept.acquire()
 if "crossed" in options:
     background(take_both, STREAMS_LOCK, AGENT_LOCK, name="stream-reaper")
     background(take_both, AGENT_LOCK, STREAMS_LOCK, name="agent-sync")
