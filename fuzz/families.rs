@@ -85,7 +85,8 @@ pub fn sockets(bytes: &[u8]) {
     for socket in sockets::tcp_table(bytes).0 {
         let _ = descriptors::tcp_row(&socket, 1);
     }
-    let others = [sockets::udp_table(bytes).0, sockets::unix_table(bytes).0, sockets::inode_column(bytes, "raw", 9)];
+    let others =
+        [sockets::udp_table(bytes).0, sockets::unix_table(bytes).0, sockets::inode_column(bytes, "raw", 9)];
     for socket in others.iter().flatten() {
         let _ = descriptors::other_row(socket, 1);
     }
@@ -258,7 +259,9 @@ pub fn reports(bytes: &[u8]) {
     let _ = render::json(&redact::redacted(envelope.clone()));
     let request = request();
     for parts in [vec![Part::Databases], request.parts.clone()] {
-        let Ok(judged) = replaying::replay(envelope.clone(), &Request { parts, ..request.clone() }) else { continue };
+        let Ok(judged) = replaying::replay(envelope.clone(), &Request { parts, ..request.clone() }) else {
+            continue;
+        };
         let _ = render::json(&judged);
         for (width, unicode, verbose) in [(40, false, true), (80, true, false), (120, true, true)] {
             let view = View { style: Style::plain(width, unicode), verbose, quiet: false, top: 10 };

@@ -68,11 +68,15 @@ fn every_fixture_is_borne() {
 fn families_targets_and_seeds_are_the_same() {
     let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
     let names: Vec<String> = FAMILIES.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let of = |directory: &str| files(&root().join("fuzz").join(directory)).into_iter().map(stem).collect::<Vec<_>>();
+    let of =
+        |directory: &str| files(&root().join("fuzz").join(directory)).into_iter().map(stem).collect::<Vec<_>>();
     assert_eq!(of("fuzz_targets"), names);
     assert_eq!(of("seeds"), names);
     let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
     for name in names {
-        assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not in fuzz/Cargo.toml");
+        assert!(
+            manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")),
+            "{name} is not in fuzz/Cargo.toml"
+        );
     }
 }
