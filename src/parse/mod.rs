@@ -23,6 +23,8 @@ pub mod python_source;
 pub mod resources;
 pub mod role;
 pub mod service_status;
+#[cfg(target_os = "linux")]
+pub mod socket_diagnostics;
 pub mod sockets;
 pub mod sqlite;
 pub mod supervisord;

@@ -43,6 +43,7 @@ impl StatLine {
 pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
     // The name may hold any byte; the parser wants UTF-8 and only the fields after the last ')' matter to it.
     let text = String::from_utf8_lossy(bytes);
+    let text = stat_line(&text).ok_or_else(|| ParseError::new("stat", "no name in parentheses behind a pid"))?;
     let parsed = Stat::from_read(text.as_bytes()).map_err(|error| ParseError::new("stat", error))?;
     Ok(StatLine {
         name: printable(name_between_parentheses(bytes)),
@@ -54,6 +55,14 @@ pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
         flags: parsed.flags,
         cpu_ticks: parsed.utime.saturating_add(parsed.stime),
     })
+}
+
+/// The line, where its parentheses stand so that the parser can take them for granted, which it does.
+fn stat_line(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let (pid, rest) = text.split_once(" (")?;
+    let (_, fields) = rest.rsplit_once(") ")?;
+    (pid.bytes().all(|byte| byte.is_ascii_digit()) && !fields.contains(')')).then_some(text)
 }
 
 fn name_between_parentheses(bytes: &[u8]) -> &[u8] {
@@ -256,6 +265,16 @@ mod tests {
         assert_eq!((line.ppid, line.session, line.start_ticks), (1, 4711, 918_273));
         assert_eq!(line.state, ProcessState::Sleeping);
         assert!(!line.is_kernel_thread());
+    }
+
+    /// procfs-core 0.18 panics at each of these.
+    #[test]
+    fn misplaced_parentheses_are_an_error() {
+        for line in
+            ["1 )python( S 1 1 1 0", "(python) S 1", "1 (python)", "1 (python) S)", "é(python) S 1", "1 (x)é 1"]
+        {
+            assert!(stat(line.as_bytes()).is_err(), "{line}");
+        }
     }
 
     #[test]

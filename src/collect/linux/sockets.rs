@@ -6,24 +6,17 @@ use crate::collect::reader::wait_readable;
 use crate::collect::{Collected, Deadline, SocketTable};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
-use crate::parse::sockets::{
-    OtherSocket, TcpSocket, TcpState, inode_column, progress, tcp_table, udp_table, unix_table,
-};
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _};
+use crate::parse::socket_diagnostics;
+use crate::parse::sockets::{OtherSocket, TcpSocket, inode_column, tcp_table, udp_table, unix_table};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
-use netlink_packet_sock_diag::inet::nlas::Nla;
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr as Address;
 use std::time::Duration;
-
-/// `INET_DIAG_CGROUP_ID` of the kernel's include/uapi/linux/inet_diag.h: 64 bits, the inode number of the control
-/// group's directory in the cgroup2 tree.
-const INET_DIAG_CGROUP_ID: u16 = 21;
 
 /// How long one dump may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -135,26 +128,8 @@ fn dump(socket: &Socket, request: InetRequest, deadline: Deadline, found: &mut V
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         };
-        let mut rest = buffer.get(..size).unwrap_or_default();
-        while rest.len() >= 16 {
-            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]);
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            if length < 16 || length > rest.len() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "broken netlink message"));
-            }
-            // One socket that does not parse must not cost the table.
-            if let Ok(message) = NetlinkMessage::<SockDiagMessage>::deserialize(&rest[..length]) {
-                match message.payload {
-                    NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                        found.push(tcp_socket(&response));
-                    }
-                    NetlinkPayload::Done(_) => return Ok(()),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    _ => {}
-                }
-            }
-            // Messages are padded to 4 bytes (netlink(7)).
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        if socket_diagnostics::datagram(buffer.get(..size).unwrap_or_default(), found)? {
+            return Ok(());
         }
     }
 }
@@ -166,33 +141,6 @@ fn netlink_fd(socket: &Socket) -> impl rustix::fd::AsFd {
     // hold `socket`; netlink-sys offers no safe borrow.
     unsafe {
         BorrowedFd::borrow_raw(socket.as_raw_fd())
-    }
-}
-
-fn tcp_socket(response: &InetResponse) -> TcpSocket {
-    let header = &response.header;
-    let identity = &header.socket_id;
-    let cgroup_id = response.nlas.iter().find_map(|attribute| match attribute {
-        Nla::Other(other) if other.kind() == INET_DIAG_CGROUP_ID && other.value_len() == 8 => {
-            let mut value = [0_u8; 8];
-            other.emit_value(&mut value);
-            Some(u64::from_ne_bytes(value))
-        }
-        _ => None,
-    });
-    TcpSocket {
-        local: Address::new(identity.source_address, identity.source_port),
-        remote: Address::new(identity.destination_address, identity.destination_port),
-        state: TcpState(header.state),
-        receive_queue: header.recv_queue,
-        send_queue: Some(header.send_queue),
-        uid: header.uid,
-        inode: u64::from(header.inode),
-        cgroup_id,
-        progress: response.nlas.iter().find_map(|attribute| match attribute {
-            Nla::TcpInfo(info) => progress(info),
-            _ => None,
-        }),
     }
 }
 
