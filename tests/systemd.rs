@@ -632,12 +632,22 @@ fn an_ordinary_user_is_told_the_unit() {
 #[test]
 fn a_hostile_unit_name_is_harmless() {
     let (port, test) = (free_port(), "hostile");
-    let name = "hermes-w\u{e9}b\\x1b\u{202e}.service";
-    let Some(systemd) = Systemd::boot(test, &[(name, unit(test, port, true, ""))]) else { return };
+    // systemd takes no other names than those of ASCII; what it escapes must not be unescaped.
+    let name = r"hermes-web-\x1b\xe2\x80\xae.service";
+    let text = format!(
+        "{}[Unit]\nDescription=\u{1b}]0;owned\u{7}\u{202e}txt\n[Service]\nEnvironment=NOTE={}\n",
+        unit(test, port, true, ""),
+        "y".repeat(100_000)
+    );
+    let Some(systemd) = Systemd::boot(test, &[(name, text)]) else { return };
     systemd.systemctl("daemon-reload");
-    for arguments in [format!("lineage --port {port}"), "check".to_owned()] {
+    wait_for_port(port);
+    for arguments in
+        [format!("lineage --port {port}"), format!("check --verbose --port {port}"), "check".to_owned()]
+    {
         let answer =
             run_with(systemd.inside(env!("CARGO_BIN_EXE_hermes-doctor")).args(arguments.split_whitespace()));
+        assert!(arguments == "check" || answer.stdout.contains("hermes-w"), "{}", answer.stdout);
         assert!((0..=3).contains(&answer.exit), "{}", answer.stderr);
         assert!(!answer.stdout.contains(['\u{1b}', '\u{202e}']), "{}", answer.stdout);
     }

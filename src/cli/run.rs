@@ -133,12 +133,7 @@ pub(super) fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String>
 
 /// A saved report in the place of the host; of two, the second, with what has grown since the first.
 fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
-    let mut reports = Vec::new();
-    for path in &cli.from {
-        let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
-        let report = replay::read_file(path).map_err(|error| format!("{name}: {error}"))?;
-        reports.push((name, report));
-    }
+    let mut reports = saved_reports(&cli.from, cli.budget())?;
     // Whichever was named first, the later one is what is there now. RFC 3339 in UTC sorts by time.
     reports.sort_by(|(_, a), (_, b)| a.started_at.cmp(&b.started_at));
     let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
@@ -180,7 +175,7 @@ fn over_time(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     let done = match (sampling, exercise) {
         (Some(plan), _) => watch_descriptors(cli, view, server, plan, &request),
         (None, Some(plan)) => exercise_server(cli, server, &plan, &request),
-        (None, None) => compare_reports(server, &arguments.compare),
+        (None, None) => compare_reports(server, &arguments.compare, cli.budget()),
     };
     if let Err(line) = done {
         return refuse(cli, request.command, &line);
@@ -253,13 +248,21 @@ fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan, request:
     Ok(())
 }
 
-fn compare_reports(server: &mut Server, paths: &[PathBuf]) -> Result<(), String> {
-    let mut reports = Vec::new();
-    for path in paths {
+/// Saved reports, each with the name of its file.
+fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String, Envelope)>, String> {
+    let deadline = Deadline::after(budget);
+    let read = |path: &PathBuf| {
         let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
-        let report = replay::read_file(path).map_err(|error| format!("{name}: {error}"))?;
-        reports.push((name, report));
-    }
+        match replay::read_file(path, deadline) {
+            Ok(report) => Ok((name, report)),
+            Err(error) => Err(format!("{name}: {error}")),
+        }
+    };
+    paths.iter().map(read).collect()
+}
+
+fn compare_reports(server: &mut Server, paths: &[PathBuf], budget: Duration) -> Result<(), String> {
+    let reports = saved_reports(paths, budget)?;
     sampling::compare(server, SystemTime::now(), false, &reports).map_err(|error| error.to_string())
 }
 

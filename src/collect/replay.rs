@@ -1,5 +1,7 @@
 //! Facts from a saved report instead of a host.
 
+use crate::collect::reader::{Reader, Request, file_kind};
+use crate::collect::{Deadline, FileKind};
 use crate::model::{Envelope, Gap, GapReason, SCHEMA, id};
 use crate::parse::markdown;
 use crate::parse::text::printable;
@@ -7,7 +9,6 @@ use crate::parse::version::is_newer;
 use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use thiserror::Error;
 
@@ -21,6 +22,9 @@ pub const LARGEST_REPORT: usize = 64 * 1024 * 1024;
 /// hundred bytes a unit. A whole host costs some ten thousand; one with twenty databases, watched for weeks, a million.
 const MOST_COST: usize = 1_500_000;
 
+/// Bytes of a report that are read at a time: few enough for a slow disk.
+const PART: u32 = 1024 * 1024;
+
 /// Longest part of a report that an error quotes, in characters.
 const LONGEST_QUOTE: usize = 160;
 
@@ -28,8 +32,8 @@ const LONGEST_QUOTE: usize = 160;
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// It could not be read.
-    #[error("{0}")]
-    Unreadable(#[from] std::io::Error),
+    #[error("{}", words(.0))]
+    Unreadable(Gap),
     /// A directory, device or pipe.
     #[error("it is no regular file")]
     NotAFile,
@@ -61,28 +65,37 @@ pub enum ReplayError {
     Format(String),
 }
 
-/// Reads a saved report from a file that a person named.
+/// Reads a saved report from a file that a person named. A reader opens it: its filesystem may be one that hangs.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, or as [`read`].
-pub fn read_file(path: &Path) -> Result<Envelope, ReplayError> {
-    use std::io::Read;
-    if !std::fs::metadata(path)?.is_file() {
+/// When it cannot be read by the deadline, is no regular file, or as [`read`].
+pub fn read_file(path: &Path, deadline: Deadline) -> Result<Envelope, ReplayError> {
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut reader = Reader::new();
+    let mut ask = |request: Request| {
+        let answer = reader.perform(&[request], deadline).into_iter().next();
+        answer.unwrap_or_else(|| Ok(Vec::new())).map_err(ReplayError::Unreadable)
+    };
+    if file_kind(&ask(Request::Kind(path.to_owned()))?) != FileKind::Regular {
         return Err(ReplayError::NotAFile);
     }
-    // A pipe that has taken its place meanwhile is not waited for.
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    let about = file.metadata()?;
-    if !about.is_file() {
-        return Err(ReplayError::NotAFile);
-    }
-    let limit = u64::try_from(LARGEST_REPORT).unwrap_or(u64::MAX);
-    if about.len() > limit {
+    let size = ask(Request::Size(path.to_owned()))?;
+    if std::str::from_utf8(&size)
+        .ok()
+        .and_then(|size| size.parse().ok())
+        .is_some_and(|size: usize| size > LARGEST_REPORT)
+    {
         return Err(ReplayError::TooLarge);
     }
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    read(&bytes)
+    loop {
+        let offset = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let part = ask(Request::Range(path.to_owned(), offset, PART))?;
+        if part.is_empty() || bytes.len() > LARGEST_REPORT {
+            return read(&bytes);
+        }
+        bytes.extend_from_slice(&part);
+    }
 }
 
 /// Reads a saved report: plain, packed with gzip, or as the block of JSON in a comment that somebody has pasted.
@@ -121,6 +134,10 @@ fn cost(json: &[u8]) -> usize {
         _ => 0,
     };
     json.iter().map(of).sum()
+}
+
+fn words(gap: &Gap) -> &str {
+    if gap.detail.is_empty() { gap.reason.words() } else { &gap.detail }
 }
 
 /// What is read before the rest: by it is told what the rest is.
