@@ -2,7 +2,9 @@
 
 use super::mask::{self, MASK};
 use super::redact::Level;
-use super::vocabulary::{LONGEST_NUMBER, is_command_word, is_ending, is_known_name, is_prose, is_system_name};
+use super::vocabulary::{
+    LONGEST_NUMBER, in_python_library, is_command_word, is_ending, is_known_name, is_prose, is_system_name,
+};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddrV4};
@@ -253,10 +255,13 @@ impl Names {
             }
             None => (String::new(), path),
         };
+        let library = in_python_library(rest).filter(|_| self.level != Level::Paranoid);
+        let library = library.unwrap_or_default();
+        let rest = rest.strip_suffix(library).unwrap_or(rest);
         let count = rest.matches('/').count();
         let parts: Vec<String> =
             rest.split('/').enumerate().map(|(index, part)| self.component(part, index == count)).collect();
-        format!("{start}{}{deleted}", parts.join("/"))
+        format!("{start}{}{library}{deleted}", parts.join("/"))
     }
 
     /// One component of a path.

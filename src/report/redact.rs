@@ -5,7 +5,7 @@
 use super::emptied;
 use super::mask::MASK;
 use super::names::{Kind, Names, Text, numbered};
-use super::vocabulary::{is_known_name, is_prose};
+use super::vocabulary::{is_function, is_known_name, is_prose, is_published_source};
 use crate::diagnose;
 use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id};
 use serde_json::{Map, Value};
@@ -134,10 +134,14 @@ fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Le
     match value {
         Value::Object(map) => {
             let mut hidden = Map::new();
+            let function = published_function(map).filter(|_| level != Level::Paranoid);
             for (name, mut value) in std::mem::take(map) {
                 walk(&mut value, key, &name, names, level);
                 let name = if is_prose(&name) { name } else { names.text(&name, Text::Prose) };
                 hidden.insert(name, value);
+            }
+            if let Some(function) = function {
+                hidden.insert("function".to_owned(), function);
             }
             *map = hidden;
         }
@@ -150,6 +154,12 @@ fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Le
         }
         _ => {}
     }
+}
+
+/// The function of a frame, where everybody can read the code: that is what a stack is sent for.
+fn published_function(frame: &Map<String, Value>) -> Option<Value> {
+    let (file, function) = (frame.get("file")?.as_str()?, frame.get("function")?.as_str()?);
+    (is_published_source(file) && is_function(function)).then(|| function.into())
 }
 
 /// One string, by the name of its field and that of the object or list around it.
@@ -169,6 +179,13 @@ fn field(text: &str, parent: &str, key: &str, names: &mut Names, level: Level) -
         (_, "series") => match text.split_once(':') {
             Some(("family", path)) => format!("family:{}", names.path(path)),
             _ => names.text(text, Text::Prose),
+        },
+        ("threads" | "held_by", "name") => match text.split_once(" (") {
+            Some((thread, target)) if is_unnamed_thread(thread) => {
+                format!("{thread} ({})", names.name(target.trim_end_matches(')')))
+            }
+            None if is_unnamed_thread(text) => text.to_owned(),
+            _ => names.name(text),
         },
         ("markers", _) | (_, "name" | "unit") => names.name(text),
         (_, "of" | "supervisor") => names.titled(text),
@@ -196,6 +213,14 @@ fn is_path_key(key: &str) -> bool {
             | "subject"
             | "target"
     )
+}
+
+/// What CPython calls a thread that nobody has named: `MainThread`, `Thread-7`, `ThreadPoolExecutor-0_3`, `asyncio_2`.
+fn is_unnamed_thread(name: &str) -> bool {
+    let number =
+        ["Thread-", "Dummy-", "ThreadPoolExecutor-", "asyncio_"].iter().find_map(|kind| name.strip_prefix(kind));
+    let is_number = |part: &str| (1..=6).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    name == "MainThread" || number.is_some_and(|number| number.splitn(2, '_').all(is_number))
 }
 
 /// A function of the kernel, or a system call.
@@ -289,6 +314,19 @@ mod tests {
                 "/tmp/home/state.db, /tmp/home/webui.pid and /proc/7/root/home/user-3/x",
             ]
         );
+    }
+
+    #[test]
+    fn threads_that_nobody_has_named_keep_their_names() {
+        for name in ["MainThread", "Thread-7", "ThreadPoolExecutor-0_3", "asyncio_2", "Dummy-1"] {
+            assert!(is_unnamed_thread(name), "{name}");
+        }
+        for name in ["Thread-", "Thread-ann", "Thread-1234567", "asyncio_1_2_3", "ann", "MainThread2"] {
+            assert!(!is_unnamed_thread(name), "{name}");
+        }
+        let mut names = Names::new(Level::Default, &[], None);
+        let shown = field("Thread-7 (anna)", "threads", "name", &mut names, Level::Default);
+        assert!(shown.starts_with("Thread-7 (") && !shown.contains("anna"), "{shown}");
     }
 
     /// Whoever reads it comes to the same result.

@@ -62,6 +62,24 @@ const HERMES_PARTS: &[&str] = &[
      supervisorctl sleep python uv pip pipx pyenv conda anaconda miniconda pypy nix",
 ];
 
+/// Modules of CPython's own library that stand in the stacks of servers, by their files and directories.
+const PYTHON_MODULES: &[&str] = &[
+    "__main__ _bootstrap _bootstrap_external _weakrefset abc ast asyncio base64 base_events base_futures base_subprocess \
+     base_tasks bdb bisect calendar cgi client cmd code codecs collections command compileall concurrent config \
+     configparser connection contextlib contextvars cookiejar cookies copy copyreg csv ctypes dataclasses datetime dbapi2 \
+     decimal decoder dummy email encoder encodings enum error events exceptions feedparser fileinput fnmatch forkserver \
+     fractions ftplib functools futures genericpath getpass glob gzip handlers hashlib heapq hmac html http imaplib \
+     importlib inspect io ipaddress json keyword linecache locale locks log logging lzma mailbox managers message mimetypes \
+     mixins multiprocessing netrc nturl2path opcode operator os parse parser pathlib pdb pickle pkgutil platform plistlib \
+     poll pool popen_fork popen_forkserver popen_spawn_posix posixpath pprint process proactor_events protocols py pydoc \
+     queue queues random re reduction request resource_sharer resource_tracker response runners runpy sched scanner \
+     secrets selector_events selectors server shared_memory shelve shlex shutil signal site smtplib socket socketserver spawn \
+     sqlite3 sre_compile sre_parse ssl sslproto staggered stat statistics streams string stringprep struct subprocess \
+     synchronize sysconfig tarfile taskgroups tasks telnetlib tempfile textwrap thread threading threads timeouts timeit \
+     token tokenize tomllib trace traceback transports trsock types typing unix_events urllib util utils uuid venv warnings \
+     wave weakref webbrowser wsgiref xml xmlrpc zipapp zipfile zipimport zoneinfo",
+];
+
 /// Endings of files that say what is in them and not whose they are.
 const FILE_ENDINGS: &[&str] = &[
     "bak", "cfg", "conf", "db", "env", "gz", "html", "ini", "js", "json", "jsonl", "lock", "log", "md", "mjs",
@@ -89,6 +107,7 @@ static OWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
 
 static SYSTEM: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(SYSTEM_PARTS).collect());
 static HERMES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(HERMES_PARTS).collect());
+static PYTHON: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(PYTHON_MODULES).collect());
 static COMMANDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(COMMAND_WORDS).collect());
 
 fn split(lists: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
@@ -107,6 +126,41 @@ pub fn is_known_name(name: &str) -> bool {
         let part = part.to_ascii_lowercase();
         SYSTEM.contains(part.as_str()) || HERMES.contains(part.as_str()) || is_ending(&part)
     })
+}
+
+/// The place within CPython's own library of a file that lies there: `http/server.py`. What is installed besides
+/// (`site-packages`) lies in no module of that library.
+pub fn in_python_library(path: &str) -> Option<&str> {
+    let (_, version_and_rest) = path.rsplit_once("/lib/python3.")?;
+    let (version, rest) = version_and_rest.split_once('/')?;
+    let modules = rest.strip_suffix(".py")?;
+    let is_version = version.trim_end_matches('t').parse::<u8>().is_ok();
+    (is_version && modules.split('/').all(|module| module == "__init__" || PYTHON.contains(module))).then_some(rest)
+}
+
+/// Whether a file of source code is one that is published: of CPython's own library, or of a Hermes server.
+pub fn is_published_source(path: &str) -> bool {
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let is_hermes = |part: &str| part.contains("hermes") && is_known_name(part);
+    in_python_library(path).is_some()
+        || (name.ends_with(".py") && is_known_name(name) && directory.split('/').any(is_hermes))
+}
+
+/// Whether it is the name of a function as CPython gives it (`Handler.do_GET`, `run.<locals>.<lambda>`), and no number of
+/// somebody's hides in it.
+pub fn is_function(name: &str) -> bool {
+    let is_plain = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && part.bytes().filter(u8::is_ascii_digit).count() <= 3
+    };
+    let is_special = |part: &str| {
+        let inner = part.strip_prefix('<').and_then(|part| part.strip_suffix('>'));
+        inner.is_some_and(|inner| {
+            matches!(inner, "locals" | "lambda" | "module" | "listcomp" | "genexpr" | "dictcomp" | "setcomp")
+        })
+    };
+    name.len() <= 80 && name.split('.').all(|part| is_plain(part) || is_special(part))
 }
 
 /// Whether it says what is in a file, and not whose it is.
@@ -192,6 +246,35 @@ mod tests {
     }
 
     /// The list is of this program, not of its tests.
+    #[test]
+    fn functions_of_published_files_are_told_from_others() {
+        for path in [
+            "/usr/lib/python3.11/socketserver.py",
+            "/home/ann/.pyenv/versions/3.13.1/lib/python3.13/http/server.py",
+            "/usr/lib/python3.14t/asyncio/__init__.py",
+            "/home/ann/hermes-webui/server.py",
+            "/srv/hermes-agent/gateway/main.py",
+        ] {
+            assert!(is_published_source(path), "{path}");
+        }
+        for path in [
+            "/usr/lib/python3.11/site-packages/annas/server.py",
+            "/usr/lib/python3.11/annas.py",
+            "/lib/python3.ann/queue.py",
+            "/home/ann/server.py",
+            "/home/ann/hermes-webui/annas.py",
+            "/home/ann/hermes-of-ann/server.py",
+        ] {
+            assert!(!is_published_source(path), "{path}");
+        }
+        for name in ["Handler.do_GET", "<module>", "run.<locals>.<lambda>", "_handle_request_noblock", "uuid4"] {
+            assert!(is_function(name), "{name}");
+        }
+        for name in ["", "a b", "<ann>", "token_8817336", "é", &"x".repeat(81), "a..b"] {
+            assert!(!is_function(name), "{name}");
+        }
+    }
+
     #[test]
     fn words_of_tests_are_not_listed() {
         for word in ["canary", "hunter", "swordfish"] {
