@@ -416,7 +416,7 @@ fn each_part_of_a_report_is_judged_as_in_the_whole() {
     let whole_request = request("check");
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")).unwrap() {
         let path = entry.unwrap().path();
-        let report = replay::read_file(&path).unwrap();
+        let report = replay::read(&std::fs::read(&path).unwrap()).unwrap();
         let whole = replaying::replay(report.clone(), &whole_request).unwrap();
         let mut of_parts = std::collections::BTreeSet::new();
         for command in ["fds", "lineage", "health", "port", "db"] {

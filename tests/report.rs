@@ -51,7 +51,8 @@ fn a_comment_is_judged_as_the_host_was() {
 /// A host with many servers: the comment stays short and says what is not in it.
 #[test]
 fn a_comment_never_grows_too_long() {
-    let mut envelope = redacted(replay::read_file(&fixture("close-wait")).unwrap(), Level::Default, &[]);
+    let mut envelope =
+        redacted(replay::read(&std::fs::read(fixture("close-wait")).unwrap()).unwrap(), Level::Default, &[]);
     let server = envelope.servers[0].clone();
     for count in [3, 20, 1000] {
         envelope.servers = vec![server.clone(); count];
@@ -78,7 +79,7 @@ const HOSTILE: &[&str] = &[
 
 /// A host on which every name, path, argument and unit is one of them.
 fn hostile(level: Level) -> Envelope {
-    let mut envelope = replay::read_file(&fixture("systemd-duplicates")).unwrap();
+    let mut envelope = replay::read(&std::fs::read(fixture("systemd-duplicates")).unwrap()).unwrap();
     let mut next = HOSTILE.iter().cycle().map(|text| (*text).to_owned());
     let mut text = || next.next().unwrap();
     envelope.host.kernel = Some(text());
