@@ -298,7 +298,7 @@ fn the_look_leaves_a_live_database_alone() {
     ] {
         let log = directory.path().join("strace");
         let mut command = Command::new(&strace);
-        command.args(["-f", "-y", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
+        command.args(["-f", "-y", "-s", "0", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
         let answer = run_with(command.args(arguments.split_whitespace()).env("HOME", "/nonexistent"));
         assert!((0..=1).contains(&answer.exit), "{arguments}: {} {}", answer.stdout, answer.stderr);
         let calls = std::fs::read_to_string(&log).unwrap();
@@ -337,7 +337,7 @@ fn a_huge_log_is_read_in_bounded_time() {
     drop(file);
     let begun = Instant::now();
     let envelope = run(&format!("db --file {} --json", copy.display())).json();
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let wal = &envelope["databases"][0]["wal"];
     assert_eq!((wal["size_bytes"].as_u64(), wal["committed_frames"].as_u64()), (Some(1 << 30), Some(3)), "{wal:#}");
     assert_eq!(finding(&envelope, "wal-large")["severity"], "info");

@@ -394,7 +394,7 @@ fn hostile_answers_end_in_time() {
         let guard = start(Command::new("python3").arg(patient_file("hostile.py")).arg(what));
         let begun = std::time::Instant::now();
         let answer = run(&format!("check --port {} --kind webui --timeout 500ms --budget 3s", guard.port));
-        assert!(begun.elapsed() < Duration::from_secs(6), "{what} took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what} took {:?}", begun.elapsed());
         assert!(!answer.stdout.contains('\u{1b}'), "{what}");
         let json = run(&format!("check --port {} --kind webui --timeout 500ms --budget 3s --json", guard.port));
         let server = &json.json()["servers"][0];

@@ -174,7 +174,7 @@ fn a_pipe_in_the_place_of_a_log_is_not_opened() {
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let begun = Instant::now();
     let server = check(&patient);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let gap =
         server["gaps"].as_array().unwrap().iter().find(|gap| gap["what"] == format!("log {}", path.display()));
     assert_eq!(gap.unwrap()["reason"], "unsupported", "{server:#}");
@@ -213,7 +213,7 @@ fn a_huge_log_is_read_from_its_end_only() {
     std::fs::write(patient.home().join("webui.log.1"), lines(5, &stamp(0), EMFILE)).unwrap();
     let begun = Instant::now();
     let server = check(&patient);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let log = &server["logs"][0];
     assert_eq!((log["bytes_read"].as_u64(), log["is_cut"].as_bool()), (Some(1 << 20), Some(true)));
     assert_eq!(classes(log), [("database-malformed".to_owned(), 9, Some(1))]);

@@ -187,7 +187,8 @@ fn no_examination_does_harm() {
         }
         for (arguments, asks, reads_memory) in commands {
             let mut command = Command::new(&strace);
-            command.args(["-f", "-y", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
+            // What is read says nothing of what is done: the server has libsqlite3 in its memory map.
+            command.args(["-f", "-y", "-s", "0", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
             command.args(arguments.split_whitespace()).args(["--budget", "30s"]);
             let answer = run_with(
                 command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env_remove("LD_LIBRARY_PATH"),

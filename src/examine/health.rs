@@ -3,7 +3,7 @@
 use super::activity::{Flight, Seen};
 use super::{Examination, Routes};
 use crate::collect::DescriptorRead;
-use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, Route, Server, ServerKind, id};
+use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState, Route, Server, ServerKind, id};
 use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
 use crate::probe::{self, Knock, Patience};
@@ -380,8 +380,10 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
     let has_accepted =
         |look: &crate::model::Look| look.probe_accepted == Some(true) || look.unanswered.unwrap_or(0) > 0;
     let was_accepted = listeners.connections.established > 0 || listeners.looks.iter().any(has_accepted);
-    let main = activity.main()?.cpu_ms?;
-    let is_at_work = main.saturating_mul(5) >= activity.between_ms;
+    let main = activity.main()?;
+    // On a machine with too much to do it is ready to run and does not get to.
+    let is_ready = main.sleeps == Some(0) && main.looks.iter().all(|look| look.state == ProcessState::Running);
+    let is_at_work = is_ready || main.cpu_ms?.saturating_mul(5) >= activity.between_ms;
     (is_at_work && !is_full && !was_accepted).then(|| {
         let detail = format!(
             "it does not accept yet, is {} s old, and its main thread is at work: look again in half a minute",

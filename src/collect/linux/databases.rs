@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 /// Reads a database.
 pub fn read(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
     let files = Files::of(seen_by, path);
-    let mut read = databases::read(&|request| host.perform_one(request), &files, path)?;
+    let mut read = databases::read(&|request| host.readers.of_file(request), &files, path)?;
     match lock_table() {
         Ok(table) => read.value.locks = locks_of(host, seen_by, path, &files, &table),
         Err(gap) => read.gaps.push(gap.blocking(LOCKS_DECIDE)),
@@ -38,7 +38,7 @@ pub fn read(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> Result<
 pub fn again(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> SecondLook {
     let files = Files::of(seen_by, path);
     let locks = lock_table().ok().map(|table| locks_of(host, seen_by, path, &files, &table));
-    SecondLook { locks, ..databases::again(&|request| host.perform_one(request), &files) }
+    SecondLook { locks, ..databases::again(&|request| host.readers.of_file(request), &files) }
 }
 
 fn lock_table() -> Result<Vec<KernelLock>, Gap> {
@@ -61,7 +61,7 @@ fn locks_of(
     let of_mount = device_of_mount(&mounts, path.as_os_str().as_bytes());
     let mut found = Vec::new();
     for part in [SqlitePart::Database, SqlitePart::Shm] {
-        let Some((device, inode)) = identity(&|request| host.perform_one(request), files.part(part)) else {
+        let Some((device, inode)) = identity(&|request| host.readers.of_file(request), files.part(part)) else {
             continue;
         };
         let shown = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -112,7 +112,7 @@ pub fn holders(
             let inodes = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm]
                 .into_iter()
                 .filter_map(|part| {
-                    Some((part, identity(&|request| host.perform_one(request), files.part(part))?.1))
+                    Some((part, identity(&|request| host.readers.of_file(request), files.part(part))?.1))
                 })
                 .collect();
             (path.as_os_str().as_bytes().to_vec(), Wanted { index, inodes })
@@ -132,7 +132,7 @@ pub fn holders(
     };
     let (mut refused, mut unasked) = (0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {
-        if host.deadline.is_over() {
+        if host.readers.deadline.is_over() {
             unasked = pids.len() - index;
             break;
         }
@@ -171,7 +171,8 @@ pub fn holders(
 }
 
 fn command_of(host: &LinuxHost, pid: u32) -> String {
-    let answer = host.perform(&[Request::CommandLine(pid)]).pop().and_then(Result::ok).unwrap_or_default();
+    let answer =
+        host.readers.of_processes(&[Request::CommandLine(pid)]).pop().and_then(Result::ok).unwrap_or_default();
     let line = mask::command(&nul_separated(&answer));
     if line.is_empty() { process::name_of(pid).map_or_else(String::new, |name| format!("[{name}]")) } else { line }
 }

@@ -10,7 +10,8 @@ mod sockets;
 mod supervisors;
 mod threads;
 
-use super::reader::{Reader, Request};
+use super::reader::Request;
+use super::readers::Readers;
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
     SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
@@ -19,71 +20,20 @@ use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
 };
 use crate::parse::cgroup::Unit;
-use crate::parse::text::{nul_separated, printable};
-use std::cell::RefCell;
+use crate::parse::text::printable;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The running system.
 pub struct LinuxHost {
-    deadline: Deadline,
-    /// For /proc.
-    reader: RefCell<Reader>,
-    /// For everything else: homes on dead mounts must not use up the patience that /proc deserves.
-    files: RefCell<Reader>,
-    users: RefCell<HashMap<u32, Option<User>>>,
-}
-
-/// An account.
-#[derive(Clone)]
-struct User {
-    name: String,
-    home: PathBuf,
-    group: Option<u32>,
+    readers: Readers,
 }
 
 impl LinuxHost {
     /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self {
-            deadline,
-            reader: RefCell::new(Reader::new()),
-            files: RefCell::new(Reader::new()),
-            users: RefCell::new(HashMap::new()),
-        }
-    }
-
-    fn perform(&self, requests: &[Request]) -> Vec<Result<Vec<u8>, Gap>> {
-        self.reader.borrow_mut().perform(requests, self.deadline)
-    }
-
-    fn perform_one(&self, request: Request) -> Result<Vec<u8>, Gap> {
-        let mut answers = self.files.borrow_mut().perform(std::slice::from_ref(&request), self.deadline);
-        answers
-            .pop()
-            .unwrap_or_else(|| Err(Gap::new("a read", GapReason::Unsupported, "the reader gave no answer")))
-    }
-
-    /// A user's account. A directory service can hang, so this goes through the reader too.
-    fn user(&self, uid: u32) -> Option<User> {
-        use std::os::unix::ffi::OsStringExt;
-        if let Some(known) = self.users.borrow().get(&uid) {
-            return known.clone();
-        }
-        let found = self.perform_one(Request::User(uid)).ok().and_then(|answer| {
-            let words = nul_separated(&answer);
-            let home = std::ffi::OsString::from_vec(words.get(1)?.to_vec());
-            let group = words.get(2).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-            Some(User { name: printable(words.first()?), home: PathBuf::from(home), group })
-        });
-        self.users.borrow_mut().insert(uid, found.clone());
-        found
-    }
-
-    /// A user's primary group.
-    fn user_group(&self, uid: u32) -> Option<u32> {
-        self.user(uid)?.group
+        Self { readers: Readers::new(deadline) }
     }
 }
 
@@ -105,19 +55,7 @@ impl Host for LinuxHost {
     }
 
     fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
-        let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
-        self.perform(&requests)
-            .into_iter()
-            .map(|answer| {
-                let words = |block: Vec<u8>| {
-                    nul_separated(&block)
-                        .into_iter()
-                        .map(|word| String::from_utf8_lossy(word).into_owned())
-                        .collect()
-                };
-                answer.map(words)
-            })
-            .collect()
+        self.readers.commands(pids)
     }
 
     fn identify(&self, pid: u32) -> Result<Identity, PidProblem> {
@@ -125,8 +63,8 @@ impl Host for LinuxHost {
     }
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
-        let mut read = process::read(identity, |requests| self.perform(requests))?;
-        read.value.user = self.user(read.value.uid).map(|user| user.name);
+        let mut read = process::read(identity, |requests| self.readers.of_processes(requests))?;
+        read.value.user = self.readers.user(read.value.uid).map(|user| user.name);
         Ok(read)
     }
 
@@ -156,40 +94,35 @@ impl Host for LinuxHost {
     }
 
     fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-        threads::pipe_readers(identity, descriptor, self.deadline)
+        threads::pipe_readers(identity, descriptor, self.readers.deadline)
     }
 
     fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
         // The memory map is read by pid: the anchors before and after prove whose it was.
         proc_dir::ProcDir::anchor(identity)?;
-        let look = super::stacks::read(identity, self.deadline)?;
+        let look = super::stacks::read(identity, self.readers.deadline)?;
         proc_dir::ProcDir::anchor(identity)?;
         Ok(look)
     }
 
     fn source(&self, seen_by: Option<&Process>, path: &Path, limit: usize) -> Result<SourceFile, Gap> {
-        let path = reach(seen_by, path);
-        let stamp = self.perform_one(Request::Stamp(path.clone()))?;
-        let text = String::from_utf8_lossy(&stamp);
-        let nanoseconds = text.split_once(' ').and_then(|(_, modified)| modified.parse::<u128>().ok());
-        let modified = nanoseconds.and_then(|modified| u64::try_from(modified / 1_000_000_000).ok());
-        Ok(SourceFile { bytes: self.read_file(&path, limit)?, modified })
+        self.readers.source(&reach(seen_by, path), limit)
     }
 
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(of, sockets::Detail::Plain, self.deadline)
+        sockets::table(of, sockets::Detail::Plain, self.readers.deadline)
     }
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(of, sockets::Detail::Progress, self.deadline)
+        sockets::table(of, sockets::Detail::Progress, self.readers.deadline)
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
-        process::holders(inodes, among, self.deadline)
+        process::holders(inodes, among, self.readers.deadline)
     }
 
     fn cgroup_paths(&self, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
-        cgroup::paths(ids, hints, self.deadline)
+        cgroup::paths(ids, hints, self.readers.deadline)
     }
 
     fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
@@ -201,7 +134,7 @@ impl Host for LinuxHost {
     }
 
     fn unit_invocation(&self, unit: &Unit) -> Option<String> {
-        let link = self.perform_one(Request::Link(supervisors::systemd::invocation_link(unit))).ok()?;
+        let link = self.readers.of_file(Request::Link(supervisors::systemd::invocation_link(unit))).ok()?;
         Some(printable(&link))
     }
 
@@ -230,10 +163,7 @@ impl Host for LinuxHost {
     }
 
     fn resolved(&self, seen_by: Option<&Process>, path: &Path) -> PathBuf {
-        match self.perform_one(Request::Resolved(reach(seen_by, path))) {
-            Ok(name) => PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name)),
-            Err(_) => path.to_owned(),
-        }
+        self.readers.resolved(reach(seen_by, path)).unwrap_or_else(|| path.to_owned())
     }
 
     fn database_holders(
@@ -246,24 +176,19 @@ impl Host for LinuxHost {
     }
 
     fn directory_identity(&self, seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
-        let answer = self.perform_one(Request::Identity(reach(seen_by, path)))?;
-        let text = String::from_utf8_lossy(&answer);
-        let numbers = text.split_once(' ').and_then(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)));
-        numbers.ok_or_else(|| Gap::new(printable(path.as_os_str().as_encoded_bytes()), GapReason::Malformed, ""))
+        self.readers.identity_of(reach(seen_by, path))
     }
 
     fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {
-        self.perform_one(Request::File(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))
+        self.readers.start_of_file(path, limit)
     }
 
     fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap> {
-        let answer =
-            self.perform_one(Request::Directory(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))?;
-        Ok(nul_separated(&answer).into_iter().map(printable).collect())
+        self.readers.names_in(path, limit)
     }
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
-        Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
+        self.readers.kind_of(path)
     }
 
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
@@ -271,7 +196,7 @@ impl Host for LinuxHost {
         let places = [1, 2].map(|number| PathBuf::from(format!("/proc/{pid}/fd/{number}")));
         let links: Vec<Request> = places.iter().cloned().map(Request::Link).collect();
         let mut files = Vec::new();
-        for (place, link) in places.into_iter().zip(self.perform(&links)) {
+        for (place, link) in places.into_iter().zip(self.readers.of_processes(&links)) {
             let name = match link {
                 Ok(name) => name,
                 // Closed, which is all right.
@@ -290,7 +215,7 @@ impl Host for LinuxHost {
     }
 
     fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
-        super::logs::tail(path, rotated, |requests| self.files.borrow_mut().perform(requests, self.deadline))
+        self.readers.log_tail(path, rotated)
     }
 
     fn journal(&self, unit: &Unit) -> Result<LogTail, Gap> {
@@ -302,7 +227,7 @@ impl Host for LinuxHost {
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
-        self.user(uid).map(|user| user.home)
+        self.readers.user(uid).map(|user| user.home)
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -310,7 +235,7 @@ impl Host for LinuxHost {
     }
 
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
-        super::resolve(name, self.deadline.within(std::time::Duration::from_secs(2))).ok()
+        self.readers.resolve(name)
     }
 
     fn user_homes(&self) -> Vec<PathBuf> {

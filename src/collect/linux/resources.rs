@@ -64,7 +64,7 @@ fn directories(mounts: &[Mount], controller: Controller, version: u8, path: &str
 fn files(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8>>> {
     let requests: Vec<Request> =
         names.iter().map(|name| Request::File(PathBuf::from(directory).join(name), LARGEST_FILE)).collect();
-    host.perform(&requests).into_iter().map(Result::ok).collect()
+    host.readers.of_processes(&requests).into_iter().map(Result::ok).collect()
 }
 
 /// The files of a group that belong to a controller, by name.
@@ -114,7 +114,7 @@ fn process_limits(host: &LinuxHost, process: &Process, limits: &HostLimits, gaps
 fn tasks_of(host: &LinuxHost, uid: u32) -> u64 {
     let mut count = 0_u64;
     for pid in super::process::all_pids() {
-        if host.deadline.is_over() {
+        if host.readers.deadline.is_over() {
             break;
         }
         if let Ok(task) = std::fs::metadata(format!("/proc/{pid}/task"))

@@ -48,7 +48,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
         })
         .collect();
     let mut gaps: Vec<Gap> = Vec::new();
-    for (entry, answer) in found.iter_mut().zip(host.perform(&requests)) {
+    for (entry, answer) in found.iter_mut().zip(host.readers.of_processes(&requests)) {
         match answer {
             Ok(bytes) => entry.look.system_call = thread::system_call(&bytes, std::env::consts::ARCH),
             // A thread that ended meanwhile has none.

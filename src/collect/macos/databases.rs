@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// Reads a database.
 pub fn read(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
     let files = Files::of(seen_by, path);
-    let perform = |request| host.perform_one(request);
+    let perform = |request| host.readers.of_file(request);
     let mut read = databases::read(&perform, &files, path)?;
     match locks(&perform, &files) {
         Ok(locks) => read.value.locks = locks,
@@ -29,7 +29,7 @@ pub fn read(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> Result<Co
 /// What moves, once more.
 pub fn again(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> SecondLook {
     let files = Files::of(seen_by, path);
-    let perform = |request| host.perform_one(request);
+    let perform = |request| host.readers.of_file(request);
     SecondLook { locks: locks(&perform, &files).ok(), ..databases::again(&perform, &files) }
 }
 
@@ -55,7 +55,7 @@ pub fn holders(
 ) -> Collected<Vec<Vec<DatabaseHolder>>> {
     let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); paths.len()];
     let names: Vec<Vec<u8>> = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-    let perform = |request| host.perform_one(request);
+    let perform = |request| host.readers.of_file(request);
     let of_path = |path: &PathBuf| {
         let files = Files::of(seen_by, path);
         let parts = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm].into_iter();
@@ -72,7 +72,7 @@ pub fn holders(
     };
     let (mut refused, mut unasked) = (0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {
-        if host.deadline.is_over() {
+        if host.readers.deadline.is_over() {
             unasked = pids.len() - index;
             break;
         }
@@ -85,7 +85,8 @@ pub fn holders(
             }
             Err(_) => continue,
         }
-        let Some(records) = host.perform(&[Request::Descriptors(*pid)]).pop().and_then(Result::ok) else {
+        let Some(records) = host.readers.of_processes(&[Request::Descriptors(*pid)]).pop().and_then(Result::ok)
+        else {
             unasked += 1;
             continue;
         };
@@ -139,7 +140,8 @@ fn empty(pid: u32) -> DatabaseHolder {
 }
 
 fn command_of(host: &MacHost, pid: u32) -> String {
-    let answer = host.perform(&[Request::CommandLine(pid)]).pop().and_then(Result::ok).unwrap_or_default();
+    let answer =
+        host.readers.of_processes(&[Request::CommandLine(pid)]).pop().and_then(Result::ok).unwrap_or_default();
     let line = mask::command(&nul_separated(&answer));
     let name = || process::kernel_process(pid).ok().flatten().map(|found| format!("[{}]", found.name));
     if line.is_empty() { name().unwrap_or_default() } else { line }

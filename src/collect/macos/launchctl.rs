@@ -29,7 +29,7 @@ pub fn programs(host: &MacHost) -> Result<Vec<Program>, Gap> {
     let (pids, users) = hermes_processes(host)?;
     let files = files(host, &users);
     let known = Known { users: &users, pids: &pids, files: &files };
-    let found = launchd::programs(&|words| ask(host.deadline, words), &known)?;
+    let found = launchd::programs(&|words| ask(host.readers.deadline, words), &known)?;
     Ok(found.into_iter().map(with_age).collect())
 }
 
@@ -37,7 +37,7 @@ pub fn programs(host: &MacHost) -> Result<Vec<Program>, Gap> {
 pub fn one(host: &MacHost, name: &str) -> Result<Program, Gap> {
     let users = users_of(host, HashSet::new());
     let files = files(host, &users);
-    launchd::one(&|words| ask(host.deadline, words), name, &users, &files).map(with_age)
+    launchd::one(&|words| ask(host.readers.deadline, words), name, &users, &files).map(with_age)
 }
 
 /// launchd does not say since when a job's process runs; the process table does.

@@ -9,10 +9,11 @@ mod launchctl;
 mod process;
 mod sockets;
 
-use super::reader::{Reader, Request};
+use super::reader::Request;
+use super::readers::Readers;
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
-    SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
@@ -21,7 +22,7 @@ use crate::model::{
 use crate::parse::cgroup::Unit;
 use crate::parse::darwin::descriptor::{self, Record};
 use crate::parse::darwin::{procargs, process as parse};
-use crate::parse::text::{nul_separated, printable};
+use crate::parse::text::printable;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -41,61 +42,20 @@ struct ThreadTime {
 
 /// The running system.
 pub struct MacHost {
-    deadline: Deadline,
-    /// For arguments and descriptors of processes.
-    reader: RefCell<Reader>,
-    /// For everything else: homes on dead mounts must not use up the patience that processes deserve.
-    files: RefCell<Reader>,
-    users: RefCell<HashMap<u32, Option<User>>>,
+    readers: Readers,
     /// Nanoseconds of a unit of the machine's clock, as a fraction.
     timebase: (u32, u32),
     thread_times: RefCell<HashMap<(Identity, u64), ThreadTime>>,
-}
-
-/// An account.
-#[derive(Clone)]
-struct User {
-    name: String,
-    home: PathBuf,
 }
 
 impl MacHost {
     /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
         Self {
-            deadline,
-            reader: RefCell::new(Reader::new()),
-            files: RefCell::new(Reader::new()),
-            users: RefCell::new(HashMap::new()),
+            readers: Readers::new(deadline),
             timebase: calls::timebase(),
             thread_times: RefCell::new(HashMap::new()),
         }
-    }
-
-    fn perform(&self, requests: &[Request]) -> Vec<Result<Vec<u8>, Gap>> {
-        self.reader.borrow_mut().perform(requests, self.deadline)
-    }
-
-    fn perform_one(&self, request: Request) -> Result<Vec<u8>, Gap> {
-        let mut answers = self.files.borrow_mut().perform(std::slice::from_ref(&request), self.deadline);
-        answers
-            .pop()
-            .unwrap_or_else(|| Err(Gap::new("a read", GapReason::Unsupported, "the reader gave no answer")))
-    }
-
-    /// A user's account. A directory service can hang, so this goes through the reader too.
-    fn user(&self, uid: u32) -> Option<User> {
-        use std::os::unix::ffi::OsStringExt;
-        if let Some(known) = self.users.borrow().get(&uid) {
-            return known.clone();
-        }
-        let found = self.perform_one(Request::User(uid)).ok().and_then(|answer| {
-            let words = nul_separated(&answer);
-            let home = std::ffi::OsString::from_vec(words.get(1)?.to_vec());
-            Some(User { name: printable(words.first()?), home: PathBuf::from(home) })
-        });
-        self.users.borrow_mut().insert(uid, found.clone());
-        found
     }
 
     /// Owner of a directory.
@@ -176,7 +136,7 @@ impl Host for MacHost {
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         let mut read = process::read(self, identity)?;
-        read.value.user = self.user(read.value.uid).map(|user| user.name);
+        read.value.user = self.readers.user(read.value.uid).map(|user| user.name);
         Ok(read)
     }
 
@@ -188,7 +148,7 @@ impl Host for MacHost {
 
     fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
         let pid = process.identity.pid;
-        let answer = self.perform(&[Request::Descriptors(pid)]).pop();
+        let answer = self.readers.of_processes(&[Request::Descriptors(pid)]).pop();
         let answer = answer.unwrap_or_else(|| Err(unsupported("descriptors", "the reader gave no answer")));
         let records = answer.and_then(|bytes| {
             let what = format!("descriptors of pid {pid}");
@@ -225,8 +185,12 @@ impl Host for MacHost {
         Err(unsupported("readers of a pipe", "macOS does not tell in which call a thread waits"))
     }
 
+    fn source(&self, _seen_by: Option<&Process>, path: &Path, limit: usize) -> Result<SourceFile, Gap> {
+        self.readers.source(path, limit)
+    }
+
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(self.deadline)
+        sockets::table(self.readers.deadline)
     }
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
@@ -234,11 +198,11 @@ impl Host for MacHost {
     }
 
     fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
-        super::stacks::read(identity, self.deadline)
+        super::stacks::read(identity, self.readers.deadline)
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
-        sockets::holders(inodes, among, self.deadline)
+        sockets::holders(inodes, among, self.readers.deadline)
     }
 
     fn cgroup_paths(&self, _ids: &HashSet<u64>, _hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
@@ -287,10 +251,7 @@ impl Host for MacHost {
     }
 
     fn resolved(&self, _seen_by: Option<&Process>, path: &Path) -> PathBuf {
-        match self.perform_one(Request::Resolved(path.to_owned())) {
-            Ok(name) => PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name)),
-            Err(_) => path.to_owned(),
-        }
+        self.readers.resolved(path.to_owned()).unwrap_or_else(|| path.to_owned())
     }
 
     fn database_holders(
@@ -303,30 +264,25 @@ impl Host for MacHost {
     }
 
     fn directory_identity(&self, _seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
-        let answer = self.perform_one(Request::Identity(path.to_owned()))?;
-        let text = String::from_utf8_lossy(&answer);
-        let numbers = text.split_once(' ').and_then(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)));
-        numbers.ok_or_else(|| Gap::new(printable(path.as_os_str().as_encoded_bytes()), GapReason::Malformed, ""))
+        self.readers.identity_of(path.to_owned())
     }
 
     fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {
-        self.perform_one(Request::File(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))
+        self.readers.start_of_file(path, limit)
     }
 
     fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap> {
-        let answer =
-            self.perform_one(Request::Directory(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))?;
-        Ok(nul_separated(&answer).into_iter().map(printable).collect())
+        self.readers.names_in(path, limit)
     }
 
     fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
-        Ok(super::reader::file_kind(&self.perform_one(Request::Kind(path.to_owned()))?))
+        self.readers.kind_of(path)
     }
 
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
         let pid = process.identity.pid;
         let what = format!("output of pid {pid}");
-        let answer = self.perform(&[Request::Descriptors(pid)]).pop();
+        let answer = self.readers.of_processes(&[Request::Descriptors(pid)]).pop();
         let bytes = answer.unwrap_or_else(|| Err(unsupported(&what, "the reader gave no answer")))?;
         let records =
             descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
@@ -336,7 +292,7 @@ impl Host for MacHost {
     }
 
     fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
-        super::logs::tail(path, rotated, |requests| self.files.borrow_mut().perform(requests, self.deadline))
+        self.readers.log_tail(path, rotated)
     }
 
     fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
@@ -349,7 +305,7 @@ impl Host for MacHost {
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
-        self.user(uid).map(|user| user.home)
+        self.readers.user(uid).map(|user| user.home)
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -363,7 +319,7 @@ impl Host for MacHost {
     }
 
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
-        super::resolve(name, self.deadline.within(std::time::Duration::from_secs(2))).ok()
+        self.readers.resolve(name)
     }
 
     fn user_homes(&self) -> Vec<PathBuf> {

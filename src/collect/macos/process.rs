@@ -76,7 +76,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
     let pid = identity.pid;
     let kernel = anchor(identity)?;
     let mut gaps = Vec::new();
-    let mut answers = host.perform(&[Request::CommandLine(pid), Request::Markers(pid)]).into_iter();
+    let mut answers = host.readers.of_processes(&[Request::CommandLine(pid), Request::Markers(pid)]).into_iter();
     let mut keep = |answer: Option<Result<Vec<u8>, Gap>>| match answer? {
         Ok(block) => Some(block),
         Err(gap) => {
@@ -153,18 +153,8 @@ fn state_of_threads(pid: u32) -> ProcessState {
 /// Command lines. Where the kernel refuses those of another user's process, its path alone tells whether it could be a
 /// Hermes server; only then it is missing.
 pub fn commands(host: &MacHost, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
-    let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
-    let answers = host.perform(&requests);
-    pids.iter()
-        .zip(answers)
-        .map(|(pid, answer)| match answer {
-            Ok(block) => {
-                let words = nul_separated(&block).into_iter();
-                Ok(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
-            }
-            Err(gap) => unread_command(*pid, gap),
-        })
-        .collect()
+    let answers = host.readers.commands(pids);
+    pids.iter().zip(answers).map(|(pid, answer)| answer.or_else(|gap| unread_command(*pid, gap))).collect()
 }
 
 fn unread_command(pid: u32, gap: Gap) -> Result<Vec<String>, Gap> {

@@ -22,7 +22,7 @@ pub fn named(host: &LinuxHost, runtime: &str, id: &str) -> Result<Program, Gap> 
     let mut last = None;
     for socket in sockets {
         let source = socket.display().to_string();
-        match host.perform_one(Request::Exchange(socket, request.clone(), Until::Close)) {
+        match host.readers.of_file(Request::Exchange(socket, request.clone(), Until::Close)) {
             Ok(answer) => {
                 let malformed = |why: String| Gap::new(&what, GapReason::Malformed, why);
                 let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;

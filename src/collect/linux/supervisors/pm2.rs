@@ -22,7 +22,8 @@ impl Asks for Pm2 {
         let socket = home.join("rpc.sock");
         let source = printable(socket.as_os_str().as_encoded_bytes());
         let answer = host
-            .perform_one(Request::Exchange(place.path(&socket), pm2::request(), Until::Pm2Message))
+            .readers
+            .of_file(Request::Exchange(place.path(&socket), pm2::request(), Until::Pm2Message))
             .map_err(|gap| Gap { what: format!("pm2's answer on {source}"), ..gap })?;
         let found = pm2::programs(&answer).map_err(|error| {
             Gap::new(format!("pm2's answer on {source}"), GapReason::Malformed, error.to_string())

@@ -28,7 +28,8 @@ impl Asks for Supervisord {
         let source = printable(socket.as_bytes());
         let reached = place.path(Path::new(socket));
         let answer = host
-            .perform_one(Request::Exchange(reached, request(&configuration), Until::Close))
+            .readers
+            .of_file(Request::Exchange(reached, request(&configuration), Until::Close))
             .map_err(|gap| Gap { what: format!("supervisord's answer on {source}"), ..gap })?;
         let malformed = |why: String| Gap::new(&source, GapReason::Malformed, why);
         let head = http::head(&answer)

@@ -251,7 +251,7 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     let begun = Instant::now();
     let mut tail = VecDeque::new();
     let mut seen = 0_usize;
-    let status = each_part(&mut command, host.deadline.within(PATIENCE), |part| {
+    let status = each_part(&mut command, host.readers.deadline.within(PATIENCE), |part| {
         seen += part.len();
         tail.extend(part);
         tail.drain(..tail.len().saturating_sub(LARGEST_JOURNAL));
@@ -283,7 +283,7 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     if let Some(user) = user {
         let me = rustix::process::geteuid();
         if me.as_raw() != user {
-            let group = host.user_group(user).filter(|_| me.is_root());
+            let group = host.readers.user(user).and_then(|user| user.group).filter(|_| me.is_root());
             let Some(group) = group else {
                 let detail = format!("the manager of user {user} answers only that user");
                 return Err(Gap::new(what, GapReason::Permission, detail));
@@ -306,7 +306,7 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let begun = Instant::now();
-    let answer = output(&mut command, host.deadline.within(PATIENCE))
+    let answer = output(&mut command, host.readers.deadline.within(PATIENCE))
         .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
     let states = show(&answer);
     // Only patterns were asked for, and nothing is loaded that fits.
