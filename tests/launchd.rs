@@ -721,24 +721,12 @@ fn dead(outcome: Outcome, error: &str) -> Health {
     Health {
         url: Some("http://127.0.0.1:8787/health".into()),
         outcome,
-        http_status: None,
         phases: vec![
             phase(PhaseName::Connect, 0.1, None),
             phase(PhaseName::Request, 0.1, None),
             phase(PhaseName::FirstByte, 2000.0, Some(error)),
         ],
-        bytes_received: 0,
-        answer: None,
-        server_header: None,
-        redirect_to: None,
-        decided_by: None,
-        attempts: Vec::new(),
-        deep: false,
-        ignored_proxies: Vec::new(),
-        note: None,
-        activity: None,
-        routes: Vec::new(),
-        series: None,
+        ..Health::default()
     }
 }
 

@@ -213,21 +213,30 @@ fn handle_leak(
         percent(share)
     );
     let from = format!("{source}/fd");
-    let evidence = vec![
-        Evidence::new("database", family.path.clone(), &from),
-        Evidence::new("descriptors on the database", family.db, &from),
-        Evidence::new("descriptors on its WAL", family.wal, &from),
-        Evidence::new("descriptors on its WAL index", family.shm, &from),
-        Evidence::new("connections that these imply", family.connections, "one database descriptor a connection"),
-        Evidence::new("soft limit", limit, format!("{source}/limits")),
-    ];
-    let next = vec![NextStep::say(
-        "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
-    )];
+    let mut evidence = handles_of(family, &from);
+    evidence.push(Evidence::new("soft limit", limit, format!("{source}/limits")));
+    let next = vec![look_again()];
     Some(Finding {
         subject: Some(family.path.clone()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)
     })
+}
+
+/// What the descriptors on one database are.
+fn handles_of(family: &SqliteFamily, from: &str) -> Vec<Evidence> {
+    vec![
+        Evidence::new("database", family.path.clone(), from),
+        Evidence::new("descriptors on the database", family.db, from),
+        Evidence::new("descriptors on its WAL", family.wal, from),
+        Evidence::new("descriptors on its WAL index", family.shm, from),
+        Evidence::new("connections that these imply", family.connections, "one database descriptor a connection"),
+    ]
+}
+
+fn look_again() -> NextStep {
+    NextStep::say(
+        "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
+    )
 }
 
 /// The same where the limit is not known, as on macOS: by its share of what is open, and only from as many on as would be
@@ -254,12 +263,8 @@ fn leak_without_limit(
         if watched.is_some() { ", not decided as a trend" } else { " from one look, not yet a trend" }
     );
     let from = format!("{source}/fd");
-    let evidence = vec![
-        Evidence::new("database", family.path.clone(), &from),
-        Evidence::new("descriptors on the database", family.db, &from),
-        Evidence::new("descriptors on its WAL", family.wal, &from),
-        Evidence::new("descriptors on its WAL index", family.shm, &from),
-        Evidence::new("connections that these imply", family.connections, "one database descriptor a connection"),
+    let mut evidence = handles_of(family, &from);
+    evidence.extend([
         Evidence::new("open descriptors", open, &from),
         Evidence::new("soft limit", "unknown", "no public interface tells it"),
         Evidence::new(
@@ -267,10 +272,8 @@ fn leak_without_limit(
             LOW_LIMIT,
             "launchd's default, unless the job or the server raises it",
         ),
-    ];
-    let next = vec![NextStep::say(
-        "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
-    )];
+    ]);
+    let next = vec![look_again()];
     Some(Finding {
         subject: Some(family.path.clone()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)

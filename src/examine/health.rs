@@ -59,7 +59,7 @@ impl Examination<'_> {
         let careful =
             server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= CAREFUL_SHARE);
         let deep = self.request.deep && !careful && server.kind == ServerKind::Webui;
-        let mut health = Health { ignored_proxies, deep, ..empty() };
+        let mut health = Health { ignored_proxies, deep, ..Health::default() };
         if careful {
             health.note = Some(
                 "over 80 % of the descriptor limit: one request only, since an accept can be the last straw"
@@ -391,27 +391,6 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
         );
         Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP)
     })
-}
-
-fn empty() -> Health {
-    Health {
-        url: None,
-        outcome: Outcome::NotProbed,
-        http_status: None,
-        phases: Vec::new(),
-        bytes_received: 0,
-        answer: None,
-        server_header: None,
-        redirect_to: None,
-        decided_by: None,
-        attempts: Vec::new(),
-        deep: false,
-        ignored_proxies: Vec::new(),
-        note: None,
-        activity: None,
-        routes: Vec::new(),
-        series: None,
-    }
 }
 
 /// Ends that a server of the other scheme brings about: reset, closed, a TLS record or another protocol, and the

@@ -52,7 +52,7 @@ pub struct Phase {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A healthy answer of the expected shape.
@@ -88,6 +88,7 @@ pub enum Outcome {
     /// This kind of server speaks no HTTP.
     NotApplicable,
     /// No request could be made (a gap tells why).
+    #[default]
     NotProbed,
 }
 
@@ -168,7 +169,7 @@ pub struct Attempt {
 }
 
 /// The HTTP examination of one server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// The URL of the attempt that decides.
     pub url: Option<String>,

@@ -371,14 +371,7 @@ impl<'a> Block<'a> {
     }
 
     fn next_steps(&mut self, roots: &[&Finding], server: &Server) {
-        let mut seen: Vec<&crate::model::NextStep> = Vec::new();
-        for finding in roots {
-            for step in &finding.next {
-                if !seen.contains(&step) {
-                    seen.push(step);
-                }
-            }
-        }
+        let seen = super::distinct_steps(roots);
         let Some(first) = roots.first() else { return };
         self.gap();
         self.text.push_str(&format!("  {}\n", self.view.style.bold("Do next")));

@@ -4,7 +4,7 @@
 //! alone could end code (CommonMark, 4.5 and 6.1).
 
 use super::{Style, View, databases, facts, samples, words};
-use crate::model::{Envelope, Finding, Gap, NextStep, Server, Severity, Status};
+use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 use serde_json::Value;
 
 /// Longest comment in characters; GitHub takes 65,536.
@@ -183,12 +183,7 @@ fn consequences<'f>(out: &mut String, cause: &'f Finding, server: &'f Server, pa
 }
 
 fn steps(roots: &[&Finding]) -> String {
-    let mut seen: Vec<&NextStep> = Vec::new();
-    for step in roots.iter().flat_map(|root| &root.next) {
-        if !seen.contains(&step) {
-            seen.push(step);
-        }
-    }
+    let seen = super::distinct_steps(roots);
     if seen.is_empty() {
         return String::new();
     }

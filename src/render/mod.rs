@@ -25,7 +25,7 @@ pub use html::html;
 pub use markdown::markdown;
 pub use style::Style;
 
-use crate::model::{Envelope, Part};
+use crate::model::{Envelope, Finding, NextStep, Part};
 
 /// How a person wants to see it.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,17 @@ pub struct View {
     pub quiet: bool,
     /// Rows of targets.
     pub top: usize,
+}
+
+/// What to do about some findings, each step once.
+fn distinct_steps<'a>(findings: &[&'a Finding]) -> Vec<&'a NextStep> {
+    let mut seen: Vec<&NextStep> = Vec::new();
+    for step in findings.iter().flat_map(|finding| &finding.next) {
+        if !seen.contains(&step) {
+            seen.push(step);
+        }
+    }
+    seen
 }
 
 /// One envelope as JSON, indented: attachments are read by people too.

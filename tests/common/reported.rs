@@ -616,17 +616,9 @@ fn asked(server: &mut Server, attempt: Attempt) {
         http_status: attempt.http_status,
         phases: attempt.phases.clone(),
         bytes_received: attempt.bytes_received,
-        answer: None,
-        server_header: None,
-        redirect_to: None,
         decided_by: Some(0),
         attempts: vec![attempt],
-        deep: false,
-        ignored_proxies: Vec::new(),
-        note: None,
-        activity: None,
-        routes: Vec::new(),
-        series: None,
+        ..Health::default()
     });
 }
 

@@ -3,7 +3,7 @@
 mod facts;
 
 use super::words;
-use crate::model::{Envelope, Finding, Gap, NextStep, Server, Severity, Status};
+use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -245,12 +245,7 @@ fn finding(finding: &Finding, label: &str) -> String {
 }
 
 fn steps(roots: &[&Finding]) -> String {
-    let mut seen: Vec<&NextStep> = Vec::new();
-    for step in roots.iter().flat_map(|root| &root.next) {
-        if !seen.contains(&step) {
-            seen.push(step);
-        }
-    }
+    let seen = super::distinct_steps(roots);
     if seen.is_empty() {
         return String::new();
     }

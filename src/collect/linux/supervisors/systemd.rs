@@ -240,14 +240,8 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
         Some(user) if user == rustix::process::geteuid().as_raw() => command.args(["--user", "--unit", &unit.name]),
         Some(user) => command.args([format!("_UID={user}"), format!("_SYSTEMD_USER_UNIT={}", unit.name)]),
     };
-    command
-        .args(["--quiet", "--no-pager", "--output=short-iso-precise", "--lines", &JOURNAL_LINES.to_string()])
-        .env("LC_ALL", "C")
-        .env("SYSTEMD_COLORS", "0")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+    quietly(&mut command);
+    command.args(["--quiet", "--no-pager", "--output=short-iso-precise", "--lines", &JOURNAL_LINES.to_string()]);
     let begun = Instant::now();
     let mut tail = VecDeque::new();
     let mut seen = 0_usize;
@@ -296,15 +290,8 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
             .env("XDG_RUNTIME_DIR", format!("/run/user/{user}"))
             .env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path=/run/user/{user}/bus"));
     }
-    command
-        .args(["show", "--no-pager", "--property", PROPERTIES, "--"])
-        .args(names)
-        .env("LC_ALL", "C")
-        .env("SYSTEMD_COLORS", "0")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+    quietly(&mut command);
+    command.args(["show", "--no-pager", "--property", PROPERTIES, "--"]).args(names);
     let begun = Instant::now();
     let answer = output(&mut command, host.readers.deadline.within(PATIENCE))
         .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
@@ -318,6 +305,17 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
         return Err(Gap::new(what, GapReason::Unsupported, detail).after(begun.elapsed()));
     }
     Ok(states)
+}
+
+/// The same words everywhere, and nobody to talk to.
+fn quietly(command: &mut Command) {
+    command
+        .env("LC_ALL", "C")
+        .env("SYSTEMD_COLORS", "0")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
 }
 
 /// Runs a tool and reads its output to the end or the deadline. A tool that hangs is left behind, never signalled.
