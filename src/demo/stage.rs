@@ -28,8 +28,11 @@ impl Remains {
             // It was not reaped yet, so the pid is still its own.
             let _ = kill_process(pid, Signal::KILL);
         }
-        if let Some(home) = self.home.take() {
-            let _ = std::fs::remove_dir_all(home);
+        let Some(home) = self.home.take() else { return };
+        // What was killed may be finishing a write there.
+        let end = Instant::now() + Duration::from_secs(2);
+        while std::fs::remove_dir_all(&home).is_err() && home.exists() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
@@ -61,19 +64,15 @@ impl Patient {
 pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
     let remains = Arc::new(Mutex::new(Remains::default()));
     clear_on_signal(&remains)?;
-    let home = {
-        let mut noted = lock(&remains);
-        let home = tempfile::Builder::new().prefix("hermes-doctor-demo-").tempdir()?.keep();
-        noted.home = Some(home.clone());
-        home
-    };
+    // Held until all is noted and nothing more is written, so that a signal in between leaves nothing behind.
+    let mut noted = lock(&remains);
+    let home = tempfile::Builder::new().prefix("hermes-doctor-demo-").tempdir()?.keep();
+    noted.home = Some(home.clone());
     // An empty file is a valid, empty database; it makes the directory a Hermes home.
-    std::fs::write(home.join("state.db"), b"")?;
+    std::fs::write(home.join("state.db"), b"").inspect_err(|_| noted.clear())?;
     // Free now; should somebody take it meanwhile, the patient does not come up and says so.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    std::fs::write(home.join("webui.ctl.env"), format!("PORT={port}\n"))?;
-    // Held until the child is noted, so that a signal in between does not leave it behind.
-    let mut noted = lock(&remains);
+    std::fs::write(home.join("webui.ctl.env"), format!("PORT={port}\n")).inspect_err(|_| noted.clear())?;
     let mut child = Command::new(std::env::current_exe()?)
         .arg(DEMO_PATIENT)
         .arg(plan.part.word())
