@@ -264,18 +264,18 @@ pub fn sources(bytes: &[u8]) {
 /// A saved report: read, judged again, redacted and shown in every form.
 pub fn reports(bytes: &[u8]) {
     let Ok(envelope) = replay::read(bytes) else { return };
-    for level in [Level::None, Level::Default, Level::Paranoid] {
-        let hidden = redact::redacted(envelope.clone(), level, &["forge".to_owned()]);
-        let _ = render::json(&hidden);
-        no_controls(&render::markdown(&hidden));
-        no_controls(&render::html(&hidden));
-    }
     let request = request();
     for parts in [vec![Part::Databases], request.parts.clone()] {
         let Ok(judged) = replaying::replay(envelope.clone(), &Request { parts, ..request.clone() }) else {
             continue;
         };
         let _ = render::json(&judged);
+        for level in [Level::None, Level::Default, Level::Paranoid] {
+            let hidden = redact::redacted(judged.clone(), level, &["forge".to_owned()]);
+            let _ = render::json(&hidden);
+            no_controls(&render::markdown(&hidden));
+            no_controls(&render::html(&hidden));
+        }
         for (width, unicode, verbose) in [(40, false, true), (80, true, false), (120, true, true)] {
             let view = View { style: Style::plain(width, unicode), verbose, quiet: false, top: 10 };
             no_controls(&render::people(&judged, &view));
