@@ -88,10 +88,8 @@ fn wanted_form(arguments: &[OsString]) -> Option<Format> {
         words.iter().any(|given| given.strip_prefix("--format=") == Some(word))
             || words.windows(2).any(|pair| pair == ["--format", word])
     };
-    if words.contains(&"--json") {
-        return Some(Format::Json);
-    }
-    [Format::Json, Format::Nagios].into_iter().find(|form| says(*form))
+    let short = words.contains(&"--json").then_some(Format::Json);
+    [Format::Nagios, Format::Json].into_iter().find(|form| says(*form)).or(short)
 }
 
 fn execute(cli: &Cli) -> u8 {

@@ -69,7 +69,7 @@ fn summary(envelope: &Envelope, named: &[(&Name, &Server)]) -> String {
         _ => Some(counted(named)),
     };
     match (counts, why) {
-        (Some(counts), Some(why)) if envelope.status != Status::Healthy => format!("{counts}; {why}"),
+        (Some(counts), Some(why)) if envelope.status != Status::Healthy => format!("{counts} - {why}"),
         (Some(counts), _) => counts,
         (None, Some(why)) => why,
         (None, None) => "nothing was examined".to_owned(),
