@@ -215,7 +215,7 @@ fn thresholds_alert_where_the_finding_begins() {
 #[test]
 fn words_of_strangers_are_not_told() {
     const HOSTILE: &str = "zqevil|zqlabel=1;2;3\n# EOF\nzq_metric{a=\"b\"} 1\\\"}\u{1b}[2J$(zq)`zq`\u{202e}'";
-    fn spoil(value: &mut Value, key: &str, parent: &str) {
+    fn spoil(value: &mut Value, key: &str) {
         match value {
             Value::String(text) => {
                 // Words that decide what is found stay, and times.
@@ -227,11 +227,11 @@ fn words_of_strangers_are_not_told() {
                     text.push_str(HOSTILE);
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| spoil(item, key, parent)),
+            Value::Array(items) => items.iter_mut().for_each(|item| spoil(item, key)),
             Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
                 // Enumerations would not be read any more.
-                if !(parent == "health" && name == "phases") && name != "phases" {
-                    spoil(value, name, key);
+                if name != "phases" {
+                    spoil(value, name);
                 }
             }),
             _ => {}
@@ -241,7 +241,7 @@ fn words_of_strangers_are_not_told() {
     let mut seen = 0;
     for path in fixtures() {
         let mut envelope: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        spoil(&mut envelope, "", "");
+        spoil(&mut envelope, "");
         let spoiled = directory.path().join("spoiled.json");
         std::fs::write(&spoiled, envelope.to_string()).unwrap();
         let answer = told("check", "nagios", &spoiled);

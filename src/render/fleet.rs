@@ -92,8 +92,17 @@ pub fn handles(server: &Server) -> Vec<(&'static str, Handles)> {
     )
 }
 
-/// Sizes of databases and logs in bytes by known name, those of several paths together; `None` where none was read.
-pub fn sizes(databases: &[DatabaseFile]) -> Vec<(&'static str, (Option<u64>, Option<u64>))> {
+/// Sizes of databases of a known name and of their logs in bytes, those of several paths together; `None` where none was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of the databases.
+    pub db: Option<u64>,
+    /// Of the write-ahead logs.
+    pub wal: Option<u64>,
+}
+
+/// By known name, in the order of names.
+pub fn sizes(databases: &[DatabaseFile]) -> Vec<(&'static str, Sizes)> {
     let add = |sum: Option<u64>, size: Option<u64>| match (sum, size) {
         (Some(sum), Some(size)) => Some(sum.saturating_add(size)),
         (sum, size) => sum.or(size),
@@ -101,9 +110,9 @@ pub fn sizes(databases: &[DatabaseFile]) -> Vec<(&'static str, (Option<u64>, Opt
     by_name(
         databases,
         |database| &database.path,
-        |sum: &mut (Option<u64>, Option<u64>), database| {
-            sum.0 = add(sum.0, database.size_bytes);
-            sum.1 = add(sum.1, database.wal.as_ref().map(|wal| wal.size_bytes));
+        |sum: &mut Sizes, database| {
+            sum.db = add(sum.db, database.size_bytes);
+            sum.wal = add(sum.wal, database.wal.as_ref().map(|wal| wal.size_bytes));
         },
     )
 }

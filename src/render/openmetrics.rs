@@ -206,9 +206,9 @@ pub const FAMILIES: &[Family] = &[
         Some(Base::Bytes),
         "Size of a SQLite database and of its write-ahead log.",
         |server, out| {
-            for (database, (size, wal)) in fleet::sizes(&server.databases) {
-                out.maybe(&[("database", database), ("file", "db")], size);
-                out.maybe(&[("database", database), ("file", "wal")], wal);
+            for (database, sizes) in fleet::sizes(&server.databases) {
+                out.maybe(&[("database", database), ("file", "db")], sizes.db);
+                out.maybe(&[("database", database), ("file", "wal")], sizes.wal);
             }
         },
     ),
