@@ -638,4 +638,13 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
     patiently("the end of the leak in Prometheus", || {
         ask("hermes_doctor_finding{id=\"server-not-running\"}").len() == 2 && ask(&leak).is_empty()
     });
+
+    // A server that is well is no alert, nor is what it was before.
+    let healthy = webui("");
+    let answer = run(&format!("--port {} --format openmetrics -o {}", healthy.port, metrics.display()));
+    assert_eq!((answer.exit, answer.stderr.as_str()), (0, ""));
+    patiently("the healthy server in Prometheus, without an alert", || {
+        let is_well = ask(&format!("hermes_doctor_server_status{{port=\"{}\"}} == 0", healthy.port)).len() == 2;
+        is_well && ask("ALERTS{alertname=~\"HermesServer.*\"}").is_empty()
+    });
 }

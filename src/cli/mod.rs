@@ -85,7 +85,7 @@ pub struct Cli {
 pub enum Command {
     /// The full examination and the verdict (the same as no subcommand)
     #[command(
-        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json"
+        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json\n  hermes-doctor check --format nagios\n  hermes-doctor check --format openmetrics -o /var/lib/prometheus/node-exporter/hermes-doctor.prom"
     )]
     Check,
     /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit

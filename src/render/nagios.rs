@@ -197,3 +197,55 @@ fn of_server(name: &str, server: &Server, items: &mut Vec<String>) {
         items.push(format!("{name}_restarts={restarts}c;;;0"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::replay;
+    use crate::model::{GapReason, id};
+
+    fn host(name: &str) -> Envelope {
+        let path = format!("{}/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        replay::read(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    fn first_line(envelope: &Envelope) -> String {
+        let answer = nagios(envelope, &fleet::names(envelope));
+        let line = answer.lines().next().unwrap_or_default();
+        line.split(" | ").next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn what_could_not_be_seen_is_named() {
+        let mut envelope = host("healthy-pool");
+        envelope.status = Status::Unknown;
+        let server = &mut envelope.servers[0];
+        server.status = Status::Unknown;
+        server.gaps = vec![
+            Gap::new("stacks", GapReason::Unsupported, ""),
+            Gap::new("descriptors of pid 7", GapReason::Permission, "ask root").blocking(&[id::DESCRIPTOR_CEILING]),
+        ];
+        let name = fleet::names(&envelope)[0].server.clone();
+        let expected = format!("HERMES UNKNOWN - {name}: descriptors of pid 7: no permission (ask root)");
+        assert_eq!(first_line(&envelope), expected);
+        envelope.servers.clear();
+        envelope.gaps.clear();
+        assert_eq!(first_line(&envelope), "HERMES UNKNOWN - nothing was examined");
+        envelope.gaps.push(Gap::new("servers", GapReason::NotFound, ""));
+        assert_eq!(first_line(&envelope), "HERMES UNKNOWN - servers: not found");
+    }
+
+    #[test]
+    fn a_finding_of_the_host_is_told_beside_healthy_servers() {
+        let mut envelope = host("healthy-pool");
+        let finding = host("close-wait").servers[0]
+            .findings
+            .iter()
+            .find(|finding| finding.severity == Severity::Warning)
+            .cloned();
+        envelope.findings.extend(finding);
+        envelope.status = Status::Warning;
+        let line = first_line(&envelope);
+        assert!(line.starts_with("HERMES WARNING - ") && line.ends_with("[close-wait-leak]"), "{line}");
+    }
+}
