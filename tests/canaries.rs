@@ -58,6 +58,13 @@ fn reports(selection: &str) -> String {
             }
         }
     }
+    for form in ["nagios", "openmetrics"] {
+        for of in [selection.to_owned(), format!("--from {}", saved.display())] {
+            let answer = run(&format!("check {of} --format {form}"));
+            assert!(answer.stdout.len() > 100 && answer.stderr.is_empty(), "{} {}", answer.stdout, answer.stderr);
+            assert_none(&answer.stdout, &format!("{form} {of}"));
+        }
+    }
     plain.stdout
 }
 

@@ -1,5 +1,6 @@
 //! The command line, turned into one typed request. It reads nothing of the host.
 
+mod fleet;
 mod report;
 mod run;
 
@@ -12,7 +13,7 @@ use crate::parse::expect::Expect;
 use crate::patient::Selection;
 use crate::report::redact::Level;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
 
@@ -84,7 +85,7 @@ pub struct Cli {
 pub enum Command {
     /// The full examination and the verdict (the same as no subcommand)
     #[command(
-        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json"
+        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json\n  hermes-doctor check --format nagios\n  hermes-doctor check --format openmetrics -o /var/lib/prometheus/node-exporter/hermes-doctor.prom"
     )]
     Check,
     /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit
@@ -234,9 +235,6 @@ impl FdsArguments {
 /// Options of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArguments {
-    /// Write it to this file, which only you can read; - and no -o are standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
     /// As a comment on an issue (under 60,000 characters), the JSON in it where it fits; without, JSON
     #[arg(long, conflicts_with = "html")]
     pub markdown: bool,
@@ -253,7 +251,7 @@ pub struct ReportArguments {
     #[arg(long)]
     pub yes: bool,
     /// Write over a file that is there
-    #[arg(long, requires = "output")]
+    #[arg(long)]
     pub force: bool,
 }
 
@@ -395,15 +393,19 @@ impl From<KindArgument> for ServerKind {
 }
 
 /// How the answer is given.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArguments {
-    /// For people or for programs
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    /// For people (text, as without this option), for programs, or for a monitoring system
+    #[arg(long, global = true, value_enum)]
+    pub format: Option<Format>,
     /// The same as --format json
     #[arg(long, global = true)]
     pub json: bool,
+    /// Write it to this file, whole or not at all: `report` one that only you can read, --format openmetrics one for all in
+    /// the place of the last; - and no -o are standard output
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Every fact with the place it was read from
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -416,9 +418,25 @@ pub struct OutputArguments {
 }
 
 impl OutputArguments {
-    /// Whether a program reads the answer.
+    /// The form of the answer.
+    pub fn form(&self) -> Format {
+        let usual = if self.json { Format::Json } else { Format::Text };
+        self.format.unwrap_or(usual)
+    }
+
+    /// Whether it is the JSON envelope.
     pub fn is_json(&self) -> bool {
-        self.json || self.format == Format::Json
+        self.form() == Format::Json
+    }
+
+    /// Whether a person reads it.
+    pub fn is_text(&self) -> bool {
+        self.form() == Format::Text
+    }
+
+    /// The file that it is written to, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
     }
 }
 
@@ -429,6 +447,22 @@ pub enum Format {
     Text,
     /// One JSON envelope, and nothing else on standard output
     Json,
+    /// A line of status and performance data, as a plugin of Nagios gives it, then details
+    Nagios,
+    /// Metrics, for the textfile collector of node_exporter and others
+    Openmetrics,
+}
+
+impl Format {
+    /// As it is said on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Nagios => "nagios",
+            Self::Openmetrics => "openmetrics",
+        }
+    }
 }
 
 /// `--color`.
@@ -561,8 +595,32 @@ impl Cli {
                 let text = "a report has one form: --json, --markdown or --html";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
-            _ => self.check_replay(),
+            _ => self.check_output().and_then(|()| self.check_replay()),
         }
+    }
+
+    /// Forms that a command has, and files that are written.
+    fn check_output(&self) -> Result<(), clap::Error> {
+        use clap::CommandFactory;
+        let form = self.output.form();
+        let is_watched = matches!(form, Format::Nagios | Format::Openmetrics);
+        let is_report = matches!(self.command, Some(Command::Report(_)));
+        let text = if self.output.json && form != Format::Json {
+            format!("--json is short for --format json, and --format {} was given too", form.word())
+        } else if is_watched && !self.command.as_ref().is_none_or(Command::is_for_monitoring) {
+            let commands = "`check`, `fds`, `lineage`, `health` and `port`";
+            format!("--format {} belongs to {commands}", form.word())
+        } else if self.output.output.is_some() && !is_report && form != Format::Openmetrics {
+            "-o belongs to `report` and to --format openmetrics; any other answer goes to standard output"
+                .to_owned()
+        } else if matches!(&self.command, Some(Command::Report(report)) if report.force)
+            && self.output.output.is_none()
+        {
+            "--force belongs to -o FILE".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
     }
 
     fn check_replay(&self) -> Result<(), clap::Error> {
@@ -604,6 +662,11 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether it answers about servers as they are, which a monitoring system can be told.
+    fn is_for_monitoring(&self) -> bool {
+        matches!(self, Self::Check | Self::Fds(_) | Self::Lineage | Self::Health(_) | Self::Port { .. })
+    }
+
     /// Whether `--stacks` means something with it.
     fn takes_stacks(&self) -> bool {
         matches!(self, Self::Check | Self::Report(_) | Self::Watch(_) | Self::Stacks | Self::Demo { .. })
@@ -666,6 +729,42 @@ mod tests {
         assert!(!request("hermes-doctor check").parts.contains(&Part::Stacks));
         let cli = Cli::try_parse_from("hermes-doctor fds --stacks".split(' ')).unwrap();
         assert!(cli.check().is_err());
+    }
+
+    #[test]
+    fn an_answer_has_one_form() {
+        let checked = |line: &str| {
+            let cli = Cli::try_parse_from(format!("hermes-doctor {line}").split(' ')).unwrap();
+            cli.check().map(|()| cli.output.form())
+        };
+        for (good, form) in [
+            ("check", Format::Text),
+            ("check --json", Format::Json),
+            ("--json --format json", Format::Json),
+            ("--format nagios", Format::Nagios),
+            ("fds --format nagios --port 8787", Format::Nagios),
+            ("health --format openmetrics -o x.prom", Format::Openmetrics),
+            ("-o x.prom --format openmetrics", Format::Openmetrics),
+            ("port 8787 --format openmetrics -o -", Format::Openmetrics),
+            ("report -o x --force", Format::Text),
+            ("-o x report --force", Format::Text),
+        ] {
+            assert_eq!(checked(good).unwrap(), form, "{good}");
+        }
+        for (bad, why) in [
+            ("--json --format nagios", "--json is short for"),
+            ("--json --format text", "--json is short for"),
+            ("report --format openmetrics", "belongs to `check`"),
+            ("explain --format nagios", "belongs to `check`"),
+            ("watch --record x --format openmetrics", "belongs to `check`"),
+            ("check -o x", "-o belongs to"),
+            ("check --json -o x", "-o belongs to"),
+            ("--format nagios -o x", "-o belongs to"),
+            ("report --force", "--force belongs to"),
+        ] {
+            let error = checked(bad).unwrap_err().to_string();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::Path;
 /// Examines, hides, asks where that was wanted, and writes. The status is the verdict's.
 pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     let Some(request) = cli.request() else { return EXIT_UNKNOWN };
-    let file = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
+    let file = cli.output.file();
     let level = Level::from(arguments.redact);
     // What would fail after the examination fails before it, and is asked before it.
     let refused = file.and_then(|file| unusable(file, arguments.force));

@@ -1,6 +1,6 @@
 //! Runs what was asked and answers with an exit status.
 
-use super::{Cli, Command, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments, When};
+use super::{Cli, Command, EXIT_UNKNOWN, FdsArguments, Format, HistoryArguments, WatchArguments, When};
 use crate::collect::{Deadline, replay, this_host};
 use crate::demo;
 use crate::diagnose::{self, catalogue};
@@ -32,9 +32,14 @@ pub fn run(arguments: &[OsString]) -> u8 {
             0
         }
         Err(error) => {
-            if wants_json(arguments) {
+            let wanted = wanted_form(arguments);
+            if matches!(wanted, Some(Format::Json | Format::Nagios)) {
                 let text = harmless(&error.to_string());
                 let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                if wanted == Some(Format::Nagios) {
+                    emit(&render::nagios::nothing(&line));
+                    return EXIT_UNKNOWN;
+                }
                 let gap = Gap::new("command line", GapReason::Malformed, line);
                 emit(&render::json(&nothing_examined("usage", gap)));
             } else {
@@ -75,11 +80,16 @@ fn harmless(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// Whether JSON was asked for, when the arguments as a whole cannot be parsed.
-fn wants_json(arguments: &[OsString]) -> bool {
+/// The form that was asked for, when the arguments as a whole cannot be parsed: a program gets what it can read.
+fn wanted_form(arguments: &[OsString]) -> Option<Format> {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    words.iter().any(|word| matches!(*word, "--json" | "--format=json"))
-        || words.windows(2).any(|pair| pair == ["--format", "json"])
+    let says = |form: Format| {
+        let word = form.word();
+        words.iter().any(|given| given.strip_prefix("--format=") == Some(word))
+            || words.windows(2).any(|pair| pair == ["--format", word])
+    };
+    let short = words.contains(&"--json").then_some(Format::Json);
+    [Format::Nagios, Format::Json].into_iter().find(|form| says(*form)).or(short)
 }
 
 fn execute(cli: &Cli) -> u8 {
@@ -228,7 +238,7 @@ fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan, request:
     if !cli.output.quiet {
         complain(&format!("sending {total} requests to the server, which puts load on it; Ctrl-C ends it"));
     }
-    let shows_rows = !cli.output.is_json() && !cli.output.quiet;
+    let shows_rows = cli.output.is_text() && !cli.output.quiet;
     let mut each = |batch: &Batch| {
         if shows_rows {
             emit(&render::samples::batch(batch));
@@ -398,7 +408,7 @@ impl Watcher for Rows<'_> {
         if let Some(bar) = &self.bar {
             bar.set_message(render::samples::live(sample, trend, self.style));
             bar.tick();
-        } else if !self.cli.output.is_json() && !self.cli.output.quiet {
+        } else if self.cli.output.is_text() && !self.cli.output.quiet {
             if std::mem::take(&mut self.is_first) {
                 emit(&render::samples::heading());
             }
@@ -413,20 +423,27 @@ impl Watcher for Rows<'_> {
 
 /// Prints an envelope the way it was asked for.
 fn answer(cli: &Cli, view: &View, envelope: &Envelope) -> u8 {
-    if cli.output.is_json() {
-        emit(&render::json(envelope));
-    } else {
-        emit(&render::people(envelope, view));
+    match cli.output.form() {
+        Format::Json => emit(&render::json(envelope)),
+        Format::Text => emit(&render::people(envelope, view)),
+        Format::Nagios => return super::fleet::plugin(envelope),
+        Format::Openmetrics => return super::fleet::metrics(cli, envelope),
     }
     envelope.status.exit_code()
 }
 
 /// One clear line for what cannot be examined at all.
 pub(super) fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
-    if cli.output.is_json() {
-        emit(&render::json(&nothing_examined(command, Gap::new("selection", GapReason::NotFound, line))));
-    } else {
-        complain(line);
+    let nothing = || nothing_examined(command, Gap::new("selection", GapReason::NotFound, line));
+    match cli.output.form() {
+        Format::Json => emit(&render::json(&nothing())),
+        Format::Text => complain(line),
+        Format::Nagios => emit(&render::nagios::nothing(line)),
+        Format::Openmetrics => {
+            complain(line);
+            // Old numbers must not stand for a host that could not be looked at.
+            return super::fleet::metrics(cli, &nothing());
+        }
     }
     EXIT_UNKNOWN
 }

@@ -10,7 +10,8 @@ mod vocabulary;
 use crate::model::{DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Tool, id};
 use crate::parse::text::{is_printable, printable};
 use serde_json::Value;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -68,6 +69,39 @@ pub fn write_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
     file.as_file().sync_all()?;
     let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
     kept.map(drop).map_err(|error| error.error)
+}
+
+/// Writes a file that every user may read (mode 0644), whole or not at all, in the place of an earlier one that begins with the
+/// same bytes. Whoever reads it at any moment sees the old one or the new one.
+///
+/// # Errors
+/// `AlreadyExists` where anything else is in its place, and those of the file system.
+pub fn publish(path: &Path, bytes: &[u8], begin: &str) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_taken = match std::fs::symlink_metadata(path) {
+        Ok(found) => !found.is_file() || (found.len() > 0 && !begins_with(path, begin)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    if is_taken {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    // Set on the open file: the mask of the caller, which a timer's manager may have set to 077, does not count.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Opened so that neither a link is followed nor a pipe waited for, should one have taken its place just now.
+fn begins_with(path: &Path, begin: &str) -> io::Result<bool> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut found = Vec::with_capacity(begin.len());
+    file.take(u64::try_from(begin.len()).unwrap_or(u64::MAX)).read_to_end(&mut found)?;
+    Ok(found == begin.as_bytes())
 }
 
 fn overall(servers: &[Server], envelope: &Envelope) -> Status {

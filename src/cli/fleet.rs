@@ -1,0 +1,44 @@
+//! Answers for monitoring systems: what leaves the host by itself, again and again, is hidden first.
+
+use super::run::{complain, emit};
+use super::{Cli, EXIT_UNKNOWN};
+use crate::model::Envelope;
+use crate::parse::text::printable;
+use crate::render::{self, fleet, openmetrics};
+use crate::report;
+use crate::report::redact::{Level, host_names, redacted};
+use std::io::ErrorKind;
+
+/// `--format nagios`: the answer of a plugin. Its exit status is the one that the text says.
+pub fn plugin(envelope: &Envelope) -> u8 {
+    // Placeholders are numbered anew in each report; the names of servers stay.
+    let names = fleet::names(envelope);
+    let hidden = redacted(envelope.clone(), Level::Default, &host_names());
+    emit(&render::nagios(&hidden, &names));
+    hidden.status.exit_code()
+}
+
+/// `--format openmetrics`, to standard output or in the place of the file of the last run.
+pub fn metrics(cli: &Cli, envelope: &Envelope) -> u8 {
+    let Ok(text) = render::openmetrics(envelope) else {
+        complain("the numbers cannot be written as metrics");
+        return EXIT_UNKNOWN;
+    };
+    let Some(file) = cli.output.file() else {
+        emit(&text);
+        return envelope.status.exit_code();
+    };
+    let name = printable(file.as_os_str().as_encoded_bytes());
+    match report::publish(file, text.as_bytes(), openmetrics::BEGIN) {
+        Ok(()) => envelope.status.exit_code(),
+        Err(error) => {
+            complain(&match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    format!("{name} is there already and is no file of this program; name another with -o")
+                }
+                _ => format!("{name} cannot be written: {error}; name another with -o"),
+            });
+            EXIT_UNKNOWN
+        }
+    }
+}
