@@ -291,7 +291,15 @@ fn a_call_into_c_keeps_the_interpreter() {
         client.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
         client.read(&mut [0; 1]).is_err()
     });
-    let found = check(&patient);
+    // On a machine with too much to do, neither the holder nor who waits gets to run as it would: that is not decided then.
+    let mut found = check(&patient);
+    for _ in 0..4 {
+        assert!(["gil-held", "accept-stalled"].contains(&roots(&found)[0]), "{found:#}");
+        if roots(&found) == ["gil-held"] {
+            break;
+        }
+        found = check(&patient);
+    }
     assert_eq!(roots(&found), ["gil-held"], "{found:#}");
     assert_eq!(finding(&found, "accept-stalled")["caused_by"][0], "gil-held");
     let patient = webui("busy");
