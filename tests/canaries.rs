@@ -124,7 +124,8 @@ fn a_server_full_of_secrets_keeps_them() {
     for mode in ["ok", "sick", "redirect", "garbage"] {
         let nest = Nest::new();
         let patient = nest.start(mode);
-        let plain = reports(&format!("--pid {} --port {}", patient.pid(), patient.port));
+        let selection = format!("--pid {} --port {}", patient.pid(), patient.port);
+        let plain = reports(&selection);
         // They were there to be found.
         let seen = [
             "zqpositional",
@@ -157,6 +158,14 @@ fn a_server_full_of_secrets_keeps_them() {
             "zqpass",
         ] {
             assert!(!plain.contains(canary), "{canary} was collected");
+        }
+        // Whoever asks for the stacks gets names of functions and threads, and still no value of a variable.
+        if mode == "ok" && cfg!(feature = "stacks") {
+            let stacks = reports(&format!("{selection} --stacks"));
+            assert!(stacks.contains("zqfunction") && stacks.contains("zqnamed"), "{stacks}");
+            for canary in ["zqvariable", "zqframe", "zqlocal", "zqargument"] {
+                assert!(!stacks.contains(canary), "{canary} was collected");
+            }
         }
         if mode == "sick" {
             assert!(plain.contains("zqcheck") && plain.contains("zqversion"), "{plain}");

@@ -653,6 +653,36 @@ fn a_hostile_unit_name_is_harmless() {
     }
 }
 
+/// What a unit's file says besides stays there, in every form of a report.
+#[test]
+fn the_secrets_of_a_unit_stay_at_home() {
+    let (port, test) = (free_port(), "secrets");
+    let name = "hermes-zqunit.service";
+    let text = unit(test, port, true, "")
+        .replace(&format!("127.0.0.1 {port}"), &format!("--token zqtoken zqpositional 127.0.0.1 {port}"))
+        + "Environment=API_TOKEN=zqsecret ZQNAME=zqvalue\n[Unit]\nDescription=zqdescription\nDocumentation=https://zquser:zqpass@zqhost.example/\n";
+    let Some(systemd) = Systemd::boot(test, &[(name, text)]) else { return };
+    wait_for_port(port);
+    let report = |arguments: String| {
+        let words = arguments.split_whitespace();
+        let answer = run_with(systemd.inside(env!("CARGO_BIN_EXE_hermes-doctor")).args(words));
+        assert!(answer.stdout.len() > 100, "{arguments}: {} {}", answer.stdout, answer.stderr);
+        answer.stdout
+    };
+    let plain = report(format!("report --redact none --yes --port {port}"));
+    assert!(plain.contains("hermes-zqunit.service") && plain.contains("zqpositional"), "{plain}");
+    assert!(
+        !plain.contains("zqsecret") && !plain.contains("zqtoken") && !plain.contains("zqdescription"),
+        "{plain}"
+    );
+    for form in
+        ["report", "report --markdown", "report --html", "check --format nagios", "check --format openmetrics"]
+    {
+        let shown = report(format!("{form} --port {port}"));
+        assert!(!shown.contains("zq"), "{form}: {shown}");
+    }
+}
+
 /// A restart that somebody makes while it is looked on changes pid and port once, and is no loop.
 #[test]
 fn a_restart_by_hand_is_no_loop() {

@@ -50,8 +50,11 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         id::HEALTH_UNEXPECTED_ANSWER,
         id::CONNECTION_REFUSED,
     ];
-    let ceiling_reached =
-        server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
+    let ceiling_reached = server
+        .descriptors
+        .as_ref()
+        .and_then(|facts| facts.share())
+        .is_some_and(|share| share >= super::CEILING_CRITICAL);
     // Where the limit cannot be known, what fills most of a table as large as that explains the silence.
     let unknown_ceiling = server
         .descriptors

@@ -8,9 +8,9 @@ use crate::model::{
 use crate::parse::link::{is_unlinked_by_design, sqlite_family};
 
 /// Share of the soft limit from which on the ceiling is a warning.
-const CEILING_WARNING: f64 = 0.80;
+pub const CEILING_WARNING: f64 = 0.80;
 /// Share from which on it is critical.
-const CEILING_CRITICAL: f64 = 0.95;
+pub const CEILING_CRITICAL: f64 = 0.95;
 /// Database and WAL descriptors of one database that no pool needs.
 const LEAK_LEAST: u64 = 30;
 /// Share of the soft limit that they must fill to be called a leak from one look.

@@ -23,6 +23,7 @@ use crate::model::{
 };
 use advice::Verb;
 pub use database::{lock_holder, may_be_pinned, wants_second_look};
+pub use descriptors::{CEILING_CRITICAL, CEILING_WARNING};
 pub use lineage::{MANY_RESTARTS, is_repeated};
 pub use process::STARTING;
 pub use resources::is_near_a_limit;

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Share of the soft limit from which on the probe holds back: one request only, no deep check.
-pub const CAREFUL_SHARE: f64 = 0.8;
+pub const CAREFUL_SHARE: f64 = crate::diagnose::CEILING_WARNING;
 
 /// A server younger than this may not listen yet, in milliseconds. A first start with migrations takes longer, and
 /// then its log says so.
@@ -375,14 +375,18 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
     }
     let activity = health.activity.as_ref()?;
     // At its limit of descriptors it tries to accept again and again, which is no start.
-    let is_full = server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= 0.95);
+    let is_full = server
+        .descriptors
+        .as_ref()
+        .and_then(|facts| facts.share())
+        .is_some_and(|share| share >= crate::diagnose::CEILING_CRITICAL);
     let listeners = server.listeners.as_ref()?;
     let has_accepted =
         |look: &crate::model::Look| look.probe_accepted == Some(true) || look.unanswered.unwrap_or(0) > 0;
     let was_accepted = listeners.connections.established > 0 || listeners.looks.iter().any(has_accepted);
     let main = activity.main()?;
     // On a machine with too much to do it is ready to run and does not get to.
-    let is_ready = main.sleeps == Some(0) && main.looks.iter().all(|look| look.state == ProcessState::Running);
+    let is_ready = main.sleeps == Some(0) && main.always(|look| look.state == ProcessState::Running);
     let is_at_work = is_ready || main.cpu_ms?.saturating_mul(5) >= activity.between_ms;
     (is_at_work && !is_full && !was_accepted).then(|| {
         let detail = format!(

@@ -2,6 +2,7 @@
 //! of status and text, `|`, performance data, then lines of detail.
 
 use super::fleet::{self, Name};
+use crate::diagnose::{CEILING_CRITICAL, CEILING_WARNING};
 use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 
 /// The service in the first words of the answer.
@@ -172,8 +173,8 @@ fn of_server(name: &str, server: &Server, items: &mut Vec<String>) {
             let limit = descriptors.soft_limit.filter(|limit| *limit > 0);
             let range = limit.map_or(";;;0".to_owned(), |limit| {
                 // A plugin's threshold is passed by what is above it, the finding's is reached.
-                let below = |percent: u64| limit.saturating_mul(percent).div_ceil(100).saturating_sub(1);
-                format!(";{};{};0;{limit}", below(80), below(95))
+                let below = |share: f64| ((limit as f64 * share).ceil() as u64).saturating_sub(1);
+                format!(";{};{};0;{limit}", below(CEILING_WARNING), below(CEILING_CRITICAL))
             });
             items.push(format!("{name}_descriptors={open}{range}"));
         }

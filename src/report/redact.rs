@@ -5,7 +5,7 @@
 use super::emptied;
 use super::mask::MASK;
 use super::names::{Kind, Names, Text, numbered};
-use super::vocabulary::{is_function, is_known_name, is_prose, is_published_source};
+use super::vocabulary::{in_python_library, is_function, is_known_name, is_prose};
 use crate::diagnose;
 use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id};
 use serde_json::{Map, Value};
@@ -134,7 +134,7 @@ fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Le
     match value {
         Value::Object(map) => {
             let mut hidden = Map::new();
-            let function = published_function(map).filter(|_| level != Level::Paranoid);
+            let function = function_of_python(map).filter(|_| level != Level::Paranoid);
             for (name, mut value) in std::mem::take(map) {
                 walk(&mut value, key, &name, names, level);
                 let name = if is_prose(&name) { name } else { names.text(&name, Text::Prose) };
@@ -156,10 +156,10 @@ fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Le
     }
 }
 
-/// The function of a frame, where everybody can read the code: that is what a stack is sent for.
-fn published_function(frame: &Map<String, Value>) -> Option<Value> {
+/// The function of a frame in CPython's own library, which everybody can read. Elsewhere file and line say where it stands.
+fn function_of_python(frame: &Map<String, Value>) -> Option<Value> {
     let (file, function) = (frame.get("file")?.as_str()?, frame.get("function")?.as_str()?);
-    (is_published_source(file) && is_function(function)).then(|| function.into())
+    (in_python_library(file).is_some() && is_function(function)).then(|| function.into())
 }
 
 /// One string, by the name of its field and that of the object or list around it.

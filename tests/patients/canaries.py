@@ -61,10 +61,15 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
+def zqfunction(zqargument):
+    time.sleep(3600)
+
+
 def worker():
+    zqown = "zqframe"
     rename_thread("zqthread")
     while True:
-        time.sleep(3600)
+        zqfunction(zqown)
 
 
 held = []
@@ -91,7 +96,7 @@ held += [bound, hidden, os.memfd_create("zqmemory"), os.open(".", os.O_RDONLY)]
 log = open("zqserver.log", "a")
 log.write("Traceback: zqexception in zqmodule\n")
 rename_thread("zqprocess")
-threading.Thread(target=worker, daemon=True).start()
+threading.Thread(target=worker, name="zqnamed", daemon=True).start()
 server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
 print("ready", server.server_address[1], flush=True)
 server.serve_forever()
