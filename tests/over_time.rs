@@ -77,15 +77,34 @@ impl Drop for Client {
 /// Connections that CPython's garbage collector closes, under load: up and down, and no leak at any phase.
 #[test]
 fn connections_that_are_closed_late_are_no_leak() {
-    for python in pythons() {
-        let patient = webui_of(&python, "forgetful");
-        let _client = Client::start(patient.port, Duration::from_millis(4));
-        let found = server(&format!("fds --port {} --samples 16 --every 150ms", patient.port));
-        for id in ["state-db-handle-leak", "descriptor-growth"] {
-            assert!(!ids(&found).contains(&id.to_owned()), "{}: {found:#}", python.display());
+    let mut saw_teeth = 0;
+    for _ in 0..4 {
+        for python in pythons() {
+            let patient = webui_of(&python, "forgetful");
+            let _client = Client::start(patient.port, Duration::from_millis(4));
+            let found = server(&format!("fds --port {} --samples 16 --every 150ms", patient.port));
+            for id in ["state-db-handle-leak", "descriptor-growth"] {
+                assert!(!ids(&found).contains(&id.to_owned()), "{}: {found:#}", python.display());
+            }
+            assert_eq!(found["status"], "healthy", "{}: {found:#}", python.display());
+            // Where falls were seen, it is called what it is, with its peak.
+            let has_handles = found["growth"].to_string().contains("family:");
+            if has_handles && growth(&found, "family:")["shape"] == "saw-tooth" {
+                let title = finding(&found, "deferred-close")["title"].as_str().unwrap();
+                assert!(
+                    title.contains("fall back to") && title.contains("at most"),
+                    "{}: {title}",
+                    python.display()
+                );
+                saw_teeth += 1;
+            }
         }
-        assert_eq!(found["status"], "healthy", "{}: {found:#}", python.display());
+        // How often the collector comes is its own business: a saw-tooth is seen sooner or later.
+        if saw_teeth > 0 {
+            return;
+        }
     }
+    panic!("no interpreter here was seen to close late");
 }
 
 #[test]

@@ -32,6 +32,29 @@ fn an_expected_pid_decides() {
     assert!(evidence.contains("--expect pid:"), "{evidence}");
 }
 
+/// Two WebUIs on one home, both older than a handover takes, are one too many; a WebUI of another home is not.
+#[test]
+fn two_servers_of_one_home_are_duplicates() {
+    let (first, other_home) = (webui(""), webui(""));
+    let second = start(
+        Command::new("python3")
+            .arg(patient_file("hermes-webui/server.py"))
+            .stderr(Stdio::null())
+            .env("HERMES_HOME", first.home()),
+    );
+    // One that takes over from the other is no duplicate.
+    let young = server(&format!("lineage --pid {}", second.pid()));
+    assert!(!ids(&young).contains(&"duplicate-servers".to_owned()), "{young:#}");
+    std::thread::sleep(Duration::from_secs(31));
+    for (pid, twin) in [(first.pid(), second.pid()), (second.pid(), first.pid())] {
+        let found = server(&format!("lineage --pid {pid}"));
+        let title = finding(&found, "duplicate-servers")["title"].as_str().unwrap().to_owned();
+        assert!(title.starts_with("2 ") && title.contains(&twin.to_string()), "{title}");
+    }
+    let alone = server(&format!("lineage --pid {}", other_home.pid()));
+    assert!(!ids(&alone).contains(&"duplicate-servers".to_owned()), "{alone:#}");
+}
+
 /// Nobody is expected: then a server without supervisor is as it should be.
 #[test]
 fn nobody_can_be_expected() {
