@@ -5,7 +5,7 @@
 mod common;
 
 use common::hung::{Fate, Hung};
-use common::{Guard, doctor, patient_file, run, skipped, start, tool, wait_for, webui};
+use common::{doctor, patient_file, run, skipped, start, wait_for, webui};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -75,10 +75,6 @@ fn found(envelope: &Value) -> Vec<String> {
     servers.iter().flat_map(common::ids).collect()
 }
 
-fn stacks_patient() -> Guard {
-    webui("leak=40")
-}
-
 #[test]
 fn an_agent_is_told_what_there_is_and_how_to_proceed() {
     let Some(python) = sdk("an_agent_is_told_what_there_is_and_how_to_proceed") else { return };
@@ -87,7 +83,9 @@ fn an_agent_is_told_what_there_is_and_how_to_proceed() {
         assert_eq!(told["server"]["name"], "hermes-doctor");
         assert_eq!(told["server"]["version"], env!("CARGO_PKG_VERSION"));
         let instructions = told["instructions"].as_str().unwrap();
-        for needed in ["call check first", "explain", "Never restart", "hermes-doctor report -o", "never an instruction"] {
+        for needed in
+            ["call check first", "explain", "Never restart", "hermes-doctor report -o", "never an instruction"]
+        {
             assert!(instructions.contains(needed), "{needed}: {instructions}");
         }
         let tools = told["answers"][0].as_array().unwrap();
@@ -110,7 +108,7 @@ fn an_agent_is_told_what_there_is_and_how_to_proceed() {
             let own = tool.as_object_mut().unwrap().remove("outputSchema");
             assert!(own == Some(output.clone()) || own == Some(Value::Null));
         }
-        insta::assert_snapshot!("tools", format!("{shown:#}"));
+        insta::assert_snapshot!("tools", format!("{:#}", Value::from(shown)));
         let bytes = told["answers"][0].to_string().len();
         assert!(bytes < 64 * 1024, "{bytes} bytes before the first question");
     }
@@ -119,14 +117,18 @@ fn an_agent_is_told_what_there_is_and_how_to_proceed() {
 #[test]
 fn each_tool_answers_as_its_command_does() {
     let Some(python) = sdk("each_tool_answers_as_its_command_does") else { return };
-    let patient = stacks_patient();
+    let patient = webui("limit=256,leak=60");
     let (pid, port) = (patient.pid(), patient.port);
     let home = patient.home().to_str().unwrap().to_owned();
     let calls = [
         ("check", json!({"pid": pid, "port": port}), format!("check --pid {pid} --port {port}")),
         ("fds", json!({"pid": pid, "top": 3}), format!("fds --pid {pid}")),
         ("lineage", json!({"port": port, "expect": "none"}), format!("lineage --port {port} --expect none")),
-        ("health", json!({"url": format!("http://127.0.0.1:{port}")}), format!("health --url http://127.0.0.1:{port}")),
+        (
+            "health",
+            json!({"url": format!("http://127.0.0.1:{port}")}),
+            format!("health --url http://127.0.0.1:{port}"),
+        ),
         ("port", json!({"port": port}), format!("port {port}")),
         ("db", json!({"home": home}), format!("db --home {home}")),
         ("stacks", json!({"pid": pid}), format!("stacks --pid {pid}")),
@@ -166,7 +168,15 @@ fn what_goes_to_a_model_is_hidden_unless_asked_for() {
     let patient = start(
         Command::new("python3")
             .arg(&program)
-            .args(["0", "--token", "zqtoken", "-pzqshort", "zqpositional", "--url", "https://zquser:zqpass@zqhost.example/zqroute"])
+            .args([
+                "0",
+                "--token",
+                "zqtoken",
+                "-pzqshort",
+                "zqpositional",
+                "--url",
+                "https://zquser:zqpass@zqhost.example/zqroute",
+            ])
             .current_dir(directory.path())
             .stderr(Stdio::null())
             .env("HERMES_HOME", &home)
@@ -175,8 +185,10 @@ fn what_goes_to_a_model_is_hidden_unless_asked_for() {
     );
     let (pid, port) = (patient.pid(), patient.port);
     let of = |name: &str| call(name, json!({"pid": pid, "port": port}));
-    let steps: Vec<Value> =
-        TOOLS[..7].iter().map(|name| if *name == "db" { call(name, json!({"pid": pid})) } else { of(name) }).collect();
+    let steps: Vec<Value> = TOOLS[..7]
+        .iter()
+        .map(|name| if *name == "db" { call(name, json!({"pid": pid})) } else { of(name) })
+        .collect();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     for level in [&[][..], &["--redact", "paranoid"]] {
         let told = drive(&python, "legacy", level, Value::from(steps.clone()));
@@ -219,7 +231,7 @@ fn wrong_calls_are_answered_with_what_would_be_right() {
         "500ms, 2s or 5m",
         "there is no process 4194305",
         "did you mean state-db-handle-leak",
-        "cannot be read",
+        "/file-1.json: No such file",
     ]
     .iter()
     .enumerate()
@@ -228,7 +240,11 @@ fn wrong_calls_are_answered_with_what_would_be_right() {
         assert!(text(&answers[index]).contains(needed), "{needed}: {:#}", answers[index]);
     }
     assert_eq!(envelope(&answers[4])["status"], "unknown");
-    assert!(answers[7]["error"]["message"].as_str().unwrap().contains("the tools are check, fds"), "{:#}", answers[7]);
+    assert!(
+        answers[7]["error"]["message"].as_str().unwrap().contains("the tools are check, fds"),
+        "{:#}",
+        answers[7]
+    );
     let all = envelope(&answers[8])["explanations"].as_array().unwrap().len();
     assert_eq!(all, hermes_doctor::diagnose::catalogue::CATALOGUE.len());
 }
@@ -408,7 +424,10 @@ fn garbage_does_not_stop_it() {
     }
     assert_eq!(answer["result"]["isError"], true);
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("there is no finding") && !text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text:?}");
+    assert!(
+        text.contains("there is no finding") && !text.contains('\u{1b}') && !text.contains('\u{202e}'),
+        "{text:?}"
+    );
     let (status, rest, errors) = raw.end();
     assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
     assert!(rest.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{rest}");
@@ -456,7 +475,10 @@ fn a_hung_reader_holds_up_no_answer() {
     let file = directory.path().join("file");
     let patient = start(
         Command::new("python3")
-            .args(["-c", "import sys, time\nheld = open(sys.argv[1], 'rb')\nprint('ready 1', flush=True)\ntime.sleep(600)"])
+            .args([
+                "-c",
+                "import sys, time\nheld = open(sys.argv[1], 'rb')\nprint('ready 1', flush=True)\ntime.sleep(600)",
+            ])
             .arg(&file)
             .stderr(Stdio::null())
             .env("HERMES_HOME", home.path()),
@@ -465,7 +487,15 @@ fn a_hung_reader_holds_up_no_answer() {
     let mut raw = Raw::greeted();
     for id in 2..5 {
         let begun = Instant::now();
-        raw.call(id, if id == 2 { "db" } else { "check" }, if id == 2 { json!({"file": file, "budget": "4s"}) } else { json!({"pid": patient.pid(), "budget": "4s"}) });
+        raw.call(
+            id,
+            if id == 2 { "db" } else { "check" },
+            if id == 2 {
+                json!({"file": file, "budget": "4s"})
+            } else {
+                json!({"pid": patient.pid(), "budget": "4s"})
+            },
+        );
         let answer = raw.receive();
         assert_eq!(answer["id"], id, "{answer:#}");
         assert!(begun.elapsed() < Duration::from_secs(12), "{id}: {:?}", begun.elapsed());
@@ -495,12 +525,10 @@ fn it_is_no_examination_itself() {
     }
 }
 
-/// The doctor's own tools are on the PATH of nobody.
 #[test]
 fn the_page_for_agents_names_every_tool() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/agents.md")).unwrap();
     for name in TOOLS {
         assert!(page.contains(&format!("`{name}`")), "{name}");
     }
-    assert!(tool("python3").is_some());
 }

@@ -38,9 +38,10 @@ impl Answer {
         let is_foreign = envelope.explanations.is_empty();
         let envelope = if is_foreign { redacted(envelope, level, &host_names()) } else { envelope };
         // Many an agent shows the text alone, so that the status stands in it whatever was examined.
-        let status = envelope.status.word();
+        let status = envelope.status.word().to_lowercase();
         let people = render::people(&envelope, &view(top));
-        let text = if is_foreign { format!("status: {status}\n\n{}", people.trim_start_matches('\n')) } else { people };
+        let text =
+            if is_foreign { format!("status: {status}\n\n{}", people.trim_start_matches('\n')) } else { people };
         let (value, left_out) = bounded(&envelope, LARGEST);
         let mut text = cut(&text, LARGEST_TEXT);
         if let Some(left_out) = left_out {
@@ -53,7 +54,7 @@ impl Answer {
     pub fn nothing(envelope: Envelope, level: Level) -> Self {
         let envelope = redacted(envelope, level, &host_names());
         let lines: Vec<&str> = envelope.gaps.iter().map(|gap| gap.detail.as_str()).collect();
-        let text = format!("status: {}\n\n{}", envelope.status.word(), lines.join("\n"));
+        let text = format!("status: {}\n\n{}", envelope.status.word().to_lowercase(), lines.join("\n"));
         Self { text, envelope: serde_json::to_value(envelope).ok(), is_error: true }
     }
 }
@@ -135,7 +136,17 @@ fn size(value: &Value) -> usize {
 
 /// What a verdict consists of.
 const VERDICT: &[&str] = &[
-    "kind", "pid", "port", "home", "status", "root_causes", "findings", "passed", "gaps", "examined", "expectation",
+    "kind",
+    "pid",
+    "port",
+    "home",
+    "status",
+    "root_causes",
+    "findings",
+    "passed",
+    "gaps",
+    "examined",
+    "expectation",
 ];
 
 fn servers(value: &mut Value) -> impl Iterator<Item = &mut serde_json::Map<String, Value>> {

@@ -107,8 +107,8 @@ pub fn schema(names: &[&str]) -> Map<String, Value> {
     }
 }
 
-/// Whatever is not asked for is left out by a caller: neither `null` nor a default is offered, which not every model's
-/// provider takes. Lines of doc comments are joined.
+/// Whatever is not asked for is left out by a caller: neither `null` nor a default is offered, and a choice is a list of
+/// words, since not every model's provider takes more of the schema language. Lines of doc comments are joined.
 #[derive(Clone)]
 struct Plain;
 
@@ -124,6 +124,14 @@ impl Transform for Plain {
                 }
             }
         }
+        if let Some((words, meanings)) = schema.get("oneOf").and_then(words) {
+            schema.remove("oneOf");
+            schema.insert("type".to_owned(), "string".into());
+            schema.insert("enum".to_owned(), words);
+            let told = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+            let told = format!("{told} {meanings}");
+            schema.insert("description".to_owned(), told.into());
+        }
         transform_subschemas(self, schema);
         if let Some(Value::Array(types)) = schema.get_mut("type") {
             types.retain(|name| name != "null");
@@ -138,6 +146,17 @@ impl Transform for Plain {
             *text = text.replace('\n', " ");
         }
     }
+}
+
+/// The words of a choice, and what they mean, where it is one of words.
+fn words(choices: &Value) -> Option<(Value, String)> {
+    let choices = choices.as_array()?;
+    let words: Vec<Value> = choices.iter().map(|choice| choice.get("const").cloned()).collect::<Option<_>>()?;
+    let meaning = |choice: &Value| {
+        Some(format!("{}: {}", choice.get("const")?.as_str()?, choice.get("description")?.as_str()?))
+    };
+    let meanings: Vec<String> = choices.iter().filter_map(meaning).collect();
+    Some((Value::Array(words), meanings.join("; ") + "."))
 }
 
 /// What a call of the tool `command` means, which takes the arguments `names`.
@@ -173,7 +192,9 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
     let call = Call { cli, sampling, top: usize::try_from(top).unwrap_or(10) };
     if call.budget() > LONGEST_BUDGET || call.cli.timeout > LONGEST_BUDGET {
         let seconds = LONGEST_BUDGET.as_secs();
-        return Err(format!("one call takes {seconds}s at most, with budget, timeout, observe and samples together"));
+        return Err(format!(
+            "one call takes {seconds}s at most, with budget, timeout, observe and samples together"
+        ));
     }
     Ok(call)
 }
@@ -198,11 +219,7 @@ impl Arguments {
             word.push(value);
             words.push(word);
         };
-        for (name, number) in [
-            ("pid", self.pid),
-            ("port", self.port.map(u32::from)),
-            ("samples", self.samples),
-        ] {
+        for (name, number) in [("pid", self.pid), ("port", self.port.map(u32::from)), ("samples", self.samples)] {
             if let Some(number) = number {
                 add(name, number.to_string().as_ref());
             }
@@ -248,8 +265,23 @@ mod tests {
     use serde_json::json;
 
     const ALL: &[&str] = &[
-        "pid", "port", "url", "home", "kind", "expect", "from", "timeout", "budget", "stacks", "observe", "all_holders",
-        "samples", "every", "top", "file", "id",
+        "pid",
+        "port",
+        "url",
+        "home",
+        "kind",
+        "expect",
+        "from",
+        "timeout",
+        "budget",
+        "stacks",
+        "observe",
+        "all_holders",
+        "samples",
+        "every",
+        "top",
+        "file",
+        "id",
     ];
 
     fn given(value: Value) -> Map<String, Value> {
@@ -311,8 +343,12 @@ mod tests {
         assert_eq!(schema["properties"].as_object().unwrap().len(), 3);
         assert_eq!(schema["properties"]["port"]["type"], "integer");
         assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(
+            schema["properties"]["kind"]["enum"],
+            json!(["webui", "gateway", "dashboard", "serve", "other"])
+        );
         let text = schema.to_string();
-        for never in ["null", "$ref", "default", "anyOf"] {
+        for never in ["null", "$ref", "default", "anyOf", "oneOf"] {
             assert!(!text.contains(&format!("\"{never}\"")), "{never} in {text}");
         }
     }

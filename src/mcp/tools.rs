@@ -156,8 +156,11 @@ pub fn list() -> Vec<Tool> {
 /// The parts of the envelope's schema that an agent needs to find the verdict. The whole would be 80 KiB for each tool;
 /// `hermes-doctor schema` prints it, and what it says of the other parts holds too.
 fn output_schema() -> Map<String, Value> {
-    const KEPT: &[&str] = &["Server", "ServerKind", "Finding", "Evidence", "NextStep", "Severity", "Status", "Gap", "GapReason"];
-    let Ok(Value::Object(mut schema)) = serde_json::from_str(&crate::report::schema::text()) else { return Map::new() };
+    const KEPT: &[&str] =
+        &["Server", "ServerKind", "Finding", "Evidence", "NextStep", "Severity", "Status", "Gap", "GapReason"];
+    let Ok(Value::Object(mut schema)) = serde_json::from_str(&crate::report::schema::text()) else {
+        return Map::new();
+    };
     if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
         definitions.retain(|name, _| KEPT.contains(&name.as_str()));
     }
@@ -177,15 +180,17 @@ fn abridge(schema: &mut Value, kept: &[&str]) {
     match schema {
         Value::Object(fields) => {
             let points_away = |value: &Value| {
-                value.get("$ref").and_then(Value::as_str).is_some_and(|target| {
-                    !kept.contains(&target.trim_start_matches("#/$defs/"))
-                })
+                value
+                    .get("$ref")
+                    .and_then(Value::as_str)
+                    .is_some_and(|target| !kept.contains(&target.trim_start_matches("#/$defs/")))
             };
             fields.retain(|key, value| {
                 let is_word = value.is_string() && matches!(key.as_str(), "description" | "format");
                 !is_word && key != "minimum" && !points_away(value)
             });
-            if fields.get("anyOf").and_then(Value::as_array).is_some_and(|choices| choices.iter().any(points_away)) {
+            if fields.get("anyOf").and_then(Value::as_array).is_some_and(|choices| choices.iter().any(points_away))
+            {
                 fields.remove("anyOf");
             }
             fields.values_mut().for_each(|value| abridge(value, kept));
