@@ -267,23 +267,20 @@ fn calls_go_side_by_side_and_can_be_called_off() {
     let Some(python) = sdk("calls_go_side_by_side_and_can_be_called_off") else { return };
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let slow = json!({"port": port, "kind": "other", "timeout": "20s", "budget": "25s"});
-    let off = |after: f64| json!({"do": "cancel", "tool": "health", "arguments": slow, "after": after});
-    let steps = json!([
-        off(0.3),
-        off(0.3),
-        off(0.3),
-        {"do": "together", "calls": [call("health", json!({"port": port, "kind": "other", "timeout": "8s"})), call("explain", json!({"id": "accept-stalled"}))]},
-    ]);
-    let begun = Instant::now();
-    let told = drive(&python, "legacy", &[], steps);
+    let slow = json!({"port": port, "kind": "other", "timeout": "90s", "budget": "100s"});
+    let off = json!({"do": "cancel", "tool": "health", "arguments": slow, "after": 1.0});
+    let slow = call("health", json!({"port": port, "kind": "other", "timeout": "8s"}));
+    let quick = call("explain", json!({"id": "accept-stalled"}));
+    // More than go at once: they would be in the way of the last two.
+    let mut steps = vec![off; 6];
+    steps.push(json!({"do": "together", "calls": [slow, quick]}));
+    let told = drive(&python, "legacy", &[], steps.into());
     let answers = told["answers"].as_array().unwrap();
-    assert!(answers[..3].iter().all(|answer| answer["cancelled"] == true), "{told:#}");
-    let both = &answers[3];
+    assert!(answers[..6].iter().all(|answer| answer["cancelled"] == true), "{told:#}");
+    let both = &answers[6];
     let seconds = |index: usize| both[index]["seconds"].as_f64().unwrap();
     assert!(seconds(1) < seconds(0), "the quick one has not waited for the slow one: {both:#}");
     assert_eq!(envelope(&both[0])["status"], "critical", "{both:#}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 /// One that keeps to no protocol: lines in and out.
@@ -498,7 +495,7 @@ fn a_hung_reader_holds_up_no_answer() {
         );
         let answer = raw.receive();
         assert_eq!(answer["id"], id, "{answer:#}");
-        assert!(begun.elapsed() < Duration::from_secs(12), "{id}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{id}: {:?}", begun.elapsed());
         let envelope = &answer["result"]["structuredContent"];
         assert_eq!(envelope["schema"], "hermes-doctor/1", "{answer:#}");
         if id == 2 {

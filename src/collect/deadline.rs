@@ -40,6 +40,18 @@ impl Deadline {
         self.end.saturating_duration_since(Instant::now())
     }
 
+    /// Longest time to wait at once: all that is left, or a moment where it can be called off meanwhile.
+    pub fn at_once(self) -> Duration {
+        const MOMENT: Duration = Duration::from_millis(200);
+        let remaining = self.remaining();
+        if self.called_off.is_some() { remaining.min(MOMENT) } else { remaining }
+    }
+
+    /// Whether a wait of [`Self::at_once`] that has ended is to be gone on with.
+    pub fn goes_on(self) -> bool {
+        self.called_off.is_some() && !self.is_over()
+    }
+
     /// Whether it has passed.
     pub fn is_over(self) -> bool {
         self.remaining().is_zero()
@@ -56,7 +68,10 @@ mod tests {
         let whole = Deadline::after(Duration::from_secs(1000)).unless(&CALLED_OFF);
         let step = whole.within(Duration::from_secs(500));
         assert!(!whole.is_over() && step.remaining() <= Duration::from_secs(500));
+        assert!(step.goes_on() && step.at_once() < Duration::from_secs(1));
         CALLED_OFF.store(true, Ordering::Relaxed);
-        assert!(whole.is_over() && step.is_over());
+        assert!(whole.is_over() && step.is_over() && !step.goes_on());
+        let plain = Deadline::after(Duration::from_secs(1000));
+        assert!(!plain.goes_on() && plain.at_once() > Duration::from_secs(900));
     }
 }
