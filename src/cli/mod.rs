@@ -159,7 +159,7 @@ pub enum Command {
     /// Serves an agent: the examinations as tools of the Model Context Protocol, on standard input and output
     #[cfg(feature = "mcp")]
     #[command(
-        after_help = "Examples:\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n  hermes-doctor mcp --redact paranoid\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with\nits input (status 0). docs/agents.md has the configuration of agents.\n\nLevels of --redact: as `report` has them. What a tool answers goes to the model and its provider, so names are hidden."
+        after_help = "Examples:\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n  hermes-doctor mcp --redact paranoid\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with\nits input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
     )]
     Mcp(McpArguments),
     /// Starts a small patient of its own, examines it as any other server, and cleans up
