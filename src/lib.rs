@@ -7,6 +7,8 @@ pub mod collect;
 pub mod demo;
 pub mod diagnose;
 pub mod examine;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod model;
 pub mod parse;
 pub mod patient;

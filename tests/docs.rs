@@ -41,7 +41,7 @@ fn the_findings_page_is_the_catalogue() {
 #[test]
 fn the_pages_name_every_command_and_option() {
     let page = document("docs/commands.md");
-    let commands = ["", "fds", "db", "health", "watch", "history"];
+    let commands = ["", "fds", "db", "health", "watch", "history", "mcp"];
     let help: String = commands.iter().map(|command| common::run(&format!("{command} --help")).stdout).collect();
     for option in help.split_whitespace().filter(|word| word.starts_with("--")) {
         let option = option.trim_end_matches([',', '.', ')', '`', ';']);

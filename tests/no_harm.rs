@@ -259,3 +259,63 @@ fn no_examination_does_harm() {
         assert_eq!(outside(&patient), before, "{what}");
     }
 }
+
+/// The same of the tools that an agent calls, all in one run: requests go to the server, and nowhere else.
+#[cfg(feature = "mcp")]
+#[test]
+fn a_call_does_no_harm() {
+    use serde_json::{Value, json};
+    use std::io::{BufRead, BufReader, Write};
+    let Some(strace) = common::tool("strace") else {
+        return skipped("a_call_does_no_harm", "it takes strace");
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("strace");
+    let patient = webui("leak=5");
+    let (pid, port) = (patient.pid(), patient.port);
+    let before = outside(&patient);
+    let mut child = Command::new(&strace)
+        .args(["-f", "-y", "-o"])
+        .arg(&log)
+        .args([env!("CARGO_BIN_EXE_hermes-doctor"), "mcp"])
+        .env("HOME", "/nonexistent")
+        .env_remove("HERMES_HOME")
+        .env_remove("LD_LIBRARY_PATH")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut send = |message: Value| writeln!(input, "{message}").unwrap();
+    let mut receive = || -> Value { serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap() };
+    send(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}));
+    receive();
+    send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    let calls = [
+        ("check", json!({"pid": pid, "port": port, "budget": "60s"})),
+        ("fds", json!({"pid": pid, "samples": 3, "every": "100ms", "budget": "60s"})),
+        ("lineage", json!({"pid": pid, "budget": "60s"})),
+        ("health", json!({"port": port, "budget": "60s"})),
+        ("port", json!({"port": port, "all_holders": true, "budget": "60s"})),
+        ("db", json!({"home": patient.home(), "budget": "60s"})),
+        ("explain", json!({})),
+    ];
+    for (id, (name, arguments)) in calls.iter().enumerate() {
+        send(
+            json!({"jsonrpc": "2.0", "id": id + 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}),
+        );
+        let answer = receive();
+        assert_eq!(answer["result"]["isError"], false, "{name}: {answer:#}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    let calls = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+    assert!(calls.lines().any(|line| call(line) == "openat"), "nothing was traced");
+    for line in calls.lines() {
+        let found = harm(line, false, Some(port));
+        assert!(found.is_none(), "{found:?}");
+    }
+    assert_eq!(outside(&patient), before);
+}

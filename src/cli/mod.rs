@@ -5,6 +5,8 @@ mod report;
 mod run;
 
 pub use run::run;
+#[cfg(feature = "mcp")]
+pub(crate) use run::{examined_until, explained, harmless, nothing_examined};
 
 use crate::examine::sampling::{ExercisePlan, SamplingPlan};
 use crate::examine::{Repetition, Request, Routes};
@@ -13,6 +15,8 @@ use crate::parse::expect::Expect;
 use crate::patient::Selection;
 use crate::report::redact::Level;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -153,6 +157,12 @@ pub enum Command {
         after_help = "Examples:\n  hermes-doctor schema > hermes-doctor-1.json\n  check-jsonschema --schemafile hermes-doctor-1.json hermes-check.json\n\ndocs/json.md has the rules by which it may change."
     )]
     Schema,
+    /// Serves an agent: the examinations as tools of the Model Context Protocol, on standard input and output
+    #[cfg(feature = "mcp")]
+    #[command(
+        after_help = "Examples:\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n  hermes-doctor mcp --redact paranoid\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with\nits input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
+    )]
+    Mcp(McpArguments),
     /// Starts a small patient of its own, examines it as any other server, and cleans up
     #[command(
         after_help = "Examples:\n  hermes-doctor demo           each patient in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
@@ -253,6 +263,15 @@ pub struct ReportArguments {
     /// Write over a file that is there
     #[arg(long)]
     pub force: bool,
+}
+
+/// Options of `mcp`.
+#[cfg(feature = "mcp")]
+#[derive(Clone, Copy, Debug, Args)]
+pub struct McpArguments {
+    /// How much is hidden in what the tools answer
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = RedactArgument::Default)]
+    pub redact: RedactArgument,
 }
 
 /// `--redact`.
@@ -366,7 +385,8 @@ pub struct SelectionArguments {
 }
 
 /// `--kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum KindArgument {
     /// Hermes WebUI (port 8787)
     Webui,
@@ -531,6 +551,8 @@ impl Cli {
                 return None;
             }
             Some(Command::Report(_)) => ("report", all),
+            #[cfg(feature = "mcp")]
+            Some(Command::Mcp(_)) => return None,
         };
         Some(Request {
             command,
@@ -589,6 +611,11 @@ impl Cli {
                 let text = "--stacks belongs to `check`, `report`, `watch` and `stacks`";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
+            #[cfg(feature = "mcp")]
+            (Some(Command::Mcp(_)), _) if self.names_a_server() || !self.from.is_empty() => {
+                let text = "`mcp` examines nothing by itself; each call of a tool says what it is about";
+                Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+            }
             _ if matches!(&self.command, Some(Command::Report(report)) if report.markdown || report.html)
                 && self.output.is_json() =>
             {
@@ -621,6 +648,17 @@ impl Cli {
             return Ok(());
         };
         Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+    }
+
+    #[cfg(feature = "mcp")]
+    fn names_a_server(&self) -> bool {
+        let named = &self.selection;
+        named.pid.is_some()
+            || named.port.is_some()
+            || named.url.is_some()
+            || named.home.is_some()
+            || named.kind.is_some()
+            || named.expect.is_some()
     }
 
     fn check_replay(&self) -> Result<(), clap::Error> {

@@ -14,6 +14,8 @@ use crate::model::{
 use crate::patient::Selection;
 use crate::render::{self, Style, View};
 use crate::report;
+#[cfg(feature = "mcp")]
+use crate::report::redact::Level;
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
@@ -58,7 +60,7 @@ pub fn run(arguments: &[OsString]) -> u8 {
 }
 
 /// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     const LONGEST: usize = 300;
     let line = |line: &str| {
         let words: Vec<String> = line
@@ -117,6 +119,8 @@ fn execute(cli: &Cli) -> u8 {
         Some(Command::Watch(arguments)) => watch(cli, arguments),
         Some(Command::History(arguments)) => show_history(cli, &view, arguments),
         Some(Command::Report(arguments)) => super::report::write(cli, &view, arguments),
+        #[cfg(feature = "mcp")]
+        Some(Command::Mcp(arguments)) => crate::mcp::serve(Level::from(arguments.redact)),
         _ => match cli.request() {
             Some(request) => match examined(cli, &request) {
                 Ok(envelope) => answer(cli, &view, &envelope),
@@ -128,17 +132,29 @@ fn execute(cli: &Cli) -> u8 {
 }
 
 pub(super) fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String> {
-    if !cli.from.is_empty() {
-        return replayed(cli, request);
-    }
     let mut spinner = Spinner::new(cli);
     // What many requests have shown until Ctrl-C is summed up.
     spinner.ended = request.repetition.and_then(|_| ends_on_signal().ok());
-    let deadline = Deadline::after(request.budget);
-    let host = this_host(deadline);
-    let result = examine(&*host, request, deadline, &spinner);
+    let result = examined_until(cli, request, Deadline::after(request.budget), &spinner);
     spinner.clear();
-    result.map_err(|error| error.to_string())
+    result
+}
+
+/// What the request names, on this host or in a saved report.
+///
+/// # Errors
+/// One line for a person, when nothing can be examined at all.
+pub(crate) fn examined_until(
+    cli: &Cli,
+    request: &Request,
+    deadline: Deadline,
+    progress: &dyn Progress,
+) -> Result<Envelope, String> {
+    if !cli.from.is_empty() {
+        return replayed(cli, request);
+    }
+    let host = this_host(deadline);
+    examine(&*host, request, deadline, progress).map_err(|error| error.to_string())
 }
 
 /// A saved report in the place of the host; of two, the second, with what has grown since the first.
@@ -448,7 +464,8 @@ pub(super) fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
     EXIT_UNKNOWN
 }
 
-fn nothing_examined(command: &str, gap: Gap) -> Envelope {
+/// The answer when nothing could be examined.
+pub(crate) fn nothing_examined(command: &str, gap: Gap) -> Envelope {
     let mut envelope = report::envelope(command, HostFacts::default(), SystemTime::now());
     envelope.host.os = std::env::consts::OS.to_owned();
     envelope.host.arch = std::env::consts::ARCH.to_owned();
@@ -457,6 +474,17 @@ fn nothing_examined(command: &str, gap: Gap) -> Envelope {
 }
 
 fn explain(cli: &Cli, view: &View, id: Option<&str>) -> u8 {
+    match explained(id) {
+        Ok(envelope) => answer(cli, view, &envelope),
+        Err(line) => refuse(cli, "explain", &line),
+    }
+}
+
+/// The catalogue's entry of one finding, or all.
+///
+/// # Errors
+/// One line that names similar ones.
+pub(crate) fn explained(id: Option<&str>) -> Result<Envelope, String> {
     let entries: Vec<&catalogue::Entry> = match id {
         None => catalogue::CATALOGUE.iter().collect(),
         Some(id) => match catalogue::entry(id) {
@@ -469,7 +497,7 @@ fn explain(cli: &Cli, view: &View, id: Option<&str>) -> u8 {
                     format!("did you mean {}?", similar.join(", "))
                 };
                 let shown = crate::parse::text::printable(id.as_bytes());
-                return refuse(cli, "explain", &format!("there is no finding {shown:?}; {hint}"));
+                return Err(format!("there is no finding {shown:?}; {hint}"));
             }
         },
     };
@@ -488,7 +516,7 @@ fn explain(cli: &Cli, view: &View, id: Option<&str>) -> u8 {
         .collect();
     let mut envelope = report::seal(envelope, Duration::ZERO);
     envelope.status = Status::Healthy;
-    answer(cli, view, &envelope)
+    Ok(envelope)
 }
 
 fn demonstrate(cli: &Cli, view: &View, name: demo::Name) -> u8 {

@@ -1,32 +1,77 @@
 //! A point in time after which nothing is waited for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The end of an examination or of one of its steps.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline(Instant);
+pub struct Deadline {
+    end: Instant,
+    /// Set when nobody waits for the answer any more.
+    called_off: Option<&'static AtomicBool>,
+}
 
 impl Deadline {
     /// `duration` from now.
     pub fn after(duration: Duration) -> Self {
         let now = Instant::now();
         // A duration beyond what the clock can hold is as good as a day.
-        Self(now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(86_400)))
+        let end = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(86_400));
+        Self { end, called_off: None }
+    }
+
+    /// The same end, or the moment at which this is set: what waits until then ends its wait first.
+    #[must_use]
+    pub fn unless(self, called_off: &'static AtomicBool) -> Self {
+        Self { called_off: Some(called_off), ..self }
     }
 
     /// The earlier of this one and `duration` from now.
     #[must_use]
     pub fn within(self, duration: Duration) -> Self {
-        Self(self.0.min(Self::after(duration).0))
+        Self { end: self.end.min(Self::after(duration).end), ..self }
     }
 
     /// Time left; zero when it has passed.
     pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        if self.called_off.is_some_and(|called_off| called_off.load(Ordering::Relaxed)) {
+            return Duration::ZERO;
+        }
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// Longest time to wait at once: all that is left, or a moment where it can be called off meanwhile.
+    pub fn at_once(self) -> Duration {
+        const MOMENT: Duration = Duration::from_millis(200);
+        let remaining = self.remaining();
+        if self.called_off.is_some() { remaining.min(MOMENT) } else { remaining }
+    }
+
+    /// Whether a wait of [`Self::at_once`] that has ended is to be gone on with.
+    pub fn goes_on(self) -> bool {
+        self.called_off.is_some() && !self.is_over()
     }
 
     /// Whether it has passed.
     pub fn is_over(self) -> bool {
         self.remaining().is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_called_off_is_over_in_each_of_its_steps() {
+        static CALLED_OFF: AtomicBool = AtomicBool::new(false);
+        let whole = Deadline::after(Duration::from_secs(1000)).unless(&CALLED_OFF);
+        let step = whole.within(Duration::from_secs(500));
+        assert!(!whole.is_over() && step.remaining() <= Duration::from_secs(500));
+        assert!(step.goes_on() && step.at_once() < Duration::from_secs(1));
+        CALLED_OFF.store(true, Ordering::Relaxed);
+        assert!(whole.is_over() && step.is_over() && !step.goes_on());
+        let plain = Deadline::after(Duration::from_secs(1000));
+        assert!(!plain.goes_on() && plain.at_once() > Duration::from_secs(900));
     }
 }

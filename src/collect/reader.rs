@@ -624,13 +624,14 @@ fn read_exact(source: &mut ChildStdout, mut buffer: &mut [u8], deadline: Deadlin
 pub fn wait_readable(source: impl std::os::fd::AsFd, deadline: Deadline) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     loop {
-        let remaining = deadline.remaining();
-        if remaining.is_zero() {
+        let wait = deadline.at_once();
+        if wait.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let timeout = Timespec::try_from(remaining).map_err(|_| io::ErrorKind::TimedOut)?;
+        let timeout = Timespec::try_from(wait).map_err(|_| io::ErrorKind::TimedOut)?;
         let mut fds = [PollFd::new(&source, PollFlags::IN)];
         match poll(&mut fds, Some(&timeout)) {
+            Ok(0) if deadline.goes_on() => {}
             Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
             Ok(_) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}

@@ -22,19 +22,28 @@ impl TimedStream {
         self.deadline = deadline;
     }
 
-    fn remaining(&self) -> io::Result<Duration> {
-        let remaining = self.deadline.remaining();
-        if remaining.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(remaining) }
+    fn at_once(&self) -> io::Result<Duration> {
+        let wait = self.deadline.at_once();
+        if wait.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(wait) }
+    }
+
+    /// Whether an attempt that ended so is to be made again.
+    fn goes_on(&self, error: &io::Error) -> bool {
+        match error.kind() {
+            // A socket with a time-out is interrupted by any signal, also by being stopped and continued (signal(7)).
+            io::ErrorKind::Interrupted => true,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.deadline.goes_on(),
+            _ => false,
+        }
     }
 }
 
 impl Read for TimedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A socket with a time-out is interrupted by any signal, also by being stopped and continued (signal(7)).
         loop {
-            self.stream.set_read_timeout(Some(self.remaining()?))?;
+            self.stream.set_read_timeout(Some(self.at_once()?))?;
             match self.stream.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.goes_on(&error) => {}
                 done => return done,
             }
         }
@@ -44,9 +53,9 @@ impl Read for TimedStream {
 impl Write for TimedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            self.stream.set_write_timeout(Some(self.remaining()?))?;
+            self.stream.set_write_timeout(Some(self.at_once()?))?;
             match self.stream.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.goes_on(&error) => {}
                 done => return done,
             }
         }

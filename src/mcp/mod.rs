@@ -1,0 +1,261 @@
+//! The examinations as tools of the Model Context Protocol, for an agent on standard input and output. Each call is one run
+//! of the command of that name, away from the loop that reads and answers, and answered within its budget.
+
+mod answer;
+mod arguments;
+mod tools;
+
+use crate::cli;
+use crate::collect::Deadline;
+use crate::diagnose;
+use crate::examine::Progress;
+use crate::examine::sampling::{self, SamplingPlan, Watcher};
+use crate::model::{Envelope, Gap, GapReason, Sample, Trend};
+use crate::report::{self, redact::Level};
+use answer::Answer;
+use arguments::Call;
+use rmcp::ServiceExt;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::{RequestContext, RoleServer, ServerInitializeError};
+use rmcp::transport::async_rw::AsyncRwTransport;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Calls under way at once; a few servers can be looked at side by side, and no host is loaded by it.
+const MOST_CALLS: usize = 4;
+/// Longest message that is taken; a call has a few hundred bytes.
+const LONGEST_MESSAGE: usize = 1024 * 1024;
+/// What an examination may take beyond its budget to end its last step, as on the command line.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// One for each call under way: set when nobody waits for it any more.
+static CALLED_OFF: [AtomicBool; MOST_CALLS] = [const { AtomicBool::new(false) }; MOST_CALLS];
+
+/// Serves one agent until its input ends; the answer is the exit status.
+pub fn serve(level: Level) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("the server cannot be started: {error}")),
+    };
+    let ended = runtime.block_on(async {
+        let transport = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout())
+            .with_max_line_length(LONGEST_MESSAGE);
+        match Doctor::new(level).serve(transport).await {
+            Ok(running) => {
+                let _ = running.waiting().await;
+                Ok(())
+            }
+            // Whoever started it has gone away again.
+            Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    for called_off in &CALLED_OFF {
+        called_off.store(true, Ordering::Relaxed);
+    }
+    // What is under way is left behind: nobody waits for its answer, and its readers end with this process.
+    runtime.shutdown_background();
+    ended.map_or_else(|line| complain(&crate::parse::text::printable(line.as_bytes())), |()| 0)
+}
+
+fn complain(line: &str) -> u8 {
+    let _ = writeln!(std::io::stderr().lock(), "hermes-doctor: {line}");
+    cli::EXIT_UNKNOWN
+}
+
+/// The server.
+struct Doctor {
+    level: Level,
+    tools: Vec<Tool>,
+    places: Arc<Places>,
+}
+
+/// Places for calls under way.
+struct Places {
+    free: Arc<Semaphore>,
+    called_off: Mutex<Vec<&'static AtomicBool>>,
+}
+
+/// One of them, given back when the examination has ended and nobody waits for it any more.
+struct Place {
+    places: Arc<Places>,
+    called_off: &'static AtomicBool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// Waits for a free one.
+    async fn take(places: &Arc<Self>) -> Option<Arc<Place>> {
+        let permit = Arc::clone(&places.free).acquire_owned().await.ok()?;
+        let called_off = places.called_off.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        called_off.store(false, Ordering::Relaxed);
+        Some(Arc::new(Place { places: Arc::clone(places), called_off, _permit: permit }))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.called_off.lock().unwrap_or_else(PoisonError::into_inner).push(self.called_off);
+    }
+}
+
+/// Calls the examination off when its answer is not waited for any more.
+struct CallOff(Arc<Place>);
+
+impl Drop for CallOff {
+    fn drop(&mut self) {
+        self.0.called_off.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Doctor {
+    fn new(level: Level) -> Self {
+        let places = Places {
+            free: Arc::new(Semaphore::new(MOST_CALLS)),
+            called_off: Mutex::new(CALLED_OFF.iter().collect()),
+        };
+        Self { level, tools: tools::list(), places: Arc::new(places) }
+    }
+
+    /// The answer of a call, within its budget whatever becomes of the examination.
+    async fn answer(&self, name: &'static str, call: Call) -> Answer {
+        let (level, budget) = (self.level, call.budget());
+        let begun = Instant::now();
+        let nothing = |line: String| nothing(name, GapReason::Timeout, line, level);
+        let Ok(Some(place)) = tokio::time::timeout(budget, Places::take(&self.places)).await else {
+            return nothing(format!("{MOST_CALLS} calls are under way and none has ended; ask again later"));
+        };
+        let _call_off = CallOff(Arc::clone(&place));
+        // Time spent waiting is the caller's time, too.
+        let deadline = Deadline::after(budget.saturating_sub(begun.elapsed())).unless(place.called_off);
+        let work = tokio::task::spawn_blocking(move || examined(name, &call, deadline, place.called_off, level));
+        let limit = (budget + GRACE).saturating_sub(begun.elapsed());
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => nothing("the examination failed, which is an error of hermes-doctor".to_owned()),
+            Err(_) => nothing(format!("the examination did not come back in {} s", limit.as_secs())),
+        }
+    }
+}
+
+impl rmcp::ServerHandler for Doctor {
+    fn get_info(&self) -> ServerConfig {
+        let tool = report::own_tool();
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new(tool.name, tool.version))
+            .with_instructions(tools::INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(self.tools.clone()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(tool) = tools::named(&request.name) else {
+            let name = crate::parse::text::printable(request.name.as_bytes());
+            let line = format!("there is no tool {name:?}; the tools are {}", tools::names());
+            return Err(ErrorData::invalid_params(line, None));
+        };
+        let answer = match arguments::parse(tool.name, tool.arguments, request.arguments.unwrap_or_default()) {
+            Ok(call) => context.ct.run_until_cancelled(self.answer(tool.name, call)).await,
+            Err(line) => Some(Answer::refusal(line)),
+        };
+        // Nobody is told: the protocol has no answer to a call that was called off.
+        let answer = answer.unwrap_or_else(|| Answer::refusal("the call was called off"));
+        let content = vec![ContentBlock::text(answer.text)];
+        let mut result =
+            if answer.is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };
+        result.structured_content = answer.envelope;
+        Ok(result.into())
+    }
+}
+
+fn nothing(command: &str, reason: GapReason, line: String, level: Level) -> Answer {
+    Answer::nothing(cli::nothing_examined(command, Gap::new("selection", reason, line)), level)
+}
+
+/// One run of the command; off the loop, since it waits for the host.
+fn examined(name: &str, call: &Call, deadline: Deadline, called_off: &'static AtomicBool, level: Level) -> Answer {
+    let begun = Instant::now();
+    let examined = match (&call.cli.command, call.cli.request()) {
+        (Some(cli::Command::Explain { id }), _) => cli::explained(id.as_deref()),
+        (_, Some(request)) => {
+            let waiting = Waiting { called_off, deadline };
+            cli::examined_until(&call.cli, &request, deadline, &waiting).and_then(|envelope| match call.sampling {
+                Some(plan) => sampled(envelope, plan, &waiting, begun),
+                None => Ok(envelope),
+            })
+        }
+        (_, None) => Err("this tool examines nothing".to_owned()),
+    };
+    match examined {
+        Ok(envelope) => Answer::examined(envelope, level, call.top),
+        // Only the host has names to hide; an id that does not exist is the caller's word.
+        Err(line) if matches!(call.cli.command, Some(cli::Command::Explain { .. })) => {
+            nothing(name, GapReason::NotFound, line, Level::None)
+        }
+        Err(line) => nothing(name, GapReason::NotFound, line, level),
+    }
+}
+
+/// `fds` over time.
+fn sampled(
+    mut envelope: Envelope,
+    plan: SamplingPlan,
+    waiting: &Waiting,
+    begun: Instant,
+) -> Result<Envelope, String> {
+    let several = envelope.servers.len();
+    let [server] = envelope.servers.as_mut_slice() else {
+        return Err(match several {
+            0 => "there is no server to look at; name one with pid, port or home".to_owned(),
+            count => format!("{count} servers run here; name one of them with pid or port"),
+        });
+    };
+    if server.process.is_none() {
+        return Err("there is no process whose descriptors could be looked at".to_owned());
+    }
+    let mut watcher = *waiting;
+    if !sampling::sample(server, plan, &mut watcher) {
+        sampling::replace_ended(server, None);
+    }
+    diagnose::judge(server);
+    Ok(report::seal(envelope, begun.elapsed()))
+}
+
+/// Whether somebody still waits for the answer. Nobody is told of steps: standard output belongs to the protocol.
+#[derive(Clone, Copy)]
+struct Waiting {
+    called_off: &'static AtomicBool,
+    deadline: Deadline,
+}
+
+impl Progress for Waiting {
+    fn step(&self, _what: &str) {}
+
+    fn is_over(&self) -> bool {
+        self.called_off.load(Ordering::Relaxed)
+    }
+}
+
+impl Watcher for Waiting {
+    fn sample(&mut self, _sample: &Sample, _trend: &Trend) {}
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_over()
+    }
+}
