@@ -245,3 +245,84 @@ fn zsh_completes() {
         assert_eq!(answer, [whole], "{line}");
     }
 }
+
+/// A script of `packaging/`.
+fn packaging(name: &str) -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name))
+}
+
+/// Every target that the release workflow packs.
+const TARGETS: [&str; 4] =
+    ["aarch64-apple-darwin", "x86_64-apple-darwin", "aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"];
+
+#[test]
+fn archives_and_their_formula_agree() {
+    let directory = tempfile::tempdir().unwrap();
+    let (dist, program) = (directory.path().join("dist"), directory.path().join("hermes-doctor"));
+    // The program with its symbols would be packed for a minute; this one calls it.
+    let wrapper = format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_hermes-doctor"));
+    fs::write(&program, wrapper).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let formula = || packaging("formula").args([version, "someone/hermes-doctor"]).arg(&dist).output().unwrap();
+
+    let mut sums = Vec::new();
+    for target in TARGETS {
+        // As long as one is missing there is no formula.
+        let unfinished = formula();
+        assert!(!unfinished.status.success() && unfinished.stdout.is_empty());
+        let (is_packed, archive) = said(packaging("archive").arg(&program).arg(target).arg(&dist));
+        let archive = PathBuf::from(archive.trim());
+        assert!(is_packed, "{}", archive.display());
+        assert_eq!(archive, dist.join(format!("hermes-doctor-{version}-{target}.tar.gz")));
+        let (is_listed, list) = said(Command::new("tar").arg("-tzf").arg(&archive));
+        assert!(is_listed, "{list}");
+        let name = format!("hermes-doctor-{version}-{target}");
+        for file in [
+            "hermes-doctor",
+            "LICENSE-MIT",
+            "LICENSE-APACHE",
+            "README.md",
+            "man/hermes-doctor.1",
+            "man/hermes-doctor-fds.1",
+            "completions/hermes-doctor",
+            "completions/_hermes-doctor",
+            "completions/hermes-doctor.fish",
+        ] {
+            assert!(list.lines().any(|line| line == format!("{name}/{file}")), "{file}: {list}");
+        }
+        let (_, sum) = said(Command::new("sha256sum").arg(&archive));
+        sums.push((target, sum.split(' ').next().unwrap().to_owned()));
+    }
+    let filled = formula();
+    let text = String::from_utf8(filled.stdout).unwrap();
+    assert!(filled.status.success() && text.starts_with("class HermesDoctor < Formula\n"), "{text}");
+    assert!(!text.contains('@'), "{text}");
+    for (target, sum) in sums {
+        let url = format!(
+            "      url \"https://github.com/someone/hermes-doctor/releases/download/v{version}/hermes-doctor-{version}-{target}.tar.gz\"\n      sha256 \"{sum}\"\n"
+        );
+        assert!(text.contains(&url), "{target}: {text}");
+    }
+}
+
+/// What Cargo.toml puts into the package is what `packaging/assets` makes, and the release workflow packs every target
+/// that the formula names.
+#[test]
+fn packages_name_what_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = said(packaging("assets").arg(env!("CARGO_BIN_EXE_hermes-doctor")).arg(directory.path()));
+    assert_eq!(made, (true, String::new()));
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let manifest = read("Cargo.toml");
+    let assets: Vec<&str> = manifest.split('"').filter_map(|word| word.strip_prefix("target/package/")).collect();
+    assert_eq!(assets.len(), 5, "{assets:?}");
+    for asset in assets {
+        let path = directory.path().join(asset.replace("*.1", "hermes-doctor.1"));
+        assert!(fs::metadata(&path).is_ok_and(|found| found.len() > 0), "{}", path.display());
+    }
+    let workflow = read(".github/workflows/release.yml");
+    for target in TARGETS {
+        assert!(workflow.contains(&format!("target: {target} }}")), "{target}");
+    }
+}
