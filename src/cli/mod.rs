@@ -1,6 +1,7 @@
 //! The command line, turned into one typed request. It reads nothing of the host.
 
 mod fleet;
+mod pages;
 mod report;
 mod run;
 
@@ -14,7 +15,7 @@ use crate::model::{Part, ServerKind};
 use crate::parse::expect::Expect;
 use crate::patient::Selection;
 use crate::report::redact::Level;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -163,6 +164,20 @@ pub enum Command {
         after_help = "Examples:\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n  hermes-doctor mcp --redact paranoid\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with\nits input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
     )]
     Mcp(McpArguments),
+    /// The completions for a shell, to standard output
+    #[command(
+        after_help = "Examples:\n  hermes-doctor completions bash > ~/.local/share/bash-completion/completions/hermes-doctor\n  hermes-doctor completions zsh > ~/.zfunc/_hermes-doctor      (a directory of fpath)\n  hermes-doctor completions fish > ~/.config/fish/completions/hermes-doctor.fish"
+    )]
+    Completions {
+        /// Which shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// The manual page of a command, to standard output, or all pages into a directory
+    #[command(
+        after_help = "Examples:\n  hermes-doctor man fds | man -l -           (mandoc -a on macOS)\n  hermes-doctor man --directory ~/.local/share/man/man1"
+    )]
+    Man(ManArguments),
     /// Starts a small patient of its own, examines it as any other server, and cleans up
     #[command(
         after_help = "Examples:\n  hermes-doctor demo           each patient in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
@@ -326,6 +341,20 @@ pub struct HistoryArguments {
     pub force: bool,
 }
 
+/// Options of `man`.
+#[derive(Clone, Debug, Args)]
+pub struct ManArguments {
+    /// Whose page; without one, that of the program
+    #[arg(value_name = "COMMAND", conflicts_with = "directory")]
+    pub command: Option<String>,
+    /// Write all pages into this directory, which is made where it is not there
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// Write over files that are there
+    #[arg(long, requires = "directory", conflicts_with = "command")]
+    pub force: bool,
+}
+
 /// Options of `health`.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct HealthArguments {
@@ -373,7 +402,7 @@ pub struct SelectionArguments {
     #[arg(long, global = true, value_name = "URL")]
     pub url: Option<Url>,
     /// The servers of this HERMES_HOME
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub home: Option<PathBuf>,
     /// What the server should be
     #[arg(long, global = true, value_enum, value_name = "KIND")]
@@ -547,9 +576,14 @@ impl Cli {
             Some(Command::Port { .. }) => ("port", vec![Part::Port]),
             Some(Command::Demo { .. }) => ("demo", all),
             Some(Command::Watch(_)) => ("watch", all),
-            Some(Command::Explain { .. } | Command::Schema | Command::DemoPatient { .. } | Command::History(_)) => {
-                return None;
-            }
+            Some(
+                Command::Explain { .. }
+                | Command::Schema
+                | Command::Completions { .. }
+                | Command::Man(_)
+                | Command::DemoPatient { .. }
+                | Command::History(_),
+            ) => return None,
             Some(Command::Report(_)) => ("report", all),
             #[cfg(feature = "mcp")]
             Some(Command::Mcp(_)) => return None,

@@ -112,6 +112,8 @@ fn execute(cli: &Cli) -> u8 {
             emit(&report::schema::text());
             0
         }
+        Some(Command::Completions { shell }) => super::pages::completions(*shell),
+        Some(Command::Man(arguments)) => super::pages::man(cli, arguments),
         Some(Command::DemoPatient { part }) => demo::play(*part, cli.selection.port, cli.selection.home.as_deref()),
         Some(Command::Demo { name: Some(name) }) => demonstrate(cli, &view, *name),
         Some(Command::Demo { name: None }) => demonstrate_all(cli, &view),

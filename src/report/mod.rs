@@ -63,9 +63,28 @@ pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
 /// # Errors
 /// `AlreadyExists` without `force`, and those of the file system.
 pub fn write_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
+    place(path, bytes, force, None)
+}
+
+/// The same for a file that every user may read (mode 0644), as manual pages are.
+///
+/// # Errors
+/// `AlreadyExists` without `force`, and those of the file system.
+pub fn publish_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
+    place(path, bytes, force, Some(FOR_ALL))
+}
+
+/// Mode of a file that every user may read.
+const FOR_ALL: u32 = 0o644;
+
+fn place(path: &Path, bytes: &[u8], force: bool, mode: Option<u32>) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
     file.write_all(bytes)?;
+    if let Some(mode) = mode {
+        // Set on the open file: the mask of the caller, which a timer's manager may have set to 077, does not count.
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    }
     file.as_file().sync_all()?;
     let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
     kept.map(drop).map_err(|error| error.error)
@@ -77,7 +96,6 @@ pub fn write_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
 /// # Errors
 /// `AlreadyExists` where anything else is in its place, and those of the file system.
 pub fn publish(path: &Path, bytes: &[u8], begin: &str) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let is_taken = match std::fs::symlink_metadata(path) {
         Ok(found) => !found.is_file() || (found.len() > 0 && !begins_with(path, begin)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -86,12 +104,7 @@ pub fn publish(path: &Path, bytes: &[u8], begin: &str) -> io::Result<()> {
     if is_taken {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    // Set on the open file: the mask of the caller, which a timer's manager may have set to 077, does not count.
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
+    place(path, bytes, true, Some(FOR_ALL))
 }
 
 /// Opened so that neither a link is followed nor a pipe waited for, should one have taken its place just now.

@@ -1,0 +1,44 @@
+# The words between @ are filled by packaging/formula when a release is made: this file cannot be installed as it is,
+# the one beside the archives of a release can.
+class HermesDoctor < Formula
+  desc "Names the root cause of a wedged Hermes host, and changes nothing on it"
+  homepage "https://github.com/@REPOSITORY@"
+  version "@VERSION@"
+  license any_of: ["MIT", "Apache-2.0"]
+
+  on_macos do
+    on_arm do
+      url "@URL@/hermes-doctor-@VERSION@-aarch64-apple-darwin.tar.gz"
+      sha256 "@SHA256:aarch64-apple-darwin@"
+    end
+    on_intel do
+      url "@URL@/hermes-doctor-@VERSION@-x86_64-apple-darwin.tar.gz"
+      sha256 "@SHA256:x86_64-apple-darwin@"
+    end
+  end
+
+  on_linux do
+    on_arm do
+      url "@URL@/hermes-doctor-@VERSION@-aarch64-unknown-linux-musl.tar.gz"
+      sha256 "@SHA256:aarch64-unknown-linux-musl@"
+    end
+    on_intel do
+      url "@URL@/hermes-doctor-@VERSION@-x86_64-unknown-linux-musl.tar.gz"
+      sha256 "@SHA256:x86_64-unknown-linux-musl@"
+    end
+  end
+
+  def install
+    bin.install "hermes-doctor"
+    man1.install Dir["man/*.1"]
+    bash_completion.install "completions/hermes-doctor"
+    zsh_completion.install "completions/_hermes-doctor"
+    fish_completion.install "completions/hermes-doctor.fish"
+  end
+
+  test do
+    assert_match version.to_s, shell_output("#{bin}/hermes-doctor --version")
+    # A server of its own, on a port of the loopback address.
+    system bin/"hermes-doctor", "demo", "healthy"
+  end
+end

@@ -1,0 +1,215 @@
+//! Completions for shells and manual pages, made from the definition of the command line, so that neither can say
+//! anything else than `--help`.
+
+use super::run::{complain, emit, refuse};
+use super::{Cli, EXIT_UNKNOWN, ManArguments};
+use crate::diagnose::catalogue::CATALOGUE;
+use crate::parse::text::printable;
+use crate::report;
+use clap::builder::{PossibleValuesParser, Resettable};
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// `completions`: the script for this shell.
+pub fn completions(shell: Shell) -> u8 {
+    let mut command = completed();
+    let script = match shell {
+        // Of a program with a hyphen in its name, the generator for bash completes no subcommand
+        // (clap-rs/clap#6421), so it is told a name without one; the last word of the script is the real one.
+        Shell::Bash => generated(shell, &mut command, PLAIN_NAME)
+            .replace(&format!(" {PLAIN_NAME}\n"), &format!(" {}\n", env!("CARGO_PKG_NAME"))),
+        Shell::Fish => generated(shell, &mut command, env!("CARGO_PKG_NAME")) + &fish_values(&command),
+        _ => generated(shell, &mut command, env!("CARGO_PKG_NAME")),
+    };
+    emit(&script);
+    0
+}
+
+/// The name of the program as shells can name a function.
+const PLAIN_NAME: &str = "hermes_doctor";
+
+fn generated(shell: Shell, command: &mut Command, name: &str) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Values that stand alone (`explain ID`): the generator for fish knows those of options only.
+fn fish_values(command: &Command) -> String {
+    let program = env!("CARGO_PKG_NAME");
+    let of = |command: &Command| {
+        let values: Vec<String> = command
+            .get_positionals()
+            .flat_map(Arg::get_possible_values)
+            .filter(|value| !value.is_hide_set())
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        let name = command.get_name();
+        let condition = format!("__fish_seen_subcommand_from {name}");
+        (!values.is_empty())
+            .then(|| format!("complete -c {program} -n \"{condition}\" -f -a \"{}\"\n", values.join(" ")))
+    };
+    command.get_subcommands().filter_map(of).collect()
+}
+
+/// `man`: one page to standard output, or all of them into a directory.
+pub fn man(cli: &Cli, arguments: &ManArguments) -> u8 {
+    let pages = match pages() {
+        Ok(pages) => pages,
+        Err(error) => return refuse(cli, "man", &format!("the pages cannot be written: {error}")),
+    };
+    match (&arguments.directory, &arguments.command) {
+        (Some(directory), _) => match write_all(&pages, directory, arguments.force) {
+            Ok(()) => 0,
+            Err(line) => {
+                complain(&line);
+                EXIT_UNKNOWN
+            }
+        },
+        (None, wanted) => {
+            let wanted = wanted.as_deref();
+            let Some(page) = pages.iter().find(|page| page.command.as_deref() == wanted) else {
+                let shown = printable(wanted.unwrap_or_default().as_bytes());
+                let all: Vec<&str> = pages.iter().filter_map(|page| page.command.as_deref()).collect();
+                return refuse(cli, "man", &format!("there is no command {shown:?}; there are {}", all.join(", ")));
+            };
+            emit(&page.text);
+            0
+        }
+    }
+}
+
+/// When the pages last said something else than before; man(7) wants a date that is the same wherever they are made.
+const CHANGED: &str = "2026-11-25";
+
+/// A manual page.
+struct Page {
+    /// The subcommand; `None` for the program as a whole.
+    command: Option<String>,
+    /// As `man` looks for it: `hermes-doctor-fds.1`.
+    file: String,
+    /// In the language of man(7).
+    text: String,
+}
+
+/// The command line without what only the program itself calls: neither a page nor a completion names that.
+fn definition() -> Command {
+    let whole = Cli::command();
+    let mut shown = Command::new(whole.get_name().to_owned())
+        .disable_help_subcommand(true)
+        .propagate_version(true)
+        .args(whole.get_arguments().cloned())
+        .subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
+    if let Some(version) = whole.get_version() {
+        shown = shown.version(version.to_owned());
+    }
+    if let Some(about) = whole.get_about() {
+        shown = shown.about(about.clone());
+    }
+    if let Some(text) = whole.get_after_help() {
+        shown = shown.after_help(text.clone());
+    }
+    shown
+}
+
+/// The same with the values that the parser does not know, as it leaves them to those who can answer more helpfully.
+fn completed() -> Command {
+    let definition = definition();
+    let ids: Vec<&str> = CATALOGUE.iter().map(|entry| entry.id).collect();
+    let names: Vec<String> = definition.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let values = |command: Command, argument: &'static str, values: PossibleValuesParser| {
+        command.mut_arg(argument, |argument| argument.value_parser(values))
+    };
+    definition
+        .mut_subcommand("explain", |command| values(command, "id", PossibleValuesParser::new(ids)))
+        .mut_subcommand("man", |command| values(command, "command", PossibleValuesParser::new(names)))
+}
+
+/// All pages, that of the program first.
+fn pages() -> io::Result<Vec<Page>> {
+    let mut whole = definition();
+    whole.build();
+    let mut pages = vec![page(&whole, None)?];
+    for command in whole.get_subcommands() {
+        pages.push(page(command, Some(command.get_name().to_owned()))?);
+    }
+    Ok(pages)
+}
+
+fn page(command: &Command, name: Option<String>) -> io::Result<Page> {
+    let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    // What stands after the options becomes sections of its own; the version is in the footer.
+    let rest = command
+        .clone()
+        .after_help(Resettable::Reset)
+        .version(Resettable::Reset)
+        .subcommand_help_heading("COMMANDS")
+        .subcommand_value_name("COMMAND");
+    let source = concat!("hermes-doctor ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(rest).date(CHANGED).source(source).manual("User Commands");
+    let file = man.get_filename();
+    let mut text = Vec::new();
+    man.render(&mut text)?;
+    let mut sections = Roff::new();
+    append_notes(&mut sections, &notes);
+    if name.is_some() {
+        sections.control("SH", ["SEE ALSO"]);
+        sections.text([bold("hermes-doctor"), roman("(1)")]);
+    }
+    // A blank line between two breaks is what linters call one too many.
+    let text = String::from_utf8_lossy(&text).replace(".br\n\n.br\n", ".sp\n") + &sections.to_roff();
+    // As they are, typesetters turn them into accents, which no shell understands (groff_char(7)).
+    let text = text.replace('~', "\\(ti").replace('`', "\\(ga");
+    Ok(Page { command: name, file, text })
+}
+
+/// The text after the options: a paragraph with a heading (`Examples:`) is a section with its lines as they are, one
+/// without is a note.
+fn append_notes(sections: &mut Roff, text: &str) {
+    let mut is_noted = false;
+    for paragraph in text.split("\n\n") {
+        let mut lines = paragraph.lines();
+        let first = lines.next().unwrap_or_default();
+        if let Some(heading) = first.strip_suffix(':') {
+            sections.control("SH", [heading.to_uppercase().as_str()]);
+            sections.control("nf", []);
+            for line in lines {
+                sections.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
+            }
+            sections.control("fi", []);
+        } else if !paragraph.trim().is_empty() {
+            if std::mem::replace(&mut is_noted, true) {
+                sections.control("PP", []);
+            } else {
+                sections.control("SH", ["NOTES"]);
+            }
+            for line in paragraph.lines() {
+                sections.text([roman(line)]);
+            }
+        }
+    }
+}
+
+/// All or, where one is there that may not be written over, none.
+fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String> {
+    let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
+    let already_there = |path: &Path| format!("{} is there already; --force writes over it", shown(path));
+    std::fs::create_dir_all(directory)
+        .map_err(|error| format!("{} cannot be made: {error}; name another directory", shown(directory)))?;
+    let paths: Vec<_> = pages.iter().map(|page| directory.join(&page.file)).collect();
+    // A link counts as a file that is there, wherever it leads.
+    if let Some(path) = paths.iter().find(|path| !force && std::fs::symlink_metadata(path).is_ok()) {
+        return Err(already_there(path));
+    }
+    for (page, path) in pages.iter().zip(&paths) {
+        report::publish_new(path, page.text.as_bytes(), force).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => already_there(path),
+            _ => format!("{} cannot be written: {error}; name another directory", shown(path)),
+        })?;
+    }
+    Ok(())
+}
