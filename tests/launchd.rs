@@ -174,13 +174,12 @@ impl Host for Mac {
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {
-        let launchd = ProcessEntry { pid: 1, ppid: 0, name: "launchd".into(), zombie: false, started_at: 1 };
+        let launchd = ProcessEntry { pid: 1, ppid: 0, name: "launchd".into(), zombie: false };
         let entry = |running: &Running| ProcessEntry {
             pid: running.pid,
             ppid: running.ppid,
             name: running.argv[0].rsplit('/').next().unwrap().to_owned(),
             zombie: false,
-            started_at: 1_790_000_000,
         };
         Ok(std::iter::once(launchd).chain(self.processes.iter().map(entry)).collect())
     }

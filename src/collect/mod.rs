@@ -50,8 +50,6 @@ pub struct ProcessEntry {
     pub name: String,
     /// Ended and not reaped.
     pub zombie: bool,
-    /// Start time in seconds since 1970.
-    pub started_at: u64,
 }
 
 /// Why a pid that somebody named cannot be examined.
@@ -264,6 +262,14 @@ pub trait Host {
     /// # Errors
     /// A gap when it is gone; what is not permitted is a gap beside the rest.
     fn descriptors(&self, process: &Process, sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap>;
+
+    /// Their number, the limit, and which sockets are among them, without what each of them is.
+    ///
+    /// # Errors
+    /// As above.
+    fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
+        self.descriptors(process, &SocketTable::default())
+    }
 
     /// How much a process uses, in a few reads.
     ///

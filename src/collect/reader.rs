@@ -8,6 +8,7 @@
 
 use super::{Deadline, FileKind};
 use crate::model::{Gap, GapReason};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,6 +16,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The hidden first argument that makes this program a reader.
@@ -460,9 +462,23 @@ struct Connection {
     child: Child,
 }
 
+/// The reader that runs now, if any.
+#[derive(Default)]
+struct Running(Option<Connection>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take() {
+            // It sees the end of its input and leaves; reaped if that is immediate, else left to init.
+            drop(connection.input);
+            let _ = connection.child.try_wait();
+        }
+    }
+}
+
 /// The near end: starts readers, keeps one at a time, and leaves behind those that hang.
 pub struct Reader {
-    connection: Option<Connection>,
+    running: Rc<RefCell<Running>>,
     abandoned: Vec<Child>,
     failed_to_start: Option<io::ErrorKind>,
 }
@@ -476,7 +492,13 @@ impl Default for Reader {
 impl Reader {
     /// No reader is started before the first request.
     pub fn new() -> Self {
-        Self { connection: None, abandoned: Vec::new(), failed_to_start: None }
+        Self { running: Rc::default(), abandoned: Vec::new(), failed_to_start: None }
+    }
+
+    /// One that shares the running reader, since starting one costs more than most of what it is asked, and has its own
+    /// number of them that may be left behind.
+    pub fn beside(&self) -> Self {
+        Self { running: Rc::clone(&self.running), ..Self::new() }
     }
 
     /// Performs the requests and answers in their order. Each has [`PATIENCE`], all have the deadline.
@@ -530,7 +552,9 @@ impl Reader {
         deadline: Deadline,
     ) -> io::Result<Result<Vec<u8>, i32>> {
         *next = (*next).max(oldest);
-        let connection = self.connect()?;
+        self.connect()?;
+        let mut running = self.running.borrow_mut();
+        let connection = running.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         while *next < requests.len() && under_way.len() < WINDOW {
             connection.input.write_all(&requests[*next].encode())?;
             under_way.push_back(*next);
@@ -555,34 +579,25 @@ impl Reader {
         Ok(if code == 0 { Ok(bytes) } else { Err(code) })
     }
 
-    fn connect(&mut self) -> io::Result<&mut Connection> {
-        if self.connection.is_none() {
-            if let Some(kind) = self.failed_to_start {
-                return Err(kind.into());
-            }
-            if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED {
-                return Err(io::Error::other("too many reads were left behind already"));
-            }
-            let connection = start().inspect_err(|error| self.failed_to_start = Some(error.kind()))?;
-            self.connection = Some(connection);
+    fn connect(&mut self) -> io::Result<()> {
+        if self.running.borrow().0.is_some() {
+            return Ok(());
         }
-        self.connection.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        if let Some(kind) = self.failed_to_start {
+            return Err(kind.into());
+        }
+        if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED {
+            return Err(io::Error::other("too many reads were left behind already"));
+        }
+        let connection = start().inspect_err(|error| self.failed_to_start = Some(error.kind()))?;
+        self.running.borrow_mut().0 = Some(connection);
+        Ok(())
     }
 
     fn abandon(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.running.borrow_mut().0.take() {
             // Dropping the pipes is all that is done to it: no signal, no wait.
             self.abandoned.push(connection.child);
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
-            // It sees the end of its input and leaves; reaped if that is immediate, else left to init.
-            drop(connection.input);
-            let _ = connection.child.try_wait();
         }
     }
 }
@@ -717,13 +732,13 @@ mod tests {
         let mut child = child.arg("60").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut reader = Reader::new();
-        reader.connection = Some(Connection { input, output, child });
+        reader.running.borrow_mut().0 = Some(Connection { input, output, child });
         let begun = Instant::now();
         let answers = reader.perform(&[Request::CommandLine(7)], Deadline::after(Duration::from_secs(20)));
         assert!(begun.elapsed() < PATIENCE * 4, "{:?}", begun.elapsed());
         let gap = answers[0].as_ref().unwrap_err();
         assert_eq!((gap.what.as_str(), gap.reason), ("command line of pid 7", GapReason::Timeout));
-        assert!(reader.connection.is_none());
+        assert!(reader.running.borrow().0.is_none());
         let mut left = reader.abandoned.pop().unwrap();
         assert_eq!(left.try_wait().unwrap(), None, "it was neither ended nor waited for");
         left.kill().unwrap();

@@ -1,4 +1,4 @@
-//! What a host asks of its readers in the same way on every system: one reader for processes, one for everything else.
+//! What a host asks of its readers in the same way on every system: processes apart from everything else.
 
 use super::reader::{self, Reader, Request};
 use super::{Deadline, FileKind, LogTail, SourceFile};
@@ -41,10 +41,12 @@ pub struct Readers {
 impl Readers {
     /// Starts none before the first request.
     pub fn new(deadline: Deadline) -> Self {
+        let processes = Reader::new();
+        let files = processes.beside();
         Self {
             deadline,
-            processes: RefCell::new(Reader::new()),
-            files: RefCell::new(Reader::new()),
+            processes: RefCell::new(processes),
+            files: RefCell::new(files),
             users: RefCell::new(HashMap::new()),
         }
     }

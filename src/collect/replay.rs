@@ -159,11 +159,13 @@ fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
         return Err(ReplayError::Format(quoted(&head.schema)));
     }
     let newer = head.tool.map(|writer| writer.version).filter(|version| is_newer(version));
-    match (serde_json::from_slice(block), newer) {
+    // Always by way of the tree: for each other way in, the code that reads all types would be there once more.
+    let tree = || serde_json::from_slice::<Value>(block);
+    match (tree().and_then(serde_json::from_value), newer) {
         (Ok(envelope), _) => Ok(envelope),
         (Err(error), None) => Err(malformed(error)),
         (Err(error), Some(version)) => {
-            let known = serde_json::from_slice(block).ok().and_then(without_the_unknown);
+            let known = tree().ok().and_then(without_the_unknown);
             known.ok_or_else(|| ReplayError::Newer { version: quoted(&version), what: quoted(&error.to_string()) })
         }
     }
@@ -226,15 +228,18 @@ fn without_the_unknown(mut report: Value) -> Option<Envelope> {
 /// Why a part of a server cannot be read by this program; nothing where it can.
 fn why_not(name: &str, part: &Value) -> Option<String> {
     use crate::model::{DatabaseFile, Descriptors, Exercise, Finding, Growth, Health, Lineage, Trend};
+    fn read<T: serde::de::DeserializeOwned>(part: &Value) -> Result<(), serde_json::Error> {
+        serde_json::from_value::<T>(part.clone()).map(drop)
+    }
     let read = match name {
-        "descriptors" => Option::<Descriptors>::deserialize(part).map(drop),
-        "lineage" => Option::<Lineage>::deserialize(part).map(drop),
-        "health" => Option::<Health>::deserialize(part).map(drop),
-        "databases" => Vec::<DatabaseFile>::deserialize(part).map(drop),
-        "trend" => Option::<Trend>::deserialize(part).map(drop),
-        "growth" => Vec::<Growth>::deserialize(part).map(drop),
-        "exercise" => Option::<Exercise>::deserialize(part).map(drop),
-        "findings" => Vec::<Finding>::deserialize(part).map(drop),
+        "descriptors" => read::<Option<Descriptors>>(part),
+        "lineage" => read::<Option<Lineage>>(part),
+        "health" => read::<Option<Health>>(part),
+        "databases" => read::<Vec<DatabaseFile>>(part),
+        "trend" => read::<Option<Trend>>(part),
+        "growth" => read::<Vec<Growth>>(part),
+        "exercise" => read::<Option<Exercise>>(part),
+        "findings" => read::<Vec<Finding>>(part),
         _ => Ok(()),
     };
     read.err().map(|error| error.to_string())

@@ -19,6 +19,9 @@ pub enum Answer {
     Failed(GapReason, String),
 }
 
+/// How often a torn look is made again.
+const TRIES: usize = 3;
+
 /// Reads the stacks of a process, in a reader of its own.
 ///
 /// # Errors
@@ -33,7 +36,14 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonLook, Gap> {
         );
     }
     let mut reader = Reader::new();
-    let answer = reader.perform(&[Request::Stacks(pid)], deadline).pop();
+    let mut answer = None;
+    // A torn structure can end the reader, and is whole again at the next look.
+    for _ in 0..TRIES {
+        answer = reader.perform(&[Request::Stacks(pid)], deadline).pop();
+        if !matches!(&answer, Some(Err(gap)) if gap.reason == GapReason::Unsupported) {
+            break;
+        }
+    }
     let result = match answer {
         Some(Ok(bytes)) => match serde_json::from_slice(&bytes) {
             Ok(Answer::Look(look)) => Ok(look),
@@ -114,6 +124,7 @@ use interpreter::look;
 /// All that touches `py-spy`.
 #[cfg(feature = "stacks")]
 mod interpreter {
+    use super::TRIES;
     use crate::model::{GapReason, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame};
     use crate::parse::text::printable;
     use py_spy::config::{Config, LineNo, LockingStrategy};
@@ -121,8 +132,6 @@ mod interpreter {
     use std::collections::HashMap;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    /// How often a torn look is made again.
-    const TRIES: usize = 3;
     /// Frames of one stack that are handed on; the holder of a lock may stand far out.
     const MOST_FRAMES: usize = 256;
     /// Bytes of names that are handed on, so that the answer stays below the reader's largest.

@@ -324,7 +324,14 @@ impl Examination<'_> {
     /// Descriptors are read before the first probe, whatever was asked: near the ceiling the probe must hold back.
     fn descriptors(&self, server: &mut Server, table: &SocketTable) -> Option<DescriptorRead> {
         let process = server.process.as_ref()?;
-        match self.survey.host.descriptors(process, table) {
+        // The databases are those that it has open, and what fills the limit is why a request is not answered.
+        let needs_targets = [Part::Descriptors, Part::Databases, Part::Health];
+        let read = if needs_targets.into_iter().any(|part| self.asks(part)) {
+            self.survey.host.descriptors(process, table)
+        } else {
+            self.survey.host.descriptors_in_brief(process)
+        };
+        match read {
             Ok(read) => {
                 if self.asks(Part::Descriptors) {
                     server.gaps.extend(read.gaps);

@@ -1,6 +1,6 @@
 //! Open descriptors, counted while they are read: memory grows with distinct targets, not with descriptors.
 
-use super::proc_dir::{ProcDir, read_all};
+use super::proc_dir::ProcDir;
 use super::sockets::other_sockets;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
@@ -16,8 +16,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 
-/// Distinct paths that are asked what they are (directory, device, unlinked), most held first.
+/// Distinct paths that are asked whether they are unlinked, most held first.
 const MOST_STATED: usize = 512;
+/// Those among them that are only asked what they are (file, directory, device): no more than a table shows.
+const MOST_SHOWN: usize = 64;
 
 /// What the walk found, before anything is looked up.
 #[derive(Default)]
@@ -40,6 +42,41 @@ struct Held {
 
 /// Reads the descriptors of a process.
 pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Collected<DescriptorRead> {
+    let (mut read, walked) = walked(directory);
+    if let Some((held, walk)) = walked {
+        let (facts, gaps) = (&mut read.value.facts, &mut read.gaps);
+        let mut rows = Rows::default();
+        rows.look_at_sockets(&walk.sockets, process, table, facts);
+        rows.look_at_paths(directory, &held, &walk.paths, facts, gaps);
+        for (inode, count) in &walk.pipes {
+            rows.add("pipe", format!("pipe:[{inode}]"), *count, false, None);
+        }
+        for (kind, count) in &walk.anonymous {
+            rows.add(kind, (*kind).to_owned(), *count, false, None);
+        }
+        for (target, count) in &walk.other {
+            rows.add("other", printable(target), *count, false, None);
+        }
+        for (reason, count) in &walk.unreadable {
+            rows.add("unreadable", format!("unreadable: {reason}"), *count, false, None);
+        }
+        rows.finish(facts);
+        read.value.sockets = walk.sockets.into_keys().collect();
+    }
+    read
+}
+
+/// Their number, the limit, and which sockets are among them.
+pub fn in_brief(directory: &ProcDir) -> Collected<DescriptorRead> {
+    let (mut read, walked) = walked(directory);
+    if let Some((_, walk)) = walked {
+        read.value.sockets = walk.sockets.into_keys().collect();
+    }
+    read
+}
+
+/// Limits and number, and what the walk found where there could be one.
+fn walked(directory: &ProcDir) -> (Collected<DescriptorRead>, Option<(OwnedFd, Walk)>) {
     let pid = directory.pid();
     let mut gaps = Vec::new();
     let mut facts = Descriptors::default();
@@ -69,38 +106,24 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
                 gap.detail = "run as root, or as the user of the process".to_owned();
             }
             gaps.push(gap);
-            return Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps };
+            return (Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, None);
         }
     };
-    let walk = match walk(&held) {
-        Ok(walk) => walk,
+    let found = match walk(&held) {
+        Ok(walk) => {
+            facts.open = Some(walk.open);
+            Some((held, walk))
+        }
         Err(error) => {
             gaps.push(Gap::from_io(format!("descriptors of pid {pid}"), &error).blocking(&[
                 id::STATE_DB_HANDLE_LEAK,
                 id::DESCRIPTOR_CEILING,
                 id::CLOSE_WAIT_LEAK,
             ]));
-            return Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps };
+            None
         }
     };
-    facts.open = Some(walk.open);
-    let mut rows = Rows::default();
-    rows.look_at_sockets(&walk.sockets, process, table, &mut facts);
-    rows.look_at_paths(directory, &held, &walk.paths, &mut facts, &mut gaps);
-    for (inode, count) in &walk.pipes {
-        rows.add("pipe", format!("pipe:[{inode}]"), *count, false, None);
-    }
-    for (kind, count) in &walk.anonymous {
-        rows.add(kind, (*kind).to_owned(), *count, false, None);
-    }
-    for (target, count) in &walk.other {
-        rows.add("other", printable(target), *count, false, None);
-    }
-    for (reason, count) in &walk.unreadable {
-        rows.add("unreadable", format!("unreadable: {reason}"), *count, false, None);
-    }
-    rows.finish(&mut facts);
-    Collected { value: DescriptorRead { facts, sockets: walk.sockets.into_keys().collect() }, gaps }
+    (Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, found)
 }
 
 /// `st_size` of `/proc/PID/fd` is the number of open descriptors since Linux 6.2, and 0 before.
@@ -202,7 +225,11 @@ impl Looked for Rows {
         let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
         let (mut not_stated, mut foreign) = (0_u64, 0_u64);
         for (index, (text, row)) in ordered.into_iter().enumerate() {
-            let stated = if index < MOST_STATED {
+            let (path, marked) = match link::classify(text) {
+                Link::Path { path, marked_deleted } => (path, marked_deleted),
+                _ => (text.as_slice(), false),
+            };
+            let stated = if index < if marked { MOST_STATED } else { MOST_SHOWN } {
                 match is_on_local_mount(information.as_ref(), &row.descriptor, &mounts) {
                     true => state(held, &row.descriptor),
                     false => {
@@ -213,10 +240,6 @@ impl Looked for Rows {
             } else {
                 not_stated += 1;
                 None
-            };
-            let (path, marked) = match link::classify(text) {
-                Link::Path { path, marked_deleted } => (path, marked_deleted),
-                _ => (text.as_slice(), false),
             };
             // The mark is only text: a file can be named so. A link count above 0 tells the two apart.
             let deleted = marked && stated.as_ref().is_none_or(|stated| stated.links == 0);
@@ -237,8 +260,9 @@ impl Looked for Rows {
             gaps.push(Gap::new("kind and link count of some targets", GapReason::Unsupported, detail));
         }
         if not_stated > 0 {
-            let detail =
-                format!("only the {MOST_STATED} most held targets are asked; {not_stated} count as regular files");
+            let detail = format!(
+                "the {MOST_SHOWN} most held targets are asked, and unlinked ones; {not_stated} others count as regular files"
+            );
             gaps.push(Gap::new("kind and link count of some targets", GapReason::Timeout, detail));
         }
         self.add_families(families, facts);
@@ -275,11 +299,12 @@ impl Looked for Rows {
 
 fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: &CStr, mounts: &HashSet<u64>) -> bool {
     let Some(information) = information else { return false };
+    // The mount's is the third line of few (proc_pid_fdinfo(5)): one read has it.
+    let mut lines = [0_u8; 256];
     openat(information, descriptor, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(std::io::Error::from)
-        .and_then(|file| read_all(&file))
+        .and_then(|file| rustix::io::read(&file, &mut lines))
         .ok()
-        .and_then(|bytes| mount_id(&bytes))
+        .and_then(|length| mount_id(lines.get(..length)?))
         .is_some_and(|id| mounts.contains(&id))
 }
 

@@ -80,6 +80,11 @@ impl Host for LinuxHost {
         Ok(descriptors::read(&directory, process, table))
     }
 
+    fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
+        let directory = proc_dir::ProcDir::anchor(process.identity)?;
+        Ok(descriptors::in_brief(&directory))
+    }
+
     fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
         let directory = proc_dir::ProcDir::anchor(identity)?;
         let what = format!("usage of pid {}", identity.pid);

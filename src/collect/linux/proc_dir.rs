@@ -59,7 +59,7 @@ impl ProcDir {
 
     /// The `stat` line.
     pub fn stat(&self) -> io::Result<StatLine> {
-        stat(&self.read(c"stat")?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        stat_below(&self.directory, c"stat")
     }
 }
 
@@ -67,6 +67,15 @@ impl AsFd for ProcDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
+}
+
+/// A `stat` line by its name below a directory: in one read, since the kernel writes it in one piece.
+pub fn stat_below(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Result<StatLine> {
+    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // 52 numbers and 64 bytes of name at most (proc_pid_stat(5)).
+    let mut line = [0_u8; 2048];
+    let length = rustix::io::read(&file, &mut line)?;
+    stat(line.get(..length).unwrap_or_default()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Reads a descriptor to its end, bounded.

@@ -1,6 +1,6 @@
 //! The process table and single processes.
 
-use super::proc_dir::ProcDir;
+use super::proc_dir::{ProcDir, stat_below};
 use crate::collect::reader::Request;
 use crate::collect::{Collected, Deadline, PidProblem, ProcessEntry};
 use crate::model::id;
@@ -9,34 +9,33 @@ use crate::parse::link::{Link, classify};
 use crate::parse::text::{nul_separated, printable};
 use crate::parse::{cgroup, process as parse};
 use crate::report::mask;
-use rustix::fs::RawDir;
+use rustix::fs::{Mode, OFlags, RawDir};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
 /// All processes. Command lines, environments and threads are left out: reading those can hang.
 pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
+    let unknown =
+        |reason, detail: &str| Gap::new("process table", reason, detail).blocking(&[id::SERVER_NOT_RUNNING]);
     if !std::path::Path::new("/proc/self/stat").exists() {
-        let detail = "/proc is not mounted here";
-        return Err(Gap::new("process table", GapReason::NotFound, detail).blocking(&[id::SERVER_NOT_RUNNING]));
+        return Err(unknown(GapReason::NotFound, "/proc is not mounted here"));
     }
-    let mut system = System::new().map_err(|error| {
-        Gap::new("process table", GapReason::Unsupported, error.to_string()).blocking(&[id::SERVER_NOT_RUNNING])
-    })?;
-    system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing().without_tasks());
-    let mut entries: Vec<ProcessEntry> = system
-        .processes()
-        .iter()
-        .filter(|(_, process)| process.thread_kind().is_none())
-        .map(|(pid, process)| ProcessEntry {
-            pid: pid.as_u32(),
-            ppid: process.parent().map_or(0, sysinfo::Pid::as_u32),
-            name: printable(process.name().as_encoded_bytes()),
-            zombie: process.status() == ProcessStatus::Zombie,
-            started_at: process.start_time(),
+    let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| unknown(GapReason::Unsupported, &std::io::Error::from(error).to_string()))?;
+    let mut entries: Vec<ProcessEntry> = all_pids()
+        .into_iter()
+        .filter_map(|pid| {
+            // One that has ended since is left out.
+            let line = stat_below(&proc, format!("{pid}/stat")).ok()?;
+            (!line.is_kernel_thread()).then(|| ProcessEntry {
+                pid,
+                ppid: line.ppid,
+                name: line.name,
+                zombie: line.state == ProcessState::Zombie,
+            })
         })
         .collect();
     entries.sort_by_key(|entry| entry.pid);
@@ -235,6 +234,10 @@ fn sockets_among(pid: u32, inodes: &HashSet<u64>) -> std::io::Result<HashSet<u64
     let mut directory = RawDir::new(&held, &mut entries);
     while let Some(entry) = directory.next() {
         let entry = entry?;
+        // A server's listener is among its first.
+        if found.len() == inodes.len() {
+            break;
+        }
         // A link that is longer than the buffer is cut, and is no socket's.
         if let Ok((text, _)) = rustix::fs::readlinkat_raw(&held, entry.file_name(), &mut target)
             && let Link::Socket(inode) = classify(text)
@@ -311,6 +314,6 @@ mod tests {
     fn the_table_has_this_process_without_reading_command_lines() {
         let entries = table().unwrap();
         let own = entries.iter().find(|entry| entry.pid == std::process::id()).unwrap();
-        assert!(own.ppid > 0 && own.started_at > 0);
+        assert!(own.ppid > 0 && !own.zombie && !own.name.is_empty());
     }
 }

@@ -29,7 +29,6 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
             pid: process.pid,
             ppid: process.ppid,
             zombie: process.state == Some(ProcessState::Zombie),
-            started_at: process.started_us / 1_000_000,
             name: process.name,
         })
         .collect();
