@@ -1,9 +1,16 @@
 //! Lists the words of the program's own texts: whatever else stands in a report came from the host and is hidden there
-//! (`src/report/vocabulary.rs`).
+//! (`src/report/vocabulary.rs`). Packs the schema that the program prints, and leaves out of a release what nothing in it reads.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+const SCHEMA: &str = "docs/schema/hermes-doctor-1.json";
+
+/// Leaves tables of unwinding out (GNU ld, lld: `INSERT` adds to the usual script).
+const WITHOUT_TABLES: &str =
+    "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.gcc_except_table .gcc_except_table.*) } } INSERT BEFORE .text;\n";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -23,7 +30,30 @@ fn main() -> io::Result<()> {
     }
     let list: Vec<String> = words.into_iter().filter(|word| word.len() > 1).collect();
     let out = env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| io::Error::other("no OUT_DIR"))?;
-    fs::write(out.join("vocabulary.txt"), list.join("\n"))
+    fs::write(out.join("vocabulary.txt"), list.join("\n"))?;
+    pack_schema(&out)?;
+    leave_tables_out(&out)
+}
+
+fn pack_schema(out: &Path) -> io::Result<()> {
+    println!("cargo::rerun-if-changed={SCHEMA}");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(&fs::read(SCHEMA)?)?;
+    fs::write(out.join("schema.json.gz"), packed.finish()?)
+}
+
+/// A release ends at a panic, so that nobody reads its tables of unwinding, which would be a twelfth of it. A linker that somebody
+/// has chosen may not know this form of script: then they stay.
+fn leave_tables_out(out: &Path) -> io::Result<()> {
+    let of = |name: &str| env::var(name).unwrap_or_default();
+    let flags = of("CARGO_ENCODED_RUSTFLAGS");
+    let is_usual = of("RUSTC_LINKER").is_empty() && !["linker", "fuse-ld"].iter().any(|word| flags.contains(word));
+    if of("PROFILE") == "release" && of("CARGO_CFG_TARGET_OS") == "linux" && is_usual {
+        let script = out.join("without-tables.ld");
+        fs::write(&script, WITHOUT_TABLES)?;
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    }
+    Ok(())
 }
 
 fn sources(directory: &Path) -> io::Result<Vec<PathBuf>> {

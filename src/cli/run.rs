@@ -109,7 +109,7 @@ fn execute(cli: &Cli) -> u8 {
     match &cli.command {
         Some(Command::Explain { id }) => explain(cli, &view, id.as_deref()),
         Some(Command::Schema) => {
-            emit(report::schema::KEPT);
+            emit(&report::schema::kept());
             0
         }
         Some(Command::Completions { shell }) => super::pages::completions(*shell),

@@ -214,7 +214,7 @@ fn serve_into_a_pipe(listener: &TcpListener, started: Instant) -> io::Result<()>
         let mut log = writer.try_clone()?;
         std::thread::spawn(move || {
             let _ = read_request(&stream);
-            let _ = log.write_all(&[b'.'; 256 * 1024]);
+            let _ = log.write_all(&vec![b'.'; 256 * 1024]);
             let _ = (&stream).write_all(answer(started, 1).as_bytes());
         });
     }

@@ -149,7 +149,7 @@ fn ceiling(facts: &Descriptors, source: &str, selector: &str) -> Option<Finding>
 /// The three kinds that hold most.
 fn largest_kinds(facts: &Descriptors) -> Vec<(String, u64)> {
     let mut kinds: Vec<(String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind.clone(), *count)).collect();
-    kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    kinds.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     kinds.truncate(3);
     kinds
 }

@@ -497,7 +497,7 @@ fn rate(points: &[Point]) -> Option<(f64, f64, f64)> {
             slopes.push((later.value as f64 - earlier.value as f64) / hours);
         }
     }
-    slopes.sort_by(f64::total_cmp);
+    slopes.sort_unstable_by(f64::total_cmp);
     let at = |rank: f64| slopes.get((rank.max(0.0) as usize).min(slopes.len().saturating_sub(1))).copied();
     let half_width = NORMAL_975 * kendall_deviation(points.len()) / 2.0;
     let middle = (slopes.len() as f64 - 1.0) / 2.0;

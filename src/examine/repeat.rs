@@ -130,7 +130,7 @@ fn summary(attempts: &[Attempt], planned: u64, every: Duration) -> HealthSeries 
 }
 
 fn times_of(phase: Option<PhaseName>, mut times: Vec<f64>) -> Option<PhaseTimes> {
-    times.sort_by(f64::total_cmp);
+    times.sort_unstable_by(f64::total_cmp);
     // Nearest rank: the smallest time that this share of the requests does not exceed.
     let rank = |share: f64| {
         let rank = (share * times.len() as f64).ceil() as usize;

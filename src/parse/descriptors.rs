@@ -4,31 +4,48 @@ use super::link::SqlitePart;
 use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
 use super::text::printable;
 use crate::model::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Socket rows that are kept.
-const MOST_SOCKETS: usize = 4096;
+const MOST_SOCKETS: usize = 512;
 /// Target rows that are kept.
-const MOST_TARGETS: usize = 2048;
+pub const MOST_TARGETS: usize = 512;
 
 /// Rows by kind and target, as they are found.
 #[derive(Default)]
 pub struct Rows {
     by_kind: BTreeMap<String, u64>,
     targets: Vec<Target>,
+    omitted: usize,
 }
 
 impl Rows {
     /// Adds one distinct target.
     pub fn add(&mut self, kind: &str, target: String, count: u64, deleted: bool, size_bytes: Option<u64>) {
-        *self.by_kind.entry(kind.to_owned()).or_default() += count;
+        self.count(kind, count);
         self.targets.push(Target { target, kind: kind.to_owned(), count, deleted, size_bytes });
+    }
+
+    /// Counts one that [`MOST_TARGETS`] others of its kind, with as many descriptors or more, come before.
+    pub fn omit(&mut self, kind: &str, count: u64) {
+        self.count(kind, count);
+        self.omitted += 1;
+    }
+
+    fn count(&mut self, kind: &str, count: u64) {
+        match self.by_kind.get_mut(kind) {
+            Some(known) => *known += count,
+            None => {
+                self.by_kind.insert(kind.to_owned(), count);
+            }
+        }
     }
 
     /// Adds the databases, the one with most handles first.
     pub fn add_families(&mut self, families: BTreeMap<Vec<u8>, SqliteFamily>, facts: &mut Descriptors) {
         facts.sqlite = families.into_values().collect();
-        facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
+        facts.sqlite.sort_unstable_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
     }
 
     /// Adds the sockets, grouped by what they are connected to. `is_matched` says whether states could be had at all.
@@ -47,11 +64,17 @@ impl Rows {
         for ((kind, target), count) in grouped {
             self.add(&kind, target, count, false, None);
         }
-        facts.sockets.sort_by(|a, b| {
-            (&a.protocol, &a.state, &a.remote, a.inode).cmp(&(&b.protocol, &b.state, &b.remote, b.inode))
-        });
         facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MOST_SOCKETS)).unwrap_or(0);
-        facts.sockets.truncate(MOST_SOCKETS);
+        first_in_order(&mut facts.sockets, MOST_SOCKETS, |a, b| {
+            // Those with a state, TCP's, come first; a comparison of numbers, where that decides, is the cheapest.
+            (a.state.is_none(), &a.protocol, &a.state, &a.remote, a.inode).cmp(&(
+                b.state.is_none(),
+                &b.protocol,
+                &b.state,
+                &b.remote,
+                b.inode,
+            ))
+        });
         let mut by_peer: Vec<CloseWaitPeer> =
             close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
         by_peer.sort_by_key(|peer| std::cmp::Reverse(peer.count));
@@ -62,12 +85,23 @@ impl Rows {
 
     /// Puts everything in order, most held first.
     pub fn finish(mut self, facts: &mut Descriptors) {
-        self.targets.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target)));
-        facts.targets_omitted = u64::try_from(self.targets.len().saturating_sub(MOST_TARGETS)).unwrap_or(0);
-        self.targets.truncate(MOST_TARGETS);
+        facts.targets_omitted =
+            u64::try_from(self.targets.len().saturating_sub(MOST_TARGETS) + self.omitted).unwrap_or(0);
+        first_in_order(&mut self.targets, MOST_TARGETS, |a, b| {
+            b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target))
+        });
         facts.targets = self.targets;
         facts.by_kind = self.by_kind;
     }
+}
+
+/// Keeps the first of many, in order: what is not kept need not be sorted.
+pub fn first_in_order<T>(rows: &mut Vec<T>, most: usize, order: impl Fn(&T, &T) -> Ordering) {
+    if rows.len() > most {
+        rows.select_nth_unstable_by(most, &order);
+        rows.truncate(most);
+    }
+    rows.sort_unstable_by(order);
 }
 
 /// The row of a TCP socket.

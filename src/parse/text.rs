@@ -16,12 +16,10 @@ pub fn printable(bytes: &[u8]) -> String {
     };
     let mut out = String::with_capacity(kept.len());
     for chunk in kept.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if is_harmless(character) {
-                out.push(character);
-            } else {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
-            }
+        if chunk.valid().bytes().all(is_plain) {
+            out.push_str(chunk.valid());
+        } else {
+            push_printable(&mut out, chunk.valid());
         }
         for byte in chunk.invalid() {
             let _ = write!(out, "\\x{byte:02x}");
@@ -33,9 +31,24 @@ pub fn printable(bytes: &[u8]) -> String {
     out
 }
 
+fn push_printable(out: &mut String, text: &str) {
+    for character in text.chars() {
+        if is_harmless(character) {
+            out.push(character);
+        } else {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+        }
+    }
+}
+
+/// Whether it is ASCII that can be seen, or a space: nearly every byte is.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
+}
+
 /// Whether a text is as [`printable`] leaves it.
 pub fn is_printable(text: &str) -> bool {
-    text.chars().all(is_harmless)
+    text.bytes().all(is_plain) || text.chars().all(is_harmless)
 }
 
 fn is_harmless(character: char) -> bool {

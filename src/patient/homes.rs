@@ -144,7 +144,7 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
         }
         found.push(read(survey, Place { process: None, path: &path }, &landmarks));
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     found
 }
 

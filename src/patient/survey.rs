@@ -106,7 +106,7 @@ impl<'a> Survey<'a> {
     pub fn hermes(&self) -> Vec<(u32, HermesCommand)> {
         let mut found: Vec<_> =
             self.commands().iter().filter_map(|(pid, argv)| Some((*pid, recognise(argv)?))).collect();
-        found.sort_by_key(|(pid, _)| *pid);
+        found.sort_unstable_by_key(|(pid, _)| *pid);
         found
     }
 

@@ -22,7 +22,7 @@ pub fn descriptors(server: &Server, view: &View) -> String {
     }
     let mut kinds = table(view, &["COUNT", "KIND"]);
     let mut rows: Vec<(&String, &u64)> = facts.by_kind.iter().collect();
-    rows.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+    rows.sort_unstable_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
     for (kind, count) in rows {
         kinds.add_row(vec![right(count), Cell::new(kind)]);
     }

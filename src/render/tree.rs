@@ -16,7 +16,7 @@ pub fn tree(server: &Server, lineage: &Lineage, view: &View) -> String {
             nodes.push(hop);
         }
     }
-    nodes.sort_by_key(|hop| hop.pid);
+    nodes.sort_unstable_by_key(|hop| hop.pid);
     let pids: HashSet<u32> = nodes.iter().map(|hop| hop.pid).collect();
     let mut drawing =
         Drawing { server, lineage, view, nodes: &nodes, drawn: HashSet::new(), out: String::from("\n") };

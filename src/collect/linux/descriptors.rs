@@ -5,19 +5,20 @@ use super::sockets::other_sockets;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
 use crate::model::{Descriptors, Gap, GapReason, Process, SqliteFamily};
-use crate::parse::descriptors::{Rows, count_family, other_row, tcp_row};
+use crate::parse::descriptors::{MOST_TARGETS, Rows, count_family, other_row, tcp_row};
 use crate::parse::link::{self, Link};
 use crate::parse::process::{local_mounts, mount_id, open_files_limit};
 use crate::parse::sockets::{OtherSocket, TcpSocket};
 use crate::parse::text::printable;
+use foldhash::HashMap;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags, openat, statx};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 
 /// Distinct paths that are asked whether they are unlinked, most held first.
-const MOST_STATED: usize = 512;
+const MOST_STATED: usize = MOST_TARGETS;
 /// Those among them that are only asked what they are (file, directory, device): no more than a table shows.
 const MOST_SHOWN: usize = 64;
 
@@ -48,8 +49,14 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
         let mut rows = Rows::default();
         rows.look_at_sockets(&walk.sockets, process, table, facts);
         rows.look_at_paths(directory, &held, &walk.paths, facts, gaps);
-        for (inode, count) in &walk.pipes {
-            rows.add("pipe", format!("pipe:[{inode}]"), *count, false, None);
+        let mut pipes: Vec<(&u64, &u64)> = walk.pipes.iter().collect();
+        pipes.sort_unstable_by_key(|(inode, count)| (std::cmp::Reverse(**count), **inode));
+        for (index, (inode, count)) in pipes.into_iter().enumerate() {
+            if index < MOST_TARGETS {
+                rows.add("pipe", format!("pipe:[{inode}]"), *count, false, None);
+            } else {
+                rows.omit("pipe", *count);
+            }
         }
         for (kind, count) in &walk.anonymous {
             rows.add(kind, (*kind).to_owned(), *count, false, None);
@@ -221,7 +228,14 @@ impl Looked for Rows {
         let mounts = directory.read(c"mountinfo").map(|bytes| local_mounts(&bytes)).unwrap_or_default();
         let information = directory.directory(c"fdinfo").ok();
         let mut ordered: Vec<(&Vec<u8>, &Held)> = paths.iter().collect();
-        ordered.sort_by(|a, b| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0)));
+        let order =
+            |a: &(&Vec<u8>, &Held), b: &(&Vec<u8>, &Held)| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0));
+        // Only those that are kept need an order.
+        if ordered.len() > MOST_TARGETS {
+            ordered.select_nth_unstable_by(MOST_TARGETS, order);
+        }
+        let kept = ordered.len().min(MOST_TARGETS);
+        ordered[..kept].sort_unstable_by(order);
         let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
         let (mut not_stated, mut foreign) = (0_u64, 0_u64);
         for (index, (text, row)) in ordered.into_iter().enumerate() {
@@ -253,7 +267,11 @@ impl Looked for Rows {
             if let Some((base, part)) = link::sqlite_family(path).filter(|_| kind == "regular") {
                 count_family(&mut families, base, part, row.count, deleted);
             }
-            self.add(kind, printable(path), row.count, deleted, size);
+            if index < MOST_TARGETS {
+                self.add(kind, printable(path), row.count, deleted, size);
+            } else {
+                self.omit(kind, row.count);
+            }
         }
         if foreign > 0 {
             let detail = format!("{foreign} targets lie on network or FUSE mounts and are never asked anything");
@@ -283,7 +301,7 @@ impl Looked for Rows {
             .collect();
         // The other tables are read only when something is left to look up.
         let others: HashMap<u64, OtherSocket> =
-            if tcp.len() < held.len() { other_sockets(process, held) } else { HashMap::new() };
+            if tcp.len() < held.len() { other_sockets(process, held) } else { HashMap::default() };
         let rows = held.iter().map(|(inode, count)| match (tcp.get(inode), others.get(inode)) {
             (Some(socket), _) => tcp_row(socket, *count),
             (None, Some(socket)) => other_row(socket, *count),

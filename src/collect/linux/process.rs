@@ -38,7 +38,7 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
             })
         })
         .collect();
-    entries.sort_by_key(|entry| entry.pid);
+    entries.sort_unstable_by_key(|entry| entry.pid);
     Ok(entries)
 }
 

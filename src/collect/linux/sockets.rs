@@ -8,13 +8,13 @@ use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
 use crate::parse::socket_diagnostics;
 use crate::parse::sockets::{OtherSocket, TcpSocket, inode_column, tcp_table, udp_table, unix_table};
+use foldhash::HashMap;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
-use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ fn netlink_fd(socket: &Socket) -> impl rustix::fd::AsFd {
 
 /// Sockets other than TCP, from the text tables of the process's own network namespace.
 pub fn other_sockets(process: &Process, wanted: &HashMap<u64, u64>) -> HashMap<u64, OtherSocket> {
-    let Ok(directory) = ProcDir::anchor(process.identity) else { return HashMap::new() };
+    let Ok(directory) = ProcDir::anchor(process.identity) else { return HashMap::default() };
     let read = |name: &std::ffi::CStr| directory.read(name).unwrap_or_default();
     let mut rows = unix_table(&read(c"net/unix")).0;
     rows.extend(udp_table(&read(c"net/udp")).0);

@@ -32,7 +32,7 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
             name: process.name,
         })
         .collect();
-    entries.sort_by_key(|entry| entry.pid);
+    entries.sort_unstable_by_key(|entry| entry.pid);
     Ok(entries)
 }
 

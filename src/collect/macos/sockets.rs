@@ -85,7 +85,7 @@ pub fn table(deadline: Deadline) -> Collected<SocketTable> {
     let gap = found.gap("sockets of all processes");
     let is_partial = gap.is_some();
     let mut tcp: Vec<_> = found.tcp.into_values().collect();
-    tcp.sort_by_key(|socket| socket.inode);
+    tcp.sort_unstable_by_key(|socket| socket.inode);
     Collected {
         value: SocketTable { tcp, source: "proc_pidfdinfo".to_owned(), is_partial },
         gaps: gap.into_iter().collect(),
