@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,9 +27,10 @@ pub const ARGUMENT: &str = "internal-reader";
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Readers that may be left behind in one run; after that, reads are gaps at once.
 const MOST_ABANDONED: u32 = 4;
-/// Requests under way. Each is shorter than 4 KiB and pipes hold 64 KiB, so neither side blocks on a full pipe
-/// while the other does.
-const WINDOW: usize = 8;
+/// Requests under way.
+const WINDOW: usize = 64;
+/// Bytes of them. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
+const WINDOW_BYTES: usize = 32 * 1024;
 /// How long a supervisor may take to answer on its socket.
 const EXCHANGE_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long the memory of an interpreter may take to be read.
@@ -297,12 +299,21 @@ fn descriptor_name(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(target_os = "linux")]
 fn command_line(pid: u32) -> io::Result<Vec<u8>> {
-    read_start(Path::new(&format!("/proc/{pid}/cmdline")), LARGEST_BLOCK)
+    read_block(&format!("/proc/{pid}/cmdline"))
 }
 
 #[cfg(target_os = "linux")]
 fn environment(pid: u32) -> io::Result<Vec<u8>> {
-    read_start(Path::new(&format!("/proc/{pid}/environ")), LARGEST_BLOCK)
+    read_block(&format!("/proc/{pid}/environ"))
+}
+
+/// One of the kernel's own files, which is what its name says.
+#[cfg(target_os = "linux")]
+fn read_block(path: &str) -> io::Result<Vec<u8>> {
+    // A page is what most of them are shorter than.
+    let mut bytes = Vec::with_capacity(4096);
+    File::open(path)?.take(u64::try_from(LARGEST_BLOCK).unwrap_or(0)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(target_os = "linux")]
@@ -424,19 +435,18 @@ fn read_range(path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
 /// The reader's own main: answers requests on its standard input until it is closed.
 pub fn serve() {
     isolate();
-    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    let mut input = io::stdin().lock();
+    // Not by way of lines, which answers are not.
+    let Ok(output) = io::stdout().as_fd().try_clone_to_owned() else { return };
+    let mut output = File::from(output);
     while let Ok(request) = Request::decode(&mut input) {
         let (code, bytes) = match request.perform() {
             Ok(bytes) => (0_i32, bytes),
             Err(error) => (error.raw_os_error().unwrap_or(libc::EINVAL), Vec::new()),
         };
         let length = u32::try_from(bytes.len()).unwrap_or(0);
-        let sent = output
-            .write_all(&code.to_le_bytes())
-            .and_then(|()| output.write_all(&length.to_le_bytes()))
-            .and_then(|()| output.write_all(&bytes))
-            .and_then(|()| output.flush());
-        if sent.is_err() {
+        let answer = [&code.to_le_bytes()[..], &length.to_le_bytes(), &bytes].concat();
+        if output.write_all(&answer).is_err() {
             return;
         }
     }
@@ -459,7 +469,24 @@ fn isolate() {
 struct Connection {
     input: ChildStdin,
     output: ChildStdout,
+    /// What has been read of it and not been taken.
+    read: VecDeque<u8>,
     child: Child,
+}
+
+impl Connection {
+    /// `read_exact` that gives up at a deadline. As much is read as is there: answers come many at once.
+    fn read_exact(&mut self, buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
+        let mut piece = [0_u8; 16 * 1024];
+        while self.read.len() < buffer.len() {
+            wait_readable(&self.output, deadline)?;
+            match self.output.read(&mut piece)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.read.extend(piece.get(..count).unwrap_or_default()),
+            }
+        }
+        self.read.read_exact(buffer)
+    }
 }
 
 /// The reader that runs now, if any.
@@ -504,6 +531,7 @@ impl Reader {
     /// Performs the requests and answers in their order. Each has [`PATIENCE`], all have the deadline.
     pub fn perform(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Vec<u8>, Gap>> {
         let mut answers = Vec::with_capacity(requests.len());
+        // Lengths of the requests that are sent and not answered.
         let mut under_way: VecDeque<usize> = VecDeque::new();
         let mut next = 0;
         while answers.len() < requests.len() {
@@ -555,10 +583,21 @@ impl Reader {
         self.connect()?;
         let mut running = self.running.borrow_mut();
         let connection = running.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        while *next < requests.len() && under_way.len() < WINDOW {
-            connection.input.write_all(&requests[*next].encode())?;
-            under_way.push_back(*next);
-            *next += 1;
+        // Many at once: a system call for each would cost more than what is read.
+        if under_way.len() <= WINDOW / 2 {
+            let mut bytes = Vec::new();
+            let already: usize = under_way.iter().sum();
+            while *next < requests.len() && under_way.len() < WINDOW {
+                let request = requests[*next].encode();
+                // One alone is always sent: the reader takes it in while it is written.
+                if !under_way.is_empty() && already + bytes.len() + request.len() > WINDOW_BYTES {
+                    break;
+                }
+                under_way.push_back(request.len());
+                bytes.extend_from_slice(&request);
+                *next += 1;
+            }
+            connection.input.write_all(&bytes)?;
         }
         let patience = match requests[oldest] {
             Request::Exchange(..) => EXCHANGE_PATIENCE,
@@ -567,7 +606,7 @@ impl Reader {
         };
         let deadline = deadline.within(patience);
         let mut head = [0_u8; 8];
-        read_exact(&mut connection.output, &mut head, deadline)?;
+        connection.read_exact(&mut head, deadline)?;
         let code = i32::from_le_bytes([head[0], head[1], head[2], head[3]]);
         let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -575,7 +614,7 @@ impl Reader {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut bytes = vec![0_u8; length];
-        read_exact(&mut connection.output, &mut bytes, deadline)?;
+        connection.read_exact(&mut bytes, deadline)?;
         Ok(if code == 0 { Ok(bytes) } else { Err(code) })
     }
 
@@ -615,21 +654,9 @@ fn start() -> io::Result<Connection> {
         .stderr(Stdio::null())
         .spawn()?;
     match (child.stdin.take(), child.stdout.take()) {
-        (Some(input), Some(output)) => Ok(Connection { input, output, child }),
+        (Some(input), Some(output)) => Ok(Connection { input, output, read: VecDeque::new(), child }),
         _ => Err(io::ErrorKind::NotConnected.into()),
     }
-}
-
-/// `read_exact` that gives up at a deadline.
-fn read_exact(source: &mut ChildStdout, mut buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
-    while !buffer.is_empty() {
-        wait_readable(&*source, deadline)?;
-        match source.read(buffer)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => buffer = &mut buffer[count..],
-        }
-    }
-    Ok(())
 }
 
 /// Waits until a descriptor can be read.
@@ -732,7 +759,7 @@ mod tests {
         let mut child = child.arg("60").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut reader = Reader::new();
-        reader.running.borrow_mut().0 = Some(Connection { input, output, child });
+        reader.running.borrow_mut().0 = Some(Connection { input, output, read: VecDeque::new(), child });
         let begun = Instant::now();
         let answers = reader.perform(&[Request::CommandLine(7)], Deadline::after(Duration::from_secs(20)));
         assert!(begun.elapsed() < PATIENCE * 4, "{:?}", begun.elapsed());
