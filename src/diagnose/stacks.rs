@@ -61,7 +61,7 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
         }
         at += stack.threads.len();
         for (role, mut threads) in of_stack {
-            threads.sort_by_key(|thread| thread.tid);
+            threads.sort_unstable_by_key(|thread| thread.tid);
             let frames: Vec<StackFrame> = stack.frames.iter().take(MOST_FRAMES).cloned().collect();
             let cut = u64::try_from(stack.frames.len() - frames.len()).unwrap_or(u64::MAX);
             groups.push(StackGroup {
@@ -73,7 +73,7 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
             });
         }
     }
-    groups.sort_by_key(|group| {
+    groups.sort_unstable_by_key(|group| {
         (group.role, std::cmp::Reverse(group.count), group.threads.first().and_then(|thread| thread.tid))
     });
     Stacks {
@@ -481,7 +481,7 @@ fn locks(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec
         .zip(holders)
         .map(|((lock, _, meanings), holder)| {
             let mut lock = lock.clone();
-            lock.threads.sort_by_key(|thread| thread.tid);
+            lock.threads.sort_unstable_by_key(|thread| thread.tid);
             lock.waiters = u64::try_from(lock.threads.len()).unwrap_or(u64::MAX);
             match holder {
                 Ok(held) => {
@@ -497,7 +497,7 @@ fn locks(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec
             lock
         })
         .collect();
-    locks.sort_by(|a, b| b.waiters.cmp(&a.waiters).then(a.file.cmp(&b.file)).then(a.line.cmp(&b.line)));
+    locks.sort_unstable_by(|a, b| b.waiters.cmp(&a.waiters).then(a.file.cmp(&b.file)).then(a.line.cmp(&b.line)));
     locks
 }
 

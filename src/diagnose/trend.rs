@@ -232,7 +232,7 @@ fn kind_growth(kind: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Growt
 
 /// By time; of several values at one time the lowest.
 fn in_order(mut points: Vec<Point>) -> Vec<Point> {
-    points.sort_by_key(|point| (point.ms, point.value));
+    points.sort_unstable_by_key(|point| (point.ms, point.value));
     points.dedup_by_key(|point| point.ms);
     points
 }

@@ -130,7 +130,7 @@ pub(super) fn read(
             let is_forked = !has && survey.ancestors(holder.pid).iter().any(|ancestor| pids.contains(ancestor));
             holder.has_shared_lock = (locks_are_told && holder.same_pid_namespace && !is_forked).then_some(has);
         }
-        holders.sort_by_key(|holder| holder.pid);
+        holders.sort_unstable_by_key(|holder| holder.pid);
         database.holders = holders;
     }
     (databases, gaps)

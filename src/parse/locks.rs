@@ -114,7 +114,7 @@ pub fn roles_of_answers(answer: &[u8], part: SqlitePart) -> Vec<DatabaseLock> {
             }
         }
     }
-    found.sort_by_key(|lock| (lock.role, lock.slot, lock.pid));
+    found.sort_unstable_by_key(|lock| (lock.role, lock.slot, lock.pid));
     found
 }
 

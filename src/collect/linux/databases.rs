@@ -86,7 +86,7 @@ fn locks_of(
             }));
         }
     }
-    found.sort_by_key(|lock| (lock.role, lock.slot, lock.pid));
+    found.sort_unstable_by_key(|lock| (lock.role, lock.slot, lock.pid));
     found
 }
 
