@@ -104,7 +104,7 @@ pub fn examine(
 ) -> Result<Envelope, SelectError> {
     let begun = Instant::now();
     let mut envelope = report::envelope(request.command, host.facts(), SystemTime::now());
-    let survey = Survey::new(host);
+    let survey = if request.all_holders { Survey::asking_everybody(host) } else { Survey::new(host) };
     if let Some(file) = &request.file {
         progress.step("reading the database");
         examine_databases(&survey, std::slice::from_ref(file), deadline, &mut envelope);

@@ -117,7 +117,7 @@ impl Examination<'_> {
             }
         }
         self.progress.step("asking every process for the port");
-        let (mut found, complete) = host.holders(inodes, None);
+        let (mut found, complete) = self.survey.holders(inodes);
         found.values_mut().for_each(|pids| pids.sort_unstable());
         let is_complete = complete.is_ok();
         if let Err(gap) = complete

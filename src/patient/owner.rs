@@ -5,7 +5,7 @@ use crate::collect::SocketTable;
 use crate::model::{Identity, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Listening sockets of a port.
@@ -21,10 +21,13 @@ pub fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<Herm
         return None;
     }
     // Hermes servers first; everybody else only when none of them has it.
-    let likely: Vec<u32> = survey.hermes().into_iter().map(|(pid, _)| pid).collect();
-    let (mut found, _) = survey.host.holders(&inodes, Some(&likely));
+    let mut found = HashMap::new();
+    if !survey.asks_everybody {
+        let likely: Vec<u32> = survey.hermes().into_iter().map(|(pid, _)| pid).collect();
+        (found, _) = survey.host.holders(&inodes, Some(&likely));
+    }
     if found.is_empty() {
-        (found, _) = survey.host.holders(&inodes, None);
+        (found, _) = survey.holders(&inodes);
     }
     let mut holders: Vec<u32> = found.into_values().flatten().collect();
     holders.sort_unstable();

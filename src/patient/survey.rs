@@ -5,7 +5,10 @@ use crate::collect::{Host, ProcessEntry, SocketTable, UnitOnDisk};
 use crate::model::{Gap, Process, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+/// Which processes hold sockets by inode, and whether everybody could be asked.
+pub type Holders = (HashMap<u64, Vec<u32>>, Result<(), Gap>);
 
 /// A lazy view of the host.
 pub struct Survey<'a> {
@@ -16,6 +19,10 @@ pub struct Survey<'a> {
     sockets: OnceCell<SocketTable>,
     pub(super) programs: OnceCell<Programs>,
     unit_files: OnceCell<Vec<UnitOnDisk>>,
+    /// Of the sockets that were asked for last: every process of the host was read for it.
+    holders: RefCell<Option<(HashSet<u64>, Holders)>>,
+    /// Whether every process is asked who holds a port, without a guess at the likely ones first.
+    pub(super) asks_everybody: bool,
     gaps: RefCell<Vec<Gap>>,
 }
 
@@ -29,8 +36,27 @@ impl<'a> Survey<'a> {
             sockets: OnceCell::new(),
             programs: OnceCell::new(),
             unit_files: OnceCell::new(),
+            holders: RefCell::new(None),
+            asks_everybody: false,
             gaps: RefCell::new(Vec::new()),
         }
+    }
+
+    /// The same, and every process is asked who holds a port.
+    pub fn asking_everybody(host: &'a dyn Host) -> Self {
+        Self { asks_everybody: true, ..Self::new(host) }
+    }
+
+    /// Who of the whole host holds these sockets. That reads every descriptor there is, so the answer is kept.
+    pub fn holders(&self, inodes: &HashSet<u64>) -> Holders {
+        if let Some((known, holders)) = self.holders.borrow().as_ref()
+            && known == inodes
+        {
+            return holders.clone();
+        }
+        let found = self.host.holders(inodes, None);
+        *self.holders.borrow_mut() = Some((inodes.clone(), found.clone()));
+        found
     }
 
     /// What could not be read so far.
@@ -41,16 +67,19 @@ impl<'a> Survey<'a> {
     /// The process table.
     pub fn processes(&self) -> &[ProcessEntry] {
         self.processes.get_or_init(|| {
-            self.host.process_table().unwrap_or_else(|gap| {
+            let mut entries = self.host.process_table().unwrap_or_else(|gap| {
                 self.gaps.borrow_mut().push(gap);
                 Vec::new()
-            })
+            });
+            entries.sort_unstable_by_key(|entry| entry.pid);
+            entries
         })
     }
 
     /// One row of it.
     pub fn entry(&self, pid: u32) -> Option<&ProcessEntry> {
-        self.processes().iter().find(|entry| entry.pid == pid)
+        let entries = self.processes();
+        entries.get(entries.binary_search_by_key(&pid, |entry| entry.pid).ok()?)
     }
 
     /// Children of a process.

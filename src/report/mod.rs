@@ -49,12 +49,20 @@ pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
     envelope.status = overall(&envelope.servers, &envelope);
     // Command lines and URLs were masked where they were read. Should one have slipped through inside another
     // text, this catches it; an envelope that cannot be walked does not leave.
-    let Ok(mut value) = serde_json::to_value(&envelope) else { return emptied(envelope) };
-    mask_strings(&mut value);
-    match serde_json::from_value(value) {
-        Ok(sealed) => sealed,
-        Err(_) => emptied(envelope),
+    let servers: Option<Vec<_>> = std::mem::take(&mut envelope.servers).into_iter().map(masked).collect();
+    let rest = masked(envelope.clone());
+    match (servers, rest) {
+        (Some(servers), Some(rest)) => Envelope { servers, ..rest },
+        _ => emptied(envelope),
     }
+}
+
+/// Server by server, since the tree of one takes several times the memory of its facts.
+fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<T> {
+    let mut value = serde_json::to_value(&part).ok()?;
+    drop(part);
+    mask_strings(&mut value);
+    serde_json::from_value(value).ok()
 }
 
 /// Writes a file that is not there yet, or with `force` in its place, whole or not at all: through a sibling that is

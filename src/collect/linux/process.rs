@@ -25,7 +25,7 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
     }
     let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| unknown(GapReason::Unsupported, &std::io::Error::from(error).to_string()))?;
-    let mut entries: Vec<ProcessEntry> = all_pids()
+    let entries = all_pids()
         .into_iter()
         .filter_map(|pid| {
             // One that has ended since is left out.
@@ -38,7 +38,6 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
             })
         })
         .collect();
-    entries.sort_unstable_by_key(|entry| entry.pid);
     Ok(entries)
 }
 

@@ -22,7 +22,7 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
     let bytes = calls::process_table().map_err(|error| gap(Gap::from_io("process table", &error)))?;
     let found = parse::table(&bytes)
         .map_err(|error| gap(Gap::new("process table", GapReason::Malformed, error.to_string())))?;
-    let mut entries: Vec<ProcessEntry> = found
+    let entries: Vec<ProcessEntry> = found
         .into_iter()
         .filter(|process| process.pid != 0)
         .map(|process| ProcessEntry {
@@ -32,7 +32,6 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
             name: process.name,
         })
         .collect();
-    entries.sort_unstable_by_key(|entry| entry.pid);
     Ok(entries)
 }
 
