@@ -27,19 +27,20 @@ pub const EXIT_UNKNOWN: u8 = 3;
 
 const AFTER_HELP: &str = "\
 Examples:
-  hermes-doctor                              examine every Hermes server of this host
-  hermes-doctor --port 8787                  examine the server on that port
-  hermes-doctor fds --pid 4711 --all         what its descriptors point to
-  hermes-doctor report -o hermes-report.json an attachment for a bug report, names hidden
+  hermes-doctor                               every Hermes server of this host
+  hermes-doctor --port 8787                   the server on that port
+  hermes-doctor fds --pid 4711 --all          what its descriptors point to
+  hermes-doctor report -o hermes-report.json  for a bug report, names hidden
   hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
-  hermes-doctor demo                         see it work, on patients that it starts itself
+  hermes-doctor demo                          see it work on its own patients
 
 Exit status:
   0  examined, and healthy (information changes nothing)
   1  a warning holds
   2  something critical holds, or a server that was named is not there
-  3  could not tell: bad arguments, nothing to examine, no permission for what decides
+  3  could not tell: bad arguments, nothing to examine, no permission for what
+     decides
 
 It changes nothing: no signal is sent, no file is written that was not asked for, no database is opened. Fixes are printed, never run.";
 
@@ -90,7 +91,7 @@ pub struct Cli {
 pub enum Command {
     /// The full examination and the verdict (the same as no subcommand)
     #[command(
-        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json\n  hermes-doctor check --format nagios\n  hermes-doctor check --format openmetrics -o /var/lib/prometheus/node-exporter/hermes-doctor.prom"
+        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json\n  hermes-doctor check --format nagios\n  hermes-doctor check --format openmetrics -o hermes-doctor.prom"
     )]
     Check,
     /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit
@@ -117,7 +118,7 @@ pub enum Command {
     },
     /// Everything that check knows, names hidden, as an attachment for a bug report
     #[command(
-        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown | pbcopy      (fits into a comment on an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   people, hosts, addresses, secrets, and every name that not every Hermes host has\n  paranoid  directories and units of Hermes, versions of the server, and absolute times, too\n  none      secrets in command lines and URLs only"
+        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   people, hosts, addresses, secrets, and every name that not every\n            Hermes host has\n  paranoid  directories and units of Hermes, versions of the server, and\n            absolute times, too\n  none      secrets in command lines and URLs only"
     )]
     Report(ReportArguments),
     /// Looks again and again and keeps a record: each change, and one full report at the first critical finding
@@ -141,7 +142,7 @@ pub enum Command {
     },
     /// Python stacks of all threads, and who holds the lock that they wait for; the server is not paused
     #[command(
-        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt reads the memory of the server, so it takes the server's own user (with kernel.yama.ptrace_scope 0), root, or\nCAP_SYS_PTRACE."
+        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt reads the memory of the server, so it takes the server's own user (with kernel.yama.ptrace_scope 0), root, or CAP_SYS_PTRACE."
     )]
     Stacks,
     /// What a finding means, what decides it, and the healthy host that looks alike
@@ -161,12 +162,12 @@ pub enum Command {
     /// Serves an agent: the examinations as tools of the Model Context Protocol, on standard input and output
     #[cfg(feature = "mcp")]
     #[command(
-        after_help = "Examples:\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n  hermes-doctor mcp --redact paranoid\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with\nits input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
+        after_help = "Examples:\n  hermes-doctor mcp --redact paranoid\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with its input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
     )]
     Mcp(McpArguments),
     /// The completions for a shell, to standard output
     #[command(
-        after_help = "Examples:\n  hermes-doctor completions bash > ~/.local/share/bash-completion/completions/hermes-doctor\n  hermes-doctor completions zsh > ~/.zfunc/_hermes-doctor      (a directory of fpath)\n  hermes-doctor completions fish > ~/.config/fish/completions/hermes-doctor.fish"
+        after_help = "Examples:\n  hermes-doctor completions fish > ~/.config/fish/completions/hermes-doctor.fish\n  hermes-doctor completions zsh > ~/.zfunc/_hermes-doctor      (in fpath)\n  eval \"$(hermes-doctor completions bash)\"      (a line for ~/.bashrc)"
     )]
     Completions {
         /// Which shell

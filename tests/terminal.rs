@@ -1,0 +1,84 @@
+//! The terminal as a person sees it: help, colour, width, progress and errors, by the binary itself.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod common;
+
+use clap::{CommandFactory, Parser};
+use common::{doctor, run_with};
+use hermes_doctor::cli::Cli;
+use unicode_width::UnicodeWidthStr;
+
+/// The words that call each help page: that of the program, then those of the subcommands.
+fn pages() -> Vec<(String, Vec<String>)> {
+    let command = Cli::command();
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut pages = vec![("program".to_owned(), Vec::new())];
+    pages.extend(shown.map(|command| (command.get_name().to_owned(), vec![command.get_name().to_owned()])));
+    assert!(pages.len() > 15, "{pages:?}");
+    pages
+}
+
+fn help(words: &[String], option: &str) -> String {
+    let answer = run_with(doctor().args(words).arg(option).env("COLUMNS", "80"));
+    assert_eq!((answer.exit, answer.stderr.as_str()), (0, ""), "{words:?}");
+    answer.stdout
+}
+
+fn longest(text: &str) -> usize {
+    text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0)
+}
+
+#[test]
+fn every_help_page_fits_80_columns() {
+    for (name, words) in pages() {
+        for option in ["--help", "-h"] {
+            let page = help(&words, option);
+            assert!(longest(&page) <= 80, "{name} {option}: {page}");
+            assert!(!page.contains('\u{1b}'), "{name} {option}: {page}");
+        }
+        insta::assert_snapshot!(format!("help-{name}"), help(&words, "--help"));
+    }
+}
+
+/// What the parser wraps is broken anywhere, commands too: what has columns, or is there to be copied, fits as it is.
+#[test]
+fn no_help_page_breaks_an_example() {
+    let command = Cli::command();
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    for command in std::iter::once(&command).chain(shown) {
+        let name = command.get_name();
+        let text = command.get_after_help().unwrap_or_else(|| panic!("{name} has no examples")).to_string();
+        for paragraph in text.split("\n\n") {
+            let lines: Vec<&str> = paragraph.lines().collect();
+            if lines[0].ends_with(':') {
+                assert!(lines.len() > 1 && longest(paragraph) <= 80, "{name}: {paragraph}");
+            } else {
+                assert_eq!(lines.len(), 1, "{name}: running text is left to the parser to wrap: {paragraph}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_help_page_has_examples_that_parse() {
+    for (name, words) in pages() {
+        let page = help(&words, "--help");
+        let (_, rest) = page.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{name}: {page}"));
+        let mut own = 0;
+        for line in rest.lines().take_while(|line| !line.is_empty()) {
+            let command = line.strip_prefix("  ").unwrap_or_else(|| panic!("{name}: {line}"));
+            // Words for people stand at a distance; other programs stand before or after.
+            let command = command.split("  ").next().unwrap();
+            let Some(at) = command.rfind("hermes-doctor ").or((command == "hermes-doctor").then_some(0)) else {
+                assert!(command.starts_with("check-jsonschema "), "{name}: {command}");
+                continue;
+            };
+            let command = command[at..].split(['|', '>', ')']).next().unwrap();
+            let given = shlex::split(command).unwrap();
+            let parsed = Cli::try_parse_from(&given).and_then(|cli| cli.check());
+            assert!(parsed.is_ok(), "{name}: {command}: {}", parsed.unwrap_err());
+            own += usize::from(words.iter().all(|word| given.get(1) == Some(word)));
+        }
+        assert!(own > 0, "{name}: no example is of it: {rest}");
+    }
+}
