@@ -4,8 +4,10 @@
 mod common;
 
 use clap::{CommandFactory, Parser};
+use common::tty::{self, Output};
 use common::{doctor, run_with};
 use hermes_doctor::cli::Cli;
+use std::process::Command;
 use unicode_width::UnicodeWidthStr;
 
 /// The words that call each help page: that of the program, then those of the subcommands.
@@ -80,5 +82,78 @@ fn every_help_page_has_examples_that_parse() {
             own += usize::from(words.iter().all(|word| given.get(1) == Some(word)));
         }
         assert!(own > 0, "{name}: no example is of it: {rest}");
+    }
+}
+
+/// The doctor as a person calls it in a terminal emulator of today.
+fn at_home(arguments: &str) -> Command {
+    let mut command = doctor();
+    command.args(arguments.split_whitespace()).env("TERM", "xterm-256color");
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+const SICK: &str = "fixtures/leak-critical.json";
+
+/// The text of a terminal without its escape sequences, which may only choose colours.
+fn uncoloured(text: &str) -> String {
+    let mut pieces = text.split('\u{1b}');
+    let mut plain = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let (parameters, rest) = piece.split_once('m').unwrap_or_else(|| panic!("{piece:?}"));
+        let parameters = parameters.strip_prefix('[').unwrap_or_else(|| panic!("{piece:?}"));
+        assert!(parameters.chars().all(|c| c.is_ascii_digit() || c == ';'), "{piece:?}");
+        plain.push_str(rest);
+    }
+    plain
+}
+
+#[test]
+fn colour_is_on_a_terminal_that_can_show_it_only() {
+    let shown = |more: &str, set: &[(&str, &str)], stdout: Output| {
+        let mut command = at_home(&format!("check --from {SICK} {more}"));
+        command.envs(set.iter().copied());
+        let seen = tty::run(command, stdout, Output::Terminal(80));
+        assert_eq!(seen.exit, 2, "{}", seen.stderr);
+        let plain = uncoloured(&seen.stdout);
+        (seen.stdout != plain, plain)
+    };
+    let terminal = Output::Terminal(80);
+    let (is_coloured, text) = shown("", &[], terminal);
+    assert!(is_coloured && text.contains("CRITICAL"), "{text}");
+    for (more, set, stdout, expected) in [
+        ("", [("NO_COLOR", "1")].as_slice(), terminal, false),
+        // Set to nothing it says nothing (no-color.org).
+        ("", &[("NO_COLOR", "")], terminal, true),
+        ("", &[("TERM", "dumb")], terminal, false),
+        ("--color never", &[], terminal, false),
+        ("--color always", &[("NO_COLOR", "1"), ("TERM", "dumb")], terminal, true),
+        ("--color auto", &[], terminal, true),
+        // Standard error is a terminal still.
+        ("", &[], Output::Pipe, false),
+        ("--color always", &[], Output::Pipe, true),
+    ] {
+        let (is_coloured, plain) = shown(more, set, stdout);
+        assert_eq!(is_coloured, expected, "{more} {set:?} {stdout:?}");
+        assert_eq!(plain, text, "colour changes nothing else: {more} {set:?} {stdout:?}");
+    }
+}
+
+/// Programs read these, wherever they go.
+#[test]
+fn what_programs_read_has_no_colour() {
+    for arguments in [
+        format!("check --json --from {SICK}"),
+        format!("check --format nagios --from {SICK}"),
+        format!("check --format openmetrics --from {SICK}"),
+        format!("report --yes --from {SICK}"),
+        "schema".to_owned(),
+        "completions bash".to_owned(),
+        "man fds".to_owned(),
+    ] {
+        let seen = tty::run(at_home(&arguments), Output::Terminal(80), Output::Terminal(80));
+        assert!(!seen.stdout.contains('\u{1b}') && !seen.stdout.is_empty(), "{arguments}: {}", seen.stdout);
     }
 }
