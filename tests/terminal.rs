@@ -157,3 +157,69 @@ fn what_programs_read_has_no_colour() {
         assert!(!seen.stdout.contains('\u{1b}') && !seen.stdout.is_empty(), "{arguments}: {}", seen.stdout);
     }
 }
+
+/// What a terminal still shows of lines that were drawn over each other: nothing, where each was wiped.
+fn left_on_screen(text: &str) -> &str {
+    text.rsplit("\u{1b}[2K").next().unwrap()
+}
+
+/// Looks that take longer than a glance, each with what it says of its progress.
+#[test]
+fn a_long_look_shows_progress_on_a_terminal_only() {
+    let silent = common::webui("silent");
+    let record = silent.home().join("flight.jsonl");
+    let port = silent.port;
+    for (arguments, words) in [
+        (format!("check --port {port} --budget 60s --timeout 300ms"), "waiting for the HTTP answer"),
+        (format!("check --port {port} --budget 60s --timeout 300ms --json"), "waiting for the HTTP answer"),
+        (format!("health --port {port} --budget 60s --timeout 300ms --repeat 3 --every 100ms"), "request 3 of 3"),
+        (format!("fds --port {port} --samples 3 --every 100ms"), "open of "),
+        (
+            format!(
+                "watch --port {port} --budget 60s --timeout 300ms --every 100ms --samples 2 --record {}",
+                record.display()
+            ),
+            "look 2, ",
+        ),
+        ("demo healthy".to_owned(), "starting the patient"),
+    ] {
+        let terminal = tty::run(at_home(&arguments), Output::Pipe, Output::Terminal(80));
+        assert!(terminal.stderr.contains(words), "{arguments}: {:?}", terminal.stderr);
+        assert_eq!(left_on_screen(&terminal.stderr), "", "{arguments}: {:?}", terminal.stderr);
+        assert!(
+            !terminal.stdout.contains('\u{1b}') && !terminal.stdout.is_empty(),
+            "{arguments}: {}",
+            terminal.stdout
+        );
+        // Drawn where it stands, it takes one line.
+        for line in terminal.stderr.split(['\r', '\n']) {
+            let line = line.replace("\u{1b}[2K", "");
+            assert!(line.width() <= 80, "{arguments}: {line:?}");
+        }
+        let both = tty::run(at_home(&arguments), Output::Terminal(80), Output::Pipe);
+        assert_eq!(both.stderr, "", "{arguments}");
+        let quiet = tty::run(at_home(&format!("{arguments} --quiet")), Output::Pipe, Output::Terminal(80));
+        assert_eq!(quiet.stderr, "", "{arguments}");
+    }
+    let arguments = format!("check --port {port} --budget 60s --timeout 300ms");
+    let mut command = at_home(&arguments);
+    command.env("TERM", "dumb");
+    let dumb = tty::run(command, Output::Terminal(80), Output::Terminal(80));
+    assert_eq!(dumb.stderr, "");
+    let mut command = at_home(&arguments);
+    command.env("LC_ALL", "C");
+    let ascii = tty::run(command, Output::Terminal(80), Output::Terminal(80));
+    assert!(ascii.stderr.contains("waiting for the HTTP answer") && ascii.stderr.is_ascii(), "{:?}", ascii.stderr);
+    assert!(ascii.stdout.is_ascii(), "{}", ascii.stdout);
+}
+
+/// A saved report is there at once.
+#[test]
+fn what_is_there_at_once_shows_no_progress() {
+    for arguments in [format!("check --from {SICK}"), "explain".to_owned(), "check --pid 4000000000".to_owned()] {
+        let seen = tty::run(at_home(&arguments), Output::Pipe, Output::Terminal(80));
+        let shown = left_on_screen(&seen.stderr);
+        assert!(!shown.contains('\u{1b}'), "{arguments}: {:?}", seen.stderr);
+        assert_eq!(shown.is_empty(), seen.exit != 3, "{arguments}: {:?}", seen.stderr);
+    }
+}

@@ -15,6 +15,7 @@ use crate::model::{Part, ServerKind};
 use crate::parse::expect::Expect;
 use crate::patient::Selection;
 use crate::report::redact::Level;
+use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -44,9 +45,16 @@ Exit status:
 
 It changes nothing: no signal is sent, no file is written that was not asked for, no database is opened. Fixes are printed, never run.";
 
+/// What the parser's own messages are drawn in: colours that are read on light and on dark grounds, as in
+/// `render::Style`; the rest is bold, underlined or plain.
+const STYLES: Styles = Styles::styled()
+    .error(AnsiColor::Red.on_default().bold())
+    .valid(AnsiColor::Green.on_default().bold())
+    .invalid(AnsiColor::Magenta.on_default().bold());
+
 /// Names the root cause of a wedged Hermes host, and changes nothing on it.
 #[derive(Debug, Parser)]
-#[command(name = "hermes-doctor", version, after_help = AFTER_HELP, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "hermes-doctor", version, styles = STYLES, after_help = AFTER_HELP, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do; without one, the full check.
     #[command(subcommand)]
