@@ -1,6 +1,8 @@
 //! Colour, width and the characters that a terminal can show.
 
+use super::words;
 use anstyle::{AnsiColor, Effects, Style as Ansi};
+use unicode_width::UnicodeWidthStr;
 
 /// Widest text that is read with ease.
 const WIDEST: usize = 120;
@@ -54,6 +56,23 @@ impl Style {
                 character => format!("\\u{{{:x}}}", u32::from(character)),
             })
             .collect()
+    }
+
+    /// A text cut in its middle to a width, in the characters of the locale.
+    pub fn shorten(&self, text: &str, width: usize) -> String {
+        self.cut(words::shorten, text, width)
+    }
+
+    /// A command line for a heading, in the characters of the locale.
+    pub fn brief(&self, command: &str, width: usize) -> String {
+        self.cut(words::brief, command, width)
+    }
+
+    fn cut(&self, cut: fn(&str, usize) -> String, text: &str, width: usize) -> String {
+        let text = self.locale(text);
+        let short = self.locale(&cut(&text, width));
+        // A locale without "…" takes three characters for it.
+        if short.width() <= width { short } else { self.locale(&cut(&text, width.saturating_sub(2))) }
     }
 
     fn paint(&self, text: &str, style: Ansi) -> String {
