@@ -222,12 +222,22 @@ fn demonstrations() {
 /// Text of strangers that came through a saved report must not reach the terminal as it is.
 #[test]
 fn colour_is_the_only_escape() {
-    let colour = View { style: Style::new(true), ..view(80, true) };
-    let text = render::people(&host("leak-critical"), &colour);
-    for piece in text.split('\u{1b}').skip(1) {
-        let end = piece.find('m').unwrap();
-        assert!(piece[1..end].chars().all(|c| c.is_ascii_digit() || c == ';'), "{piece}");
+    let mut used = std::collections::BTreeSet::new();
+    for (name, envelope) in recorded() {
+        for verbose in [false, true] {
+            let colour = View { style: Style::new(true), verbose, ..view(80, true) };
+            let text = render::people(&envelope, &colour);
+            for piece in text.split('\u{1b}').skip(1) {
+                let end = piece.find('m').unwrap();
+                assert!(piece.starts_with('['), "{name}: {piece}");
+                // Bold, dim, red, green, yellow, magenta, and back (ECMA-48, SGR): seen on light and on dark grounds.
+                assert!(["0", "1", "2", "31", "32", "33", "35"].contains(&&piece[1..end]), "{name}: {piece}");
+                used.insert(piece[1..end].to_owned());
+            }
+            assert!(!text.contains("\u{1b}[33m") || text.contains("\u{1b}[1m\u{1b}[33m"), "{name}: plain yellow");
+        }
     }
+    assert_eq!(used.len(), 7, "{used:?}");
 }
 
 /// Recorded over time, and of a database without a server; judged again from the facts alone first.

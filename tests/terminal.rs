@@ -223,3 +223,54 @@ fn what_is_there_at_once_shows_no_progress() {
         assert_eq!(shown.is_empty(), seen.exit != 3, "{arguments}: {:?}", seen.stderr);
     }
 }
+
+/// Lines that are wider than the terminal and no command, which stands on a line of its own and is there to be copied.
+fn too_wide(text: &str, columns: usize) -> Vec<&str> {
+    let programs = ["hermes-doctor ", "systemctl ", "sudo "];
+    let is_command = |line: &str| {
+        let own = line.strip_prefix("       ");
+        own.is_some_and(|line| programs.iter().any(|program| line.starts_with(program)))
+    };
+    text.lines().filter(|line| line.width() > columns && !is_command(line)).collect()
+}
+
+#[test]
+fn the_width_is_that_of_the_terminal() {
+    let patient = common::webui("leak=40,limit=100");
+    let port = patient.port;
+    for command in
+        ["check", "check --verbose", "fds --all", "lineage", "health", "port", "db", "db --verbose", "stacks"]
+    {
+        for columns in [80, 120] {
+            let mut command = at_home(&format!("{command} --port {port} --budget 60s"));
+            // A shell that exports it says what it was, not what it is.
+            command.env("COLUMNS", "300");
+            let seen = tty::run(command, Output::Terminal(columns), Output::Pipe);
+            let text = uncoloured(&seen.stdout);
+            let heading = text.lines().find(|line| line.starts_with("hermes-webui  pid")).unwrap();
+            assert_eq!(heading.width(), usize::from(columns), "the status stands at the right: {text}");
+            assert_eq!(too_wide(&text, usize::from(columns)), [""; 0], "{columns}: {text}");
+        }
+    }
+    for columns in [80, 120] {
+        for arguments in ["explain", "explain descriptor-ceiling", "demo leak", "--help", "fds -h", "demo --help"] {
+            let seen = tty::run(at_home(arguments), Output::Terminal(columns), Output::Pipe);
+            let text = uncoloured(&seen.stdout);
+            assert!(text.lines().count() > 5, "{arguments}: {text}");
+            assert_eq!(too_wide(&text, usize::from(columns)), [""; 0], "{arguments} at {columns}: {text}");
+        }
+    }
+    // What is wider than 120 columns is not read with ease; a pipe has the width that is said, or 80.
+    let width = |set: Option<&str>, stdout: Output, stderr: Output| {
+        let mut command = at_home(&format!("check --from {SICK}"));
+        command.envs(set.map(|columns| ("COLUMNS", columns)));
+        let text = uncoloured(&tty::run(command, stdout, stderr).stdout);
+        text.lines().find(|line| line.ends_with("CRITICAL")).unwrap().width()
+    };
+    assert_eq!(width(None, Output::Terminal(200), Output::Pipe), 120);
+    assert_eq!(width(None, Output::Pipe, Output::Pipe), 80);
+    assert_eq!(width(Some("100"), Output::Pipe, Output::Pipe), 100);
+    // A pager shows it on the same terminal.
+    assert_eq!(width(None, Output::Pipe, Output::Terminal(100)), 100);
+    assert_eq!(width(Some("none"), Output::Pipe, Output::Pipe), 80);
+}

@@ -768,6 +768,29 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// As in `render::Style`: on light and on dark grounds.
+    #[test]
+    fn its_messages_are_read_on_every_ground() {
+        use clap::builder::styling::{Color, Effects};
+        let styles = Cli::command().get_styles().clone();
+        for style in [
+            styles.get_header(),
+            styles.get_error(),
+            styles.get_usage(),
+            styles.get_literal(),
+            styles.get_placeholder(),
+            styles.get_valid(),
+            styles.get_invalid(),
+            styles.get_context(),
+            styles.get_context_value(),
+        ] {
+            let usual = [AnsiColor::Red, AnsiColor::Green, AnsiColor::Magenta].map(Color::Ansi);
+            assert!(style.get_fg_color().is_none_or(|colour| usual.contains(&colour)), "{style:?}");
+            assert!(style.get_fg_color().is_none() || style.get_effects().contains(Effects::BOLD), "{style:?}");
+            assert_eq!(style.get_bg_color(), None, "{style:?}");
+        }
+    }
+
     #[test]
     fn selection_goes_before_or_after_the_subcommand() {
         for line in ["hermes-doctor --port 8787 fds", "hermes-doctor fds --port 8787"] {

@@ -1,6 +1,7 @@
 //! Colour, width and the characters that a terminal can show.
 
 use super::words;
+use crate::model::Status;
 use anstyle::{AnsiColor, Effects, Style as Ansi};
 use unicode_width::UnicodeWidthStr;
 
@@ -8,6 +9,21 @@ use unicode_width::UnicodeWidthStr;
 const WIDEST: usize = 120;
 /// Width when nobody says otherwise.
 const USUAL: usize = 80;
+
+const HEADING: Ansi = Ansi::new().effects(Effects::BOLD);
+const ASIDE: Ansi = Ansi::new().effects(Effects::DIMMED);
+
+/// Colours of the first 8 only, which a theme makes readable on its own ground, light or dark. The bright ones, black and
+/// white are lost on one of the two, and yellow takes bold to be read on white.
+fn of_status(status: Status) -> Ansi {
+    let colour = match status {
+        Status::Healthy => AnsiColor::Green,
+        Status::Warning => AnsiColor::Yellow,
+        Status::Critical => AnsiColor::Red,
+        Status::Unknown => AnsiColor::Magenta,
+    };
+    Ansi::new().fg_color(Some(colour.into())).effects(Effects::BOLD)
+}
 
 /// What the output may use.
 #[derive(Clone, Copy, Debug)]
@@ -81,24 +97,17 @@ impl Style {
 
     /// Headings.
     pub fn bold(&self, text: &str) -> String {
-        self.paint(text, Ansi::new().effects(Effects::BOLD))
+        self.paint(text, HEADING)
     }
 
     /// What matters less.
     pub fn dim(&self, text: &str) -> String {
-        self.paint(text, Ansi::new().effects(Effects::DIMMED))
+        self.paint(text, ASIDE)
     }
 
-    /// A status or severity in its colour. Colours of the 16, so that light and dark themes both show them.
-    pub fn status(&self, text: &str, status: crate::model::Status) -> String {
-        use crate::model::Status;
-        let colour = match status {
-            Status::Healthy => AnsiColor::Green,
-            Status::Warning => AnsiColor::Yellow,
-            Status::Critical => AnsiColor::Red,
-            Status::Unknown => AnsiColor::Magenta,
-        };
-        self.paint(text, Ansi::new().fg_color(Some(colour.into())).effects(Effects::BOLD))
+    /// A status or severity in its colour.
+    pub fn status(&self, text: &str, status: Status) -> String {
+        self.paint(text, of_status(status))
     }
 }
 
@@ -114,5 +123,51 @@ fn locale_is_unicode() -> bool {
             value.contains("utf-8") || value.contains("utf8")
         }
         None => cfg!(target_os = "macos"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anstyle::Color;
+
+    /// Read on a light and on a dark ground.
+    fn is_readable(style: Ansi) -> bool {
+        let is_bold = style.get_effects().contains(Effects::BOLD);
+        let is_foreground_fine = match style.get_fg_color() {
+            None | Some(Color::Ansi(AnsiColor::Red | AnsiColor::Green | AnsiColor::Magenta)) => true,
+            Some(Color::Ansi(AnsiColor::Yellow)) => is_bold,
+            Some(_) => false,
+        };
+        is_foreground_fine && style.get_bg_color().is_none() && !style.get_effects().contains(Effects::INVERT)
+    }
+
+    #[test]
+    fn colours_are_read_on_light_and_on_dark_grounds() {
+        let of_all = [Status::Healthy, Status::Warning, Status::Critical, Status::Unknown].map(of_status);
+        for style in of_all.into_iter().chain([HEADING, ASIDE]) {
+            assert!(is_readable(style), "{style:?}");
+        }
+        for (at, style) in of_all.iter().enumerate() {
+            assert!(style.get_effects().contains(Effects::BOLD), "seen without colour, too: {style:?}");
+            assert!(!of_all[..at].contains(style), "two of one colour: {style:?}");
+        }
+        for lost in [AnsiColor::BrightWhite, AnsiColor::Black, AnsiColor::White, AnsiColor::BrightBlack] {
+            assert!(!is_readable(Ansi::new().fg_color(Some(lost.into())).effects(Effects::BOLD)));
+        }
+        assert!(!is_readable(AnsiColor::Yellow.on_default()) && !is_readable(AnsiColor::Red.on(AnsiColor::White)));
+    }
+
+    #[test]
+    fn an_ellipsis_takes_no_more_room_than_there_is() {
+        for unicode in [true, false] {
+            let style = Style::plain(80, unicode);
+            for width in 12..40 {
+                let path = style.shorten("/home/hermes/.hermes/profiles/w\u{f6}rk/state.db-wal", width);
+                assert!(path.width() <= width && path.ends_with("db-wal"), "{width}: {path}");
+                let command = style.brief("/usr/bin/python3 /srv/hermes-webui/server.py --port 8787", width);
+                assert!(command.width() <= width && command.starts_with("python3"), "{width}: {command}");
+            }
+        }
     }
 }
