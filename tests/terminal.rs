@@ -96,6 +96,7 @@ fn at_home(arguments: &str) -> Command {
 }
 
 const SICK: &str = "fixtures/leak-critical.json";
+const HEALTHY: &str = "fixtures/healthy-pool.json";
 
 /// The text of a terminal without its escape sequences, which may only choose colours.
 fn uncoloured(text: &str) -> String {
@@ -273,4 +274,82 @@ fn the_width_is_that_of_the_terminal() {
     // A pager shows it on the same terminal.
     assert_eq!(width(None, Output::Pipe, Output::Terminal(100)), 100);
     assert_eq!(width(Some("none"), Output::Pipe, Output::Pipe), 80);
+}
+
+/// A recorded host as it is seen in a pipe of this width, in this locale.
+fn recorded(arguments: &str, columns: usize, locale: &str) -> String {
+    let mut command = at_home(arguments);
+    command.env_remove("LC_ALL").env_remove("LC_CTYPE").env("LANG", locale).env("COLUMNS", columns.to_string());
+    let answer = run_with(&mut command);
+    assert_eq!(answer.stderr, "", "{arguments}");
+    assert!(!answer.stdout.contains('\u{1b}'), "{arguments}: {}", answer.stdout);
+    assert_eq!(too_wide(&answer.stdout, columns), [""; 0], "{arguments} at {columns}");
+    format!("exit {}\n{}", answer.exit, answer.stdout)
+}
+
+/// Without the lists of all rules, which grow with every new one.
+fn without_lists(text: &str) -> String {
+    const LISTS: [&str; 2] = ["Checks that it did not make:", "  Passed  "];
+    let mut is_list = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        if let Some(begin) = LISTS.iter().find(|begin| line.starts_with(**begin)) {
+            kept.push_str(&format!("{begin} ...\n"));
+            is_list = true;
+            continue;
+        }
+        is_list = is_list && line.starts_with("  ");
+        if !is_list {
+            kept.push_str(&format!("{line}\n"));
+        }
+    }
+    kept
+}
+
+#[test]
+fn a_sick_and_a_healthy_host_as_they_are_seen() {
+    for (host, file) in [("sick", SICK), ("healthy", HEALTHY)] {
+        for columns in [80, 120] {
+            for (name, option) in [("plain", ""), ("quiet", "--quiet"), ("verbose", "--verbose")] {
+                let text = recorded(&format!("check --from {file} {option}"), columns, "C.UTF-8");
+                insta::assert_snapshot!(format!("{host}-{name}-{columns}"), without_lists(&text));
+            }
+            let text = recorded(&format!("check --from {file}"), columns, "C");
+            insta::assert_snapshot!(format!("{host}-ascii-{columns}"), without_lists(&text));
+        }
+    }
+}
+
+/// `LANG=C`: nothing beyond ASCII, whatever is looked at and however much of it is told.
+#[test]
+fn an_ascii_locale_gets_ascii_of_every_look() {
+    for command in ["check", "fds", "lineage", "health", "port", "db", "stacks"] {
+        for file in [SICK, HEALTHY, "fixtures/systemd-duplicates.json", "tests/recorded/stacks-deadlock.json"] {
+            for option in ["", "--quiet", "--verbose"] {
+                let text = recorded(&format!("{command} --from {file} {option}"), 80, "C");
+                assert!(text.is_ascii(), "{command} {option} of {file}: {text}");
+            }
+        }
+    }
+    insta::assert_snapshot!("fds-ascii-80", recorded(&format!("fds --from {SICK}"), 80, "C"));
+    insta::assert_snapshot!(
+        "lineage-ascii-80",
+        recorded("lineage --from fixtures/systemd-duplicates.json", 80, "C")
+    );
+    for arguments in ["explain", "explain state-db-handle-leak", "--help", "fds --help"] {
+        assert!(recorded(arguments, 80, "C").is_ascii(), "{arguments}");
+    }
+}
+
+/// On a terminal: the same, with what is drawn bold, dim or in colour.
+#[test]
+fn colours_as_they_are_sent() {
+    for (host, file) in [("sick", SICK), ("healthy", HEALTHY)] {
+        let seen = tty::run(at_home(&format!("check --from {file}")), Output::Terminal(80), Output::Terminal(80));
+        let plain = recorded(&format!("check --from {file}"), 80, "C.UTF-8");
+        assert_eq!(format!("exit {}\n{}", seen.exit, uncoloured(&seen.stdout)), plain);
+        let (notice, rest) = seen.stdout.split_once("\n\n").unwrap();
+        assert!(notice.starts_with("\u{1b}[2mReport of "), "{notice}");
+        insta::assert_snapshot!(format!("{host}-colour-80"), rest.replace('\u{1b}', "␛"));
+    }
 }
