@@ -353,3 +353,133 @@ fn colours_as_they_are_sent() {
         insta::assert_snapshot!(format!("{host}-colour-80"), rest.replace('\u{1b}', "␛"));
     }
 }
+
+/// What was asked wrongly, and what each message names as the next step. DIR has `there`, a file that is no report,
+/// `empty`, and `cut`, the begin of a report.
+const MISTAKES: &[(&str, &str)] = &[
+    ("chek", "'check'"),
+    ("frobnicate", "--help"),
+    ("check extra", "--help"),
+    ("--nope", "--help"),
+    ("--budgt 5s", "'--budget'"),
+    ("fds --sample 3", "'--samples'"),
+    ("--budget 5", "write it like 500ms, 2s or 5m"),
+    ("--budget 0s", "--help"),
+    ("--timeout soon", "write it like 500ms, 2s or 5m"),
+    ("--observe 1y1", "write it like 500ms, 2s or 5m"),
+    ("--port 0", "write a whole number from 1 to 65535"),
+    ("--port 70000", "write a whole number from 1 to 65535"),
+    ("--port http", "write a whole number from 1 to 65535"),
+    ("port 0", "write a whole number from 1 to 65535"),
+    ("port 8787 --port 8788", "--help"),
+    ("--pid 0", "write a whole number from 1 to 4294967295"),
+    ("--pid self", "write a whole number from 1 to 4294967295"),
+    ("--pid 4000000000", "without a pid"),
+    ("stacks --pid 4000000000", "without a pid"),
+    ("--url 127.0.0.1:8787", "http://127.0.0.1:8787"),
+    ("--url nope", "http://127.0.0.1:8787"),
+    ("--url ftp://127.0.0.1/", "only http and https"),
+    ("--home DIR/nothing", "the directory that holds state.db"),
+    ("--home DIR", "the directory that holds state.db"),
+    ("--home DIR/there", "the directory that holds state.db"),
+    ("--kind cat", "webui, gateway, dashboard, serve, other"),
+    ("--expect nobody", "systemd:UNIT"),
+    ("--expect systemd:", "systemd:UNIT"),
+    ("--format xml", "text, json, nagios, openmetrics"),
+    ("--color pink", "auto, always, never"),
+    ("--quiet --verbose", "--help"),
+    ("check -o x", "standard output"),
+    ("--from DIR/nothing", "hermes-doctor report -o FILE"),
+    ("--from DIR", "hermes-doctor report -o FILE"),
+    ("--from DIR/empty", "hermes-doctor report -o FILE"),
+    ("--from DIR/cut", "hermes-doctor report -o FILE"),
+    ("--from DIR/there", "hermes-doctor report -o FILE"),
+    ("--from REPORT --port 1", "name another"),
+    ("--from REPORT --from REPORT --from REPORT", "one report, or two to compare"),
+    ("watch --record DIR/new --from REPORT", "give --from twice"),
+    ("lineage --from REPORT --from REPORT", "check and fds"),
+    ("fds --compare DIR --from REPORT", "give --from twice"),
+    ("fds --top few", "write a whole number, 0 or more"),
+    ("fds --samples 1", "write a whole number from 2 to 100000"),
+    ("fds --every 2s", "--samples <N>"),
+    ("fds --all --top 3", "--help"),
+    ("fds --exercise health", "a path begins with /"),
+    ("health --route health", "a path begins with /"),
+    ("fds --stacks", "`check`, `report`, `watch` and `stacks`"),
+    ("report --from REPORT -o DIR/there", "--force"),
+    ("report --from REPORT -o DIR", "name a file in it"),
+    ("report --from REPORT -o DIR/nothing/x", "name a file in one that is there"),
+    ("report --redact much", "paranoid, default, none"),
+    ("report --markdown --html", "--help"),
+    ("report --force", "-o FILE"),
+    ("--from REPORT --format openmetrics -o DIR/nothing/x", "name another with -o"),
+    ("--from REPORT --format openmetrics -o DIR/there", "name another with -o"),
+    ("explain state-db-leak", "did you mean state-db-handle-leak"),
+    ("explain frobnicate", "`hermes-doctor explain` lists all"),
+    ("history", "<FILE>"),
+    ("history DIR/nothing", "hermes-doctor watch --record"),
+    ("history DIR", "hermes-doctor watch --record"),
+    ("history DIR/there", "--record"),
+    ("watch", "--record <FILE>"),
+    ("watch --record DIR --samples 1", "name another with --record"),
+    ("watch --record DIR/nothing/x --samples 1", "name another with --record"),
+    ("man frobnicate", "there are check, fds"),
+    ("man --directory DIR/there", "name another directory"),
+    ("completions tcsh", "'zsh'"),
+    ("demo frobnicate", "healthy, leak"),
+    ("mcp --port 8787", "each call of a tool says what it is about"),
+];
+
+#[test]
+fn every_error_is_short_and_names_the_next_step() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    for (name, text) in [("there", "x\n"), ("empty", ""), ("cut", "{\"schema\": \"hermes-doctor/1\",")] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let mut all = String::new();
+    for (mistake, next) in MISTAKES {
+        let arguments = mistake.replace("DIR", place).replace("REPORT", HEALTHY);
+        let answer = run_with(&mut at_home(&arguments));
+        let said = answer.stderr.replace(place, "DIR");
+        assert_eq!((answer.exit, answer.stdout.as_str()), (3, ""), "{mistake}: {said}");
+        assert!(said.contains(next), "{mistake} names no next step: {said}");
+        assert!(said.ends_with('\n') && said.lines().count() <= 8 && said.len() < 500, "{mistake}: {said}");
+        for noise in ["panicked", "os error", "Error {", "Some(", "kind:", "RUST_BACKTRACE", "\u{1b}"] {
+            assert!(!said.contains(noise), "{mistake}: {said}");
+        }
+        all.push_str(&format!("$ hermes-doctor {mistake}\n{said}\n"));
+    }
+    insta::assert_snapshot!("errors", all);
+    // Nothing was made, and nothing written over.
+    let mut left: Vec<_> = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["cut", "empty", "there"]);
+    assert_eq!(std::fs::read_to_string(directory.path().join("there")).unwrap(), "x\n");
+}
+
+/// A message has colour where it goes to a terminal, and only there.
+#[test]
+fn errors_have_colour_on_a_terminal_only() {
+    let said = |arguments: &str, set: &[(&str, &str)], stderr: Output| {
+        let mut command = at_home(arguments);
+        command.envs(set.iter().copied());
+        let seen = tty::run(command, Output::Terminal(80), stderr);
+        assert_eq!((seen.exit, seen.stdout.as_str()), (3, ""), "{arguments}");
+        let plain = uncoloured(&seen.stderr);
+        assert!(plain.starts_with("error: unexpected argument '--nope' found\n"), "{arguments}: {plain}");
+        seen.stderr != plain
+    };
+    let terminal = Output::Terminal(80);
+    for (arguments, set, stderr, expected) in [
+        ("--nope", [("NO_COLOR", "")].as_slice(), terminal, true),
+        ("--nope", &[("NO_COLOR", "1")], terminal, false),
+        ("--nope", &[("TERM", "dumb")], terminal, false),
+        ("--color never --nope", &[], terminal, false),
+        ("--color=never --nope", &[], terminal, false),
+        ("--nope", &[], Output::Pipe, false),
+        ("--color always --nope", &[], Output::Pipe, true),
+    ] {
+        assert_eq!(said(arguments, set, stderr), expected, "{arguments} {set:?} {stderr:?}");
+    }
+}

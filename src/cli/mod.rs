@@ -19,6 +19,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -121,7 +122,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
     Port {
         /// The port (the same as --port)
-        #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
         number: Option<u16>,
     },
     /// Everything that check knows, names hidden, as an attachment for a bug report
@@ -209,7 +210,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct FdsArguments {
     /// Show this many targets
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = |text: &str| number::<usize>(text, 0..=u64::MAX))]
     pub top: usize,
     /// Show all targets
     #[arg(long, conflicts_with = "top")]
@@ -218,7 +219,7 @@ pub struct FdsArguments {
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = duration, conflicts_with_all = ["samples", "every"], help_heading = "Over time")]
     pub watch: Option<Duration>,
     /// Look this many times, then judge what grows
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=100_000), help_heading = "Over time")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 2..=100_000), help_heading = "Over time")]
     pub samples: Option<u64>,
     /// Time between two samples (2s)
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "samples", help_heading = "Over time")]
@@ -231,10 +232,10 @@ pub struct FdsArguments {
     #[arg(long, value_name = "PATH", num_args = 1.., value_parser = request_path, conflicts_with_all = ["samples", "watch", "compare"], help_heading = "With requests")]
     pub exercise: Vec<String>,
     /// Requests for each path
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "exercise", help_heading = "With requests")]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = |text: &str| number::<u64>(text, 1..=10_000), requires = "exercise", help_heading = "With requests")]
     pub requests: u64,
     /// Requests between two looks
-    #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "exercise", help_heading = "With requests")]
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = |text: &str| number::<u64>(text, 1..=10_000), requires = "exercise", help_heading = "With requests")]
     pub batch: u64,
     /// Send them to an address that is no loopback one, too
     #[arg(long, requires = "exercise", help_heading = "With requests")]
@@ -329,10 +330,10 @@ pub struct WatchArguments {
     #[arg(long, value_name = "FILE")]
     pub record: PathBuf,
     /// End after this many looks
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
     pub samples: Option<u64>,
     /// Largest size of the record in MiB; at 30 s, 8 MiB are about a week
-    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = |text: &str| number::<u64>(text, 1..=1024))]
     pub largest: u64,
 }
 
@@ -368,7 +369,7 @@ pub struct ManArguments {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct HealthArguments {
     /// Ask this many times, one request after the other, each on a new connection
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=10_000), help_heading = "Many requests")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 2..=10_000), help_heading = "Many requests")]
     pub repeat: Option<u64>,
     /// Time from the begin of one request to the begin of the next (1s)
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "repeat", help_heading = "Many requests")]
@@ -402,13 +403,13 @@ fn request_path(text: &str) -> Result<String, String> {
 #[command(next_help_heading = "Which server")]
 pub struct SelectionArguments {
     /// The process
-    #[arg(long, global = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, global = true, value_name = "PID", value_parser = |text: &str| number::<u32>(text, 1..=4_294_967_295))]
     pub pid: Option<u32>,
     /// The server that listens on this port
-    #[arg(long, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
     pub port: Option<u16>,
     /// The server behind this URL; on another host only its HTTP is examined
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", value_parser = url)]
     pub url: Option<Url>,
     /// The servers of this HERMES_HOME
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -536,6 +537,19 @@ pub enum When {
 
 fn expectation(text: &str) -> Result<Expect, String> {
     text.parse()
+}
+
+/// A whole number; what is none or out of range is told what would do.
+fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match (range.start(), *range.end()) {
+        (least, u64::MAX) => format!("write a whole number, {least} or more"),
+        (least, most) => format!("write a whole number from {least} to {most}"),
+    })
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|error| format!("{error}; write it like http://127.0.0.1:8787"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -301,7 +301,9 @@ fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String, Env
         let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
         match replay::read_file(path, deadline) {
             Ok(report) => Ok((name, report)),
-            Err(error) => Err(format!("{name}: {error}")),
+            Err(error) => {
+                Err(format!("{name}: {error}; name a report that `hermes-doctor report -o FILE` has written"))
+            }
         }
     };
     paths.iter().map(read).collect()
@@ -339,7 +341,7 @@ fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
             return refuse(
                 cli,
                 "watch",
-                &format!("{shown} cannot be written: {error}; name another with --record"),
+                &format!("{shown} cannot be written: {}; name another with --record", said(&error)),
             );
         }
     };
@@ -411,10 +413,15 @@ fn show_history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let name = crate::parse::text::printable(arguments.file.as_os_str().as_encoded_bytes());
     let history = match report::record::read(&arguments.file) {
         Ok(history) if history.records.is_empty() => {
-            return refuse(cli, "history", &format!("{name} has no look of `hermes-doctor watch` in it"));
+            let line = format!("{name} has no look of `hermes-doctor watch` in it; name the file of its --record");
+            return refuse(cli, "history", &line);
         }
         Ok(history) => history,
-        Err(error) => return refuse(cli, "history", &format!("{name} cannot be read: {error}")),
+        Err(error) => {
+            let line =
+                format!("{name} cannot be read: {}; name the file of `hermes-doctor watch --record`", said(&error));
+            return refuse(cli, "history", &line);
+        }
     };
     if let Some(svg) = &arguments.svg
         && let Err(line) = draw(&history, svg, arguments.force)
@@ -437,7 +444,7 @@ fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
     let text = render::plot::svg(server, &records)?;
     report::write_new(path, text.as_bytes(), force).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => format!("{name} is there already; --force writes over it"),
-        _ => format!("{name} cannot be written: {error}"),
+        _ => format!("{name} cannot be written: {}; name another with --svg", said(&error)),
     })
 }
 
@@ -539,7 +546,8 @@ pub(crate) fn explained(id: Option<&str>) -> Result<Envelope, String> {
                     format!("did you mean {}?", similar.join(", "))
                 };
                 let shown = crate::parse::text::printable(id.as_bytes());
-                return Err(format!("there is no finding {shown:?}; {hint}"));
+                let shown = if id.is_empty() { "\"\"".to_owned() } else { format!("{shown:?}") };
+                return Err(format!("there is no finding {shown}; {hint}"));
             }
         },
     };
@@ -616,6 +624,12 @@ pub(super) fn emit(text: &str) {
         .write_all(text.as_bytes())
         .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     let _ = out.flush();
+}
+
+/// An error of the system in words, without its number and what is said after it.
+pub(super) fn said(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
 pub(super) fn complain(line: &str) {
