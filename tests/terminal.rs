@@ -183,6 +183,7 @@ fn a_long_look_shows_progress_on_a_terminal_only() {
             "look 2, ",
         ),
         ("demo healthy".to_owned(), "starting the patient"),
+        ("demo orphan --observe 1s".to_owned(), "looking on for up to 1 s"),
     ] {
         let terminal = tty::run(at_home(&arguments), Output::Pipe, Output::Terminal(80));
         assert!(terminal.stderr.contains(words), "{arguments}: {:?}", terminal.stderr);
@@ -447,6 +448,13 @@ fn every_error_is_short_and_names_the_next_step() {
         assert!(said.ends_with('\n') && said.lines().count() <= 8 && said.len() < 500, "{mistake}: {said}");
         for noise in ["panicked", "os error", "Error {", "Some(", "kind:", "RUST_BACKTRACE", "\u{1b}"] {
             assert!(!said.contains(noise), "{mistake}: {said}");
+        }
+        // A program gets the same next step, in one line.
+        if next != &"--help" && !mistake.contains("--format") {
+            let answer = run_with(&mut at_home(&format!("{arguments} --json")));
+            let envelope = answer.json();
+            let detail = envelope["gaps"][0]["detail"].as_str().unwrap();
+            assert!(detail.replace(place, "DIR").contains(next) && !detail.contains('\n'), "{mistake}: {detail}");
         }
         all.push_str(&format!("$ hermes-doctor {mistake}\n{said}\n"));
     }

@@ -37,7 +37,7 @@ pub fn run(arguments: &[OsString]) -> u8 {
             let wanted = wanted_form(arguments);
             if matches!(wanted, Some(Format::Json | Format::Nagios)) {
                 let text = harmless(&error.to_string());
-                let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                let line = in_one_line(&text);
                 if wanted == Some(Format::Nagios) {
                     emit(&render::nagios::nothing(&line));
                     return EXIT_UNKNOWN;
@@ -59,6 +59,14 @@ pub fn run(arguments: &[OsString]) -> u8 {
             EXIT_UNKNOWN
         }
     }
+}
+
+/// What the parser says, without how the command is called: what is wrong, what would do, what is similar.
+fn in_one_line(text: &str) -> String {
+    let paragraphs = text.trim_start_matches("error: ").split("\n\n");
+    let told = paragraphs.filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more information"));
+    let lines = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
