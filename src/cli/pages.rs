@@ -1,8 +1,8 @@
 //! Completions for shells and manual pages, made from the definition of the command line, so that neither can say
 //! anything else than `--help`.
 
-use super::run::{complain, emit, refuse, said};
-use super::{Cli, EXIT_UNKNOWN, ManArguments};
+use super::run::{emit, refuse, said};
+use super::{Cli, ManArguments};
 use crate::diagnose::catalogue::CATALOGUE;
 use crate::parse::text::printable;
 use crate::report;
@@ -65,10 +65,7 @@ pub fn man(cli: &Cli, arguments: &ManArguments) -> u8 {
     match (&arguments.directory, &arguments.command) {
         (Some(directory), _) => match write_all(&pages, directory, arguments.force) {
             Ok(()) => 0,
-            Err(line) => {
-                complain(&line);
-                EXIT_UNKNOWN
-            }
+            Err(line) => refuse(cli, "man", &line),
         },
         (None, wanted) => {
             let wanted = wanted.as_deref();
