@@ -265,7 +265,8 @@ fn health_rows(facts: &Health) -> Vec<(String, String)> {
             add("Streams", streams.to_string());
         }
         if let Some(total) = answer.accepted_total {
-            add("Accepted", format!("{total} connections since its start"));
+            let word = if total == 1 { "connection" } else { "connections" };
+            add("Accepted", format!("{total} {word} since its start"));
         }
         for (name, status) in &answer.checks {
             add(&format!("Check {name}"), status.clone());
