@@ -10,6 +10,9 @@ const WIDEST: usize = 120;
 /// Width when nobody says otherwise.
 const USUAL: usize = 80;
 
+/// Fewer characters of a text tell nothing.
+const LEAST_CUT: usize = 8;
+
 const HEADING: Ansi = Ansi::new().effects(Effects::BOLD);
 const ASIDE: Ansi = Ansi::new().effects(Effects::DIMMED);
 
@@ -86,9 +89,11 @@ impl Style {
 
     fn cut(&self, cut: fn(&str, usize) -> String, text: &str, width: usize) -> String {
         let text = self.locale(text);
-        let short = self.locale(&cut(&text, width));
-        // A locale without "…" takes three characters for it.
-        if short.width() <= width { short } else { self.locale(&cut(&text, width.saturating_sub(2))) }
+        // A locale without "…" takes three characters for it, and there are characters of two columns.
+        let mut shorter = (LEAST_CUT..=width).rev().map(|room| self.locale(&cut(&text, room)));
+        shorter
+            .find(|short| short.width() <= width)
+            .unwrap_or_else(|| self.locale(&cut(&text, LEAST_CUT.min(width))))
     }
 
     fn paint(&self, text: &str, style: Ansi) -> String {
@@ -167,6 +172,10 @@ mod tests {
                 assert!(path.width() <= width && path.ends_with("db-wal"), "{width}: {path}");
                 let command = style.brief("/usr/bin/python3 /srv/hermes-webui/server.py --port 8787", width);
                 assert!(command.width() <= width && command.starts_with("python3"), "{width}: {command}");
+                let wide = format!("/srv/{}", "\u{670d}\u{52a1}\u{5668}".repeat(8));
+                for short in [style.shorten(&wide, width + 8), style.brief(&format!("python3 {wide}"), width + 8)] {
+                    assert!(short.width() <= width + 8 && short.width() > 8, "{width}: {short}");
+                }
             }
         }
     }
