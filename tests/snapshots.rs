@@ -143,25 +143,57 @@ fn a_tree_in_ascii_and_wide() {
     insta::assert_snapshot!("lineage-120-systemd-orphan", shown(&envelope, &view(120, true)));
 }
 
+/// All recorded hosts.
+fn recorded() -> Vec<(String, Envelope)> {
+    let mut found = Vec::new();
+    for directory in ["fixtures", "tests/recorded"] {
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let envelope = replay::read(&std::fs::read(&path).unwrap()).unwrap();
+                found.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), envelope));
+            }
+        }
+    }
+    assert!(found.len() > 80, "{}", found.len());
+    found
+}
+
+/// Commands that the findings of a host name.
+fn commands(envelope: &Envelope) -> Vec<String> {
+    let findings = envelope.servers.iter().flat_map(|server| &server.findings).chain(&envelope.findings);
+    findings.flat_map(|finding| &finding.next).filter_map(|step| step.command.clone()).collect()
+}
+
 #[test]
 fn every_line_fits() {
-    for width in [80, 120] {
-        for name in [
-            "systemd-user-orphan",
-            "pm2-errored",
-            "systemd-duplicates",
-            "two-owners",
-            "supervisord-fatal",
-            "threads-exhausted",
-        ] {
-            for envelope in [host(name), part(name, Part::Lineage)] {
-                let text = shown(&envelope, &view(width, true));
-                // A command is never broken: it is there to be copied.
-                let is_command = |line: &str| line.starts_with("       ") && !line.contains("  ◀");
-                let long = text
-                    .lines()
-                    .find(|line| unicode_width::UnicodeWidthStr::width(*line) > width && !is_command(line));
-                assert_eq!(long, None, "{name} at {width}");
+    let parts = [Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health, Part::Stacks];
+    for (name, envelope) in recorded() {
+        let mut looks = vec![("check".to_owned(), envelope.clone())];
+        looks.extend(parts.map(|part| {
+            let mut envelope = envelope.clone();
+            for server in &mut envelope.servers {
+                server.examined = vec![part];
+                hermes_doctor::diagnose::judge(server);
+            }
+            (format!("{part:?}"), envelope)
+        }));
+        for (look, envelope) in looks {
+            let commands = commands(&envelope);
+            for (width, unicode) in [(80, true), (80, false), (120, true), (120, false)] {
+                for (verbose, quiet) in [(false, false), (true, false), (false, true)] {
+                    let text = shown(&envelope, &View { verbose, quiet, ..view(width, unicode) });
+                    assert!(unicode || text.is_ascii(), "{look} of {name}: {text}");
+                    // A command is never broken: it is there to be copied.
+                    let is_command = |line: &str| {
+                        line.strip_prefix("       ")
+                            .is_some_and(|line| commands.iter().any(|command| command == line))
+                    };
+                    let long = text
+                        .lines()
+                        .find(|line| unicode_width::UnicodeWidthStr::width(*line) > width && !is_command(line));
+                    assert_eq!(long, None, "{look} of {name} at {width}, {verbose} {quiet} {unicode}");
+                }
             }
         }
     }
@@ -190,12 +222,23 @@ fn demonstrations() {
 /// Text of strangers that came through a saved report must not reach the terminal as it is.
 #[test]
 fn colour_is_the_only_escape() {
-    let colour = View { style: Style::new(true), ..view(80, true) };
-    let text = render::people(&host("leak-critical"), &colour);
-    for piece in text.split('\u{1b}').skip(1) {
-        let end = piece.find('m').unwrap();
-        assert!(piece[1..end].chars().all(|c| c.is_ascii_digit() || c == ';'), "{piece}");
+    let mut used = std::collections::BTreeSet::new();
+    for (name, envelope) in recorded() {
+        for verbose in [false, true] {
+            let colour = View { style: Style::new(true), verbose, ..view(80, true) };
+            let text = render::people(&envelope, &colour);
+            for piece in text.split('\u{1b}').skip(1) {
+                let end = piece.find('m').unwrap();
+                assert!(piece.starts_with('['), "{name}: {piece}");
+                // Bold, dim, red, green, yellow, magenta, and back (ECMA-48, SGR): seen on light and on dark grounds.
+                assert!(["0", "1", "2", "31", "32", "33", "35"].contains(&&piece[1..end]), "{name}: {piece}");
+                used.insert(piece[1..end].to_owned());
+            }
+            let yellow = |before: &str| text.matches(&format!("{before}\u{1b}[33m")).count();
+            assert_eq!(yellow(""), yellow("\u{1b}[1m"), "{name}: plain yellow");
+        }
     }
+    assert!(["1", "2", "31", "32", "33"].iter().all(|code| used.contains(*code)), "{used:?}");
 }
 
 /// Recorded over time, and of a database without a server; judged again from the facts alone first.

@@ -1,6 +1,6 @@
 //! Answers for monitoring systems: what leaves the host by itself, again and again, is hidden first.
 
-use super::run::{complain, emit};
+use super::run::{complain, emit, said};
 use super::{Cli, EXIT_UNKNOWN};
 use crate::model::Envelope;
 use crate::parse::text::printable;
@@ -36,7 +36,7 @@ pub fn metrics(cli: &Cli, envelope: &Envelope) -> u8 {
                 ErrorKind::AlreadyExists => {
                     format!("{name} is there already and is no file of this program; name another with -o")
                 }
-                _ => format!("{name} cannot be written: {error}; name another with -o"),
+                _ => format!("{name} cannot be written: {}; name another with -o", said(&error)),
             });
             EXIT_UNKNOWN
         }

@@ -15,9 +15,11 @@ use crate::model::{Part, ServerKind};
 use crate::parse::expect::Expect;
 use crate::patient::Selection;
 use crate::report::redact::Level;
+use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -27,25 +29,33 @@ pub const EXIT_UNKNOWN: u8 = 3;
 
 const AFTER_HELP: &str = "\
 Examples:
-  hermes-doctor                              examine every Hermes server of this host
-  hermes-doctor --port 8787                  examine the server on that port
-  hermes-doctor fds --pid 4711 --all         what its descriptors point to
-  hermes-doctor report -o hermes-report.json an attachment for a bug report, names hidden
+  hermes-doctor                               every Hermes server of this host
+  hermes-doctor --port 8787                   the server on that port
+  hermes-doctor fds --pid 4711 --all          what its descriptors point to
+  hermes-doctor report -o hermes-report.json  for a bug report, names hidden
   hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
-  hermes-doctor demo                         see it work, on patients that it starts itself
+  hermes-doctor demo                          see it work on its own patients
 
 Exit status:
   0  examined, and healthy (information changes nothing)
   1  a warning holds
   2  something critical holds, or a server that was named is not there
-  3  could not tell: bad arguments, nothing to examine, no permission for what decides
+  3  could not tell: bad arguments, nothing to examine, no permission for what
+     decides
 
 It changes nothing: no signal is sent, no file is written that was not asked for, no database is opened. Fixes are printed, never run.";
 
+/// What the parser's own messages are drawn in: colours that are read on light and on dark grounds, as in
+/// `render::Style`; the rest is bold, underlined or plain.
+const STYLES: Styles = Styles::styled()
+    .error(AnsiColor::Red.on_default().bold())
+    .valid(AnsiColor::Green.on_default().bold())
+    .invalid(AnsiColor::Magenta.on_default().bold());
+
 /// Names the root cause of a wedged Hermes host, and changes nothing on it.
 #[derive(Debug, Parser)]
-#[command(name = "hermes-doctor", version, after_help = AFTER_HELP, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "hermes-doctor", version, styles = STYLES, after_help = AFTER_HELP, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do; without one, the full check.
     #[command(subcommand)]
@@ -90,7 +100,7 @@ pub struct Cli {
 pub enum Command {
     /// The full examination and the verdict (the same as no subcommand)
     #[command(
-        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json\n  hermes-doctor check --format nagios\n  hermes-doctor check --format openmetrics -o /var/lib/prometheus/node-exporter/hermes-doctor.prom"
+        after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json\n  hermes-doctor check --format nagios\n  hermes-doctor check --format openmetrics -o hermes-doctor.prom"
     )]
     Check,
     /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit
@@ -112,12 +122,12 @@ pub enum Command {
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
     Port {
         /// The port (the same as --port)
-        #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
         number: Option<u16>,
     },
     /// Everything that check knows, names hidden, as an attachment for a bug report
     #[command(
-        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown | pbcopy      (fits into a comment on an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   people, hosts, addresses, secrets, and every name that not every Hermes host has\n  paranoid  directories and units of Hermes, versions of the server, and absolute times, too\n  none      secrets in command lines and URLs only"
+        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   people, hosts, addresses, secrets, and every name that not every\n            Hermes host has\n  paranoid  directories and units of Hermes, versions of the server, and\n            absolute times, too\n  none      secrets in command lines and URLs only"
     )]
     Report(ReportArguments),
     /// Looks again and again and keeps a record: each change, and one full report at the first critical finding
@@ -141,7 +151,7 @@ pub enum Command {
     },
     /// Python stacks of all threads, and who holds the lock that they wait for; the server is not paused
     #[command(
-        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt reads the memory of the server, so it takes the server's own user (with kernel.yama.ptrace_scope 0), root, or\nCAP_SYS_PTRACE."
+        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt reads the memory of the server, so it takes the server's own user (with kernel.yama.ptrace_scope 0), root, or CAP_SYS_PTRACE."
     )]
     Stacks,
     /// What a finding means, what decides it, and the healthy host that looks alike
@@ -161,12 +171,12 @@ pub enum Command {
     /// Serves an agent: the examinations as tools of the Model Context Protocol, on standard input and output
     #[cfg(feature = "mcp")]
     #[command(
-        after_help = "Examples:\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n  hermes-doctor mcp --redact paranoid\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with\nits input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
+        after_help = "Examples:\n  hermes-doctor mcp --redact paranoid\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with its input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
     )]
     Mcp(McpArguments),
     /// The completions for a shell, to standard output
     #[command(
-        after_help = "Examples:\n  hermes-doctor completions bash > ~/.local/share/bash-completion/completions/hermes-doctor\n  hermes-doctor completions zsh > ~/.zfunc/_hermes-doctor      (a directory of fpath)\n  hermes-doctor completions fish > ~/.config/fish/completions/hermes-doctor.fish"
+        after_help = "Examples:\n  hermes-doctor completions fish > ~/.config/fish/completions/hermes-doctor.fish\n  hermes-doctor completions zsh > ~/.zfunc/_hermes-doctor      (in fpath)\n  eval \"$(hermes-doctor completions bash)\"      (a line for ~/.bashrc)"
     )]
     Completions {
         /// Which shell
@@ -200,7 +210,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct FdsArguments {
     /// Show this many targets
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = |text: &str| number::<usize>(text, 0..=u64::MAX))]
     pub top: usize,
     /// Show all targets
     #[arg(long, conflicts_with = "top")]
@@ -209,7 +219,7 @@ pub struct FdsArguments {
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = duration, conflicts_with_all = ["samples", "every"], help_heading = "Over time")]
     pub watch: Option<Duration>,
     /// Look this many times, then judge what grows
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=100_000), help_heading = "Over time")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 2..=100_000), help_heading = "Over time")]
     pub samples: Option<u64>,
     /// Time between two samples (2s)
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "samples", help_heading = "Over time")]
@@ -222,10 +232,10 @@ pub struct FdsArguments {
     #[arg(long, value_name = "PATH", num_args = 1.., value_parser = request_path, conflicts_with_all = ["samples", "watch", "compare"], help_heading = "With requests")]
     pub exercise: Vec<String>,
     /// Requests for each path
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "exercise", help_heading = "With requests")]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = |text: &str| number::<u64>(text, 1..=10_000), requires = "exercise", help_heading = "With requests")]
     pub requests: u64,
     /// Requests between two looks
-    #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "exercise", help_heading = "With requests")]
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = |text: &str| number::<u64>(text, 1..=10_000), requires = "exercise", help_heading = "With requests")]
     pub batch: u64,
     /// Send them to an address that is no loopback one, too
     #[arg(long, requires = "exercise", help_heading = "With requests")]
@@ -320,10 +330,10 @@ pub struct WatchArguments {
     #[arg(long, value_name = "FILE")]
     pub record: PathBuf,
     /// End after this many looks
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
     pub samples: Option<u64>,
     /// Largest size of the record in MiB; at 30 s, 8 MiB are about a week
-    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = |text: &str| number::<u64>(text, 1..=1024))]
     pub largest: u64,
 }
 
@@ -359,7 +369,7 @@ pub struct ManArguments {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct HealthArguments {
     /// Ask this many times, one request after the other, each on a new connection
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=10_000), help_heading = "Many requests")]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 2..=10_000), help_heading = "Many requests")]
     pub repeat: Option<u64>,
     /// Time from the begin of one request to the begin of the next (1s)
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "repeat", help_heading = "Many requests")]
@@ -393,13 +403,13 @@ fn request_path(text: &str) -> Result<String, String> {
 #[command(next_help_heading = "Which server")]
 pub struct SelectionArguments {
     /// The process
-    #[arg(long, global = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, global = true, value_name = "PID", value_parser = |text: &str| number::<u32>(text, 1..=4_294_967_295))]
     pub pid: Option<u32>,
     /// The server that listens on this port
-    #[arg(long, global = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
     pub port: Option<u16>,
     /// The server behind this URL; on another host only its HTTP is examined
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", value_parser = url)]
     pub url: Option<Url>,
     /// The servers of this HERMES_HOME
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -527,6 +537,19 @@ pub enum When {
 
 fn expectation(text: &str) -> Result<Expect, String> {
     text.parse()
+}
+
+/// A whole number; what is none or out of range is told what would do.
+fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match (range.start(), *range.end()) {
+        (least, u64::MAX) => format!("write a whole number, {least} or more"),
+        (least, most) => format!("write a whole number from {least} to {most}"),
+    })
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|error| format!("{error}; write it like http://127.0.0.1:8787"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -757,6 +780,29 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// As in `render::Style`: on light and on dark grounds.
+    #[test]
+    fn its_messages_are_read_on_every_ground() {
+        use clap::builder::styling::{Color, Effects};
+        let styles = Cli::command().get_styles().clone();
+        for style in [
+            styles.get_header(),
+            styles.get_error(),
+            styles.get_usage(),
+            styles.get_literal(),
+            styles.get_placeholder(),
+            styles.get_valid(),
+            styles.get_invalid(),
+            styles.get_context(),
+            styles.get_context_value(),
+        ] {
+            let usual = [AnsiColor::Red, AnsiColor::Green, AnsiColor::Magenta].map(Color::Ansi);
+            assert!(style.get_fg_color().is_none_or(|colour| usual.contains(&colour)), "{style:?}");
+            assert!(style.get_fg_color().is_none() || style.get_effects().contains(Effects::BOLD), "{style:?}");
+            assert_eq!(style.get_bg_color(), None, "{style:?}");
+        }
     }
 
     #[test]

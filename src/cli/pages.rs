@@ -1,8 +1,8 @@
 //! Completions for shells and manual pages, made from the definition of the command line, so that neither can say
 //! anything else than `--help`.
 
-use super::run::{complain, emit, refuse};
-use super::{Cli, EXIT_UNKNOWN, ManArguments};
+use super::run::{emit, refuse, said};
+use super::{Cli, ManArguments};
 use crate::diagnose::catalogue::CATALOGUE;
 use crate::parse::text::printable;
 use crate::report;
@@ -65,10 +65,7 @@ pub fn man(cli: &Cli, arguments: &ManArguments) -> u8 {
     match (&arguments.directory, &arguments.command) {
         (Some(directory), _) => match write_all(&pages, directory, arguments.force) {
             Ok(()) => 0,
-            Err(line) => {
-                complain(&line);
-                EXIT_UNKNOWN
-            }
+            Err(line) => refuse(cli, "man", &line),
         },
         (None, wanted) => {
             let wanted = wanted.as_deref();
@@ -198,8 +195,9 @@ fn append_notes(sections: &mut Roff, text: &str) {
 fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String> {
     let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
     let already_there = |path: &Path| format!("{} is there already; --force writes over it", shown(path));
-    std::fs::create_dir_all(directory)
-        .map_err(|error| format!("{} cannot be made: {error}; name another directory", shown(directory)))?;
+    std::fs::create_dir_all(directory).map_err(|error| {
+        format!("{} cannot be made: {}; name another directory", shown(directory), said(&error))
+    })?;
     let paths: Vec<_> = pages.iter().map(|page| directory.join(&page.file)).collect();
     // A link counts as a file that is there, wherever it leads.
     if let Some(path) = paths.iter().find(|path| !force && std::fs::symlink_metadata(path).is_ok()) {
@@ -208,7 +206,7 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
     for (page, path) in pages.iter().zip(&paths) {
         report::publish_new(path, page.text.as_bytes(), force).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => already_there(path),
-            _ => format!("{} cannot be written: {error}; name another directory", shown(path)),
+            _ => format!("{} cannot be written: {}; name another directory", shown(path), said(&error)),
         })?;
     }
     Ok(())

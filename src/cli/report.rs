@@ -1,6 +1,6 @@
 //! `report`: everything that `check` knows, hidden and put into the form of an attachment.
 
-use super::run::{complain, emit, examined, refuse};
+use super::run::{complain, emit, examined, refuse, said};
 use super::{Cli, EXIT_UNKNOWN, ReportArguments};
 use crate::model::{Envelope, Redaction};
 use crate::parse::text::printable;
@@ -41,7 +41,7 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     if let Err(error) = report::write_new(file, text.as_bytes(), arguments.force) {
         let line = match error.kind() {
             ErrorKind::AlreadyExists => already_there(&name),
-            _ => format!("{name} cannot be written: {error}; name another with -o"),
+            _ => format!("{name} cannot be written: {}; name another with -o", said(&error)),
         };
         return refuse(cli, request.command, &line);
     }

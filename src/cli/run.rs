@@ -37,7 +37,7 @@ pub fn run(arguments: &[OsString]) -> u8 {
             let wanted = wanted_form(arguments);
             if matches!(wanted, Some(Format::Json | Format::Nagios)) {
                 let text = harmless(&error.to_string());
-                let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                let line = in_one_line(&text);
                 if wanted == Some(Format::Nagios) {
                     emit(&render::nagios::nothing(&line));
                     return EXIT_UNKNOWN;
@@ -47,16 +47,26 @@ pub fn run(arguments: &[OsString]) -> u8 {
             } else {
                 let text = error.to_string();
                 let shown = harmless(&text);
-                // As it is it has the parser's colours.
-                if shown == text {
-                    let _ = error.print();
+                let is_coloured = use_colour(wanted_colour(arguments), std::io::stderr().is_terminal());
+                // As it is it may have the parser's colours.
+                let shown = if shown == text && is_coloured {
+                    error.render().ansi().to_string()
                 } else {
-                    let _ = std::io::stderr().lock().write_all(shown.as_bytes());
-                }
+                    Style::new(false).locale(&shown)
+                };
+                let _ = std::io::stderr().lock().write_all(shown.as_bytes());
             }
             EXIT_UNKNOWN
         }
     }
+}
+
+/// What the parser says, without how the command is called: what is wrong, what would do, what is similar.
+fn in_one_line(text: &str) -> String {
+    let paragraphs = text.trim_start_matches("error: ").split("\n\n");
+    let told = paragraphs.filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more information"));
+    let lines = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
@@ -94,8 +104,24 @@ fn wanted_form(arguments: &[OsString]) -> Option<Format> {
     [Format::Nagios, Format::Json].into_iter().find(|form| says(*form)).or(short)
 }
 
+/// When colour was asked for, as far as that can be told.
+fn wanted_colour(arguments: &[OsString]) -> When {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let says = |value: &str| {
+        words.iter().any(|given| given.strip_prefix("--color=") == Some(value))
+            || words.windows(2).any(|pair| pair == ["--color", value])
+    };
+    if says("never") {
+        When::Never
+    } else if says("always") {
+        When::Always
+    } else {
+        When::Auto
+    }
+}
+
 fn execute(cli: &Cli) -> u8 {
-    let style = Style::new(use_colour(cli.output.color));
+    let style = Style::new(use_colour(cli.output.color, std::io::stdout().is_terminal()));
     let view = View {
         style,
         verbose: cli.output.verbose,
@@ -227,7 +253,7 @@ fn watch_descriptors(
     let mut watcher = Rows { cli, style: view.style, bar: None, ended, is_first: true };
     // A look that is over in a moment needs no rows beside its summary.
     if std::io::stderr().is_terminal() && !cli.output.quiet {
-        watcher.bar = Some(indicatif::ProgressBar::new_spinner());
+        watcher.bar = Some(bar());
     }
     let is_there = sampling::sample(server, plan, &mut watcher);
     if let Some(bar) = &watcher.bar {
@@ -283,7 +309,9 @@ fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String, Env
         let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
         match replay::read_file(path, deadline) {
             Ok(report) => Ok((name, report)),
-            Err(error) => Err(format!("{name}: {error}")),
+            Err(error) => {
+                Err(format!("{name}: {error}; name a report that `hermes-doctor report -o FILE` has written"))
+            }
         }
     };
     paths.iter().map(read).collect()
@@ -309,14 +337,19 @@ fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
         largest: arguments.largest.saturating_mul(1024 * 1024),
     };
     let shown = crate::parse::text::printable(plan.file.as_os_str().as_encoded_bytes());
-    let mut told = Told { cli, ended, looks: 0, written: 0, failures: 0 };
-    let last = match recording::record(&request, &plan, &mut told) {
+    let shows = std::io::stderr().is_terminal() && !cli.output.quiet;
+    let mut told = Told { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: 0 };
+    let last = recording::record(&request, &plan, &mut told);
+    if let Some(bar) = &told.bar {
+        bar.finish_and_clear();
+    }
+    let last = match last {
         Ok(last) => last,
         Err(error) => {
             return refuse(
                 cli,
                 "watch",
-                &format!("{shown} cannot be written: {error}; name another with --record"),
+                &format!("{shown} cannot be written: {}; name another with --record", said(&error)),
             );
         }
     };
@@ -335,10 +368,21 @@ fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
 /// Tells what changes while it is recorded.
 struct Told<'a> {
     cli: &'a Cli,
+    bar: Option<indicatif::ProgressBar>,
     ended: Arc<AtomicBool>,
     looks: u64,
     written: u64,
     failures: u64,
+}
+
+impl Told<'_> {
+    /// Says something above the line that shows that it is alive.
+    fn above(&self, say: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
 }
 
 impl recording::Listener for Told<'_> {
@@ -347,8 +391,14 @@ impl recording::Listener for Told<'_> {
         self.written += u64::from(is_written);
         if !self.cli.output.is_json() && !self.cli.output.quiet {
             for event in &record.events {
-                emit(&format!("{}  {}  {event}", record.at, record.server));
+                self.above(|| emit(&format!("{}  {}  {event}", record.at, record.server)));
             }
+        }
+        if let Some(bar) = &self.bar {
+            let (at, server, status) = (&record.at, &record.server, record.status.word());
+            let line = format!("look {}, {at}: {server} {status}; Ctrl-C ends it", self.looks);
+            bar.set_message(Style::new(false).locale(&line));
+            bar.tick();
         }
     }
 
@@ -356,7 +406,7 @@ impl recording::Listener for Told<'_> {
         self.failures += 1;
         // A full disk would say the same at every look.
         if self.failures <= 3 || self.failures.is_multiple_of(100) {
-            complain(&crate::parse::text::printable(what.as_bytes()));
+            self.above(|| complain(&crate::parse::text::printable(what.as_bytes())));
         }
     }
 
@@ -371,10 +421,15 @@ fn show_history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let name = crate::parse::text::printable(arguments.file.as_os_str().as_encoded_bytes());
     let history = match report::record::read(&arguments.file) {
         Ok(history) if history.records.is_empty() => {
-            return refuse(cli, "history", &format!("{name} has no look of `hermes-doctor watch` in it"));
+            let line = format!("{name} has no look of `hermes-doctor watch` in it; name the file of its --record");
+            return refuse(cli, "history", &line);
         }
         Ok(history) => history,
-        Err(error) => return refuse(cli, "history", &format!("{name} cannot be read: {error}")),
+        Err(error) => {
+            let line =
+                format!("{name} cannot be read: {}; name the file of `hermes-doctor watch --record`", said(&error));
+            return refuse(cli, "history", &line);
+        }
     };
     if let Some(svg) = &arguments.svg
         && let Err(line) = draw(&history, svg, arguments.force)
@@ -397,7 +452,7 @@ fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
     let text = render::plot::svg(server, &records)?;
     report::write_new(path, text.as_bytes(), force).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => format!("{name} is there already; --force writes over it"),
-        _ => format!("{name} cannot be written: {error}"),
+        _ => format!("{name} cannot be written: {}; name another with --svg", said(&error)),
     })
 }
 
@@ -499,7 +554,8 @@ pub(crate) fn explained(id: Option<&str>) -> Result<Envelope, String> {
                     format!("did you mean {}?", similar.join(", "))
                 };
                 let shown = crate::parse::text::printable(id.as_bytes());
-                return Err(format!("there is no finding {shown:?}; {hint}"));
+                let shown = if id.is_empty() { "\"\"".to_owned() } else { format!("{shown:?}") };
+                return Err(format!("there is no finding {shown}; {hint}"));
             }
         },
     };
@@ -557,12 +613,12 @@ fn demonstrate_all(cli: &Cli, view: &View) -> u8 {
 }
 
 /// Colour on a terminal that can show it, unless told otherwise (no-color.org).
-fn use_colour(when: When) -> bool {
+fn use_colour(when: When, is_terminal: bool) -> bool {
     match when {
         When::Always => true,
         When::Never => false,
         When::Auto => {
-            std::io::stdout().is_terminal()
+            is_terminal
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
                 && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         }
@@ -578,11 +634,26 @@ pub(super) fn emit(text: &str) {
     let _ = out.flush();
 }
 
+/// An error of the system in words, without its number and what is said after it.
+pub(super) fn said(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
+}
+
 pub(super) fn complain(line: &str) {
+    let line = Style::new(false).locale(line);
     let _ = writeln!(std::io::stderr().lock(), "hermes-doctor: {line}");
 }
 
-/// Progress on standard error, on a terminal only, and only for what takes longer than a glance.
+/// A line on standard error that is drawn again and again, in characters of the locale.
+fn bar() -> indicatif::ProgressBar {
+    let bar = indicatif::ProgressBar::new_spinner();
+    // The last one is that of a line that is over.
+    let drawn = Style::new(false).pick("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ", "-\\|/ ");
+    bar.with_style(indicatif::ProgressStyle::default_spinner().tick_chars(drawn))
+}
+
+/// Progress on standard error, on a terminal only, for what is not over at once.
 struct Spinner {
     bar: Option<indicatif::ProgressBar>,
     ended: Option<Arc<AtomicBool>>,
@@ -590,9 +661,9 @@ struct Spinner {
 
 impl Spinner {
     fn new(cli: &Cli) -> Self {
-        let shows = std::io::stderr().is_terminal() && !cli.output.quiet;
+        let shows = std::io::stderr().is_terminal() && !cli.output.quiet && cli.from.is_empty();
         let bar = shows.then(|| {
-            let bar = indicatif::ProgressBar::new_spinner();
+            let bar = bar();
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -609,7 +680,7 @@ impl Spinner {
 impl Progress for Spinner {
     fn step(&self, what: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
+            bar.set_message(Style::new(false).locale(what));
         }
     }
 

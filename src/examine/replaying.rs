@@ -31,7 +31,9 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
     let had = envelope.servers.len();
     envelope.servers.retain(|server| is_named(server, request));
     if envelope.servers.is_empty() && had > 0 {
-        return Err(format!("none of the {had} servers in the report is the one that was named"));
+        return Err(format!(
+            "none of the {had} servers in the report is the one that was named; name another, or none to see all"
+        ));
     }
     let mut newer = BTreeSet::new();
     for server in &mut envelope.servers {

@@ -73,13 +73,15 @@ pub struct Selected {
 #[derive(Debug, Error)]
 pub enum SelectError {
     /// `--pid`.
-    #[error(transparent)]
+    #[error("{0}; without a pid, every Hermes server of this host is looked for")]
     Pid(#[from] PidProblem),
     /// `--home` is not there.
     #[error("no directory {0}; name the HERMES_HOME, the directory that holds state.db (usually ~/.hermes)")]
     NoSuchHome(String),
     /// `--home` is something else.
-    #[error("{0} is no Hermes home: no state.db, config.yaml, pid file, webui or profiles directory in it")]
+    #[error(
+        "{0} is no Hermes home: no state.db, config.yaml, pid file, webui or profiles directory in it; name the directory that holds state.db (usually ~/.hermes)"
+    )]
     NotAHome(String),
     /// `--home` cannot be looked at.
     #[error("{0} could not be looked at: {1}")]

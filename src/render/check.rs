@@ -76,8 +76,8 @@ fn databases(envelope: &Envelope, view: &View) -> String {
     }
     let mut rows = table(view, &["DATABASE", "HELD BY"]);
     for (path, held) in holders {
-        let path = words::shorten(path, view.style.width() / 2);
-        rows.add_row(vec![Cell::new(view.style.locale(&path)), Cell::new(held.join(", "))]);
+        let path = view.style.shorten(path, view.style.width() / 2);
+        rows.add_row(vec![Cell::new(path), Cell::new(held.join(", "))]);
     }
     finish(&rows, view)
 }
@@ -107,7 +107,7 @@ pub fn heading(server: &Server, view: &View) -> String {
     if let Some(command) = server.process.as_ref().and_then(|process| process.command.as_deref()) {
         let room = width.saturating_sub(used + 4);
         if room >= 16 {
-            let text = view.style.locale(&words::brief(command, room));
+            let text = view.style.brief(command, room);
             parts.insert(2, text.clone());
             plain.insert(2, text);
         }

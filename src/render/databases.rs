@@ -28,7 +28,7 @@ pub fn databases(databases: &[DatabaseFile], view: &View) -> String {
             right(size(database.wal.as_ref().and_then(|wal| wal.useful_bytes))),
             right(frames),
             right(behind),
-            Cell::new(view.style.locale(&words::shorten(&database.path, room))),
+            Cell::new(view.style.shorten(&database.path, room)),
         ]);
     }
     let mut out = finish(&rows, view);
@@ -43,7 +43,11 @@ fn one(database: &DatabaseFile, view: &View) -> String {
     if database.holders.is_empty() && database.locks.is_empty() && !view.verbose {
         return String::new();
     }
-    let mut out = format!("\n  {}\n", view.style.bold(&view.style.locale(&database.path)));
+    let mut out = String::from("\n");
+    // Whole: it is there to be copied, and the table above may have shortened it.
+    for part in words::wrap(&view.style.locale(&database.path), view.style.width().saturating_sub(2).max(20)) {
+        out.push_str(&format!("  {}\n", view.style.bold(&part)));
+    }
     let mut line = |label: &str, text: String| {
         let head = format!("    {label:<10}  ");
         let room = view.style.width().saturating_sub(head.len()).max(20);
@@ -126,7 +130,7 @@ fn one(database: &DatabaseFile, view: &View) -> String {
                 right(holder.deleted),
                 right(holder.replaced),
                 Cell::new(lock),
-                Cell::new(view.style.locale(&words::brief(&holder.command, room))),
+                Cell::new(view.style.brief(&holder.command, room)),
             ]);
         }
         out.push_str(finish(&rows, view).trim_start_matches('\n'));

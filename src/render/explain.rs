@@ -9,7 +9,12 @@ pub fn show(entries: &[Explanation], view: &View) -> String {
     if let [_, _, ..] = entries {
         let widest = entries.iter().map(|entry| entry.id.len()).max().unwrap_or(0);
         for entry in entries {
-            out.push_str(&format!("{}  {}\n", view.style.bold(&format!("{:<widest$}", entry.id)), entry.heading));
+            let room = view.style.width().saturating_sub(widest + 2).max(20);
+            let mut head = view.style.bold(&format!("{:<widest$}", entry.id));
+            for line in words::wrap(&entry.heading, room) {
+                out.push_str(&format!("{head}  {line}\n"));
+                head = " ".repeat(widest);
+            }
         }
         out.push_str("\nhermes-doctor explain ID tells more about one.\n");
         return out;

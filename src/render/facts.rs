@@ -44,8 +44,8 @@ pub fn descriptors(server: &Server, view: &View) -> String {
     let (gone, there): (Vec<_>, Vec<_>) = facts.targets.iter().partition(|target| target.deleted);
     let mut targets = table(view, &["COUNT", "KIND", "TARGET"]);
     for target in there.iter().take(view.top) {
-        let shown = words::shorten(&target.target, view.style.width().saturating_sub(30).max(30));
-        targets.add_row(vec![right(target.count), Cell::new(&target.kind), Cell::new(view.style.locale(&shown))]);
+        let shown = view.style.shorten(&target.target, view.style.width().saturating_sub(30).max(30));
+        targets.add_row(vec![right(target.count), Cell::new(&target.kind), Cell::new(shown)]);
     }
     out.push_str(&finish(&targets, view));
     let left = there.len().saturating_sub(view.top);
@@ -265,7 +265,8 @@ fn health_rows(facts: &Health) -> Vec<(String, String)> {
             add("Streams", streams.to_string());
         }
         if let Some(total) = answer.accepted_total {
-            add("Accepted", format!("{total} connections since its start"));
+            let word = if total == 1 { "connection" } else { "connections" };
+            add("Accepted", format!("{total} {word} since its start"));
         }
         for (name, status) in &answer.checks {
             add(&format!("Check {name}"), status.clone());
@@ -307,12 +308,12 @@ pub fn port(server: &Server, view: &View) -> String {
             Some(false) => "no",
             None => "-",
         };
-        let command = words::shorten(&holder.command, view.style.width().saturating_sub(38).max(30));
+        let command = view.style.shorten(&holder.command, view.style.width().saturating_sub(38).max(30));
         holders.add_row(vec![
             right(holder.pid),
             Cell::new(program.unwrap_or_else(|| "other".to_owned())),
             Cell::new(in_lineage),
-            Cell::new(view.style.locale(&command)),
+            Cell::new(command),
         ]);
     }
     if !facts.holders.is_empty() {

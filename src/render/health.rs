@@ -92,13 +92,13 @@ pub fn activity(activity: &Activity, view: &View) -> String {
         0 => String::new(),
         count => format!("; {count} more threads were not looked at"),
     };
-    format!(
-        "\n  Threads while {} waited: two looks, {} ms apart; {} ms CPU of the process{omitted}\n{}",
+    let heading = format!(
+        "Threads while {} waited: two looks, {} ms apart; {} ms CPU of the process{omitted}",
         view.style.locale(&activity.path),
         activity.between_ms,
         activity.cpu_ms,
-        finish(&threads, view)
-    )
+    );
+    format!("\n{}{}", words::indented(&heading, view.style.width()), finish(&threads, view))
 }
 
 /// Main or not, state, wait channel and system call of the last look.

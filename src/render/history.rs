@@ -1,8 +1,8 @@
 //! A record of the flight recorder as a person reads it.
 
+use super::View;
 use super::samples::{growth_lines, sparkline};
 use super::table::{finish, right, table};
-use super::{View, words};
 use crate::diagnose::history::{by_server, clock_set_back, judge};
 use crate::model::{History, Record, Status};
 use comfy_table::Cell;
@@ -20,7 +20,7 @@ pub fn show(history: &History, view: &View) -> String {
     for (server, records) in by_server(history) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { continue };
         let word = last.status.word();
-        let title = view.style.locale(&words::shorten(server, view.style.width().saturating_sub(word.len() + 2)));
+        let title = view.style.shorten(server, view.style.width().saturating_sub(word.len() + 2));
         let gap =
             view.style.width().saturating_sub(unicode_width::UnicodeWidthStr::width(title.as_str()) + word.len());
         out.push_str(&format!(
@@ -88,7 +88,7 @@ fn events(records: &[&Record], view: &View) -> String {
     let mut rows = table(view, &["AT", "WHAT"]);
     for (at, event) in all.iter().skip(hidden) {
         let at = at.split('.').next().unwrap_or(at).trim_end_matches('Z').replace('T', " ");
-        rows.add_row(vec![right(at), Cell::new(view.style.locale(&words::shorten(event, LONGEST_EVENT)))]);
+        rows.add_row(vec![right(at), Cell::new(view.style.shorten(event, LONGEST_EVENT))]);
     }
     let mut out = finish(&rows, view);
     if hidden > 0 {

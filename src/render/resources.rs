@@ -51,7 +51,7 @@ pub fn resources(server: &Server, view: &View) -> String {
     let of_groups =
         facts.memory_groups.iter().filter_map(|group| Some((view.style.locale(&group.path), group.pressure?)));
     for (whose, pressure) in of_groups.chain(of_host) {
-        out.push_str(&format!("  {}\n", pressure_line(&whose, &pressure)));
+        out.push_str(&words::indented(&pressure_line(&whose, &pressure), view.style.width()));
     }
     out
 }

@@ -180,7 +180,7 @@ fn grown(trend: &Trend, view: &View) -> String {
             right(rate),
             right(before),
             right(after),
-            Cell::new(view.style.locale(&words::shorten(&name, room))),
+            Cell::new(view.style.shorten(&name, room)),
         ]);
     }
     finish(&rows, view)
@@ -203,14 +203,13 @@ pub fn exercise(exercise: &Exercise, view: &View) -> String {
             right(format!("{:+}", cost.left_open)),
             right(format!("{:+}", cost.left_database_handles)),
             right(format!("{:+.2}", cost.per_request)),
-            Cell::new(
-                view.style.locale(&words::shorten(&cost.path, view.style.width().saturating_sub(48).max(20))),
-            ),
+            Cell::new(view.style.shorten(&cost.path, view.style.width().saturating_sub(48).max(20))),
         ]);
     }
     let mut out = finish(&rows, view);
     if let Some(stopped) = &exercise.stopped {
-        out.push_str(&format!("  Stopped: {}\n", view.style.locale(stopped)));
+        let text = view.style.locale(&format!("Stopped: {stopped}"));
+        out.push_str(&words::indented(&text, view.style.width()));
     }
     out
 }

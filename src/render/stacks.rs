@@ -121,7 +121,7 @@ impl Text<'_> {
             (Some(text), None) => text.clone(),
             _ => "a lock".to_owned(),
         };
-        let name = style.locale(&words::shorten(&name, style.width().saturating_sub(4)));
+        let name = style.shorten(&name, style.width().saturating_sub(4));
         self.text.push_str(&format!("  {}\n", style.bold(&name)));
         let line = StackFrame { function: lock.function.clone(), file: lock.file.clone(), line: Some(lock.line) };
         let looks = match lock.is_still {
@@ -168,16 +168,20 @@ impl Text<'_> {
         let most = if self.view.verbose { usize::MAX } else { SHOWN_FRAMES };
         let shown: Vec<&StackFrame> = group.frames.iter().take(most).collect();
         let widest = (style.width().saturating_sub(12)) / 2;
-        // A locale without "…" takes three characters for it.
-        let function =
-            |frame: &StackFrame| style.locale(&words::shorten(&frame.function, widest.saturating_sub(2)));
+        let function = |frame: &StackFrame| style.shorten(&frame.function, widest.saturating_sub(2));
         let column = shown.iter().map(|frame| function(frame).width()).max().unwrap_or(0);
         for frame in &shown {
             let function = function(frame);
             let room = style.width().saturating_sub(11 + column).max(16);
-            let place = if self.view.verbose { full(frame) } else { words::shorten(&place(frame), room) };
+            let place =
+                if self.view.verbose { style.locale(&full(frame)) } else { style.shorten(&place(frame), room) };
             let space = " ".repeat((column + 2).saturating_sub(function.width()));
-            self.text.push_str(&format!("       {function}{space}{}\n", style.locale(&place)));
+            let mut head = format!("       {function}{space}");
+            // Whole, it may take several lines.
+            for part in words::wrap(&place, room) {
+                self.text.push_str(&format!("{head}{part}\n"));
+                head = " ".repeat(head.width());
+            }
         }
         let more = u64::try_from(group.frames.len() - shown.len()).unwrap_or(u64::MAX) + group.frames_omitted;
         if more > 0 {

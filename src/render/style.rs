@@ -1,11 +1,32 @@
 //! Colour, width and the characters that a terminal can show.
 
+use super::words;
+use crate::model::Status;
 use anstyle::{AnsiColor, Effects, Style as Ansi};
+use unicode_width::UnicodeWidthStr;
 
 /// Widest text that is read with ease.
 const WIDEST: usize = 120;
 /// Width when nobody says otherwise.
 const USUAL: usize = 80;
+
+/// Fewer characters of a text tell nothing.
+const LEAST_CUT: usize = 8;
+
+const HEADING: Ansi = Ansi::new().effects(Effects::BOLD);
+const ASIDE: Ansi = Ansi::new().effects(Effects::DIMMED);
+
+/// Colours of the first 8 only, which a theme makes readable on its own ground, light or dark. The bright ones, black and
+/// white are lost on one of the two, and yellow takes bold to be read on white.
+fn of_status(status: Status) -> Ansi {
+    let colour = match status {
+        Status::Healthy => AnsiColor::Green,
+        Status::Warning => AnsiColor::Yellow,
+        Status::Critical => AnsiColor::Red,
+        Status::Unknown => AnsiColor::Magenta,
+    };
+    Ansi::new().fg_color(Some(colour.into())).effects(Effects::BOLD)
+}
 
 /// What the output may use.
 #[derive(Clone, Copy, Debug)]
@@ -56,30 +77,42 @@ impl Style {
             .collect()
     }
 
+    /// A text cut in its middle to a width, in the characters of the locale.
+    pub fn shorten(&self, text: &str, width: usize) -> String {
+        self.cut(words::shorten, text, width)
+    }
+
+    /// A command line for a heading, in the characters of the locale.
+    pub fn brief(&self, command: &str, width: usize) -> String {
+        self.cut(words::brief, command, width)
+    }
+
+    fn cut(&self, cut: fn(&str, usize) -> String, text: &str, width: usize) -> String {
+        let text = self.locale(text);
+        // A locale without "…" takes three characters for it, and there are characters of two columns.
+        let mut shorter = (LEAST_CUT..=width).rev().map(|room| self.locale(&cut(&text, room)));
+        shorter
+            .find(|short| short.width() <= width)
+            .unwrap_or_else(|| self.locale(&cut(&text, LEAST_CUT.min(width))))
+    }
+
     fn paint(&self, text: &str, style: Ansi) -> String {
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
     /// Headings.
     pub fn bold(&self, text: &str) -> String {
-        self.paint(text, Ansi::new().effects(Effects::BOLD))
+        self.paint(text, HEADING)
     }
 
     /// What matters less.
     pub fn dim(&self, text: &str) -> String {
-        self.paint(text, Ansi::new().effects(Effects::DIMMED))
+        self.paint(text, ASIDE)
     }
 
-    /// A status or severity in its colour. Colours of the 16, so that light and dark themes both show them.
-    pub fn status(&self, text: &str, status: crate::model::Status) -> String {
-        use crate::model::Status;
-        let colour = match status {
-            Status::Healthy => AnsiColor::Green,
-            Status::Warning => AnsiColor::Yellow,
-            Status::Critical => AnsiColor::Red,
-            Status::Unknown => AnsiColor::Magenta,
-        };
-        self.paint(text, Ansi::new().fg_color(Some(colour.into())).effects(Effects::BOLD))
+    /// A status or severity in its colour.
+    pub fn status(&self, text: &str, status: Status) -> String {
+        self.paint(text, of_status(status))
     }
 }
 
@@ -95,5 +128,55 @@ fn locale_is_unicode() -> bool {
             value.contains("utf-8") || value.contains("utf8")
         }
         None => cfg!(target_os = "macos"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anstyle::Color;
+
+    /// Read on a light and on a dark ground.
+    fn is_readable(style: Ansi) -> bool {
+        let is_bold = style.get_effects().contains(Effects::BOLD);
+        let is_foreground_fine = match style.get_fg_color() {
+            None | Some(Color::Ansi(AnsiColor::Red | AnsiColor::Green | AnsiColor::Magenta)) => true,
+            Some(Color::Ansi(AnsiColor::Yellow)) => is_bold,
+            Some(_) => false,
+        };
+        is_foreground_fine && style.get_bg_color().is_none() && !style.get_effects().contains(Effects::INVERT)
+    }
+
+    #[test]
+    fn colours_are_read_on_light_and_on_dark_grounds() {
+        let of_all = [Status::Healthy, Status::Warning, Status::Critical, Status::Unknown].map(of_status);
+        for style in of_all.into_iter().chain([HEADING, ASIDE]) {
+            assert!(is_readable(style), "{style:?}");
+        }
+        for (at, style) in of_all.iter().enumerate() {
+            assert!(style.get_effects().contains(Effects::BOLD), "seen without colour, too: {style:?}");
+            assert!(!of_all[..at].contains(style), "two of one colour: {style:?}");
+        }
+        for lost in [AnsiColor::BrightWhite, AnsiColor::Black, AnsiColor::White, AnsiColor::BrightBlack] {
+            assert!(!is_readable(Ansi::new().fg_color(Some(lost.into())).effects(Effects::BOLD)));
+        }
+        assert!(!is_readable(AnsiColor::Yellow.on_default()) && !is_readable(AnsiColor::Red.on(AnsiColor::White)));
+    }
+
+    #[test]
+    fn an_ellipsis_takes_no_more_room_than_there_is() {
+        for unicode in [true, false] {
+            let style = Style::plain(80, unicode);
+            for width in 12..40 {
+                let path = style.shorten("/home/hermes/.hermes/profiles/w\u{f6}rk/state.db-wal", width);
+                assert!(path.width() <= width && path.ends_with("db-wal"), "{width}: {path}");
+                let command = style.brief("/usr/bin/python3 /srv/hermes-webui/server.py --port 8787", width);
+                assert!(command.width() <= width && command.starts_with("python3"), "{width}: {command}");
+                let wide = format!("/srv/{}", "\u{670d}\u{52a1}\u{5668}".repeat(8));
+                for short in [style.shorten(&wide, width + 8), style.brief(&format!("python3 {wide}"), width + 8)] {
+                    assert!(short.width() <= width + 8 && short.width() > 8, "{width}: {short}");
+                }
+            }
+        }
     }
 }

@@ -62,7 +62,7 @@ impl Drawing<'_> {
         }
         let mark = if is_examined { style.pick("  ◀ examined", "  <- examined") } else { "" };
         let room = style.width().saturating_sub(head.width() + mark.width());
-        let first = style.locale(&words::shorten(&first, room));
+        let first = style.shorten(&first, room);
         let line = format!("{head}{}{mark}", if is_examined { style.bold(&first) } else { first });
         self.out.push_str(line.trim_end());
         self.out.push('\n');
@@ -73,7 +73,7 @@ impl Drawing<'_> {
             let command = if self.view.verbose {
                 hop.command.clone()
             } else {
-                words::shorten(&hop.command, room.saturating_sub(2))
+                style.shorten(&hop.command, room.saturating_sub(2))
             };
             self.wrapped(&below, &command, room);
         }

@@ -36,6 +36,11 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
 }
 
+/// Running text as lines of their own, two columns in.
+pub fn indented(text: &str, width: usize) -> String {
+    wrap(text, width.saturating_sub(2).max(20)).iter().map(|line| format!("  {line}\n")).collect()
+}
+
 /// A text cut in its middle to a width, so that both the program and the end of a path stay.
 pub fn shorten(text: &str, width: usize) -> String {
     use unicode_width::UnicodeWidthStr;

@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod hung;
+pub mod tty;
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
