@@ -48,7 +48,8 @@ fn leave_tables_out(out: &Path) -> io::Result<()> {
     let of = |name: &str| env::var(name).unwrap_or_default();
     let flags = of("CARGO_ENCODED_RUSTFLAGS");
     let is_usual = of("RUSTC_LINKER").is_empty() && !["linker", "fuse-ld"].iter().any(|word| flags.contains(word));
-    if of("PROFILE") == "release" && of("CARGO_CFG_TARGET_OS") == "linux" && is_usual {
+    // The start files of other targets refer to the tables.
+    if of("PROFILE") == "release" && of("TARGET") == "x86_64-unknown-linux-gnu" && is_usual {
         let script = out.join("without-tables.ld");
         fs::write(&script, WITHOUT_TABLES)?;
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
