@@ -160,7 +160,7 @@ fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
     }
     let newer = head.tool.map(|writer| writer.version).filter(|version| is_newer(version));
     // Always by way of the tree: for each other way in, the code that reads all types would be there once more.
-    let tree = || serde_json::from_slice::<Value>(block);
+    let tree = || crate::parse::tree::tree(block);
     match (tree().and_then(serde_json::from_value), newer) {
         (Ok(envelope), _) => Ok(envelope),
         (Err(error), None) => Err(malformed(error)),

@@ -31,6 +31,7 @@ pub mod supervisord;
 pub mod systemd;
 pub mod text;
 pub mod thread;
+pub mod tree;
 pub mod version;
 
 use thiserror::Error;
