@@ -567,6 +567,10 @@ impl Reader {
                 }
             }
         }
+        // What the time was over for may still be answered, and would be taken for the answer to what is asked next.
+        if !under_way.is_empty() {
+            self.abandon();
+        }
         answers
     }
 
