@@ -439,3 +439,29 @@ fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
     assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// A recorder looks for weeks: what a look has started, it takes away.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_looks_leave_nothing_behind() {
+    let patient = webui("");
+    let record = patient.home().join("record");
+    let mut watch = doctor()
+        .args(["watch", "--pid", &patient.pid().to_string(), "--every", "1ms", "--samples", "60", "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = watch.id();
+    let looks = || std::fs::read_to_string(&record).unwrap_or_default().lines().count();
+    let mut most = 0;
+    while watch.try_wait().unwrap().is_none() {
+        most = most.max(common::zombies_of(pid));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(looks(), 60);
+    // The reader of the look before may just have ended.
+    assert!(most <= 3, "{most} children that have ended and were not taken away");
+}

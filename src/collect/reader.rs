@@ -18,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The hidden first argument that makes this program a reader.
@@ -27,6 +28,8 @@ pub const ARGUMENT: &str = "internal-reader";
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Readers that may be left behind in one run; after that, reads are gaps at once.
 const MOST_ABANDONED: u32 = 4;
+/// Those that may be there at once from earlier looks of the same process.
+const MOST_LEFT: usize = 32;
 /// Requests under way.
 const WINDOW: usize = 64;
 /// Bytes of them. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
@@ -495,12 +498,27 @@ struct Running(Option<Connection>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(mut connection) = self.0.take() {
-            // It sees the end of its input and leaves; reaped if that is immediate, else left to init.
+        if let Some(connection) = self.0.take() {
+            // It sees the end of its input and leaves.
             drop(connection.input);
-            let _ = connection.child.try_wait();
+            let_go(connection.child);
         }
     }
+}
+
+/// Readers that were let go and have not ended yet, of this whole process: one that looks for days must take away those that
+/// have, and stop starting more when they do not end.
+static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+fn let_go(child: Child) {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+}
+
+/// Takes away those that have ended, without waiting; how many are left.
+fn left() -> usize {
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    left.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    left.len()
 }
 
 /// The near end: starts readers, keeps one at a time, and leaves behind those that hang.
@@ -508,6 +526,12 @@ pub struct Reader {
     running: Rc<RefCell<Running>>,
     abandoned: Vec<Child>,
     failed_to_start: Option<io::ErrorKind>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.abandoned.drain(..).for_each(let_go);
+    }
 }
 
 impl Default for Reader {
@@ -525,7 +549,7 @@ impl Reader {
     /// One that shares the running reader, since starting one costs more than most of what it is asked, and has its own
     /// number of them that may be left behind.
     pub fn beside(&self) -> Self {
-        Self { running: Rc::clone(&self.running), ..Self::new() }
+        Self { running: Rc::clone(&self.running), abandoned: Vec::new(), failed_to_start: None }
     }
 
     /// Performs the requests and answers in their order. Each has [`PATIENCE`], all have the deadline.
@@ -629,7 +653,7 @@ impl Reader {
         if let Some(kind) = self.failed_to_start {
             return Err(kind.into());
         }
-        if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED {
+        if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED || left() >= MOST_LEFT {
             return Err(io::Error::other("too many reads were left behind already"));
         }
         let connection = start().inspect_err(|error| self.failed_to_start = Some(error.kind()))?;

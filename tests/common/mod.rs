@@ -215,6 +215,17 @@ pub fn threads(pid: u32) -> Vec<u32> {
     tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// Children of a process that have ended and were not reaped.
+#[cfg(target_os = "linux")]
+pub fn zombies_of(parent: u32) -> usize {
+    let stat = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("stat")).ok();
+    let is_one = |line: &String| {
+        let fields: Vec<&str> = line.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[0] == "Z" && fields[1] == parent.to_string()
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter_map(stat).filter(is_one).count()
+}
+
 /// Waits until a process has at least so many threads, and three looks in a row find all of them waiting.
 #[cfg(target_os = "linux")]
 pub fn settled(pid: u32, count: usize) {
