@@ -5,18 +5,22 @@
 //! the whole process from being reaped. So these reads are made by a second process: this program again, with its
 //! own memory and descriptors, that shares nothing but two pipes. When it does not answer in time it is left
 //! behind: nobody waits for it, and the kernel ends it with its parent as soon as it can be ended.
+//!
+//! On Linux the first one is a copy of this process, as long as that has one thread only: starting the program anew would
+//! take longer than most looks. A copy of a process with more threads could find a lock taken by one that it does not have.
 
 use super::{Deadline, FileKind};
 use crate::model::{Gap, GapReason};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -438,9 +442,13 @@ fn read_range(path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
 /// The reader's own main: answers requests on its standard input until it is closed.
 pub fn serve() {
     isolate();
-    let mut input = io::stdin().lock();
-    // Not by way of lines, which answers are not.
-    let Ok(output) = io::stdout().as_fd().try_clone_to_owned() else { return };
+    // Descriptors of its own: the standard ones may be locked in a copy, and go by lines, which answers do not.
+    let (Ok(input), Ok(output)) =
+        (io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned())
+    else {
+        return;
+    };
+    let mut input = BufReader::new(File::from(input));
     let mut output = File::from(output);
     while let Ok(request) = Request::decode(&mut input) {
         let (code, bytes) = match request.perform() {
@@ -460,8 +468,8 @@ fn isolate() {
     #[cfg(target_os = "linux")]
     {
         #[allow(unsafe_code)]
-        // SAFETY: closes descriptors that nothing in this process has opened or wrapped yet; it runs first in
-        // main, before any thread or file. See close_range(2).
+        // SAFETY: closes descriptors that nothing in this process uses: it runs first in main, before any file is
+        // opened, or in a copy that returns to nothing that has some. See close_range(2).
         unsafe {
             libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
         }
@@ -470,11 +478,11 @@ fn isolate() {
 }
 
 struct Connection {
-    input: ChildStdin,
-    output: ChildStdout,
+    input: File,
+    output: File,
     /// What has been read of it and not been taken.
     read: VecDeque<u8>,
-    child: Child,
+    child: Pid,
 }
 
 impl Connection {
@@ -508,23 +516,23 @@ impl Drop for Running {
 
 /// Readers that were let go and have not ended yet, of this whole process: one that looks for days must take away those that
 /// have, and stop starting more when they do not end.
-static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-fn let_go(child: Child) {
+fn let_go(child: Pid) {
     LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(child);
 }
 
 /// Takes away those that have ended, without waiting; how many are left.
 fn left() -> usize {
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
-    left.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    left.retain(|child| matches!(waitpid(Some(*child), WaitOptions::NOHANG), Ok(None)));
     left.len()
 }
 
 /// The near end: starts readers, keeps one at a time, and leaves behind those that hang.
 pub struct Reader {
     running: Rc<RefCell<Running>>,
-    abandoned: Vec<Child>,
+    abandoned: Vec<Pid>,
     failed_to_start: Option<io::ErrorKind>,
 }
 
@@ -670,6 +678,14 @@ impl Reader {
 }
 
 fn start() -> io::Result<Connection> {
+    #[cfg(target_os = "linux")]
+    if is_alone() {
+        return copied();
+    }
+    executed()
+}
+
+fn executed() -> io::Result<Connection> {
     // The file that runs now, even when it was replaced or unlinked meanwhile.
     let program =
         if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
@@ -682,9 +698,50 @@ fn start() -> io::Result<Connection> {
         .stderr(Stdio::null())
         .spawn()?;
     match (child.stdin.take(), child.stdout.take()) {
-        (Some(input), Some(output)) => Ok(Connection { input, output, read: VecDeque::new(), child }),
+        (Some(input), Some(output)) => Ok(Connection {
+            input: File::from(OwnedFd::from(input)),
+            output: File::from(OwnedFd::from(output)),
+            read: VecDeque::new(),
+            child: Pid::from_child(&child),
+        }),
         _ => Err(io::ErrorKind::NotConnected.into()),
     }
+}
+
+/// Whether this process has one thread: links of `/proc/self/task` are its own two and one of each.
+#[cfg(target_os = "linux")]
+fn is_alone() -> bool {
+    rustix::fs::stat("/proc/self/task").is_ok_and(|found| found.st_nlink == 3)
+}
+
+/// A reader that is a copy of this process (fork(2)).
+#[cfg(target_os = "linux")]
+fn copied() -> io::Result<Connection> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    let (requests, input) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (output, answers) = pipe_with(PipeFlags::CLOEXEC)?;
+    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    #[allow(unsafe_code)]
+    // SAFETY: there is one thread, so the copy finds no lock taken and no memory half changed; it never returns from here,
+    // and leaves by `_exit`, which runs nothing of what the original has still to do at its end.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let is_ready = rustix::stdio::dup2_stdin(&requests).is_ok()
+            && rustix::stdio::dup2_stdout(&answers).is_ok()
+            && rustix::stdio::dup2_stderr(&nowhere).is_ok()
+            && std::env::set_current_dir("/").is_ok();
+        if is_ready {
+            // A panic must not go on into what the original was doing.
+            let _ = std::panic::catch_unwind(serve);
+        }
+        #[allow(unsafe_code)]
+        // SAFETY: ends this process at once.
+        unsafe {
+            libc::_exit(0)
+        }
+    }
+    let child = Pid::from_raw(child).filter(|_| child > 0).ok_or_else(io::Error::last_os_error)?;
+    Ok(Connection { input: File::from(input), output: File::from(output), read: VecDeque::new(), child })
 }
 
 /// Waits until a descriptor can be read.
@@ -785,19 +842,21 @@ mod tests {
     fn a_command_line_that_never_comes_is_a_gap_and_the_reader_is_left_behind() {
         let mut child = Command::new("sleep");
         let mut child = child.arg("60").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let input = File::from(OwnedFd::from(child.stdin.take().unwrap()));
+        let output = File::from(OwnedFd::from(child.stdout.take().unwrap()));
+        let pid = Pid::from_child(&child);
         let mut reader = Reader::new();
-        reader.running.borrow_mut().0 = Some(Connection { input, output, read: VecDeque::new(), child });
+        reader.running.borrow_mut().0 = Some(Connection { input, output, read: VecDeque::new(), child: pid });
         let begun = Instant::now();
         let answers = reader.perform(&[Request::CommandLine(7)], Deadline::after(Duration::from_secs(20)));
         assert!(begun.elapsed() < PATIENCE * 4, "{:?}", begun.elapsed());
         let gap = answers[0].as_ref().unwrap_err();
         assert_eq!((gap.what.as_str(), gap.reason), ("command line of pid 7", GapReason::Timeout));
         assert!(reader.running.borrow().0.is_none());
-        let mut left = reader.abandoned.pop().unwrap();
-        assert_eq!(left.try_wait().unwrap(), None, "it was neither ended nor waited for");
-        left.kill().unwrap();
-        left.wait().unwrap();
+        assert_eq!(reader.abandoned.pop(), Some(pid));
+        assert_eq!(child.try_wait().unwrap(), None, "it was neither ended nor waited for");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! `/proc/PID/stat`, `status` and `limits`, read by the `procfs-core` parsers.
+//! `/proc/PID/stat`, `status` and `limits`. They are read of every process of a host, so only what is used is parsed, and nothing
+//! is copied.
 
 use super::ParseError;
 use super::text::{nul_separated, printable};
 use crate::model::ProcessState;
-use procfs_core::process::{LimitValue, Limits, Stat, Status};
-use procfs_core::{FromBufRead, FromRead};
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 /// The fields of `/proc/PID/stat` that are used here (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,34 +41,49 @@ impl StatLine {
 /// # Errors
 /// When the line does not have the form of proc_pid_stat(5).
 pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
-    // The name may hold any byte; the parser wants UTF-8 and only the fields after the last ')' matter to it.
-    let text = String::from_utf8_lossy(bytes);
-    let text = stat_line(&text).ok_or_else(|| ParseError::new("stat", "no name in parentheses behind a pid"))?;
-    let parsed = Stat::from_read(text.as_bytes()).map_err(|error| ParseError::new("stat", error))?;
+    // The name may hold any byte, parentheses and white space too: it ends at the last one.
+    let (head, fields) = bytes
+        .iter()
+        .rposition(|byte| *byte == b')')
+        .and_then(|end| bytes.split_at_checked(end))
+        .and_then(|(head, rest)| Some((head, rest.strip_prefix(b") ")?)))
+        .ok_or_else(|| ParseError::new("stat", "no name in parentheses behind a pid"))?;
+    let (pid, name) = head
+        .iter()
+        .position(|byte| *byte == b'(')
+        .and_then(|start| Some((head.get(..start)?, head.get(start + 1..)?)))
+        .ok_or_else(|| ParseError::new("stat", "no name in parentheses behind a pid"))?;
+    number::<u32>(pid.strip_suffix(b" ").unwrap_or_default(), "pid of stat")?;
+    let mut fields = fields.split(|byte| byte.is_ascii_whitespace());
+    // Numbers as in proc_pid_stat(5), where the state is the third.
+    let mut at = 2;
+    let mut field = |wanted: usize| {
+        let skipped = wanted - at - 1;
+        at = wanted;
+        fields.nth(skipped).unwrap_or_default()
+    };
+    let state = match field(3) {
+        [letter] if letter.is_ascii_alphabetic() => ProcessState::from_letter(char::from(*letter)),
+        _ => return Err(ParseError::new("stat", "no state behind the name")),
+    };
     Ok(StatLine {
-        name: printable(name_between_parentheses(bytes)),
-        state: ProcessState::from_letter(parsed.state),
-        ppid: u32::try_from(parsed.ppid).unwrap_or(0),
-        process_group: parsed.pgrp,
-        session: parsed.session,
-        start_ticks: parsed.starttime,
-        flags: parsed.flags,
-        cpu_ticks: parsed.utime.saturating_add(parsed.stime),
+        name: printable(name),
+        state,
+        // A parent in an outer namespace is 0.
+        ppid: u32::try_from(number::<i32>(field(4), "ppid of stat")?).unwrap_or(0),
+        process_group: number(field(5), "pgrp of stat")?,
+        session: number(field(6), "session of stat")?,
+        flags: number(field(9), "flags of stat")?,
+        cpu_ticks: number::<u64>(field(14), "utime of stat")?.saturating_add(number(field(15), "stime of stat")?),
+        start_ticks: number(field(22), "starttime of stat")?,
     })
 }
 
-/// The line, where its parentheses stand so that the parser can take them for granted, which it does.
-fn stat_line(text: &str) -> Option<&str> {
-    let text = text.trim();
-    let (pid, rest) = text.split_once(" (")?;
-    let (_, fields) = rest.rsplit_once(") ")?;
-    (pid.bytes().all(|byte| byte.is_ascii_digit()) && !fields.contains(')')).then_some(text)
-}
-
-fn name_between_parentheses(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|byte| *byte == b'(').map_or(0, |at| at + 1);
-    let end = bytes.iter().rposition(|byte| *byte == b')').unwrap_or(bytes.len());
-    bytes.get(start..end).unwrap_or_default()
+fn number<T: FromStr>(digits: &[u8], what: &'static str) -> Result<T, ParseError> {
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| ParseError::new(what, format!("{} is no such number", printable(digits))))
 }
 
 /// The fields of `/proc/PID/status` that are used here (proc_pid_status(5)).
@@ -93,20 +108,34 @@ pub struct StatusLines {
 /// # Errors
 /// When a field that every kernel writes is missing or malformed.
 pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
-    let text = String::from_utf8_lossy(bytes);
-    let parsed = Status::from_buf_read(text.as_bytes()).map_err(|error| ParseError::new("status", error))?;
+    let (mut tgid, mut tracer_pid, mut uid, mut threads) = (None, None, None, None);
+    let (mut resident_bytes, mut namespace_pids) = (None, Vec::new());
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        let mut words = value.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+        let mut first = || words.next().unwrap_or_default();
+        // A newline in the name, which is anybody's, is escaped by the kernel.
+        match name {
+            b"Tgid" => tgid = Some(number(first(), "Tgid of status")?),
+            b"TracerPid" => tracer_pid = Some(number::<u32>(first(), "TracerPid of status")?),
+            b"Uid" => uid = Some(number(first(), "Uid of status")?),
+            b"NSpid" => {
+                namespace_pids = words.map(|word| number(word, "NSpid of status")).collect::<Result<_, _>>()?
+            }
+            b"VmRSS" => resident_bytes = Some(number::<u64>(first(), "VmRSS of status")?.saturating_mul(1024)),
+            b"Threads" => threads = Some(number(first(), "Threads of status")?),
+            _ => {}
+        }
+    }
+    let missing = |name| move || ParseError::new("status", format!("no line {name}"));
     Ok(StatusLines {
-        tgid: u32::try_from(parsed.tgid).unwrap_or(0),
-        tracer_pid: u32::try_from(parsed.tracerpid).ok().filter(|pid| *pid != 0),
-        uid: parsed.ruid,
-        threads: parsed.threads,
-        resident_bytes: parsed.vmrss.map(|kib| kib.saturating_mul(1024)),
-        namespace_pids: parsed
-            .nspid
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|pid| u32::try_from(pid).ok())
-            .collect(),
+        tgid: tgid.ok_or_else(missing("Tgid"))?,
+        tracer_pid: Some(tracer_pid.ok_or_else(missing("TracerPid"))?).filter(|pid| *pid != 0),
+        uid: uid.ok_or_else(missing("Uid"))?,
+        threads: threads.ok_or_else(missing("Threads"))?,
+        resident_bytes,
+        namespace_pids,
     })
 }
 
@@ -122,21 +151,18 @@ pub struct OpenFilesLimit {
 /// Parses the `Max open files` line of `/proc/PID/limits` (proc_pid_limits(5)).
 ///
 /// # Errors
-/// When the table is not complete.
+/// When there is no such line, or it has no two limits.
 pub fn open_files_limit(bytes: &[u8]) -> Result<OpenFilesLimit, ParseError> {
-    let text = String::from_utf8_lossy(bytes);
-    // A line of fewer than four words is none of the table's; the parser counts from the end of each line.
-    let lines: String =
-        text.lines().filter(|line| line.split_whitespace().count() >= 4).flat_map(|line| [line, "\n"]).collect();
-    let limits = Limits::from_buf_read(lines.as_bytes()).map_err(|error| ParseError::new("limits", error))?;
-    let value = |limit: LimitValue| match limit {
-        LimitValue::Unlimited => None,
-        LimitValue::Value(number) => Some(number),
+    let row = bytes
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"Max open files "))
+        .ok_or_else(|| ParseError::new("limits", "no line Max open files"))?;
+    let mut words = row.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let mut value = || match words.next().unwrap_or_default() {
+        b"unlimited" => Ok(None),
+        digits => number(digits, "Max open files of limits").map(Some),
     };
-    Ok(OpenFilesLimit {
-        soft: value(limits.max_open_files.soft_limit),
-        hard: value(limits.max_open_files.hard_limit),
-    })
+    Ok(OpenFilesLimit { soft: value()?, hard: value()? })
 }
 
 /// Mount ids whose filesystem answers from memory or a local disk, from `/proc/PID/mountinfo`
@@ -267,13 +293,46 @@ mod tests {
         assert!(!line.is_kernel_thread());
     }
 
-    /// procfs-core 0.18 panics at each of these.
     #[test]
     fn misplaced_parentheses_are_an_error() {
-        for line in
-            ["1 )python( S 1 1 1 0", "(python) S 1", "1 (python)", "1 (python) S)", "é(python) S 1", "1 (x)é 1"]
-        {
+        for line in [
+            "1 )python( S 1 1 1 0",
+            "(python) S 1",
+            "1 (python)",
+            "1 (python) S)",
+            "é(python) S 1",
+            "1 (x)é 1",
+            "1(python) S 1 4711 4711 0 -1 4194560 1500 0 0 0 10 5 0 0 20 0 3 0 918273",
+            "1 (python) SS 1 4711 4711 0 -1 4194560 1500 0 0 0 10 5 0 0 20 0 3 0 918273",
+            "1 (python) S 1 4711 4711 0 -1 4194560 1500 0 0 0 10 5 0 0 20 0 3 0",
+        ] {
             assert!(stat(line.as_bytes()).is_err(), "{line}");
+        }
+    }
+
+    const STATUS: &str = "Name:\tpy\\nTgid:\t1\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t4711\nNgid:\t0\nPid:\t4711\n\
+        PPid:\t1\nTracerPid:\t99\nUid:\t1000\t1001\t1002\t1003\nNSpid:\t4711\t12\t1\nVmRSS:\t   20480 kB\nThreads:\t3\n";
+
+    #[test]
+    fn reads_the_lines_of_a_status() {
+        let lines = status(STATUS.as_bytes()).unwrap();
+        let expected = StatusLines {
+            tgid: 4711,
+            tracer_pid: Some(99),
+            uid: 1000,
+            threads: 3,
+            resident_bytes: Some(20_480 * 1024),
+            namespace_pids: vec![4711, 12, 1],
+        };
+        assert_eq!(lines, expected);
+        // A zombie has no memory, an old kernel no namespaces, and hardly anybody is traced.
+        let short = "Tgid:\t7\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nThreads:\t1\n";
+        let lines = status(short.as_bytes()).unwrap();
+        assert_eq!((lines.tracer_pid, lines.resident_bytes, lines.namespace_pids), (None, None, vec![]));
+        for (from, to) in
+            [("Threads:\t3", "Threads:\tx"), ("Uid:", "Gid:"), ("Tgid:\t4711", "Tgid:\t-1"), ("12\t1", "12\ty")]
+        {
+            assert!(status(STATUS.replace(from, to).as_bytes()).is_err(), "{to}");
         }
     }
 

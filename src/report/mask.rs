@@ -86,7 +86,25 @@ pub fn command(words: &[&[u8]]) -> String {
 /// Any text: URLs, `--flag value` and `KEY=value` in it. High-entropy words are left, since ids of units and
 /// containers look like them.
 pub fn text(text: &str) -> String {
-    tokens(text, false)
+    if may_hold_secret(text) { tokens(text, false) } else { text.to_owned() }
+}
+
+/// Whether [`text`] would change it; nothing is built to tell.
+pub fn is_masked(text: &str) -> bool {
+    !may_hold_secret(text) || tokens(text, false) == text
+}
+
+/// A cheap look before the thorough one: without any of what this asks for, there is nothing that [`tokens`] could mask.
+fn may_hold_secret(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_edge = |at: usize| at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_graphic);
+    bytes.iter().enumerate().any(|(at, byte)| match byte {
+        b'=' | b':' => true,
+        // A flag begins a word.
+        b'-' => is_edge(at),
+        b'b' | b'B' => bytes.get(at..at + 6).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer")),
+        _ => false,
+    })
 }
 
 /// Masks the words of a text and keeps the white space between them.
@@ -185,6 +203,10 @@ fn words_of(name: &str) -> Vec<String> {
 }
 
 fn names_secret(name: &str) -> bool {
+    // Addresses have none.
+    if !name.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        return false;
+    }
     let words = words_of(name);
     let joined = words.concat();
     let is_secret = words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()))
@@ -350,6 +372,12 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn the_cheap_look_misses_nothing(given in "([a-zA-Z=:@/?#'\"{,.\u{a0} -]|[bB]earer|[tT]oken|--?api[-_]key|x){0,12}") {
+            proptest::prop_assert!(may_hold_secret(&given) || tokens(&given, false) == given);
+            proptest::prop_assert_eq!(is_masked(&given), text(&given) == given);
+        }
+
         #[test]
         fn never_panics_and_keeps_no_flagged_value(value in "[a-z]{12}") {
             let shown = line(&format!("x --secret {value} MY_TOKEN={value} http://u:{value}@h/?q={value}"));

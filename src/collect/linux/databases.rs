@@ -4,6 +4,7 @@
 //! log. Plain reads of another process's files take no lock and give none back.
 
 use super::LinuxHost;
+use super::links;
 use super::proc_dir::{ProcDir, read_all};
 use super::process;
 use crate::collect::Collected;
@@ -16,10 +17,10 @@ use crate::parse::process::{descriptor_inode, device_of_mount};
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
-use rustix::fs::{Mode, OFlags, RawDir, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString};
-use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -185,22 +186,19 @@ fn held_by(
 ) -> std::io::Result<Vec<(usize, DatabaseHolder)>> {
     let directory = ProcDir::open(pid)?;
     let held = directory.directory(c"fd")?;
-    let mut entries = [MaybeUninit::<u8>::uninit(); 16 * 1024];
-    let mut target = [MaybeUninit::<u8>::uninit(); 4096];
     // Distinct targets only: what one of them is, all of them are.
     let mut hits: HashMap<Vec<u8>, (CString, u64)> = HashMap::new();
-    let mut listing = RawDir::new(&held, &mut entries);
-    while let Some(entry) = listing.next() {
-        let entry = entry?;
-        if let Ok((text, _)) = rustix::fs::readlinkat_raw(&held, entry.file_name(), &mut target)
+    links::each(&held, |name, link| {
+        if let Ok(text) = link
             && family_of(text, wanted).is_some()
         {
             match hits.get_mut(text) {
                 Some((_, count)) => *count += 1,
-                None => drop(hits.insert(text.to_vec(), (entry.file_name().to_owned(), 1))),
+                None => drop(hits.insert(text.to_vec(), (name.to_owned(), 1))),
             }
         }
-    }
+        ControlFlow::Continue(())
+    })?;
     if hits.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,5 +1,6 @@
 //! Open descriptors, counted while they are read: memory grows with distinct targets, not with descriptors.
 
+use super::links;
 use super::proc_dir::ProcDir;
 use super::sockets::other_sockets;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
@@ -12,10 +13,10 @@ use crate::parse::sockets::{OtherSocket, TcpSocket};
 use crate::parse::text::printable;
 use foldhash::HashMap;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags, openat, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString};
-use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 
 /// Distinct paths that are asked whether they are unlinked, most held first.
 const MOST_STATED: usize = MOST_TARGETS;
@@ -139,28 +140,19 @@ pub fn counted(directory: &ProcDir) -> Option<u64> {
     u64::try_from(size).ok().filter(|count| *count > 0)
 }
 
-/// The hot path: one `getdents64` for hundreds of entries, one `readlinkat` an entry, one buffer for all links.
+/// The hot path: one system call a descriptor.
 fn walk(held: &OwnedFd) -> std::io::Result<Walk> {
     let mut found = Walk::default();
-    let mut entries = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-    let mut target = [MaybeUninit::<u8>::uninit(); 4096];
-    let mut directory = RawDir::new(held, &mut entries);
-    while let Some(entry) = directory.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        match rustix::fs::readlinkat_raw(held, name, &mut target) {
-            Ok((text, _)) => found.count(text, name),
-            // Closed between the two calls: no longer open, so not counted.
-            Err(rustix::io::Errno::NOENT) => {}
+    links::each(held, |name, link| {
+        match link {
+            Ok(text) => found.count(text, name),
             Err(error) => {
                 found.open += 1;
                 *found.unreadable.entry(std::io::Error::from(error).to_string()).or_default() += 1;
             }
         }
-    }
+        ControlFlow::Continue(())
+    })?;
     Ok(found)
 }
 

@@ -3,6 +3,7 @@
 mod cgroup;
 mod databases;
 mod descriptors;
+mod links;
 mod proc_dir;
 mod process;
 mod resources;

@@ -1,5 +1,6 @@
 //! The process table and single processes.
 
+use super::links;
 use super::proc_dir::{ProcDir, stat_below};
 use crate::collect::reader::Request;
 use crate::collect::{Collected, Deadline, PidProblem, ProcessEntry};
@@ -9,10 +10,10 @@ use crate::parse::link::{Link, classify};
 use crate::parse::text::{nul_separated, printable};
 use crate::parse::{cgroup, process as parse};
 use crate::report::mask;
-use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::fs::{Mode, OFlags};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -228,23 +229,15 @@ pub fn all_pids() -> Vec<u32> {
 fn sockets_among(pid: u32, inodes: &HashSet<u64>) -> std::io::Result<HashSet<u64>> {
     let held = ProcDir::open(pid)?.directory(c"fd")?;
     let mut found = HashSet::new();
-    let mut entries = [MaybeUninit::<u8>::uninit(); 16 * 1024];
-    let mut target = [MaybeUninit::<u8>::uninit(); 64];
-    let mut directory = RawDir::new(&held, &mut entries);
-    while let Some(entry) = directory.next() {
-        let entry = entry?;
-        // A server's listener is among its first.
-        if found.len() == inodes.len() {
-            break;
-        }
-        // A link that is longer than the buffer is cut, and is no socket's.
-        if let Ok((text, _)) = rustix::fs::readlinkat_raw(&held, entry.file_name(), &mut target)
-            && let Link::Socket(inode) = classify(text)
+    links::each(&held, |_, link| {
+        if let Ok(Link::Socket(inode)) = link.map(classify)
             && inodes.contains(&inode)
         {
             found.insert(inode);
         }
-    }
+        // A server's listener is among its first.
+        if found.len() == inodes.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     Ok(found)
 }
 

@@ -1,6 +1,7 @@
 //! The threads of a process at one moment: states, wait channels, system calls and what they have used so far.
 
 use super::LinuxHost;
+use super::links;
 use super::proc_dir::{ProcDir, read_all};
 use crate::collect::reader::Request;
 use crate::collect::{Collected, Deadline, ThreadEntry};
@@ -11,6 +12,7 @@ use crate::parse::thread;
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// Threads that are looked at; a server with more has its first and its newest ones looked at.
@@ -129,20 +131,15 @@ pub fn pipe_readers(
 fn reads_from(pid: u32, pipe: &[u8]) -> std::io::Result<bool> {
     let directory = ProcDir::open(pid)?;
     let held = directory.directory(c"fd")?;
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 16 * 1024];
-    let mut target = [MaybeUninit::<u8>::uninit(); 64];
-    let mut entries = RawDir::new(&held, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let Ok((text, _)) = rustix::fs::readlinkat_raw(&held, entry.file_name(), &mut target) else { continue };
-        if text != pipe {
-            continue;
-        }
-        let info = [b"fdinfo/", entry.file_name().to_bytes()].concat();
-        let info = std::ffi::CString::new(info).unwrap_or_default();
-        if thread::is_open_for_reading(&directory.read(&info)?) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let mut reads = false;
+    links::each(&held, |name, link| {
+        let is_it = link.is_ok_and(|text| text == pipe);
+        let info = || std::ffi::CString::new([b"fdinfo/", name.to_bytes()].concat()).ok();
+        reads = is_it
+            && info()
+                .and_then(|info| directory.read(&info).ok())
+                .is_some_and(|info| thread::is_open_for_reading(&info));
+        if reads { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(reads)
 }
