@@ -16,8 +16,8 @@ use crate::render::{self, Style, View};
 use crate::report;
 #[cfg(feature = "mcp")]
 use crate::report::redact::Level;
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Parses the arguments, does what they say, and returns the exit status.
 pub fn run(arguments: &[OsString]) -> u8 {
-    match Cli::try_parse_from(arguments).and_then(|cli| cli.check().map(|()| cli)) {
+    let parsed = parsed_by_its_command(arguments).map_or_else(|| Cli::try_parse_from(arguments), Ok);
+    match parsed.and_then(|cli| cli.check().map(|()| cli)) {
         Ok(cli) => execute(&cli),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             emit(&error.to_string());
@@ -59,6 +60,19 @@ pub fn run(arguments: &[OsString]) -> u8 {
             EXIT_UNKNOWN
         }
     }
+}
+
+/// The arguments, read with the command in the first of them alone: the parser gives each option of all commands to every command
+/// that it knows, which takes longer than everything else that it does. `None` where they do not fit, or ask for help: what is
+/// then said takes all commands.
+fn parsed_by_its_command(arguments: &[OsString]) -> Option<Cli> {
+    let whole = Cli::command();
+    let command = whole.find_subcommand(arguments.get(1)?.to_str()?)?.clone();
+    let alone = clap::Command::new("").args(whole.get_arguments().cloned()).subcommand(command);
+    // Taking it apart would take as long as making it did, and there is one of it in a run.
+    std::mem::forget(whole);
+    let matches = alone.try_get_matches_from(arguments).ok()?;
+    Cli::from_arg_matches(&matches).ok()
 }
 
 /// What the parser says, without how the command is called: what is wrong, what would do, what is similar.
@@ -686,5 +700,44 @@ impl Progress for Spinner {
 
     fn is_over(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_alone_is_read_as_among_all() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for line in [
+            "hermes-doctor check",
+            "hermes-doctor fds --pid 7 --all --json",
+            "hermes-doctor fds --samples 3 --every 1s --home /h --kind webui --color never -v",
+            "hermes-doctor health --url http://127.0.0.1:8787 --route /a --route /b --timeout 1s --budget 3s --deep",
+            "hermes-doctor port 8787 --all-holders -q -o x",
+            "hermes-doctor report --from a.json --redact paranoid --markdown",
+            "hermes-doctor lineage --expect none --observe 2s",
+            "hermes-doctor explain close-wait-leak --format json",
+            "hermes-doctor watch --record x",
+        ] {
+            let alone = parsed_by_its_command(&words(line)).unwrap_or_else(|| panic!("{line}"));
+            let among_all = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(format!("{alone:?}"), format!("{among_all:?}"), "{line}");
+        }
+        // What the whole parser has to say something about.
+        for line in [
+            "hermes-doctor",
+            "hermes-doctor --port 8787 fds",
+            "hermes-doctor --version",
+            "hermes-doctor fds --help",
+            "hermes-doctor fds --version",
+            "hermes-doctor fds --nonsense",
+            "hermes-doctor fds check",
+            "hermes-doctor fdss",
+            "hermes-doctor fds --all --top 3",
+        ] {
+            assert!(parsed_by_its_command(&words(line)).is_none(), "{line}");
+        }
     }
 }
