@@ -213,7 +213,7 @@ impl Examination<'_> {
         let identity = host
             .identify(pid)
             .map_err(|problem| Gap::new(format!("parent {pid}"), GapReason::Vanished, problem.to_string()))?;
-        let process = host.process(identity)?.value;
+        let process = self.survey.process(identity)?.value;
         let argv = self.survey.command(pid);
         let Classified { role, name, evidence } = if pid == std::process::id() {
             Classified {

@@ -300,7 +300,7 @@ impl Examination<'_> {
 
     fn process(&self, gaps: &mut Vec<Gap>) -> Option<Process> {
         let identity = self.patient.identity?;
-        match self.survey.host.process(identity) {
+        match self.survey.process(identity) {
             Ok(read) => {
                 gaps.extend(read.gaps);
                 let mut process = read.value;

@@ -238,7 +238,7 @@ fn compare(survey: &Survey<'_>, place: Place<'_>, name: &str, kind: ServerKind, 
 /// A server of that kind that lives in another pid namespace and has this pid there.
 fn inner_pid(survey: &Survey<'_>, kind: ServerKind, pid: u32) -> Option<u32> {
     survey.hermes().into_iter().find_map(|(outer, command)| {
-        let process = survey.host.process(survey.host.identify(outer).ok()?).ok()?.value;
+        let process = survey.process(survey.host.identify(outer).ok()?).ok()?.value;
         let nested = process.namespace_pids.len() > 1 && process.namespace_pids.last() == Some(&pid);
         (nested && command.kind == kind).then_some(outer)
     })

@@ -54,12 +54,8 @@ fn likely_owner(survey: &Survey<'_>, port: u16) -> Option<u32> {
         .hermes()
         .into_iter()
         .filter(|(pid, command)| {
-            let uid = survey
-                .host
-                .identify(*pid)
-                .ok()
-                .and_then(|id| survey.host.process(id).ok())
-                .map(|read| read.value.uid);
+            let uid =
+                survey.host.identify(*pid).ok().and_then(|id| survey.process(id).ok()).map(|read| read.value.uid);
             command.role == CommandRole::Server && uid == Some(owner.uid)
         })
         .collect();
@@ -74,7 +70,7 @@ fn likely_owner(survey: &Survey<'_>, port: u16) -> Option<u32> {
 
 /// Whether a process listens on any TCP port of its own network namespace.
 pub fn listens_anywhere(survey: &Survey<'_>, pid: u32) -> bool {
-    let process = survey.host.identify(pid).ok().and_then(|identity| survey.host.process(identity).ok());
+    let process = survey.host.identify(pid).ok().and_then(|identity| survey.process(identity).ok());
     let inodes: HashSet<u64> = survey
         .sockets_of(process.as_ref().map(|read| &read.value))
         .tcp
@@ -128,7 +124,7 @@ pub fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCom
     if usual.and_then(|port| owner_of(survey, port)).is_some_and(|(owner, _)| owner == identity) {
         return true;
     }
-    let Ok(process) = survey.host.process(identity) else { return false };
+    let Ok(process) = survey.process(identity) else { return false };
     let process = process.value;
     let unit = process.cgroup.as_deref().and_then(crate::parse::cgroup::unit_of);
     if unit.is_some_and(|unit| unit.name.contains("hermes") && unit.name.contains(command.kind.word())) {
@@ -142,7 +138,7 @@ pub fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCom
 
 /// Home that a server's command line or environment says; the default of its user is not said.
 pub fn said_home(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
-    let said = command.home.clone().or_else(|| survey.host.process(identity).ok()?.value.home)?;
+    let said = command.home.clone().or_else(|| survey.process(identity).ok()?.value.home)?;
     Some(PathBuf::from(said))
 }
 
@@ -151,7 +147,7 @@ pub fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand)
     if let Some(home) = &command.home {
         return Some(PathBuf::from(home));
     }
-    let read = survey.host.process(identity).ok()?;
+    let read = survey.process(identity).ok()?;
     let base = match read.value.home {
         Some(home) => PathBuf::from(home),
         // Its environment could not be read: then nothing says that it has the default home.

@@ -203,7 +203,7 @@ impl Survey<'_> {
 
     /// One process, read whole.
     pub fn process_of(&self, pid: u32) -> Option<Process> {
-        Some(self.host.process(self.host.identify(pid).ok()?).ok()?.value)
+        Some(self.process(self.host.identify(pid).ok()?).ok()?.value)
     }
 
     /// Programs that are for a server, and those that should have its port, both without the ones that have a server

@@ -1,11 +1,15 @@
 //! What is known of all processes, read at most once and only when somebody asks.
 
 use super::programs::Programs;
-use crate::collect::{Host, ProcessEntry, SocketTable, UnitOnDisk};
-use crate::model::{Gap, Process, ServerKind};
+use crate::collect::{Collected, Host, ProcessEntry, SocketTable, UnitOnDisk};
+use crate::model::{Gap, Identity, Process, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// How long a process that was read is not read again.
+const FRESH: Duration = Duration::from_millis(200);
 
 /// Which processes hold sockets by inode, and whether everybody could be asked.
 pub type Holders = (HashMap<u64, Vec<u32>>, Result<(), Gap>);
@@ -16,6 +20,10 @@ pub struct Survey<'a> {
     pub host: &'a dyn Host,
     processes: OnceCell<Vec<ProcessEntry>>,
     commands: OnceCell<HashMap<u32, Vec<String>>>,
+    /// Command lines that were read one by one.
+    single_commands: RefCell<HashMap<u32, Vec<String>>>,
+    /// Processes that were read whole, and when.
+    whole: RefCell<HashMap<u32, (Instant, Collected<Process>)>>,
     sockets: OnceCell<SocketTable>,
     pub(super) programs: OnceCell<Programs>,
     unit_files: OnceCell<Vec<UnitOnDisk>>,
@@ -33,6 +41,8 @@ impl<'a> Survey<'a> {
             host,
             processes: OnceCell::new(),
             commands: OnceCell::new(),
+            single_commands: RefCell::default(),
+            whole: RefCell::default(),
             sockets: OnceCell::new(),
             programs: OnceCell::new(),
             unit_files: OnceCell::new(),
@@ -128,7 +138,30 @@ impl<'a> Survey<'a> {
         {
             return argv.clone();
         }
-        self.host.commands(&[pid]).pop().and_then(Result::ok).unwrap_or_default()
+        if let Some(argv) = self.single_commands.borrow().get(&pid) {
+            return argv.clone();
+        }
+        let argv = self.host.commands(&[pid]).pop().and_then(Result::ok);
+        if let Some(argv) = &argv {
+            self.single_commands.borrow_mut().insert(pid, argv.clone());
+        }
+        argv.unwrap_or_default()
+    }
+
+    /// One process, read whole: whoever chooses the server asks for the same one again and again, so it is kept for a moment.
+    ///
+    /// # Errors
+    /// A gap, where it is gone or cannot be read.
+    pub fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
+        if let Some((at, read)) = self.whole.borrow().get(&identity.pid)
+            && read.value.identity == identity
+            && at.elapsed() < FRESH
+        {
+            return Ok(read.clone());
+        }
+        let read = self.host.process(identity)?;
+        self.whole.borrow_mut().insert(identity.pid, (Instant::now(), read.clone()));
+        Ok(read)
     }
 
     /// All processes whose command line belongs to a Hermes server, uncertain ones among them.

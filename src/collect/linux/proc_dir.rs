@@ -26,13 +26,18 @@ impl ProcDir {
 
     /// Opens the directory of a known process; a gap when that process is gone, even if its pid is used again.
     pub fn anchor(identity: Identity) -> Result<Self, Gap> {
+        Self::anchor_with_stat(identity).map(|(directory, _)| directory)
+    }
+
+    /// The same, and the line that proved whose it is.
+    pub fn anchor_with_stat(identity: Identity) -> Result<(Self, StatLine), Gap> {
         let gone = |detail: String| Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail);
         let directory = Self::open(identity.pid).map_err(|error| gone(error.to_string()))?;
         let line = directory.stat().map_err(|error| gone(error.to_string()))?;
         if line.start_ticks != identity.start_ticks {
             return Err(gone("the pid belongs to another process now".to_owned()));
         }
-        Ok(directory)
+        Ok((directory, line))
     }
 
     /// The pid.

@@ -85,10 +85,9 @@ pub fn read(
 ) -> Result<Collected<Process>, Gap> {
     let pid = identity.pid;
     let mut gaps = Vec::new();
-    let directory = ProcDir::anchor(identity)?;
+    let (directory, line) = ProcDir::anchor_with_stat(identity)?;
     let vanished =
         |error: std::io::Error| Gap::new(format!("process {pid}"), GapReason::Vanished, error.to_string());
-    let line = directory.stat().map_err(vanished)?;
     let status = directory.read(c"status").map_err(vanished)?;
     let status = parse::status(&status)
         .map_err(|error| Gap::new(format!("status of pid {pid}"), GapReason::Malformed, error.to_string()))?;
@@ -127,6 +126,7 @@ pub fn read(
     // The anchor proves that all of the above is of one process; the reader's answers went by pid, so look again.
     let again = ProcDir::anchor(identity)?;
     drop(again);
+    let (foreign_network, network) = namespace(&directory, c"ns/net");
     let value = Process {
         identity,
         ppid: line.ppid,
@@ -144,9 +144,9 @@ pub fn read(
         process_group: line.process_group,
         tracer_pid: status.tracer_pid,
         namespace_pids: status.namespace_pids,
-        foreign_network: is_foreign(&directory, c"ns/net"),
-        network_namespace: directory.link(c"ns/net").ok().and_then(|link| parse::namespace_inode(&link)),
-        foreign_mounts: is_foreign(&directory, c"ns/mnt"),
+        foreign_network,
+        network_namespace: network.and_then(|link| parse::namespace_inode(&link)),
+        foreign_mounts: namespace(&directory, c"ns/mnt").0,
         cgroup,
         zombie_children: Vec::new(),
         home: markers.remove("HERMES_HOME"),
@@ -166,20 +166,26 @@ fn start_time(age: Duration) -> Option<String> {
     Some(humantime::format_rfc3339_seconds(started).to_string())
 }
 
-fn is_foreign(directory: &ProcDir, name: &std::ffi::CStr) -> Option<bool> {
-    let own = ProcDir::open(std::process::id()).ok()?;
-    if let Ok(link) = directory.link(name) {
-        return Some(link != own.link(name).ok()?);
+/// Whether a namespace is another one than the doctor's, and its link.
+fn namespace(directory: &ProcDir, name: &'static std::ffi::CStr) -> (Option<bool>, Option<Vec<u8>>) {
+    let link = directory.link(name).ok();
+    let own = || {
+        let path = [b"/proc/self/", name.to_bytes()].concat();
+        Some(rustix::fs::readlink(path, Vec::new()).ok()?.into_bytes())
+    };
+    if link.is_some() {
+        return (own().map(|own| Some(own) != link), link);
     }
     // The namespace link of another user's process is not for everybody, but its socket table is: each network
     // namespace has its own file of it, with an inode number of its own.
     if name != c"ns/net" {
-        return None;
+        return (None, None);
     }
     let inode = |directory: &ProcDir| {
         rustix::fs::statat(directory, c"net/tcp", rustix::fs::AtFlags::empty()).ok().map(|stat| stat.st_ino)
     };
-    Some(inode(directory)? != inode(&own)?)
+    let is_foreign = || Some(inode(directory)? != inode(&ProcDir::open(std::process::id()).ok()?)?);
+    (is_foreign(), None)
 }
 
 /// Which processes hold these sockets, of `among` or of the whole host.
