@@ -11,6 +11,7 @@
 
 use super::{Deadline, FileKind};
 use crate::model::{Gap, GapReason};
+use rustix::buffer::spare_capacity;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -36,7 +37,9 @@ const MOST_ABANDONED: u32 = 4;
 const MOST_LEFT: usize = 32;
 /// Requests under way.
 const WINDOW: usize = 64;
-/// Bytes of them. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
+/// Bytes that are read of answers at least, where there are as many.
+const PIECE: usize = 16 * 1024;
+/// Bytes of requests under way. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
 const WINDOW_BYTES: usize = 32 * 1024;
 /// How long a supervisor may take to answer on its socket.
 const EXCHANGE_PATIENCE: Duration = Duration::from_millis(1500);
@@ -480,23 +483,33 @@ fn isolate() {
 struct Connection {
     input: File,
     output: File,
-    /// What has been read of it and not been taken.
-    read: VecDeque<u8>,
+    /// What has been read of it, and how much of that has been taken.
+    read: Vec<u8>,
+    taken: usize,
     child: Pid,
 }
 
 impl Connection {
+    fn new(input: File, output: File, child: Pid) -> Self {
+        Self { input, output, read: Vec::new(), taken: 0, child }
+    }
+
     /// `read_exact` that gives up at a deadline. As much is read as is there: answers come many at once.
     fn read_exact(&mut self, buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
-        let mut piece = [0_u8; 16 * 1024];
-        while self.read.len() < buffer.len() {
+        while self.read.len() - self.taken < buffer.len() {
             wait_readable(&self.output, deadline)?;
-            match self.output.read(&mut piece)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => self.read.extend(piece.get(..count).unwrap_or_default()),
+            self.read.drain(..std::mem::take(&mut self.taken));
+            self.read.reserve(PIECE);
+            match rustix::io::read(&self.output, spare_capacity(&mut self.read)) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        self.read.read_exact(buffer)
+        let end = self.taken + buffer.len();
+        buffer.copy_from_slice(self.read.get(self.taken..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+        self.taken = end;
+        Ok(())
     }
 }
 
@@ -698,12 +711,11 @@ fn executed() -> io::Result<Connection> {
         .stderr(Stdio::null())
         .spawn()?;
     match (child.stdin.take(), child.stdout.take()) {
-        (Some(input), Some(output)) => Ok(Connection {
-            input: File::from(OwnedFd::from(input)),
-            output: File::from(OwnedFd::from(output)),
-            read: VecDeque::new(),
-            child: Pid::from_child(&child),
-        }),
+        (Some(input), Some(output)) => Ok(Connection::new(
+            File::from(OwnedFd::from(input)),
+            File::from(OwnedFd::from(output)),
+            Pid::from_child(&child),
+        )),
         _ => Err(io::ErrorKind::NotConnected.into()),
     }
 }
@@ -741,7 +753,7 @@ fn copied() -> io::Result<Connection> {
         }
     }
     let child = Pid::from_raw(child).filter(|_| child > 0).ok_or_else(io::Error::last_os_error)?;
-    Ok(Connection { input: File::from(input), output: File::from(output), read: VecDeque::new(), child })
+    Ok(Connection::new(File::from(input), File::from(output), child))
 }
 
 /// Waits until a descriptor can be read.
@@ -846,7 +858,7 @@ mod tests {
         let output = File::from(OwnedFd::from(child.stdout.take().unwrap()));
         let pid = Pid::from_child(&child);
         let mut reader = Reader::new();
-        reader.running.borrow_mut().0 = Some(Connection { input, output, read: VecDeque::new(), child: pid });
+        reader.running.borrow_mut().0 = Some(Connection::new(input, output, pid));
         let begun = Instant::now();
         let answers = reader.perform(&[Request::CommandLine(7)], Deadline::after(Duration::from_secs(20)));
         assert!(begun.elapsed() < PATIENCE * 4, "{:?}", begun.elapsed());

@@ -2,11 +2,11 @@
 
 use super::activity::{Flight, Seen};
 use super::{Examination, Routes};
-use crate::collect::DescriptorRead;
 use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState, Route, Server, ServerKind, id};
 use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
 use crate::probe::{self, Knock, Patience};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Plan {
 
 impl Examination<'_> {
     /// Makes the requests and fills in `server.health`.
-    pub(super) fn probe(&self, server: &mut Server, read: Option<&DescriptorRead>) {
+    pub(super) fn probe(&self, server: &mut Server, sockets_held: Option<&HashSet<u64>>) {
         let ignored_proxies =
             PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).to_owned()).collect();
         let careful =
@@ -66,7 +66,7 @@ impl Examination<'_> {
                     .to_owned(),
             );
         }
-        if let Some((outcome, note)) = self.not_probed(server, read) {
+        if let Some((outcome, note)) = self.not_probed(server) {
             health.outcome = outcome;
             health.note = Some(note);
             note_start(server, outcome);
@@ -74,7 +74,7 @@ impl Examination<'_> {
             return;
         }
         let patience = Patience { phase: self.request.timeout, total: self.deadline };
-        let plan = match self.plan(server, read, deep, patience) {
+        let plan = match self.plan(server, sockets_held, deep, patience) {
             Ok(plan) => plan,
             Err(attempt) => {
                 // A name that does not resolve says nothing about the server.
@@ -235,7 +235,7 @@ impl Examination<'_> {
     }
 
     /// Servers that are not asked at all, and why.
-    fn not_probed(&self, server: &mut Server, read: Option<&DescriptorRead>) -> Option<(Outcome, String)> {
+    fn not_probed(&self, server: &mut Server) -> Option<(Outcome, String)> {
         if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
             let detail = "the server lives in another network namespace; its loopback cannot be reached from here";
             server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
@@ -245,7 +245,7 @@ impl Examination<'_> {
         let was_named =
             server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
         if server.process.is_some() {
-            let unreadable = read.is_none_or(|read| read.facts.by_kind.is_empty());
+            let unreadable = server.descriptors.as_ref().is_none_or(|facts| facts.by_kind.is_empty());
             if unreadable && server.port.is_none() {
                 let detail = "its port is not known, since its descriptors cannot be read; name it with --port";
                 server.gaps.push(Gap::new("HTTP", GapReason::Permission, detail).blocking(id::HTTP));
@@ -289,7 +289,7 @@ impl Examination<'_> {
     fn plan(
         &self,
         server: &Server,
-        read: Option<&DescriptorRead>,
+        sockets_held: Option<&HashSet<u64>>,
         deep: bool,
         patience: Patience,
     ) -> Result<Plan, Box<Attempt>> {
@@ -327,7 +327,7 @@ impl Examination<'_> {
             Some(listeners) => {
                 let mine = |inode: u64| {
                     self.patient.expectation.port_belongs_because.is_some()
-                        || read.is_none_or(|read| read.sockets.is_empty() || read.sockets.contains(&inode))
+                        || sockets_held.is_none_or(|held| held.is_empty() || held.contains(&inode))
                 };
                 let mut rows: Vec<SocketAddr> = listeners
                     .sockets

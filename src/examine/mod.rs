@@ -15,7 +15,7 @@ mod resources;
 pub mod sampling;
 mod stacks;
 
-use crate::collect::{Deadline, DescriptorRead, Host, SocketTable};
+use crate::collect::{Deadline, Host, SocketTable};
 use crate::diagnose;
 use crate::model::{Envelope, Gap, GapReason, Part, PidFile, Process, Server, Status, id};
 use crate::parse::sockets::TcpState;
@@ -219,12 +219,12 @@ impl Examination<'_> {
         server.process = self.process(&mut server.gaps);
         server.pid = server.process.as_ref().map(|process| process.identity.pid);
         let table = self.survey.sockets_of(server.process.as_ref());
-        let descriptors = self.descriptors(&mut server, &table);
-        self.find_port(&mut server, &table, descriptors.as_ref());
+        let sockets_held = self.descriptors(&mut server, &table);
+        self.find_port(&mut server, &table, sockets_held.as_ref());
         // Without a process the port is all that tells whether the server is there.
         if self.asks(Part::Port) || self.asks(Part::Health) || server.process.is_none() {
             self.progress.step("reading the port");
-            self.listeners(&mut server, &table, descriptors.as_ref());
+            self.listeners(&mut server, &table, sockets_held.as_ref());
         }
         let first_look = Instant::now();
         if self.asks(Part::Health) {
@@ -234,7 +234,7 @@ impl Examination<'_> {
             self.databases(&mut server);
         }
         if self.asks(Part::Health) {
-            self.probe(&mut server, descriptors.as_ref());
+            self.probe(&mut server, sockets_held.as_ref());
         }
         if self.asks(Part::Stacks) {
             self.stacks(&mut server);
@@ -256,7 +256,7 @@ impl Examination<'_> {
             self.ended(&mut server, identity);
         }
         if self.asks(Part::Descriptors) {
-            self.look_again_at_close_wait(&mut server, descriptors.as_ref(), first_look);
+            self.look_again_at_close_wait(&mut server, sockets_held.as_ref(), first_look);
         }
         if self.asks(Part::Health) {
             self.look_again_at_resources(&mut server, first_look);
@@ -321,8 +321,9 @@ impl Examination<'_> {
         }
     }
 
-    /// Descriptors are read before the first probe, whatever was asked: near the ceiling the probe must hold back.
-    fn descriptors(&self, server: &mut Server, table: &SocketTable) -> Option<DescriptorRead> {
+    /// Descriptors are read before the first probe, whatever was asked: near the ceiling the probe must hold back. The inodes
+    /// of sockets among them are returned.
+    fn descriptors(&self, server: &mut Server, table: &SocketTable) -> Option<HashSet<u64>> {
         let process = server.process.as_ref()?;
         // The databases are those that it has open, and what fills the limit is why a request is not answered.
         let needs_targets = [Part::Descriptors, Part::Databases, Part::Health];
@@ -336,8 +337,8 @@ impl Examination<'_> {
                 if self.asks(Part::Descriptors) {
                     server.gaps.extend(read.gaps);
                 }
-                server.descriptors = Some(read.value.facts.clone());
-                Some(read.value)
+                server.descriptors = Some(read.value.facts);
+                Some(read.value.sockets)
             }
             Err(gap) => {
                 server.gaps.push(gap.blocking(id::DESCRIPTORS));
@@ -347,8 +348,14 @@ impl Examination<'_> {
     }
 
     /// A CLOSE-WAIT count means something only when the same sockets are still there a second later.
-    fn look_again_at_close_wait(&self, server: &mut Server, read: Option<&DescriptorRead>, first_look: Instant) {
-        let (Some(read), Some(process), Some(facts)) = (read, server.process.as_ref(), server.descriptors.as_mut())
+    fn look_again_at_close_wait(
+        &self,
+        server: &mut Server,
+        sockets_held: Option<&HashSet<u64>>,
+        first_look: Instant,
+    ) {
+        let (Some(held), Some(process), Some(facts)) =
+            (sockets_held, server.process.as_ref(), server.descriptors.as_mut())
         else {
             return;
         };
@@ -367,7 +374,7 @@ impl Examination<'_> {
         }
         self.progress.step("waiting for a second look at the CLOSE-WAIT sockets");
         std::thread::sleep(wait);
-        let first: HashSet<u64> = sockets_in(&read.sockets, &self.survey.sockets_of(Some(process)));
+        let first: HashSet<u64> = sockets_in(held, &self.survey.sockets_of(Some(process)));
         let again = self.survey.host.sockets(Some(process)).value;
         let still = sockets_in(&first, &again);
         close_wait.still_at_second = Some(u64::try_from(still.len()).unwrap_or(u64::MAX));

@@ -1,7 +1,7 @@
 //! The port of a server: which it is, who listens there, and what waits.
 
 use super::Examination;
-use crate::collect::{DescriptorRead, SocketTable};
+use crate::collect::SocketTable;
 use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Server, id};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
@@ -12,10 +12,10 @@ use std::collections::{HashMap, HashSet};
 
 impl Examination<'_> {
     /// Settles the port: as named, else one that the process listens on.
-    pub(super) fn find_port(&self, server: &mut Server, table: &SocketTable, read: Option<&DescriptorRead>) {
+    pub(super) fn find_port(&self, server: &mut Server, table: &SocketTable, sockets_held: Option<&HashSet<u64>>) {
         if server.port.is_some() && self.patient.command.as_ref().is_none_or(|command| command.port != Some(0)) {
             let listens_there = |port| {
-                read.is_some_and(|read| listening(table, port).any(|socket| read.sockets.contains(&socket.inode)))
+                sockets_held.is_some_and(|held| listening(table, port).any(|socket| held.contains(&socket.inode)))
             };
             // A port that only its own command line names may have been taken by another; then its own tells more.
             let was_named = self.patient.expectation.named_by.iter().any(|by| by.starts_with("--port"));
@@ -23,11 +23,11 @@ impl Examination<'_> {
                 return;
             }
         }
-        let mut own: Vec<u16> = match read {
-            Some(read) => table
+        let mut own: Vec<u16> = match sockets_held {
+            Some(held) => table
                 .tcp
                 .iter()
-                .filter(|socket| socket.state == TcpState::LISTEN && read.sockets.contains(&socket.inode))
+                .filter(|socket| socket.state == TcpState::LISTEN && held.contains(&socket.inode))
                 .map(|socket| socket.local.port())
                 .collect(),
             None => Vec::new(),
@@ -41,7 +41,7 @@ impl Examination<'_> {
         server.port = found.or(server.port).or_else(|| {
             // Its descriptors cannot be read: then its usual port, when somebody of the same user has it and no other
             // server of its kind could be that.
-            let process = server.process.as_ref().filter(|_| read.is_none_or(|read| read.sockets.is_empty()))?;
+            let process = server.process.as_ref().filter(|_| sockets_held.is_none_or(HashSet::is_empty))?;
             let is_only = self.survey.hermes_servers().iter().all(|(pid, command)| {
                 *pid == process.identity.pid || command.kind != server.kind || command.role != CommandRole::Server
             });
@@ -50,14 +50,14 @@ impl Examination<'_> {
     }
 
     /// Fills in who listens and what waits.
-    pub(super) fn listeners(&self, server: &mut Server, table: &SocketTable, read: Option<&DescriptorRead>) {
+    pub(super) fn listeners(&self, server: &mut Server, table: &SocketTable, sockets_held: Option<&HashSet<u64>>) {
         let Some(port) = server.port else { return };
         if table.source.is_empty() {
             return;
         }
         let sockets: Vec<&TcpSocket> = listening(table, port).collect();
         let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
-        let (holders, complete) = self.holders(server, &inodes, read);
+        let (holders, complete) = self.holders(server, &inodes, sockets_held);
         let units = self.units(server, &sockets);
         let rows: Vec<Listener> = sockets
             .iter()
@@ -102,14 +102,14 @@ impl Examination<'_> {
         &self,
         server: &mut Server,
         inodes: &HashSet<u64>,
-        read: Option<&DescriptorRead>,
+        sockets_held: Option<&HashSet<u64>>,
     ) -> (HashMap<u64, Vec<u32>>, bool) {
         if inodes.is_empty() {
             return (HashMap::new(), true);
         }
         let host = self.survey.host;
         if let Some(pid) = server.pid.filter(|_| !self.request.all_holders) {
-            let holds_all = read.is_some_and(|read| inodes.is_subset(&read.sockets));
+            let holds_all = sockets_held.is_some_and(|held| inodes.is_subset(held));
             if holds_all {
                 let (mut found, _) = host.holders(inodes, Some(&self.survey.relatives(pid)));
                 found.values_mut().for_each(|pids| pids.sort_unstable());

@@ -97,14 +97,20 @@ pub fn is_masked(text: &str) -> bool {
 /// A cheap look before the thorough one: without any of what this asks for, there is nothing that [`tokens`] could mask.
 fn may_hold_secret(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let is_edge = |at: usize| at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_graphic);
-    bytes.iter().enumerate().any(|(at, byte)| match byte {
-        b'=' | b':' => true,
-        // A flag begins a word.
-        b'-' => is_edge(at),
-        b'b' | b'B' => bytes.get(at..at + 6).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer")),
-        _ => false,
-    })
+    // Bits of what is there at all: most texts have nothing of it, and are seen once.
+    let has = bytes.iter().fold(0, |has, byte| {
+        has | match byte {
+            b'=' | b':' => 1,
+            b'-' => 2,
+            b'b' | b'B' => 4,
+            _ => 0,
+        }
+    });
+    // A flag begins a word.
+    let begins = |at: usize| at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_graphic);
+    has & 1 != 0
+        || has & 2 != 0 && bytes.iter().enumerate().any(|(at, byte)| *byte == b'-' && begins(at))
+        || has & 4 != 0 && bytes.windows(6).any(|word| word.eq_ignore_ascii_case(b"bearer"))
 }
 
 /// Masks the words of a text and keeps the white space between them.

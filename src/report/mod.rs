@@ -61,7 +61,7 @@ pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
 /// Server by server, since the tree of one takes several times the memory of its facts; mostly there is nothing to mask, and none
 /// is made.
 fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<T> {
-    let look = Look { text: Vec::new() };
+    let look = Look::default();
     if part.serialize(&mut serde_json::Serializer::with_formatter(io::sink(), look)).is_ok() {
         return Some(part);
     }
@@ -72,11 +72,23 @@ fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<
 }
 
 /// Looks at every text on its way into JSON, which nobody reads: an error at the first that must be changed.
+#[derive(Default)]
 struct Look {
     text: Vec<u8>,
+    is_name: bool,
 }
 
 impl serde_json::ser::Formatter for Look {
+    fn begin_object_key<W: ?Sized + Write>(&mut self, _: &mut W, _first: bool) -> io::Result<()> {
+        self.is_name = true;
+        Ok(())
+    }
+
+    fn end_object_key<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.is_name = false;
+        Ok(())
+    }
+
     fn begin_string<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
         self.text.clear();
         Ok(())

@@ -86,11 +86,12 @@ pub fn stat_below(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Res
 /// Reads a descriptor to its end, bounded.
 pub fn read_all(file: impl AsFd) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut buffer = [0_u8; 16 * 1024];
     loop {
-        match rustix::io::read(&file, &mut buffer) {
+        // Most are shorter than a page, and some tables longer than many.
+        bytes.reserve(bytes.len().max(4096));
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
             Ok(0) => return Ok(bytes),
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Ok(_) => {}
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
