@@ -1,7 +1,9 @@
 //! A record drawn over time, as one SVG that stands alone.
 
 use crate::model::{Look, Record, Sample, Status, Trend};
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
+use std::ops::Range;
 use std::time::UNIX_EPOCH;
 
 /// Width of the drawing in pixels.
@@ -111,7 +113,7 @@ fn chart(
         .x_label_area_size(24)
         .y_label_area_size(62)
         .caption(name, ("sans-serif", 13).into_font().color(&TEXT))
-        .build_cartesian_2d(from..to, 0.0..top)?;
+        .build_cartesian_2d(Axis { range: from..to, steps: &MOMENTS }, Axis { range: 0.0..top, steps: &[] })?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -136,6 +138,65 @@ fn chart(
         }
     }
     Ok(())
+}
+
+/// Steps in seconds at which a clock is read; longer ones are whole days, shorter ones decimal.
+const MOMENTS: [f64; 13] =
+    [10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 10_800.0, 21_600.0, 43_200.0];
+
+/// An axis with its marks at multiples of a round step: one of these, else 1, 2 or 5 times a power of ten.
+struct Axis {
+    range: Range<f64>,
+    steps: &'static [f64],
+}
+
+impl Ranged for Axis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        let part = (value - self.range.start) / (self.range.end - self.range.start);
+        from + (f64::from(to - from) * part) as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        marks(&self.range, hint.bold_points(), self.steps)
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+fn marks(range: &Range<f64>, most: usize, steps: &[f64]) -> Vec<f64> {
+    let least = (range.end - range.start) / most.max(1) as f64;
+    if !least.is_finite() || least <= 0.0 {
+        return vec![range.start];
+    }
+    let of_clock = steps
+        .iter()
+        .find(|step| **step >= least)
+        .filter(|_| steps.first().is_some_and(|first| least > first / 2.0));
+    let days = || (!steps.is_empty() && least > 43_200.0).then(|| decimal_step(least / 86_400.0) * 86_400.0);
+    let step = of_clock.copied().or_else(days).unwrap_or_else(|| decimal_step(least));
+    // Whole numbers of steps: beyond what such a number can hold nothing is drawn.
+    let first = (range.start / step) as i64;
+    let multiples = (first..).take(most + 3).map(|multiple| multiple as f64 * step);
+    multiples.filter(|mark| range.start <= *mark && *mark <= range.end).collect()
+}
+
+/// The least of 1, 2 and 5 times a power of ten that is not below. By multiplication: with a logarithm the whole mathematical
+/// library would be loaded at each start of the program.
+fn decimal_step(least: f64) -> f64 {
+    let mut power = 1.0;
+    while power * 10.0 <= least {
+        power *= 10.0;
+    }
+    while power > least {
+        power /= 10.0;
+    }
+    let multiples = [1.0, 2.0, 5.0].map(|multiple| multiple * power);
+    multiples.into_iter().find(|step| *step >= least).unwrap_or(power * 10.0)
 }
 
 /// Stretches in which every look was critical.
@@ -253,7 +314,7 @@ fn draw_small(
     root: &Area<'_>,
     title: &str,
     lines: &Lines<'_>,
-    span: std::ops::Range<f64>,
+    span: Range<f64>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     root.fill(&WHITE)?;
     let most = lines.iter().flat_map(|(_, _, line)| line.iter()).map(|(_, value)| *value).fold(1.0, f64::max);
@@ -264,7 +325,7 @@ fn draw_small(
         .x_label_area_size(46)
         .y_label_area_size(60)
         .caption(title, font(20))
-        .build_cartesian_2d(span, 0.0..top)?;
+        .build_cartesian_2d(Axis { range: span, steps: &MOMENTS }, Axis { range: 0.0..top, steps: &[] })?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -293,4 +354,30 @@ fn draw_small(
         .draw()?;
     root.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_round() {
+        assert_eq!(marks(&(0.0..112.0), 4, &[]), [0.0, 50.0, 100.0]);
+        assert_eq!(marks(&(0.0..0.35), 4, &[]), [0.0, 0.1, 0.2, 0.30000000000000004]);
+        assert_eq!(marks(&(0.0..4587.0), 4, &[]), [0.0, 2000.0, 4000.0]);
+        // 2026-11-25T10:07:30Z and five minutes on: whole minutes.
+        let from = 1_795_601_250.0;
+        assert_eq!(
+            marks(&(from..from + 300.0), 6, &MOMENTS),
+            (1..=5).map(|at| from - 30.0 + f64::from(at) * 60.0).collect::<Vec<_>>()
+        );
+        // Three days: midnights and noons; two months: every tenth day and a half is none.
+        assert!(marks(&(from..from + 259_200.0), 6, &MOMENTS).iter().all(|at| at % 43_200.0 == 0.0));
+        assert!(marks(&(from..from + 5_184_000.0), 6, &MOMENTS).iter().all(|at| at % 86_400.0 == 0.0));
+        assert_eq!(marks(&(0.0..7.5), 6, &MOMENTS), [0.0, 2.0, 4.0, 6.0]);
+        for strange in [1.0..1.0, 0.0..f64::INFINITY, f64::NAN..1.0] {
+            assert_eq!(marks(&strange, 6, &MOMENTS).len(), 1, "{strange:?}");
+        }
+        assert!(marks(&(1e300..1.1e300), 6, &[]).len() <= 9);
+    }
 }
