@@ -12,6 +12,12 @@ use std::net::SocketAddr;
 /// group's directory in the cgroup2 tree.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 
+/// Kind of the messages in answer to a request for IPv4 and IPv6 at once (`TCPDIAG_GETSOCK`); all else of them is as of
+/// `SOCK_DIAG_BY_FAMILY`.
+pub const BOTH_FAMILIES: u16 = 18;
+/// `SOCK_DIAG_BY_FAMILY` (sock_diag(7)).
+const BY_FAMILY: u16 = 20;
+
 /// One datagram of a dump: its sockets are added to `found`. True when the dump ends with it.
 ///
 /// # Errors
@@ -25,7 +31,11 @@ pub fn datagram(bytes: &[u8], found: &mut Vec<TcpSocket>) -> io::Result<bool> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "broken netlink message"));
         }
         // One socket that does not parse must not cost the table.
-        if let Ok(message) = NetlinkMessage::<SockDiagMessage>::deserialize(&rest[..length]) {
+        let mut message = rest[..length].to_vec();
+        if message[4..6] == BOTH_FAMILIES.to_ne_bytes() {
+            message[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        }
+        if let Ok(message) = NetlinkMessage::<SockDiagMessage>::deserialize(&message) {
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                     found.push(tcp_socket(&response));
@@ -114,6 +124,16 @@ mod tests {
         assert_eq!(socket.local, SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)));
         assert_eq!((socket.receive_queue, socket.send_queue), (3, Some(128)));
         assert_eq!((socket.uid, socket.inode, socket.cgroup_id), (1000, 4711, Some(9)));
+    }
+
+    #[test]
+    fn an_answer_for_both_families_is_the_same() {
+        let mut of_both = listening();
+        of_both[4..6].copy_from_slice(&BOTH_FAMILIES.to_ne_bytes());
+        let (mut found, mut expected) = (Vec::new(), Vec::new());
+        assert!(!datagram(&of_both, &mut found).unwrap() && !datagram(&listening(), &mut expected).unwrap());
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

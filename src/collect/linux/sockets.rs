@@ -9,7 +9,7 @@ use crate::model::{Gap, GapReason, Process};
 use crate::parse::socket_diagnostics;
 use crate::parse::sockets::{OtherSocket, TcpSocket, inode_column, tcp_table, udp_table, unix_table};
 use foldhash::HashMap;
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
+use netlink_packet_core::{Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
@@ -87,20 +87,21 @@ fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>>
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.set_non_blocking(true)?;
+    let extensions = match detail {
+        Detail::Plain => ExtensionFlags::empty(),
+        Detail::Progress => ExtensionFlags::INFO,
+    };
+    // TIME-WAIT belongs to nobody and can be most of the table.
+    let states = StateFlags::all() - StateFlags::TIME_WAIT;
     let mut found = Vec::new();
+    if dump(&socket, &both_families(&extensions, &states), deadline, &mut found).is_ok() {
+        return Ok(found);
+    }
+    found.clear();
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
-        let request = InetRequest {
-            family,
-            protocol: IPPROTO_TCP,
-            extensions: match detail {
-                Detail::Plain => ExtensionFlags::empty(),
-                Detail::Progress => ExtensionFlags::INFO,
-            },
-            // TIME-WAIT belongs to nobody and can be most of the table.
-            states: StateFlags::all() - StateFlags::TIME_WAIT,
-            socket_id,
-        };
-        match dump(&socket, request, deadline, &mut found) {
+        let (extensions, states) = (extensions.clone(), states.clone());
+        let request = InetRequest { family, protocol: IPPROTO_TCP, extensions, states, socket_id };
+        match dump(&socket, &one_family(request), deadline, &mut found) {
             Ok(()) => {}
             // A kernel without IPv6 has no such family.
             Err(error) if family == AF_INET6 && error.kind() == io::ErrorKind::NotFound => {}
@@ -110,25 +111,49 @@ fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>>
     Ok(found)
 }
 
-fn dump(socket: &Socket, request: InetRequest, deadline: Deadline, found: &mut Vec<TcpSocket>) -> io::Result<()> {
+fn one_family(request: InetRequest) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
+    bytes
+}
+
+/// The older form of the request (`TCPDIAG_GETSOCK` and `struct inet_diag_req` of the kernel's include/uapi/linux/inet_diag.h), which
+/// asks for IPv4 and IPv6 at once: each dump goes through the whole hash table of connections, however few there are.
+fn both_families(extensions: &ExtensionFlags, states: &StateFlags) -> Vec<u8> {
+    // Family, lengths of prefixes, extensions; which socket (48 bytes), states, and where to go on.
+    let mut bytes = vec![0; LENGTH_OF_HEADER];
+    bytes.extend_from_slice(&[AF_INET, 0, 0, extensions.bits()]);
+    bytes.extend_from_slice(&[0; 48]);
+    bytes.extend_from_slice(&states.bits().to_ne_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.message_type = socket_diagnostics::BOTH_FAMILIES;
+    header.length = u32::try_from(bytes.len()).unwrap_or(0);
+    header.emit(&mut bytes);
+    bytes
+}
+
+/// Of a netlink message (netlink(7)).
+const LENGTH_OF_HEADER: usize = 16;
+
+fn dump(socket: &Socket, request: &[u8], deadline: Deadline, found: &mut Vec<TcpSocket>) -> io::Result<()> {
+    socket.send(request, 0)?;
     // The kernel fills up to 32 KiB a datagram.
-    let mut buffer = vec![0_u8; 64 * 1024];
+    let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
         wait_readable(netlink_fd(socket), deadline)?;
-        let mut free = &mut buffer[..];
-        let size = match socket.recv(&mut free, 0) {
-            Ok(size) => size,
+        buffer.clear();
+        match socket.recv(&mut buffer, 0) {
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
-        };
-        if socket_diagnostics::datagram(buffer.get(..size).unwrap_or_default(), found)? {
+        }
+        if socket_diagnostics::datagram(&buffer, found)? {
             return Ok(());
         }
     }
@@ -154,4 +179,32 @@ pub fn other_sockets(process: &Process, wanted: &HashMap<u64, u64>) -> HashMap<u
     rows.extend(inode_column(&read(c"net/netlink"), "netlink", 9));
     rows.extend(inode_column(&read(c"net/packet"), "packet", 8));
     rows.into_iter().filter(|row| wanted.contains_key(&row.inode)).map(|row| (row.inode, row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn one_question_is_answered_for_both_families() {
+        let listeners = ["127.0.0.1:0", "[::1]:0"].map(|address| TcpListener::bind(address).ok());
+        let wanted: Vec<_> = listeners.iter().flatten().map(|listener| listener.local_addr().unwrap()).collect();
+        let mut socket = Socket::new(NETLINK_SOCK_DIAG).unwrap();
+        socket.bind_auto().unwrap();
+        socket.set_non_blocking(true).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(10));
+        for detail in [ExtensionFlags::empty(), ExtensionFlags::INFO] {
+            let is_detailed = detail != ExtensionFlags::empty();
+            let mut found = Vec::new();
+            let states = StateFlags::all() - StateFlags::TIME_WAIT;
+            dump(&socket, &both_families(&detail, &states), deadline, &mut found).unwrap();
+            for address in &wanted {
+                let its: Vec<_> = found.iter().filter(|socket| socket.local == *address).collect();
+                assert_eq!(its.len(), 1, "{address}");
+                assert_eq!((its[0].uid, its[0].send_queue), (rustix::process::getuid().as_raw(), Some(128)));
+                assert!(!is_detailed || its[0].progress.is_some());
+            }
+        }
+    }
 }
