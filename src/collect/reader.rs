@@ -66,8 +66,8 @@ pub enum Request {
     Range(PathBuf, u64, u32),
     /// Size of a file in bytes, in decimal.
     Size(PathBuf),
-    /// Names in a directory, NUL-separated.
-    Directory(PathBuf, u32),
+    /// Names in a directory that have this in them, NUL-separated; of so many at most that are looked at.
+    Directory(PathBuf, String, u32),
     /// What a path is: `f`, `d` or `o`.
     Kind(PathBuf),
     /// Target of a link.
@@ -114,7 +114,7 @@ impl Request {
             Self::File(path, _)
             | Self::Range(path, ..)
             | Self::Size(path)
-            | Self::Directory(path, _)
+            | Self::Directory(path, ..)
             | Self::Kind(path)
             | Self::Link(path)
             | Self::Stamp(path)
@@ -129,7 +129,7 @@ impl Request {
             Self::CommandLine(pid) => (b'c', *pid, None),
             Self::Markers(pid) => (b'm', *pid, None),
             Self::File(path, limit) => (b'f', *limit, Some(path)),
-            Self::Directory(path, limit) => (b'd', *limit, Some(path)),
+            Self::Directory(path, _, limit) => (b'd', *limit, Some(path)),
             Self::Range(path, _, length) => (b'r', *length, Some(path)),
             Self::Size(path) => (b's', 0, Some(path)),
             Self::Kind(path) => (b'k', 0, Some(path)),
@@ -147,6 +147,10 @@ impl Request {
         if let Self::Exchange(_, message, _) = self {
             path.push(0);
             path.extend_from_slice(message);
+        }
+        if let Self::Directory(_, part, _) = self {
+            path.push(0);
+            path.extend_from_slice(part.as_bytes());
         }
         if let Self::Range(_, offset, _) = self {
             path.push(0);
@@ -171,7 +175,7 @@ impl Request {
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut path = vec![0_u8; usize::try_from(number(5)).unwrap_or(0).min(LARGEST_ANSWER)];
         input.read_exact(&mut path)?;
-        let message = if matches!(head[0], b'x' | b'r' | b'L') {
+        let message = if matches!(head[0], b'x' | b'r' | b'L' | b'd') {
             let at = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
             let message = path.get(at + 1..).unwrap_or_default().to_vec();
             path.truncate(at);
@@ -184,7 +188,10 @@ impl Request {
             b'c' => Ok(Self::CommandLine(number(1))),
             b'm' => Ok(Self::Markers(number(1))),
             b'f' => Ok(Self::File(path, number(1))),
-            b'd' => Ok(Self::Directory(path, number(1))),
+            b'd' => {
+                let part = String::from_utf8(message).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+                Ok(Self::Directory(path, part, number(1)))
+            }
             b'r' => {
                 let offset = message.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
                 Ok(Self::Range(path, u64::from_le_bytes(offset), number(1)))
@@ -221,11 +228,14 @@ impl Request {
             Self::File(path, limit) => read_start(path, usize::try_from(*limit).unwrap_or(0)),
             Self::Range(path, offset, length) => read_range(path, *offset, usize::try_from(*length).unwrap_or(0)),
             Self::Size(path) => Ok(std::fs::metadata(path)?.len().to_string().into_bytes()),
-            Self::Directory(path, limit) => {
+            Self::Directory(path, part, limit) => {
                 let mut names = Vec::new();
                 for entry in std::fs::read_dir(path)?.take(usize::try_from(*limit).unwrap_or(0)) {
-                    names.extend_from_slice(entry?.file_name().as_bytes());
-                    names.push(0);
+                    let name = entry?.file_name();
+                    if memchr::memmem::find(name.as_bytes(), part.as_bytes()).is_some() {
+                        names.extend_from_slice(name.as_bytes());
+                        names.push(0);
+                    }
                 }
                 Ok(names)
             }
@@ -802,7 +812,7 @@ mod tests {
             Request::CommandLine(7),
             Request::Markers(8),
             Request::File("/a b".into(), 100),
-            Request::Directory("/x".into(), 5),
+            Request::Directory("/x".into(), "hermes".to_owned(), 5),
             Request::Kind("/y".into()),
             Request::Link("/z".into()),
             Request::User(9),
@@ -875,6 +885,23 @@ mod tests {
     fn only_markers_leave_the_environment() {
         let block = b"API_KEY=secret\0INVOCATION_ID=abc\0HERMES_HOME=/h\0HERMES_HOMEX=no\0PATH=/bin\0";
         assert_eq!(markers(block), b"INVOCATION_ID=abc\0HERMES_HOME=/h\0");
+    }
+
+    #[test]
+    fn only_names_that_were_asked_for_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.service", "hermes-webui.service", "b"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let names = |part: &str| {
+            let bytes = Request::Directory(directory.path().into(), part.to_owned(), 10).perform().unwrap();
+            let mut names: Vec<_> =
+                bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).map(String::from).collect();
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(names("hermes"), ["", "hermes-webui.service"]);
+        assert_eq!(names(""), ["", "a.service", "b", "hermes-webui.service"]);
     }
 
     #[test]

@@ -99,7 +99,13 @@ impl Readers {
 
     /// Names in a directory, safe to print.
     pub fn names_in(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap> {
-        let answer = self.of_file(Request::Directory(path.to_owned(), u32::try_from(limit).unwrap_or(u32::MAX)))?;
+        self.names_with(path, "", limit)
+    }
+
+    /// Those that have this in them, of so many at most that are looked at.
+    pub fn names_with(&self, path: &Path, part: &str, limit: usize) -> Result<Vec<String>, Gap> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let answer = self.of_file(Request::Directory(path.to_owned(), part.to_owned(), limit))?;
         Ok(nul_separated(&answer).into_iter().map(printable).collect())
     }
 

@@ -185,8 +185,7 @@ fn marks(range: &Range<f64>, most: usize, steps: &[f64]) -> Vec<f64> {
     multiples.filter(|mark| range.start <= *mark && *mark <= range.end).collect()
 }
 
-/// The least of 1, 2 and 5 times a power of ten that is not below. By multiplication: with a logarithm the whole mathematical
-/// library would be loaded at each start of the program.
+/// The least of 1, 2 and 5 times a power of ten that is not below.
 fn decimal_step(least: f64) -> f64 {
     let mut power = 1.0;
     while power * 10.0 <= least {

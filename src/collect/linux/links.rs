@@ -31,40 +31,57 @@ pub fn each(
     while taken < open && number - taken <= FEW_FREE + taken / 8 {
         let name = DecInt::new(number);
         number += 1;
-        let link = match readlinkat_raw(held, name.as_c_str(), &mut target) {
-            Ok((text, _)) => Ok(&*text),
-            Err(Errno::NOENT) => continue,
-            Err(error) => Err(error),
-        };
-        taken += 1;
-        if look(name.as_c_str(), link).is_break() {
-            return Ok(());
+        if let Some(went_on) = tell(held, name.as_c_str(), &mut target, &mut look) {
+            taken += 1;
+            if went_on.is_break() {
+                return Ok(());
+            }
         }
     }
     if open > 0 && taken == open {
         return Ok(());
     }
+    listed(held, number, look)
+}
+
+/// Those from a number on, from the directory's list. Apart, since the mere room for it is touched page by page where it is made.
+#[inline(never)]
+fn listed(
+    held: &OwnedFd,
+    least: u64,
+    mut look: impl FnMut(&CStr, Result<&[u8], Errno>) -> ControlFlow<()>,
+) -> io::Result<()> {
     // Position N + 2 is descriptor N, behind `.` and `..` (`proc_readfd_common` of the kernel's fs/proc/fd.c).
-    seek(held, SeekFrom::Start(number + 2))?;
+    seek(held, SeekFrom::Start(least + 2))?;
+    let mut target = [MaybeUninit::<u8>::uninit(); 4096];
     let mut entries = [MaybeUninit::<u8>::uninit(); 32 * 1024];
     let mut listing = RawDir::new(held, &mut entries);
     while let Some(entry) = listing.next() {
         let entry = entry?;
         let name = entry.file_name();
         // `.` and `..` too are no numbers; a lower one has been told of.
-        if name.to_str().ok().and_then(|name| name.parse().ok()).is_none_or(|listed: u64| listed < number) {
+        if name.to_str().ok().and_then(|name| name.parse().ok()).is_none_or(|number: u64| number < least) {
             continue;
         }
-        let link = match readlinkat_raw(held, name, &mut target) {
-            Ok((text, _)) => Ok(&*text),
-            Err(Errno::NOENT) => continue,
-            Err(error) => Err(error),
-        };
-        if look(name, link).is_break() {
+        if tell(held, name, &mut target, &mut look).is_some_and(|went_on| went_on.is_break()) {
             break;
         }
     }
     Ok(())
+}
+
+/// Tells of one descriptor; `None` where it is not open.
+fn tell(
+    held: &OwnedFd,
+    name: &CStr,
+    target: &mut [MaybeUninit<u8>],
+    look: &mut impl FnMut(&CStr, Result<&[u8], Errno>) -> ControlFlow<()>,
+) -> Option<ControlFlow<()>> {
+    match readlinkat_raw(held, name, target) {
+        Ok((text, _)) => Some(look(name, Ok(text))),
+        Err(Errno::NOENT) => None,
+        Err(error) => Some(look(name, Err(error))),
+    }
 }
 
 #[cfg(test)]
