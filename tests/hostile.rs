@@ -432,3 +432,43 @@ fn hidden_processes_are_not_called_absent() {
     is_clean(&answer, "a hidden pid");
     assert_eq!(answer.exit, 3, "{}", answer.stdout);
 }
+
+/// A kernel before Linux 5.9 has no close_range(2), and a filter of system calls may deny it. A reader that kept both ends of its own
+/// pipes would never see that it is not needed any more, and wait for ever.
+#[test]
+fn readers_end_without_close_range() {
+    let Some(strace) = common::tool("strace") else {
+        return skipped("readers_end_without_close_range", "it takes strace");
+    };
+    let patient = webui("");
+    let (log, record) = (patient.home().join("strace"), patient.home().join("record"));
+    let status = Command::new(strace)
+        .args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=close_range",
+            "-e",
+            "inject=close_range:error=ENOSYS",
+            "-e",
+            "signal=all",
+            "-o",
+        ])
+        .arg(&log)
+        .arg(doctor().get_program())
+        .args(["watch", "--pid", &patient.pid().to_string(), "--every", "1ms", "--samples", "40", "--record"])
+        .arg(&record)
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    let log = std::fs::read_to_string(&log).unwrap();
+    let denied = log.lines().filter(|line| line.contains("ENOSYS")).count();
+    assert!(denied >= 40, "{denied} readers were denied the call");
+    // Whoever waits for ever is ended with the program; the last one or two may be just about to leave.
+    let killed = log.lines().filter(|line| line.contains("killed by SIGKILL")).count();
+    assert!(killed <= 2, "{killed} readers had to be ended:\n{log}");
+}

@@ -480,13 +480,43 @@ pub fn serve() {
 fn isolate() {
     #[cfg(target_os = "linux")]
     {
-        #[allow(unsafe_code)]
-        // SAFETY: closes descriptors that nothing in this process uses: it runs first in main, before any file is
-        // opened, or in a copy that returns to nothing that has some. See close_range(2).
-        unsafe {
-            libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
+        use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+        close_inherited();
+        // The memory of a copy has command lines as they are.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            #[allow(unsafe_code)]
+            // SAFETY: what the original has set for these is given up; nothing runs in their place. See signal(2).
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+            }
         }
-        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    }
+}
+
+/// Closes what is above the standard descriptors: a copy has both ends of its own pipes, and would never see their end.
+#[cfg(target_os = "linux")]
+fn close_inherited() {
+    #[allow(unsafe_code)]
+    // SAFETY: closes descriptors that nothing in this process uses: it runs first in main, before any file is
+    // opened, or in a copy that returns to nothing that has some. See close_range(2).
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    if closed == 0 {
+        return;
+    }
+    // A kernel before 5.9, or a filter of system calls.
+    let listed: Option<Vec<i32>> = std::fs::read_dir("/proc/self/fd")
+        .ok()
+        .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect());
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let all = || (3..i32::try_from(most.min(65_536)).unwrap_or(65_536)).collect();
+    for number in listed.unwrap_or_else(all).into_iter().filter(|number| *number > 2) {
+        #[allow(unsafe_code)]
+        // SAFETY: as above. See close(2).
+        unsafe {
+            libc::close(number);
+        }
     }
 }
 
@@ -753,7 +783,7 @@ fn copied() -> io::Result<Connection> {
             && rustix::stdio::dup2_stderr(&nowhere).is_ok()
             && std::env::set_current_dir("/").is_ok();
         if is_ready {
-            // A panic must not go on into what the original was doing.
+            // Where a panic does not end a program at once, it must not go on into what the original was doing.
             let _ = std::panic::catch_unwind(serve);
         }
         #[allow(unsafe_code)]
@@ -762,7 +792,10 @@ fn copied() -> io::Result<Connection> {
             libc::_exit(0)
         }
     }
-    let child = Pid::from_raw(child).filter(|_| child > 0).ok_or_else(io::Error::last_os_error)?;
+    if child < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let child = Pid::from_raw(child).ok_or(io::ErrorKind::InvalidData)?;
     Ok(Connection::new(File::from(input), File::from(output), child))
 }
 

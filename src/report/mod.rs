@@ -111,8 +111,9 @@ impl serde_json::ser::Formatter for Look {
     }
 
     fn end_string<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
-        let is_clean =
-            std::str::from_utf8(&self.text).is_ok_and(|text| is_printable(text) && mask::is_masked(text));
+        // Of a name only the characters count, as in `mask_strings`.
+        let is_clean = |text: &str| is_printable(text) && (self.is_name || mask::is_masked(text));
+        let is_clean = std::str::from_utf8(&self.text).is_ok_and(is_clean);
         if is_clean { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }

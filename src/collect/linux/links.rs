@@ -38,14 +38,12 @@ pub fn each(
             }
         }
     }
-    if open > 0 && taken == open {
-        return Ok(());
-    }
+    // To the end even where as many were told of as there were: one that was opened meanwhile may have been among them, and the last
+    // that was open all the time not.
     listed(held, number, look)
 }
 
-/// Those from a number on, from the directory's list. Apart, since the mere room for it is touched page by page where it is made.
-#[inline(never)]
+/// Those from a number on, from the directory's list.
 fn listed(
     held: &OwnedFd,
     least: u64,
@@ -54,8 +52,9 @@ fn listed(
     // Position N + 2 is descriptor N, behind `.` and `..` (`proc_readfd_common` of the kernel's fs/proc/fd.c).
     seek(held, SeekFrom::Start(least + 2))?;
     let mut target = [MaybeUninit::<u8>::uninit(); 4096];
-    let mut entries = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-    let mut listing = RawDir::new(held, &mut entries);
+    // Not on the stack, where the mere room for it is touched page by page.
+    let mut entries = Vec::with_capacity(32 * 1024);
+    let mut listing = RawDir::new(held, entries.spare_capacity_mut());
     while let Some(entry) = listing.next() {
         let entry = entry?;
         let name = entry.file_name();

@@ -83,10 +83,6 @@ fn read_table(process: Option<&Process>, name: &str) -> io::Result<Vec<u8>> {
 }
 
 fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.set_non_blocking(true)?;
     let extensions = match detail {
         Detail::Plain => ExtensionFlags::empty(),
         Detail::Progress => ExtensionFlags::INFO,
@@ -94,9 +90,11 @@ fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>>
     // TIME-WAIT belongs to nobody and can be most of the table.
     let states = StateFlags::all() - StateFlags::TIME_WAIT;
     let mut found = Vec::new();
-    if dump(&socket, &both_families(&extensions, &states), deadline, &mut found).is_ok() {
+    if dump(&connected()?, &both_families(&extensions, &states), deadline, &mut found).is_ok() {
         return Ok(found);
     }
+    // Another one: what is left of an answer that broke off would be taken for that to the next question.
+    let socket = connected()?;
     found.clear();
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
         let (extensions, states) = (extensions.clone(), states.clone());
@@ -109,6 +107,14 @@ fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>>
         }
     }
     Ok(found)
+}
+
+fn connected() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
 }
 
 fn one_family(request: InetRequest) -> Vec<u8> {
@@ -190,9 +196,7 @@ mod tests {
     fn one_question_is_answered_for_both_families() {
         let listeners = ["127.0.0.1:0", "[::1]:0"].map(|address| TcpListener::bind(address).ok());
         let wanted: Vec<_> = listeners.iter().flatten().map(|listener| listener.local_addr().unwrap()).collect();
-        let mut socket = Socket::new(NETLINK_SOCK_DIAG).unwrap();
-        socket.bind_auto().unwrap();
-        socket.set_non_blocking(true).unwrap();
+        let socket = connected().unwrap();
         let deadline = Deadline::after(Duration::from_secs(10));
         for detail in [ExtensionFlags::empty(), ExtensionFlags::INFO] {
             let is_detailed = detail != ExtensionFlags::empty();
