@@ -159,7 +159,7 @@ impl<'a> Flight<'a> {
             .collect();
         let pipes = self.pipes(&threads, identity);
         // What a report keeps of very many: those that do anything before those that only wait.
-        threads.sort_by_key(|thread| (!thread.is_main, !thread.is_new, !is_telling(thread), thread.tid));
+        threads.sort_unstable_by_key(|thread| (!thread.is_main, !thread.is_new, !is_telling(thread), thread.tid));
         let left_out = threads.len().saturating_sub(MOST_KEPT);
         threads.truncate(MOST_KEPT);
         Activity {

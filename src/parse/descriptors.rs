@@ -77,7 +77,7 @@ impl Rows {
         });
         let mut by_peer: Vec<CloseWaitPeer> =
             close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
-        by_peer.sort_by_key(|peer| std::cmp::Reverse(peer.count));
+        by_peer.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.peer.cmp(&b.peer)));
         let first = by_peer.iter().map(|peer| peer.count).sum();
         let found = CloseWait { first, still_at_second: None, between_ms: None, by_peer };
         facts.close_wait = is_matched.then_some(found);

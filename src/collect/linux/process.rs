@@ -292,7 +292,7 @@ pub fn user_homes() -> Vec<PathBuf> {
         }));
     }
     homes.retain(|home| home.is_absolute() && home != std::path::Path::new("/"));
-    homes.sort();
+    homes.sort_unstable();
     homes.dedup();
     homes
 }

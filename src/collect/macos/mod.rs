@@ -331,7 +331,7 @@ impl Host for MacHost {
             );
         }
         homes.retain(|home| home.is_absolute() && home != Path::new("/"));
-        homes.sort();
+        homes.sort_unstable();
         homes.dedup();
         homes
     }
