@@ -69,7 +69,8 @@ fn listed(
     Ok(())
 }
 
-/// Tells of one descriptor; `None` where it is not open.
+/// Tells of one descriptor; `None` where it is not open. In line: called, it is a sixth slower.
+#[inline(always)]
 fn tell(
     held: &OwnedFd,
     name: &CStr,
