@@ -100,6 +100,8 @@ pub fn first_in_order<T>(rows: &mut Vec<T>, most: usize, order: impl Fn(&T, &T) 
     if rows.len() > most {
         rows.select_nth_unstable_by(most, &order);
         rows.truncate(most);
+        // They are kept until the end, and their room would be that of all.
+        rows.shrink_to_fit();
     }
     rows.sort_unstable_by(order);
 }
