@@ -66,8 +66,9 @@ pub fn run(arguments: &[OsString]) -> u8 {
 /// that it knows, which takes longer than everything else that it does. `None` where they do not fit, or ask for help: what is
 /// then said takes all commands.
 fn parsed_by_its_command(arguments: &[OsString]) -> Option<Cli> {
+    let name = arguments.get(1)?.to_str().filter(|word| !word.starts_with('-'))?;
     let whole = Cli::command();
-    let command = whole.find_subcommand(arguments.get(1)?.to_str()?)?.clone();
+    let command = whole.find_subcommand(name)?.clone();
     let alone = clap::Command::new("").args(whole.get_arguments().cloned()).subcommand(command);
     // Taking it apart would take as long as making it did, and there is one of it in a run.
     std::mem::forget(whole);
