@@ -239,6 +239,7 @@ impl Host for Mac {
             cgroup: None,
             zombie_children: Vec::new(),
             home: markers.remove("HERMES_HOME"),
+            user_home: None,
             markers,
         };
         Ok(Collected { value, gaps: Vec::new() })

@@ -290,6 +290,24 @@ fn connections_are_counted_by_what_became_of_them() {
     });
 }
 
+/// Without HERMES_HOME the home lies below the server's own HOME, and not below that of its account.
+#[test]
+fn the_default_home_is_below_the_servers_own() {
+    let user = tempfile::tempdir().unwrap();
+    let home = user.path().join(".hermes");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("config.yaml"), "").unwrap();
+    let mut command = Command::new("python3");
+    command.arg(patient_file("hermes-webui/server.py")).env_remove("HERMES_HOME").env("HOME", user.path());
+    let guard = start(&mut command);
+    for command in ["check", "fds"] {
+        let found = server(&format!("{command} --pid {}", guard.pid()));
+        assert_eq!(found["home"], home.to_str().unwrap(), "{command}: {found:#}");
+    }
+    // What was looked at to find it is no fact of the report.
+    assert!(!run(&format!("check --json --pid {}", guard.pid())).stdout.contains("user_home"));
+}
+
 /// Double-forked: its launcher has left, nobody claims it, and its parent's pid proves nothing.
 #[test]
 fn a_double_forked_server_is_unsupervised() {

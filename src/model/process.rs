@@ -114,6 +114,9 @@ pub struct Process {
     pub zombie_children: Vec<u32>,
     /// `HERMES_HOME` of its environment; `null` where it is not set or could not be read.
     pub home: Option<String>,
+    /// `HOME` of its environment, below which the default home lies. It is a way to files and no fact of the report.
+    #[serde(skip)]
+    pub user_home: Option<String>,
     /// Supervisor markers of the environment (a short allow-list), noise values left out.
     pub markers: BTreeMap<String, String>,
 }

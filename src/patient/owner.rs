@@ -152,7 +152,12 @@ pub fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand)
         Some(home) => PathBuf::from(home),
         // Its environment could not be read: then nothing says that it has the default home.
         None if read.gaps.iter().any(|gap| gap.what.starts_with("supervisor markers")) => return None,
-        None => survey.host.user_home(read.value.uid)?.join(".hermes"),
+        // As Python's `Path.home` does: the variable, else the account's.
+        None => match read.value.user_home.filter(|home| home.starts_with('/')) {
+            Some(home) => PathBuf::from(home),
+            None => survey.host.user_home(read.value.uid)?,
+        }
+        .join(".hermes"),
     };
     match &command.profile {
         Some(profile) if profile != "default" && !base.ends_with(profile) => {

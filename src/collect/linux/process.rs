@@ -150,6 +150,7 @@ pub fn read(
         cgroup,
         zombie_children: Vec::new(),
         home: markers.remove("HERMES_HOME"),
+        user_home: markers.remove("HOME"),
         markers,
     };
     Ok(Collected { value, gaps })

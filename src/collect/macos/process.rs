@@ -117,6 +117,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         cgroup: None,
         zombie_children: Vec::new(),
         home: markers.remove("HERMES_HOME"),
+        user_home: markers.remove("HOME"),
         markers,
         name: kernel.name,
     };

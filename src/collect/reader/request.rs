@@ -350,13 +350,14 @@ fn user(uid: u32) -> io::Result<Vec<u8>> {
         .concat())
 }
 
-/// Environment variables that may be read: markers that supervisors leave, and the home, which tells servers of
+/// Environment variables that may be read: markers that supervisors leave, and the homes, which tell servers of
 /// one host apart. All of them are names, numbers and paths; none can hold a secret.
 const MARKERS: &[&str] = &[
     "HERMES_DESKTOP",
     "HERMES_GATEWAY_EXTERNAL_SUPERVISOR",
     "HERMES_HOME",
     "HERMES_PARENT_PID",
+    "HOME",
     "INVOCATION_ID",
     "JOURNAL_STREAM",
     "STY",
@@ -481,8 +482,9 @@ mod tests {
 
     #[test]
     fn only_markers_leave_the_environment() {
-        let block = b"API_KEY=secret\0INVOCATION_ID=abc\0HERMES_HOME=/h\0HERMES_HOMEX=no\0PATH=/bin\0";
-        assert_eq!(markers(block), b"INVOCATION_ID=abc\0HERMES_HOME=/h\0");
+        let block =
+            b"API_KEY=secret\0INVOCATION_ID=abc\0HERMES_HOME=/h\0HERMES_HOMEX=no\0HOMEX=no\0HOME=/u\0PATH=/bin\0";
+        assert_eq!(markers(block), b"INVOCATION_ID=abc\0HERMES_HOME=/h\0HOME=/u\0");
     }
 
     #[test]

@@ -53,7 +53,7 @@ import time
 options = dict(
     (word.partition("=")[0], word.partition("=")[2]) for word in os.environ.get("PATIENT", "").split(",") if word
 )
-home = os.environ["HERMES_HOME"]
+home = os.environ.get("HERMES_HOME") or os.path.expanduser("~/.hermes")
 started = time.time()
 requests_total = 0
 
