@@ -74,7 +74,7 @@ fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<
 /// Looks at every text on its way into JSON, which nobody reads: an error at the first that must be changed.
 #[derive(Default)]
 struct Look {
-    text: Vec<u8>,
+    text: String,
     is_name: bool,
 }
 
@@ -95,15 +95,15 @@ impl serde_json::ser::Formatter for Look {
     }
 
     fn write_string_fragment<W: ?Sized + Write>(&mut self, _: &mut W, fragment: &str) -> io::Result<()> {
-        self.text.extend_from_slice(fragment.as_bytes());
+        self.text.push_str(fragment);
         Ok(())
     }
 
     fn write_char_escape<W: ?Sized + Write>(&mut self, _: &mut W, escape: CharEscape) -> io::Result<()> {
         match escape {
-            CharEscape::Quote => self.text.push(b'"'),
-            CharEscape::ReverseSolidus => self.text.push(b'\\'),
-            CharEscape::Solidus => self.text.push(b'/'),
+            CharEscape::Quote => self.text.push('"'),
+            CharEscape::ReverseSolidus => self.text.push('\\'),
+            CharEscape::Solidus => self.text.push('/'),
             // What is left to escape are control characters, which are not printable.
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
@@ -112,8 +112,7 @@ impl serde_json::ser::Formatter for Look {
 
     fn end_string<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
         // Of a name only the characters count, as in `mask_strings`.
-        let is_clean = |text: &str| is_printable(text) && (self.is_name || mask::is_masked(text));
-        let is_clean = std::str::from_utf8(&self.text).is_ok_and(is_clean);
+        let is_clean = is_printable(&self.text) && (self.is_name || mask::is_masked(&self.text));
         if is_clean { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }
