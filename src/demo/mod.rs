@@ -62,6 +62,7 @@ pub enum Name {
     /// Another program on the port of a Hermes home
     Foreign,
     /// A healthy server that speaks TLS
+    #[cfg(feature = "tls")]
     Tls,
 }
 
@@ -97,6 +98,7 @@ pub enum PatientPart {
     /// Another program.
     Foreign,
     /// Speaks TLS.
+    #[cfg(feature = "tls")]
     Tls,
 }
 
@@ -209,6 +211,7 @@ const PLANS: &[Plan] = &[
         expected: &[id::PORT_HELD],
         exit: 2,
     },
+    #[cfg(feature = "tls")]
     Plan { name: Name::Tls, part: PatientPart::Tls, staged: "a healthy server behind TLS", expected: &[], exit: 0 },
 ];
 

@@ -96,6 +96,7 @@ fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
             }
             Ok(())
         }
+        #[cfg(feature = "tls")]
         PatientPart::Tls => serve_tls(&listener, started),
         _ => {
             ready();
@@ -262,6 +263,7 @@ fn serve(listener: &TcpListener, started: Instant, _held: usize) -> io::Result<(
     Ok(())
 }
 
+#[cfg(feature = "tls")]
 fn serve_tls(listener: &TcpListener, started: Instant) -> io::Result<()> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(io::Error::other)?;
     let key =

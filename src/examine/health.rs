@@ -6,6 +6,7 @@ use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState
 use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
 use crate::probe::{self, Knock, Patience};
+use crate::sort;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -101,7 +102,10 @@ impl Examination<'_> {
             let detail = "no address of it can be reached from here";
             server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
         }
-        if matches!(health.outcome, Outcome::NotProbed) {
+        if health.attempts.iter().any(probe::is_unspoken) {
+            let detail = "the server speaks TLS, and this build does not (cargo feature `tls`)";
+            server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
+        } else if matches!(health.outcome, Outcome::NotProbed) {
             server
                 .gaps
                 .push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
@@ -336,7 +340,7 @@ impl Examination<'_> {
                     .filter_map(|socket| Some(SocketAddr::new(socket.address.parse().ok()?, port)))
                     .flat_map(reachable)
                     .collect();
-                rows.sort_by_key(|address| (!address.is_ipv4(), !address.ip().is_loopback()));
+                sort::by_key(&mut rows, |address| (!address.is_ipv4(), !address.ip().is_loopback()));
                 rows.dedup();
                 rows
             }
@@ -453,7 +457,7 @@ fn one_of_each_family(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let v6 = found.iter().find(|address| address.is_ipv6());
     let mut both: Vec<SocketAddr> = v4.into_iter().chain(v6).copied().flat_map(reachable).collect();
     // The order of the resolver says which a client would try first.
-    both.sort_by_key(|address| found.first().is_some_and(|first| first.is_ipv4() != address.is_ipv4()));
+    sort::by_key(&mut both, |address| found.first().is_some_and(|first| first.is_ipv4() != address.is_ipv4()));
     both
 }
 

@@ -5,6 +5,10 @@
 //! not whether it is to be trusted, and nothing secret is sent.
 
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
 mod tls;
 
 use crate::collect::Deadline;
@@ -131,7 +135,10 @@ fn run(
         let begun = Instant::now();
         stream.set_deadline(patience.total.within(patience.phase));
         let handshake = tls::handshake(stream, &knock.host);
-        Box::new(record(attempt, PhaseName::Tls, begun, handshake).map_err(|_| Outcome::TlsFailed)?)
+        Box::new(record(attempt, PhaseName::Tls, begun, handshake).map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => Outcome::NotProbed,
+            _ => Outcome::TlsFailed,
+        })?)
     } else {
         Box::new(stream)
     };
@@ -155,6 +162,11 @@ fn run(
     record(attempt, PhaseName::FirstByte, begun, first).map_err(|error| early_end(&error))?;
 
     read_answer(knock, &mut *stream, received, patience, attempt)
+}
+
+/// Whether the server speaks TLS and this build does not: then nothing is known of its answers.
+pub fn is_unspoken(attempt: &Attempt) -> bool {
+    attempt.outcome == Outcome::NotProbed && attempt.phases.iter().any(|phase| phase.name == PhaseName::Tls)
 }
 
 fn early_end(error: &io::Error) -> Outcome {
@@ -298,6 +310,7 @@ impl Timed for TimedStream {
     }
 }
 
+#[cfg(feature = "tls")]
 impl Timed for tls::TlsStream {
     fn set_deadline(&mut self, deadline: Deadline) {
         self.sock.set_deadline(deadline);
