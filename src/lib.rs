@@ -15,3 +15,4 @@ pub mod patient;
 pub mod probe;
 pub mod render;
 pub mod report;
+mod sort;

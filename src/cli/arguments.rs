@@ -50,36 +50,12 @@ pub struct Cli {
     /// Which server.
     #[command(flatten)]
     pub selection: SelectionArguments,
-    /// Examine a saved report instead of this host: JSON, packed with gzip, or a comment with its JSON block. Twice: what
-    /// has grown from the first to the second
-    #[arg(long, global = true, value_name = "REPORT", help_heading = "Which server")]
-    pub from: Vec<PathBuf>,
     /// How to answer.
     #[command(flatten)]
     pub output: OutputArguments,
-    /// Ask a WebUI for its own deep check (it opens state.db inside the server)
-    #[arg(long, global = true, help_heading = "Examination")]
-    pub deep: bool,
-    /// Read the Python stacks of the server too, from its memory, without pausing it (takes the permission to attach)
-    #[arg(long, global = true, help_heading = "Examination")]
-    pub stacks: bool,
-    /// Ask every process of the host for the sockets of the port, not only the likely ones
-    #[arg(long, global = true, help_heading = "Examination")]
-    pub all_holders: bool,
-    /// Ask for this path too, with a deadline three times as long (can be repeated); without, a cheap one of that kind of
-    /// server
-    #[arg(long = "route", global = true, value_name = "PATH", value_parser = request_path, help_heading = "Examination")]
-    pub routes: Vec<String>,
-    /// Look on for this long at what the supervisor does: restarts, pids, states, the port (without, only where the
-    /// supervisor and the server do not agree)
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Examination")]
-    pub observe: Option<Duration>,
-    /// Longest wait for each phase of an HTTP request (500ms, 2s, 5m)
-    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = duration, help_heading = "Examination")]
-    pub timeout: Duration,
-    /// Longest time for everything, 10s (60s for all demonstrations); what is not seen by then is said to be not seen
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, help_heading = "Examination")]
-    pub budget: Option<Duration>,
+    /// How much is looked at.
+    #[command(flatten)]
+    pub examination: ExaminationArguments,
 }
 
 /// The subcommands.
@@ -107,11 +83,7 @@ pub enum Command {
     Health(HealthArguments),
     /// Everyone who listens on a port, what waits there, and whether the owner is the server
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
-    Port {
-        /// The port (the same as --port)
-        #[arg(value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
-        number: Option<u16>,
-    },
+    Port(PortArguments),
     /// Everything that check knows, names hidden, as an attachment for a bug report
     #[command(
         after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   people, hosts, addresses, secrets, and every name that not every\n            Hermes host has\n  paranoid  directories and units of Hermes, versions of the server, and\n            absolute times, too\n  none      secrets in command lines and URLs only"
@@ -131,11 +103,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  hermes-doctor db\n  hermes-doctor db --home ~/.hermes\n  hermes-doctor db --file ~/.hermes/state.db --json"
     )]
-    Db {
-        /// This database, whosever it is
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
+    Db(DbArguments),
     /// Python stacks of all threads, and who holds the lock that they wait for; the server is not paused
     #[command(
         after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt reads the memory of the server, so it takes the server's own user (with kernel.yama.ptrace_scope 0), root, or CAP_SYS_PTRACE."
@@ -352,6 +320,22 @@ pub struct ManArguments {
     pub force: bool,
 }
 
+/// What `port` asks for.
+#[derive(Clone, Debug, Args)]
+pub struct PortArguments {
+    /// The port (the same as --port)
+    #[arg(value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
+    pub number: Option<u16>,
+}
+
+/// What `db` asks for.
+#[derive(Clone, Debug, Args)]
+pub struct DbArguments {
+    /// This database, whosever it is
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
 /// Options of `health`.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct HealthArguments {
@@ -408,6 +392,10 @@ pub struct SelectionArguments {
     /// s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none; without, it is inferred from this host's configuration
     #[arg(long, global = true, value_name = "WHO", value_parser = expectation)]
     pub expect: Option<Expect>,
+    /// Examine a saved report instead of this host: JSON, packed with gzip, or a comment with its JSON block. Twice: what
+    /// has grown from the first to the second
+    #[arg(long, global = true, value_name = "REPORT")]
+    pub from: Vec<PathBuf>,
 }
 
 /// `--kind`.
@@ -436,6 +424,35 @@ impl From<KindArgument> for ServerKind {
             KindArgument::Other => Self::Other,
         }
     }
+}
+
+/// How much is looked at.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Examination")]
+pub struct ExaminationArguments {
+    /// Ask a WebUI for its own deep check (it opens state.db inside the server)
+    #[arg(long, global = true)]
+    pub deep: bool,
+    /// Read the Python stacks of the server too, from its memory, without pausing it (takes the permission to attach)
+    #[arg(long, global = true)]
+    pub stacks: bool,
+    /// Ask every process of the host for the sockets of the port, not only the likely ones
+    #[arg(long, global = true)]
+    pub all_holders: bool,
+    /// Ask for this path too, with a deadline three times as long (can be repeated); without, a cheap one of that kind of
+    /// server
+    #[arg(long = "route", global = true, value_name = "PATH", value_parser = request_path)]
+    pub routes: Vec<String>,
+    /// Look on for this long at what the supervisor does: restarts, pids, states, the port (without, only where the
+    /// supervisor and the server do not agree)
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    pub observe: Option<Duration>,
+    /// Longest wait for each phase of an HTTP request (500ms, 2s, 5m)
+    #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Longest time for everything, 10s (60s for all demonstrations); what is not seen by then is said to be not seen
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    pub budget: Option<Duration>,
 }
 
 /// How the answer is given.

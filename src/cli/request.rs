@@ -10,7 +10,7 @@ impl Cli {
     /// Which servers.
     fn selection(&self) -> Selection {
         let positional = match self.command {
-            Some(Command::Port { number }) => number,
+            Some(Command::Port(PortArguments { number })) => number,
             _ => None,
         };
         Selection {
@@ -30,7 +30,7 @@ impl Cli {
     /// The examination that the subcommand stands for; `None` for those that examine nothing.
     pub fn request(&self) -> Option<Request> {
         let mut all = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
-        all.extend(self.stacks.then_some(Part::Stacks));
+        all.extend(self.examination.stacks.then_some(Part::Stacks));
         let (command, parts) = match &self.command {
             None | Some(Command::Check) => ("check", all),
             // Requests need to know where the server listens, and whether it answers.
@@ -38,11 +38,11 @@ impl Cli {
                 ("fds", vec![Part::Descriptors, Part::Port, Part::Health])
             }
             Some(Command::Fds(_)) => ("fds", vec![Part::Descriptors]),
-            Some(Command::Db { .. }) => ("db", vec![Part::Databases]),
+            Some(Command::Db(_)) => ("db", vec![Part::Databases]),
             Some(Command::Stacks) => ("stacks", vec![Part::Stacks]),
             Some(Command::Lineage) => ("lineage", vec![Part::Lineage]),
             Some(Command::Health(_)) => ("health", vec![Part::Health]),
-            Some(Command::Port { .. }) => ("port", vec![Part::Port]),
+            Some(Command::Port(_)) => ("port", vec![Part::Port]),
             Some(Command::Demo { .. }) => ("demo", all),
             Some(Command::Watch(_)) => ("watch", all),
             Some(
@@ -61,26 +61,26 @@ impl Cli {
             command,
             selection: self.selection(),
             parts,
-            deep: self.deep,
+            deep: self.examination.deep,
             repetition: match &self.command {
                 Some(Command::Health(arguments)) => arguments.repetition(),
                 _ => None,
             },
             routes: match &self.command {
-                _ if !self.routes.is_empty() => Routes::Named(self.routes.clone()),
+                _ if !self.examination.routes.is_empty() => Routes::Named(self.examination.routes.clone()),
                 // These look again and again.
                 Some(Command::Watch(_) | Command::Fds(_)) => Routes::None,
                 _ => Routes::Usual,
             },
-            all_holders: self.all_holders,
-            observe: self.observe,
+            all_holders: self.examination.all_holders,
+            observe: self.examination.observe,
             file: match &self.command {
-                Some(Command::Db { file: Some(file) }) => {
+                Some(Command::Db(DbArguments { file: Some(file) })) => {
                     Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()))
                 }
                 _ => None,
             },
-            timeout: self.timeout,
+            timeout: self.examination.timeout,
             budget: self.budget(),
         })
     }
@@ -91,12 +91,14 @@ impl Cli {
         // What was asked for by its length is not cut off by a budget that nobody named.
         let repeated = match &self.command {
             Some(Command::Health(arguments)) => arguments.repetition().map_or(Duration::ZERO, |plan| {
-                plan.every.max(self.timeout).saturating_mul(u32::try_from(plan.requests).unwrap_or(u32::MAX))
+                plan.every
+                    .max(self.examination.timeout)
+                    .saturating_mul(u32::try_from(plan.requests).unwrap_or(u32::MAX))
             }),
             _ => Duration::ZERO,
         };
-        let looking_on = self.observe.unwrap_or_default().saturating_add(repeated);
-        self.budget.unwrap_or(Duration::from_secs(usual).saturating_add(looking_on))
+        let looking_on = self.examination.observe.unwrap_or_default().saturating_add(repeated);
+        self.examination.budget.unwrap_or(Duration::from_secs(usual).saturating_add(looking_on))
     }
 
     /// What the parser cannot see: two ports for one server, three reports, or a report where only a live host will do.
@@ -106,16 +108,16 @@ impl Cli {
     pub fn check(&self) -> Result<(), clap::Error> {
         use clap::CommandFactory;
         match (&self.command, self.selection.port) {
-            (Some(Command::Port { number: Some(number) }), Some(port)) if *number != port => {
+            (Some(Command::Port(PortArguments { number: Some(number) })), Some(port)) if *number != port => {
                 let text = format!("the port was given twice, as {number} and as --port {port}");
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
-            (Some(command), _) if self.stacks && !command.takes_stacks() => {
+            (Some(command), _) if self.examination.stacks && !command.takes_stacks() => {
                 let text = "--stacks belongs to `check`, `report`, `watch` and `stacks`";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
             #[cfg(feature = "mcp")]
-            (Some(Command::Mcp(_)), _) if self.names_a_server() || !self.from.is_empty() => {
+            (Some(Command::Mcp(_)), _) if self.names_a_server() || !self.selection.from.is_empty() => {
                 let text = "`mcp` examines nothing by itself; each call of a tool says what it is about";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
@@ -166,28 +168,28 @@ impl Cli {
 
     fn check_replay(&self) -> Result<(), clap::Error> {
         use clap::CommandFactory;
-        if self.from.is_empty() {
+        if self.selection.from.is_empty() {
             return Ok(());
         }
         let live = match &self.command {
             Some(Command::Watch(_)) => Some("watch"),
             Some(Command::Demo { .. }) => Some("demo"),
             Some(Command::History(_)) => Some("history"),
-            Some(Command::Db { file: Some(_) }) => Some("db --file"),
+            Some(Command::Db(DbArguments { file: Some(_) })) => Some("db --file"),
             Some(Command::Fds(arguments)) if arguments.sampling().is_some() => Some("fds --samples"),
             Some(Command::Fds(arguments)) if !arguments.exercise.is_empty() => Some("fds --exercise"),
             Some(Command::Fds(arguments)) if !arguments.compare.is_empty() => Some("fds --compare"),
             Some(Command::Health(arguments)) if arguments.repeat.is_some() => Some("health --repeat"),
             _ if self.selection.url.is_some() => Some("--url"),
             _ if self.selection.expect.is_some() => Some("--expect"),
-            _ if self.observe.is_some() => Some("--observe"),
-            _ if self.deep => Some("--deep"),
-            _ if self.all_holders => Some("--all-holders"),
-            _ if !self.routes.is_empty() => Some("--route"),
+            _ if self.examination.observe.is_some() => Some("--observe"),
+            _ if self.examination.deep => Some("--deep"),
+            _ if self.examination.all_holders => Some("--all-holders"),
+            _ if !self.examination.routes.is_empty() => Some("--route"),
             _ => None,
         };
         let compares = matches!(self.command, None | Some(Command::Check | Command::Fds(_)));
-        let text = match (live, self.from.len()) {
+        let text = match (live, self.selection.from.len()) {
             (Some(what), _) => format!(
                 "{what} takes a live host, which a saved report (--from) is not; to compare two reports, give --from twice"
             ),
@@ -205,7 +207,7 @@ impl Cli {
 impl Command {
     /// Whether it answers about servers as they are, which a monitoring system can be told.
     fn is_for_monitoring(&self) -> bool {
-        matches!(self, Self::Check | Self::Fds(_) | Self::Lineage | Self::Health(_) | Self::Port { .. })
+        matches!(self, Self::Check | Self::Fds(_) | Self::Lineage | Self::Health(_) | Self::Port(_))
     }
 
     /// Whether `--stacks` means something with it.

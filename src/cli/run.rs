@@ -1,6 +1,9 @@
 //! Runs what was asked and answers with an exit status.
 
-use super::{Cli, Command, EXIT_UNKNOWN, FdsArguments, Format, HistoryArguments, WatchArguments, When};
+use super::{
+    Cli, Command, DbArguments, EXIT_UNKNOWN, ExaminationArguments, FdsArguments, Format, HealthArguments,
+    HistoryArguments, OutputArguments, PortArguments, ReportArguments, SelectionArguments, WatchArguments, When,
+};
 use crate::collect::{Deadline, replay, this_host};
 use crate::demo;
 use crate::diagnose::{self, catalogue};
@@ -16,8 +19,9 @@ use crate::render::{self, Style, View};
 use crate::report;
 #[cfg(feature = "mcp")]
 use crate::report::redact::Level;
+use crate::sort;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{Args, FromArgMatches, Parser};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -62,18 +66,25 @@ pub fn run(arguments: &[OsString]) -> u8 {
     }
 }
 
-/// The arguments, read with the command in the first of them alone: the parser gives each option of all commands to every command
-/// that it knows, which takes longer than everything else that it does. `None` where they do not fit, or ask for help: what is
-/// then said takes all commands.
+/// The arguments of a look, read with its command alone: of all commands each would be made, and be given each option of all,
+/// which takes longer than to read them. `None` for other commands, and where they do not fit, or ask for help: what is then said
+/// takes all commands.
 fn parsed_by_its_command(arguments: &[OsString]) -> Option<Cli> {
-    let name = arguments.get(1)?.to_str().filter(|word| !word.starts_with('-'))?;
-    let whole = Cli::command();
-    let command = whole.find_subcommand(name)?.clone();
-    let alone = clap::Command::new("").args(whole.get_arguments().cloned()).subcommand(command);
-    // Taking it apart would take as long as making it did, and there is one of it in a run.
-    std::mem::forget(whole);
-    let matches = alone.try_get_matches_from(arguments).ok()?;
-    Cli::from_arg_matches(&matches).ok()
+    let name = arguments.get(1)?.to_str()?;
+    let command = clap::Command::new(name.to_owned());
+    let command = match name {
+        "check" | "lineage" | "stacks" => command,
+        "db" => DbArguments::augment_args(command),
+        "fds" => FdsArguments::augment_args(command),
+        "health" => HealthArguments::augment_args(command),
+        "port" => PortArguments::augment_args(command),
+        "report" => ReportArguments::augment_args(command),
+        "watch" => WatchArguments::augment_args(command),
+        _ => return None,
+    };
+    let alone = SelectionArguments::augment_args(clap::Command::new("").subcommand(command));
+    let alone = OutputArguments::augment_args(ExaminationArguments::augment_args(alone));
+    Cli::from_arg_matches(&alone.try_get_matches_from(arguments).ok()?).ok()
 }
 
 /// What the parser says, without how the command is called: what is wrong, what would do, what is similar.
@@ -193,7 +204,7 @@ pub(crate) fn examined_until(
     deadline: Deadline,
     progress: &dyn Progress,
 ) -> Result<Envelope, String> {
-    if !cli.from.is_empty() {
+    if !cli.selection.from.is_empty() {
         return replayed(cli, request);
     }
     let host = this_host(deadline);
@@ -202,9 +213,9 @@ pub(crate) fn examined_until(
 
 /// A saved report in the place of the host; of two, the second, with what has grown since the first.
 fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
-    let mut reports = saved_reports(&cli.from, cli.budget())?;
+    let mut reports = saved_reports(&cli.selection.from, cli.budget())?;
     // Whichever was named first, the later one is what is there now. RFC 3339 in UTC sorts by time.
-    reports.sort_by(|(_, a), (_, b)| a.started_at.cmp(&b.started_at));
+    sort::by(&mut reports, |(_, a), (_, b)| a.started_at.cmp(&b.started_at));
     let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
     let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
     if !reports.is_empty() {
@@ -229,7 +240,7 @@ fn over_time(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
         Ok(envelope) => envelope,
         Err(error) => return refuse(cli, request.command, &error.to_string()),
     };
-    let (sampling, exercise) = (arguments.sampling(), arguments.exercise(cli.timeout));
+    let (sampling, exercise) = (arguments.sampling(), arguments.exercise(cli.examination.timeout));
     if sampling.is_none() && exercise.is_none() && arguments.compare.is_empty() {
         return answer(cli, view, &envelope);
     }
@@ -676,7 +687,7 @@ struct Spinner {
 
 impl Spinner {
     fn new(cli: &Cli) -> Self {
-        let shows = std::io::stderr().is_terminal() && !cli.output.quiet && cli.from.is_empty();
+        let shows = std::io::stderr().is_terminal() && !cli.output.quiet && cli.selection.from.is_empty();
         let bar = shows.then(|| {
             let bar = bar();
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -719,8 +730,9 @@ mod tests {
             "hermes-doctor port 8787 --all-holders -q -o x",
             "hermes-doctor report --from a.json --redact paranoid --markdown",
             "hermes-doctor lineage --expect none --observe 2s",
-            "hermes-doctor explain close-wait-leak --format json",
             "hermes-doctor watch --record x",
+            "hermes-doctor db --file x",
+            "hermes-doctor stacks --pid 7 --from a --from b",
         ] {
             let alone = parsed_by_its_command(&words(line)).unwrap_or_else(|| panic!("{line}"));
             let among_all = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{error}"));
@@ -736,6 +748,7 @@ mod tests {
             "hermes-doctor fds --nonsense",
             "hermes-doctor fds check",
             "hermes-doctor fdss",
+            "hermes-doctor explain close-wait-leak --format json",
             "hermes-doctor fds --all --top 3",
         ] {
             assert!(parsed_by_its_command(&words(line)).is_none(), "{line}");

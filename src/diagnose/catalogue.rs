@@ -1,6 +1,7 @@
 //! The catalogue of findings: what each id means, in one place. `explain` and docs/findings.md print it.
 
 use crate::model::id;
+use crate::sort;
 
 /// What is always true of one finding.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,7 @@ pub fn similar(word: &str) -> Vec<&'static str> {
         .map(|entry| (wanted.iter().filter(|part| entry.id.contains(**part)).count(), entry.id))
         .filter(|(shared, _)| *shared > 0)
         .collect();
-    found.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    sort::by(&mut found, |a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     found.into_iter().map(|(_, id)| id).take(3).collect()
 }
 

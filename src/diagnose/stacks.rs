@@ -10,6 +10,7 @@ use crate::model::{
     Severity, StackFrame, StackGroup, StackRole, StackThread, Stacks, SystemCall, ThreadLook, id,
 };
 use crate::parse::python_source::{Function, Source, is_dotted};
+use crate::sort;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Where the evidence comes from.
@@ -61,7 +62,7 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
         }
         at += stack.threads.len();
         for (role, mut threads) in of_stack {
-            threads.sort_unstable_by_key(|thread| thread.tid);
+            sort::by_key(&mut threads, |thread| thread.tid);
             let frames: Vec<StackFrame> = stack.frames.iter().take(MOST_FRAMES).cloned().collect();
             let cut = u64::try_from(stack.frames.len() - frames.len()).unwrap_or(u64::MAX);
             groups.push(StackGroup {
@@ -73,7 +74,7 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
             });
         }
     }
-    groups.sort_unstable_by_key(|group| {
+    sort::by_key(&mut groups, |group| {
         (group.role, std::cmp::Reverse(group.count), group.threads.first().and_then(|thread| thread.tid))
     });
     Stacks {
@@ -481,7 +482,7 @@ fn locks(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec
         .zip(holders)
         .map(|((lock, _, meanings), holder)| {
             let mut lock = lock.clone();
-            lock.threads.sort_unstable_by_key(|thread| thread.tid);
+            sort::by_key(&mut lock.threads, |thread| thread.tid);
             lock.waiters = u64::try_from(lock.threads.len()).unwrap_or(u64::MAX);
             match holder {
                 Ok(held) => {
@@ -497,7 +498,7 @@ fn locks(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec
             lock
         })
         .collect();
-    locks.sort_unstable_by(|a, b| b.waiters.cmp(&a.waiters).then(a.file.cmp(&b.file)).then(a.line.cmp(&b.line)));
+    sort::by(&mut locks, |a, b| b.waiters.cmp(&a.waiters).then(a.file.cmp(&b.file)).then(a.line.cmp(&b.line)));
     locks
 }
 
@@ -683,7 +684,7 @@ pub fn judge(server: &Server, stacks: &Stacks) -> Vec<Finding> {
     let is_stuck = |lock: &&LockWait| lock.is_still == Some(true) && lock.held_by.is_some();
     let mut by_holder: Vec<Vec<&LockWait>> = Vec::new();
     let mut stuck: Vec<&LockWait> = stacks.locks.iter().filter(is_stuck).collect();
-    stuck.sort_by_key(|lock| (std::cmp::Reverse(lock.is_cycle), std::cmp::Reverse(lock.waiters)));
+    sort::by_key(&mut stuck, |lock| (std::cmp::Reverse(lock.is_cycle), std::cmp::Reverse(lock.waiters)));
     let holder = |lock: &LockWait| lock.held_by.as_ref().map(|holder| (holder.tid, holder.name.clone()));
     for lock in stuck {
         let is_same = |other: &LockWait| {

@@ -5,6 +5,7 @@ use crate::collect::{Deadline, Host};
 use crate::diagnose;
 use crate::model::{DatabaseFile, Gap, GapReason, Process, SecondLook, Server, id};
 use crate::patient::Survey;
+use crate::sort;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -130,7 +131,7 @@ pub(super) fn read(
             let is_forked = !has && survey.ancestors(holder.pid).iter().any(|ancestor| pids.contains(ancestor));
             holder.has_shared_lock = (locks_are_told && holder.same_pid_namespace && !is_forked).then_some(has);
         }
-        holders.sort_unstable_by_key(|holder| holder.pid);
+        sort::by_key(&mut holders, |holder| holder.pid);
         database.holders = holders;
     }
     (databases, gaps)

@@ -8,6 +8,7 @@ use crate::model::{
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, Knock, Patience};
 use crate::report::redact;
+use crate::sort;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -234,7 +235,7 @@ pub fn compare(
     if is_hidden {
         by_known_names(&facts, &mut moments);
     }
-    moments.sort_by_key(|(at, _)| *at);
+    sort::by_key(&mut moments, |(at, _)| *at);
     let Some(first) = moments.first().map(|(at, _)| *at) else { return Ok(()) };
     let samples = moments
         .into_iter()

@@ -190,7 +190,7 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
         return Err("samples is 2 to 100 in one call; `hermes-doctor watch` records for longer".to_owned());
     }
     let call = Call { cli, sampling, top: usize::try_from(top).unwrap_or(10) };
-    if call.budget() > LONGEST_BUDGET || call.cli.timeout > LONGEST_BUDGET {
+    if call.budget() > LONGEST_BUDGET || call.cli.examination.timeout > LONGEST_BUDGET {
         let seconds = LONGEST_BUDGET.as_secs();
         return Err(format!(
             "one call takes {seconds}s at most, with budget, timeout, observe and samples together"
@@ -262,6 +262,7 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::DbArguments;
     use serde_json::json;
 
     const ALL: &[&str] = &[
@@ -305,8 +306,10 @@ mod tests {
     #[test]
     fn no_value_becomes_an_option() {
         let call = parse("db", ALL, given(json!({"file": "--from=/etc/passwd"}))).unwrap();
-        assert!(call.cli.from.is_empty());
-        let Some(Command::Db { file: Some(file) }) = call.cli.command else { panic!("{:?}", call.cli) };
+        assert!(call.cli.selection.from.is_empty());
+        let Some(Command::Db(DbArguments { file: Some(file) })) = call.cli.command else {
+            panic!("{:?}", call.cli)
+        };
         assert_eq!(file, PathBuf::from("--from=/etc/passwd"));
         let call = parse("explain", ALL, given(json!({"id": "--json"}))).unwrap();
         assert!(matches!(call.cli.command, Some(Command::Explain { id: Some(id) }) if id == "--json"));

@@ -4,6 +4,7 @@ use super::link::SqlitePart;
 use super::sqlite::{lock_roles_of_database, lock_roles_of_index};
 use super::text::printable;
 use crate::model::DatabaseLock;
+use crate::sort;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +115,7 @@ pub fn roles_of_answers(answer: &[u8], part: SqlitePart) -> Vec<DatabaseLock> {
             }
         }
     }
-    found.sort_unstable_by_key(|lock| (lock.role, lock.slot, lock.pid));
+    sort::by_key(&mut found, |lock| (lock.role, lock.slot, lock.pid));
     found
 }
 

@@ -2,6 +2,7 @@
 //! SQLite, asyncio and uvicorn as they stand in logs; no line is kept.
 
 use crate::model::{LogClass, LogClassFacts, LogFacts};
+use crate::sort;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
@@ -247,7 +248,7 @@ impl<'a> Scan<'a> {
         }
         let started = |tally: &Tally| tally.first_since.map_or(tally.first_line, |(_, line)| line);
         let is_older = |tally: &Tally| tally.is_comparable && tally.since == 0;
-        self.tallies.sort_by_key(|(_, tally)| (is_older(tally), started(tally)));
+        sort::by_key(&mut self.tallies, |(_, tally)| (is_older(tally), started(tally)));
         let mut rank = 0;
         let classes = self.tallies.iter().map(|(class, tally)| {
             rank += u32::from(!is_older(tally));

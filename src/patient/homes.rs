@@ -6,6 +6,7 @@ use crate::model::{GapReason, Identity, PidFile, PidFileState, Process, ServerKi
 use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
 use crate::parse::text::printable;
+use crate::sort;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +145,7 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
         }
         found.push(read(survey, Place { process: None, path: &path }, &landmarks));
     }
-    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    sort::by(&mut found, |a, b| a.path.cmp(&b.path));
     found
 }
 

@@ -3,6 +3,7 @@
 
 use super::fleet::{self, Name};
 use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity};
+use crate::sort;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -376,7 +377,7 @@ impl Measured {
     fn of(envelope: &Envelope) -> Self {
         let mut named: Vec<(Name, &Server)> = fleet::names(envelope).into_iter().zip(&envelope.servers).collect();
         // Whatever the order in which they were found, it is written in one order.
-        named.sort_by(|(a, _), (b, _)| a.server.cmp(&b.server));
+        sort::by(&mut named, |(a, _), (b, _)| a.server.cmp(&b.server));
         named.truncate(fleet::MOST_SERVERS);
         let measure = |family: &Family| {
             let mut samples = Samples::default();

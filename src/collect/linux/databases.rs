@@ -17,9 +17,10 @@ use crate::parse::process::{descriptor_inode, device_of_mount};
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
+use crate::sort;
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::path::DecInt;
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CStr, CString};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -87,7 +88,7 @@ fn locks_of(
             }));
         }
     }
-    found.sort_unstable_by_key(|lock| (lock.role, lock.slot, lock.pid));
+    sort::by_key(&mut found, |lock| (lock.role, lock.slot, lock.pid));
     found
 }
 
@@ -187,14 +188,14 @@ fn held_by(
     let directory = ProcDir::open(pid)?;
     let held = directory.directory(c"fd")?;
     // Distinct targets only: what one of them is, all of them are.
-    let mut hits: HashMap<Vec<u8>, (CString, u64)> = HashMap::new();
-    links::each(&held, |name, link| {
+    let mut hits: HashMap<Vec<u8>, (u64, u64)> = HashMap::new();
+    links::each(&held, |number, link| {
         if let Ok(text) = link
             && family_of(text, wanted).is_some()
         {
             match hits.get_mut(text) {
                 Some((_, count)) => *count += 1,
-                None => drop(hits.insert(text.to_vec(), (name.to_owned(), 1))),
+                None => drop(hits.insert(text.to_vec(), (number, 1))),
             }
         }
         ControlFlow::Continue(())
@@ -209,7 +210,7 @@ fn held_by(
     let mut found: BTreeMap<usize, DatabaseHolder> = BTreeMap::new();
     for (text, (descriptor, count)) in &hits {
         let Some((wanted, part, marked)) = family_of(text, wanted) else { continue };
-        let inode = inode_of(&information, descriptor);
+        let inode = inode_of(&information, *descriptor);
         let now = wanted.inodes.get(&part).copied();
         let is_current = inode.is_some() && inode == now;
         // The same name in another mount namespace is another file, unless its inode says that it is this one.
@@ -255,7 +256,8 @@ fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Wanted>) -> Option<(&
     })
 }
 
-fn inode_of(information: &rustix::fd::OwnedFd, descriptor: &CStr) -> Option<u64> {
-    let file = openat(information, descriptor, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+fn inode_of(information: &rustix::fd::OwnedFd, descriptor: u64) -> Option<u64> {
+    let file =
+        openat(information, DecInt::new(descriptor), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     descriptor_inode(&read_all(&file).ok()?)
 }

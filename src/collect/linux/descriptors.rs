@@ -14,14 +14,14 @@ use crate::parse::text::printable;
 use foldhash::HashMap;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
+use rustix::path::DecInt;
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::{CStr, CString};
 use std::ops::ControlFlow;
 
 /// Distinct paths that are asked whether they are unlinked, most held first.
 const MOST_STATED: usize = MOST_TARGETS;
 /// Those among them that are only asked what they are (file, directory, device): no more than a table shows.
-const MOST_SHOWN: usize = 64;
+const MOST_SHOWN: usize = 16;
 
 /// What the walk found, before anything is looked up.
 #[derive(Default)]
@@ -36,10 +36,10 @@ struct Walk {
 }
 
 /// One distinct path.
-#[derive(Default)]
 struct Held {
     count: u64,
-    descriptor: CString,
+    /// One of those that link to it.
+    descriptor: u64,
 }
 
 /// Reads the descriptors of a process.
@@ -143,9 +143,9 @@ pub fn counted(directory: &ProcDir) -> Option<u64> {
 /// The hot path: one system call a descriptor.
 fn walk(held: &OwnedFd) -> std::io::Result<Walk> {
     let mut found = Walk::default();
-    links::each(held, |name, link| {
+    links::each(held, |number, link| {
         match link {
-            Ok(text) => found.count(text, name),
+            Ok(text) => found.count(text, number),
             Err(error) => {
                 found.open += 1;
                 *found.unreadable.entry(std::io::Error::from(error).to_string()).or_default() += 1;
@@ -157,7 +157,7 @@ fn walk(held: &OwnedFd) -> std::io::Result<Walk> {
 }
 
 impl Walk {
-    fn count(&mut self, text: &[u8], descriptor: &CStr) {
+    fn count(&mut self, text: &[u8], descriptor: u64) {
         self.open += 1;
         match link::classify(text) {
             Link::Socket(inode) => *self.sockets.entry(inode).or_default() += 1,
@@ -166,10 +166,7 @@ impl Walk {
             Link::Memory => *self.anonymous.entry("memfd").or_default() += 1,
             Link::Path { .. } => match self.paths.get_mut(text) {
                 Some(held) => held.count += 1,
-                None => {
-                    let held = Held { count: 1, descriptor: descriptor.to_owned() };
-                    self.paths.insert(text.to_vec(), held);
-                }
+                None => drop(self.paths.insert(text.to_vec(), Held { count: 1, descriptor })),
             },
             Link::Other => match self.other.get_mut(text) {
                 Some(count) => *count += 1,
@@ -236,8 +233,8 @@ impl Looked for Rows {
                 _ => (text.as_slice(), false),
             };
             let stated = if index < if marked { MOST_STATED } else { MOST_SHOWN } {
-                match is_on_local_mount(information.as_ref(), &row.descriptor, &mounts) {
-                    true => state(held, &row.descriptor),
+                match is_on_local_mount(information.as_ref(), row.descriptor, &mounts) {
+                    true => state(held, row.descriptor),
                     false => {
                         foreign += 1;
                         None
@@ -307,11 +304,11 @@ impl Looked for Rows {
     }
 }
 
-fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: &CStr, mounts: &HashSet<u64>) -> bool {
+fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: u64, mounts: &HashSet<u64>) -> bool {
     let Some(information) = information else { return false };
     // The mount's is the third line of few (proc_pid_fdinfo(5)): one read has it.
     let mut lines = [0_u8; 256];
-    openat(information, descriptor, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    openat(information, DecInt::new(descriptor), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .and_then(|file| rustix::io::read(&file, &mut lines))
         .ok()
         .and_then(|length| mount_id(lines.get(..length)?))
@@ -319,9 +316,9 @@ fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: &CStr, mounts: &
 }
 
 /// One `statx` through the descriptor's own link: no path is walked, and the kernel is told not to ask a server.
-fn state(held: &impl AsFd, descriptor: &CStr) -> Option<Stated> {
+fn state(held: &impl AsFd, descriptor: u64) -> Option<Stated> {
     let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE;
-    let found = statx(held, descriptor, AtFlags::STATX_DONT_SYNC, wanted).ok()?;
+    let found = statx(held, DecInt::new(descriptor), AtFlags::STATX_DONT_SYNC, wanted).ok()?;
     let kind = match rustix::fs::FileType::from_raw_mode(u32::from(found.stx_mode)) {
         rustix::fs::FileType::RegularFile => "regular",
         rustix::fs::FileType::Directory => "directory",

@@ -9,6 +9,7 @@ use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
 use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
+use crate::sort;
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -41,7 +42,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     names.drain((MOST_THREADS / 2).min(names.len())..(MOST_THREADS / 2).min(names.len()) + omitted);
     let mut found: Vec<ThreadEntry> = names.iter().filter_map(|tid| one(&tasks, identity.pid, *tid)).collect();
     // The call needs the permission to attach and takes a lock of the process, so it is read where that may hang.
-    found.sort_unstable_by_key(|entry| {
+    sort::by_key(&mut found, |entry| {
         (!entry.is_main, std::cmp::Reverse(entry.cpu_ms > 0), std::cmp::Reverse(entry.tid))
     });
     let requests: Vec<Request> = found
@@ -132,9 +133,9 @@ fn reads_from(pid: u32, pipe: &[u8]) -> std::io::Result<bool> {
     let directory = ProcDir::open(pid)?;
     let held = directory.directory(c"fd")?;
     let mut reads = false;
-    links::each(&held, |name, link| {
+    links::each(&held, |number, link| {
         let is_it = link.is_ok_and(|text| text == pipe);
-        let info = || std::ffi::CString::new([b"fdinfo/", name.to_bytes()].concat()).ok();
+        let info = || std::ffi::CString::new(format!("fdinfo/{number}")).ok();
         reads = is_it
             && info()
                 .and_then(|info| directory.read(&info).ok())

@@ -5,6 +5,7 @@ use crate::model::{
     Activity, Attempt, DatabaseFile, Descriptors, Health, Hop, Lineage, Listeners, Look, Server, Supervisor, Thread,
 };
 use crate::render::{plot, words};
+use crate::sort;
 use base64::Engine;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -119,7 +120,7 @@ fn lineage(server: &Server, facts: &Lineage) -> String {
             nodes.push(hop);
         }
     }
-    nodes.sort_unstable_by_key(|hop| hop.pid);
+    sort::by_key(&mut nodes, |hop| hop.pid);
     let pids: HashSet<u32> = nodes.iter().map(|hop| hop.pid).collect();
     let mut out = String::from("<ul class=\"tree\">\n");
     let mut drawn = HashSet::new();
@@ -240,7 +241,7 @@ fn descriptors(facts: &Descriptors) -> String {
         (share * 100.0).clamp(0.0, 100.0)
     );
     let mut kinds: Vec<(&String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind, *count)).collect();
-    kinds.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    sort::by(&mut kinds, |a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
     let rows: Vec<_> =
         kinds.into_iter().map(|(kind, count)| (kind.clone(), count as f64, count.to_string(), false)).collect();
     out.push_str(&bars(&rows));
