@@ -23,7 +23,7 @@ use crate::sort;
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches, Parser};
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -381,7 +381,7 @@ fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
     };
     let Some(envelope) = last else { return EXIT_UNKNOWN };
     if cli.output.is_json() {
-        emit(&render::json(&envelope));
+        emit_json(&envelope);
     } else if told.written < told.looks {
         complain(&format!("{} of {} looks written to {shown}", told.written, told.looks));
     } else if !cli.output.quiet {
@@ -523,7 +523,7 @@ impl Watcher for Rows<'_> {
 /// Prints an envelope the way it was asked for.
 fn answer(cli: &Cli, view: &View, envelope: &Envelope) -> u8 {
     match cli.output.form() {
-        Format::Json => emit(&render::json(envelope)),
+        Format::Json => emit_json(envelope),
         Format::Text => emit(&render::people(envelope, view)),
         Format::Nagios => return super::fleet::plugin(envelope),
         Format::Openmetrics => return super::fleet::metrics(cli, envelope),
@@ -658,6 +658,12 @@ pub(super) fn emit(text: &str) {
         .write_all(text.as_bytes())
         .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     let _ = out.flush();
+}
+
+/// The same for an envelope as JSON.
+fn emit_json(envelope: &Envelope) {
+    let mut out = BufWriter::with_capacity(16 * 1024, std::io::stdout().lock());
+    let _ = render::write_json(envelope, &mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
 }
 
 /// An error of the system in words, without its number and what is said after it.

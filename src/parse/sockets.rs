@@ -182,11 +182,15 @@ pub fn inode_column(table: &[u8], protocol: &'static str, column: usize) -> Vec<
         .split(|byte| *byte == b'\n')
         .skip(1)
         .filter_map(|line| {
-            let text = std::str::from_utf8(line).ok()?;
-            let inode = text.split_whitespace().nth(column)?.parse().ok()?;
-            Some(OtherSocket { protocol, inode, local: None, remote: None })
+            Some(OtherSocket { protocol, inode: inode_in(line, column)?, local: None, remote: None })
         })
         .collect()
+}
+
+/// The inode in a column of a line, counted from 0.
+pub fn inode_in(line: &[u8], column: usize) -> Option<u64> {
+    let mut columns = line.split(u8::is_ascii_whitespace).filter(|column| !column.is_empty());
+    std::str::from_utf8(columns.nth(column)?).ok()?.parse().ok()
 }
 
 /// An IPv4 address that is carried in IPv6 (`::ffff:127.0.0.1`), shown as what it is.

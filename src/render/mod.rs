@@ -31,6 +31,7 @@ pub use openmetrics::openmetrics;
 pub use style::Style;
 
 use crate::model::{Envelope, Finding, NextStep, Part};
+use std::io::{self, Write};
 
 /// How a person wants to see it.
 #[derive(Clone, Copy, Debug)]
@@ -58,13 +59,23 @@ fn distinct_steps<'a>(findings: &[&'a Finding]) -> Vec<&'a NextStep> {
 
 /// One envelope as JSON, indented: attachments are read by people too.
 pub fn json(envelope: &Envelope) -> String {
-    serde_json::to_string_pretty(envelope).unwrap_or_else(|error| {
+    let mut out = Vec::new();
+    let written = write_json(envelope, &mut out);
+    written.and_then(|()| String::from_utf8(out).map_err(io::Error::other)).unwrap_or_else(|error| {
         // Cannot happen with these types; still not a reason to print nothing.
         format!(
             "{{\"schema\":\"{}\",\"status\":\"unknown\",\"gaps\":[{{\"what\":\"JSON\",\"detail\":\"{error}\"}}]}}",
             envelope.schema
         )
     })
+}
+
+/// The same, piece by piece: as a text it would take as much memory again as the envelope.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_json(envelope: &Envelope, out: &mut dyn Write) -> io::Result<()> {
+    Ok(serde_json::to_writer_pretty(out, envelope)?)
 }
 
 /// One envelope for people.

@@ -5,7 +5,8 @@ use crate::parse::process::{StatLine, stat};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::ffi::CStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 
 /// Files of `/proc/PID` are small; this bounds the odd one that is not (`/proc/PID/net/tcp`, `mountinfo`).
 const LARGEST_FILE: usize = 32 * 1024 * 1024;
@@ -49,6 +50,18 @@ impl ProcDir {
     pub fn read(&self, name: &CStr) -> io::Result<Vec<u8>> {
         let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         read_all(&file)
+    }
+
+    /// Tells of each line of one file, and holds no more than one.
+    pub fn each_line(&self, name: &CStr, mut look: impl FnMut(&[u8])) -> io::Result<()> {
+        let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut file = BufReader::new(File::from(file).take(LARGEST_FILE as u64));
+        let mut line = Vec::new();
+        while file.read_until(b'\n', &mut line)? > 0 {
+            look(line.strip_suffix(b"\n").unwrap_or(&line));
+            line.clear();
+        }
+        Ok(())
     }
 
     /// Opens a directory below.

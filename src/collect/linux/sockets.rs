@@ -7,7 +7,7 @@ use crate::collect::{Collected, Deadline, SocketTable};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
 use crate::parse::socket_diagnostics;
-use crate::parse::sockets::{OtherSocket, TcpSocket, inode_column, tcp_table, udp_table, unix_table};
+use crate::parse::sockets::{OtherSocket, TcpSocket, inode_column, inode_in, tcp_table, udp_table, unix_table};
 use foldhash::HashMap;
 use netlink_packet_core::{Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
@@ -15,6 +15,7 @@ use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
+use std::ffi::CStr;
 use std::io;
 use std::time::Duration;
 
@@ -177,15 +178,31 @@ fn netlink_fd(socket: &Socket) -> impl rustix::fd::AsFd {
 
 /// Sockets other than TCP, from the text tables of the process's own network namespace.
 pub fn other_sockets(process: &Process, wanted: &HashMap<u64, u64>) -> HashMap<u64, OtherSocket> {
-    let Ok(directory) = ProcDir::anchor(process.identity) else { return HashMap::default() };
-    let read = |name: &std::ffi::CStr| directory.read(name).unwrap_or_default();
-    let mut rows = unix_table(&read(c"net/unix")).0;
-    rows.extend(udp_table(&read(c"net/udp")).0);
-    rows.extend(udp_table(&read(c"net/udp6")).0);
-    rows.extend(inode_column(&read(c"net/netlink"), "netlink", 9));
-    rows.extend(inode_column(&read(c"net/packet"), "packet", 8));
-    rows.into_iter().filter(|row| wanted.contains_key(&row.inode)).map(|row| (row.inode, row)).collect()
+    let mut found = HashMap::default();
+    let Ok(directory) = ProcDir::anchor(process.identity) else { return found };
+    for (name, column, parse) in OTHER_TABLES {
+        // A line for each socket of the host: few of them are the process's, and only those are kept. What cannot be read adds
+        // nothing.
+        let _ = directory.each_line(name, |line| {
+            if inode_in(line, *column).is_some_and(|inode| wanted.contains_key(&inode)) {
+                found.extend(parse(&[b"header\n", line].concat()).into_iter().map(|row| (row.inode, row)));
+            }
+        });
+    }
+    found
 }
+
+/// Parses a table.
+type Parse = fn(&[u8]) -> Vec<OtherSocket>;
+
+/// Tables of sockets, the column of the inode in each, and how its lines are read (proc_pid_net(5)).
+const OTHER_TABLES: &[(&CStr, usize, Parse)] = &[
+    (c"net/unix", 6, |table| unix_table(table).0),
+    (c"net/udp", 9, |table| udp_table(table).0),
+    (c"net/udp6", 9, |table| udp_table(table).0),
+    (c"net/netlink", 9, |table| inode_column(table, "netlink", 9)),
+    (c"net/packet", 8, |table| inode_column(table, "packet", 8)),
+];
 
 #[cfg(test)]
 mod tests {

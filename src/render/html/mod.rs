@@ -35,7 +35,7 @@ pub fn html(envelope: &Envelope) -> String {
     }
     page.push_str(&host(envelope));
     page.push_str(&hidden(envelope));
-    let json = serde_json::to_string_pretty(envelope).unwrap_or_default();
+    let json = super::json(envelope);
     page.push_str(&folded("The report as JSON", &format!("<pre>{}</pre>", escape(&json)), "class=\"card\""));
     page.push_str("</main>\n<footer>Written by hermes-doctor, which changes nothing on the host.</footer>\n</body>\n</html>\n");
     page
