@@ -1,6 +1,7 @@
 """What the benchmarks share: the helpers in C, the processes that are looked at, and the program."""
 
 import contextlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -8,6 +9,9 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILT = ROOT / "target/benches"
+INSIDE = "HERMES_DOCTOR_BENCH_INSIDE"
+# What a person has set changes nothing.
+PLAIN = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C"}
 
 
 def build():
@@ -56,3 +60,41 @@ def healthy():
         environment = {"PATH": "/usr/bin:/bin", "HERMES_HOME": home, "PATIENT": "", "PORT": "0"}
         with started([sys.executable, server], env=environment, stderr=subprocess.DEVNULL) as found:
             yield found
+
+
+def looks():
+    """What is counted: each look by its name, with its arguments, while what it looks at is there."""
+    yield "--version", ["--version"]
+    for many in (1000, 10_000):
+        with with_descriptors(many) as (pid, port):
+            yield f"fds, {many} descriptors", ["fds", "--pid", str(pid), "--json"]
+            if many == 1000:
+                yield "port --all-holders, 1000 descriptors", ["port", str(port), "--all-holders"]
+    with healthy() as (pid, port):
+        for command in ("fds", "lineage", "health"):
+            yield command, [command, "--pid", str(pid)]
+        yield "port", ["port", str(port)]
+        yield "check", ["check", "--port", str(port)]
+        with started([build()["patient"], "idle", "500"]):
+            yield "check, 500 idle processes", ["check", "--port", str(port)]
+
+
+def apart():
+    """Runs the calling script again in namespaces of its own (as root, unshare(1)), where no other process and socket is; `None` in
+    that second run, else its status."""
+    if INSIDE in os.environ:
+        return None
+    # Before the namespaces are left: their processes end with them.
+    build()
+    inside = 'ip link set lo up && exec "$@"'
+    command = ["unshare", "--pid", "--net", "--mount", "--fork", "--mount-proc", "--kill-child", "sh", "-c", inside, "sh"]
+    return subprocess.run([*command, sys.executable, *sys.argv], env={**os.environ, INSIDE: "1"}).returncode
+
+
+def under_callgrind(command, directory, *options):
+    """Runs a command and its children under callgrind, whose files are left in a directory."""
+    tool = ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={directory}/%p", *options]
+    done = subprocess.run([*tool, *command], env=PLAIN, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode not in (0, 1, 2):
+        sys.exit(f"benches: {command} ended with {done.returncode}: {done.stderr[-600:]}")
+    return sorted(pathlib.Path(directory).iterdir())
