@@ -1,5 +1,8 @@
 //! Parses, calls, and exits with the status.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod power;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

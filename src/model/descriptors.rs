@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Every open descriptor of one process, by kind and by target.
@@ -50,7 +51,7 @@ pub struct Target {
     /// Path, or a description such as `tcp CLOSE-WAIT to 149.154.167.220:443`.
     pub target: String,
     /// Kind, a key of [`Descriptors::by_kind`].
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Descriptors that point to it.
     pub count: u64,
     /// Whether the file was unlinked.
@@ -91,7 +92,7 @@ pub struct SocketDescriptor {
     /// Inode number, as in `socket:[INODE]`; on macOS the kernel's opaque handle of the socket.
     pub inode: u64,
     /// `tcp`, `udp`, `unix`, `netlink` …
-    pub protocol: String,
+    pub protocol: Cow<'static, str>,
     /// Local address or bound path.
     pub local: Option<String>,
     /// Remote address.

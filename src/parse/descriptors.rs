@@ -5,6 +5,7 @@ use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
 use super::text::printable;
 use crate::model::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 use crate::sort;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -22,10 +23,23 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// With room for that many distinct targets.
+    pub fn with_room(distinct: usize) -> Self {
+        Self { targets: Vec::with_capacity(distinct.min(2 * MOST_TARGETS)), ..Self::default() }
+    }
+
     /// Adds one distinct target.
-    pub fn add(&mut self, kind: &str, target: String, count: u64, deleted: bool, size_bytes: Option<u64>) {
-        self.count(kind, count);
-        self.targets.push(Target { target, kind: kind.to_owned(), count, deleted, size_bytes });
+    pub fn add(
+        &mut self,
+        kind: impl Into<Cow<'static, str>>,
+        target: String,
+        count: u64,
+        deleted: bool,
+        size_bytes: Option<u64>,
+    ) {
+        let kind = kind.into();
+        self.count(&kind, count);
+        self.targets.push(Target { target, kind, count, deleted, size_bytes });
     }
 
     /// Counts one that [`MOST_TARGETS`] others of its kind, with as many descriptors or more, come before.
@@ -51,20 +65,20 @@ impl Rows {
 
     /// Adds the sockets, grouped by what they are connected to. `is_matched` says whether states could be had at all.
     pub fn add_sockets(&mut self, rows: Vec<SocketDescriptor>, is_matched: bool, facts: &mut Descriptors) {
-        let mut grouped: BTreeMap<(String, String), u64> = BTreeMap::new();
+        let mut grouped: BTreeMap<(Cow<'static, str>, String), u64> = BTreeMap::new();
         let mut close_wait: BTreeMap<String, u64> = BTreeMap::new();
-        for row in rows {
+        for row in &rows {
             if row.state.as_deref() == Some(TcpState::CLOSE_WAIT.name())
                 && let Some(remote) = &row.remote
             {
                 *close_wait.entry(remote.clone()).or_default() += 1;
             }
-            *grouped.entry(description(&row)).or_default() += row.count;
-            facts.sockets.push(row);
+            *grouped.entry(description(row)).or_default() += row.count;
         }
         for ((kind, target), count) in grouped {
-            self.add(&kind, target, count, false, None);
+            self.add(kind, target, count, false, None);
         }
+        facts.sockets = rows;
         facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MOST_SOCKETS)).unwrap_or(0);
         first_in_order(&mut facts.sockets, MOST_SOCKETS, |a, b| {
             // Those with a state, TCP's, come first; a comparison of numbers, where that decides, is the cheapest.
@@ -113,7 +127,7 @@ pub fn tcp_row(socket: &TcpSocket, count: u64) -> SocketDescriptor {
     let unbound = socket.state == TcpState::CLOSED;
     SocketDescriptor {
         inode: socket.inode,
-        protocol: "tcp".to_owned(),
+        protocol: "tcp".into(),
         local: Some(unmapped(socket.local).to_string()),
         remote: (!is_listener && !unbound).then(|| unmapped(socket.remote).to_string()),
         state: Some(socket.state.name().to_owned()),
@@ -125,7 +139,7 @@ pub fn tcp_row(socket: &TcpSocket, count: u64) -> SocketDescriptor {
 pub fn other_row(socket: &OtherSocket, count: u64) -> SocketDescriptor {
     SocketDescriptor {
         inode: socket.inode,
-        protocol: socket.protocol.to_owned(),
+        protocol: socket.protocol.into(),
         local: socket.local.clone(),
         remote: socket.remote.clone(),
         state: None,
@@ -134,17 +148,17 @@ pub fn other_row(socket: &OtherSocket, count: u64) -> SocketDescriptor {
 }
 
 /// Kind and target of a socket: connections are grouped by peer and state, listeners by address.
-fn description(row: &SocketDescriptor) -> (String, String) {
+fn description(row: &SocketDescriptor) -> (Cow<'static, str>, String) {
     match (&row.state, &row.remote, &row.local) {
         (Some(state), Some(remote), _) => {
-            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} to {remote}"))
+            (format!("tcp-{}", state.to_ascii_lowercase()).into(), format!("tcp {state} to {remote}"))
         }
         (Some(state), None, Some(local)) => {
-            (format!("tcp-{}", state.to_ascii_lowercase()), format!("tcp {state} {local}"))
+            (format!("tcp-{}", state.to_ascii_lowercase()).into(), format!("tcp {state} {local}"))
         }
         (_, Some(remote), _) => (row.protocol.clone(), format!("{} to {remote}", row.protocol)),
         (_, None, Some(local)) => (row.protocol.clone(), format!("{} {local}", row.protocol)),
-        _ => (row.protocol.clone(), row.protocol.clone()),
+        _ => (row.protocol.clone(), row.protocol.clone().into_owned()),
     }
 }
 

@@ -188,7 +188,7 @@ fn held_by(
     let directory = ProcDir::open(pid)?;
     let held = directory.directory(c"fd")?;
     // Distinct targets only: what one of them is, all of them are.
-    let mut hits: HashMap<Vec<u8>, (u64, u64)> = HashMap::new();
+    let mut hits: HashMap<Vec<u8>, (u32, u64)> = HashMap::new();
     links::each(&held, |number, link| {
         if let Ok(text) = link
             && family_of(text, wanted).is_some()
@@ -256,7 +256,7 @@ fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Wanted>) -> Option<(&
     })
 }
 
-fn inode_of(information: &rustix::fd::OwnedFd, descriptor: u64) -> Option<u64> {
+fn inode_of(information: &rustix::fd::OwnedFd, descriptor: u32) -> Option<u64> {
     let file =
         openat(information, DecInt::new(descriptor), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     descriptor_inode(&read_all(&file).ok()?)

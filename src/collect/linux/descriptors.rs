@@ -26,7 +26,7 @@ const MOST_SHOWN: usize = 16;
 /// What the walk found, before anything is looked up.
 #[derive(Default)]
 struct Walk {
-    paths: HashMap<Vec<u8>, Held>,
+    paths: HashMap<Box<[u8]>, Held>,
     sockets: HashMap<u64, u64>,
     pipes: HashMap<u64, u64>,
     anonymous: BTreeMap<&'static str, u64>,
@@ -37,9 +37,9 @@ struct Walk {
 
 /// One distinct path.
 struct Held {
-    count: u64,
+    count: u32,
     /// One of those that link to it.
-    descriptor: u64,
+    descriptor: u32,
 }
 
 /// Reads the descriptors of a process.
@@ -47,9 +47,11 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
     let (mut read, walked) = walked(directory);
     if let Some((held, walk)) = walked {
         let (facts, gaps) = (&mut read.value.facts, &mut read.gaps);
-        let mut rows = Rows::default();
-        rows.look_at_sockets(&walk.sockets, process, table, facts);
+        let mut rows = Rows::with_room(walk.paths.len() + walk.pipes.len());
         rows.look_at_paths(directory, &held, &walk.paths, facts, gaps);
+        // They take most of the memory, and are rows now.
+        drop(walk.paths);
+        rows.look_at_sockets(&walk.sockets, process, table, facts);
         let mut pipes: Vec<(&u64, &u64)> = walk.pipes.iter().collect();
         pipes.sort_unstable_by_key(|(inode, count)| (std::cmp::Reverse(**count), **inode));
         for (index, (inode, count)) in pipes.into_iter().enumerate() {
@@ -60,7 +62,7 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
             }
         }
         for (kind, count) in &walk.anonymous {
-            rows.add(kind, (*kind).to_owned(), *count, false, None);
+            rows.add(*kind, (*kind).to_owned(), *count, false, None);
         }
         for (target, count) in &walk.other {
             rows.add("other", printable(target), *count, false, None);
@@ -157,7 +159,7 @@ fn walk(held: &OwnedFd) -> std::io::Result<Walk> {
 }
 
 impl Walk {
-    fn count(&mut self, text: &[u8], descriptor: u64) {
+    fn count(&mut self, text: &[u8], descriptor: u32) {
         self.open += 1;
         match link::classify(text) {
             Link::Socket(inode) => *self.sockets.entry(inode).or_default() += 1,
@@ -166,7 +168,7 @@ impl Walk {
             Link::Memory => *self.anonymous.entry("memfd").or_default() += 1,
             Link::Path { .. } => match self.paths.get_mut(text) {
                 Some(held) => held.count += 1,
-                None => drop(self.paths.insert(text.to_vec(), Held { count: 1, descriptor })),
+                None => drop(self.paths.insert(text.into(), Held { count: 1, descriptor })),
             },
             Link::Other => match self.other.get_mut(text) {
                 Some(count) => *count += 1,
@@ -191,7 +193,7 @@ trait Looked {
         &mut self,
         directory: &ProcDir,
         held: &OwnedFd,
-        paths: &HashMap<Vec<u8>, Held>,
+        paths: &HashMap<Box<[u8]>, Held>,
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     );
@@ -210,15 +212,14 @@ impl Looked for Rows {
         &mut self,
         directory: &ProcDir,
         held: &OwnedFd,
-        paths: &HashMap<Vec<u8>, Held>,
+        paths: &HashMap<Box<[u8]>, Held>,
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     ) {
         let mounts = directory.read(c"mountinfo").map(|bytes| local_mounts(&bytes)).unwrap_or_default();
         let information = directory.directory(c"fdinfo").ok();
-        let mut ordered: Vec<(&Vec<u8>, &Held)> = paths.iter().collect();
-        let order =
-            |a: &(&Vec<u8>, &Held), b: &(&Vec<u8>, &Held)| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0));
+        let mut ordered: Vec<(&[u8], &Held)> = paths.iter().map(|(path, held)| (&**path, held)).collect();
+        let order = |a: &(&[u8], &Held), b: &(&[u8], &Held)| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0));
         // Only those that are kept need an order.
         if ordered.len() > MOST_TARGETS {
             ordered.select_nth_unstable_by(MOST_TARGETS, order);
@@ -230,7 +231,7 @@ impl Looked for Rows {
         for (index, (text, row)) in ordered.into_iter().enumerate() {
             let (path, marked) = match link::classify(text) {
                 Link::Path { path, marked_deleted } => (path, marked_deleted),
-                _ => (text.as_slice(), false),
+                _ => (text, false),
             };
             let stated = if index < if marked { MOST_STATED } else { MOST_SHOWN } {
                 match is_on_local_mount(information.as_ref(), row.descriptor, &mounts) {
@@ -246,7 +247,7 @@ impl Looked for Rows {
             };
             // The mark is only text: a file can be named so. A link count above 0 tells the two apart.
             let deleted = marked && stated.as_ref().is_none_or(|stated| stated.links == 0);
-            let path = if deleted { path } else { text.as_slice() };
+            let path = if deleted { path } else { text };
             let kind = match &stated {
                 Some(stated) => stated.kind,
                 None if link::is_device_path(path) => "device",
@@ -254,12 +255,12 @@ impl Looked for Rows {
             };
             let size = stated.as_ref().filter(|_| deleted).map(|stated| stated.size_bytes);
             if let Some((base, part)) = link::sqlite_family(path).filter(|_| kind == "regular") {
-                count_family(&mut families, base, part, row.count, deleted);
+                count_family(&mut families, base, part, u64::from(row.count), deleted);
             }
             if index < MOST_TARGETS {
-                self.add(kind, printable(path), row.count, deleted, size);
+                self.add(kind, printable(path), row.count.into(), deleted, size);
             } else {
-                self.omit(kind, row.count);
+                self.omit(kind, row.count.into());
             }
         }
         if foreign > 0 {
@@ -300,11 +301,12 @@ impl Looked for Rows {
             }
         });
         let rows = rows.collect();
+        drop(others);
         self.add_sockets(rows, !table.source.is_empty(), facts);
     }
 }
 
-fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: u64, mounts: &HashSet<u64>) -> bool {
+fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: u32, mounts: &HashSet<u64>) -> bool {
     let Some(information) = information else { return false };
     // The mount's is the third line of few (proc_pid_fdinfo(5)): one read has it.
     let mut lines = [0_u8; 256];
@@ -316,7 +318,7 @@ fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: u64, mounts: &Ha
 }
 
 /// One `statx` through the descriptor's own link: no path is walked, and the kernel is told not to ask a server.
-fn state(held: &impl AsFd, descriptor: u64) -> Option<Stated> {
+fn state(held: &impl AsFd, descriptor: u32) -> Option<Stated> {
     let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE;
     let found = statx(held, DecInt::new(descriptor), AtFlags::STATX_DONT_SYNC, wanted).ok()?;
     let kind = match rustix::fs::FileType::from_raw_mode(u32::from(found.stx_mode)) {

@@ -27,11 +27,11 @@ const LONGEST_BATCH: usize = 256;
 ///
 /// # Errors
 /// When the directory cannot be listed: getdents64(2).
-pub fn each(held: &OwnedFd, mut look: impl FnMut(u64, Result<&[u8], Errno>) -> ControlFlow<()>) -> io::Result<()> {
+pub fn each(held: &OwnedFd, mut look: impl FnMut(u32, Result<&[u8], Errno>) -> ControlFlow<()>) -> io::Result<()> {
     let mut batch = Batch::default();
     let open = u64::try_from(fstat(held)?.st_size).unwrap_or(0);
-    let (mut number, mut taken) = (0_u64, 0_u64);
-    while taken < open && number - taken <= FEW_FREE + taken / 8 {
+    let (mut number, mut taken) = (0_u32, 0_u64);
+    while taken < open && u64::from(number) - taken <= FEW_FREE + taken / 8 {
         taken += u64::from(batch.read(held, number));
         number += 1;
         if batch.is_full() && batch.tell(&mut look).is_break() {
@@ -49,12 +49,12 @@ pub fn each(held: &OwnedFd, mut look: impl FnMut(u64, Result<&[u8], Errno>) -> C
 /// Those from a number on, from the directory's list.
 fn read_listed(
     held: &OwnedFd,
-    least: u64,
+    least: u32,
     batch: &mut Batch,
-    look: &mut impl FnMut(u64, Result<&[u8], Errno>) -> ControlFlow<()>,
+    look: &mut impl FnMut(u32, Result<&[u8], Errno>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
     // Position N + 2 is descriptor N, behind `.` and `..` (`proc_readfd_common` of the kernel's fs/proc/fd.c).
-    seek(held, SeekFrom::Start(least + 2))?;
+    seek(held, SeekFrom::Start(u64::from(least) + 2))?;
     // Not on the stack, where the mere room for it is touched page by page.
     let mut entries = Vec::with_capacity(32 * 1024);
     let mut listing = RawDir::new(held, entries.spare_capacity_mut());
@@ -77,7 +77,7 @@ struct Batch {
     texts: Vec<u8>,
     used: usize,
     /// Numbers with the lengths of their texts.
-    read: Vec<(u64, Result<usize, Errno>)>,
+    read: Vec<(u32, Result<usize, Errno>)>,
     most: usize,
 }
 
@@ -95,7 +95,7 @@ impl Default for Batch {
 impl Batch {
     /// Reads one link; whether it is open. The batch must not be full.
     #[inline(always)]
-    fn read(&mut self, held: &OwnedFd, number: u64) -> bool {
+    fn read(&mut self, held: &OwnedFd, number: u32) -> bool {
         let read = readlinkat_raw(held, DecInt::new(number).as_c_str(), &mut self.texts[self.used..]);
         if read == Err(Errno::NOENT) {
             return false;
@@ -110,7 +110,7 @@ impl Batch {
     }
 
     /// Tells of all that was read, and is empty again.
-    fn tell(&mut self, look: &mut impl FnMut(u64, Result<&[u8], Errno>) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn tell(&mut self, look: &mut impl FnMut(u32, Result<&[u8], Errno>) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut start = 0;
         for (number, read) in self.read.drain(..) {
             let end = start + read.unwrap_or(0);
@@ -131,7 +131,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs::File;
 
-    fn own() -> BTreeMap<u64, String> {
+    fn own() -> BTreeMap<u32, String> {
         let held = ProcDir::open(std::process::id()).unwrap().directory(c"fd").unwrap();
         let mut found = BTreeMap::new();
         each(&held, |number, link| {

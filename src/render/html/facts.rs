@@ -264,7 +264,7 @@ fn descriptors(facts: &Descriptors) -> String {
                 (true, None) => " (unlinked)".to_owned(),
                 _ => String::new(),
             };
-            vec![target.count.to_string(), target.kind.clone(), format!("{}{deleted}", target.target)]
+            vec![target.count.to_string(), target.kind.to_string(), format!("{}{deleted}", target.target)]
         })
         .collect();
     out.push_str(&table(&["Count", "Kind", "Target"], &rows));
