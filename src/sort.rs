@@ -5,16 +5,21 @@ use std::cmp::Ordering;
 
 /// Sorts a list; equal ones keep their order.
 pub fn by<T>(list: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) {
-    let order = order(list.len(), &mut |a, b| match (list.get(a), list.get(b)) {
+    let mut order = order(list.len(), &mut |a, b| match (list.get(a), list.get(b)) {
         (Some(a), Some(b)) => compare(a, b),
         _ => Ordering::Equal,
     });
-    for (at, mut from) in order.iter().copied().enumerate() {
-        // What stood there has been moved to where it was exchanged with.
-        while from < at {
-            from = order[from];
+    // Circle by circle of places that change with each other; a place that is done names itself.
+    for start in 0..order.len() {
+        let mut at = start;
+        loop {
+            let from = std::mem::replace(&mut order[at], at);
+            if from == start {
+                break;
+            }
+            list.swap(at, from);
+            at = from;
         }
-        list.swap(at, from);
     }
 }
 
@@ -33,6 +38,14 @@ fn order(length: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One circle through all places: each entry is moved once, however many there are.
+    #[test]
+    fn many_are_sorted_too() {
+        let mut list: Vec<u32> = (0..200_000).map(|number| (number + 1) % 200_000).collect();
+        by_key(&mut list, |number| *number);
+        assert!(list.is_sorted());
+    }
 
     proptest::proptest! {
         #[test]
