@@ -1,6 +1,6 @@
 //! Answers for monitoring systems: what leaves the host by itself, again and again, is hidden first.
 
-use super::run::{complain, emit, said};
+use super::terminal::{complain, emit, said};
 use super::{Cli, EXIT_UNKNOWN};
 use crate::model::Envelope;
 use crate::parse::text::printable;

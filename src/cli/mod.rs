@@ -3,15 +3,20 @@
 
 mod arguments;
 mod fleet;
+mod over_time;
 mod pages;
 mod report;
 mod request;
 mod run;
+mod terminal;
+mod usage;
 
 pub use arguments::*;
 pub use run::run;
 #[cfg(feature = "mcp")]
-pub(crate) use run::{examined_until, explained, harmless, nothing_examined};
+pub(crate) use run::{examined_until, explained, nothing_examined};
+#[cfg(feature = "mcp")]
+pub(crate) use usage::harmless;
 
 /// Exit status when nothing could be told: bad arguments, nothing to examine, no permission for what decides.
 pub const EXIT_UNKNOWN: u8 = 3;

@@ -1,7 +1,8 @@
 //! Completions for shells and manual pages, made from the definition of the command line, so that neither can say
 //! anything else than `--help`.
 
-use super::run::{emit, refuse, said};
+use super::run::refuse;
+use super::terminal::{emit, said};
 use super::{Cli, ManArguments};
 use crate::diagnose::catalogue::CATALOGUE;
 use crate::parse::text::printable;

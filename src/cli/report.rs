@@ -1,6 +1,7 @@
 //! `report`: everything that `check` knows, hidden and put into the form of an attachment.
 
-use super::run::{complain, emit, examined, refuse, said};
+use super::run::{examined, refuse};
+use super::terminal::{complain, emit, said};
 use super::{Cli, EXIT_UNKNOWN, ReportArguments};
 use crate::model::{Envelope, Redaction};
 use crate::parse::text::printable;

@@ -1,0 +1,280 @@
+//! The commands that look for a while: `fds` over time, `watch`, and `history`, which reads back what that has seen.
+
+use super::run::{answer, examined, refuse, saved_reports};
+use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, said};
+use super::{Cli, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments};
+use crate::diagnose;
+use crate::examine::Request;
+use crate::examine::recording::{self, RecordingPlan};
+use crate::examine::sampling::{self, ExercisePlan, SamplingPlan, Watcher};
+use crate::model::{Batch, History, HostFacts, Record, Sample, Server, Trend};
+use crate::patient::Selection;
+use crate::render::{self, Style, View};
+use crate::report;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// `fds`: once, or over time.
+pub fn fds(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
+    let Some(request) = cli.request() else { return EXIT_UNKNOWN };
+    let begun = Instant::now();
+    let mut envelope = match examined(cli, &request) {
+        Ok(envelope) => envelope,
+        Err(error) => return refuse(cli, request.command, &error.to_string()),
+    };
+    let (sampling, exercise) = (arguments.sampling(), arguments.exercise(cli.examination.timeout));
+    if sampling.is_none() && exercise.is_none() && arguments.compare.is_empty() {
+        return answer(cli, view, &envelope);
+    }
+    let several = envelope.servers.len();
+    let [server] = envelope.servers.as_mut_slice() else {
+        let line = match several {
+            0 => "there is no server to look at; name one with --pid, --port or --home".to_owned(),
+            count => format!("{count} servers run here; name one of them with --pid or --port"),
+        };
+        return refuse(cli, request.command, &line);
+    };
+    let done = match (sampling, exercise) {
+        (Some(plan), _) => watch_descriptors(cli, view, server, plan, &request),
+        (None, Some(plan)) => exercise_server(cli, server, &plan, &request),
+        (None, None) => compare_reports(server, &arguments.compare, cli.budget()),
+    };
+    if let Err(line) = done {
+        return refuse(cli, request.command, &line);
+    }
+    diagnose::judge(server);
+    let envelope = report::seal(envelope, begun.elapsed());
+    answer(cli, view, &envelope)
+}
+
+fn watch_descriptors(
+    cli: &Cli,
+    view: &View,
+    server: &mut Server,
+    plan: SamplingPlan,
+    request: &Request,
+) -> Result<(), String> {
+    if server.process.is_none() {
+        return Err("there is no process whose descriptors could be looked at".to_owned());
+    }
+    let ended = ends_on_signal()?;
+    let mut watcher = Rows { cli, style: view.style, bar: None, ended, is_first: true };
+    // A look that is over in a moment needs no rows beside its summary.
+    if std::io::stderr().is_terminal() && !cli.output.quiet {
+        watcher.bar = Some(bar());
+    }
+    let is_there = sampling::sample(server, plan, &mut watcher);
+    if let Some(bar) = &watcher.bar {
+        bar.finish_and_clear();
+    }
+    if !is_there {
+        // A restart gives it another pid; where it listens and what is its home stay.
+        let mut again = request.clone();
+        again.selection = Selection {
+            pid: None,
+            port: request.selection.port.or(server.port),
+            kind: Some(server.kind),
+            ..request.selection.clone()
+        };
+        let names_it = again.selection.port.is_some() || again.selection.home.is_some();
+        let found = if names_it { examined(cli, &again).ok() } else { None };
+        let now = found.and_then(|mut found| (found.servers.len() == 1).then(|| found.servers.remove(0)));
+        sampling::replace_ended(server, now);
+    }
+    Ok(())
+}
+
+fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan, request: &Request) -> Result<(), String> {
+    let ended = ends_on_signal()?;
+    let total = plan.requests.saturating_mul(u64::try_from(plan.paths.len()).unwrap_or(1));
+    if !cli.output.quiet {
+        complain(&format!("sending {total} requests to the server, which puts load on it; Ctrl-C ends it"));
+    }
+    let shows_rows = cli.output.is_text() && !cli.output.quiet;
+    let mut each = |batch: &Batch| {
+        if shows_rows {
+            emit(&render::samples::batch(batch));
+        }
+    };
+    sampling::exercise(server, plan, &|| ended.load(Ordering::Relaxed), &mut each)
+        .map_err(|error| error.to_string())?;
+    let last = server.exercise.as_ref().and_then(|exercise| exercise.batches.last());
+    // It has answered before; whether it does now decides.
+    if last.is_some_and(|batch| batch.requests > 0 && batch.answered == 0)
+        && let Ok(mut found) = examined(cli, request)
+        && let ([now], exercise) = (found.servers.as_mut_slice(), server.exercise.take())
+    {
+        now.exercise = exercise;
+        std::mem::swap(server, now);
+    }
+    Ok(())
+}
+
+fn compare_reports(server: &mut Server, paths: &[PathBuf], budget: Duration) -> Result<(), String> {
+    let reports = saved_reports(paths, budget)?;
+    sampling::compare(server, SystemTime::now(), false, &reports).map_err(|error| error.to_string())
+}
+
+/// Samples as they come: one line that is drawn anew on a terminal, a row each otherwise.
+struct Rows<'a> {
+    cli: &'a Cli,
+    style: Style,
+    bar: Option<indicatif::ProgressBar>,
+    ended: Arc<AtomicBool>,
+    is_first: bool,
+}
+
+impl Watcher for Rows<'_> {
+    fn sample(&mut self, sample: &Sample, trend: &Trend) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(render::samples::live(sample, trend, self.style));
+            bar.tick();
+        } else if self.cli.output.is_text() && !self.cli.output.quiet {
+            if std::mem::take(&mut self.is_first) {
+                emit(&render::samples::heading());
+            }
+            emit(&render::samples::row(sample, trend));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// `watch`: changes as they come, one line each; the status of the last look.
+pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
+    let Some(request) = cli.request() else { return EXIT_UNKNOWN };
+    let ended = match ends_on_signal() {
+        Ok(ended) => ended,
+        Err(line) => return refuse(cli, "watch", &line),
+    };
+    let file = std::path::absolute(&arguments.record).unwrap_or_else(|_| arguments.record.clone());
+    let plan = RecordingPlan {
+        every: arguments.every,
+        samples: arguments.samples,
+        file,
+        largest: arguments.largest.saturating_mul(1024 * 1024),
+    };
+    let shown = crate::parse::text::printable(plan.file.as_os_str().as_encoded_bytes());
+    let shows = std::io::stderr().is_terminal() && !cli.output.quiet;
+    let mut told = Told { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: 0 };
+    let last = recording::record(&request, &plan, &mut told);
+    if let Some(bar) = &told.bar {
+        bar.finish_and_clear();
+    }
+    let last = match last {
+        Ok(last) => last,
+        Err(error) => {
+            return refuse(
+                cli,
+                "watch",
+                &format!("{shown} cannot be written: {}; name another with --record", said(&error)),
+            );
+        }
+    };
+    let Some(envelope) = last else { return EXIT_UNKNOWN };
+    if cli.output.is_json() {
+        emit_json(&envelope);
+    } else if told.written < told.looks {
+        complain(&format!("{} of {} looks written to {shown}", told.written, told.looks));
+    } else if !cli.output.quiet {
+        emit(&format!("{} looks written to {shown}; see `hermes-doctor history {shown}`", told.looks));
+    }
+    // A record that was not kept is what it was all about.
+    if told.written == 0 && told.looks > 0 { EXIT_UNKNOWN } else { envelope.status.exit_code() }
+}
+
+/// Tells what changes while it is recorded.
+struct Told<'a> {
+    cli: &'a Cli,
+    bar: Option<indicatif::ProgressBar>,
+    ended: Arc<AtomicBool>,
+    looks: u64,
+    written: u64,
+    failures: u64,
+}
+
+impl Told<'_> {
+    /// Says something above the line that shows that it is alive.
+    fn above(&self, say: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+}
+
+impl recording::Listener for Told<'_> {
+    fn recorded(&mut self, record: &Record, is_written: bool) {
+        self.looks += 1;
+        self.written += u64::from(is_written);
+        if !self.cli.output.is_json() && !self.cli.output.quiet {
+            for event in &record.events {
+                self.above(|| emit(&format!("{}  {}  {event}", record.at, record.server)));
+            }
+        }
+        if let Some(bar) = &self.bar {
+            let (at, server, status) = (&record.at, &record.server, record.status.word());
+            let line = format!("look {}, {at}: {server} {status}; Ctrl-C ends it", self.looks);
+            bar.set_message(Style::new(false).locale(&line));
+            bar.tick();
+        }
+    }
+
+    fn failed(&mut self, what: &str) {
+        self.failures += 1;
+        // A full disk would say the same at every look.
+        if self.failures <= 3 || self.failures.is_multiple_of(100) {
+            self.above(|| complain(&crate::parse::text::printable(what.as_bytes())));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// `history`: a record read back, judged, and drawn.
+pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
+    let begun = Instant::now();
+    let name = crate::parse::text::printable(arguments.file.as_os_str().as_encoded_bytes());
+    let history = match report::record::read(&arguments.file) {
+        Ok(history) if history.records.is_empty() => {
+            let line = format!("{name} has no look of `hermes-doctor watch` in it; name the file of its --record");
+            return refuse(cli, "history", &line);
+        }
+        Ok(history) => history,
+        Err(error) => {
+            let line =
+                format!("{name} cannot be read: {}; name the file of `hermes-doctor watch --record`", said(&error));
+            return refuse(cli, "history", &line);
+        }
+    };
+    if let Some(svg) = &arguments.svg
+        && let Err(line) = draw(&history, svg, arguments.force)
+    {
+        return refuse(cli, "history", &line);
+    }
+    let mut envelope = report::envelope("history", HostFacts::default(), SystemTime::now());
+    envelope.findings = diagnose::history::judge(&history).0;
+    envelope.history = Some(history);
+    let envelope = report::seal(envelope, begun.elapsed());
+    answer(cli, view, &envelope)
+}
+
+/// Draws the server that was looked at most.
+fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
+    let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+    let servers = diagnose::history::by_server(history);
+    let most = servers.into_iter().max_by_key(|(_, records)| records.len());
+    let (server, records) = most.ok_or_else(|| "there is nothing to draw".to_owned())?;
+    let text = render::plot::svg(server, &records)?;
+    report::write_new(path, text.as_bytes(), force).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => format!("{name} is there already; --force writes over it"),
+        _ => format!("{name} cannot be written: {}; name another with --svg", said(&error)),
+    })
+}

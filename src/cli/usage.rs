@@ -1,0 +1,173 @@
+//! How the command line is read, and what is said where it does not fit.
+
+use super::run::nothing_examined;
+use super::terminal::{emit, use_colour};
+use super::{
+    Cli, DbArguments, EXIT_UNKNOWN, ExaminationArguments, FdsArguments, Format, HealthArguments, OutputArguments,
+    PortArguments, ReportArguments, SelectionArguments, WatchArguments, When,
+};
+use crate::model::{Gap, GapReason};
+use crate::render::{self, Style};
+use crate::report;
+use clap::error::ErrorKind;
+use clap::{Args, FromArgMatches, Parser};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+
+/// The command line as it was given.
+///
+/// # Errors
+/// What the parser says of it, which may be the help that was asked for: see [`answer`].
+pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let cli = parsed_by_its_command(arguments).map_or_else(|| Cli::try_parse_from(arguments), Ok)?;
+    cli.check().map(|()| cli)
+}
+
+/// Says what the parser has said, in the form that was asked for; the exit status.
+pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        emit(&error.to_string());
+        return 0;
+    }
+    let text = error.to_string();
+    let shown = harmless(&text);
+    match wanted_form(arguments) {
+        Some(Format::Nagios) => emit(&render::nagios::nothing(&in_one_line(&shown))),
+        Some(Format::Json) => {
+            let gap = Gap::new("command line", GapReason::Malformed, in_one_line(&shown));
+            emit(&render::json(&nothing_examined("usage", gap)));
+        }
+        _ => {
+            let is_coloured = use_colour(wanted_colour(arguments), std::io::stderr().is_terminal());
+            // As it is it may have the parser's colours.
+            let shown = if shown == text && is_coloured {
+                error.render().ansi().to_string()
+            } else {
+                Style::new(false).locale(&shown)
+            };
+            let _ = std::io::stderr().lock().write_all(shown.as_bytes());
+        }
+    }
+    EXIT_UNKNOWN
+}
+
+/// The arguments of a look, read with its command alone: of all commands each would be made, and be given each option of all,
+/// which takes longer than to read them. `None` for other commands, and where they do not fit, or ask for help: what is then said
+/// takes all commands.
+fn parsed_by_its_command(arguments: &[OsString]) -> Option<Cli> {
+    let name = arguments.get(1)?.to_str()?;
+    let command = clap::Command::new(name.to_owned());
+    let command = match name {
+        "check" | "lineage" | "stacks" => command,
+        "db" => DbArguments::augment_args(command),
+        "fds" => FdsArguments::augment_args(command),
+        "health" => HealthArguments::augment_args(command),
+        "port" => PortArguments::augment_args(command),
+        "report" => ReportArguments::augment_args(command),
+        "watch" => WatchArguments::augment_args(command),
+        _ => return None,
+    };
+    let alone = SelectionArguments::augment_args(clap::Command::new("").subcommand(command));
+    let alone = OutputArguments::augment_args(ExaminationArguments::augment_args(alone));
+    Cli::from_arg_matches(&alone.try_get_matches_from(arguments).ok()?).ok()
+}
+
+/// What the parser says, without how the command is called: what is wrong, what would do, what is similar.
+fn in_one_line(text: &str) -> String {
+    let paragraphs = text.trim_start_matches("error: ").split("\n\n");
+    let told = paragraphs.filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more information"));
+    let lines = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
+pub(crate) fn harmless(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let line = |line: &str| {
+        let words: Vec<String> = line
+            .split(' ')
+            .map(|word| {
+                let word = if word.contains('?') && word.contains('/') {
+                    report::mask::url(word)
+                } else {
+                    word.to_owned()
+                };
+                match word.char_indices().nth(LONGEST) {
+                    Some((at, _)) => format!("{}…", word.get(..at).unwrap_or_default()),
+                    None => word,
+                }
+            })
+            .collect();
+        crate::parse::text::printable(report::mask::text(&words.join(" ")).as_bytes()) + "\n"
+    };
+    text.lines().map(line).collect()
+}
+
+/// The form that was asked for, when the arguments as a whole cannot be parsed: a program gets what it can read.
+fn wanted_form(arguments: &[OsString]) -> Option<Format> {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let says = |form: Format| {
+        let word = form.word();
+        words.iter().any(|given| given.strip_prefix("--format=") == Some(word))
+            || words.windows(2).any(|pair| pair == ["--format", word])
+    };
+    let short = words.contains(&"--json").then_some(Format::Json);
+    [Format::Nagios, Format::Json].into_iter().find(|form| says(*form)).or(short)
+}
+
+/// When colour was asked for, as far as that can be told.
+fn wanted_colour(arguments: &[OsString]) -> When {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let says = |value: &str| {
+        words.iter().any(|given| given.strip_prefix("--color=") == Some(value))
+            || words.windows(2).any(|pair| pair == ["--color", value])
+    };
+    if says("never") {
+        When::Never
+    } else if says("always") {
+        When::Always
+    } else {
+        When::Auto
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_alone_is_read_as_among_all() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for line in [
+            "hermes-doctor check",
+            "hermes-doctor fds --pid 7 --all --json",
+            "hermes-doctor fds --samples 3 --every 1s --home /h --kind webui --color never -v",
+            "hermes-doctor health --url http://127.0.0.1:8787 --route /a --route /b --timeout 1s --budget 3s --deep",
+            "hermes-doctor port 8787 --all-holders -q -o x",
+            "hermes-doctor report --from a.json --redact paranoid --markdown",
+            "hermes-doctor lineage --expect none --observe 2s",
+            "hermes-doctor watch --record x",
+            "hermes-doctor db --file x",
+            "hermes-doctor stacks --pid 7 --from a --from b",
+        ] {
+            let alone = parsed_by_its_command(&words(line)).unwrap_or_else(|| panic!("{line}"));
+            let among_all = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(format!("{alone:?}"), format!("{among_all:?}"), "{line}");
+        }
+        // What the whole parser has to say something about.
+        for line in [
+            "hermes-doctor",
+            "hermes-doctor --port 8787 fds",
+            "hermes-doctor --version",
+            "hermes-doctor fds --help",
+            "hermes-doctor fds --version",
+            "hermes-doctor fds --nonsense",
+            "hermes-doctor fds check",
+            "hermes-doctor fdss",
+            "hermes-doctor explain close-wait-leak --format json",
+            "hermes-doctor fds --all --top 3",
+        ] {
+            assert!(parsed_by_its_command(&words(line)).is_none(), "{line}");
+        }
+    }
+}
