@@ -73,6 +73,59 @@ fn an_open_discovery_finds_it_by_its_command_line() {
     assert_eq!(own["pid_files"][0]["state"], "live", "{own:#}");
 }
 
+/// Dozens of interpreters that wait for something are what a server looks like from outside: the one among them is found.
+#[test]
+fn a_server_is_found_among_many_interpreters() {
+    const MANY: &str = "\
+import ctypes, os, signal
+for _ in range(60):
+    if os.fork() == 0:
+        # They end with it (prctl(2), PR_SET_PDEATHSIG).
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        signal.pause()
+print('ready 1', flush=True)
+signal.pause()
+";
+    let _many = start(Command::new("python3").args(["-c", MANY]));
+    let patient = webui("");
+    let envelope = run("check --json").json();
+    let found = envelope["servers"].as_array().unwrap().iter().any(|server| server["pid"] == patient.pid());
+    assert!(found, "{envelope:#}");
+}
+
+/// Of programs that run many times and are nobody's server the first ones tell, which is said; of a supervisor, of which each
+/// service has one, all are asked.
+#[test]
+fn command_lines_that_were_left_out_are_told() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("command_lines_that_were_left_out", "it takes root to make a namespace");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["worker", "s6-supervise"] {
+        std::fs::copy("/bin/sleep", directory.path().join(name)).unwrap();
+    }
+    let look = |names: &str| {
+        let line = format!(
+            "for name in {names}; do for number in $(seq 40); do {}/$name 60 & done; done; sleep 0.3; $0 check --json",
+            directory.path().display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--net", "--kill-child", "sh", "-c", &line]);
+        let answer =
+            run_with(command.arg(doctor().get_program()).env("HOME", "/nonexistent").env_remove("HERMES_HOME"));
+        answer.json()["gaps"].to_string()
+    };
+    let looked_at = |gaps: &str| -> u64 {
+        let (_, rest) = gaps.split_once("looked at ").unwrap_or_else(|| panic!("{gaps}"));
+        rest.split(' ').next().unwrap().parse().unwrap()
+    };
+    let (both, supervisors) = (look("worker s6-supervise"), look("s6-supervise"));
+    assert!(both.contains("(not those of 8 processes that run the same programs as others)"), "{both}");
+    assert!(supervisors.contains("command lines, the pid files"), "{supervisors}");
+    assert!(looked_at(&supervisors) > 40, "{supervisors}");
+    assert_eq!(looked_at(&both), looked_at(&supervisors) + 32);
+}
+
 #[test]
 fn a_leak_is_a_level_then_critical() {
     let server = verdict("leak=40,limit=200", "state-db-handle-leak", "warning");

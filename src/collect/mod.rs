@@ -52,6 +52,30 @@ pub struct ProcessEntry {
     pub zombie: bool,
 }
 
+/// The processes of a host by the programs that they run. Kernel threads and what has ended run none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByProgram {
+    /// Those whose program may not be known.
+    pub unknown: Vec<u32>,
+    /// The path of each program, as the kernel tells it, and who runs it, in the order of their pids.
+    pub programs: Vec<(Vec<u8>, Vec<u32>)>,
+}
+
+/// Processes one by one, where the system has no table that tells of all at once.
+pub trait SingleProcesses {
+    /// One row of the process table; `None` when it has ended.
+    fn entry(&self, pid: u32) -> Option<ProcessEntry>;
+
+    /// Children of a process; `None` where only the whole table tells.
+    fn children(&self, pid: u32) -> Option<Vec<u32>>;
+
+    /// All processes by their programs, without their command lines.
+    ///
+    /// # Errors
+    /// A gap when no process can be seen at all.
+    fn by_program(&self) -> Result<ByProgram, Gap>;
+}
+
 /// Why a pid that somebody named cannot be examined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PidProblem {
@@ -228,6 +252,11 @@ pub struct UnitOnDisk {
 pub trait Host {
     /// The machine itself.
     fn facts(&self) -> HostFacts;
+
+    /// Processes one by one, where reading all is dearer than those that are asked for.
+    fn single_processes(&self) -> Option<&dyn SingleProcesses> {
+        None
+    }
 
     /// All processes, without command lines.
     ///

@@ -308,6 +308,7 @@ impl Examination<'_> {
                     process.zombie_children = self
                         .survey
                         .children(identity.pid)
+                        .into_iter()
                         .filter(|child| child.zombie)
                         .map(|child| child.pid)
                         .collect();

@@ -173,6 +173,17 @@ pub fn is_shell(name: &str) -> bool {
     matches!(name, "sh" | "bash" | "dash" | "zsh" | "fish" | "ksh" | "ash" | "busybox")
 }
 
+/// Whether the programs that a process runs are told by its command line and not by the path of its executable: interpreters,
+/// loaders and emulators, and what each user or service has one of.
+pub fn runs_others(executable: &[u8]) -> bool {
+    let path = String::from_utf8_lossy(executable).to_ascii_lowercase();
+    let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+    let name = program_name(path);
+    let others =
+        ["python", "pypy", "hermes", "node", "bun", "deno", "ld-", "ld.so", "qemu-", "box64", "memfd:", "systemd"];
+    is_shell(name) || others.iter().any(|part| name.contains(part))
+}
+
 /// Finds the script or module of a Python command line (the interpreter's options are those of python(1)).
 fn python(mut rest: &[&str]) -> Option<HermesCommand> {
     loop {
@@ -398,6 +409,32 @@ mod tests {
 
     fn kind_and_role(line: &str) -> Option<(ServerKind, CommandRole)> {
         of(line).filter(|command| command.certain).map(|command| (command.kind, command.role))
+    }
+
+    #[test]
+    fn what_runs_others_is_not_told_by_its_executable() {
+        for path in [
+            "/usr/bin/python3.13",
+            "/nix/store/x-python3-3.12/bin/.python3.12-wrapped",
+            "/usr/bin/python3.11 (deleted)",
+            "/opt/pypy/bin/pypy3",
+            "/opt/homebrew/Cellar/python@3.13/Frameworks/Python.framework/Versions/3.13/Resources/Python.app/Contents/MacOS/Python",
+            "/usr/bin/node",
+            "/bin/busybox",
+            "/usr/bin/bash",
+            "/lib64/ld-linux-x86-64.so.2",
+            "/usr/bin/qemu-aarch64-static",
+            "/opt/hermes-webui/hermes-webui",
+            "/memfd:x (deleted)",
+            "/usr/lib/systemd/systemd",
+        ] {
+            assert!(runs_others(path.as_bytes()), "{path}");
+        }
+        for path in
+            ["/usr/sbin/nginx", "/usr/lib/postgresql/17/bin/postgres", "/usr/bin/sleep", "/opt/python/bin/tool", ""]
+        {
+            assert!(!runs_others(path.as_bytes()), "{path}");
+        }
     }
 
     #[test]

@@ -150,6 +150,12 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
     found(Role::Other, program, "none of the known kinds".into())
 }
 
+/// Whether a command line is of a server, or of who keeps one running.
+pub fn is_of_a_server(argv: &[String]) -> bool {
+    let role = classify(0, "", argv).role;
+    recognise(argv).is_some() || !matches!(role, Role::Init | Role::Shell | Role::Other)
+}
+
 fn python_module(argv: &[String]) -> Option<&str> {
     let at = argv.iter().position(|word| word == "-m")?;
     super::command::is_python(program_name(argv.first()?)).then(|| argv.get(at + 1).map(String::as_str))?

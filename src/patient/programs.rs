@@ -169,24 +169,29 @@ impl Survey<'_> {
 
     /// Processes of this host that are supervisors which can be asked.
     fn supervisors(&self) -> Vec<SupervisorProcess> {
-        let names: HashMap<u32, &str> =
-            self.processes().iter().map(|entry| (entry.pid, entry.name.as_str())).collect();
+        let names: HashMap<u32, String> = self
+            .commands()
+            .keys()
+            .chain(std::iter::once(&1))
+            .filter_map(|pid| Some((*pid, self.entry(*pid)?.name)))
+            .collect();
+        let name_of = |pid: u32| names.get(&pid).map_or("", String::as_str);
         let mut found: Vec<SupervisorProcess> = self
             .commands()
             .iter()
             .filter_map(|(pid, argv)| {
-                let classified = classify(*pid, names.get(pid).copied().unwrap_or(""), argv);
+                let classified = classify(*pid, name_of(*pid), argv);
                 let kind = classified.name.filter(|_| classified.role == Role::Supervisor)?;
                 let is_known = matches!(kind.as_str(), "supervisord" | "runit" | "s6" | "daemontools" | "pm2");
                 is_known.then_some(SupervisorProcess { pid: *pid, kind, user: None })
             })
             .collect();
-        if names.get(&1) == Some(&"launchd") {
+        if name_of(1) == "launchd" {
             found.push(SupervisorProcess { pid: 1, kind: "launchd".to_owned(), user: None });
         }
-        for entry in self.processes().iter().filter(|entry| entry.name == "systemd") {
-            let is_user = self.command(entry.pid).iter().any(|word| word == "--user");
-            let (kind, user) = match (entry.pid, is_user) {
+        for pid in names.iter().filter(|(_, name)| *name == "systemd").map(|(pid, _)| *pid) {
+            let is_user = self.command(pid).iter().any(|word| word == "--user");
+            let (kind, user) = match (pid, is_user) {
                 (1, _) => ("systemd", None),
                 (pid, true) => match self.process_of(pid) {
                     // A container's managers answer on sockets of their own.
@@ -195,7 +200,7 @@ impl Survey<'_> {
                 },
                 _ => continue,
             };
-            found.push(SupervisorProcess { pid: entry.pid, kind: kind.to_owned(), user });
+            found.push(SupervisorProcess { pid, kind: kind.to_owned(), user });
         }
         sort::by_key(&mut found, |supervisor| supervisor.pid);
         found.truncate(MOST_SUPERVISORS);

@@ -193,6 +193,8 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
 }
 
 fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<Home>) -> Selected {
+    // Who asks everybody does that first: the same walk tells which programs run here.
+    let early_owner = survey.asks_everybody.then(|| owner_of(survey, port));
     let homes = match &home {
         Some(home) => vec![home.clone()],
         None => homes::discover(survey),
@@ -214,7 +216,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
     } else {
         default_kind(port).map(|kind| format!("the default port of {}", kind.title()))
     };
-    let (identity, command) = match owner_of(survey, port) {
+    let (identity, command) = match early_owner.unwrap_or_else(|| owner_of(survey, port)) {
         Some((identity, command)) => (Some(identity), command),
         None => match not_listening(survey, selection, port, home.as_ref()) {
             Some((identity, command)) => (Some(identity), Some(command)),
@@ -601,8 +603,12 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
         homes => homes.iter().map(|home| homes::shown(&home.path)).collect::<Vec<_>>().join(", "),
     };
     let ports = if held.is_empty() { "nobody on 8787, 9119, 8642".to_owned() } else { held.join(", ") };
+    let alike = match survey.alike() {
+        0 => String::new(),
+        count => format!(" (not those of {count} processes that run the same programs as others)"),
+    };
     let detail = format!(
-        "looked at {} command lines, the pid files of: {homes}; listeners: {ports}. Name one with --pid, --port, --url or --home, or try `hermes-doctor demo`",
+        "looked at {} command lines{alike}, the pid files of: {homes}; listeners: {ports}. Name one with --pid, --port, --url or --home, or try `hermes-doctor demo`",
         survey.commands().len()
     );
     Gap::new("a Hermes server on this host", GapReason::NotFound, detail)

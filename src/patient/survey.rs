@@ -1,15 +1,23 @@
 //! What is known of all processes, read at most once and only when somebody asks.
 
 use super::programs::Programs;
-use crate::collect::{Collected, Host, ProcessEntry, SocketTable, UnitOnDisk};
+use crate::collect::{ByProgram, Collected, Host, ProcessEntry, SocketTable, UnitOnDisk};
 use crate::model::{Gap, Identity, Process, ServerKind};
-use crate::parse::command::{CommandRole, HermesCommand, recognise};
-use std::cell::{OnceCell, RefCell};
+use crate::parse::command::{CommandRole, HermesCommand, recognise, runs_others};
+use crate::parse::role::is_of_a_server;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How long a process that was read is not read again.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// Processes of one program that tell what it is, where it runs no others: a server is run once or twice, and a supervisor for
+/// each of its services.
+const TELLING: usize = 32;
+
+/// Processes whose children are asked for one by one, before the whole table is read after all.
+const FEW: usize = 64;
 
 /// Which processes hold sockets by inode, and whether everybody could be asked.
 pub type Holders = (HashMap<u64, Vec<u32>>, Result<(), Gap>);
@@ -19,6 +27,8 @@ pub struct Survey<'a> {
     /// The host.
     pub host: &'a dyn Host,
     processes: OnceCell<Vec<ProcessEntry>>,
+    /// Those of them that were read one by one.
+    single_processes: RefCell<HashMap<u32, Option<ProcessEntry>>>,
     commands: OnceCell<HashMap<u32, Vec<String>>>,
     /// Command lines that were read one by one.
     single_commands: RefCell<HashMap<u32, Vec<String>>>,
@@ -31,6 +41,8 @@ pub struct Survey<'a> {
     holders: RefCell<Option<(HashSet<u64>, Holders)>>,
     /// Whether every process is asked who holds a port, without a guess at the likely ones first.
     pub(super) asks_everybody: bool,
+    /// Processes whose command lines were not read: they run a program of which enough others told.
+    alike: Cell<usize>,
     gaps: RefCell<Vec<Gap>>,
 }
 
@@ -40,6 +52,7 @@ impl<'a> Survey<'a> {
         Self {
             host,
             processes: OnceCell::new(),
+            single_processes: RefCell::default(),
             commands: OnceCell::new(),
             single_commands: RefCell::default(),
             whole: RefCell::default(),
@@ -48,6 +61,7 @@ impl<'a> Survey<'a> {
             unit_files: OnceCell::new(),
             holders: RefCell::new(None),
             asks_everybody: false,
+            alike: Cell::new(0),
             gaps: RefCell::new(Vec::new()),
         }
     }
@@ -74,8 +88,8 @@ impl<'a> Survey<'a> {
         self.gaps.take()
     }
 
-    /// The process table.
-    pub fn processes(&self) -> &[ProcessEntry] {
+    /// The process table. Where processes can be read one by one, all of them are dearer than most questions.
+    fn processes(&self) -> &[ProcessEntry] {
         self.processes.get_or_init(|| {
             let mut entries = self.host.process_table().unwrap_or_else(|gap| {
                 self.gaps.borrow_mut().push(gap);
@@ -87,40 +101,54 @@ impl<'a> Survey<'a> {
     }
 
     /// One row of it.
-    pub fn entry(&self, pid: u32) -> Option<&ProcessEntry> {
-        let entries = self.processes();
-        entries.get(entries.binary_search_by_key(&pid, |entry| entry.pid).ok()?)
+    pub fn entry(&self, pid: u32) -> Option<ProcessEntry> {
+        match self.host.single_processes() {
+            Some(single) if self.processes.get().is_none() => {
+                let mut known = self.single_processes.borrow_mut();
+                known.entry(pid).or_insert_with(|| single.entry(pid)).clone()
+            }
+            _ => {
+                let entries = self.processes();
+                entries.get(entries.binary_search_by_key(&pid, |entry| entry.pid).ok()?).cloned()
+            }
+        }
     }
 
     /// Children of a process.
-    pub fn children(&self, pid: u32) -> impl Iterator<Item = &ProcessEntry> {
-        self.processes().iter().filter(move |entry| entry.ppid == pid)
+    pub fn children(&self, pid: u32) -> Vec<ProcessEntry> {
+        let single = self.host.single_processes().filter(|_| self.processes.get().is_none());
+        match single.and_then(|single| single.children(pid)) {
+            Some(children) => children.into_iter().filter_map(|child| self.entry(child)).collect(),
+            None => self.processes().iter().filter(|entry| entry.ppid == pid).cloned().collect(),
+        }
     }
 
     /// Whether some process or command line could not be read, so that a server could be there unseen.
     pub fn is_incomplete(&self) -> bool {
-        let commands = self.commands();
-        self.processes().is_empty()
-            || self.gaps.borrow().iter().any(|gap| gap.what.starts_with("command line"))
-            || commands.is_empty()
+        self.commands().is_empty() || self.gaps.borrow().iter().any(|gap| gap.what.starts_with("command line"))
     }
 
     /// Command lines by pid, as they are: recognised first, made printable where they are shown. Kernel threads
-    /// (theirs are empty), zombies and vanished processes are not among them.
+    /// (theirs are empty), zombies and vanished processes are not among them; neither are the many that run one program which is
+    /// nobody's server, as [`TELLING`] of them have told.
     pub fn commands(&self) -> &HashMap<u32, Vec<String>> {
         self.commands.get_or_init(|| {
-            let pids: Vec<u32> =
-                self.processes().iter().filter(|entry| !entry.zombie).map(|entry| entry.pid).collect();
             let mut found = HashMap::new();
             let mut unread: Vec<Gap> = Vec::new();
-            for (pid, answer) in pids.iter().zip(self.host.commands(&pids)) {
-                match answer {
-                    Ok(argv) if !argv.is_empty() => drop(found.insert(*pid, argv)),
-                    Ok(_) => {}
-                    Err(gap) if is_worth_telling(&gap) => unread.push(gap),
-                    Err(_) => {}
+            let (mut pids, many) = self.by_program();
+            pids.extend(many.iter().flat_map(|pids| pids.iter().take(TELLING)));
+            self.read_commands(&pids, &mut found, &mut unread);
+            let (mut pids, mut alike) = (Vec::new(), 0);
+            for many in &many {
+                let (told, others) = many.split_at(TELLING);
+                if told.iter().filter_map(|pid| found.get(pid)).any(|argv| is_of_a_server(argv)) {
+                    pids.extend_from_slice(others);
+                } else {
+                    alike += others.len();
                 }
             }
+            self.read_commands(&pids, &mut found, &mut unread);
+            self.alike.set(alike);
             // A host has thousands of processes; a wedged one must not answer with as many lines.
             if let [first, _, _, ..] = unread.as_slice() {
                 let what = format!("command lines of {} processes", unread.len());
@@ -129,6 +157,44 @@ impl<'a> Survey<'a> {
             self.gaps.borrow_mut().extend(unread);
             found
         })
+    }
+
+    /// Processes whose command lines tell what runs here, and groups of more than [`TELLING`] that run the same program.
+    fn by_program(&self) -> (Vec<u32>, Vec<Vec<u32>>) {
+        let Some(single) = self.host.single_processes() else {
+            let entries = self.processes().iter().filter(|entry| !entry.zombie);
+            return (entries.map(|entry| entry.pid).collect(), Vec::new());
+        };
+        let by_program = single.by_program().unwrap_or_else(|gap| {
+            self.gaps.borrow_mut().push(gap);
+            ByProgram::default()
+        });
+        let (mut each, mut many) = (by_program.unknown, Vec::new());
+        for (program, pids) in by_program.programs {
+            if pids.len() <= TELLING || runs_others(&program) {
+                each.extend(pids);
+            } else {
+                many.push(pids);
+            }
+        }
+        (each, many)
+    }
+
+    fn read_commands(&self, pids: &[u32], found: &mut HashMap<u32, Vec<String>>, unread: &mut Vec<Gap>) {
+        for (pid, answer) in pids.iter().zip(self.host.commands(pids)) {
+            match answer {
+                Ok(argv) if !argv.is_empty() => drop(found.insert(*pid, argv)),
+                Ok(_) => {}
+                Err(gap) if is_worth_telling(&gap) => unread.push(gap),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// How many processes run a program of which others have told that it is nobody's server.
+    pub fn alike(&self) -> usize {
+        self.commands();
+        self.alike.get()
     }
 
     /// Command line of one process, without reading those of all others.
@@ -234,8 +300,12 @@ impl<'a> Survey<'a> {
         let mut found = vec![pid];
         let mut at = 0;
         while let Some(parent) = found.get(at).copied() {
-            found.extend(self.children(parent).map(|entry| entry.pid).filter(|child| *child != parent));
+            let children = self.children(parent).into_iter().map(|entry| entry.pid);
+            found.extend(children.filter(|child| *child != parent));
             at += 1;
+            if at == FEW {
+                self.processes();
+            }
             if at > 4096 {
                 break;
             }
@@ -248,4 +318,78 @@ impl<'a> Survey<'a> {
 /// A process that ended between two reads is the normal course of a host.
 fn is_worth_telling(gap: &Gap) -> bool {
     !matches!(gap.reason, crate::model::GapReason::Vanished | crate::model::GapReason::NotFound)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::collect::{Deadline, this_host};
+    use std::path::Path;
+    use std::process::{Child, Command};
+
+    /// Processes of one program, ended by their pids.
+    struct Many(Vec<Child>);
+
+    impl Many {
+        fn start(directory: &Path, name: &str, count: usize) -> Self {
+            let program = directory.join(name);
+            std::fs::copy("/bin/sleep", &program).unwrap();
+            Self((0..count).map(|_| Command::new(&program).arg("600").spawn().unwrap()).collect())
+        }
+
+        fn pids(&self) -> Vec<u32> {
+            self.0.iter().map(Child::id).collect()
+        }
+    }
+
+    impl Drop for Many {
+        fn drop(&mut self) {
+            for child in &mut self.0 {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+
+    #[test]
+    fn of_many_alike_a_few_tell_unless_they_run_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let workers = Many::start(directory.path(), "worker", TELLING + 8);
+        let interpreters = Many::start(directory.path(), "python3.99", TELLING + 8);
+        let few = Many::start(directory.path(), "few", TELLING);
+        // What tells of all programs may be the walk for the holders of a socket, too.
+        for walks_first in [false, true] {
+            let host = this_host(Deadline::after(Duration::from_secs(20)));
+            let survey = Survey::new(&*host);
+            if walks_first {
+                survey.holders(&HashSet::from([u64::MAX])).1.unwrap();
+            }
+            let (each, many) = survey.by_program();
+            let are_each = |group: &Many| group.pids().iter().all(|pid| each.contains(pid));
+            assert!(are_each(&interpreters) && are_each(&few));
+            assert!(many.contains(&workers.pids()), "{many:?}");
+            assert!(each.contains(&std::process::id()));
+        }
+    }
+
+    #[test]
+    fn single_processes_say_what_the_table_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let children = Many::start(directory.path(), "child", 3);
+        let host = this_host(Deadline::after(Duration::from_secs(20)));
+        let (single, whole) = (Survey::new(&*host), Survey::new(&*host));
+        whole.processes();
+        let own = std::process::id();
+        for child in &children.0 {
+            assert_eq!(single.entry(child.id()), whole.entry(child.id()));
+            assert_eq!(single.entry(child.id()).unwrap().ppid, own);
+            assert_eq!(single.ancestors(child.id()), whole.ancestors(child.id()));
+            assert!(single.relatives(own).contains(&child.id()));
+            let is_child = |survey: &Survey<'_>| survey.children(own).iter().any(|entry| entry.pid == child.id());
+            assert!(is_child(&single) && is_child(&whole));
+        }
+        assert!(single.processes.get().is_none(), "none of this takes the whole table");
+        assert_eq!(single.entry(4_000_000_000), None);
+        assert!(single.children(4_000_000_000).is_empty());
+    }
 }

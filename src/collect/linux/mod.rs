@@ -3,6 +3,7 @@
 mod cgroup;
 mod databases;
 mod descriptors;
+mod executables;
 mod links;
 mod proc_dir;
 mod process;
@@ -14,14 +15,16 @@ mod threads;
 use super::reader::Request;
 use super::readers::Readers;
 use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
-    SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
+    ByProgram, Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry,
+    Program, SingleProcesses, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
 };
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::text::printable;
+use executables::Executables;
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -29,16 +32,39 @@ use std::path::{Path, PathBuf};
 /// The running system.
 pub struct LinuxHost {
     readers: Readers,
+    executables: OnceCell<Executables>,
 }
 
 impl LinuxHost {
     /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self { readers: Readers::new(deadline) }
+        Self { readers: Readers::new(deadline), executables: OnceCell::new() }
+    }
+}
+
+impl SingleProcesses for LinuxHost {
+    fn entry(&self, pid: u32) -> Option<ProcessEntry> {
+        process::entry(pid)
+    }
+
+    fn children(&self, pid: u32) -> Option<Vec<u32>> {
+        process::children(pid)
+    }
+
+    fn by_program(&self) -> Result<ByProgram, Gap> {
+        if let Some(known) = self.executables.get() {
+            return Ok(known.by_program());
+        }
+        let read = Executables::read()?;
+        Ok(self.executables.get_or_init(|| read).by_program())
     }
 }
 
 impl Host for LinuxHost {
+    fn single_processes(&self) -> Option<&dyn SingleProcesses> {
+        Some(self)
+    }
+
     fn facts(&self) -> HostFacts {
         let uname = rustix::system::uname();
         HostFacts {
@@ -124,7 +150,25 @@ impl Host for LinuxHost {
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
-        process::holders(inodes, among, self.readers.deadline)
+        let deadline = self.readers.deadline;
+        let of = |pids: &[u32]| process::holders(inodes, pids, deadline, |_, _| {});
+        match (among, self.executables.get()) {
+            (Some(pids), _) => of(pids),
+            (None, Some(known)) => known.fresh().map_or_else(|| of(&process::all_pids()), of),
+            // The one walk tells of the programs as well.
+            (None, None) => {
+                let mut seen = match Executables::list() {
+                    Ok(listed) => listed,
+                    Err(gap) => return (HashMap::new(), Err(gap)),
+                };
+                let pids = seen.pids.clone();
+                let found = process::holders(inodes, &pids, deadline, |pid, held| seen.look_beside(pid, held));
+                if !deadline.is_over() {
+                    let _ = self.executables.set(seen);
+                }
+                found
+            }
+        }
     }
 
     fn cgroup_paths(&self, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap> {

@@ -3,10 +3,11 @@
 use crate::model::{Gap, GapReason, Identity};
 use crate::parse::process::{StatLine, stat};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::mem::MaybeUninit;
 
 /// Files of `/proc/PID` are small; this bounds the odd one that is not (`/proc/PID/net/tcp`, `mountinfo`).
 const LARGEST_FILE: usize = 32 * 1024 * 1024;
@@ -94,6 +95,17 @@ pub fn stat_below(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Res
     let mut line = [0_u8; 2048];
     let length = rustix::io::read(&file, &mut line)?;
     stat(line.get(..length).unwrap_or_default()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// The names in an open directory that are numbers: processes of `/proc`, threads of `/proc/PID/task`.
+pub fn numbers_in(directory: impl AsFd) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 16 * 1024];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(numbers)
 }
 
 /// Reads a descriptor to its end, bounded.

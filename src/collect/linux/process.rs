@@ -1,7 +1,7 @@
 //! The process table and single processes.
 
 use super::links;
-use super::proc_dir::{ProcDir, stat_below};
+use super::proc_dir::{ProcDir, numbers_in, read_all, stat_below};
 use crate::collect::reader::Request;
 use crate::collect::{Collected, Deadline, PidProblem, ProcessEntry};
 use crate::model::id;
@@ -10,7 +10,9 @@ use crate::parse::link::{Link, classify};
 use crate::parse::text::{nul_separated, printable};
 use crate::parse::{cgroup, process as parse};
 use crate::report::mask;
-use rustix::fs::{Mode, OFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -19,27 +21,60 @@ use std::time::{Duration, SystemTime};
 
 /// All processes. Command lines, environments and threads are left out: reading those can hang.
 pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
-    let unknown =
-        |reason, detail: &str| Gap::new("process table", reason, detail).blocking(&[id::SERVER_NOT_RUNNING]);
+    let proc = proc_directory()?;
+    let pids = numbers_in(&proc).map_err(|error| no_table(GapReason::Unsupported, &error.to_string()))?;
+    // One that has ended since is left out.
+    Ok(pids.into_iter().filter_map(|pid| entry_below(&proc, pid)).collect())
+}
+
+/// `/proc`, open.
+pub fn proc_directory() -> Result<OwnedFd, Gap> {
     if !std::path::Path::new("/proc/self/stat").exists() {
-        return Err(unknown(GapReason::NotFound, "/proc is not mounted here"));
+        return Err(no_table(GapReason::NotFound, "/proc is not mounted here"));
     }
-    let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| unknown(GapReason::Unsupported, &std::io::Error::from(error).to_string()))?;
-    let entries = all_pids()
-        .into_iter()
-        .filter_map(|pid| {
-            // One that has ended since is left out.
-            let line = stat_below(&proc, format!("{pid}/stat")).ok()?;
-            (!line.is_kernel_thread()).then(|| ProcessEntry {
-                pid,
-                ppid: line.ppid,
-                name: line.name,
-                zombie: line.state == ProcessState::Zombie,
-            })
-        })
-        .collect();
-    Ok(entries)
+    rustix::fs::open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| no_table(GapReason::Unsupported, &std::io::Error::from(error).to_string()))
+}
+
+/// No process can be seen.
+pub fn no_table(reason: GapReason, detail: &str) -> Gap {
+    Gap::new("process table", reason, detail).blocking(&[id::SERVER_NOT_RUNNING])
+}
+
+/// One row of the table; `None` for a kernel thread, and for what has ended.
+pub fn entry(pid: u32) -> Option<ProcessEntry> {
+    entry_below(proc_directory().ok()?, pid)
+}
+
+fn entry_below(proc: impl AsFd, pid: u32) -> Option<ProcessEntry> {
+    let line = stat_below(proc, format!("{pid}/stat")).ok()?;
+    (!line.is_kernel_thread()).then(|| ProcessEntry {
+        pid,
+        ppid: line.ppid,
+        name: line.name,
+        zombie: line.state == ProcessState::Zombie,
+    })
+}
+
+/// Children of a process: each of its threads has a list of those that it has started (proc_tid_children(5)). `None` where the
+/// kernel was built without those lists. A child may be missing whose sibling ends at this very moment.
+pub fn children(pid: u32) -> Option<Vec<u32>> {
+    if !std::path::Path::new("/proc/thread-self/children").exists() {
+        return None;
+    }
+    let mut found = Vec::new();
+    let Ok(tasks) = ProcDir::open(pid).and_then(|directory| directory.directory(c"task")) else {
+        return Some(found);
+    };
+    for tid in numbers_in(&tasks).unwrap_or_default() {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        // A thread that has ended has handed its children on.
+        let Ok(list) = openat(&tasks, format!("{tid}/children"), flags, Mode::empty()) else { continue };
+        let list = read_all(&list).unwrap_or_default();
+        let words = list.split(u8::is_ascii_whitespace);
+        found.extend(words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok()));
+    }
+    Some(found)
 }
 
 /// Time since boot, from `/proc/uptime` (proc_uptime(5)).
@@ -189,20 +224,17 @@ fn namespace(directory: &ProcDir, name: &'static std::ffi::CStr) -> (Option<bool
     (is_foreign(), None)
 }
 
-/// Which processes hold these sockets, of `among` or of the whole host.
+/// Which of these processes hold these sockets. `beside` is given the open directory of each one's descriptors as well.
 pub fn holders(
     inodes: &HashSet<u64>,
-    among: Option<&[u32]>,
+    pids: &[u32],
     deadline: Deadline,
+    mut beside: impl FnMut(u32, &Result<OwnedFd, Errno>),
 ) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
     let mut found: HashMap<u64, Vec<u32>> = HashMap::new();
-    let listed;
-    let pids = match among {
-        Some(pids) => pids,
-        None => {
-            listed = all_pids();
-            &listed
-        }
+    let proc = match proc_directory() {
+        Ok(proc) => proc,
+        Err(gap) => return (found, Err(Gap { what: "holders of sockets".to_owned(), ..gap })),
     };
     let (mut refused, mut unasked) = (0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {
@@ -210,7 +242,10 @@ pub fn holders(
             unasked = pids.len() - index;
             break;
         }
-        match sockets_among(*pid, inodes) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let held = openat(&proc, format!("{pid}/fd"), flags, Mode::empty());
+        beside(*pid, &held);
+        match held.map_err(std::io::Error::from).and_then(|held| sockets_among(&held, inodes)) {
             Ok(held) => held.into_iter().for_each(|inode| found.entry(inode).or_default().push(*pid)),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => refused += 1,
             // It ended meanwhile, and holds nothing.
@@ -228,15 +263,14 @@ pub fn holders(
     (found, complete)
 }
 
+/// Pids of all processes, kernel threads among them.
 pub fn all_pids() -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    proc_directory().ok().and_then(|proc| numbers_in(proc).ok()).unwrap_or_default()
 }
 
-fn sockets_among(pid: u32, inodes: &HashSet<u64>) -> std::io::Result<HashSet<u64>> {
-    let held = ProcDir::open(pid)?.directory(c"fd")?;
+fn sockets_among(held: &OwnedFd, inodes: &HashSet<u64>) -> std::io::Result<HashSet<u64>> {
     let mut found = HashSet::new();
-    links::each(&held, |_, link| {
+    links::each(held, |_, link| {
         if let Ok(Link::Socket(inode)) = link.map(classify)
             && inodes.contains(&inode)
         {

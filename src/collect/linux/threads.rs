@@ -2,7 +2,7 @@
 
 use super::LinuxHost;
 use super::links;
-use super::proc_dir::{ProcDir, read_all};
+use super::proc_dir::{ProcDir, numbers_in, read_all};
 use crate::collect::reader::Request;
 use crate::collect::{Collected, Deadline, ThreadEntry};
 use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
@@ -10,9 +10,8 @@ use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
 use crate::sort;
-use rustix::fs::{Mode, OFlags, RawDir, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -30,13 +29,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     let directory = ProcDir::anchor(identity)?;
     let what = || format!("threads of pid {}", identity.pid);
     let tasks = directory.directory(c"task").map_err(|error| Gap::from_io(what(), &error))?;
-    let mut names = Vec::new();
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 16 * 1024];
-    let mut entries = RawDir::new(&tasks, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry.map_err(|error| Gap::from_io(what(), &error.into()))?;
-        names.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
-    }
+    let mut names = numbers_in(&tasks).map_err(|error| Gap::from_io(what(), &error))?;
     names.sort_unstable();
     let omitted = names.len().saturating_sub(MOST_THREADS);
     names.drain((MOST_THREADS / 2).min(names.len())..(MOST_THREADS / 2).min(names.len()) + omitted);
