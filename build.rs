@@ -72,7 +72,11 @@ fn tell_the_linker(out: &Path) -> io::Result<()> {
 /// less of one.
 fn in_order(names: &str) -> String {
     let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.$*".contains(&byte));
-    let sections = names.lines().filter(is_name).map(|name| format!("*(.text.{name} .text.{name}.*)\n"));
+    // Those that are marked as rarely run lie apart, and are run all the same.
+    let sections = names
+        .lines()
+        .filter(is_name)
+        .map(|name| format!("*(.text.{name} .text.{name}.* .text.unlikely.{name} .text.unlikely.{name}.*)\n"));
     format!("SECTIONS {{ .text.first : {{\n{}}} }} INSERT BEFORE .text;\n", sections.collect::<String>())
 }
 
