@@ -372,6 +372,41 @@ fn a_report_on_a_hung_mount() {
     }
 }
 
+/// Nor is a record, or a place for what is written.
+#[test]
+fn records_and_places_on_a_hung_mount() {
+    let patient = webui("");
+    for fate in [Fate::Unread, Fate::Unanswered] {
+        let (directory, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let record = own.path().join("record");
+        let watch =
+            format!("watch --port {} --samples 2 --every 100ms --record {}", patient.port, record.display());
+        assert_eq!(reaped(doctor().args(watch.split(' ')), Duration::from_secs(14)).exit, 0);
+        let Some(mut hung) = Hung::serving(directory.path(), fate, &record) else {
+            return skipped("records_and_places_on_a_hung_mount", "it takes root and /dev/fuse");
+        };
+        let there = directory.path().join("file");
+        let answer = reaped(doctor().arg("history").arg(&there), Duration::from_secs(14));
+        assert_eq!(answer.exit, 0, "while it answers: {}", answer.stderr);
+        hung.hang();
+        let (there, record) = (there.display(), record.display());
+        for (arguments, said) in [
+            (format!("history {there}"), "did not come back"),
+            (format!("history {record} --svg {there}/x.svg"), "does not answer"),
+            (format!("report --port {} --yes --output {there}/x.json", patient.port), "does not answer"),
+            (format!("watch --port {} --samples 1 --record {there}", patient.port), "does not answer"),
+            (format!("check --port {} --format openmetrics --output {there}", patient.port), "does not answer"),
+            (format!("man --directory {there}/pages"), "does not answer"),
+        ] {
+            let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(14));
+            is_clean(&answer, &arguments);
+            assert_eq!(answer.exit, 3, "{fate:?} {arguments}: {}", answer.stderr);
+            assert!(answer.stderr.contains(said), "{fate:?} {arguments}: {}", answer.stderr);
+        }
+        drop(hung);
+    }
+}
+
 /// Runs a shell line with its own mounts, the program as its last words.
 fn with_mounts(line: &str, arguments: &str, program: &Path) -> Answer {
     let mut command = Command::new("unshare");

@@ -3,6 +3,7 @@
 use super::run::{answer, examined, refuse, saved_reports};
 use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, said};
 use super::{Cli, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments};
+use crate::collect::Deadline;
 use crate::diagnose;
 use crate::examine::Request;
 use crate::examine::recording::{self, RecordingPlan};
@@ -242,7 +243,7 @@ impl recording::Listener for Told<'_> {
 pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let begun = Instant::now();
     let name = crate::parse::text::printable(arguments.file.as_os_str().as_encoded_bytes());
-    let history = match report::record::read(&arguments.file) {
+    let history = match report::record::read(&arguments.file, Deadline::after(report::record::LONGEST)) {
         Ok(history) if history.records.is_empty() => {
             let line = format!("{name} has no look of `hermes-doctor watch` in it; name the file of its --record");
             return refuse(cli, "history", &line);

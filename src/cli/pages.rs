@@ -4,6 +4,7 @@
 use super::run::refuse;
 use super::terminal::{emit, said};
 use super::{Cli, ManArguments};
+use crate::collect::reader::answers;
 use crate::diagnose::catalogue::CATALOGUE;
 use crate::parse::text::printable;
 use crate::report;
@@ -196,7 +197,7 @@ fn append_notes(sections: &mut Roff, text: &str) {
 fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String> {
     let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
     let already_there = |path: &Path| format!("{} is there already; --force writes over it", shown(path));
-    std::fs::create_dir_all(directory).map_err(|error| {
+    answers(directory).and_then(|()| std::fs::create_dir_all(directory)).map_err(|error| {
         format!("{} cannot be made: {}; name another directory", shown(directory), said(&error))
     })?;
     let paths: Vec<_> = pages.iter().map(|page| directory.join(&page.file)).collect();

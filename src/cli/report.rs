@@ -3,6 +3,7 @@
 use super::run::{examined, refuse};
 use super::terminal::{complain, emit, said};
 use super::{Cli, EXIT_UNKNOWN, ReportArguments};
+use crate::collect::reader::answers;
 use crate::model::{Envelope, Redaction};
 use crate::parse::text::printable;
 use crate::render::{self, View};
@@ -60,6 +61,9 @@ fn already_there(name: &str) -> String {
 fn unusable(file: &Path, force: bool) -> Option<String> {
     let name = printable(file.as_os_str().as_encoded_bytes());
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = answers(directory) {
+        return Some(format!("{name} cannot be written: {}; name another with -o", said(&error)));
+    }
     if !directory.is_dir() {
         let directory = printable(directory.as_os_str().as_encoded_bytes());
         return Some(format!("{directory} is no directory; name a file in one that is there with -o"));

@@ -73,5 +73,5 @@ fn shown(path: &Path) -> String {
 }
 
 fn no_file(path: &Path) -> Gap {
-    Gap::new(shown(path), GapReason::Unsupported, "it is no regular file, so it is not opened")
+    Gap::new(shown(path), GapReason::NotAsked, "it is no regular file, so it is not opened")
 }

@@ -9,8 +9,10 @@
 //! On Linux a reader is a copy of this process, where that has one thread only: starting the program anew would
 //! take longer than most looks. A copy of a process with more threads could find a lock taken by one that it does not have.
 
+mod file;
 mod request;
 
+pub use file::{NamedFile, answers};
 pub use request::{Request, Until, file_kind};
 
 use super::Deadline;

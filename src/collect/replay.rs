@@ -1,7 +1,7 @@
 //! Facts from a saved report instead of a host.
 
-use crate::collect::reader::{Reader, Request, file_kind};
-use crate::collect::{Deadline, FileKind};
+use crate::collect::Deadline;
+use crate::collect::reader::NamedFile;
 use crate::model::{Envelope, Gap, GapReason, SCHEMA, id};
 use crate::parse::markdown;
 use crate::parse::text::printable;
@@ -22,9 +22,6 @@ pub const LARGEST_REPORT: usize = 64 * 1024 * 1024;
 /// hundred bytes a unit. A whole host costs some ten thousand; one with twenty databases, watched for weeks, a million.
 const MOST_COST: usize = 1_500_000;
 
-/// Bytes of a report that are read at a time: few enough for a slow disk.
-const PART: u32 = 1024 * 1024;
-
 /// Longest part of a report that an error quotes, in characters.
 const LONGEST_QUOTE: usize = 160;
 
@@ -32,7 +29,7 @@ const LONGEST_QUOTE: usize = 160;
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// It could not be read.
-    #[error("{}", words(.0))]
+    #[error("{}", .0.told())]
     Unreadable(Gap),
     /// A directory, device or pipe.
     #[error("it is no regular file")]
@@ -70,31 +67,19 @@ pub enum ReplayError {
 /// # Errors
 /// When it cannot be read by the deadline, is no regular file, or as [`read`].
 pub fn read_file(path: &Path, deadline: Deadline) -> Result<Envelope, ReplayError> {
-    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut reader = Reader::new();
-    let mut ask = |request: Request| {
-        let answer = reader.perform(&[request], deadline).into_iter().next();
-        answer.unwrap_or_else(|| Ok(Vec::new())).map_err(ReplayError::Unreadable)
-    };
-    if file_kind(&ask(Request::Kind(path.to_owned()))?) != FileKind::Regular {
-        return Err(ReplayError::NotAFile);
-    }
-    let size = ask(Request::Size(path.to_owned()))?;
-    if std::str::from_utf8(&size)
-        .ok()
-        .and_then(|size| size.parse().ok())
-        .is_some_and(|size: usize| size > LARGEST_REPORT)
-    {
+    let found = NamedFile::find(path, deadline).map_err(ReplayError::Unreadable)?;
+    let mut file = found.ok_or(ReplayError::NotAFile)?;
+    let largest = u64::try_from(LARGEST_REPORT).unwrap_or(u64::MAX);
+    if file.size().map_err(ReplayError::Unreadable)?.is_some_and(|size| size > largest) {
         return Err(ReplayError::TooLarge);
     }
     let mut bytes = Vec::new();
     loop {
-        let offset = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let part = ask(Request::Range(path.to_owned(), offset, PART))?;
-        if part.is_empty() || bytes.len() > LARGEST_REPORT {
+        let piece = file.next_piece().map_err(ReplayError::Unreadable)?;
+        if piece.is_empty() || bytes.len() > LARGEST_REPORT {
             return read(&bytes);
         }
-        bytes.extend_from_slice(&part);
+        bytes.extend_from_slice(&piece);
     }
 }
 
@@ -134,10 +119,6 @@ fn cost(json: &[u8]) -> usize {
         _ => 0,
     };
     json.iter().map(of).sum()
-}
-
-fn words(gap: &Gap) -> &str {
-    if gap.detail.is_empty() { gap.reason.words() } else { &gap.detail }
 }
 
 /// What is read before the rest: by it is told what the rest is.

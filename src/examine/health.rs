@@ -144,7 +144,7 @@ impl Examination<'_> {
                 if careful {
                     // It may be a healthy server of the other scheme: then nothing of this is a finding.
                     let detail = "not tried so near the descriptor limit";
-                    let gap = Gap::new("the other scheme", GapReason::Unsupported, detail);
+                    let gap = Gap::new("the other scheme", GapReason::NotAsked, detail);
                     gaps.push(gap.blocking(id::HTTP));
                 } else {
                     knock.tls = !knock.tls;
@@ -196,7 +196,7 @@ impl Examination<'_> {
             None
         };
         if let Some(detail) = refusal {
-            server.gaps.push(Gap::new("other routes", GapReason::Unsupported, detail).blocking(&[id::ROUTE_SLOW]));
+            server.gaps.push(Gap::new("other routes", GapReason::NotAsked, detail).blocking(&[id::ROUTE_SLOW]));
         }
         let Some(address) = health.address.as_deref().and_then(|address| address.parse().ok()) else { return };
         if refusal.is_some() || !answers {

@@ -97,7 +97,7 @@ impl Examination<'_> {
                 Some("journalctl") => places.extend(journal_of(log, is_shared)),
                 Some("docker" | "podman") => {
                     let detail = "the runtime keeps it; it is not asked for it";
-                    server.gaps.push(Gap::new(format!("log {log}"), GapReason::Unsupported, detail));
+                    server.gaps.push(Gap::new(format!("log {log}"), GapReason::NotAsked, detail));
                 }
                 _ if log.starts_with('/') && !log.starts_with("/dev/") => {
                     let name = PathBuf::from(log);

@@ -30,7 +30,7 @@ impl Examination<'_> {
             open.zip(limit).is_some_and(|(open, limit)| limit > 0 && open as f64 / limit as f64 >= CAREFUL_SHARE)
         };
         let mut stopped =
-            is_near(before).then(|| (GapReason::Unsupported, "not made so near the descriptor limit".to_owned()));
+            is_near(before).then(|| (GapReason::NotAsked, "not made so near the descriptor limit".to_owned()));
         let address = first.address.as_deref().and_then(|address| address.parse().ok());
         let tls = first.url.starts_with("https:");
         let mut attempts = vec![first.clone()];
@@ -55,7 +55,7 @@ impl Examination<'_> {
                 Some((GapReason::Timeout, format!("{number} were made, for more there was no time (--budget)")))
             } else if is_near(open) {
                 let detail = format!("ended after {number}, since the server has come near its descriptor limit");
-                Some((GapReason::Unsupported, detail))
+                Some((GapReason::NotAsked, detail))
             } else if attempts.len() > MOST_UNANSWERED && last.clone().all(|attempt| !attempt.outcome.is_answer()) {
                 Some((
                     GapReason::NotFound,

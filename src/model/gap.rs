@@ -18,6 +18,8 @@ pub enum GapReason {
     NotFound,
     /// It was there and could not be understood.
     Malformed,
+    /// Left out on purpose: asking could do harm, or would cost more than it tells.
+    NotAsked,
     /// This system, kernel or build has no way to tell, or the reader does not know the reason.
     #[serde(other)]
     Unsupported,
@@ -33,6 +35,7 @@ impl GapReason {
             Self::Unsupported => "not supported here",
             Self::NotFound => "not found",
             Self::Malformed => "not understood",
+            Self::NotAsked => "not asked on purpose",
         }
     }
 }
@@ -65,7 +68,7 @@ impl Gap {
             ErrorKind::PermissionDenied => GapReason::Permission,
             ErrorKind::NotFound => GapReason::NotFound,
             ErrorKind::TimedOut | ErrorKind::WouldBlock => GapReason::Timeout,
-            ErrorKind::InvalidData => GapReason::Malformed,
+            ErrorKind::InvalidData | ErrorKind::IsADirectory => GapReason::Malformed,
             // ESRCH: the process ended between the open and the read (proc(5)).
             _ if error.raw_os_error() == Some(libc::ESRCH) => GapReason::Vanished,
             _ => GapReason::Unsupported,
@@ -74,6 +77,11 @@ impl Gap {
         let text = error.to_string();
         let words = text.split(" (os error ").next().unwrap_or(&text);
         Self::new(what, reason, if words == "Permission denied" { "" } else { words })
+    }
+
+    /// What is told of it where only the reason fits: the detail, or the reason in words.
+    pub fn told(&self) -> &str {
+        if self.detail.is_empty() { self.reason.words() } else { &self.detail }
     }
 
     /// Names the findings that this gap leaves undecided.

@@ -322,6 +322,7 @@ fn is_worth_telling(gap: &Gap) -> bool {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::collect::{Deadline, this_host};
     use std::path::Path;

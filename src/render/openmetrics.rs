@@ -451,6 +451,7 @@ fn gaps(gaps: &[Gap], out: &mut Samples) {
         (GapReason::Timeout, "timeout"),
         (GapReason::NotFound, "not_found"),
         (GapReason::Malformed, "malformed"),
+        (GapReason::NotAsked, "not_asked"),
         (GapReason::Unsupported, "unsupported"),
     ] {
         out.add(&[("reason", word)], count(gaps.iter().filter(|gap| gap.reason == reason).count()));

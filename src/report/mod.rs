@@ -7,6 +7,7 @@ pub mod redact;
 pub mod schema;
 mod vocabulary;
 
+use crate::collect::reader::answers;
 use crate::model::{DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Tool, id};
 use crate::parse::text::{is_printable, printable};
 use serde_json::Value;
@@ -139,6 +140,7 @@ const FOR_ALL: u32 = 0o644;
 
 fn place(path: &Path, bytes: &[u8], force: bool, mode: Option<u32>) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    answers(directory)?;
     let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
     file.write_all(bytes)?;
     if let Some(mode) = mode {
@@ -156,6 +158,7 @@ fn place(path: &Path, bytes: &[u8], force: bool, mode: Option<u32>) -> io::Resul
 /// # Errors
 /// `AlreadyExists` where anything else is in its place, and those of the file system.
 pub fn publish(path: &Path, bytes: &[u8], begin: &str) -> io::Result<()> {
+    answers(path)?;
     let is_taken = match std::fs::symlink_metadata(path) {
         Ok(found) => !found.is_file() || (found.len() > 0 && !begins_with(path, begin)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,

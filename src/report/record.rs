@@ -1,14 +1,20 @@
 //! The flight recorder's file: lines appended whole, bounded by rotation, readable by nobody else.
 
+use crate::collect::Deadline;
+use crate::collect::reader::{NamedFile, answers};
 use crate::model::{History, Record};
 use crate::parse::history::Lines;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Largest record that is read back, in bytes: the file and the one before it.
 const LARGEST_READ: u64 = 256 * 1024 * 1024;
+
+/// How long that may take, on a slow disk.
+pub const LONGEST: Duration = Duration::from_secs(60);
 
 /// A record under way.
 #[derive(Debug)]
@@ -25,7 +31,7 @@ impl Recorder {
 
     /// The last records of what is there, so that a recorder that was started again goes on where it was.
     pub fn last(&self) -> Vec<Record> {
-        read(&self.path).map(|history| history.records).unwrap_or_default()
+        read(&self.path, Deadline::after(LONGEST)).map(|history| history.records).unwrap_or_default()
     }
 
     /// Appends one record, in one write: a crash leaves at most one torn line, behind which the next begins anew.
@@ -57,6 +63,7 @@ impl Recorder {
     /// # Errors
     /// Those of the file system.
     pub fn begin(&self) -> io::Result<()> {
+        answers(&self.path)?;
         self.open().map(drop)
     }
 
@@ -101,22 +108,24 @@ fn older(path: &Path) -> PathBuf {
 /// Reads a record back, the one before it first.
 ///
 /// # Errors
-/// When the file cannot be read, or is no regular one.
-pub fn read(path: &Path) -> io::Result<History> {
-    let newer = open_regular(path)?;
+/// When the file cannot be read by the deadline, or is no regular one.
+pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
+    let newer = regular(path, deadline)?;
+    history(regular(&older(path), deadline).ok(), newer)
+}
+
+fn history(older: Option<impl Read>, newer: impl Read) -> io::Result<History> {
     let mut lines = Lines::default();
-    if let Ok(older) = open_regular(&older(path)) {
+    if let Some(older) = older {
         lines.take_from(BufReader::new(older.take(LARGEST_READ)))?;
     }
     lines.take_from(BufReader::new(newer.take(LARGEST_READ)))?;
     Ok(lines.history())
 }
 
-fn open_regular(path: &Path) -> io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    File::open(path)
+fn regular(path: &Path, deadline: Deadline) -> io::Result<NamedFile> {
+    let found = NamedFile::find(path, deadline).map_err(|gap| io::Error::other(gap.told().to_owned()))?;
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
 }
 
 #[cfg(test)]
@@ -138,6 +147,11 @@ mod tests {
         }
     }
 
+    /// Without a reader, which is the program itself.
+    fn read_here(path: &Path) -> History {
+        history(File::open(older(path)).ok(), File::open(path).unwrap()).unwrap()
+    }
+
     #[test]
     fn appends_rotates_and_reads_back() {
         let directory = tempfile::tempdir().unwrap();
@@ -148,7 +162,7 @@ mod tests {
         }
         assert!(std::fs::metadata(&path).unwrap().len() <= 4096);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let found = read(&path).unwrap();
+        let found = read_here(&path);
         let opened: Vec<u64> = found.records.iter().filter_map(|record| record.open).collect();
         assert_eq!(opened.last(), Some(&39));
         assert!(opened.windows(2).all(|pair| pair[1] == pair[0] + 1), "{opened:?}");
@@ -163,9 +177,9 @@ mod tests {
         recorder.append(&record(1)).unwrap();
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&whole[..], &whole[..30]].concat()).unwrap();
-        assert!(read(&path).unwrap().ends_torn);
+        assert!(read_here(&path).ends_torn);
         recorder.append(&record(2)).unwrap();
-        let found = read(&path).unwrap();
+        let found = read_here(&path);
         assert_eq!((found.records.len(), found.lines_skipped, found.ends_torn), (2, 1, false));
     }
 
@@ -176,7 +190,6 @@ mod tests {
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
         assert!(Recorder::new(link, 4096).append(&record(1)).is_err());
         assert!(Recorder::new(directory.path().to_owned(), 4096).append(&record(1)).is_err());
-        assert!(read(directory.path()).is_err());
         let recorder = Recorder::new(directory.path().join("f"), 4096);
         let kept = recorder.keep("{}", "2026-11-24T20:00:00Z").unwrap();
         assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);

@@ -265,13 +265,13 @@ impl Looked for Rows {
         }
         if foreign > 0 {
             let detail = format!("{foreign} targets lie on network or FUSE mounts and are never asked anything");
-            gaps.push(Gap::new("kind and link count of some targets", GapReason::Unsupported, detail));
+            gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
         }
         if not_stated > 0 {
             let detail = format!(
                 "the {MOST_SHOWN} most held targets are asked, and unlinked ones; {not_stated} others count as regular files"
             );
-            gaps.push(Gap::new("kind and link count of some targets", GapReason::Timeout, detail));
+            gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
         }
         self.add_families(families, facts);
     }

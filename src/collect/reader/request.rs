@@ -326,9 +326,7 @@ fn descriptors(pid: u32) -> io::Result<Vec<u8>> {
 /// lock is taken, and this process has none on the file that closing it could drop.
 fn locks(path: &Path, ranges: &[(u64, u64)]) -> io::Result<Vec<u8>> {
     use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
-    }
+    regular(path)?;
     let file = File::open(path)?;
     let mut answer = Vec::new();
     for (start, length) in ranges {
@@ -383,12 +381,20 @@ fn markers(block: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+/// Refuses what is no regular file. Only the number of an error goes over the pipe.
+fn regular(path: &Path) -> io::Result<()> {
+    let kind = std::fs::metadata(path)?;
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => Ok(()),
+        (_, true) => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
 /// Reads at most `limit` bytes of a regular file or a file of /proc. A pipe or device in its place is refused,
 /// since opening it could do something.
 fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
-    }
+    regular(path)?;
     let file = File::open(path)?;
     let mut bytes = Vec::new();
     file.take(u64::try_from(limit.min(LARGEST_ANSWER)).unwrap_or(0)).read_to_end(&mut bytes)?;
@@ -398,9 +404,7 @@ fn read_start(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 /// Reads at most `length` bytes of a regular file from an offset on; fewer where it ends.
 fn read_range(path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileExt;
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
-    }
+    regular(path)?;
     let file = File::open(path)?;
     let mut bytes = vec![0; length.min(LARGEST_ANSWER)];
     let mut had = 0;

@@ -1,0 +1,92 @@
+//! Files that a person named: their filesystem may be one that hangs.
+
+use super::{Reader, Request, file_kind};
+use crate::collect::{Deadline, FileKind};
+use crate::model::{Gap, GapReason};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes that are read at a time: few enough for a slow disk.
+const PIECE: u32 = 1024 * 1024;
+
+/// How long a filesystem may take to say what a path is.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// A regular file, read by a reader.
+pub struct NamedFile {
+    reader: Reader,
+    path: PathBuf,
+    deadline: Deadline,
+    offset: u64,
+    piece: Vec<u8>,
+    taken: usize,
+}
+
+impl NamedFile {
+    /// A file by its path; nothing is read of it yet. `None` where something else than a regular file is.
+    ///
+    /// # Errors
+    /// A gap when it is not there, or its filesystem does not answer.
+    pub fn find(path: &Path, deadline: Deadline) -> Result<Option<Self>, Gap> {
+        // A reader has another working directory.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut found = Self { reader: Reader::new(), path, deadline, offset: 0, piece: Vec::new(), taken: 0 };
+        let kind = found.ask(Request::Kind(found.path.clone()))?;
+        Ok((file_kind(&kind) == FileKind::Regular).then_some(found))
+    }
+
+    /// Its size in bytes, where that can be told.
+    ///
+    /// # Errors
+    /// A gap when its filesystem does not answer.
+    pub fn size(&mut self) -> Result<Option<u64>, Gap> {
+        let size = self.ask(Request::Size(self.path.clone()))?;
+        Ok(std::str::from_utf8(&size).ok().and_then(|size| size.parse().ok()))
+    }
+
+    /// The next bytes; none at its end.
+    ///
+    /// # Errors
+    /// A gap when it cannot be read by the deadline.
+    pub fn next_piece(&mut self) -> Result<Vec<u8>, Gap> {
+        let piece = self.ask(Request::Range(self.path.clone(), self.offset, PIECE))?;
+        self.offset = self.offset.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        Ok(piece)
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Vec<u8>, Gap> {
+        let answer = self.reader.perform(&[request], self.deadline).into_iter().next();
+        answer.unwrap_or_else(|| Ok(Vec::new()))
+    }
+}
+
+impl Read for NamedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.piece.len() {
+            self.piece = self.next_piece().map_err(|gap| io::Error::other(gap.told().to_owned()))?;
+            self.taken = 0;
+        }
+        let rest = self.piece.get(self.taken..).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.taken += length;
+        Ok(length)
+    }
+}
+
+/// Whether the filesystem of a path answers at all: what is written to it is written by this process itself, which would wait.
+///
+/// # Errors
+/// `TimedOut` when it does not. Whatever else is wrong with the path is told by who uses it.
+pub fn answers(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // On a machine that is slow itself one of several questions is answered.
+    let requests: [Request; 4] = std::array::from_fn(|_| Request::Kind(path.clone()));
+    let answers = Reader::new().perform(&requests, Deadline::after(PATIENCE));
+    let is_late = |answer: &Result<_, Gap>| matches!(answer, Err(gap) if gap.reason == GapReason::Timeout);
+    if answers.iter().all(is_late) {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "its filesystem does not answer"));
+    }
+    Ok(())
+}
