@@ -57,16 +57,17 @@ pub struct ProcessEntry {
 pub struct ByProgram {
     /// Those whose program may not be known.
     pub unknown: Vec<u32>,
-    /// The path of each program, as the kernel tells it, and who runs it, in the order of their pids.
+    /// The path of each program, as the kernel tells it, and who runs it, in the order of their pids. In containers different
+    /// programs can have one path.
     pub programs: Vec<(Vec<u8>, Vec<u32>)>,
 }
 
 /// Processes one by one, where the system has no table that tells of all at once.
 pub trait SingleProcesses {
-    /// One row of the process table; `None` when it has ended.
+    /// One row of the process table; `None` for a kernel thread, and when it has ended or may not be looked at.
     fn entry(&self, pid: u32) -> Option<ProcessEntry>;
 
-    /// Children of a process; `None` where only the whole table tells.
+    /// Children of a process; `None` where only the whole table tells, or tells sooner.
     fn children(&self, pid: u32) -> Option<Vec<u32>>;
 
     /// All processes by their programs, without their command lines.

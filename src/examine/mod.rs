@@ -124,6 +124,11 @@ pub fn examine(
                 .gaps
                 .push(Gap::new("all processes", GapReason::Timeout, detail).blocking(&[id::SERVER_NOT_RUNNING]));
         }
+        if server.process.is_none() && !patient.expectation.remote && survey.alike() > 0 {
+            let detail = "each runs a program that runs many times here, and is no server's by the command lines of others; --pid examines one";
+            let what = format!("command lines of {} processes", survey.alike());
+            server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
+        }
         diagnose::judge(&mut server);
         examination.drop_unasked(&mut server);
         envelope.servers.push(server);

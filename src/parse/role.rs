@@ -150,10 +150,11 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
     found(Role::Other, program, "none of the known kinds".into())
 }
 
-/// Whether a command line is of a server, or of who keeps one running.
-pub fn is_of_a_server(argv: &[String]) -> bool {
-    let role = classify(0, "", argv).role;
-    recognise(argv).is_some() || !matches!(role, Role::Init | Role::Shell | Role::Other)
+/// Whether the program of a command line can be a server's, or of who keeps one running: it is, or it is an interpreter, under
+/// whatever name its file has.
+pub fn can_be_of_a_server(argv: &[String]) -> bool {
+    let is_interpreter = argv.first().is_some_and(|program| super::command::is_python(program_name(program)));
+    is_interpreter || recognise(argv).is_some() || !matches!(classify(0, "", argv).role, Role::Init | Role::Other)
 }
 
 fn python_module(argv: &[String]) -> Option<&str> {
@@ -169,6 +170,23 @@ mod tests {
         let argv = shlex::split(line).unwrap();
         let found = classify(77, name, &argv);
         (found.role, found.name.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_can_be_of_a_server_is_told_by_its_words() {
+        let can = |line: &str| can_be_of_a_server(&shlex::split(line).unwrap());
+        for line in [
+            "ksh -c 'while true; do hermes dashboard; sleep 5; done'",
+            "python3 -c 'import time'",
+            "s6-supervise hermes",
+            "runsv hermes",
+            "/opt/x/hermes gateway run",
+        ] {
+            assert!(can(line), "{line}");
+        }
+        for line in ["postgres: writer", "sleep 600", "worker", ""] {
+            assert!(!can(line), "{line}");
+        }
     }
 
     #[test]

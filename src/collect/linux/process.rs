@@ -7,11 +7,12 @@ use crate::collect::{Collected, Deadline, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
 use crate::parse::link::{Link, classify};
+use crate::parse::process::StatLine;
 use crate::parse::text::{nul_separated, printable};
 use crate::parse::{cgroup, process as parse};
 use crate::report::mask;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -24,7 +25,7 @@ pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
     let proc = proc_directory()?;
     let pids = numbers_in(&proc).map_err(|error| no_table(GapReason::Unsupported, &error.to_string()))?;
     // One that has ended since is left out.
-    Ok(pids.into_iter().filter_map(|pid| entry_below(&proc, pid)).collect())
+    Ok(pids.into_iter().filter_map(|pid| entry_of(pid, stat_below(&proc, format!("{pid}/stat")).ok()?)).collect())
 }
 
 /// `/proc`, open.
@@ -43,11 +44,10 @@ pub fn no_table(reason: GapReason, detail: &str) -> Gap {
 
 /// One row of the table; `None` for a kernel thread, and for what has ended.
 pub fn entry(pid: u32) -> Option<ProcessEntry> {
-    entry_below(proc_directory().ok()?, pid)
+    entry_of(pid, stat_below(CWD, format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn entry_below(proc: impl AsFd, pid: u32) -> Option<ProcessEntry> {
-    let line = stat_below(proc, format!("{pid}/stat")).ok()?;
+fn entry_of(pid: u32, line: StatLine) -> Option<ProcessEntry> {
     (!line.is_kernel_thread()).then(|| ProcessEntry {
         pid,
         ppid: line.ppid,
@@ -56,8 +56,12 @@ fn entry_below(proc: impl AsFd, pid: u32) -> Option<ProcessEntry> {
     })
 }
 
+/// Threads whose lists of children are read.
+const MOST_LISTS: usize = 64;
+
 /// Children of a process: each of its threads has a list of those that it has started (proc_tid_children(5)). `None` where the
-/// kernel was built without those lists. A child may be missing whose sibling ends at this very moment.
+/// kernel was built without those lists, and where reading them would be dearer than the table. A child may be missing whose
+/// sibling ends at this very moment.
 pub fn children(pid: u32) -> Option<Vec<u32>> {
     if !std::path::Path::new("/proc/thread-self/children").exists() {
         return None;
@@ -66,7 +70,11 @@ pub fn children(pid: u32) -> Option<Vec<u32>> {
     let Ok(tasks) = ProcDir::open(pid).and_then(|directory| directory.directory(c"task")) else {
         return Some(found);
     };
-    for tid in numbers_in(&tasks).unwrap_or_default() {
+    let threads = numbers_in(&tasks).unwrap_or_default();
+    if threads.len() > MOST_LISTS {
+        return None;
+    }
+    for tid in threads {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         // A thread that has ended has handed its children on.
         let Ok(list) = openat(&tasks, format!("{tid}/children"), flags, Mode::empty()) else { continue };
