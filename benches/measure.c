@@ -1,4 +1,5 @@
-/* Runs a command and prints what it and its children took. In C, since the peak memory that the kernel tells of a child begins with
+/* Runs a command and prints what it and all its descendants took, those as well that nobody waited for: they are handed to this
+ * process (prctl(2), PR_SET_CHILD_SUBREAPER). In C, since the peak memory that the kernel tells of a child begins with
  * that of the process that forked it.
  *
  *   measure COMMAND...    one line: microseconds of CPU, microseconds of wall time, KiB of peak memory, exit status
@@ -6,6 +7,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -16,9 +18,10 @@ static long microseconds(struct timeval time) { return time.tv_sec * 1000000L + 
 int main(int argc, char **argv) {
     struct timespec begin, end;
     struct rusage usage;
-    int status;
+    int status = 0;
     if (argc < 2)
         return 2;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     pid_t pid = vfork();
     if (pid == 0) {
@@ -29,11 +32,21 @@ int main(int argc, char **argv) {
         execvp(argv[1], argv + 1);
         _exit(127);
     }
-    if (pid < 0 || wait4(pid, &status, 0, &usage) < 0)
+    if (pid < 0)
         return 1;
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    printf("%ld %ld %ld %d\n", microseconds(usage.ru_utime) + microseconds(usage.ru_stime),
-           (end.tv_sec - begin.tv_sec) * 1000000L + (end.tv_nsec - begin.tv_nsec) / 1000, usage.ru_maxrss,
+    long cpu = 0, memory = 0;
+    int each;
+    /* Whoever runs it has its answer when the command itself ends. */
+    for (pid_t ended; (ended = wait4(-1, &each, 0, &usage)) > 0;) {
+        if (ended == pid) {
+            clock_gettime(CLOCK_MONOTONIC, &end);
+            status = each;
+        }
+        cpu += microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
+        if (usage.ru_maxrss > memory)
+            memory = usage.ru_maxrss;
+    }
+    printf("%ld %ld %ld %d\n", cpu, (end.tv_sec - begin.tv_sec) * 1000000L + (end.tv_nsec - begin.tv_nsec) / 1000, memory,
            WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     return 0;
 }

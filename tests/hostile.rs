@@ -394,6 +394,7 @@ fn records_and_places_on_a_hung_mount() {
             (format!("history {there}"), "did not come back"),
             (format!("history {record} --svg {there}/x.svg"), "does not answer"),
             (format!("report --port {} --yes --output {there}/x.json", patient.port), "does not answer"),
+            (format!("report --port {} --yes --force --output {there}", patient.port), "does not answer"),
             (format!("watch --port {} --samples 1 --record {there}", patient.port), "does not answer"),
             (format!("check --port {} --format openmetrics --output {there}", patient.port), "does not answer"),
             (format!("man --directory {there}/pages"), "does not answer"),
@@ -466,6 +467,19 @@ fn hidden_processes_are_not_called_absent() {
     let answer = with_mounts(line, &format!("check --json --pid {}", patient.pid()), &program);
     is_clean(&answer, "a hidden pid");
     assert_eq!(answer.exit, 3, "{}", answer.stdout);
+    // Any server of the kind could be one of them: those that are not there, and those that refuse everything.
+    for line in [line.to_owned(), line.replace("hidepid=2", "hidepid=1")] {
+        for arguments in ["check --json --kind gateway", "check --json"] {
+            let answer = with_mounts(&line, arguments, &program);
+            is_clean(&answer, arguments);
+            assert_eq!(answer.exit, 3, "{line}, {arguments}: {}", answer.stdout);
+            assert!(
+                gaps(&answer.json()).iter().any(|gap| gap.0 == "processes of other users"),
+                "{}",
+                answer.stdout
+            );
+        }
+    }
 }
 
 /// A kernel before Linux 5.9 has no close_range(2), and a filter of system calls may deny it. A reader that kept both ends of its own

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Guard, run_with, skipped, webui};
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -104,6 +105,33 @@ fn writes_what_was_asked(line: &str, directory: &str) -> bool {
     let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
     let named = if quoted.is_empty() { line.contains(&format!("<{directory}/")) } else { true };
     WRITING.contains(&call(line)) && named && quoted.iter().all(|path| path.starts_with(&format!("{directory}/")))
+}
+
+/// Lines of strace(1), each with the whole of its call: one that another process or thread ran meanwhile is told in two parts.
+fn joined(calls: &str) -> Vec<String> {
+    let mut begun: HashMap<&str, &str> = HashMap::new();
+    let mut lines = Vec::new();
+    for line in calls.lines() {
+        let (pid, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if let Some(part) = line.strip_suffix(" <unfinished ...>") {
+            begun.insert(pid, part);
+        } else if let (Some((_, end)), true) =
+            (rest.split_once(" resumed>"), rest.trim_start().starts_with("<... "))
+        {
+            lines.push(begun.remove(pid).unwrap_or(pid).to_owned() + end);
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    // What never came back was begun.
+    lines.extend(begun.into_values().map(str::to_owned));
+    lines
+}
+
+#[test]
+fn calls_are_joined() {
+    let calls = "7 fchmod(4</o/a>, 0644 <unfinished ...>\n8 close(3) = 0\n7 <... fchmod resumed>) = 0\n8 kill(7, 9 <unfinished ...>";
+    assert_eq!(joined(calls), ["8 close(3) = 0", "7 fchmod(4</o/a>, 0644) = 0", "8 kill(7, 9"]);
 }
 
 /// One harmful thing in a line, if there is one.
@@ -247,11 +275,11 @@ fn no_examination_does_harm() {
             let calls = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
             assert!(calls.lines().any(|line| call(line) == "openat"), "{arguments}: nothing was traced");
             let place = written.path().to_str().unwrap();
-            for line in calls.lines() {
-                if arguments.contains(" -o ") && writes_what_was_asked(line, place) {
+            for line in joined(&calls) {
+                if arguments.contains(" -o ") && writes_what_was_asked(&line, place) {
                     continue;
                 }
-                let found = harm(line, reads_memory, asks.then_some(port));
+                let found = harm(&line, reads_memory, asks.then_some(port));
                 assert!(found.is_none(), "{what}, {arguments}: {found:?}");
             }
             assert_eq!(calls.contains("process_vm_readv("), reads_memory, "{what}, {arguments}");

@@ -387,6 +387,14 @@ fn a_record_that_is_none_gets_one_clear_line() {
         let answer = run(&format!("history {path}"));
         assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{path}: {}", answer.stderr);
     }
+    // What is open already is read here, and so is a file where no reader can be started.
+    let record = directory.path().join("record");
+    assert_eq!(run(&format!("watch --port 1 --samples 1 --record {}", record.display())).exit, 2);
+    for line in ["exec $0 history /dev/stdin --json < $1", "ulimit -n 4; exec $0 history $1 --json"] {
+        let answer = run_with(Command::new("sh").args(["-c", line]).arg(doctor().get_program()).arg(&record));
+        assert!(answer.exit < 3, "{line}: {}", answer.stderr);
+        assert_eq!(answer.json()["history"]["records"].as_array().unwrap().len(), 1, "{line}: {}", answer.stdout);
+    }
     // A link in the record's place is not followed.
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(directory.path().join("target"), &link).unwrap();

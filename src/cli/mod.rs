@@ -1,5 +1,6 @@
 //! The command line, turned into one typed request, and what is made of it. What it says is defined in `arguments`, what it means
-//! in `request`; neither reads anything of the host.
+//! in `request`; neither reads anything of the host. What is written is
+//! asked by a reader first whether its place answers.
 
 mod arguments;
 mod fleet;

@@ -61,7 +61,7 @@ fn already_there(name: &str) -> String {
 fn unusable(file: &Path, force: bool) -> Option<String> {
     let name = printable(file.as_os_str().as_encoded_bytes());
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Err(error) = answers(directory) {
+    if let Err(error) = answers(file) {
         return Some(format!("{name} cannot be written: {}; name another with -o", said(&error)));
     }
     if !directory.is_dir() {

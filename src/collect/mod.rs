@@ -52,11 +52,16 @@ pub struct ProcessEntry {
     pub zombie: bool,
 }
 
+/// What is not shown to everybody.
+pub const HIDDEN: &str = "processes of other users";
+
 /// The processes of a host by the programs that they run. Kernel threads and what has ended run none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ByProgram {
     /// Those whose program may not be known.
     pub unknown: Vec<u32>,
+    /// Where processes of other users are not shown at all.
+    pub hidden: Option<Gap>,
     /// The path of each program, as the kernel tells it, and who runs it, in the order of their pids. In containers different
     /// programs can have one path.
     pub programs: Vec<(Vec<u8>, Vec<u32>)>,

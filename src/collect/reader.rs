@@ -182,11 +182,17 @@ fn left() -> usize {
     left.len()
 }
 
+/// Whether so many are left behind that no more are started.
+fn are_too_many_left() -> bool {
+    left() >= MOST_LEFT
+}
+
 /// The near end: starts readers, keeps one at a time, and leaves behind those that hang.
 pub struct Reader {
     running: Rc<RefCell<Running>>,
     abandoned: Vec<Pid>,
     failed_to_start: Option<io::ErrorKind>,
+    patience: Duration,
 }
 
 impl Drop for Reader {
@@ -204,16 +210,31 @@ impl Default for Reader {
 impl Reader {
     /// No reader is started before the first request.
     pub fn new() -> Self {
-        Self { running: Rc::default(), abandoned: Vec::new(), failed_to_start: None }
+        Self::with_patience(PATIENCE)
+    }
+
+    /// The same, and each read may take so long: where a slow answer is better than none.
+    pub fn with_patience(patience: Duration) -> Self {
+        Self { running: Rc::default(), abandoned: Vec::new(), failed_to_start: None, patience }
+    }
+
+    /// Whether no reader could be started for want of processes or descriptors.
+    pub fn cannot_start(&self) -> bool {
+        self.failed_to_start.is_some()
     }
 
     /// One that shares the running reader, since starting one costs more than most of what it is asked, and has its own
     /// number of them that may be left behind.
     pub fn beside(&self) -> Self {
-        Self { running: Rc::clone(&self.running), abandoned: Vec::new(), failed_to_start: None }
+        Self {
+            running: Rc::clone(&self.running),
+            abandoned: Vec::new(),
+            failed_to_start: None,
+            patience: self.patience,
+        }
     }
 
-    /// Performs the requests and answers in their order. Each has [`PATIENCE`], all have the deadline.
+    /// Performs the requests and answers in their order. Each has the patience, all have the deadline.
     pub fn perform(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Vec<u8>, Gap>> {
         let mut answers = Vec::with_capacity(requests.len());
         // Lengths of the requests that are sent and not answered.
@@ -291,7 +312,7 @@ impl Reader {
         let patience = match requests[oldest] {
             Request::Exchange(..) => EXCHANGE_PATIENCE,
             Request::Stacks(_) => STACKS_PATIENCE,
-            _ => PATIENCE,
+            _ => self.patience,
         };
         let deadline = deadline.within(patience);
         let mut head = [0_u8; 8];
@@ -314,7 +335,7 @@ impl Reader {
         if let Some(kind) = self.failed_to_start {
             return Err(kind.into());
         }
-        if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED || left() >= MOST_LEFT {
+        if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED || are_too_many_left() {
             return Err(io::Error::other("too many reads were left behind already"));
         }
         let connection = start().inspect_err(|error| self.failed_to_start = Some(error.kind()))?;

@@ -118,11 +118,12 @@ pub fn examine(
         let deadline = deadline.within(deadline.remaining() / left.min(3));
         let examination = Examination { survey: &survey, request, deadline, progress, patient };
         let mut server = examination.run();
-        if server.process.is_none() && !patient.expectation.remote && survey.is_incomplete() {
+        if server.process.is_none()
+            && !patient.expectation.remote
+            && let Some(reason) = survey.incomplete()
+        {
             let detail = "some processes could not be looked at, so it could be one of them";
-            server
-                .gaps
-                .push(Gap::new("all processes", GapReason::Timeout, detail).blocking(&[id::SERVER_NOT_RUNNING]));
+            server.gaps.push(Gap::new("all processes", reason, detail).blocking(&[id::SERVER_NOT_RUNNING]));
         }
         if server.process.is_none() && !patient.expectation.remote && survey.alike() > 0 {
             let detail = "each runs a program that runs many times here, and is no server's by the command lines of others; --pid examines one";

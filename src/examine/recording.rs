@@ -50,8 +50,17 @@ pub fn record(
 ) -> std::io::Result<Option<Envelope>> {
     let recorder = Recorder::new(plan.file.clone(), plan.largest);
     recorder.begin()?;
+    let last = recorder.last();
+    if let Err(error) = &last {
+        let shown = plan.file.display();
+        listener.failed(&format!(
+            "what {shown} had before could not be read, so no change since then is told: {error}"
+        ));
+    }
+    let is_known = last.is_ok();
+    let earlier = last.unwrap_or_default();
     let mut before: HashMap<String, Record> =
-        recorder.last().into_iter().map(|record| (record.server.clone(), record)).collect();
+        earlier.into_iter().map(|record| (record.server.clone(), record)).collect();
     let (begun, mut taken, mut due, mut reports) = (Instant::now(), 0_u64, 0_u64, 0_u32);
     let mut last = None;
     loop {
@@ -76,8 +85,11 @@ pub fn record(
                     }
                 }
                 for mut record in records {
-                    record.events = changes(before.get(&record.server), &record);
-                    let was_critical = before.get(&record.server).is_some_and(|old| old.status == Status::Critical);
+                    let old = before.get(&record.server);
+                    // It may have been so all the time: neither is a change told nor a report written of it.
+                    let is_told = is_known || old.is_some();
+                    record.events = if is_told { changes(old, &record) } else { Vec::new() };
+                    let was_critical = !is_told || old.is_some_and(|old| old.status == Status::Critical);
                     // Before a restart destroys what proves the cause.
                     if record.status == Status::Critical
                         && !was_critical

@@ -1,7 +1,7 @@
 //! From what was asked to the list of servers.
 
 use super::homes::{self, Home, same_path};
-use super::owner::{home_of, is_confirmed, kind_of, listens_anywhere, owner_of, said_home};
+use super::owner::{home_of, is_confirmed, kind_of, listening, listens_anywhere, owner_of, said_home};
 use super::programs::{Fit, Known, Wanted, kind_of_program, server_of};
 use super::{Patient, SelectError, Selected, Selection, Survey};
 use crate::collect::Program;
@@ -593,7 +593,10 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
     let held: Vec<String> = DEFAULT_PORTS
         .iter()
         .filter_map(|(port, _)| {
-            let (identity, _) = owner_of(survey, *port)?;
+            let Some((identity, _)) = owner_of(survey, *port) else {
+                listening(survey.sockets(), *port).next()?;
+                return Some(format!("{port} is held by a process that could not be read"));
+            };
             let argv = survey.command(identity.pid);
             Some(format!("{port} is held by pid {} ({})", identity.pid, program_name(argv.first()?)))
         })

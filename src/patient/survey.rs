@@ -1,8 +1,8 @@
 //! What is known of all processes, read at most once and only when somebody asks.
 
 use super::programs::Programs;
-use crate::collect::{ByProgram, Collected, Host, ProcessEntry, SocketTable, UnitOnDisk};
-use crate::model::{Gap, Identity, Process, ServerKind};
+use crate::collect::{ByProgram, Collected, HIDDEN, Host, ProcessEntry, SocketTable, UnitOnDisk};
+use crate::model::{Gap, GapReason, Identity, Process, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, recognise, runs_others};
 use crate::parse::role::can_be_of_a_server;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -137,9 +137,12 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Whether some process or command line could not be read, so that a server could be there unseen.
-    pub fn is_incomplete(&self) -> bool {
-        self.commands().is_empty() || self.gaps.borrow().iter().any(|gap| gap.what.starts_with("command line"))
+    /// Why some process or command line could not be read, so that a server could be there unseen.
+    pub fn incomplete(&self) -> Option<GapReason> {
+        let has_none = self.commands().is_empty();
+        let gaps = self.gaps.borrow();
+        let found = gaps.iter().find(|gap| gap.what.starts_with("command line") || gap.what == HIDDEN);
+        found.map(|gap| gap.reason).or_else(|| has_none.then_some(GapReason::NotFound))
     }
 
     /// Command lines by pid, as they are: recognised first, made printable where they are shown. Kernel threads
@@ -186,6 +189,7 @@ impl<'a> Survey<'a> {
             self.note(gap);
             ByProgram::default()
         });
+        by_program.hidden.into_iter().for_each(|gap| self.note(gap));
         // Kernel threads are among those whose program may not be known.
         let mut each = by_program.unknown;
         each.retain(|pid| self.entry(*pid).is_some_and(|entry| !entry.zombie));

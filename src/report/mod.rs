@@ -140,7 +140,7 @@ const FOR_ALL: u32 = 0o644;
 
 fn place(path: &Path, bytes: &[u8], force: bool, mode: Option<u32>) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    answers(directory)?;
+    answers(path)?;
     let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
     file.write_all(bytes)?;
     if let Some(mode) = mode {

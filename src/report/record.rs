@@ -2,7 +2,7 @@
 
 use crate::collect::Deadline;
 use crate::collect::reader::{NamedFile, answers};
-use crate::model::{History, Record};
+use crate::model::{Gap, GapReason, History, Record};
 use crate::parse::history::Lines;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// Largest record that is read back, in bytes: the file and the one before it.
 const LARGEST_READ: u64 = 256 * 1024 * 1024;
+
+/// How often it is read anew where it was rotated meanwhile.
+const MOST_TRIES: u32 = 3;
 
 /// How long that may take, on a slow disk.
 pub const LONGEST: Duration = Duration::from_secs(60);
@@ -30,8 +33,11 @@ impl Recorder {
     }
 
     /// The last records of what is there, so that a recorder that was started again goes on where it was.
-    pub fn last(&self) -> Vec<Record> {
-        read(&self.path, Deadline::after(LONGEST)).map(|history| history.records).unwrap_or_default()
+    ///
+    /// # Errors
+    /// When it cannot be read, so that nothing is known of what was before.
+    pub fn last(&self) -> io::Result<Vec<Record>> {
+        read(&self.path, Deadline::after(LONGEST)).map(|history| history.records)
     }
 
     /// Appends one record, in one write: a crash leaves at most one torn line, behind which the next begins anew.
@@ -41,6 +47,7 @@ impl Recorder {
     pub fn append(&self, record: &Record) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
+        answers(&self.path)?;
         let mut file = self.open()?;
         let size = file.metadata()?.len();
         if size > 0 && size.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX)) > self.largest {
@@ -77,7 +84,7 @@ impl Recorder {
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&self.path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            return Err(no_file());
         }
         Ok(file)
     }
@@ -91,6 +98,7 @@ impl Recorder {
         let mut name = self.path.as_os_str().to_owned();
         name.push(format!(".{stamp}.json"));
         let path = PathBuf::from(name);
+        answers(&path)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
@@ -110,8 +118,28 @@ fn older(path: &Path) -> PathBuf {
 /// # Errors
 /// When the file cannot be read by the deadline, or is no regular one.
 pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
-    let newer = regular(path, deadline)?;
-    history(regular(&older(path), deadline).ok(), newer)
+    let told = |gap: Gap| io::Error::other(gap.told().to_owned());
+    let mut tries = MOST_TRIES;
+    loop {
+        let mut newer = NamedFile::find(path, deadline).map_err(told)?.ok_or_else(no_file)?;
+        let before = newer.identity().map_err(told)?;
+        // Before the first rotation there is none.
+        let older = match NamedFile::find(&older(path), deadline) {
+            Ok(older) => older,
+            Err(gap) if gap.reason == GapReason::NotFound => None,
+            Err(gap) => return Err(told(gap)),
+        };
+        let found = history(older, &mut newer)?;
+        tries -= 1;
+        // A recorder that has begun a new file meanwhile has left a part out.
+        if tries == 0 || newer.identity().map_err(told)? == before {
+            return Ok(found);
+        }
+    }
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")
 }
 
 fn history(older: Option<impl Read>, newer: impl Read) -> io::Result<History> {
@@ -121,11 +149,6 @@ fn history(older: Option<impl Read>, newer: impl Read) -> io::Result<History> {
     }
     lines.take_from(BufReader::new(newer.take(LARGEST_READ)))?;
     Ok(lines.history())
-}
-
-fn regular(path: &Path, deadline: Deadline) -> io::Result<NamedFile> {
-    let found = NamedFile::find(path, deadline).map_err(|gap| io::Error::other(gap.told().to_owned()))?;
-    found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
 }
 
 #[cfg(test)]

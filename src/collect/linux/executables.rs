@@ -82,6 +82,6 @@ impl Executables {
     /// The processes by their programs.
     pub fn by_program(&self) -> ByProgram {
         let programs = self.by_link.iter().map(|(link, pids)| (link.to_vec(), pids.clone()));
-        ByProgram { unknown: self.refused.clone(), programs: programs.collect() }
+        ByProgram { unknown: self.refused.clone(), hidden: process::hidden(), programs: programs.collect() }
     }
 }

@@ -3,7 +3,7 @@
 use super::links;
 use super::proc_dir::{ProcDir, numbers_in, read_all, stat_below};
 use crate::collect::reader::Request;
-use crate::collect::{Collected, Deadline, PidProblem, ProcessEntry};
+use crate::collect::{Collected, Deadline, HIDDEN, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
 use crate::parse::link::{Link, classify};
@@ -15,6 +15,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -40,6 +41,15 @@ pub fn proc_directory() -> Result<OwnedFd, Gap> {
 /// No process can be seen.
 pub fn no_table(reason: GapReason, detail: &str) -> Gap {
     Gap::new("process table", reason, detail).blocking(&[id::SERVER_NOT_RUNNING])
+}
+
+/// What is said of processes that are not shown: with `hidepid` (proc(5)) those of other users, of which the first is one, are not
+/// there or refuse even their `stat`.
+pub fn hidden() -> Option<Gap> {
+    let error = stat_below(CWD, "/proc/1/stat").err()?;
+    let is_hidden = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+    let detail = "/proc does not show them (hidepid); run as root, or as the user of the server";
+    is_hidden.then(|| Gap::new(HIDDEN, GapReason::Permission, detail))
 }
 
 /// One row of the table; `None` for a kernel thread, and for what has ended.

@@ -1,6 +1,6 @@
 //! Files that a person named: their filesystem may be one that hangs.
 
-use super::{Reader, Request, file_kind};
+use super::{Reader, Request, are_too_many_left, file_kind};
 use crate::collect::{Deadline, FileKind};
 use crate::model::{Gap, GapReason};
 use std::io::{self, Read};
@@ -10,17 +10,22 @@ use std::time::Duration;
 /// Bytes that are read at a time: few enough for a slow disk.
 const PIECE: u32 = 1024 * 1024;
 
-/// How long a filesystem may take to say what a path is.
+/// How long a filesystem may take to answer one question: what is slow is read nevertheless.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A regular file, read by a reader.
+/// A regular file, read by a reader; by this process itself where it has it open already, or where no reader can be started.
 pub struct NamedFile {
-    reader: Reader,
+    source: Source,
     path: PathBuf,
     deadline: Deadline,
     offset: u64,
     piece: Vec<u8>,
     taken: usize,
+}
+
+enum Source {
+    Reader(Reader),
+    Here,
 }
 
 impl NamedFile {
@@ -29,9 +34,12 @@ impl NamedFile {
     /// # Errors
     /// A gap when it is not there, or its filesystem does not answer.
     pub fn find(path: &Path, deadline: Deadline) -> Result<Option<Self>, Gap> {
-        // A reader has another working directory.
+        // `/dev/stdin` of a reader is its own.
+        let is_own = ["/dev/fd", "/dev/stdin", "/proc/self"].into_iter().any(|own| path.starts_with(own));
+        let source = if is_own { Source::Here } else { Source::Reader(Reader::with_patience(PATIENCE)) };
+        // A reader can have another working directory.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let mut found = Self { reader: Reader::new(), path, deadline, offset: 0, piece: Vec::new(), taken: 0 };
+        let mut found = Self { source, path, deadline, offset: 0, piece: Vec::new(), taken: 0 };
         let kind = found.ask(Request::Kind(found.path.clone()))?;
         Ok((file_kind(&kind) == FileKind::Regular).then_some(found))
     }
@@ -45,6 +53,14 @@ impl NamedFile {
         Ok(std::str::from_utf8(&size).ok().and_then(|size| size.parse().ok()))
     }
 
+    /// Which file has the path now: device and inode.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn identity(&mut self) -> Result<Vec<u8>, Gap> {
+        self.ask(Request::Identity(self.path.clone()))
+    }
+
     /// The next bytes; none at its end.
     ///
     /// # Errors
@@ -56,8 +72,14 @@ impl NamedFile {
     }
 
     fn ask(&mut self, request: Request) -> Result<Vec<u8>, Gap> {
-        let answer = self.reader.perform(&[request], self.deadline).into_iter().next();
-        answer.unwrap_or_else(|| Ok(Vec::new()))
+        if let Source::Reader(reader) = &mut self.source {
+            let answer = reader.perform(std::slice::from_ref(&request), self.deadline).into_iter().next();
+            if answer.as_ref().is_some_and(Result::is_ok) || !reader.cannot_start() {
+                return answer.unwrap_or_else(|| Ok(Vec::new()));
+            }
+            self.source = Source::Here;
+        }
+        request.perform().map_err(|error| Gap::from_io(request.what(), &error))
     }
 }
 
@@ -81,11 +103,11 @@ impl Read for NamedFile {
 /// `TimedOut` when it does not. Whatever else is wrong with the path is told by who uses it.
 pub fn answers(path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // On a machine that is slow itself one of several questions is answered.
-    let requests: [Request; 4] = std::array::from_fn(|_| Request::Kind(path.clone()));
-    let answers = Reader::new().perform(&requests, Deadline::after(PATIENCE));
-    let is_late = |answer: &Result<_, Gap>| matches!(answer, Err(gap) if gap.reason == GapReason::Timeout);
-    if answers.iter().all(is_late) {
+    let mut reader = Reader::with_patience(PATIENCE);
+    let answer = reader.perform(&[Request::Kind(path)], Deadline::after(PATIENCE)).pop();
+    let is_late = matches!(answer, Some(Err(gap)) if gap.reason == GapReason::Timeout);
+    // Where too many are left behind already, it is because of filesystems that do not answer.
+    if is_late || !reader.cannot_start() && are_too_many_left() {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "its filesystem does not answer"));
     }
     Ok(())
