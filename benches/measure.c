@@ -18,7 +18,7 @@ static long microseconds(struct timeval time) { return time.tv_sec * 1000000L + 
 int main(int argc, char **argv) {
     struct timespec begin, end;
     struct rusage usage;
-    int status = 0;
+    volatile int status = 0;
     if (argc < 2)
         return 2;
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -23,6 +23,14 @@ pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     cli.check().map(|()| cli)
 }
 
+/// Commands that look at a server, each of which needs a reader.
+const LOOKS: [&str; 9] = ["check", "db", "fds", "health", "lineage", "port", "report", "stacks", "watch"];
+
+/// Whether a look is asked for, as far as that shows before the command line is read.
+pub fn names_a_look(arguments: &[OsString]) -> bool {
+    arguments.get(1).is_none_or(|word| word.to_str().is_some_and(|word| LOOKS.contains(&word)))
+}
+
 /// Says what the parser has said, in the form that was asked for; the exit status.
 pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {

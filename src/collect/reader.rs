@@ -351,7 +351,24 @@ impl Reader {
     }
 }
 
+/// One that was started before it was asked for.
+static EARLY: Mutex<Option<Connection>> = Mutex::new(None);
+
+/// Starts a reader for the first that is needed, at the start of a look: there is no other thread yet, which on a terminal there will
+/// be, and little memory that both would copy page by page.
+pub fn start_early() {
+    #[cfg(target_os = "linux")]
+    if is_alone()
+        && let Ok(connection) = copied()
+    {
+        *EARLY.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+}
+
 fn start() -> io::Result<Connection> {
+    if let Some(connection) = EARLY.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Ok(connection);
+    }
     #[cfg(target_os = "linux")]
     if is_alone() {
         return copied();

@@ -269,9 +269,33 @@ fn is_noise(name: &str, value: &str) -> bool {
     value.is_empty() || (name == "XPC_SERVICE_NAME" && (value == "0" || value.starts_with("application.")))
 }
 
+/// Name, home directory and primary group of a user in the text of passwd(5); the first line of an id counts, as for getpwuid(3).
+pub fn account(text: &[u8], uid: u32) -> Option<[&[u8]; 3]> {
+    text.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, id, group) = (fields.next()?, fields.nth(1)?, fields.next()?);
+        let home = fields.nth(1)?;
+        let is_it = std::str::from_utf8(id).ok()?.parse() == Ok(uid);
+        let is_whole = !name.is_empty() && !matches!(name[0], b'+' | b'-' | b'#') && home.starts_with(b"/");
+        let is_group = std::str::from_utf8(group).ok()?.parse::<u32>().is_ok();
+        (is_it && is_whole && is_group).then_some([name, home, group])
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_the_first_line_of_its_id() {
+        let text = b"root:x:0:0:root:/root:/bin/bash\n+@ldap::::::\n#x:x:7:7::/c:\nh:x:7:8::/home/h:/bin/sh\nagain:x:7:9::/other:\nbad:x:9\nno:x:10:1::\n";
+        assert_eq!(account(text, 0), Some([&b"root"[..], b"/root", b"0"]));
+        assert_eq!(account(text, 7), Some([&b"h"[..], b"/home/h", b"8"]));
+        for uid in [9, 10, 1000] {
+            assert_eq!(account(text, uid), None, "{uid}");
+        }
+        assert_eq!(account(b"", 0), None);
+    }
 
     #[test]
     fn noise_is_no_marker() {

@@ -340,8 +340,14 @@ fn locks(path: &Path, ranges: &[(u64, u64)]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
+/// Name, home directory and primary group of an account, each ended by a zero byte. The file is asked first, as name services are
+/// told to nearly everywhere: to start those takes longer than all else that is read of a process.
 fn user(uid: u32) -> io::Result<Vec<u8>> {
     use uzers::os::unix::UserExt;
+    let accounts = std::fs::read("/etc/passwd").unwrap_or_default();
+    if let Some([name, home, group]) = crate::parse::process::account(&accounts, uid) {
+        return Ok([name, b"\0", home, b"\0", group].concat());
+    }
     let user = uzers::get_user_by_uid(uid).ok_or(io::ErrorKind::NotFound)?;
     let group = user.primary_group_id().to_string();
     Ok([user.name().as_encoded_bytes(), b"\0", user.home_dir().as_os_str().as_bytes(), b"\0", group.as_bytes()]
