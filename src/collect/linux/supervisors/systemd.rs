@@ -3,6 +3,7 @@
 
 use super::{Asks, LARGEST_FILE, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
+use crate::collect::reader::Request;
 use crate::collect::reader::wait_readable;
 use crate::collect::{Deadline, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
 use crate::model::{Gap, GapReason, Supervisor};
@@ -101,7 +102,9 @@ fn files_of(host: &LinuxHost, user: Option<u32>) -> Vec<UnitOnDisk> {
     for directory in own.into_iter().chain(usual.iter().map(PathBuf::from)) {
         read_directory(host, &directory, user, false, &mut found);
     }
-    for directory in packaged {
+    // Nearly everywhere `/lib` leads to `/usr/lib`, which needs no second reading.
+    let is_merged = host.readers.of_file(Request::Link("/lib".into())).is_ok();
+    for directory in packaged.iter().filter(|directory| !is_merged || !directory.starts_with("/lib/")) {
         read_directory(host, Path::new(directory), user, true, &mut found);
     }
     found
