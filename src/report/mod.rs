@@ -8,7 +8,7 @@ pub mod schema;
 mod vocabulary;
 
 use crate::collect::reader::answers;
-use crate::model::{DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Tool, id};
+use crate::model::{DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Tool, id};
 use crate::parse::text::{is_printable, printable};
 use serde_json::Value;
 use serde_json::ser::CharEscape;
@@ -50,7 +50,7 @@ pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
     envelope.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     envelope.status = overall(&envelope.servers, &envelope);
     // Command lines and URLs were masked where they were read. Should one have slipped through inside another
-    // text, this catches it; an envelope that cannot be walked does not leave.
+    // text, this catches it.
     let servers: Option<Vec<_>> = std::mem::take(&mut envelope.servers).into_iter().map(masked).collect();
     let rest = masked(envelope.clone());
     match (servers, rest) {
@@ -192,13 +192,17 @@ fn overall(servers: &[Server], envelope: &Envelope) -> Status {
     servers.chain(own).chain(examined).reduce(Status::worst).unwrap_or(Status::Unknown)
 }
 
+/// What is left of an envelope that cannot be read back once its texts are masked or its names hidden: nothing that was seen
+/// leaves, and that is said.
 fn emptied(envelope: Envelope) -> Envelope {
+    let detail =
+        "names or secrets in it could not be hidden, so nothing of it is told; this is a defect of hermes-doctor";
     Envelope {
         servers: Vec::new(),
         databases: Vec::new(),
         history: None,
         findings: Vec::new(),
-        gaps: Vec::new(),
+        gaps: vec![Gap::new("all that was seen", GapReason::Malformed, detail)],
         status: Status::Unknown,
         ..envelope
     }

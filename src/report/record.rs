@@ -118,24 +118,36 @@ fn older(path: &Path) -> PathBuf {
 /// # Errors
 /// When the file cannot be read by the deadline, or is no regular one.
 pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
-    let told = |gap: Gap| io::Error::other(gap.told().to_owned());
     let mut tries = MOST_TRIES;
     loop {
-        let mut newer = NamedFile::find(path, deadline).map_err(told)?.ok_or_else(no_file)?;
-        let before = newer.identity().map_err(told)?;
-        // Before the first rotation there is none.
-        let older = match NamedFile::find(&older(path), deadline) {
-            Ok(older) => older,
-            Err(gap) if gap.reason == GapReason::NotFound => None,
-            Err(gap) => return Err(told(gap)),
-        };
-        let found = history(older, &mut newer)?;
         tries -= 1;
-        // A recorder that has begun a new file meanwhile has left a part out.
-        if tries == 0 || newer.identity().map_err(told)? == before {
-            return Ok(found);
+        match read_once(path, deadline) {
+            // A recorder that began a new file meanwhile left a part out, or there was none for a moment.
+            Ok((_, false)) if tries > 0 => {}
+            Err(error) if tries > 0 && error.kind() == io::ErrorKind::NotFound => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            found => return found.map(|(history, _)| history),
         }
     }
+}
+
+/// Reads both files, and tells whether the newer was the same at the end.
+fn read_once(path: &Path, deadline: Deadline) -> io::Result<(History, bool)> {
+    let told = |gap: Gap| {
+        let kind = if gap.reason == GapReason::NotFound { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
+        io::Error::new(kind, gap.told().to_owned())
+    };
+    let mut newer = NamedFile::find(path, deadline).map_err(told)?.ok_or_else(no_file)?;
+    let before = newer.identity().map_err(told)?;
+    // Before the first rotation there is none.
+    let older = match NamedFile::find(&older(path), deadline) {
+        Ok(older) => older,
+        Err(gap) if gap.reason == GapReason::NotFound => None,
+        Err(gap) => return Err(told(gap)),
+    };
+    let found = history(older, &mut newer)?;
+    Ok((found, newer.identity().map_err(told)? == before))
 }
 
 fn no_file() -> io::Error {

@@ -44,7 +44,7 @@ pub fn host_names() -> Vec<String> {
     names
 }
 
-/// An envelope to be kept or shown, with what was hidden in it. One that cannot be walked comes back empty.
+/// An envelope to be kept or shown, with what was hidden in it. Of one that cannot be read back nothing is left but the gap.
 pub fn redacted(envelope: Envelope, level: Level, hosts: &[String]) -> Envelope {
     let Some(mut hidden) = hide(&envelope, level, hosts) else { return emptied(envelope) };
     if level != Level::None {
@@ -89,7 +89,7 @@ fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope>
             names.learn_path(text);
         }
     });
-    walk(&mut value, "", "", &mut names, level);
+    walk(&mut value, &mut Vec::new(), &mut names, level);
     let mut hidden: Envelope = serde_json::from_value(value).ok()?;
     hidden.schema = SCHEMA.to_owned();
     Some(hidden)
@@ -130,13 +130,18 @@ fn strings(value: &Value, key: &str, found: &mut dyn FnMut(&str, &str)) {
 
 /// Hides every string by the field that it stands in. A field that is not known here holds prose: only words of this
 /// program's own stay in it. A field's own name can be a stranger's too, where it is a key of a map.
-fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Level) {
+///
+/// `fields` leads to the value, the innermost last. A list, since arguments that move up a place at each recursion are compiled
+/// wrongly by LLVM 21 and 22, as if all were those of the first call (llvm-project issue 219503).
+fn walk(value: &mut Value, fields: &mut Vec<String>, names: &mut Names, level: Level) {
     match value {
         Value::Object(map) => {
             let mut hidden = Map::new();
             let function = function_of_python(map).filter(|_| level != Level::Paranoid);
             for (name, mut value) in std::mem::take(map) {
-                walk(&mut value, key, &name, names, level);
+                fields.push(name);
+                walk(&mut value, fields, names, level);
+                let name = fields.pop().unwrap_or_default();
                 let name = if is_prose(&name) { name } else { names.text(&name, Text::Prose) };
                 hidden.insert(name, value);
             }
@@ -145,9 +150,13 @@ fn walk(value: &mut Value, parent: &str, key: &str, names: &mut Names, level: Le
             }
             *map = hidden;
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| walk(value, parent, key, names, level)),
-        Value::String(text) => *text = field(text, parent, key, names, level),
-        Value::Number(number) if key == "modified_ns" => {
+        Value::Array(values) => values.iter_mut().for_each(|value| walk(value, fields, names, level)),
+        Value::String(text) => {
+            let mut innermost = fields.iter().rev().map(String::as_str);
+            let key = innermost.next().unwrap_or_default();
+            *text = field(text, innermost.next().unwrap_or_default(), key, names, level);
+        }
+        Value::Number(number) if fields.last().is_some_and(|key| key == "modified_ns") => {
             if let Some(at) = number.as_u64() {
                 *number = names.nanoseconds(at).into();
             }
