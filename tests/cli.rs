@@ -139,7 +139,7 @@ fn nothing_found_says_where_it_looked() {
         return common::skipped("nothing_found_says_where_it_looked", "it takes root to make a pid namespace");
     }
     let alone = |arguments: &[&str]| {
-        let program = env!("CARGO_BIN_EXE_hermes-doctor");
+        let program = common::program();
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--mount-proc", "--net", program]).args(arguments);
         run_with(command.env("HOME", "/nonexistent").env("PATH", std::env::var("PATH").unwrap()))

@@ -96,7 +96,7 @@ fn hidden_locks_are_unknown() {
     let patient = patient("pool");
     let inside = "mount --bind /dev/null /proc/locks && exec \"$@\"";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", inside, "sh", env!("CARGO_BIN_EXE_hermes-doctor")]);
+    command.args(["--mount", "sh", "-c", inside, "sh", common::program()]);
     command.args(["db", "--json", "--file"]).arg(&patient.path);
     let answer = run_with(&mut command);
     if answer.stderr.contains("unshare") || answer.stderr.contains("mount:") {
@@ -298,7 +298,7 @@ fn the_look_leaves_a_live_database_alone() {
     ] {
         let log = directory.path().join("strace");
         let mut command = Command::new(&strace);
-        command.args(["-f", "-y", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
+        command.args(["-f", "-y", "-o"]).arg(&log).arg(common::program());
         let answer = run_with(command.args(arguments.split_whitespace()).env("HOME", "/nonexistent"));
         assert!((0..=1).contains(&answer.exit), "{arguments}: {} {}", answer.stdout, answer.stderr);
         let calls = std::fs::read_to_string(&log).unwrap();
@@ -416,7 +416,7 @@ fn a_home_has_its_databases_examined() {
     std::fs::copy(patient.home().join("state.db"), user.path().join(".hermes/state.db")).unwrap();
     let alone = |arguments: &str| {
         let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--mount-proc", "--net", env!("CARGO_BIN_EXE_hermes-doctor")]);
+        command.args(["--pid", "--fork", "--mount-proc", "--net", common::program()]);
         run_with(command.args(arguments.split_whitespace()).env("HOME", user.path()))
     };
     if rustix::process::geteuid().is_root() {

@@ -691,7 +691,7 @@ fn keep(name: &str, json: &str) {
         (patient_file("hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin"), "/usr/bin"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/patients"), "/srv"),
-        (env!("CARGO_BIN_EXE_hermes-doctor"), "/usr/local/bin/hermes-doctor"),
+        (common::program(), "/usr/local/bin/hermes-doctor"),
         ("target/debug/hermes-doctor", "/usr/local/bin/hermes-doctor"),
         // A version manager's shim is no part of a real host.
         ("bash /root/.pyenv/libexec/pyenv exec python3", "python3"),

@@ -292,7 +292,7 @@ fn the_file_is_replaced_and_nothing_else() {
     let path = directory.path().join("hermes.prom");
     let of = file("fixtures/healthy-pool.json");
     let write = |path: &Path| {
-        let program = env!("CARGO_BIN_EXE_hermes-doctor");
+        let program = common::program();
         let line = "umask 077; exec \"$0\" --format openmetrics -o \"$1\" --from \"$2\"";
         run_with(Command::new("sh").args(["-c", line, program]).arg(path).arg(&of))
     };
@@ -451,7 +451,7 @@ fn the_units_are_sound() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["hermes-doctor-metrics.service", "hermes-doctor-metrics.timer"] {
         let unit = text(&format!("docs/fleet/{name}"));
-        let unit = unit.replace("/usr/local/bin/hermes-doctor", env!("CARGO_BIN_EXE_hermes-doctor"));
+        let unit = unit.replace("/usr/local/bin/hermes-doctor", common::program());
         std::fs::write(directory.path().join(name), unit).unwrap();
     }
     let paths =

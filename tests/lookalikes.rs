@@ -280,7 +280,7 @@ fn an_interrupted_round_of_demonstrations_leaves_nothing() {
 fn a_renamed_program_gives_the_same_demonstration() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("hd");
-    std::fs::copy(env!("CARGO_BIN_EXE_hermes-doctor"), &copy).unwrap();
+    std::fs::copy(common::program(), &copy).unwrap();
     let answer = run_with(Command::new(copy).args(["demo", "healthy", "--json"]));
     assert_eq!(answer.exit, 0, "{}", answer.stdout);
 }

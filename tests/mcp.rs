@@ -29,7 +29,7 @@ fn sdk(test: &str) -> Option<std::path::PathBuf> {
 fn drive(python: &Path, mode: &str, arguments: &[&str], steps: Value) -> Value {
     let mut child = Command::new(python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mcp_client.py"))
-        .args([mode, env!("CARGO_BIN_EXE_hermes-doctor"), "mcp"])
+        .args([mode, common::program(), "mcp"])
         .args(arguments)
         .env("HOME", "/nonexistent")
         .env("LC_ALL", "C.UTF-8")

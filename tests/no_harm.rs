@@ -266,7 +266,7 @@ fn no_examination_does_harm() {
         for (arguments, asks, reads_memory) in commands {
             let mut command = Command::new(&strace);
             // What is read says nothing of what is done: the server has libsqlite3 in its memory map.
-            command.args(["-f", "-y", "-s", "0", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
+            command.args(["-f", "-y", "-s", "0", "-o"]).arg(&log).arg(common::program());
             command.args(arguments.split_whitespace()).args(["--budget", "30s"]);
             let answer = run_with(
                 command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env_remove("LD_LIBRARY_PATH"),
@@ -305,7 +305,7 @@ fn a_call_does_no_harm() {
     let mut child = Command::new(&strace)
         .args(["-f", "-y", "-o"])
         .arg(&log)
-        .args([env!("CARGO_BIN_EXE_hermes-doctor"), "mcp"])
+        .args([common::program(), "mcp"])
         .env("HOME", "/nonexistent")
         .env_remove("HERMES_HOME")
         .env_remove("LD_LIBRARY_PATH")

@@ -244,7 +244,7 @@ fn a_container_runtime_is_asked_on_its_socket() {
         let script = format!(
             "mount --bind {} /run && exec {} check --pid {pid} --json",
             run_directory.path().display(),
-            env!("CARGO_BIN_EXE_hermes-doctor")
+            common::program()
         );
         let answer = run_with(command.args(["--mount", "sh", "-c", &script]).env("HOME", "/nonexistent"));
         answer.json()["servers"][0].clone()

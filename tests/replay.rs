@@ -186,8 +186,7 @@ fn what_is_no_report_is_refused_in_one_line() {
     // A sparse gigabyte is refused by its size, in little memory.
     let large = directory.path().join("large");
     std::fs::File::create(&large).unwrap().set_len(1 << 30).unwrap();
-    let limited =
-        format!("ulimit -v 262144; exec {} check --from {}", env!("CARGO_BIN_EXE_hermes-doctor"), large.display());
+    let limited = format!("ulimit -v 262144; exec {} check --from {}", common::program(), large.display());
     let answer = run_with(Command::new("sh").arg("-c").arg(limited));
     assert!(answer.stderr.contains("larger than 64 MiB"), "{}", answer.stderr);
     // As much of the dearest values as is read at all, packed into some kilobytes.
@@ -206,11 +205,8 @@ fn what_is_no_report_is_refused_in_one_line() {
             flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::best());
         std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
         packed.finish().unwrap();
-        let limited = format!(
-            "ulimit -v 1048576; exec {} check --quiet --from {}",
-            env!("CARGO_BIN_EXE_hermes-doctor"),
-            path.display()
-        );
+        let limited =
+            format!("ulimit -v 1048576; exec {} check --quiet --from {}", common::program(), path.display());
         let answer = run_with(Command::new("sh").arg("-c").arg(limited));
         assert!(answer.stderr.contains(what) && answer.exit >= 2 && answer.exit < 4, "{name}: {}", answer.stderr);
         assert!(!what.is_empty() || answer.stdout.contains("state-db-handle-leak"), "{name}: {}", answer.stdout);

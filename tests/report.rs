@@ -411,7 +411,7 @@ fn a_person_is_asked() {
             except OSError: pass\n\
             sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n";
         let mut command = Command::new("python3");
-        command.args(["-c", program, answer]).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
+        command.args(["-c", program, answer]).arg(common::program());
         command.args(["report", "--from", &from, "-o"]).arg(&file).args(flags.split(' '));
         let status = command.stdin(Stdio::null()).status().unwrap();
         assert_eq!(file.exists(), written, "{flags} {answer}");

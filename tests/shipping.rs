@@ -260,7 +260,7 @@ fn archives_and_their_formula_agree() {
     let directory = tempfile::tempdir().unwrap();
     let (dist, program) = (directory.path().join("dist"), directory.path().join("hermes-doctor"));
     // The program with its symbols would be packed for a minute; this one calls it.
-    let wrapper = format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_hermes-doctor"));
+    let wrapper = format!("#!/bin/sh\nexec '{}' \"$@\"\n", common::program());
     fs::write(&program, wrapper).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let version = env!("CARGO_PKG_VERSION");
@@ -311,7 +311,7 @@ fn archives_and_their_formula_agree() {
 #[test]
 fn packages_name_what_there_is() {
     let directory = tempfile::tempdir().unwrap();
-    let made = said(packaging("assets").arg(env!("CARGO_BIN_EXE_hermes-doctor")).arg(directory.path()));
+    let made = said(packaging("assets").arg(common::program()).arg(directory.path()));
     assert_eq!(made, (true, String::new()));
     let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let manifest = read("Cargo.toml");

@@ -221,7 +221,7 @@ fn no_permission_is_decisive_when_it_was_asked_alone() {
     }
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("hermes-doctor");
-    std::fs::copy(env!("CARGO_BIN_EXE_hermes-doctor"), &program).unwrap();
+    std::fs::copy(common::program(), &program).unwrap();
     for path in [directory.path(), &program] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -325,7 +325,7 @@ fn the_look_leaves_the_process_alone() {
         [("stacks", true), ("check --timeout 300ms", false), ("check --stacks --timeout 300ms", true)]
     {
         let mut command = Command::new(&strace);
-        command.args(["-f", "-s", "0", "-o"]).arg(&log).arg(env!("CARGO_BIN_EXE_hermes-doctor"));
+        command.args(["-f", "-s", "0", "-o"]).arg(&log).arg(common::program());
         command.args(arguments.split(' ')).args(["--pid", &patient.pid().to_string(), "--budget", "30s"]);
         let answer = run_with(command.env("HOME", "/nonexistent"));
         assert!((1..=2).contains(&answer.exit), "{arguments}: {} {}", answer.stdout, answer.stderr);

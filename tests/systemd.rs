@@ -131,7 +131,7 @@ impl Systemd {
 
     /// The doctor inside.
     fn doctor(&self, arguments: &str) -> Answer {
-        run_with(self.inside(env!("CARGO_BIN_EXE_hermes-doctor")).args(arguments.split_whitespace()).arg("--json"))
+        run_with(self.inside(common::program()).args(arguments.split_whitespace()).arg("--json"))
     }
 
     fn server(&self, arguments: &str) -> Value {
@@ -145,8 +145,7 @@ impl Systemd {
     fn server_as(&self, user: u32, arguments: &str) -> Value {
         // A copy that everybody may run.
         let place = "/run/hermes-doctor-copy";
-        let copied =
-            self.inside("install").args(["-m", "755", env!("CARGO_BIN_EXE_hermes-doctor"), place]).status();
+        let copied = self.inside("install").args(["-m", "755", common::program(), place]).status();
         assert!(copied.unwrap().success());
         let user = user.to_string();
         let mut command = self.inside("setpriv");
@@ -645,8 +644,7 @@ fn a_hostile_unit_name_is_harmless() {
     for arguments in
         [format!("lineage --port {port}"), format!("check --verbose --port {port}"), "check".to_owned()]
     {
-        let answer =
-            run_with(systemd.inside(env!("CARGO_BIN_EXE_hermes-doctor")).args(arguments.split_whitespace()));
+        let answer = run_with(systemd.inside(common::program()).args(arguments.split_whitespace()));
         assert!(arguments == "check" || answer.stdout.contains("hermes-w"), "{}", answer.stdout);
         assert!((0..=3).contains(&answer.exit), "{}", answer.stderr);
         assert!(!answer.stdout.contains(['\u{1b}', '\u{202e}']), "{}", answer.stdout);
@@ -665,7 +663,7 @@ fn the_secrets_of_a_unit_stay_at_home() {
     wait_for_port(port);
     let report = |arguments: String| {
         let words = arguments.split_whitespace();
-        let answer = run_with(systemd.inside(env!("CARGO_BIN_EXE_hermes-doctor")).args(words));
+        let answer = run_with(systemd.inside(common::program()).args(words));
         assert!(answer.stdout.len() > 100, "{arguments}: {} {}", answer.stdout, answer.stderr);
         answer.stdout
     };

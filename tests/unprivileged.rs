@@ -19,7 +19,7 @@ fn is_root() -> bool {
 /// A copy of the program where everybody may run it.
 fn public_copy(directory: &Path) -> PathBuf {
     let copy = directory.join("hermes-doctor");
-    std::fs::copy(env!("CARGO_BIN_EXE_hermes-doctor"), &copy).unwrap();
+    std::fs::copy(common::program(), &copy).unwrap();
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
     copy

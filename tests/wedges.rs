@@ -488,7 +488,7 @@ fn a_wedged_server_is_examined_within_the_budget() {
 #[test]
 fn it_answers_on_a_machine_at_its_own_limits() {
     let patient = webui("deadlock");
-    let program = env!("CARGO_BIN_EXE_hermes-doctor");
+    let program = common::program();
     for limits in ["ulimit -n 24", "ulimit -v 65536", "ulimit -n 24; ulimit -v 65536; ulimit -f 0"] {
         let line = format!("{limits}; exec {program} check --port {} {QUICK} --json", patient.port);
         let answer = run_with(

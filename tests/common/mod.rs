@@ -9,11 +9,24 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The program under test.
+/// The program under test: that of this build, or the one that `HERMES_DOCTOR_PROGRAM` names (a release, which the compiler
+/// makes otherwise).
+pub fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let named = std::env::var("HERMES_DOCTOR_PROGRAM").ok();
+        let named = named.as_deref().unwrap_or(env!("CARGO_BIN_EXE_hermes-doctor"));
+        // Tests run it in other directories.
+        let path = Path::new(named).canonicalize().unwrap_or_else(|error| panic!("{named}: {error}"));
+        path.into_os_string().into_string().expect("the path of the program is UTF-8")
+    })
+}
+
 pub fn doctor() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hermes-doctor"));
+    let mut command = Command::new(program());
     // A developer's own host must not change what is found.
     command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env("LC_ALL", "C.UTF-8");
     command
