@@ -6,7 +6,7 @@
 mod common;
 
 use common::hung::{Fate, Hung};
-use common::{Answer, Guard, doctor, patient_file, run_with, signal_pid, skipped, start, webui};
+use common::{Answer, Guard, doctor, patient_file, run_with, signal_pid, skipped, start, wait_for, webui};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -132,7 +132,7 @@ fn endless_answers_end_with_the_budget() {
         let begun = Instant::now();
         let arguments = format!("check --port {} --kind webui --timeout 1s --budget 4s --json", patient.port);
         // Bounded memory too: whatever is sent has to do with that much of addresses.
-        let limited = format!("ulimit -v 131072; exec {} {arguments}", env!("CARGO_BIN_EXE_hermes-doctor"));
+        let limited = format!("ulimit -v 131072; exec {} {arguments}", common::program());
         let answer = reaped(Command::new("sh").args(["-c", &limited]), Duration::from_secs(14));
         is_clean(&answer, what);
         let envelope = answer.json();
@@ -218,7 +218,7 @@ fn a_pid_that_is_recycled_is_never_half_of_two_processes() {
         let mut doctor = Command::new("strace")
             .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat"])
             .args(["-e", &format!("inject=openat:signal=STOP:when={nth}")])
-            .arg(env!("CARGO_BIN_EXE_hermes-doctor"))
+            .arg(common::program())
             .args(["check", "--json", "--kind", "other", "--pid", &pid.to_string()])
             .env("HOME", "/nonexistent")
             .stdout(output.reopen().unwrap())
@@ -408,6 +408,35 @@ fn records_and_places_on_a_hung_mount() {
     }
 }
 
+/// Where the record's place stops answering, the looks go on, and one reader waits for it, not one more at each look.
+#[test]
+fn a_record_on_a_mount_that_hangs_stops_no_look() {
+    let patient = webui("");
+    let (directory, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let record = directory.path().join("record");
+    let mut watch = doctor();
+    watch.args(["watch", "--json", "--samples", "60", "--every", "100ms", "--port", &patient.port.to_string()]);
+    watch.arg("--record").arg(&record).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let begun = Instant::now();
+    let watch = watch.spawn().unwrap();
+    wait_for("the first look", || std::fs::metadata(&record).is_ok_and(|found| found.len() > 0));
+    let copy = own.path().join("record");
+    std::fs::copy(&record, &copy).unwrap();
+    let hung = Hung::serving(directory.path(), Fate::Unread, &copy);
+    if let Some(mut hung) = hung {
+        hung.hang();
+        let output = watch.wait_with_output().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(25), "each look waited: {:?}", begun.elapsed());
+        assert_eq!(output.status.code(), Some(0), "the last look was healthy");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(errors.matches("does not answer").count(), 3, "told again and again: {errors}");
+    } else {
+        signal_pid(watch.id(), Signal::KILL);
+        let _ = watch.wait_with_output();
+        skipped("a_record_on_a_mount_that_hangs_stops_no_look", "it takes root and /dev/fuse");
+    }
+}
+
 /// Runs a shell line with its own mounts, the program as its last words.
 fn with_mounts(line: &str, arguments: &str, program: &Path) -> Answer {
     let mut command = Command::new("unshare");
@@ -423,7 +452,7 @@ fn a_host_without_proc_is_unknown() {
         return skipped("a_host_without_proc", "it takes root to make a namespace");
     }
     let patient = webui("");
-    let program = Path::new(env!("CARGO_BIN_EXE_hermes-doctor"));
+    let program = Path::new(common::program());
     for arguments in ["check", "fds", "lineage", "port", "db", "health"] {
         for view in ["--json", "--verbose"] {
             let name = if arguments == "db" { String::new() } else { format!(" --port {}", patient.port) };
@@ -447,7 +476,7 @@ fn hidden_processes_are_not_called_absent() {
     }
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("hermes-doctor");
-    std::fs::copy(env!("CARGO_BIN_EXE_hermes-doctor"), &program).unwrap();
+    std::fs::copy(common::program(), &program).unwrap();
     for path in [program.as_path(), directory.path()] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }

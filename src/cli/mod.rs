@@ -1,6 +1,5 @@
 //! The command line, turned into one typed request, and what is made of it. What it says is defined in `arguments`, what it means
-//! in `request`; neither reads anything of the host. What is written is
-//! asked by a reader first whether its place answers.
+//! in `request`; neither reads anything of the host. Before something is written, a reader asks whether its place answers.
 
 mod arguments;
 mod fleet;

@@ -12,6 +12,7 @@ use crate::model::{Batch, History, HostFacts, Record, Sample, Server, Trend};
 use crate::patient::Selection;
 use crate::render::{self, Style, View};
 use crate::report;
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,7 +163,7 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
     };
     let shown = crate::parse::text::printable(plan.file.as_os_str().as_encoded_bytes());
     let shows = std::io::stderr().is_terminal() && !cli.output.quiet;
-    let mut told = Told { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: 0 };
+    let mut told = Told { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: HashMap::new() };
     let last = recording::record(&request, &plan, &mut told);
     if let Some(bar) = &told.bar {
         bar.finish_and_clear();
@@ -177,7 +178,9 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
             );
         }
     };
-    let Some(envelope) = last else { return EXIT_UNKNOWN };
+    let Some(envelope) = last else {
+        return refuse(cli, "watch", "the last look could not be made; `hermes-doctor check` says why");
+    };
     if cli.output.is_json() {
         emit_json(&envelope);
     } else if told.written < told.looks {
@@ -189,6 +192,9 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
     if told.written == 0 && told.looks > 0 { EXIT_UNKNOWN } else { envelope.status.exit_code() }
 }
 
+/// Failures that are told apart.
+const MOST_FAILURES: usize = 32;
+
 /// Tells what changes while it is recorded.
 struct Told<'a> {
     cli: &'a Cli,
@@ -196,7 +202,8 @@ struct Told<'a> {
     ended: Arc<AtomicBool>,
     looks: u64,
     written: u64,
-    failures: u64,
+    /// How often each was told, or would have been.
+    failures: HashMap<String, u64>,
 }
 
 impl Told<'_> {
@@ -227,9 +234,14 @@ impl recording::Listener for Told<'_> {
     }
 
     fn failed(&mut self, what: &str) {
-        self.failures += 1;
+        // No more than a few, whatever an error has in it.
+        if self.failures.len() >= MOST_FAILURES {
+            self.failures.clear();
+        }
+        let times = self.failures.entry(what.to_owned()).or_default();
+        *times += 1;
         // A full disk would say the same at every look.
-        if self.failures <= 3 || self.failures.is_multiple_of(100) {
+        if *times <= 3 || times.is_multiple_of(100) {
             self.above(|| complain(&crate::parse::text::printable(what.as_bytes())));
         }
     }

@@ -62,10 +62,24 @@ pub fn ends_on_signal() -> Result<Arc<AtomicBool>, String> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // As `nohup` does, and a shell for what it starts in the background.
+        if is_ignored(signal) {
+            continue;
+        }
         signal_hook::flag::register(signal, Arc::clone(&ended))
             .map_err(|error| format!("signals cannot be caught: {error}"))?;
     }
     Ok(ended)
+}
+
+/// Whether this program was started with a signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    #[allow(unsafe_code)]
+    // SAFETY: only asks, with room for the answer. See sigaction(2).
+    unsafe {
+        let mut set: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut set) == 0 && set.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Progress on standard error, on a terminal only, for what is not over at once.

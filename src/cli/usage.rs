@@ -23,7 +23,7 @@ pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     cli.check().map(|()| cli)
 }
 
-/// Commands that look at a server, each of which needs a reader.
+/// Commands that look at a server, nearly all of which need a reader; each is known to [`parsed_by_its_command`] too.
 const LOOKS: [&str; 9] = ["check", "db", "fds", "health", "lineage", "port", "report", "stacks", "watch"];
 
 /// Whether a look is asked for, as far as that shows before the command line is read.
@@ -142,10 +142,12 @@ fn wanted_colour(arguments: &[OsString]) -> When {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_command_alone_is_read_as_among_all() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let mut unread = BTreeSet::from(LOOKS);
         for line in [
             "hermes-doctor check",
             "hermes-doctor fds --pid 7 --all --json",
@@ -161,7 +163,10 @@ mod tests {
             let alone = parsed_by_its_command(&words(line)).unwrap_or_else(|| panic!("{line}"));
             let among_all = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(format!("{alone:?}"), format!("{among_all:?}"), "{line}");
+            assert!(names_a_look(&words(line)), "{line}");
+            unread.remove(line.split(' ').nth(1).unwrap());
         }
+        assert_eq!(unread, BTreeSet::new());
         // What the whole parser has to say something about.
         for line in [
             "hermes-doctor",

@@ -87,8 +87,9 @@ fn isolate() {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             #[allow(unsafe_code)]
             // SAFETY: what the original has set for these is given up; nothing runs in their place. See signal(2).
+            // Ctrl-C goes to both: the original may still want an answer for its summary, and ends the copy with itself.
             unsafe {
-                libc::signal(signal, libc::SIG_DFL);
+                libc::signal(signal, libc::SIG_IGN);
             }
         }
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -178,8 +179,13 @@ fn let_go(child: Pid) {
 /// Takes away those that have ended, without waiting; how many are left.
 fn left() -> usize {
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
-    left.retain(|child| matches!(waitpid(Some(*child), WaitOptions::NOHANG), Ok(None)));
+    left.retain(|child| !has_ended(*child));
     left.len()
+}
+
+/// Takes a reader away that has ended, without waiting.
+fn has_ended(child: Pid) -> bool {
+    !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None))
 }
 
 /// Whether so many are left behind that no more are started.

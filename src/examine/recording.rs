@@ -39,7 +39,7 @@ pub trait Listener {
     fn is_over(&self) -> bool;
 }
 
-/// Records until the plan is done or somebody ends it, and answers with the last examination.
+/// Records until the plan is done or somebody ends it, and answers with the last examination, if that was one.
 ///
 /// # Errors
 /// When the record cannot be written to from the beginning.
@@ -57,17 +57,16 @@ pub fn record(
             "what {shown} had before could not be read, so no change since then is told: {error}"
         ));
     }
-    let is_known = last.is_ok();
+    let mut is_known = last.is_ok();
     let earlier = last.unwrap_or_default();
     let mut before: HashMap<String, Record> =
         earlier.into_iter().map(|record| (record.server.clone(), record)).collect();
     let (begun, mut taken, mut due, mut reports) = (Instant::now(), 0_u64, 0_u64, 0_u32);
-    let mut last = None;
     loop {
         taken += 1;
         // A look costs little; looking on at a supervisor is left to the full report.
         let quick = Request { observe: Some(Duration::ZERO), ..request.clone() };
-        match look(&quick) {
+        let last = match look(&quick) {
             Ok(envelope) => {
                 let named = named(&request.selection).filter(|_| envelope.servers.len() == 1);
                 let mut records: Vec<Record> = envelope
@@ -112,10 +111,15 @@ pub fn record(
                     listener.recorded(&record, written.is_ok());
                     before.insert(record.server.clone(), record);
                 }
-                last = Some(envelope);
+                // Whoever is seen from now on has come since.
+                is_known = true;
+                Some(envelope)
             }
-            Err(line) => listener.failed(&line),
-        }
+            Err(line) => {
+                listener.failed(&line);
+                None
+            }
+        };
         if plan.samples.is_some_and(|samples| taken >= samples) {
             return Ok(last);
         }

@@ -165,16 +165,16 @@ pub fn open_files_limit(bytes: &[u8]) -> Result<OpenFilesLimit, ParseError> {
     Ok(OpenFilesLimit { soft: value()?, hard: value()? })
 }
 
-/// Mount ids whose filesystem answers from memory or a local disk, from `/proc/PID/mountinfo`
+/// Mounts by their ids, each with whether its filesystem answers from memory or a local disk, from `/proc/PID/mountinfo`
 /// (proc_pid_mountinfo(5)). A file on any other mount is never asked anything: its server may be gone.
-pub fn local_mounts(mountinfo: &[u8]) -> std::collections::HashSet<u64> {
+pub fn local_mounts(mountinfo: &[u8]) -> std::collections::HashMap<u64, bool> {
     mountinfo
         .split(|byte| *byte == b'\n')
         .filter_map(|line| {
             let line = std::str::from_utf8(line).ok()?;
             let id = line.split(' ').next()?.parse().ok()?;
             let (_, after) = line.split_once(" - ")?;
-            is_local_filesystem(after.split(' ').next()?).then_some(id)
+            Some((id, is_local_filesystem(after.split(' ').next()?)))
         })
         .collect()
 }
@@ -222,6 +222,25 @@ pub fn mount_id(fdinfo: &[u8]) -> Option<u64> {
 pub fn descriptor_inode(bytes: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
     text.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
+}
+
+/// Whether `/proc` hides processes of others, by the options of its mount in `/proc/self/mountinfo` (proc(5), `hidepid`), and the
+/// group that sees them all the same. Kernels before 5.8 tell the mode by its number.
+pub fn hidepid(mountinfo: &[u8]) -> Option<Option<u32>> {
+    let text = String::from_utf8_lossy(mountinfo);
+    // The last one mounted there is the one that is seen.
+    let options = text.lines().rev().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let is_proc = before.split(' ').nth(4) == Some("/proc") && after.starts_with("proc ");
+        is_proc.then(|| after.split(' ').nth(2)).flatten()
+    })?;
+    let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+    match value("hidepid")? {
+        "0" | "off" => None,
+        // Only who may trace a process sees it then, of whatever group.
+        "4" | "ptraceable" => Some(None),
+        _ => Some(value("gid").and_then(|gid| gid.parse().ok())),
+    }
 }
 
 /// Device of the mount that a path lies on, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)): the one that the lock
@@ -284,6 +303,31 @@ pub fn account(text: &[u8], uid: u32) -> Option<[&[u8]; 3]> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn knows_how_processes_are_hidden() {
+        let table = |options: &str| {
+            format!("25 1 0:24 / /sys rw - sysfs sysfs rw\n26 1 0:23 / /proc rw,nosuid - proc proc {options}\n")
+        };
+        for (options, expected) in [
+            ("rw", None),
+            ("rw,hidepid=off", None),
+            ("rw,hidepid=0", None),
+            ("rw,hidepid=2", Some(None)),
+            ("rw,hidepid=invisible", Some(None)),
+            ("rw,gid=27,hidepid=noaccess", Some(Some(27))),
+            ("rw,gid=27,hidepid=ptraceable", Some(None)),
+        ] {
+            assert_eq!(hidepid(table(options).as_bytes()), expected, "{options}");
+        }
+        // What is mounted over it counts, and what is mounted elsewhere does not.
+        let two = table("rw,hidepid=2")
+            + "90 26 0:50 / /proc rw - proc proc rw\n91 1 0:51 / /c/proc rw - proc proc rw,hidepid=2\n";
+        assert_eq!(hidepid(two.as_bytes()), None);
+        for damaged in [&b""[..], b" - ", b"\xff - proc", b"1 2 3 4 /proc - proc"] {
+            assert_eq!(hidepid(damaged), None);
+        }
+    }
+
     use super::*;
 
     #[test]
@@ -379,9 +423,9 @@ mod tests {
         let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
             40 22 0:44 / /mnt/nfs rw shared:5 - nfs4 server:/x rw\n\
             41 22 0:45 / /mnt/f rw - fuse.sshfs s rw\n23 22 0:5 / /dev rw - devtmpfs dev rw\nbroken\n";
-        let mut ids: Vec<_> = local_mounts(table).into_iter().collect();
-        ids.sort_unstable();
-        assert_eq!(ids, [22, 23]);
+        let mut found: Vec<_> = local_mounts(table).into_iter().collect();
+        found.sort_unstable();
+        assert_eq!(found, [(22, true), (23, true), (40, false), (41, false)]);
     }
 
     #[test]

@@ -160,7 +160,9 @@ impl<'a> Survey<'a> {
             let (mut pids, mut alike) = (Vec::new(), 0);
             for many in &many {
                 let (told, others) = many.split_at(TELLING);
-                if told.iter().filter_map(|pid| found.get(pid)).any(|argv| can_be_of_a_server(argv)) {
+                let told: Vec<_> = told.iter().filter_map(|pid| found.get(pid)).collect();
+                // Few that could be read tell nothing of the others.
+                if told.len() < TELLING / 2 || told.iter().any(|argv| can_be_of_a_server(argv)) {
                     pids.extend_from_slice(others);
                 } else {
                     alike += others.len();

@@ -15,6 +15,7 @@ use foldhash::HashMap;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::path::DecInt;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -216,7 +217,7 @@ impl Looked for Rows {
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     ) {
-        let mounts = directory.read(c"mountinfo").map(|bytes| local_mounts(&bytes)).unwrap_or_default();
+        let mounts = Mounts::of(directory);
         let information = directory.directory(c"fdinfo").ok();
         let mut ordered: Vec<(&[u8], &Held)> = paths.iter().map(|(path, held)| (&**path, held)).collect();
         let order = |a: &(&[u8], &Held), b: &(&[u8], &Held)| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0));
@@ -227,17 +228,21 @@ impl Looked for Rows {
         let kept = ordered.len().min(MOST_TARGETS);
         ordered[..kept].sort_unstable_by(order);
         let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
-        let (mut not_stated, mut foreign) = (0_u64, 0_u64);
+        let (mut not_stated, mut foreign, mut unplaced) = (0_u64, 0_u64, 0_u64);
         for (index, (text, row)) in ordered.into_iter().enumerate() {
             let (path, marked) = match link::classify(text) {
                 Link::Path { path, marked_deleted } => (path, marked_deleted),
                 _ => (text, false),
             };
             let stated = if index < if marked { MOST_STATED } else { MOST_SHOWN } {
-                match is_on_local_mount(information.as_ref(), row.descriptor, &mounts) {
-                    true => state(held, row.descriptor),
-                    false => {
+                match mounts.is_local(information.as_ref(), row.descriptor) {
+                    Some(true) => state(held, row.descriptor),
+                    Some(false) => {
                         foreign += 1;
+                        None
+                    }
+                    None => {
+                        unplaced += 1;
                         None
                     }
                 }
@@ -266,6 +271,12 @@ impl Looked for Rows {
         if foreign > 0 {
             let detail = format!("{foreign} targets lie on network or FUSE mounts and are never asked anything");
             gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
+        }
+        if unplaced > 0 {
+            let detail = format!(
+                "{unplaced} targets lie on mounts that cannot be told from here, which may be network mounts, and are not asked"
+            );
+            gaps.push(Gap::new("kind and link count of some targets", GapReason::Unsupported, detail));
         }
         if not_stated > 0 {
             let detail = format!(
@@ -306,15 +317,30 @@ impl Looked for Rows {
     }
 }
 
-fn is_on_local_mount(information: Option<&OwnedFd>, descriptor: u32, mounts: &HashSet<u64>) -> bool {
-    let Some(information) = information else { return false };
-    // The mount's is the third line of few (proc_pid_fdinfo(5)): one read has it.
-    let mut lines = [0_u8; 256];
-    openat(information, DecInt::new(descriptor), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| rustix::io::read(&file, &mut lines))
-        .ok()
-        .and_then(|length| mount_id(lines.get(..length)?))
-        .is_some_and(|id| mounts.contains(&id))
+/// Mounts by their ids, each with whether its filesystem answers from here: those of the process, and where a descriptor came from
+/// outside of its namespace (as the log of a container does), those that this process has. An id is one mount's in the whole system.
+struct Mounts {
+    of_process: std::collections::HashMap<u64, bool>,
+    own: OnceCell<std::collections::HashMap<u64, bool>>,
+}
+
+impl Mounts {
+    fn of(directory: &ProcDir) -> Self {
+        let of_process = directory.read(c"mountinfo").map(|table| local_mounts(&table)).unwrap_or_default();
+        Self { of_process, own: OnceCell::new() }
+    }
+
+    /// `None` where the mount of a descriptor is not known.
+    fn is_local(&self, information: Option<&OwnedFd>, descriptor: u32) -> Option<bool> {
+        // The mount's is the third line of few (proc_pid_fdinfo(5)): one read has it.
+        let mut lines = [0_u8; 256];
+        let file =
+            openat(information?, DecInt::new(descriptor), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let length = rustix::io::read(&file, &mut lines).ok()?;
+        let id = mount_id(lines.get(..length)?)?;
+        let of_own = || std::fs::read("/proc/self/mountinfo").map(|table| local_mounts(&table)).unwrap_or_default();
+        self.of_process.get(&id).or_else(|| self.own.get_or_init(of_own).get(&id)).copied()
+    }
 }
 
 /// One `statx` through the descriptor's own link: no path is walked, and the kernel is told not to ask a server.

@@ -159,7 +159,7 @@ impl Host for LinuxHost {
             (None, None) => {
                 let mut seen = match Executables::list() {
                     Ok(listed) => listed,
-                    Err(gap) => return (HashMap::new(), Err(gap)),
+                    Err(gap) => return (HashMap::new(), Err(process::no_holders(gap))),
                 };
                 let pids = seen.pids.clone();
                 let found = process::holders(inodes, &pids, deadline, |pid, held| seen.look_beside(pid, held));

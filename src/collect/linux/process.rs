@@ -43,13 +43,35 @@ pub fn no_table(reason: GapReason, detail: &str) -> Gap {
     Gap::new("process table", reason, detail).blocking(&[id::SERVER_NOT_RUNNING])
 }
 
-/// What is said of processes that are not shown: with `hidepid` (proc(5)) those of other users, of which the first is one, are not
-/// there or refuse even their `stat`.
+/// Nobody can be asked for sockets, for the same reason.
+pub fn no_holders(gap: Gap) -> Gap {
+    Gap { what: "holders of sockets".to_owned(), blocks: Vec::new(), ..gap }
+}
+
+/// What is said of processes that are not shown: with `hidepid` (proc(5)) those of other users are not there or refuse even their
+/// `stat`, as the first does wherever something else forbids it.
 pub fn hidden() -> Option<Gap> {
-    let error = stat_below(CWD, "/proc/1/stat").err()?;
-    let is_hidden = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
-    let detail = "/proc does not show them (hidepid); run as root, or as the user of the server";
-    is_hidden.then(|| Gap::new(HIDDEN, GapReason::Permission, detail))
+    let gap = |detail: &str| Some(Gap::new(HIDDEN, GapReason::Permission, detail));
+    let is_root = rustix::process::geteuid().is_root();
+    // Not read by root, who is told all, where the table of mounts can be long.
+    if !is_root && std::fs::read("/proc/self/mountinfo").is_ok_and(|mounts| is_hidden_by(&mounts)) {
+        return gap("/proc is mounted with hidepid, which hides them; run as root, or as the user of the server");
+    }
+    let kind = stat_below(CWD, "/proc/1/stat").err()?.kind();
+    match kind {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied => {
+            gap("/proc does not show them; run as root, or as the user of the server")
+        }
+        _ => None,
+    }
+}
+
+fn is_hidden_by(mounts: &[u8]) -> bool {
+    parse::hidepid(mounts).is_some_and(|exempt| {
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        let own = rustix::process::getegid();
+        !exempt.is_some_and(|group| own.as_raw() == group || groups.iter().any(|own| own.as_raw() == group))
+    })
 }
 
 /// One row of the table; `None` for a kernel thread, and for what has ended.
@@ -77,8 +99,12 @@ pub fn children(pid: u32) -> Option<Vec<u32>> {
         return None;
     }
     let mut found = Vec::new();
-    let Ok(tasks) = ProcDir::open(pid).and_then(|directory| directory.directory(c"task")) else {
-        return Some(found);
+    let tasks = match ProcDir::open(pid).and_then(|directory| directory.directory(c"task")) {
+        Ok(tasks) => tasks,
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => {
+            return Some(found);
+        }
+        Err(_) => return None,
     };
     let threads = numbers_in(&tasks).unwrap_or_default();
     if threads.len() > MOST_LISTS {
@@ -252,7 +278,7 @@ pub fn holders(
     let mut found: HashMap<u64, Vec<u32>> = HashMap::new();
     let proc = match proc_directory() {
         Ok(proc) => proc,
-        Err(gap) => return (found, Err(Gap { what: "holders of sockets".to_owned(), ..gap })),
+        Err(gap) => return (found, Err(no_holders(gap))),
     };
     let (mut refused, mut unasked) = (0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {

@@ -1,10 +1,12 @@
 //! Files that a person named: their filesystem may be one that hangs.
 
-use super::{Reader, Request, are_too_many_left, file_kind};
+use super::{Reader, Request, are_too_many_left, file_kind, has_ended};
 use crate::collect::{Deadline, FileKind};
 use crate::model::{Gap, GapReason};
+use rustix::process::Pid;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Bytes that are read at a time: few enough for a slow disk.
@@ -97,18 +99,36 @@ impl Read for NamedFile {
     }
 }
 
+/// Readers that were asked about a directory and have not answered, apart from those of looks: who writes to a place for days has
+/// one that waits, and not one more each time.
+static WAITING: Mutex<Vec<(PathBuf, Pid)>> = Mutex::new(Vec::new());
+
 /// Whether the filesystem of a path answers at all: what is written to it is written by this process itself, which would wait.
 ///
 /// # Errors
-/// `TimedOut` when it does not. Whatever else is wrong with the path is told by who uses it.
+/// `TimedOut` when it does not, and at once while an earlier question about the same directory has no answer. Whatever else is
+/// wrong with the path is told by who uses it.
 pub fn answers(path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let directory = path.parent().unwrap_or(&path).to_owned();
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.retain(|(_, reader)| !has_ended(*reader));
+    if waiting.iter().any(|(asked, _)| *asked == directory) {
+        return Err(no_answer());
+    }
     let mut reader = Reader::with_patience(PATIENCE);
     let answer = reader.perform(&[Request::Kind(path)], Deadline::after(PATIENCE)).pop();
     let is_late = matches!(answer, Some(Err(gap)) if gap.reason == GapReason::Timeout);
+    if is_late {
+        waiting.extend(reader.abandoned.drain(..).map(|reader| (directory.clone(), reader)));
+    }
     // Where too many are left behind already, it is because of filesystems that do not answer.
     if is_late || !reader.cannot_start() && are_too_many_left() {
-        return Err(io::Error::new(io::ErrorKind::TimedOut, "its filesystem does not answer"));
+        return Err(no_answer());
     }
     Ok(())
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "its filesystem does not answer")
 }

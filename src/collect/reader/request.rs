@@ -340,7 +340,7 @@ fn locks(path: &Path, ranges: &[(u64, u64)]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Name, home directory and primary group of an account, each ended by a zero byte. The file is asked first, as name services are
+/// Name, home directory and primary group of an account, NUL-separated. The file is asked first, as name services are
 /// told to nearly everywhere: to start those takes longer than all else that is read of a process.
 fn user(uid: u32) -> io::Result<Vec<u8>> {
     use uzers::os::unix::UserExt;

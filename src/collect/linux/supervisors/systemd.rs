@@ -103,8 +103,11 @@ fn files_of(host: &LinuxHost, user: Option<u32>) -> Vec<UnitOnDisk> {
         read_directory(host, &directory, user, false, &mut found);
     }
     // Nearly everywhere `/lib` leads to `/usr/lib`, which needs no second reading.
-    let is_merged = host.readers.of_file(Request::Link("/lib".into())).is_ok();
-    for directory in packaged.iter().filter(|directory| !is_merged || !directory.starts_with("/lib/")) {
+    let is_lib = |directory: &&str| directory.starts_with("/lib/");
+    let leads_to_usr =
+        || host.readers.of_file(Request::Link("/lib".into())).is_ok_and(|to| to.ends_with(b"usr/lib"));
+    let is_merged = packaged.iter().any(is_lib) && leads_to_usr();
+    for directory in packaged.iter().filter(|directory| !is_merged || !is_lib(directory)) {
         read_directory(host, Path::new(directory), user, true, &mut found);
     }
     found
