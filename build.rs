@@ -48,6 +48,7 @@ fn pack_schema(out: &Path) -> io::Result<()> {
 /// then both are left.
 fn tell_the_linker(out: &Path) -> io::Result<()> {
     println!("cargo::rerun-if-changed={ORDER}");
+    println!("cargo::rustc-check-cfg=cfg(without_unwind_tables)");
     let of = |name: &str| env::var(name).unwrap_or_default();
     let flags = of("CARGO_ENCODED_RUSTFLAGS");
     let is_usual = of("RUSTC_LINKER").is_empty() && !["linker", "fuse-ld"].iter().any(|word| flags.contains(word));
@@ -60,6 +61,7 @@ fn tell_the_linker(out: &Path) -> io::Result<()> {
     // The start files of other targets refer to the tables.
     if is_dynamic {
         script += "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.gcc_except_table .gcc_except_table.*) } } INSERT BEFORE .text;\n";
+        println!("cargo::rustc-cfg=without_unwind_tables");
         without_unwinder(out)?;
     }
     let file = out.join("release.ld");

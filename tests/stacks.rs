@@ -6,8 +6,8 @@
 mod common;
 
 use common::{
-    Guard, finding, ids, pythons, run, run_with, server, settled, skipped, threads, wait_channel, wait_for, webui,
-    webui_of,
+    Guard, doctor, finding, ids, pythons, run, run_with, server, settled, skipped, threads, wait_channel, wait_for,
+    webui, webui_of,
 };
 use serde_json::Value;
 use std::io::Write;
@@ -202,15 +202,20 @@ fn gap<'a>(server: &'a Value, what: &str) -> &'a Value {
 fn what_is_not_python_is_a_gap() {
     let child = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
     let patient = Guard { child, port: 0, home: None };
-    let server = server(&format!("stacks --pid {}", patient.pid()));
-    let gap = gap(&server, "Python stacks");
-    assert_eq!(
-        (&gap["reason"], &server["status"]),
-        (&Value::from("unsupported"), &Value::from("unknown")),
-        "{server:#}"
-    );
-    assert!(gap["detail"].as_str().unwrap().contains("no Python interpreter"), "{server:#}");
-    assert_eq!(server["stacks"], Value::Null);
+    // A developer's environment asks errors for where they were made.
+    for variable in ["NOTHING", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
+        let mut look = doctor();
+        look.args(["stacks", "--json", "--pid", &patient.pid().to_string()]).env(variable, "1");
+        let server = run_with(&mut look).json()["servers"][0].clone();
+        let gap = gap(&server, "Python stacks");
+        assert_eq!(
+            (&gap["reason"], &server["status"]),
+            (&Value::from("unsupported"), &Value::from("unknown")),
+            "{variable}: {server:#}"
+        );
+        assert!(gap["detail"].as_str().unwrap().contains("no Python interpreter"), "{variable}: {server:#}");
+        assert_eq!(server["stacks"], Value::Null);
+    }
 }
 
 /// Another user may not read the memory: status 3, and what would allow it.
