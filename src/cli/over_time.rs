@@ -29,7 +29,7 @@ pub fn fds(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     };
     let (sampling, exercise) = (arguments.sampling(), arguments.exercise(cli.examination.timeout));
     if sampling.is_none() && exercise.is_none() && arguments.compare.is_empty() {
-        return answer(cli, view, &envelope);
+        return answer(cli, view, envelope);
     }
     let several = envelope.servers.len();
     let [server] = envelope.servers.as_mut_slice() else {
@@ -49,7 +49,7 @@ pub fn fds(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     }
     diagnose::judge(server);
     let envelope = report::seal(envelope, begun.elapsed());
-    answer(cli, view, &envelope)
+    answer(cli, view, envelope)
 }
 
 fn watch_descriptors(
@@ -276,7 +276,7 @@ pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     envelope.findings = diagnose::history::judge(&history).0;
     envelope.history = Some(history);
     let envelope = report::seal(envelope, begun.elapsed());
-    answer(cli, view, &envelope)
+    answer(cli, view, envelope)
 }
 
 /// Draws the server that was looked at most.

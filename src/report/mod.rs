@@ -5,13 +5,13 @@ mod names;
 pub mod record;
 pub mod redact;
 pub mod schema;
+mod texts;
 mod vocabulary;
 
 use crate::collect::reader::answers;
 use crate::model::{DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Tool, id};
 use crate::parse::text::{is_printable, printable};
 use serde_json::Value;
-use serde_json::ser::CharEscape;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -62,60 +62,13 @@ pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
 /// Server by server, since the tree of one takes several times the memory of its facts; mostly there is nothing to mask, and none
 /// is made.
 fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<T> {
-    let look = Look::default();
-    if part.serialize(&mut serde_json::Serializer::with_formatter(io::sink(), look)).is_ok() {
+    if texts::are_clean(&part) {
         return Some(part);
     }
     let mut value = serde_json::to_value(&part).ok()?;
     drop(part);
     mask_strings(&mut value);
     serde_json::from_value(value).ok()
-}
-
-/// Looks at every text on its way into JSON, which nobody reads: an error at the first that must be changed.
-#[derive(Default)]
-struct Look {
-    text: String,
-    is_name: bool,
-}
-
-impl serde_json::ser::Formatter for Look {
-    fn begin_object_key<W: ?Sized + Write>(&mut self, _: &mut W, _first: bool) -> io::Result<()> {
-        self.is_name = true;
-        Ok(())
-    }
-
-    fn end_object_key<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
-        self.is_name = false;
-        Ok(())
-    }
-
-    fn begin_string<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
-        self.text.clear();
-        Ok(())
-    }
-
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, _: &mut W, fragment: &str) -> io::Result<()> {
-        self.text.push_str(fragment);
-        Ok(())
-    }
-
-    fn write_char_escape<W: ?Sized + Write>(&mut self, _: &mut W, escape: CharEscape) -> io::Result<()> {
-        match escape {
-            CharEscape::Quote => self.text.push('"'),
-            CharEscape::ReverseSolidus => self.text.push('\\'),
-            CharEscape::Solidus => self.text.push('/'),
-            // What is left to escape are control characters, which are not printable.
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-        Ok(())
-    }
-
-    fn end_string<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
-        // Of a name only the characters count, as in `mask_strings`.
-        let is_clean = is_printable(&self.text) && (self.is_name || mask::is_masked(&self.text));
-        if is_clean { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
-    }
 }
 
 /// Writes a file that is not there yet, or with `force` in its place, whole or not at all: through a sibling that is
