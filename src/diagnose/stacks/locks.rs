@@ -1,0 +1,314 @@
+//! Which lock each thread waits for, and who stands inside its block: expressions are followed from frame to frame to what they mean.
+
+use super::{SourceText, Standing, condition_caller, named, read};
+use crate::model::{LockHolder, LockWait};
+use crate::parse::python_source::{Function, Source, is_dotted};
+use crate::sort;
+use std::collections::{HashMap, HashSet};
+
+/// How far an argument is followed through the calls that hand it on.
+const MOST_CALLS: usize = 6;
+
+/// A lock by what its text means where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Meaning {
+    /// Whose name it is: a function or class of the file for what is its own, else empty.
+    scope: String,
+    text: String,
+}
+
+/// What an expression can mean; several where more than one call gives it.
+#[derive(Clone, Debug, Default)]
+struct Meanings {
+    all: Vec<Meaning>,
+    /// The same text is the same object wherever it stands.
+    is_certain: bool,
+    /// It was a parameter or local name, and stands for this.
+    given_as: Option<String>,
+}
+
+/// Follows an expression at one frame of a thread to what it means.
+fn meanings(
+    standing: &Standing<'_>,
+    at: usize,
+    text: &str,
+    sources: &HashMap<String, SourceText>,
+    depth: usize,
+) -> Meanings {
+    let Some(frame) = standing.frames.get(at) else { return Meanings::default() };
+    let Some((source, line)) = read(frame, sources) else { return Meanings::default() };
+    if is_another_each_time(text) {
+        return Meanings::default();
+    }
+    let function = source.function(line);
+    let first = text.split(['.', '[', '(']).next().unwrap_or_default();
+    let Some(function) = function else {
+        // A module's own name.
+        let is_certain = is_dotted(text);
+        return Meanings {
+            all: vec![Meaning { scope: String::new(), text: text.to_owned() }],
+            is_certain,
+            given_as: None,
+        };
+    };
+    let own = |scope: String| Meanings {
+        all: vec![Meaning { scope, text: text.to_owned() }],
+        is_certain: false,
+        given_as: None,
+    };
+    if matches!(first, "self" | "cls") && function.class.is_some() {
+        return own(function.class.clone().unwrap_or_default());
+    }
+    let local = format!("{}:{}", function.name, function.line);
+    if function.parameters.iter().any(|parameter| parameter == first) {
+        if first != text || depth == 0 || source.assigned(line, first).is_some() {
+            return own(local);
+        }
+        let found = given(standing, at, &function, text, source, sources, depth);
+        return if found.all.is_empty() { own(local) } else { found };
+    }
+    match source.assigned(line, first) {
+        // A local name for something that has another.
+        Some(Some(value)) if first == text && value != text && depth > 0 => {
+            let found = meanings(standing, at, &value, sources, depth - 1);
+            Meanings { given_as: found.given_as.or(Some(value)), is_certain: false, ..found }
+        }
+        Some(_) => own(local),
+        None => Meanings {
+            all: vec![Meaning { scope: String::new(), text: text.to_owned() }],
+            is_certain: is_dotted(text),
+            given_as: None,
+        },
+    }
+}
+
+/// A call, or an index that is no literal: the same text gives another object each time.
+fn is_another_each_time(text: &str) -> bool {
+    let is_literal =
+        |index: &str| index.starts_with(['"', '\'']) || index.starts_with(|first: char| first.is_ascii_digit());
+    text.contains('(') || text.split('[').skip(1).any(|index| !is_literal(index))
+}
+
+/// What a parameter was given: by the frame that made the call, else wherever the function is handed on.
+fn given(
+    standing: &Standing<'_>,
+    at: usize,
+    function: &Function,
+    parameter: &str,
+    source: &Source,
+    sources: &HashMap<String, SourceText>,
+    depth: usize,
+) -> Meanings {
+    if let Some((caller, line)) = standing.frames.get(at + 1).and_then(|caller| read(caller, sources))
+        && let Some(argument) = caller.argument(line, function, parameter)
+    {
+        let found = meanings(standing, at + 1, &argument, sources, depth - 1);
+        return Meanings { given_as: found.given_as.or(Some(argument)), ..found };
+    }
+    let all = source.given(function, parameter);
+    // The name of the thread tells which of several calls started it.
+    let by_name: Vec<_> =
+        all.iter().filter(|given| given.name.is_some() && given.name == standing.thread.name).collect();
+    let chosen: Vec<_> = if by_name.is_empty() { all.iter().collect() } else { by_name };
+    let mut meanings: Vec<Meaning> = Vec::new();
+    for given in &chosen {
+        // Only a name of the module means the same here as there.
+        let first = given.argument.split('.').next().unwrap_or_default();
+        let around = source.function(given.line);
+        let is_own = around.as_ref().is_some_and(|around| {
+            around.parameters.iter().any(|name| name == first) || source.assigned(given.line, first).is_some()
+        });
+        if !is_dotted(&given.argument) || is_own {
+            continue;
+        }
+        let scope = if first == "self" {
+            around.and_then(|around| around.class).unwrap_or_default()
+        } else {
+            String::new()
+        };
+        let meaning = Meaning { scope, text: given.argument.clone() };
+        if !meanings.contains(&meaning) {
+            meanings.push(meaning);
+        }
+    }
+    let given_as = match meanings.as_slice() {
+        [only] => Some(only.text.clone()),
+        _ => None,
+    };
+    Meanings { all: meanings, is_certain: false, given_as }
+}
+
+/// A block in which a thread stands.
+struct Held {
+    thread: usize,
+    frame: usize,
+    meanings: Meanings,
+}
+
+/// Every lock that is waited for, and who stands inside its block.
+pub(super) fn waited_for(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec<LockWait> {
+    let held: Vec<Held> =
+        threads.iter().enumerate().flat_map(|(index, thread)| blocks(index, thread, sources)).collect();
+    let mut found: Vec<(LockWait, Vec<usize>, Meanings)> = Vec::new();
+    for (index, standing) in threads.iter().enumerate() {
+        let Some(at) = standing.taking else { continue };
+        let Some(frame) = standing.frames.get(at) else { continue };
+        let Some((source, line)) = read(frame, sources) else { continue };
+        let Some(taking) = source.taking(line) else { continue };
+        let expression = taking.expressions.iter().map(|found| found.text.as_str()).collect::<Vec<_>>().join(", ");
+        let mut meanings = Meanings { is_certain: taking.expressions.len() == 1, ..Meanings::default() };
+        for each in &taking.expressions {
+            let of = self::meanings(standing, at, &each.text, sources, MOST_CALLS);
+            meanings.is_certain &= of.is_certain;
+            meanings.all.extend(of.all);
+            meanings.given_as = of.given_as;
+        }
+        if taking.expressions.len() > 1 {
+            meanings.given_as = None;
+        }
+        let known = found.iter_mut().find(|(lock, _, known)| {
+            (lock.file.as_str(), lock.line, lock.expression.as_deref()) == (&frame.file, line, Some(&expression))
+                && known.all == meanings.all
+        });
+        match known {
+            Some((lock, waiting, _)) => {
+                lock.threads.push(standing.reported());
+                waiting.push(index);
+            }
+            None => {
+                let lock = LockWait {
+                    file: frame.file.clone(),
+                    line,
+                    function: frame.function.clone(),
+                    expression: Some(expression),
+                    given_as: meanings.given_as.clone(),
+                    threads: vec![standing.reported()],
+                    ..LockWait::default()
+                };
+                found.push((lock, vec![index], meanings));
+            }
+        }
+    }
+    let holders: Vec<Result<&Held, String>> =
+        found.iter().map(|(_, waiting, meanings)| holder(waiting, meanings, &held)).collect();
+    // Who waits for whom; where that comes back to the lock, it never ends.
+    let waits_for: HashMap<usize, usize> = found
+        .iter()
+        .zip(&holders)
+        .filter_map(|((_, waiting, _), holder)| Some((waiting, holder.as_ref().ok()?.thread)))
+        .flat_map(|(waiting, holder)| waiting.iter().map(move |waiter| (*waiter, holder)))
+        .collect();
+    let names: HashMap<usize, String> = found
+        .iter()
+        .flat_map(|(lock, waiting, _)| {
+            waiting.iter().map(move |waiter| (*waiter, format!("{} at {}", lock.name(), lock.place())))
+        })
+        .collect();
+    let mut locks: Vec<LockWait> = found
+        .iter()
+        .zip(holders)
+        .map(|((lock, _, meanings), holder)| {
+            let mut lock = lock.clone();
+            sort::by_key(&mut lock.threads, |thread| thread.tid);
+            lock.waiters = u64::try_from(lock.threads.len()).unwrap_or(u64::MAX);
+            match holder {
+                Ok(held) => {
+                    lock.is_probable = !(meanings.is_certain && held.meanings.is_certain);
+                    lock.is_cycle = comes_back(held.thread, &waits_for);
+                    lock.held_by = threads.get(held.thread).and_then(|thread| described(thread, held, &names));
+                }
+                Err(why) => {
+                    lock.is_probable = !meanings.is_certain;
+                    lock.no_holder = Some(why);
+                }
+            }
+            lock
+        })
+        .collect();
+    sort::by(&mut locks, |a, b| b.waiters.cmp(&a.waiters).then(a.file.cmp(&b.file)).then(a.line.cmp(&b.line)));
+    locks
+}
+
+/// The blocks in which a thread stands, in all its frames.
+fn blocks(index: usize, standing: &Standing<'_>, sources: &HashMap<String, SourceText>) -> Vec<Held> {
+    let released_by = condition_caller(standing.frames);
+    let mut found = Vec::new();
+    for (at, frame) in standing.frames.iter().enumerate() {
+        // A lambda or generator runs when it is called, wherever it is written.
+        let name = named(frame).1;
+        if name.starts_with('<') && name != "<module>" {
+            continue;
+        }
+        let Some((source, line)) = read(frame, sources) else { continue };
+        // `condition.wait()` has given its lock back.
+        if released_by == Some(at) && source.waits_for_condition(line) {
+            continue;
+        }
+        let before = source.taking(line).map(|taking| taking.before).unwrap_or_default();
+        for expression in before.into_iter().chain(source.inside(line)) {
+            let meanings = meanings(standing, at, &expression.text, sources, MOST_CALLS);
+            found.push(Held { thread: index, frame: at, meanings });
+        }
+    }
+    found
+}
+
+/// The one thread that stands inside a block of that lock.
+fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [Held]) -> Result<&'a Held, String> {
+    if meanings.all.is_empty() {
+        return Err("its expression can give another lock each time".to_owned());
+    }
+    let mut candidates: Vec<&Held> = Vec::new();
+    for each in held {
+        let is_same = each.meanings.all.iter().any(|meaning| meanings.all.contains(meaning));
+        if is_same && candidates.iter().all(|known| known.thread != each.thread) {
+            candidates.push(each);
+        }
+    }
+    let others: Vec<&Held> = candidates.iter().copied().filter(|held| !waiting.contains(&held.thread)).collect();
+    match (others.as_slice(), candidates.as_slice()) {
+        ([only], _) => Ok(only),
+        // Only one that waits for it: a lock that is taken twice by one thread.
+        ([], [only]) if meanings.is_certain && only.meanings.is_certain => Ok(only),
+        ([], [_]) => {
+            Err("only a thread that waits stands inside a block of that name: it took the lock twice, or that is \
+                          another object's"
+                .to_owned())
+        }
+        ([], []) => Err("no thread stands inside a block of that lock".to_owned()),
+        (several, all) => {
+            let count = several.len().max(all.len());
+            Err(format!("{count} threads stand inside blocks of a lock of that name; it can be any of them"))
+        }
+    }
+}
+
+/// Whether a thread waits, through others, for itself.
+fn comes_back(start: usize, waits_for: &HashMap<usize, usize>) -> bool {
+    let mut seen = HashSet::new();
+    let mut at = start;
+    while let Some(next) = waits_for.get(&at).copied() {
+        if next == start {
+            return true;
+        }
+        if !seen.insert(next) {
+            return false;
+        }
+        at = next;
+    }
+    false
+}
+
+fn described(standing: &Standing<'_>, held: &Held, names: &HashMap<usize, String>) -> Option<LockHolder> {
+    let frame = standing.frames.get(held.frame)?;
+    Some(LockHolder {
+        tid: standing.thread.tid,
+        name: standing.thread.name.clone(),
+        function: frame.function.clone(),
+        file: frame.file.clone(),
+        line: frame.line?,
+        role: standing.role,
+        innermost: standing.frames.first()?.clone(),
+        waits_for: names.get(&held.thread).cloned(),
+    })
+}
