@@ -93,6 +93,35 @@ signal.pause()
     assert!(found, "{envelope:#}");
 }
 
+/// A descriptor that was opened before a server was given mounts of its own, as the log of a container is.
+#[test]
+fn descriptors_from_outside_of_a_namespace_are_placed() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("descriptors_from_outside_of_a_namespace", "it takes root to make a namespace");
+    }
+    let home = common::home();
+    let log = home.path().join("server.log");
+    let patient = common::start(
+        Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "python3"])
+            .arg(common::patient_file("hermes-webui/server.py"))
+            .stderr(std::fs::File::create(&log).unwrap())
+            .env("HERMES_HOME", home.path())
+            .env("PATIENT", ""),
+    );
+    std::fs::remove_file(&log).unwrap();
+    let server = common::server(&format!("fds --pid {}", patient.pid()));
+    assert_eq!(server["gaps"], serde_json::json!([]), "{server:#}");
+    // It was asked what it is: its size is known.
+    let targets = server["descriptors"]["targets"].as_array().unwrap();
+    let log = targets.iter().find(|target| target["deleted"] == true).unwrap_or_else(|| panic!("{server:#}"));
+    assert_eq!(
+        (&log["kind"], &log["size_bytes"]),
+        (&serde_json::Value::from("regular"), &serde_json::Value::from(0)),
+        "{server:#}"
+    );
+}
+
 /// Of programs that run many times and are nobody's server the first ones tell, which is said; of a supervisor, of which each
 /// service has one, all are asked.
 #[test]

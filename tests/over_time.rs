@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -121,7 +122,7 @@ fn too_few_samples_say_what_is_missing() {
 #[test]
 fn a_watch_ends_with_its_summary() {
     let patient = webui("");
-    let child = doctor()
+    let child = common::interruptible()
         .args(["fds", "--port", &patient.port.to_string(), "--watch", "100ms"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -424,6 +425,77 @@ fn the_recorder_ends_when_it_is_told() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 looks written to"));
+}
+
+/// As `nohup` does, and a shell for what a script starts in the background.
+#[test]
+fn the_recorder_goes_on_where_a_signal_was_ignored() {
+    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let record = directory.path().join("flight.jsonl");
+    let child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", common::program(), "watch", "--every", "100ms"])
+        .args(["--samples", "12", "--port", &patient.port.to_string(), "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let looks = || std::fs::read_to_string(&record).map_or(0, |text| text.lines().count());
+    wait_for("the first look", || looks() > 0);
+    signal_pid(child.id(), Signal::HUP);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(looks(), 12);
+}
+
+/// A terminal sends Ctrl-C to the reader as well, which still has an answer to give for the summary.
+#[test]
+fn an_interrupted_series_of_requests_has_its_summary_whole() {
+    let patient = webui("");
+    let child = common::interruptible()
+        .args(["health", "--repeat", "50", "--json", "--port", &patient.port.to_string()])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(900));
+    let group = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process_group(group, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let envelope: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((envelope["status"].as_str(), output.status.code()), (Some("healthy"), Some(0)), "{envelope:#}");
+    assert_eq!(envelope["servers"][0]["gaps"], serde_json::json!([]), "{envelope:#}");
+}
+
+/// Nothing is known of the servers that were there before, and all of those that come later.
+#[test]
+fn who_comes_after_a_record_that_cannot_be_read_is_told() {
+    let (there, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (record, older) = (directory.path().join("flight.jsonl"), directory.path().join("flight.jsonl.1"));
+    std::os::unix::fs::symlink(&older, &older).unwrap();
+    let child = doctor()
+        .args(["watch", "--every", "200ms", "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines_of = |patient: &common::Guard| -> Vec<String> {
+        let text = std::fs::read_to_string(&record).unwrap_or_default();
+        let home = patient.home().to_str().unwrap().to_owned();
+        text.lines().filter(|line| line.contains(&home)).map(str::to_owned).collect()
+    };
+    wait_for("the first look", || !lines_of(&there).is_empty());
+    let later = webui("");
+    wait_for("a look at the second", || !lines_of(&later).is_empty());
+    signal_pid(child.id(), Signal::TERM);
+    let errors = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(errors.contains("so no change since then is told"), "{errors}");
+    assert!(lines_of(&later)[0].contains("first look: "), "{:?}", lines_of(&later));
+    assert!(!lines_of(&there)[0].contains("first look: "), "{:?}", lines_of(&there));
 }
 
 /// A look at a wedged server takes longer than the time between two looks: it is heard all the same.

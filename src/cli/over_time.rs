@@ -178,15 +178,16 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
             );
         }
     };
+    if told.written < told.looks {
+        complain(&format!("{} of {} looks written to {shown}", told.written, told.looks));
+    } else if told.looks > 0 && !cli.output.is_json() && !cli.output.quiet {
+        emit(&format!("{} looks written to {shown}; see `hermes-doctor history {shown}`", told.looks));
+    }
     let Some(envelope) = last else {
         return refuse(cli, "watch", "the last look could not be made; `hermes-doctor check` says why");
     };
     if cli.output.is_json() {
         emit_json(&envelope);
-    } else if told.written < told.looks {
-        complain(&format!("{} of {} looks written to {shown}", told.written, told.looks));
-    } else if !cli.output.quiet {
-        emit(&format!("{} looks written to {shown}; see `hermes-doctor history {shown}`", told.looks));
     }
     // A record that was not kept is what it was all about.
     if told.written == 0 && told.looks > 0 { EXIT_UNKNOWN } else { envelope.status.exit_code() }

@@ -188,17 +188,14 @@ fn has_ended(child: Pid) -> bool {
     !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None))
 }
 
-/// Whether so many are left behind that no more are started.
-fn are_too_many_left() -> bool {
-    left() >= MOST_LEFT
-}
-
 /// The near end: starts readers, keeps one at a time, and leaves behind those that hang.
 pub struct Reader {
     running: Rc<RefCell<Running>>,
     abandoned: Vec<Pid>,
     failed_to_start: Option<io::ErrorKind>,
     patience: Duration,
+    /// Whether none is started while too many of earlier looks are left behind.
+    is_of_looks: bool,
 }
 
 impl Drop for Reader {
@@ -221,7 +218,7 @@ impl Reader {
 
     /// The same, and each read may take so long: where a slow answer is better than none.
     pub fn with_patience(patience: Duration) -> Self {
-        Self { running: Rc::default(), abandoned: Vec::new(), failed_to_start: None, patience }
+        Self { running: Rc::default(), abandoned: Vec::new(), failed_to_start: None, patience, is_of_looks: true }
     }
 
     /// Whether no reader could be started for want of processes or descriptors.
@@ -237,6 +234,7 @@ impl Reader {
             abandoned: Vec::new(),
             failed_to_start: None,
             patience: self.patience,
+            is_of_looks: self.is_of_looks,
         }
     }
 
@@ -341,7 +339,8 @@ impl Reader {
         if let Some(kind) = self.failed_to_start {
             return Err(kind.into());
         }
-        if u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED || are_too_many_left() {
+        let are_own_too_many = u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX) >= MOST_ABANDONED;
+        if are_own_too_many || self.is_of_looks && left() >= MOST_LEFT {
             return Err(io::Error::other("too many reads were left behind already"));
         }
         let connection = start().inspect_err(|error| self.failed_to_start = Some(error.kind()))?;

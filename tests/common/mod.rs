@@ -25,9 +25,18 @@ pub fn program() -> &'static str {
     })
 }
 
+/// The same, to be run with arguments.
 pub fn doctor() -> Command {
     let mut command = Command::new(program());
     // A developer's own host must not change what is found.
+    command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// The same, which hears Ctrl-C even where these tests were started in the background, with that ignored (GNU env).
+pub fn interruptible() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(program());
     command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env("LC_ALL", "C.UTF-8");
     command
 }

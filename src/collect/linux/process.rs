@@ -51,19 +51,16 @@ pub fn no_holders(gap: Gap) -> Gap {
 /// What is said of processes that are not shown: with `hidepid` (proc(5)) those of other users are not there or refuse even their
 /// `stat`, as the first does wherever something else forbids it.
 pub fn hidden() -> Option<Gap> {
-    let gap = |detail: &str| Some(Gap::new(HIDDEN, GapReason::Permission, detail));
+    let gap = |detail: &str| Gap::new(HIDDEN, GapReason::Permission, detail);
     let is_root = rustix::process::geteuid().is_root();
     // Not read by root, who is told all, where the table of mounts can be long.
     if !is_root && std::fs::read("/proc/self/mountinfo").is_ok_and(|mounts| is_hidden_by(&mounts)) {
-        return gap("/proc is mounted with hidepid, which hides them; run as root, or as the user of the server");
+        let detail = "/proc is mounted with hidepid, which hides them; run as root, or as the user of the server";
+        return Some(gap(detail));
     }
-    let kind = stat_below(CWD, "/proc/1/stat").err()?.kind();
-    match kind {
-        ErrorKind::NotFound | ErrorKind::PermissionDenied => {
-            gap("/proc does not show them; run as root, or as the user of the server")
-        }
-        _ => None,
-    }
+    let error = stat_below(CWD, "/proc/1/stat").err()?;
+    let is_hidden = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+    is_hidden.then(|| gap("/proc does not show them; run as root, or as the user of the server"))
 }
 
 fn is_hidden_by(mounts: &[u8]) -> bool {

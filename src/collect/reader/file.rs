@@ -1,6 +1,6 @@
 //! Files that a person named: their filesystem may be one that hangs.
 
-use super::{Reader, Request, are_too_many_left, file_kind, has_ended};
+use super::{Reader, Request, file_kind, has_ended};
 use crate::collect::{Deadline, FileKind};
 use crate::model::{Gap, GapReason};
 use rustix::process::Pid;
@@ -117,13 +117,11 @@ pub fn answers(path: &Path) -> io::Result<()> {
         return Err(no_answer());
     }
     let mut reader = Reader::with_patience(PATIENCE);
+    reader.is_of_looks = false;
     let answer = reader.perform(&[Request::Kind(path)], Deadline::after(PATIENCE)).pop();
     let is_late = matches!(answer, Some(Err(gap)) if gap.reason == GapReason::Timeout);
     if is_late {
         waiting.extend(reader.abandoned.drain(..).map(|reader| (directory.clone(), reader)));
-    }
-    // Where too many are left behind already, it is because of filesystems that do not answer.
-    if is_late || !reader.cannot_start() && are_too_many_left() {
         return Err(no_answer());
     }
     Ok(())
