@@ -62,6 +62,12 @@ def healthy():
             yield found
 
 
+def stranger():
+    """Another program that listens, which is no server of Hermes."""
+    listens = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print('ready', s.getsockname()[1], flush=True); sys.stdin.read()"
+    return started([sys.executable, "-c", listens])
+
+
 def looks():
     """What is counted: each look by its name, with its arguments, while what it looks at is there."""
     yield "--version", ["--version"]

@@ -357,6 +357,11 @@ fn an_inherited_listener_has_two_holders() {
     assert_eq!(found["pid"], guard.pid());
     let likely = server(&format!("port --port {}", guard.port));
     assert_eq!(likely["listeners"]["sockets"][0]["holders"].as_array().unwrap().len(), 2);
+    // To find out whose the port of a stranger is, everybody was asked already; of a server of Hermes the likely ones tell.
+    assert_eq!(likely["listeners"]["holders_complete"], true);
+    let patient = webui("");
+    let likely = server(&format!("port --port {}", patient.port));
+    assert_eq!(likely["listeners"]["sockets"][0]["holders"].as_array().unwrap().len(), 1);
     assert_eq!(likely["listeners"]["holders_complete"], false);
 }
 

@@ -110,7 +110,7 @@ impl Examination<'_> {
         let host = self.survey.host;
         if let Some(pid) = server.pid.filter(|_| !self.request.all_holders) {
             let holds_all = sockets_held.is_some_and(|held| inodes.is_subset(held));
-            if holds_all {
+            if holds_all && !self.survey.knows_holders(inodes) {
                 let (mut found, _) = host.holders(inodes, Some(&self.survey.relatives(pid)));
                 found.values_mut().for_each(|pids| pids.sort_unstable());
                 return (found, false);
@@ -156,7 +156,6 @@ impl Examination<'_> {
     }
 
     fn describe_holders(&self, server: &Server, holders: &HashMap<u64, Vec<u32>>) -> Vec<Holder> {
-        let relatives: Option<Vec<u32>> = server.pid.map(|pid| self.survey.relatives(pid));
         let mut pids: Vec<u32> = holders.values().flatten().copied().collect();
         pids.sort_unstable();
         pids.dedup();
@@ -177,7 +176,7 @@ impl Examination<'_> {
                         .and_then(|program| front_program(program))
                         .or_else(|| self.survey.is_service_manager(pid).then_some("systemd"))
                         .map(str::to_owned),
-                    in_lineage: relatives.as_ref().map(|relatives| relatives.contains(&pid)),
+                    in_lineage: server.pid.map(|own| self.survey.are_relatives(own, pid)),
                 }
             })
             .collect()

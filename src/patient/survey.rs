@@ -16,7 +16,7 @@ const FRESH: Duration = Duration::from_millis(200);
 /// each of its services.
 const TELLING: usize = 32;
 
-/// Processes whose children are asked for one by one, before the whole table is read after all.
+/// Processes that are read one by one, and whose children are asked for so, before the whole table is read after all.
 const FEW: usize = 64;
 
 /// Which processes hold sockets by inode, and whether everybody could be asked.
@@ -27,6 +27,8 @@ pub struct Survey<'a> {
     /// The host.
     pub host: &'a dyn Host,
     processes: OnceCell<Vec<ProcessEntry>>,
+    /// Where the children of each stand among them.
+    by_parent: OnceCell<HashMap<u32, Vec<usize>>>,
     /// Those of them that were read one by one.
     single_processes: RefCell<HashMap<u32, Option<ProcessEntry>>>,
     single_children: RefCell<HashMap<u32, Option<Vec<u32>>>>,
@@ -53,6 +55,7 @@ impl<'a> Survey<'a> {
         Self {
             host,
             processes: OnceCell::new(),
+            by_parent: OnceCell::new(),
             single_processes: RefCell::default(),
             single_children: RefCell::default(),
             commands: OnceCell::new(),
@@ -75,14 +78,17 @@ impl<'a> Survey<'a> {
 
     /// Who of the whole host holds these sockets. That reads every descriptor there is, so the answer is kept.
     pub fn holders(&self, inodes: &HashSet<u64>) -> Holders {
-        if let Some((known, holders)) = self.holders.borrow().as_ref()
-            && known == inodes
-        {
+        if let Some((_, holders)) = self.holders.borrow().as_ref().filter(|(known, _)| known == inodes) {
             return holders.clone();
         }
         let found = self.host.holders(inodes, None);
         *self.holders.borrow_mut() = Some((inodes.clone(), found.clone()));
         found
+    }
+
+    /// Whether the whole host was asked for these sockets last.
+    pub fn knows_holders(&self, inodes: &HashSet<u64>) -> bool {
+        self.holders.borrow().as_ref().is_some_and(|(known, _)| known == inodes)
     }
 
     /// Keeps a gap, once.
@@ -132,9 +138,24 @@ impl<'a> Survey<'a> {
             known.entry(pid).or_insert_with(|| single.children(pid)).clone()
         });
         match children {
-            Some(children) => children.into_iter().filter_map(|child| self.entry(child)).collect(),
-            None => self.processes().iter().filter(|entry| entry.ppid == pid).cloned().collect(),
+            Some(children) if children.len() <= FEW => {
+                children.into_iter().filter_map(|child| self.entry(child)).collect()
+            }
+            _ => self.children_in_table(pid),
         }
+    }
+
+    fn children_in_table(&self, pid: u32) -> Vec<ProcessEntry> {
+        let entries = self.processes();
+        let by_parent = self.by_parent.get_or_init(|| {
+            let mut found: HashMap<u32, Vec<usize>> = HashMap::new();
+            for (index, entry) in entries.iter().enumerate() {
+                found.entry(entry.ppid).or_default().push(index);
+            }
+            found
+        });
+        let children = by_parent.get(&pid).into_iter().flatten();
+        children.filter_map(|index| entries.get(*index)).cloned().collect()
     }
 
     /// Why some process or command line could not be read, so that a server could be there unseen.
@@ -321,6 +342,12 @@ impl<'a> Survey<'a> {
         found
     }
 
+    /// Whether one of two processes is above the other; the first of all, above everybody, is nobody's relative.
+    pub fn are_relatives(&self, pid: u32, other: u32) -> bool {
+        let is_above = |above: u32, below: u32| self.ancestors(below).contains(&above);
+        pid == other || is_above(pid, other) || other != 1 && is_above(other, pid)
+    }
+
     /// A pid, what is above it and what is below it.
     pub fn relatives(&self, pid: u32) -> Vec<u32> {
         let mut found = vec![pid];
@@ -352,7 +379,7 @@ mod tests {
     use super::*;
     use crate::collect::{Deadline, this_host};
     use std::path::Path;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     /// Processes of one program, ended by their pids.
     struct Many(Vec<Child>);
@@ -405,24 +432,43 @@ mod tests {
         }
     }
 
+    /// The first process has thousands, and holds the ports of socket units.
+    #[test]
+    fn children_of_many_are_taken_from_the_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let many = Many::start(directory.path(), "many", FEW + 8);
+        let host = this_host(Deadline::after(Duration::from_secs(20)));
+        let survey = Survey::new(&*host);
+        let children: Vec<u32> = survey.children(std::process::id()).into_iter().map(|child| child.pid).collect();
+        assert!(many.pids().iter().all(|pid| children.contains(pid)), "{children:?}");
+        assert!(survey.processes.get().is_some());
+        assert!(survey.children(many.pids()[0]).is_empty());
+    }
+
     #[test]
     fn single_processes_say_what_the_table_does() {
-        let directory = tempfile::tempdir().unwrap();
-        let children = Many::start(directory.path(), "child", 3);
+        // Not of this process, of which other tests start many. They end with their input.
+        let mut parent = Command::new("sh");
+        parent.args(["-c", "exec 3<&0; cat <&3 & cat <&3 & echo; wait"]);
+        let started = parent.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut parent = Many(vec![started.unwrap()]);
+        std::io::Read::read_exact(parent.0[0].stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let own = parent.0[0].id();
         let host = this_host(Deadline::after(Duration::from_secs(20)));
         let (single, whole) = (Survey::new(&*host), Survey::new(&*host));
         whole.processes();
-        let own = std::process::id();
-        for child in &children.0 {
-            assert_eq!(single.entry(child.id()), whole.entry(child.id()));
-            assert_eq!(single.entry(child.id()).unwrap().ppid, own);
-            assert_eq!(single.ancestors(child.id()), whole.ancestors(child.id()));
-            let is_child = |survey: &Survey<'_>| survey.children(own).iter().any(|entry| entry.pid == child.id());
-            assert!(is_child(&single) && is_child(&whole));
+        let children: Vec<u32> = whole.children(own).into_iter().map(|child| child.pid).collect();
+        assert_eq!(children.len(), 2);
+        for child in &children {
+            assert_eq!(single.entry(*child), whole.entry(*child));
+            assert_eq!(single.entry(*child).unwrap().ppid, own);
+            assert_eq!(single.ancestors(*child), whole.ancestors(*child));
+            assert!(single.children(own).iter().any(|entry| entry.pid == *child));
         }
+        assert!(children.iter().all(|pid| single.relatives(own).contains(pid) && single.are_relatives(own, *pid)));
+        assert!(children.iter().all(|pid| single.are_relatives(*pid, std::process::id())));
+        assert!(!single.are_relatives(children[0], children[1]) && !single.are_relatives(own, 1));
         assert!(single.processes.get().is_none(), "none of this takes the whole table");
-        // This takes it where other tests have started many.
-        assert!(children.pids().iter().all(|pid| single.relatives(own).contains(pid)));
         assert_eq!(single.entry(4_000_000_000), None);
         assert!(single.children(4_000_000_000).is_empty());
     }
