@@ -9,8 +9,8 @@ fn main() -> ExitCode {
     #[cfg(without_unwind_tables)]
     leave_backtraces();
     let arguments: Vec<_> = std::env::args_os().collect();
-    if arguments.get(1).is_some_and(|word| word == hermes_doctor::collect::reader::ARGUMENT) {
-        hermes_doctor::collect::reader::serve();
+    if arguments.get(1).is_some_and(|word| word == hermes_doctor::collect::worker::ARGUMENT) {
+        hermes_doctor::collect::worker::serve();
         return ExitCode::SUCCESS;
     }
     ExitCode::from(hermes_doctor::cli::run(&arguments))

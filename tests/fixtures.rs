@@ -715,7 +715,11 @@ fn keep(name: &str, json: &str) {
         .iter()
         .filter_map(|server| server.lineage.as_ref())
         .flat_map(|lineage| {
-            lineage.claims.iter().chain([&lineage.supervisor]).filter_map(|claim| claim.home.clone())
+            lineage
+                .claims
+                .iter()
+                .chain([&lineage.supervisor])
+                .filter_map(|claim| claim.home.as_ref().map(ToString::to_string))
         })
         .collect();
     for home in others {
@@ -723,8 +727,13 @@ fn keep(name: &str, json: &str) {
         text = text.replace(&home, place);
     }
     for server in &envelope.servers {
-        for home in server.home.iter().chain(server.process.iter().filter_map(|process| process.home.as_ref())) {
-            text = text.replace(home.as_str(), "/home/hermes/.hermes");
+        for home in server
+            .home
+            .as_deref()
+            .into_iter()
+            .chain(server.process.iter().filter_map(|process| process.home.as_deref()))
+        {
+            text = text.replace(home, "/home/hermes/.hermes");
         }
     }
     for (from, to) in [

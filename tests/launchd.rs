@@ -4,8 +4,8 @@
 
 use hermes_doctor::collect::launchd::{self, Known, OnDisk};
 use hermes_doctor::collect::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
-    SocketTable, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
+    ProcessEntry, Program, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
 use hermes_doctor::examine::{Request, Routes, Silent, examine};
 use hermes_doctor::model::{
@@ -16,12 +16,13 @@ use hermes_doctor::parse::cgroup::Unit;
 use hermes_doctor::parse::darwin::descriptor::{self, Record};
 use hermes_doctor::parse::darwin::socket::{self, Socket};
 use hermes_doctor::parse::launchd_plist::JobFile;
-use hermes_doctor::parse::process::markers;
+use hermes_doctor::parse::process::environment;
 use hermes_doctor::patient::Selection;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const VNODES: &[u8] = include_bytes!("darwin/vnodes.bin");
@@ -215,7 +216,7 @@ impl Host for Mac {
         };
         let running = self.of(pid).cloned().unwrap_or(launchd);
         let words: Vec<&[u8]> = running.argv.iter().map(String::as_bytes).collect();
-        let mut markers = markers(running.environment);
+        let environment = environment(running.environment);
         let value = Process {
             identity,
             ppid: running.ppid,
@@ -238,9 +239,9 @@ impl Host for Mac {
             foreign_mounts: Some(false),
             cgroup: None,
             zombie_children: Vec::new(),
-            home: markers.remove("HERMES_HOME"),
+            home: environment.hermes_home,
             user_home: None,
-            markers,
+            markers: environment.markers,
         };
         Ok(Collected { value, gaps: Vec::new() })
     }
@@ -327,7 +328,7 @@ impl Host for Mac {
         launchd::one(&|words| Ok(self.launchctl(words)), name, &[501], &self.files)
     }
 
-    fn service(&self, kind: &str, _directory: &Path) -> Result<Program, Gap> {
+    fn service(&self, kind: &str, _directory: &ForeignPath) -> Result<Program, Gap> {
         none(kind)
     }
 
@@ -335,60 +336,63 @@ impl Host for Mac {
         none(runtime)
     }
 
-    fn database(&self, _seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-        none(&path.display().to_string())
+    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
+        none(&path.shown())
     }
 
-    fn database_again(&self, _seen_by: Option<&Process>, _path: &Path) -> SecondLook {
+    fn database_again(&self, _path: &ForeignPath) -> SecondLook {
         SecondLook::default()
     }
 
-    fn resolved(&self, _seen_by: Option<&Process>, path: &Path) -> PathBuf {
-        path.to_owned()
+    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
+        Ok(PathBuf::from(path.shown()))
+    }
+
+    fn source(&self, path: &ForeignPath, _limit: usize) -> Result<SourceFile, Gap> {
+        none(&path.shown())
     }
 
     fn database_holders(
         &self,
         _seen_by: Option<&Process>,
-        paths: &[PathBuf],
+        paths: &[ForeignPath],
         _among: Option<&[u32]>,
     ) -> Collected<Vec<Vec<DatabaseHolder>>> {
         Collected { value: vec![Vec::new(); paths.len()], gaps: Vec::new() }
     }
 
-    fn directory_identity(&self, _seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
-        let sum =
-            path.to_str().unwrap().bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
+        let sum = path.bytes().iter().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
         Ok((1, sum))
     }
 
-    fn read_file(&self, path: &Path, _limit: usize) -> Result<Vec<u8>, Gap> {
-        if path.ends_with("raised.log") {
+    fn read_file(&self, path: &ForeignPath, _limit: usize) -> Result<Vec<u8>, Gap> {
+        if path.bytes().ends_with(b"/raised.log") {
             return Ok(b"[ok] Raised file descriptor soft limit 256 -> 4096\n".to_vec());
         }
-        none(&path.display().to_string())
+        none(&path.shown())
     }
 
-    fn list_directory(&self, path: &Path, _limit: usize) -> Result<Vec<String>, Gap> {
-        if path == Path::new(HOME) {
+    fn list_directory(&self, path: &ForeignPath, _limit: usize) -> Result<Vec<OsString>, Gap> {
+        if path.bytes() == HOME.as_bytes() {
             return Ok(vec!["config.yaml".into(), "state.db".into()]);
         }
-        none(&path.display().to_string())
+        none(&path.shown())
     }
 
-    fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
-        if path == Path::new(HOME) {
+    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
+        if path.bytes() == HOME.as_bytes() {
             return Ok(FileKind::Directory);
         }
-        none(&path.display().to_string())
+        none(&path.shown())
     }
 
     fn output_files(&self, _process: &Process) -> Result<Vec<OutputFile>, Gap> {
         Ok(Vec::new())
     }
 
-    fn log_tail(&self, path: &Path, _rotated: Option<&Path>) -> Result<LogTail, Gap> {
-        none(&path.display().to_string())
+    fn log_tail(&self, path: &ForeignPath, _rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
+        none(&path.shown())
     }
 
     fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
@@ -411,8 +415,8 @@ impl Host for Mac {
         None
     }
 
-    fn user_homes(&self) -> Vec<PathBuf> {
-        vec!["/Users/h".into()]
+    fn user_homes(&self) -> Collected<Vec<PathBuf>> {
+        Collected { value: vec!["/Users/h".into()], gaps: Vec::new() }
     }
 }
 

@@ -106,10 +106,10 @@ fn hostile(level: Level) -> Envelope {
             target.target = text();
         }
         for family in &mut descriptors.sqlite {
-            family.path = text();
+            family.path = text().into();
         }
         for database in &mut server.databases {
-            database.path = text();
+            database.path = text().into();
         }
         for pid_file in &mut server.pid_files {
             (pid_file.path, pid_file.detail) = (text(), text());

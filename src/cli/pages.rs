@@ -4,7 +4,7 @@
 use super::run::refuse;
 use super::terminal::{emit, said};
 use super::{Cli, ManArguments};
-use crate::collect::reader::answers;
+use crate::collect::worker::answers;
 use crate::diagnose::catalogue::CATALOGUE;
 use crate::parse::text::printable;
 use crate::report;

@@ -3,7 +3,7 @@
 use super::run::{examined, refuse};
 use super::terminal::{complain, emit, said};
 use super::{Cli, EXIT_UNKNOWN, ReportArguments};
-use crate::collect::reader::answers;
+use crate::collect::worker::answers;
 use crate::model::{Envelope, Redaction};
 use crate::parse::text::printable;
 use crate::render::{self, View};

@@ -2,7 +2,7 @@
 
 use super::terminal::{Spinner, complain, emit, emit_json, ends_on_signal, use_colour};
 use super::{Cli, Command, EXIT_UNKNOWN, Format, over_time, usage};
-use crate::collect::{Deadline, reader, replay, this_host};
+use crate::collect::{Deadline, replay, this_host};
 use crate::demo;
 use crate::diagnose::{self, catalogue};
 use crate::examine::replaying;
@@ -22,9 +22,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Parses the arguments, does what they say, and returns the exit status.
 pub fn run(arguments: &[OsString]) -> u8 {
-    if usage::names_a_look(arguments) {
-        reader::start_early();
-    }
     match usage::parsed(arguments) {
         Ok(cli) => execute(&cli),
         Err(error) => usage::answer(arguments, &error),

@@ -1,49 +1,38 @@
-//! SQLite databases as plain bytes, read through the second process on every system.
+//! SQLite databases as plain bytes, read by the worker on every system.
 //!
 //! Nothing is opened through SQLite: even a reader that does no more than open and close can unlink a live write-ahead
 //! log. Plain reads of another process's files take no lock and give none back.
 
-use super::reader::Request;
-use super::{Collected, reach};
-use crate::model::{DatabaseFile, FileStamp, Gap, GapReason, Process, SecondLook, WalFile, WalIndex, id};
+use super::workers::Workers;
+use super::{Collected, ForeignPath};
+use crate::model::{DatabaseFile, FileStamp, Gap, GapReason, HostPath, SecondLook, WalFile, WalIndex, id};
 use crate::parse::link::SqlitePart;
 use crate::parse::sqlite;
-use crate::parse::text::printable;
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-
-/// One read, made where it can be abandoned.
-pub type Perform<'a> = &'a dyn Fn(Request) -> Result<Vec<u8>, Gap>;
 
 /// What nobody can decide without the locks.
 pub const LOCKS_DECIDE: &[&str] = &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
 /// Bytes of an index that are read.
-const INDEX_START: u32 = 136;
+const INDEX_START: usize = 136;
 /// Reads of an index that a writer was at.
 const INDEX_TRIES: usize = 4;
 
-/// The three files of a database as they are reached from here.
+/// The files of a database.
 pub struct Files {
-    database: PathBuf,
-    wal: PathBuf,
-    shm: PathBuf,
-    journal: PathBuf,
+    database: ForeignPath,
+    wal: ForeignPath,
+    shm: ForeignPath,
+    journal: ForeignPath,
 }
 
 impl Files {
-    /// Of a database as a process calls it.
-    pub fn of(seen_by: Option<&Process>, path: &Path) -> Self {
-        let with = |suffix: &str| {
-            let mut name = path.as_os_str().as_bytes().to_vec();
-            name.extend_from_slice(suffix.as_bytes());
-            reach(seen_by, &PathBuf::from(OsString::from_vec(name)))
-        };
-        Self { database: with(""), wal: with("-wal"), shm: with("-shm"), journal: with("-journal") }
+    /// Of a database.
+    pub fn of(path: &ForeignPath) -> Self {
+        let with = |suffix| path.with_suffix(suffix);
+        Self { database: path.clone(), wal: with("-wal"), shm: with("-shm"), journal: with("-journal") }
     }
 
     /// One of them.
-    pub fn part(&self, part: SqlitePart) -> &Path {
+    pub fn part(&self, part: SqlitePart) -> &ForeignPath {
         match part {
             SqlitePart::Database => &self.database,
             SqlitePart::Wal => &self.wal,
@@ -56,24 +45,25 @@ impl Files {
 ///
 /// # Errors
 /// A gap when there is no such file, or it cannot be read.
-pub fn read(perform: Perform<'_>, files: &Files, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-    let shown = printable(path.as_os_str().as_bytes());
+pub fn read(workers: &Workers, files: &Files) -> Result<Collected<DatabaseFile>, Gap> {
+    let path = HostPath::new(files.database.bytes());
+    let shown = path.to_string();
     let mut gaps = Vec::new();
     let named = |gap: Gap, suffix: &str| Gap { what: format!("{shown}{suffix}"), ..gap };
-    let size_bytes = size(perform, &files.database).map_err(|gap| named(gap, ""))?;
+    let size_bytes = size(workers, &files.database).map_err(|gap| named(gap, ""))?;
     let mut file = DatabaseFile {
-        path: shown.clone(),
+        path,
         size_bytes: Some(size_bytes),
         header: None,
         journal_mode: "unknown".to_owned(),
         wal: None,
         index: None,
-        written: written(perform, files),
+        written: written(workers, files),
         locks: Vec::new(),
         holders: Vec::new(),
         looked_again: None,
     };
-    let first = perform(Request::Range(files.database.clone(), 0, 100)).map_err(|gap| named(gap, ""))?;
+    let first = workers.content(&files.database, 100).map_err(|gap| named(gap, ""))?.bytes;
     match sqlite::database_header(&first) {
         Ok(header) => {
             file.journal_mode = header.as_ref().map_or("unknown", |header| header.journal_mode()).to_owned();
@@ -81,7 +71,7 @@ pub fn read(perform: Perform<'_>, files: &Files, path: &Path) -> Result<Collecte
         }
         Err(error) => gaps.push(Gap::new(&shown, GapReason::Malformed, error.to_string())),
     }
-    match wal(perform, &files.wal) {
+    match wal(workers, &files.wal) {
         Ok(Some((wal, error))) => {
             file.wal = Some(wal);
             if let Some(error) = error {
@@ -91,7 +81,7 @@ pub fn read(perform: Perform<'_>, files: &Files, path: &Path) -> Result<Collecte
         Ok(None) => {}
         Err(gap) => gaps.push(named(gap, "-wal")),
     }
-    match index(perform, &files.shm) {
+    match index(workers, &files.shm) {
         Ok(index) => file.index = index,
         Err(gap) => gaps.push(named(gap, "-shm")),
     }
@@ -99,64 +89,53 @@ pub fn read(perform: Perform<'_>, files: &Files, path: &Path) -> Result<Collecte
 }
 
 /// What moves, once more, without the locks. How long after, and what its holder did meanwhile, the caller knows.
-pub fn again(perform: Perform<'_>, files: &Files) -> SecondLook {
-    let index = index(perform, &files.shm).ok().flatten();
+pub fn again(workers: &Workers, files: &Files) -> SecondLook {
+    let index = index(workers, &files.shm).ok().flatten();
     SecondLook {
         after_ms: 0,
         max_frame: index.as_ref().map(|index| index.max_frame),
         change: index.as_ref().map(|index| index.change),
         backfilled_frames: index.as_ref().map(|index| index.backfilled_frames),
         read_marks: index.map(|index| index.read_marks.to_vec()).unwrap_or_default(),
-        written: written(perform, files),
+        written: written(workers, files),
         locks: None,
         holder_cpu_ms: None,
     }
 }
 
 /// When its files were last written to. The index is not among them: it is mapped, and a mapped file's time stands still.
-fn written(perform: Perform<'_>, files: &Files) -> Vec<FileStamp> {
+fn written(workers: &Workers, files: &Files) -> Vec<FileStamp> {
     [("", &files.database), ("-wal", &files.wal), ("-journal", &files.journal)]
         .into_iter()
         .filter_map(|(suffix, path)| {
-            let answer = perform(Request::Stamp(path.clone())).ok()?;
-            let text = String::from_utf8_lossy(&answer);
-            let (size, modified) = text.split_once(' ')?;
-            Some(FileStamp {
-                suffix: suffix.to_owned(),
-                size_bytes: size.parse().ok()?,
-                modified_ns: modified.parse().ok()?,
-            })
+            let stat = workers.stat(path).ok()?;
+            Some(FileStamp { suffix: suffix.to_owned(), size_bytes: stat.size, modified_ns: stat.modified_ns })
         })
         .collect()
 }
 
-fn size(perform: Perform<'_>, path: &Path) -> Result<u64, Gap> {
-    let answer = perform(Request::Size(path.to_owned()))?;
-    let text = String::from_utf8_lossy(&answer);
-    text.parse().map_err(|_| Gap::new("size of a file", GapReason::Malformed, text.clone().into_owned()))
+fn size(workers: &Workers, path: &ForeignPath) -> Result<u64, Gap> {
+    Ok(workers.stat(path)?.size)
 }
 
 /// The log, with what could not be found out of it; `None` where there is none.
-fn wal(perform: Perform<'_>, path: &Path) -> Result<Option<(WalFile, Option<String>)>, Gap> {
-    let size_bytes = match size(perform, path) {
+fn wal(workers: &Workers, path: &ForeignPath) -> Result<Option<(WalFile, Option<String>)>, Gap> {
+    let size_bytes = match size(workers, path) {
         Ok(size) => size,
         Err(gap) if gap.reason == GapReason::NotFound => return Ok(None),
         Err(gap) => return Err(gap),
     };
-    let mut read = |offset: u64, length: usize| {
-        let length = u32::try_from(length).ok()?;
-        perform(Request::Range(path.to_owned(), offset, length)).ok()
-    };
+    let mut read = |offset: u64, length: usize| Some(workers.range(path, offset, length).ok()?.bytes.into_vec());
     let (file, error) = sqlite::wal_file(size_bytes, &mut read);
     Ok(Some((file, error.map(|error| error.to_string()))))
 }
 
 /// The index; read again while a writer is at it. `None` where there is none, or where it is yet to be filled in.
-fn index(perform: Perform<'_>, path: &Path) -> Result<Option<WalIndex>, Gap> {
+fn index(workers: &Workers, path: &ForeignPath) -> Result<Option<WalIndex>, Gap> {
     let mut last = None;
     for _ in 0..INDEX_TRIES {
-        let bytes = match perform(Request::Range(path.to_owned(), 0, INDEX_START)) {
-            Ok(bytes) => bytes,
+        let bytes = match workers.content(path, INDEX_START) {
+            Ok(content) => content.bytes,
             Err(gap) if gap.reason == GapReason::NotFound => return Ok(None),
             Err(gap) => return Err(gap),
         };
@@ -172,12 +151,4 @@ fn index(perform: Perform<'_>, path: &Path) -> Result<Option<WalIndex>, Gap> {
         }
     }
     Ok(last)
-}
-
-/// Device and inode of a file.
-pub fn identity(perform: Perform<'_>, path: &Path) -> Option<(u64, u64)> {
-    let answer = perform(Request::Identity(path.to_owned())).ok()?;
-    let text = String::from_utf8_lossy(&answer);
-    let (device, inode) = text.split_once(' ')?;
-    Some((device.parse().ok()?, inode.parse().ok()?))
 }

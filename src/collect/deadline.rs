@@ -1,5 +1,7 @@
 //! A point in time after which nothing is waited for.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,29 @@ impl Deadline {
     /// Whether it has passed.
     pub fn is_over(self) -> bool {
         self.remaining().is_zero()
+    }
+}
+
+/// Waits until a descriptor can be read.
+///
+/// # Errors
+/// `TimedOut` at the deadline.
+pub fn wait_readable(source: impl AsFd, deadline: Deadline) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    loop {
+        let wait = deadline.at_once();
+        if wait.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let timeout = Timespec::try_from(wait).map_err(|_| io::ErrorKind::TimedOut)?;
+        let mut fds = [PollFd::new(&source, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) if deadline.goes_on() => {}
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

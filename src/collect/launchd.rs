@@ -2,7 +2,7 @@
 //! `launchctl`; everything else is the same, and tested, on every system.
 
 use super::Program;
-use crate::model::{Gap, GapReason, Supervisor};
+use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::command::recognise_configured;
 use crate::parse::launchd::{Answer, Job, Row, domain, job};
 use crate::parse::launchd_plist::JobFile;
@@ -152,6 +152,8 @@ fn is_about_hermes(job: &Job, known: &Known<'_>) -> bool {
 pub fn program(job: &Job, asked_in: &str) -> Program {
     let scope = if job.domain.is_empty() { asked_in.to_owned() } else { job.domain.clone() };
     let target = format!("{scope}/{}", job.label);
+    // `gui/501`, `user/501`, `system`.
+    let owner = scope.split('/').nth(1).and_then(|user| user.parse().ok());
     let is_down = job.pid.is_none();
     let was_started = job.runs.unwrap_or(0) > 0;
     let ended_well = job.last_exit_code == Some(0);
@@ -181,6 +183,7 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
         scope: Some(scope),
         configuration: job.plist.clone(),
         log: job.log().map(str::to_owned),
+        owner,
         policy: Some(policy(job)),
         result: job.last_exit.clone().filter(|text| is_down && !text.starts_with('(')).map(|text| {
             match job.last_exit_code {
@@ -190,7 +193,7 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
         }),
         restart_interval_ms: Some(job.minimum_runtime_s.unwrap_or(THROTTLE_S).saturating_mul(1000)),
         port: job.webui_port,
-        home: job.home.clone(),
+        home: job.home.clone().map(HostPath::from),
         ..Supervisor::default()
     };
     let mut command = job.arguments.clone();
@@ -242,8 +245,9 @@ fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
         scope: Some(scope),
         configuration: Some(on_disk.path.clone()),
         log: file.log.clone(),
+        owner: on_disk.user,
         port: file.webui_port,
-        home: file.home.clone(),
+        home: file.home.clone().map(HostPath::from),
         ..Supervisor::default()
     };
     let is_enabled = Some(file.is_enabled() && !disabled);

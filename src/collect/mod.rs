@@ -5,21 +5,25 @@
 
 mod databases;
 mod deadline;
+pub mod foreign;
 pub mod launchd;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod logs;
 #[cfg(not(target_os = "linux"))]
 mod macos;
-pub mod reader;
-mod readers;
 pub mod replay;
 pub mod stacks;
+pub mod worker;
+mod workers;
 
 pub use deadline::Deadline;
+pub use foreign::ForeignPath;
+pub use worker::wire::FileKind;
+pub use workers::resolve;
 
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, Identity, Process, PythonLook, Resources,
+    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, HostPath, Identity, Process, PythonLook, Resources,
     SecondLook, Supervisor, ThreadLook,
 };
 use crate::parse::cgroup::Unit;
@@ -27,8 +31,9 @@ use crate::parse::command::{CommandRole, recognise_configured};
 use crate::parse::sockets::TcpSocket;
 use crate::parse::systemd::UnitFile;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A value and everything around it that could not be read.
 #[derive(Clone, Debug, Default)]
@@ -139,8 +144,8 @@ pub struct LogTail {
 pub struct OutputFile {
     /// Its name, as the process has it.
     pub name: PathBuf,
-    /// Where the doctor reaches it, whatever has become of the name.
-    pub place: PathBuf,
+    /// What is opened, whatever has become of the name.
+    pub place: ForeignPath,
 }
 
 /// What a process uses, had without looking at what it is.
@@ -191,17 +196,6 @@ pub struct SocketTable {
     pub is_partial: bool,
 }
 
-/// A kind of file, asked without following what could hang.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    /// A regular file.
-    Regular,
-    /// A directory.
-    Directory,
-    /// Anything else.
-    Other,
-}
-
 /// A supervisor that can be asked for its programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SupervisorProcess {
@@ -235,7 +229,7 @@ impl Program {
         if let Some(found) = recognise_configured(&self.command) {
             self.claim.is_launcher = found.role != CommandRole::Server;
             self.claim.port = found.port.filter(|port| *port != 0).or(self.claim.port);
-            self.claim.home = found.home.or(self.claim.home.take());
+            self.claim.home = found.home.map(|home| HostPath::from_kept(&home)).or(self.claim.home.take());
         }
         let words: Vec<&[u8]> = self.command.iter().map(String::as_bytes).collect();
         self.claim.command = Some(crate::report::mask::command(&words)).filter(|line| !line.is_empty());
@@ -249,9 +243,11 @@ pub struct UnitOnDisk {
     /// The unit, and whose manager it is for.
     pub unit: Unit,
     /// The file.
-    pub path: PathBuf,
+    pub path: HostPath,
     /// What it says.
     pub file: UnitFile,
+    /// The user with whose rights the files that it names are read; root for the system's own.
+    pub owner: u32,
 }
 
 /// The host that is examined.
@@ -334,10 +330,7 @@ pub trait Host {
     ///
     /// # Errors
     /// A gap with the reason.
-    fn source(&self, seen_by: Option<&Process>, path: &Path, limit: usize) -> Result<SourceFile, Gap> {
-        let bytes = self.read_file(&reach(seen_by, path), limit)?;
-        Ok(SourceFile { bytes, modified: None })
-    }
+    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap>;
 
     /// TCP sockets of the network namespace of a process, or of the doctor's own.
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;
@@ -380,7 +373,7 @@ pub trait Host {
     ///
     /// # Errors
     /// A gap when its status cannot be read.
-    fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap>;
+    fn service(&self, kind: &str, directory: &ForeignPath) -> Result<Program, Gap>;
 
     /// Asks a container's runtime for it, where its socket may be used.
     ///
@@ -393,47 +386,50 @@ pub trait Host {
     ///
     /// # Errors
     /// A gap when there is no such file, or it cannot be read.
-    fn database(&self, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap>;
+    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap>;
 
     /// Index, locks and times of a database once more: what moves, and what stands still.
-    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> SecondLook;
+    fn database_again(&self, path: &ForeignPath) -> SecondLook;
 
-    /// The name of a file without links in it, as descriptors on it have it; the name itself where that cannot be had.
-    fn resolved(&self, seen_by: Option<&Process>, path: &Path) -> PathBuf;
+    /// The name of a file without links in it, as descriptors on it have it.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap>;
 
     /// Processes that have descriptors on these databases, on their unlinked or replaced files too: those of `among`, or
     /// of the whole host. One list for each path.
     fn database_holders(
         &self,
         seen_by: Option<&Process>,
-        paths: &[PathBuf],
+        paths: &[ForeignPath],
         among: Option<&[u32]>,
     ) -> Collected<Vec<Vec<DatabaseHolder>>>;
 
-    /// Device and inode of a directory as a process sees it: two names of one directory are the same, two
-    /// directories of one name in different containers are not.
+    /// Device and inode of a directory: two names of one directory are the same, two directories of one name in different containers
+    /// are not.
     ///
     /// # Errors
     /// A gap with the reason.
-    fn directory_identity(&self, seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap>;
+    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap>;
 
     /// Contents of a small file, at most `limit` bytes; abandoned when it hangs.
     ///
     /// # Errors
     /// A gap with the reason.
-    fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap>;
+    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap>;
 
     /// Names in a directory, at most `limit`; abandoned when it hangs.
     ///
     /// # Errors
     /// A gap with the reason.
-    fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap>;
+    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap>;
 
     /// Kind of a file; abandoned when it hangs.
     ///
     /// # Errors
     /// A gap with the reason, `not_found` among them.
-    fn file_kind(&self, path: &Path) -> Result<FileKind, Gap>;
+    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap>;
 
     /// Regular files that standard output and standard error of a process go to.
     ///
@@ -445,7 +441,7 @@ pub trait Host {
     ///
     /// # Errors
     /// A gap with the reason; what is no regular file is not opened.
-    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap>;
+    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap>;
 
     /// The end of a unit's journal.
     ///
@@ -466,7 +462,7 @@ pub trait Host {
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>>;
 
     /// Home directories in which a Hermes home may lie: of the doctor's user, and of the others as root.
-    fn user_homes(&self) -> Vec<PathBuf>;
+    fn user_homes(&self) -> Collected<Vec<PathBuf>>;
 }
 
 /// The host that this program runs on.
@@ -478,37 +474,5 @@ pub fn this_host(deadline: Deadline) -> Box<dyn Host> {
     #[cfg(not(target_os = "linux"))]
     {
         Box::new(macos::MacHost::new(deadline))
-    }
-}
-
-/// Asks the system's resolver. It can hang, so it works on a thread that is left behind: it waits for the network
-/// in user space, so it cannot keep the process from ending.
-///
-/// # Errors
-/// The resolver's words, or that it did not answer by the deadline.
-pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
-    use std::net::ToSocketAddrs;
-    let name = name.to_owned();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let found = (name.as_str(), 0).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect());
-        let _ = sender.send(found);
-    });
-    match receiver.recv_timeout(deadline.remaining()) {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
-    }
-}
-
-/// A path as the doctor reaches it: what a process in another mount namespace calls `/opt/data` is below
-/// `/proc/PID/root` from here (proc_pid_root(5)).
-pub fn reach(seen_by: Option<&Process>, path: &Path) -> PathBuf {
-    match seen_by {
-        Some(process) if process.foreign_mounts == Some(true) => {
-            let root = PathBuf::from(format!("/proc/{}/root", process.identity.pid));
-            root.join(path.strip_prefix("/").unwrap_or(path))
-        }
-        _ => path.to_owned(),
     }
 }

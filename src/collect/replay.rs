@@ -1,7 +1,7 @@
 //! Facts from a saved report instead of a host.
 
 use crate::collect::Deadline;
-use crate::collect::reader::NamedFile;
+use crate::collect::worker::NamedFile;
 use crate::model::{Envelope, Gap, GapReason, SCHEMA, id};
 use crate::parse::markdown;
 use crate::parse::text::printable;

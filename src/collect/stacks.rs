@@ -1,4 +1,5 @@
-//! Python stacks: the interpreter's memory is read by the `py-spy` crate, in a reader that can be left behind.
+//! Python stacks: the interpreter's memory is read by the `py-spy` crate, in a worker that can be abandoned, and with the rights of the owner of
+//! the process: the library opens binaries by itself.
 //!
 //! The process is never paused: `py-spy` is used without its locking (no ptrace(2), no signal), so all that happens to the
 //! process is process_vm_readv(2). What is read is the interpreter's own book-keeping (threads, frames, code objects) and
@@ -6,11 +7,12 @@
 //! read, so a stack can come out torn: it is read again up to three times.
 
 use super::Deadline;
-use super::reader::{Reader, Request};
+use super::foreign::Failure;
+use super::worker::{Answer as Reply, Request, Worker};
 use crate::model::{Gap, GapReason, Identity, PythonLook, id};
 use serde::{Deserialize, Serialize};
 
-/// What the reader answers.
+/// What the worker answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The stacks.
@@ -22,7 +24,7 @@ pub enum Answer {
 /// How often a torn look is made again.
 const TRIES: usize = 3;
 
-/// Reads the stacks of a process, in a reader of its own.
+/// Reads the stacks of a process, in a worker of its own.
 ///
 /// # Errors
 /// A gap: no permission, not Python, an interpreter that is not known, no answer in time.
@@ -35,28 +37,28 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonLook, Gap> {
             Gap::new(what, GapReason::Permission, advice(GapReason::Permission, pid, "")).blocking(id::STACKS)
         );
     }
-    let mut reader = Reader::new();
+    let mut worker = Worker::new();
     let mut answer = None;
-    // A torn structure can end the reader, and is whole again at the next look.
+    // A torn structure can end the worker, and is whole again at the next sample.
     for _ in 0..TRIES {
-        answer = reader.perform(&[Request::Stacks(pid)], deadline).pop();
+        answer = Some(worker.ask(Request::Stacks(identity), deadline));
         if !matches!(&answer, Some(Err(gap)) if gap.reason == GapReason::Unsupported) {
             break;
         }
     }
     let result = match answer {
-        Some(Ok(bytes)) => match serde_json::from_slice(&bytes) {
+        Some(Ok(Reply::Bytes(bytes))) => match serde_json::from_slice(&bytes) {
             Ok(Answer::Look(look)) => Ok(look),
             Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, advice(reason, pid, &detail))),
             Err(error) => Err(Gap::new(what, GapReason::Malformed, error.to_string())),
         },
-        // Of garbage the reader can end, by its bounds or by itself.
+        // Of garbage the worker can end, by its bounds or by itself.
         Some(Err(gap)) if gap.reason == GapReason::Unsupported => {
-            let detail = format!("the reader ended while it read the interpreter's memory ({})", gap.detail);
+            let detail = format!("the worker ended while it read the interpreter's memory ({})", gap.detail);
             Err(Gap { what, reason: GapReason::Malformed, detail, ..gap })
         }
         Some(Err(gap)) => Err(Gap { what, ..gap }),
-        None => Err(Gap::new(what, GapReason::Unsupported, "the reader gave no answer")),
+        Some(Ok(_)) | None => Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")),
     };
     result.map_err(|gap| gap.blocking(id::STACKS))
 }
@@ -84,18 +86,61 @@ fn advice(reason: GapReason, pid: u32, detail: &str) -> String {
     format!("it takes the server's own user{yama}, root, or CAP_SYS_PTRACE")
 }
 
-/// The reader's part: what it answers for one process.
+/// The worker's part: what it answers for one process.
 ///
 /// # Errors
-/// When the answer cannot be written as JSON.
-pub fn answer(pid: u32) -> std::io::Result<Vec<u8>> {
-    let answer = match look(pid) {
+/// When the process is gone, its rights cannot be taken, or the answer cannot be written as JSON.
+pub fn answer(process: Identity) -> Result<Vec<u8>, Failure> {
+    let pid = process.pid;
+    #[cfg(target_os = "linux")]
+    let refusal = binaries::refusal(process)?;
+    #[cfg(not(target_os = "linux"))]
+    let refusal: Option<String> = None;
+    let looked = match refusal {
+        Some(why) => Err((GapReason::NotAsked, why)),
+        None => look(pid),
+    };
+    let answer = match looked {
         Ok(look) => Answer::Look(look),
         Err((reason, detail)) => {
             Answer::Failed(reason, crate::parse::text::printable(detail.as_bytes()).chars().take(500).collect())
         }
     };
-    Ok(serde_json::to_vec(&answer)?)
+    serde_json::to_vec(&answer).map_err(|error| Failure::Malformed(error.to_string()))
+}
+
+/// The files that the library opens by name: the executable and the library of the interpreter.
+#[cfg(target_os = "linux")]
+mod binaries {
+    use crate::collect::foreign::{self, Failure, ForeignPath, Last};
+    use crate::model::Identity;
+    use crate::parse::process::mapped_files;
+    use crate::parse::text::printable;
+    use rustix::fs::FileType;
+    use std::os::unix::ffi::OsStrExt;
+
+    /// Takes the rights of the owner of a process. Of one in another mount namespace every mapped library of Python must be a file that
+    /// would be opened here; else why its stacks are not read.
+    pub(super) fn refusal(process: Identity) -> Result<Option<String>, Failure> {
+        let directory = foreign::as_process(process)?;
+        if foreign::is_own(&directory, c"ns/mnt") == Some(true) {
+            return Ok(None);
+        }
+        let maps = directory.read(c"maps")?;
+        let files = mapped_files(&maps).into_iter().filter(|path| memchr::memmem::find(path, b"python").is_some());
+        for file in files {
+            foreign::restore()?;
+            let path = ForeignPath::of_process(process, std::path::Path::new(std::ffi::OsStr::from_bytes(file)));
+            let found = foreign::find(&path, Last::Followed);
+            if !found.is_ok_and(|found| found.file_type() == FileType::RegularFile) {
+                let shown = printable(file);
+                return Ok(Some(format!("{shown} in its mount namespace is no file that may be opened")));
+            }
+        }
+        foreign::restore()?;
+        foreign::as_process(process)?;
+        Ok(None)
+    }
 }
 
 /// Without `py-spy` nothing is read.
@@ -113,7 +158,7 @@ fn look(pid: u32) -> Result<PythonLook, (GapReason, String)> {
 mod tests {
     #[test]
     fn a_build_without_them_says_so() {
-        let answer = String::from_utf8(super::answer(std::process::id()).unwrap_or_default()).unwrap_or_default();
+        let answer = String::from_utf8(super::answer(own()).unwrap_or_default()).unwrap_or_default();
         assert!(answer.contains("unsupported") && answer.contains("this build reads no Python stacks"), "{answer}");
     }
 }

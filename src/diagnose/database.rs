@@ -38,7 +38,11 @@ pub fn of_database(database: &DatabaseFile, server: Option<&Server>) -> Vec<Find
         checkpoint_pinned(database),
         wal_large(database),
     ];
-    found.into_iter().flatten().map(|finding| Finding { subject: Some(database.path.clone()), ..finding }).collect()
+    found
+        .into_iter()
+        .flatten()
+        .map(|finding| Finding { subject: Some(database.path.to_string()), ..finding })
+        .collect()
 }
 
 fn name(database: &DatabaseFile) -> &str {

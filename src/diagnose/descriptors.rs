@@ -218,7 +218,7 @@ fn handle_leak(
     evidence.push(Evidence::new("soft limit", limit, format!("{source}/limits")));
     let next = vec![look_again()];
     Some(Finding {
-        subject: Some(family.path.clone()),
+        subject: Some(family.path.to_string()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)
     })
 }
@@ -276,7 +276,7 @@ fn leak_without_limit(
     ]);
     let next = vec![look_again()];
     Some(Finding {
-        subject: Some(family.path.clone()),
+        subject: Some(family.path.to_string()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)
     })
 }

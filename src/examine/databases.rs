@@ -1,13 +1,13 @@
 //! The SQLite databases of a home, and what is done with them.
 
 use super::Examination;
-use crate::collect::{Deadline, Host};
+use crate::collect::{Deadline, ForeignPath, Host};
 use crate::diagnose;
-use crate::model::{DatabaseFile, Gap, GapReason, Process, SecondLook, Server, id};
+use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondLook, Server, id};
 use crate::patient::Survey;
 use crate::sort;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Databases that Hermes keeps in a home.
@@ -28,15 +28,16 @@ impl Examination<'_> {
     pub(super) fn databases(&self, server: &mut Server) {
         let process = server.process.clone();
         let host = self.survey.host;
-        let mut paths: Vec<PathBuf> = Vec::new();
+        let identity = process.as_ref().map(|process| process.identity);
+        let mut paths: Vec<ForeignPath> = Vec::new();
         if let Some(home) = &self.patient.home {
-            paths = known_in(host, process.as_ref(), home, self.request.command == "db");
+            let home = ForeignPath::of(identity, home);
+            paths = known_in(host, &home, self.request.command == "db", &mut server.gaps);
         }
-        for family in server.descriptors.iter().flat_map(|facts| &facts.sqlite).take(MOST) {
-            let path = PathBuf::from(&family.path);
-            if path.is_absolute() {
-                paths.push(path);
-            }
+        if let Some(identity) = identity {
+            let families = server.descriptors.iter().flat_map(|facts| &facts.sqlite).take(MOST);
+            let absolute = families.map(|family| family.path.path()).filter(|path| path.is_absolute());
+            paths.extend(absolute.map(|path| ForeignPath::of_link(identity, path)));
         }
         self.progress.step("reading the databases");
         // Everybody is asked only where the databases are what it is about.
@@ -54,19 +55,27 @@ impl Examination<'_> {
     }
 }
 
-/// Databases that are there in a home; `with_profiles` also those of its profiles, which are homes of their own.
+/// Databases that are there in a home; `with_profiles` also those of its profiles, which are homes of their own. What could not be
+/// looked at is a gap: one could be there.
 pub(super) fn known_in(
     host: &dyn Host,
-    seen_by: Option<&Process>,
-    home: &Path,
+    home: &ForeignPath,
     with_profiles: bool,
-) -> Vec<PathBuf> {
-    let list =
-        |path: &Path, most| host.list_directory(&crate::collect::reach(seen_by, path), most).unwrap_or_default();
-    let mut found: Vec<PathBuf> = Vec::new();
-    let mut homes = vec![home.to_owned()];
+    gaps: &mut Vec<Gap>,
+) -> Vec<ForeignPath> {
+    let mut list = |path: &ForeignPath, most| {
+        host.list_directory(path, most).unwrap_or_else(|gap| {
+            if gap.reason != GapReason::NotFound {
+                gaps.push(Gap { what: format!("databases in {}", path.shown()), ..gap }.blocking(id::DATABASES));
+            }
+            Vec::new()
+        })
+    };
+    let mut found: Vec<ForeignPath> = Vec::new();
+    let mut homes = vec![home.clone()];
     if with_profiles {
-        homes.extend(list(&home.join("profiles"), MOST).into_iter().map(|name| home.join("profiles").join(name)));
+        let profiles = home.join("profiles");
+        homes.extend(list(&profiles, MOST).into_iter().map(|name| profiles.join(name)));
     }
     for home in homes {
         let names = list(&home, 4096);
@@ -76,7 +85,8 @@ pub(super) fn known_in(
         let boards = home.join("kanban/boards");
         for board in list(&boards, MOST) {
             let path = boards.join(board).join("kanban.db");
-            if host.file_kind(&crate::collect::reach(seen_by, &path)).is_ok() {
+            // One that cannot be looked at is read like one that is there, which says why it cannot be.
+            if host.file_kind(&path).map_or_else(|gap| gap.reason != GapReason::NotFound, |_| true) {
                 found.push(path);
             }
         }
@@ -89,17 +99,21 @@ pub(super) fn known_in(
 pub(super) fn read(
     survey: &Survey<'_>,
     seen_by: Option<&Process>,
-    paths: &[PathBuf],
+    paths: &[ForeignPath],
     everybody: bool,
 ) -> (Vec<DatabaseFile>, Vec<Gap>) {
     let host = survey.host;
     // Descriptors have the name without links, whatever the home is called.
     let mut seen = HashSet::new();
-    let paths: Vec<PathBuf> =
-        paths.iter().map(|path| host.resolved(seen_by, path)).filter(|path| seen.insert(path.clone())).collect();
+    let identity = seen_by.map(|process| process.identity);
+    let resolved = paths.iter().map(|path| match host.resolved(path) {
+        Ok(name) => kernel_name(identity, &name),
+        Err(_) => path.clone(),
+    });
+    let paths: Vec<ForeignPath> = resolved.filter(|path| seen.insert(path.clone())).collect();
     let (mut databases, mut gaps, mut there) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths.iter().take(MOST) {
-        match host.database(seen_by, path) {
+        match host.database(path) {
             Ok(read) => {
                 gaps.extend(read.gaps);
                 databases.push(read.value);
@@ -137,6 +151,11 @@ pub(super) fn read(
     (databases, gaps)
 }
 
+/// A database by the name that descriptors on it have.
+fn kernel_name(process: Option<Identity>, path: &Path) -> ForeignPath {
+    process.map_or_else(|| ForeignPath::of_person(path), |process| ForeignPath::of_link(process, path))
+}
+
 /// The second look at those of which the first one leaves something open.
 pub(super) fn look_again(
     survey: &Survey<'_>,
@@ -167,7 +186,8 @@ pub(super) fn look_again(
     std::thread::sleep(wait);
     let mut gaps = Vec::new();
     for (database, writer) in wanted.into_iter().zip(writers) {
-        let again = host.database_again(seen_by, Path::new(&database.path));
+        let again =
+            host.database_again(&kernel_name(seen_by.map(|process| process.identity), database.path.path()));
         if again.locks.is_none() {
             let detail = "they could not be read a second time";
             gaps.push(Gap::new("locks of databases", GapReason::Malformed, detail).blocking(SECOND_LOOK_DECIDES));

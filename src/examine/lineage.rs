@@ -2,8 +2,11 @@
 
 use super::Examination;
 use super::claims::Claims;
+use crate::collect::ForeignPath;
 use crate::diagnose;
-use crate::model::{Gap, GapReason, Hop, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor, id};
+use crate::model::{
+    Gap, GapReason, Hop, HostPath, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor, id,
+};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::CommandRole;
 use crate::parse::role::{Classified, classify};
@@ -83,7 +86,9 @@ impl Examination<'_> {
             gap.detail.push_str(&format!("; its job sets {}", limit.unwrap_or("none")));
         }
         let log = supervisor.log.as_deref().filter(|log| log.starts_with('/'));
-        let log = log.and_then(|log| self.survey.host.read_file(Path::new(log), LARGEST_LOG).ok());
+        let log = log.and_then(|log| {
+            self.survey.host.read_file(&self.log_of(supervisor, HostPath::from_kept(log).path()), LARGEST_LOG).ok()
+        });
         if let Some((from, to)) = log.and_then(|log| crate::parse::darwin::descriptor::raised_limit(&log)) {
             gap.detail.push_str(&format!("; its log says that it raised the soft limit from {from} to {to}"));
         }
@@ -118,7 +123,8 @@ impl Examination<'_> {
         let own = process.identity.pid;
         let family: HashSet<u32> = survey.relatives(own).into_iter().collect();
         let home = self.patient.home.as_deref();
-        let own_home = home.and_then(|home| survey.host.directory_identity(Some(process), home).ok());
+        let own_home = home
+            .and_then(|home| survey.host.directory_identity(&ForeignPath::of_process(process.identity, home)).ok());
         let mut found = Vec::new();
         for (pid, command) in survey.hermes_servers() {
             if family.contains(&pid) || command.role != CommandRole::Server || found.len() >= MOST_SIBLINGS {
@@ -128,7 +134,7 @@ impl Examination<'_> {
             let same_port =
                 server.port.is_some_and(|port| same_network(process, &other) && self.holds_port(&other, port));
             let is_home = |path: &Path| {
-                let there = survey.host.directory_identity(Some(&other), path).ok();
+                let there = survey.host.directory_identity(&ForeignPath::of_process(identity, path)).ok();
                 own_home.is_some() && there == own_home
             };
             let same_home = home_of(survey, identity, &command).is_some_and(|path| is_home(&path));

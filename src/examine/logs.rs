@@ -1,25 +1,29 @@
 //! Which logs are read: the supervisor's, what the process writes its output to, and those that Hermes keeps in a home.
 
 use super::Examination;
-use crate::collect::{LogTail, reach};
-use crate::model::{Gap, GapReason, LogFacts, Process, Server, ServerKind};
+use crate::collect::{ForeignPath, LogTail};
+use crate::model::{Gap, GapReason, HostPath, LogFacts, Process, Server, ServerKind, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::log::{self, Clock};
 use crate::parse::text::printable;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Logs that are read of one server.
 const MOST: usize = 8;
+/// The system's time zone.
+const LOCAL_TIME: &str = "/etc/localtime";
+/// The descriptions of all zones.
+const ZONES: &str = "/usr/share/zoneinfo";
 /// Largest description of a time zone that is read.
 const LARGEST_ZONE: usize = 64 * 1024;
 
 /// One log, before it is read.
 enum Place {
-    /// A file: its name, where the doctor reaches it, the file before it, and whether other servers write to it too.
-    File { name: PathBuf, place: PathBuf, rotated: Option<PathBuf>, is_shared: bool },
+    /// A file: its name, what is opened, the file before it, and whether other servers write to it too.
+    File { name: PathBuf, place: ForeignPath, rotated: Option<ForeignPath>, is_shared: bool },
     /// The journal of a unit, the command that shows it, and whether it is another process's.
     Journal(Unit, String, bool),
 }
@@ -39,10 +43,10 @@ impl Examination<'_> {
                 Place::File { name, place, rotated, is_shared } => {
                     // One log can be meant by several names, and one name can be of different files in containers.
                     let source = printable(name.as_os_str().as_encoded_bytes());
-                    let read = match host.directory_identity(None, &place) {
+                    let read = match host.directory_identity(&place) {
                         Ok(identity) if !seen.insert(identity) => continue,
                         Err(gap) if gap.reason == GapReason::Timeout => Err(gap),
-                        _ => host.log_tail(&place, rotated.as_deref()),
+                        _ => host.log_tail(&place, rotated.as_ref()),
                     };
                     (source, is_shared, false, read)
                 }
@@ -71,18 +75,32 @@ impl Examination<'_> {
         let started = process.and_then(|process| process.start_time.as_deref()?.parse::<Timestamp>().ok());
         let elsewhere = process.filter(|process| process.foreign_mounts == Some(true));
         let zone = match elsewhere {
-            None => TimeZone::try_system().ok(),
-            Some(process) => {
-                let file = reach(Some(process), std::path::Path::new("/etc/localtime"));
-                match self.survey.host.read_file(&file, LARGEST_ZONE) {
-                    Ok(bytes) => TimeZone::tzif("localtime", &bytes).ok(),
-                    // Without that file the C library takes UTC (tzset(3)).
-                    Err(gap) if gap.reason == GapReason::NotFound => Some(TimeZone::UTC),
-                    Err(_) => None,
-                }
-            }
+            None => self.own_zone(),
+            Some(process) => self.zone_of(&ForeignPath::of_process(process.identity, Path::new(LOCAL_TIME))),
         };
         Clock { zone, now: Timestamp::now(), started }
+    }
+
+    /// The zone of this program, by `TZ` and else by the system's file (tzset(3)). The worker reads the files: they can hang.
+    fn own_zone(&self) -> Option<TimeZone> {
+        let variable = std::env::var("TZ").ok();
+        let Some(said) = variable.as_deref().map(|said| said.strip_prefix(':').unwrap_or(said)) else {
+            return self.zone_of(&ForeignPath::of_person(Path::new(LOCAL_TIME)));
+        };
+        if said.is_empty() {
+            return Some(TimeZone::UTC);
+        }
+        TimeZone::posix(said).ok().or_else(|| self.zone_of(&ForeignPath::of_person(&Path::new(ZONES).join(said))))
+    }
+
+    /// The zone that a file describes (tzfile(5)).
+    fn zone_of(&self, file: &ForeignPath) -> Option<TimeZone> {
+        match self.survey.host.read_file(file, LARGEST_ZONE) {
+            Ok(bytes) => TimeZone::tzif("localtime", &bytes).ok(),
+            // Without that file the C library takes UTC (tzset(3)).
+            Err(gap) if gap.reason == GapReason::NotFound => Some(TimeZone::UTC),
+            Err(_) => None,
+        }
     }
 
     fn places(&self, server: &mut Server, process: Option<&Process>) -> Vec<Place> {
@@ -100,9 +118,9 @@ impl Examination<'_> {
                     server.gaps.push(Gap::new(format!("log {log}"), GapReason::NotAsked, detail));
                 }
                 _ if log.starts_with('/') && !log.starts_with("/dev/") => {
-                    let name = PathBuf::from(log);
-                    let rotated = Some(crate::collect::logs::rotated(&name));
-                    places.push(Place::File { place: name.clone(), name, rotated, is_shared });
+                    let name: PathBuf = HostPath::from_kept(log).into();
+                    let rotated = Some(self.log_of(claim, &crate::collect::logs::rotated(&name)));
+                    places.push(Place::File { place: self.log_of(claim, &name), name, rotated, is_shared });
                 }
                 _ => {}
             }
@@ -113,17 +131,28 @@ impl Examination<'_> {
             Vec::new()
         });
         for file in output {
-            let rotated = Some(reach(process, &crate::collect::logs::rotated(&file.name)));
+            let rotated = crate::collect::logs::rotated(&file.name);
+            let rotated = process.map(|process| ForeignPath::of_link(process.identity, &rotated));
             places.push(Place::File { name: file.name, place: file.place, rotated, is_shared: false });
         }
         let Some(home) = &self.patient.home else { return places };
         for (name, is_shared) in known_in(server.kind, server.port) {
             let name = home.join(name);
-            let place = reach(process, &name);
-            let rotated = Some(crate::collect::logs::rotated(&place));
+            let place = ForeignPath::of(process.map(|process| process.identity), &name);
+            let rotated = Some(place.with_suffix(".1"));
             places.push(Place::File { name, place, rotated, is_shared });
         }
         places
+    }
+}
+
+impl Examination<'_> {
+    /// A log that a supervisor names: a path of the supervising process, or of the user whose manager it is.
+    pub(super) fn log_of(&self, claim: &Supervisor, path: &Path) -> ForeignPath {
+        match claim.pid.map(|pid| self.survey.host.identify(pid)) {
+            Some(Ok(supervisor)) => ForeignPath::of_process(supervisor, path),
+            _ => claim.owner.map_or_else(|| ForeignPath::of_person(path), |user| ForeignPath::of_user(user, path)),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ mod resources;
 pub mod sampling;
 mod stacks;
 
-use crate::collect::{Deadline, Host, SocketTable};
+use crate::collect::{Deadline, ForeignPath, Host, SocketTable};
 use crate::diagnose;
 use crate::model::{Envelope, Gap, GapReason, Part, PidFile, Process, Server, Status, id};
 use crate::parse::sockets::TcpState;
@@ -107,7 +107,7 @@ pub fn examine(
     let survey = if request.all_holders { Survey::asking_everybody(host) } else { Survey::new(host) };
     if let Some(file) = &request.file {
         progress.step("reading the database");
-        examine_databases(&survey, std::slice::from_ref(file), deadline, &mut envelope);
+        examine_databases(&survey, &[ForeignPath::of_person(file)], deadline, &mut envelope);
         return Ok(report::seal(envelope, begun.elapsed()));
     }
     progress.step("looking for the server");
@@ -139,8 +139,9 @@ pub fn examine(
     let stray: Vec<PidFile> = selected.stray_pid_files.into_iter().map(|read| read.file).collect();
     // No server runs here, and the databases are there all the same.
     if envelope.servers.is_empty() && request.parts == [Part::Databases] {
-        let homes = crate::patient::homes(&survey);
-        let paths: Vec<_> = homes.iter().flat_map(|home| databases::known_in(host, None, home, false)).collect();
+        let homes = crate::patient::homes(&survey).into_iter().map(|home| ForeignPath::of_person(&home));
+        let paths: Vec<_> =
+            homes.flat_map(|home| databases::known_in(host, &home, false, &mut envelope.gaps)).collect();
         examine_databases(&survey, &paths, deadline, &mut envelope);
     }
     envelope.findings = diagnose::judge_host(&stray, &envelope.databases);
@@ -148,12 +149,7 @@ pub fn examine(
 }
 
 /// Databases without a server.
-fn examine_databases(
-    survey: &Survey<'_>,
-    paths: &[std::path::PathBuf],
-    deadline: Deadline,
-    envelope: &mut Envelope,
-) {
+fn examine_databases(survey: &Survey<'_>, paths: &[ForeignPath], deadline: Deadline, envelope: &mut Envelope) {
     let first_look = Instant::now();
     let (mut found, gaps) = databases::read(survey, None, paths, true);
     envelope.gaps.extend(gaps);
@@ -164,8 +160,7 @@ fn examine_databases(
         && envelope.databases.is_empty()
         && envelope.gaps.is_empty()
     {
-        let what = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
-        envelope.gaps.push(Gap::new(what, GapReason::NotFound, "there is no such file"));
+        envelope.gaps.push(Gap::new(path.shown(), GapReason::NotFound, "there is no such file"));
     }
 }
 

@@ -157,7 +157,7 @@ fn still_there(host: &dyn Host, identity: Identity) -> Result<(), Gap> {
 /// What a walk says, as a sample.
 fn of_descriptors(facts: &Descriptors) -> Sample {
     let families = facts.sqlite.iter().map(|family| FamilySample {
-        path: family.path.clone(),
+        path: family.path.to_string(),
         db: family.db,
         wal: family.wal,
         shm: family.shm,
@@ -265,7 +265,7 @@ fn by_known_names(now: &Descriptors, samples: &mut [(SystemTime, Sample)]) {
             .map(|(file, sum)| {
                 let mut own = now.sqlite.iter().filter(|own| name(&own.path) == file);
                 let path = match (own.next(), own.next()) {
-                    (Some(only), None) => only.path.clone(),
+                    (Some(only), None) => only.path.to_string(),
                     _ => file,
                 };
                 FamilySample { path, ..sum }
@@ -471,7 +471,7 @@ mod tests {
         let mut report = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
         let own = &mut report.servers[0];
         let families = &mut own.descriptors.as_mut().unwrap().sqlite;
-        families[0].path = "/home/ann/.hermes/state.db".to_owned();
+        families[0].path = "/home/ann/.hermes/state.db".into();
         families.push(crate::model::SqliteFamily { path: "/srv/acme/clients.db".into(), ..families[0].clone() });
         let (plain, mut now) = (report.clone(), report.servers[0].clone());
         let hidden = redact::redacted(report, redact::Level::Default, &[]);

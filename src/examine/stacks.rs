@@ -1,11 +1,12 @@
 //! Python stacks: two looks where threads wait for a lock, each joined with the kernel's threads and the source.
 
 use super::Examination;
+use crate::collect::ForeignPath;
 use crate::diagnose::stacks::{self as deciding, Sleeps, SourceText};
 use crate::model::{Gap, GapReason, Identity, Process, PythonLook, Server, Stacks, ThreadLook, id};
 use crate::parse::python_source;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Time between two looks that tell a lock that is kept from one that is given back in a moment.
@@ -119,18 +120,13 @@ impl Examination<'_> {
     }
 
     fn source(&self, process: &Process, file: &str, started: Option<u64>) -> SourceText {
-        let mut path = PathBuf::from(file);
         // `<string>`, `<frozen importlib._bootstrap>`: no file.
         if file.is_empty() || file.starts_with('<') {
             return SourceText::Unknown("it is no file".to_owned());
         }
-        // Before Python 3.9 the script has the name that it was started by.
-        if path.is_relative()
-            && let Ok(directory) = self.survey.host.working_directory(process.identity)
-        {
-            path = directory.join(path);
-        }
-        match self.survey.host.source(Some(process), &path, LARGEST_SOURCE) {
+        // Before Python 3.9 the script has the name that it was started by, which can be relative.
+        let path = ForeignPath::of_process(process.identity, Path::new(file));
+        match self.survey.host.source(&path, LARGEST_SOURCE) {
             // It need not be what the interpreter has read: its lines could name another lock.
             Ok(read)
                 if started

@@ -1,5 +1,6 @@
 //! Open descriptors of a process, counted while they were read.
 
+use super::HostPath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -64,7 +65,7 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SqliteFamily {
     /// Path of the database file.
-    pub path: String,
+    pub path: HostPath,
     /// Descriptors on the database.
     pub db: u64,
     /// Descriptors on `-wal`.

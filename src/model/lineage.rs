@@ -1,5 +1,6 @@
 //! Where a server comes from, and who claims it.
 
+use super::HostPath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -153,7 +154,11 @@ pub struct Supervisor {
     pub port: Option<u16>,
     /// The HERMES_HOME that it is configured for, where the configuration says one.
     #[serde(default)]
-    pub home: Option<String>,
+    pub home: Option<HostPath>,
+    /// The user whose manager it is, with whose rights the log is read; `None` for the system's own. It is a way to files and no fact
+    /// of the report.
+    #[serde(skip)]
+    pub owner: Option<u32>,
     /// Whether the configured command is a launcher, not the server itself.
     #[serde(default)]
     pub is_launcher: bool,

@@ -11,6 +11,7 @@ mod finding;
 mod gap;
 mod health;
 mod history;
+mod host_path;
 pub mod id;
 mod lineage;
 mod log;
@@ -35,6 +36,7 @@ pub use health::{
     TimeBucket,
 };
 pub use history::{History, Record};
+pub use host_path::HostPath;
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use log::{LogClass, LogClassFacts, LogFacts};
 pub use port::{Connections, Holder, Listener, Listeners, Look};

@@ -1,5 +1,6 @@
 //! One process, and the files that claim to name it.
 
+use super::HostPath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,10 +114,10 @@ pub struct Process {
     /// Children that ended and were not reaped, by pid.
     pub zombie_children: Vec<u32>,
     /// `HERMES_HOME` of its environment; `null` where it is not set or could not be read.
-    pub home: Option<String>,
+    pub home: Option<HostPath>,
     /// `HOME` of its environment, below which the default home lies. It is a way to files and no fact of the report.
     #[serde(skip)]
-    pub user_home: Option<String>,
+    pub user_home: Option<HostPath>,
     /// Supervisor markers of the environment (a short allow-list), noise values left out.
     pub markers: BTreeMap<String, String>,
 }

@@ -1,5 +1,6 @@
 //! SQLite databases as their bytes and the kernel's lock table show them; nothing here was asked of SQLite.
 
+use super::HostPath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseFile {
     /// Path of the database file.
-    pub path: String,
+    pub path: HostPath,
     /// Size of the database file in bytes; `null` where it could not be had.
     pub size_bytes: Option<u64>,
     /// Its first 100 bytes; `null` for an empty file (`size_bytes` is 0 then) and where they could not be read.

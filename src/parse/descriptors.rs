@@ -2,8 +2,7 @@
 
 use super::link::SqlitePart;
 use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
-use super::text::printable;
-use crate::model::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
+use crate::model::{CloseWait, CloseWaitPeer, Descriptors, HostPath, SocketDescriptor, SqliteFamily, Target};
 use crate::sort;
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -171,7 +170,7 @@ pub fn count_family(
     deleted: bool,
 ) {
     let family = families.entry(base.to_vec()).or_insert_with(|| SqliteFamily {
-        path: printable(base),
+        path: HostPath::new(base),
         db: 0,
         wal: 0,
         shm: 0,

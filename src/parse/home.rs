@@ -1,7 +1,8 @@
 //! Files of a HERMES_HOME that name a server: pid files, the WebUI control script's state, and the port in
 //! environment files.
 
-use super::text::printable;
+use super::text::kept;
+use crate::model::HostPath;
 use serde_json::Value;
 
 /// A server that a file of the home names.
@@ -49,20 +50,20 @@ pub fn webui_port(bytes: &[u8]) -> Option<u16> {
 }
 
 /// The home that an environment file gives. No other key is looked at.
-pub fn hermes_home(bytes: &[u8]) -> Option<String> {
-    value_of(bytes, "HERMES_HOME").filter(|home| home.starts_with('/'))
+pub fn hermes_home(bytes: &[u8]) -> Option<HostPath> {
+    value_of(bytes, "HERMES_HOME").filter(|home| home.starts_with('/')).map(|home| HostPath::from_kept(&home))
 }
 
-/// Last value of one key in a file of shell-quoted `KEY=VALUE` lines, as a shell would take it.
+/// Last value of one key in a file of shell-quoted `KEY=VALUE` lines, as a shell would take it; in text that holds every byte.
 fn value_of(bytes: &[u8], key: &str) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    text.lines()
+    kept(bytes)
+        .lines()
         .filter_map(|line| {
             let line = line.trim();
             let line = line.strip_prefix("export ").map_or(line, str::trim_start);
             let value = line.strip_prefix(key)?.strip_prefix('=')?;
             let words = shlex::split(value)?;
-            Some(printable(words.first().map_or("", String::as_str).as_bytes()))
+            Some(words.first().cloned().unwrap_or_default())
         })
         .next_back()
 }
@@ -70,18 +71,18 @@ fn value_of(bytes: &[u8], key: &str) -> Option<String> {
 /// Last value that a shell script gives to a variable, by assignment, `export` or `env`; `None` where the value is
 /// made from others. No other variable is looked at.
 pub fn variable(script: &[u8], name: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(script);
+    let text = kept(script);
     let mut values = text.lines().filter_map(|line| {
         let words = shlex::split(line)?;
         words.iter().find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
     });
     let last = values.next_back()?;
-    (!last.is_empty() && !last.contains(['$', '`'])).then(|| printable(last.as_bytes()))
+    (!last.is_empty() && !last.contains(['$', '`'])).then_some(last)
 }
 
 /// Directories of variables that a run script reads, a file each: `chpst -e DIR`, `envdir DIR`, `s6-envdir DIR`.
 pub fn variable_directories(script: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(script).replace("\\\n", " ");
+    let text = kept(script).replace("\\\n", " ");
     let mut found = Vec::new();
     for line in text.lines() {
         let words = shlex::split(line).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Bytes and text of kernels, servers and files, turned into model types. No I/O: everything here is compiled
 //! and tested on every system.
 
+pub mod accounts;
 pub mod cgroup;
 pub mod command;
 pub mod container;

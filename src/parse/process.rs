@@ -3,7 +3,7 @@
 
 use super::ParseError;
 use super::text::{nul_separated, printable};
-use crate::model::ProcessState;
+use crate::model::{HostPath, ProcessState};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -95,6 +95,12 @@ pub struct StatusLines {
     pub tracer_pid: Option<u32>,
     /// Real user id.
     pub uid: u32,
+    /// Real, effective, saved and filesystem user ids.
+    pub uids: [u32; 4],
+    /// The same for the group.
+    pub gids: [u32; 4],
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
     /// Number of threads.
     pub threads: u64,
     /// Resident memory in bytes.
@@ -108,8 +114,8 @@ pub struct StatusLines {
 /// # Errors
 /// When a field that every kernel writes is missing or malformed.
 pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
-    let (mut tgid, mut tracer_pid, mut uid, mut threads) = (None, None, None, None);
-    let (mut resident_bytes, mut namespace_pids) = (None, Vec::new());
+    let (mut tgid, mut tracer_pid, mut uids, mut gids, mut threads) = (None, None, None, None, None);
+    let (mut resident_bytes, mut namespace_pids, mut groups) = (None, Vec::new(), Vec::new());
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -119,7 +125,9 @@ pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
         match name {
             b"Tgid" => tgid = Some(number(first(), "Tgid of status")?),
             b"TracerPid" => tracer_pid = Some(number::<u32>(first(), "TracerPid of status")?),
-            b"Uid" => uid = Some(number(first(), "Uid of status")?),
+            b"Uid" => uids = Some(four(words, "Uid of status")?),
+            b"Gid" => gids = Some(four(words, "Gid of status")?),
+            b"Groups" => groups = words.map(|word| number(word, "Groups of status")).collect::<Result<_, _>>()?,
             b"NSpid" => {
                 namespace_pids = words.map(|word| number(word, "NSpid of status")).collect::<Result<_, _>>()?
             }
@@ -132,11 +140,19 @@ pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
     Ok(StatusLines {
         tgid: tgid.ok_or_else(missing("Tgid"))?,
         tracer_pid: Some(tracer_pid.ok_or_else(missing("TracerPid"))?).filter(|pid| *pid != 0),
-        uid: uid.ok_or_else(missing("Uid"))?,
+        uid: uids.ok_or_else(missing("Uid"))?[0],
+        uids: uids.ok_or_else(missing("Uid"))?,
+        gids: gids.ok_or_else(missing("Gid"))?,
+        groups,
         threads: threads.ok_or_else(missing("Threads"))?,
         resident_bytes,
         namespace_pids,
     })
+}
+
+fn four<'a>(words: impl Iterator<Item = &'a [u8]>, what: &'static str) -> Result<[u32; 4], ParseError> {
+    let ids: Vec<u32> = words.map(|word| number(word, what)).collect::<Result<_, _>>()?;
+    ids.try_into().map_err(|ids: Vec<u32>| ParseError::new(what, format!("{} ids and not four", ids.len())))
 }
 
 /// Soft and hard limit of open descriptors; `None` is unlimited.
@@ -224,6 +240,22 @@ pub fn descriptor_inode(bytes: &[u8]) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
 }
 
+/// Paths of the files that a process has mapped to be executed, each once, from `/proc/PID/maps` (proc_pid_maps(5)).
+pub fn mapped_files(maps: &[u8]) -> Vec<&[u8]> {
+    let mut found: Vec<&[u8]> = maps
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let mut fields = line.splitn(6, |byte| *byte == b' ');
+            let is_code = fields.nth(1)?.contains(&b'x');
+            let path = fields.nth(3)?.trim_ascii_start();
+            (is_code && path.starts_with(b"/")).then_some(path)
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 /// Whether `/proc` hides processes of others, by the options of its mount in `/proc/self/mountinfo` (proc(5), `hidepid`), and the
 /// group that sees them all the same. Kernels before 5.8 tell the mode by its number.
 pub fn hidepid(mountinfo: &[u8]) -> Option<Option<u32>> {
@@ -271,34 +303,38 @@ pub fn namespace_inode(link: &[u8]) -> Option<u64> {
     text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
 }
 
-/// Supervisor markers of an environment, noise left out.
-pub fn markers(block: &[u8]) -> BTreeMap<String, String> {
-    nul_separated(block)
-        .into_iter()
-        .filter_map(|entry| {
-            let text = printable(entry);
-            let (name, value) = text.split_once('=')?;
-            (!is_noise(name, value)).then(|| (name.to_owned(), value.to_owned()))
-        })
-        .collect()
+/// What is used of an environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `HERMES_HOME`, where it is set to something.
+    pub hermes_home: Option<HostPath>,
+    /// `HOME`, where it is set to something.
+    pub home: Option<HostPath>,
+    /// Supervisor markers, noise left out.
+    pub markers: BTreeMap<String, String>,
+}
+
+/// Reads what is used of an environment.
+pub fn environment(block: &[u8]) -> Environment {
+    let mut found = Environment::default();
+    for entry in nul_separated(block) {
+        let path = |name: &[u8]| entry.strip_prefix(name).filter(|value| !value.is_empty()).map(HostPath::new);
+        if entry.starts_with(b"HERMES_HOME=") {
+            found.hermes_home = path(b"HERMES_HOME=");
+        } else if entry.starts_with(b"HOME=") {
+            found.home = path(b"HOME=");
+        } else if let Some((name, value)) = printable(entry).split_once('=')
+            && !is_noise(name, value)
+        {
+            found.markers.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    found
 }
 
 /// Values that launchd and desktops leave in every process: they mark no supervisor.
 fn is_noise(name: &str, value: &str) -> bool {
     value.is_empty() || (name == "XPC_SERVICE_NAME" && (value == "0" || value.starts_with("application.")))
-}
-
-/// Name, home directory and primary group of a user in the text of passwd(5); the first line of an id counts, as for getpwuid(3).
-pub fn account(text: &[u8], uid: u32) -> Option<[&[u8]; 3]> {
-    text.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|byte| *byte == b':');
-        let (name, id, group) = (fields.next()?, fields.nth(1)?, fields.next()?);
-        let home = fields.nth(1)?;
-        let is_it = std::str::from_utf8(id).ok()?.parse() == Ok(uid);
-        let is_whole = !name.is_empty() && !matches!(name[0], b'+' | b'-' | b'#') && home.starts_with(b"/");
-        let is_group = std::str::from_utf8(group).ok()?.parse::<u32>().is_ok();
-        (is_it && is_whole && is_group).then_some([name, home, group])
-    })
 }
 
 #[cfg(test)]
@@ -331,22 +367,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_the_first_line_of_its_id() {
-        let text = b"root:x:0:0:root:/root:/bin/bash\n+@ldap::::::\n#x:x:7:7::/c:\nh:x:7:8::/home/h:/bin/sh\nagain:x:7:9::/other:\nbad:x:9\nno:x:10:1::\n";
-        assert_eq!(account(text, 0), Some([&b"root"[..], b"/root", b"0"]));
-        assert_eq!(account(text, 7), Some([&b"h"[..], b"/home/h", b"8"]));
-        for uid in [9, 10, 1000] {
-            assert_eq!(account(text, uid), None, "{uid}");
-        }
-        assert_eq!(account(b"", 0), None);
-    }
-
-    #[test]
     fn noise_is_no_marker() {
-        let markers = markers(
-            b"XPC_SERVICE_NAME=0\0XPC_SERVICE_NAME=application.com.apple.Terminal\0INVOCATION_ID=\0SUPERVISOR_ENABLED=1\0",
+        let found = environment(
+            b"XPC_SERVICE_NAME=0\0XPC_SERVICE_NAME=application.com.apple.Terminal\0INVOCATION_ID=\0SUPERVISOR_ENABLED=1\0HOME=\0\
+            HERMES_HOME=/h\xe9\0",
         );
-        assert_eq!(markers.into_iter().collect::<Vec<_>>(), [("SUPERVISOR_ENABLED".to_owned(), "1".to_owned())]);
+        assert_eq!((found.home, found.hermes_home), (None, Some(HostPath::new(&b"/h\xe9"[..]))));
+        assert_eq!(
+            found.markers.into_iter().collect::<Vec<_>>(),
+            [("SUPERVISOR_ENABLED".to_owned(), "1".to_owned())]
+        );
     }
 
     const STAT: &[u8] = b"4711 (py) (th\xff on) S 1 4711 4711 0 -1 4194560 1500 0 0 0 10 5 0 0 20 0 3 0 918273 \
@@ -379,7 +409,7 @@ mod tests {
     }
 
     const STATUS: &str = "Name:\tpy\\nTgid:\t1\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t4711\nNgid:\t0\nPid:\t4711\n\
-        PPid:\t1\nTracerPid:\t99\nUid:\t1000\t1001\t1002\t1003\nNSpid:\t4711\t12\t1\nVmRSS:\t   20480 kB\nThreads:\t3\n";
+        PPid:\t1\nTracerPid:\t99\nUid:\t1000\t1001\t1002\t1003\nGid:\t5\t6\t7\t8\nGroups:\t4 27 \nNSpid:\t4711\t12\t1\nVmRSS:\t   20480 kB\nThreads:\t3\n";
 
     #[test]
     fn reads_the_lines_of_a_status() {
@@ -388,18 +418,26 @@ mod tests {
             tgid: 4711,
             tracer_pid: Some(99),
             uid: 1000,
+            uids: [1000, 1001, 1002, 1003],
+            gids: [5, 6, 7, 8],
+            groups: vec![4, 27],
             threads: 3,
             resident_bytes: Some(20_480 * 1024),
             namespace_pids: vec![4711, 12, 1],
         };
         assert_eq!(lines, expected);
         // A zombie has no memory, an old kernel no namespaces, and hardly anybody is traced.
-        let short = "Tgid:\t7\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nThreads:\t1\n";
+        let short = "Tgid:\t7\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t\nThreads:\t1\n";
         let lines = status(short.as_bytes()).unwrap();
         assert_eq!((lines.tracer_pid, lines.resident_bytes, lines.namespace_pids), (None, None, vec![]));
-        for (from, to) in
-            [("Threads:\t3", "Threads:\tx"), ("Uid:", "Gid:"), ("Tgid:\t4711", "Tgid:\t-1"), ("12\t1", "12\ty")]
-        {
+        for (from, to) in [
+            ("Threads:\t3", "Threads:\tx"),
+            ("Uid:", "Xid:"),
+            ("\t1003", ""),
+            ("4 27", "4 x"),
+            ("Tgid:\t4711", "Tgid:\t-1"),
+            ("12\t1", "12\ty"),
+        ] {
             assert!(status(STATUS.replace(from, to).as_bytes()).is_err(), "{to}");
         }
     }
@@ -444,6 +482,14 @@ mod tests {
         assert_eq!(device_of_mount(b"", b"/x"), None);
         assert_eq!(descriptor_inode(b"pos:\t0\nflags:\t02\nmnt_id:\t29\nino:\t789\n"), Some(789));
         assert_eq!(descriptor_inode(b"ino:\tx\n"), None);
+    }
+
+    #[test]
+    fn reads_mapped_files() {
+        let maps = b"00400000-0040b000 r-xp 00000000 08:01 77   /usr/bin/python3.11\n\
+            0060a000-0060b000 r--p 0000a000 08:01 77   /usr/bin/python3.11\n7f-80 r-xp 0 08:01 9 /my lib/libpython.so (deleted)\n\
+            7fff-8000 r-xp 00000000 00:00 0   [vdso]\nbroken\n";
+        assert_eq!(mapped_files(maps), [&b"/my lib/libpython.so (deleted)"[..], b"/usr/bin/python3.11"]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! What the kernel answers about TCP sockets over netlink (sock_diag(7), netlink(7)).
+//! What the kernel answers about TCP and Unix sockets over netlink (sock_diag(7), netlink(7)).
 
 use crate::parse::sockets::{TcpSocket, TcpState, progress};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload, Nla as _};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::inet::InetResponse;
 use netlink_packet_sock_diag::inet::nlas::Nla;
+use netlink_packet_sock_diag::unix;
 use std::io;
 use std::net::SocketAddr;
 
@@ -23,6 +24,46 @@ const BY_FAMILY: u16 = 20;
 /// # Errors
 /// What the kernel answers instead of sockets; `InvalidData` where the length of a message is no length.
 pub fn datagram(bytes: &[u8], found: &mut Vec<TcpSocket>) -> io::Result<bool> {
+    each(bytes, |message| {
+        if let SockDiagMessage::InetResponse(response) = message {
+            found.push(tcp_socket(&response));
+        }
+    })
+}
+
+/// A Unix socket that listens, and the file that it is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnixListener {
+    /// Inode number of the socket.
+    pub inode: u64,
+    /// Inode number of its file, of which the kernel tells the lower 32 bits.
+    pub file_inode: u32,
+}
+
+/// The same for the Unix sockets of a dump; those that are bound to no file are left out.
+///
+/// # Errors
+/// As above.
+pub fn unix_datagram(bytes: &[u8], found: &mut Vec<UnixListener>) -> io::Result<bool> {
+    each(bytes, |message| {
+        if let SockDiagMessage::UnixResponse(response) = message {
+            let file = response.nlas.iter().find_map(|attribute| match attribute {
+                unix::nlas::Nla::Vfs(_) if attribute.value_len() == 8 => {
+                    // The two numbers of `struct unix_diag_vfs` (include/uapi/linux/unix_diag.h).
+                    let mut value = [0_u8; 8];
+                    attribute.emit_value(&mut value);
+                    Some(u32::from_ne_bytes([value[0], value[1], value[2], value[3]]))
+                }
+                _ => None,
+            });
+            let inode = u64::from(response.header.inode);
+            found.extend(file.map(|file_inode| UnixListener { inode, file_inode }));
+        }
+    })
+}
+
+/// Takes the messages of one datagram. True when the dump ends with it.
+fn each(bytes: &[u8], mut take: impl FnMut(SockDiagMessage)) -> io::Result<bool> {
     let mut rest = bytes;
     while rest.len() >= 16 {
         let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]);
@@ -37,9 +78,7 @@ pub fn datagram(bytes: &[u8], found: &mut Vec<TcpSocket>) -> io::Result<bool> {
         }
         if let Ok(message) = NetlinkMessage::<SockDiagMessage>::deserialize(&message) {
             match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    found.push(tcp_socket(&response));
-                }
+                NetlinkPayload::InnerMessage(message) => take(message),
                 NetlinkPayload::Done(_) => return Ok(true),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}

@@ -2,7 +2,8 @@
 //! (the "XML-RPC API Documentation" of Supervisor).
 
 use super::ParseError;
-use super::text::printable;
+use super::text::{kept, printable};
+use crate::model::HostPath;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ pub struct ConfiguredProgram {
     /// `autorestart`, as it stands there.
     pub autorestart: Option<String>,
     /// `HERMES_HOME` of `environment`; no other variable but the next is looked at.
-    pub home: Option<String>,
+    pub home: Option<HostPath>,
     /// `HERMES_WEBUI_PORT` of `environment`.
     pub webui_port: Option<u16>,
 }
@@ -60,7 +61,7 @@ pub struct Configuration {
 
 /// Parses a configuration file (Supervisor, "Configuration File"). `here` stands for `%(here)s`.
 pub fn configuration(bytes: &[u8], here: &str) -> Configuration {
-    let text = String::from_utf8_lossy(bytes);
+    let text = kept(bytes);
     let mut found = Configuration::default();
     let mut section = String::new();
     let (mut user, mut password) = (None, None);
@@ -88,7 +89,7 @@ pub fn configuration(bytes: &[u8], here: &str) -> Configuration {
                     "autostart" => program.autostart = Some(printable(value.to_lowercase().as_bytes())),
                     "autorestart" => program.autorestart = Some(printable(value.to_lowercase().as_bytes())),
                     "environment" => {
-                        program.home = environment(&value, "HERMES_HOME");
+                        program.home = environment(&value, "HERMES_HOME").map(HostPath::from_kept);
                         program.webui_port =
                             environment(&value, "HERMES_WEBUI_PORT").and_then(|port| port.parse().ok());
                     }
@@ -102,7 +103,7 @@ pub fn configuration(bytes: &[u8], here: &str) -> Configuration {
 }
 
 /// One variable of `KEY="value",KEY2='value',KEY3=value`; no other is looked at.
-fn environment(text: &str, name: &str) -> Option<String> {
+fn environment<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     // Commas within quotes belong to the value; for a shell they are part of a word anyway.
     let mut quote = None;
     let parts = text.split(|character: char| {
@@ -116,7 +117,7 @@ fn environment(text: &str, name: &str) -> Option<String> {
     parts.into_iter().find_map(|part| {
         let value = part.trim().strip_prefix(name)?.trim_start().strip_prefix('=')?.trim();
         let value = value.trim_matches(['"', '\'']);
-        (!value.is_empty()).then(|| printable(value.as_bytes()))
+        (!value.is_empty()).then_some(value)
     })
 }
 

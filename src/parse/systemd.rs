@@ -1,6 +1,7 @@
 //! Output of `systemctl show`: one `Key=Value` a line (systemctl(1), org.freedesktop.systemd1(5)), and unit files.
 
-use super::text::printable;
+use super::text::{kept, printable};
+use crate::model::HostPath;
 use std::time::Duration;
 
 /// What a systemd manager says of one service. Properties that it does not print stay empty.
@@ -51,7 +52,7 @@ pub struct UnitState {
     /// `FragmentPath`.
     pub fragment: String,
     /// `HERMES_HOME` of `Environment`; no other variable but the next is kept.
-    pub home: Option<String>,
+    pub home: Option<HostPath>,
     /// `HERMES_WEBUI_PORT` of `Environment`.
     pub webui_port: Option<u16>,
 }
@@ -147,13 +148,10 @@ fn exec_arguments(value: &str) -> Option<&str> {
 }
 
 /// Home and port of an `Environment`, the only variables that are looked at.
-fn hermes_variables(value: &str) -> (Option<String>, Option<u16>) {
+fn hermes_variables(value: &str) -> (Option<HostPath>, Option<u16>) {
     let words = shlex::split(value).unwrap_or_default();
     let last = |name: &str| words.iter().filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).next_back();
-    (
-        last("HERMES_HOME").map(|home| printable(home.as_bytes())),
-        last("HERMES_WEBUI_PORT").and_then(|port| port.parse().ok()),
-    )
+    (last("HERMES_HOME").map(HostPath::from_kept), last("HERMES_WEBUI_PORT").and_then(|port| port.parse().ok()))
 }
 
 /// What a unit file says of a server (systemd.service(5), systemd.exec(5)).
@@ -164,7 +162,7 @@ pub struct UnitFile {
     /// `HERMES_WEBUI_PORT` of an `Environment=`; no other variable but the next is looked at.
     pub webui_port: Option<u16>,
     /// `HERMES_HOME` of an `Environment=`.
-    pub home: Option<String>,
+    pub home: Option<HostPath>,
     /// Paths of `EnvironmentFile=`.
     pub environment_files: Vec<String>,
     /// File of `StandardError=`, else of `StandardOutput=`; `systemctl show` prints only that it is one.
@@ -173,7 +171,7 @@ pub struct UnitFile {
 
 /// Parses a unit file as far as it is needed here; lines that are continued with a backslash are joined.
 pub fn unit_file(bytes: &[u8]) -> UnitFile {
-    let text = String::from_utf8_lossy(bytes).replace("\\\n", " ");
+    let text = kept(bytes).replace("\\\n", " ");
     let mut unit = UnitFile::default();
     for line in text.lines() {
         let Some((key, value)) = line.split_once('=') else { continue };

@@ -35,6 +35,8 @@ fn push_printable(out: &mut String, text: &str) {
     for character in text.chars() {
         if is_harmless(character) {
             out.push(character);
+        } else if let Some(byte) = kept_byte(character) {
+            let _ = write!(out, "\\x{byte:02x}");
         } else {
             let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
         }
@@ -75,7 +77,49 @@ fn is_harmless(character: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}'   // variation selectors
             | '\u{feff}'                // byte order mark
             | '\u{fff9}'..='\u{fffb}'   // interlinear annotation
-            | '\u{e0000}'..='\u{e0fff}')) // tags
+            | '\u{e0000}'..='\u{e0fff}' // tags
+            | FIRST_KEPT..=LAST_KEPT))
+}
+
+/// Characters that stand for single bytes in [`kept`] text: the last 256 of private use, of which Unicode says nothing.
+const FIRST_KEPT: char = '\u{10fe00}';
+const LAST_KEPT: char = '\u{10feff}';
+
+fn kept_byte(character: char) -> Option<u8> {
+    u8::try_from(u32::from(character).checked_sub(u32::from(FIRST_KEPT))?).ok()
+}
+
+/// Text from which the bytes can be had again: a byte that is no UTF-8 becomes a character of private use, as Python's
+/// `surrogateescape` does it (PEP 383). [`printable`] shows such a byte as an escape.
+pub fn kept(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    let push_byte = |out: &mut String, byte: u8| {
+        out.extend(char::from_u32(u32::from(FIRST_KEPT) + u32::from(byte)));
+    };
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            // One that stands for a byte in such a text cannot stand for itself.
+            if kept_byte(character).is_some() {
+                character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_byte(&mut out, byte));
+            } else {
+                out.push(character);
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| push_byte(&mut out, *byte));
+    }
+    out
+}
+
+/// The bytes of [`kept`] text.
+pub fn raw(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        match kept_byte(character) {
+            Some(byte) => out.push(byte),
+            None => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out
 }
 
 /// Splits a NUL-separated block (`/proc/PID/cmdline`, `/proc/PID/environ`) into its words, the empty tail left out.
@@ -95,6 +139,15 @@ mod tests {
         assert_eq!(printable("evil\u{202e}txt".as_bytes()), "evil\\u{202e}txt");
         assert_eq!(printable(b"\xff\xfe ok"), "\\xff\\xfe ok");
         assert_eq!(printable("größe 日本".as_bytes()), "größe 日本");
+    }
+
+    #[test]
+    fn kept_text_has_every_byte() {
+        for bytes in [&b"plain"[..], b"jos\xe9", b"\xff\xfe\0\n", "\u{10fe41}\u{10feff}A".as_bytes(), b"\xf4\x8f"] {
+            assert_eq!(raw(&kept(bytes)), bytes);
+        }
+        assert_eq!(printable(kept(b"jos\xe9").as_bytes()), "jos\\xe9");
+        assert!(!is_printable(&kept(b"\xe9")));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! HERMES_HOME directories: what lies in them that names a server.
 
 use super::{SelectError, Survey};
-use crate::collect::{FileKind, Host, PidProblem, UnitOnDisk, reach};
-use crate::model::{GapReason, Identity, PidFile, PidFileState, Process, ServerKind};
+use crate::collect::{FileKind, ForeignPath, PidProblem, UnitOnDisk};
+use crate::model::{Gap, GapReason, HostPath, Identity, PidFile, PidFileState, Process, ServerKind};
 use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
 use crate::parse::text::printable;
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Largest configuration or pid file that is read.
 const LARGEST_FILE: usize = 64 * 1024;
+/// Homes that could not be looked at and are named one by one.
+const MOST_UNSEEN: usize = 3;
 /// Profiles that are looked at in one home.
 const MOST_PROFILES: usize = 64;
 
@@ -74,19 +76,20 @@ pub fn named(survey: &Survey<'_>, path: &Path) -> Result<Home, SelectError> {
 /// The same for a directory as a server sees it, which can be in a container.
 pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> Result<Home, SelectError> {
     let place = Place { process, path };
+    let unreadable = |gap: &Gap| SelectError::HomeUnreadable(shown(path), gap.told().to_owned());
     match survey.host.file_kind(&place.reached()) {
         Ok(FileKind::Directory) => {}
         Ok(_) => return Err(SelectError::NotAHome(shown(path))),
         Err(gap) if gap.reason == GapReason::NotFound => return Err(SelectError::NoSuchHome(shown(path))),
-        Err(gap) => return Err(SelectError::HomeUnreadable(shown(path), gap.detail)),
+        Err(gap) => return Err(unreadable(&gap)),
     }
-    match landmarks(survey.host, &place.reached()) {
+    match landmarks(survey, &place.reached()) {
         Ok(found) if !found.is_empty() => Ok(read(survey, place, &found)),
         // Somebody says that it is one, and its environment file names a WebUI's port.
         Ok(_) => Some(read(survey, place, &[]))
             .filter(|home| home.webui_port.is_some())
             .ok_or_else(|| SelectError::NotAHome(shown(path))),
-        Err(detail) => Err(SelectError::HomeUnreadable(shown(path), detail)),
+        Err(gap) => Err(unreadable(&gap)),
     }
 }
 
@@ -98,8 +101,8 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn reached(self) -> PathBuf {
-        reach(self.process, self.path)
+    fn reached(self) -> ForeignPath {
+        ForeignPath::of(self.process.map(|process| process.identity), self.path)
     }
 
     /// A pid that a file there names, as it is called here; `None` where it cannot be told.
@@ -121,32 +124,62 @@ impl Place<'_> {
     }
 }
 
-/// Finds the homes of this host: `$HERMES_HOME`, `~/.hermes` of each user that may be looked at, and their profiles.
+/// Finds the homes of this host: `$HERMES_HOME`, `~/.hermes` of each user that may be looked at, and their profiles. What could not be
+/// looked at is a gap: a home could be there.
 pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
     let mut candidates: Vec<PathBuf> = std::env::var_os("HERMES_HOME").map(PathBuf::from).into_iter().collect();
-    candidates.extend(survey.host.user_homes().into_iter().map(|home| home.join(".hermes")));
+    let users = survey.host.user_homes();
+    users.gaps.into_iter().for_each(|gap| survey.note(gap));
+    candidates.extend(users.value.into_iter().map(|home| home.join(".hermes")));
     let mut found: Vec<Home> = Vec::new();
+    let mut unseen: Vec<Gap> = Vec::new();
     for path in candidates {
         if !path.is_absolute() || found.iter().any(|home| same_path(&home.path, &path)) {
             continue;
         }
-        let Ok(landmarks) = landmarks(survey.host, &path) else { continue };
+        let place = ForeignPath::of_person(&path);
+        let landmarks = match landmarks(survey, &place) {
+            Ok(landmarks) => landmarks,
+            Err(gap) => {
+                unseen.push(Gap { what: format!("home {}", shown(&path)), ..gap });
+                continue;
+            }
+        };
         if landmarks.is_empty() {
             continue;
         }
-        if landmarks.iter().any(|name| name == "profiles") {
-            for profile in survey.host.list_directory(&path.join("profiles"), MOST_PROFILES).unwrap_or_default() {
-                let profile = path.join("profiles").join(profile);
-                let marks = self::landmarks(survey.host, &profile).unwrap_or_default();
-                if !marks.is_empty() {
-                    found.push(read(survey, Place { process: None, path: &profile }, &marks));
+        if landmarks.contains(&"profiles") {
+            match survey.host.list_directory(&place.join("profiles"), MOST_PROFILES) {
+                Ok(profiles) => {
+                    for name in profiles {
+                        let profile = path.join("profiles").join(name);
+                        match self::landmarks(survey, &ForeignPath::of_person(&profile)) {
+                            Ok(marks) if marks.is_empty() => {}
+                            Ok(marks) => found.push(read(survey, Place { process: None, path: &profile }, &marks)),
+                            Err(gap) => unseen.push(Gap { what: format!("profile {}", shown(&profile)), ..gap }),
+                        }
+                    }
                 }
+                Err(gap) => unseen.push(Gap { what: format!("profiles of {}", shown(&path)), ..gap }),
             }
         }
         found.push(read(survey, Place { process: None, path: &path }, &landmarks));
     }
+    note_unseen(survey, unseen);
     sort::by(&mut found, |a, b| a.path.cmp(&b.path));
     found
+}
+
+/// A few homes that could not be looked at are named; of many the first, and how many there are.
+fn note_unseen(survey: &Survey<'_>, unseen: Vec<Gap>) {
+    let count = unseen.len();
+    match unseen.first() {
+        Some(first) if count > MOST_UNSEEN => {
+            let what = format!("{count} homes, the first {}", first.what.trim_start_matches("home "));
+            survey.note(Gap { what, ..first.clone() });
+        }
+        _ => unseen.into_iter().for_each(|gap| survey.note(gap)),
+    }
 }
 
 /// Paths of the homes of this host.
@@ -154,17 +187,30 @@ pub fn paths(survey: &Survey<'_>) -> Vec<PathBuf> {
     discover(survey).into_iter().map(|home| home.path).collect()
 }
 
-fn landmarks(host: &dyn Host, path: &Path) -> Result<Vec<String>, String> {
-    let names = host.list_directory(path, 4096).map_err(|gap| gap.detail)?;
-    Ok(names.into_iter().filter(|name| LANDMARKS.contains(&name.as_str())).collect())
+/// What is in a directory of that which makes one a home; nothing where there is no such directory.
+fn landmarks(survey: &Survey<'_>, path: &ForeignPath) -> Result<Vec<&'static str>, Gap> {
+    let names = match survey.host.list_directory(path, 4096) {
+        Ok(names) => names,
+        Err(gap) if gap.reason == GapReason::NotFound => return Ok(Vec::new()),
+        Err(gap) => return Err(gap),
+    };
+    Ok(LANDMARKS.iter().copied().filter(|mark| names.iter().any(|name| name == mark)).collect())
 }
 
-fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[String]) -> Home {
+fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[&str]) -> Home {
     let path = place.path;
     let reached = place.reached();
-    let has = |name: &str| landmarks.iter().any(|landmark| landmark == name);
+    let has = |name: &str| landmarks.contains(&name);
     let mut home = Home { path: path.to_owned(), pid_files: Vec::new(), webui_port: None, kinds: Vec::new() };
-    let file = |name: &str| survey.host.read_file(&reached.join(name), LARGEST_FILE).ok();
+    let file = |name: &str| match survey.host.read_file(&reached.join(name), LARGEST_FILE) {
+        Ok(bytes) => Some(bytes),
+        Err(gap) => {
+            if gap.reason != GapReason::NotFound {
+                survey.note(Gap { what: shown(&path.join(name)), ..gap });
+            }
+            None
+        }
+    };
     if has("webui.pid")
         && let Some(record) = file("webui.pid").and_then(|bytes| pid_file(&bytes))
     {
@@ -266,12 +312,13 @@ pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
                 .file
                 .environment_files
                 .iter()
-                .filter_map(|file| survey.host.read_file(Path::new(file), LARGEST_FILE).ok());
+                .map(|file| ForeignPath::of_file(unit.owner, unit.owner, HostPath::from_kept(file).path()))
+                .filter_map(|file| survey.host.read_file(&file, LARGEST_FILE).ok());
             files.filter_map(|bytes| webui_port(&bytes)).next_back().or(unit.file.webui_port)
         };
         let port = command.port.or_else(|| (command.kind == ServerKind::Webui).then(of_environment).flatten());
         let port = port.filter(|port| *port != 0)?;
-        Some(UnitPort { port, kind: command.kind, file: shown(&unit.path) })
+        Some(UnitPort { port, kind: command.kind, file: unit.path.to_string() })
     };
     survey.unit_files().iter().filter_map(of_unit).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{Selection, Survey};
 use crate::collect::SocketTable;
-use crate::model::{Identity, ServerKind};
+use crate::model::{HostPath, Identity, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState};
 use std::collections::{HashMap, HashSet};
@@ -138,14 +138,14 @@ pub fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCom
 
 /// Home that a server's command line or environment says; the default of its user is not said.
 pub fn said_home(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
-    let said = command.home.clone().or_else(|| survey.process(identity).ok()?.value.home)?;
-    Some(PathBuf::from(said))
+    let said = command.home.as_deref().map(HostPath::from_kept);
+    said.or_else(|| survey.process(identity).ok()?.value.home).map(PathBuf::from)
 }
 
 /// Home of a server: as its command line or environment says, else its user's default.
 pub fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
     if let Some(home) = &command.home {
-        return Some(PathBuf::from(home));
+        return Some(HostPath::from_kept(home).into());
     }
     let read = survey.process(identity).ok()?;
     let base = match read.value.home {
@@ -160,8 +160,10 @@ pub fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand)
         .join(".hermes"),
     };
     match &command.profile {
-        Some(profile) if profile != "default" && !base.ends_with(profile) => {
-            Some(base.join("profiles").join(profile))
+        Some(profile) if profile != "default" => {
+            let profile = HostPath::from_kept(profile);
+            let is_of_profile = base.ends_with(profile.path());
+            Some(if is_of_profile { base } else { base.join("profiles").join(profile.path()) })
         }
         _ => Some(base),
     }

@@ -2,8 +2,8 @@
 
 use super::homes::same_path;
 use super::{Selection, Survey};
-use crate::collect::{Host, Program, SupervisorProcess};
-use crate::model::{Gap, GapReason, Process, Role, ServerKind, Supervisor};
+use crate::collect::{ForeignPath, Host, Program, SupervisorProcess};
+use crate::model::{Gap, GapReason, HostPath, Process, Role, ServerKind, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
 use crate::parse::expect::Expect;
@@ -11,7 +11,7 @@ use crate::parse::role::classify;
 use crate::parse::sockets::TcpState;
 use crate::sort;
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Supervisors that are asked.
 const MOST_SUPERVISORS: usize = 256;
@@ -26,7 +26,7 @@ pub enum Asked {
     /// A job of launchd, by its target.
     Job(String),
     /// A service directory and the word for its supervisor.
-    Service(String, PathBuf),
+    Service(String, ForeignPath),
     /// A process that was named.
     Process(u32),
 }
@@ -111,7 +111,7 @@ impl Wanted<'_> {
         if command.kind != self.kind {
             return Fit::Other;
         }
-        let homes = program.claim.home.as_deref().map(Path::new).zip(self.home);
+        let homes = program.claim.home.as_ref().map(HostPath::path).zip(self.home);
         let same_home = homes.map(|(a, b)| same_path(a, b));
         let profiles = self.command.map(|own| own.profile == command.profile);
         let is_elsewhere = same_home == Some(false) || profiles == Some(false) && same_home.is_none();
@@ -285,8 +285,9 @@ impl Survey<'_> {
             Expect::Supervisord(name) => self.program_of("supervisord", name, server),
             Expect::Pm2(name) => self.program_of("pm2", name, server),
             Expect::ServiceDirectory(kind, directory) => {
+                let directory = ForeignPath::of_person(directory);
                 let asked = Asked::Service((*kind).to_owned(), directory.clone());
-                self.host.service(kind, directory).map(|program| Known { asked, program })
+                self.host.service(kind, &directory).map(|program| Known { asked, program })
             }
             Expect::Pid(pid) => Ok(Known { asked: Asked::Process(*pid), program: of_process(self.host, *pid) }),
         };
@@ -406,7 +407,7 @@ mod tests {
     use super::*;
 
     fn program(line: &str, port: Option<u16>, home: Option<&str>) -> Program {
-        let claim = Supervisor { port, home: home.map(str::to_owned), ..Supervisor::default() };
+        let claim = Supervisor { port, home: home.map(crate::model::HostPath::from), ..Supervisor::default() };
         Program { claim, command: shlex::split(line).unwrap(), ..Program::default() }.recognised()
     }
 

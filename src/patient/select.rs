@@ -67,7 +67,7 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
     };
     for patient in &mut selected.patients {
         patient.expectation.named_by = vec![expect.to_string()];
-        patient.home = patient.home.take().or_else(|| program.claim.home.as_ref().map(PathBuf::from));
+        patient.home = patient.home.take().or_else(|| program.claim.home.clone().map(PathBuf::from));
     }
     Ok(selected)
 }
@@ -78,7 +78,7 @@ fn absent_program(selection: &Selection, program: &Program, kind: ServerKind) ->
     Patient {
         // Without a word of the configuration the port is not known, and whoever has the usual one tells nothing.
         port: claim.port,
-        ..absent(kind, claim.home.as_ref().map(PathBuf::from), selection)
+        ..absent(kind, claim.home.clone().map(PathBuf::from), selection)
     }
 }
 

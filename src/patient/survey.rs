@@ -92,7 +92,7 @@ impl<'a> Survey<'a> {
     }
 
     /// Keeps a gap, once.
-    fn note(&self, gap: Gap) {
+    pub(super) fn note(&self, gap: Gap) {
         let mut gaps = self.gaps.borrow_mut();
         if !gaps.contains(&gap) {
             gaps.push(gap);

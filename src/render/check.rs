@@ -68,7 +68,7 @@ fn databases(envelope: &Envelope, view: &View) -> String {
         for family in server.descriptors.iter().flat_map(|facts| &facts.sqlite) {
             let place = if inside { ", in its container" } else { "" };
             let text = format!("{} {pid} ({} open{place})", server.kind.word(), family.connections);
-            holders.entry(family.path.as_str()).or_default().push(text);
+            holders.entry(&*family.path).or_default().push(text);
         }
     }
     if holders.is_empty() {

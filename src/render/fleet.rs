@@ -1,7 +1,7 @@
 //! What monitoring systems are told of a server: a name that stays, counts by known names, and text without their marks.
 
 use crate::diagnose::catalogue;
-use crate::model::{DatabaseFile, Envelope, Health, Lineage, Outcome, Phase, Server};
+use crate::model::{DatabaseFile, Envelope, Health, HostPath, Lineage, Outcome, Phase, Server};
 
 /// Servers that are told one by one; more are counted only, so that no host can flood a monitoring system.
 pub const MOST_SERVERS: usize = 64;
@@ -119,7 +119,7 @@ pub fn sizes(databases: &[DatabaseFile]) -> Vec<(&'static str, Sizes)> {
 
 fn by_name<'a, T: 'a, S: Default>(
     items: impl IntoIterator<Item = &'a T>,
-    path: impl Fn(&T) -> &String,
+    path: impl Fn(&T) -> &HostPath,
     add: impl Fn(&mut S, &T),
 ) -> Vec<(&'static str, S)> {
     let mut sums = std::collections::BTreeMap::new();

@@ -8,7 +8,7 @@ pub mod schema;
 mod texts;
 mod vocabulary;
 
-use crate::collect::reader::answers;
+use crate::collect::worker::answers;
 use crate::model::{DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Tool, id};
 use crate::parse::text::{is_printable, printable};
 use serde_json::Value;

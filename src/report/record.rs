@@ -1,7 +1,7 @@
 //! The flight recorder's file: lines appended whole, bounded by rotation, readable by nobody else.
 
 use crate::collect::Deadline;
-use crate::collect::reader::{NamedFile, answers};
+use crate::collect::worker::{NamedFile, answers};
 use crate::model::{Gap, GapReason, History, Record};
 use crate::parse::history::Lines;
 use std::fs::{File, OpenOptions};

@@ -7,9 +7,9 @@ use super::LinuxHost;
 use super::links;
 use super::proc_dir::{ProcDir, read_all};
 use super::process;
-use crate::collect::Collected;
-use crate::collect::databases::{self, Files, LOCKS_DECIDE, identity};
-use crate::collect::reader::Request;
+use crate::collect::databases::{self, Files, LOCKS_DECIDE};
+use crate::collect::worker::Request;
+use crate::collect::{Collected, ForeignPath};
 use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, LockRole, Process, SecondLook};
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
@@ -22,25 +22,23 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::path::DecInt;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 /// Reads a database.
-pub fn read(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-    let files = Files::of(seen_by, path);
-    let mut read = databases::read(&|request| host.readers.of_file(request), &files, path)?;
+pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
+    let files = Files::of(path);
+    let mut read = databases::read(&host.workers, &files)?;
     match lock_table() {
-        Ok(table) => read.value.locks = locks_of(host, seen_by, path, &files, &table),
+        Ok(table) => read.value.locks = locks_of(host, path, &files, &table),
         Err(gap) => read.gaps.push(gap.blocking(LOCKS_DECIDE)),
     }
     Ok(read)
 }
 
 /// What moves, once more. How long after, and what its holder did meanwhile, the caller knows.
-pub fn again(host: &LinuxHost, seen_by: Option<&Process>, path: &Path) -> SecondLook {
-    let files = Files::of(seen_by, path);
-    let locks = lock_table().ok().map(|table| locks_of(host, seen_by, path, &files, &table));
-    SecondLook { locks, ..databases::again(&|request| host.readers.of_file(request), &files) }
+pub fn again(host: &LinuxHost, path: &ForeignPath) -> SecondLook {
+    let files = Files::of(path);
+    let locks = lock_table().ok().map(|table| locks_of(host, path, &files, &table));
+    SecondLook { locks, ..databases::again(&host.workers, &files) }
 }
 
 fn lock_table() -> Result<Vec<KernelLock>, Gap> {
@@ -49,23 +47,16 @@ fn lock_table() -> Result<Vec<KernelLock>, Gap> {
 }
 
 /// Locks on a database and on its index, by role.
-fn locks_of(
-    host: &LinuxHost,
-    seen_by: Option<&Process>,
-    path: &Path,
-    files: &Files,
-    table: &[KernelLock],
-) -> Vec<DatabaseLock> {
-    let foreign = seen_by.filter(|process| process.foreign_mounts == Some(true));
-    let directory = ProcDir::open(foreign.map_or(std::process::id(), |process| process.identity.pid));
+fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[KernelLock]) -> Vec<DatabaseLock> {
+    let named_by = path.process().and_then(|process| ProcDir::anchor(process).ok());
+    let elsewhere = named_by.filter(|directory| process::namespace(directory, c"ns/mnt").0 == Some(true));
+    let directory = elsewhere.map_or_else(|| ProcDir::open(std::process::id()), Ok);
     let mounts = directory.and_then(|directory| directory.read(c"mountinfo")).unwrap_or_default();
     // Under a link the mount is that of where it leads; the first name is right for all but those.
-    let of_mount = device_of_mount(&mounts, path.as_os_str().as_bytes());
+    let of_mount = device_of_mount(&mounts, path.bytes());
     let mut found = Vec::new();
     for part in [SqlitePart::Database, SqlitePart::Shm] {
-        let Some((device, inode)) = identity(&|request| host.readers.of_file(request), files.part(part)) else {
-            continue;
-        };
+        let Ok((device, inode)) = host.workers.identity_of(files.part(part)) else { continue };
         let shown = (rustix::fs::major(device), rustix::fs::minor(device));
         let is_its = |lock: &&KernelLock| {
             let on = (lock.major, lock.minor);
@@ -102,7 +93,7 @@ struct Wanted {
 pub fn holders(
     host: &LinuxHost,
     seen_by: Option<&Process>,
-    paths: &[PathBuf],
+    paths: &[ForeignPath],
     among: Option<&[u32]>,
 ) -> Collected<Vec<Vec<DatabaseHolder>>> {
     let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); paths.len()];
@@ -110,14 +101,12 @@ pub fn holders(
         .iter()
         .enumerate()
         .map(|(index, path)| {
-            let files = Files::of(seen_by, path);
+            let files = Files::of(path);
             let inodes = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm]
                 .into_iter()
-                .filter_map(|part| {
-                    Some((part, identity(&|request| host.readers.of_file(request), files.part(part))?.1))
-                })
+                .filter_map(|part| Some((part, host.workers.identity_of(files.part(part)).ok()?.1)))
                 .collect();
-            (path.as_os_str().as_bytes().to_vec(), Wanted { index, inodes })
+            (path.bytes().to_vec(), Wanted { index, inodes })
         })
         .collect();
     let place = seen_by.filter(|process| process.foreign_mounts == Some(true));
@@ -134,7 +123,7 @@ pub fn holders(
     };
     let (mut refused, mut unasked) = (0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {
-        if host.readers.deadline.is_over() {
+        if host.workers.deadline.is_over() {
             unasked = pids.len() - index;
             break;
         }
@@ -173,8 +162,7 @@ pub fn holders(
 }
 
 fn command_of(host: &LinuxHost, pid: u32) -> String {
-    let answer =
-        host.readers.of_processes(&[Request::CommandLine(pid)]).pop().and_then(Result::ok).unwrap_or_default();
+    let answer = host.workers.bytes_of_process(Request::CommandLine(pid)).unwrap_or_default();
     let line = mask::command(&nul_separated(&answer));
     if line.is_empty() { process::name_of(pid).map_or_else(String::new, |name| format!("[{name}]")) } else { line }
 }

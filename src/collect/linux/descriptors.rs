@@ -3,17 +3,20 @@
 use super::links;
 use super::proc_dir::ProcDir;
 use super::sockets::other_sockets;
+use crate::collect::worker::wire::DescriptorStat;
+use crate::collect::worker::{Answer, Request};
+use crate::collect::workers::Workers;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
-use crate::model::{Descriptors, Gap, GapReason, Process, SqliteFamily};
+use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily};
 use crate::parse::descriptors::{MOST_TARGETS, Rows, count_family, other_row, tcp_row};
 use crate::parse::link::{self, Link};
 use crate::parse::process::{local_mounts, mount_id, open_files_limit};
 use crate::parse::sockets::{OtherSocket, TcpSocket};
 use crate::parse::text::printable;
 use foldhash::HashMap;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, openat};
 use rustix::path::DecInt;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
@@ -44,12 +47,17 @@ struct Held {
 }
 
 /// Reads the descriptors of a process.
-pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Collected<DescriptorRead> {
+pub fn read(
+    directory: &ProcDir,
+    process: &Process,
+    table: &SocketTable,
+    workers: &Workers,
+) -> Collected<DescriptorRead> {
     let (mut read, walked) = walked(directory);
-    if let Some((held, walk)) = walked {
+    if let Some(walk) = walked {
         let (facts, gaps) = (&mut read.value.facts, &mut read.gaps);
         let mut rows = Rows::with_room(walk.paths.len() + walk.pipes.len());
-        rows.look_at_paths(directory, &held, &walk.paths, facts, gaps);
+        rows.look_at_paths(directory, process, workers, &walk.paths, facts, gaps);
         // They take most of the memory, and are rows now.
         drop(walk.paths);
         rows.look_at_sockets(&walk.sockets, process, table, facts);
@@ -80,14 +88,14 @@ pub fn read(directory: &ProcDir, process: &Process, table: &SocketTable) -> Coll
 /// Their number, the limit, and which sockets are among them.
 pub fn in_brief(directory: &ProcDir) -> Collected<DescriptorRead> {
     let (mut read, walked) = walked(directory);
-    if let Some((_, walk)) = walked {
+    if let Some(walk) = walked {
         read.value.sockets = walk.sockets.into_keys().collect();
     }
     read
 }
 
 /// Limits and number, and what the walk found where there could be one.
-fn walked(directory: &ProcDir) -> (Collected<DescriptorRead>, Option<(OwnedFd, Walk)>) {
+fn walked(directory: &ProcDir) -> (Collected<DescriptorRead>, Option<Walk>) {
     let pid = directory.pid();
     let mut gaps = Vec::new();
     let mut facts = Descriptors::default();
@@ -123,7 +131,7 @@ fn walked(directory: &ProcDir) -> (Collected<DescriptorRead>, Option<(OwnedFd, W
     let found = match walk(&held) {
         Ok(walk) => {
             facts.open = Some(walk.open);
-            Some((held, walk))
+            Some(walk)
         }
         Err(error) => {
             gaps.push(Gap::from_io(format!("descriptors of pid {pid}"), &error).blocking(&[
@@ -193,7 +201,8 @@ trait Looked {
     fn look_at_paths(
         &mut self,
         directory: &ProcDir,
-        held: &OwnedFd,
+        process: &Process,
+        workers: &Workers,
         paths: &HashMap<Box<[u8]>, Held>,
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
@@ -212,7 +221,8 @@ impl Looked for Rows {
     fn look_at_paths(
         &mut self,
         directory: &ProcDir,
-        held: &OwnedFd,
+        process: &Process,
+        workers: &Workers,
         paths: &HashMap<Box<[u8]>, Held>,
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
@@ -229,36 +239,40 @@ impl Looked for Rows {
         ordered[..kept].sort_unstable_by(order);
         let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
         let (mut not_stated, mut foreign, mut unplaced) = (0_u64, 0_u64, 0_u64);
+        let is_asked = |index: usize, marked: bool| index < if marked { MOST_STATED } else { MOST_SHOWN };
+        // Asked at once: the worker is waited for once.
+        let mut asked: Vec<u32> = Vec::new();
+        for (index, (text, row)) in ordered.iter().enumerate() {
+            let is_marked = matches!(link::classify(text), Link::Path { marked_deleted: true, .. });
+            if is_asked(index, is_marked) {
+                match mounts.is_local(information.as_ref(), row.descriptor) {
+                    Some(true) => asked.push(row.descriptor),
+                    Some(false) => foreign += 1,
+                    None => unplaced += 1,
+                }
+            } else {
+                not_stated += 1;
+            }
+        }
+        let all_stated = stated(process.identity, asked, workers).unwrap_or_else(|gap| {
+            gaps.push(gap);
+            HashMap::default()
+        });
         for (index, (text, row)) in ordered.into_iter().enumerate() {
             let (path, marked) = match link::classify(text) {
                 Link::Path { path, marked_deleted } => (path, marked_deleted),
                 _ => (text, false),
             };
-            let stated = if index < if marked { MOST_STATED } else { MOST_SHOWN } {
-                match mounts.is_local(information.as_ref(), row.descriptor) {
-                    Some(true) => state(held, row.descriptor),
-                    Some(false) => {
-                        foreign += 1;
-                        None
-                    }
-                    None => {
-                        unplaced += 1;
-                        None
-                    }
-                }
-            } else {
-                not_stated += 1;
-                None
-            };
+            let stated = all_stated.get(&row.descriptor);
             // The mark is only text: a file can be named so. A link count above 0 tells the two apart.
-            let deleted = marked && stated.as_ref().is_none_or(|stated| stated.links == 0);
+            let deleted = marked && stated.is_none_or(|stated| stated.links == 0);
             let path = if deleted { path } else { text };
             let kind = match &stated {
                 Some(stated) => stated.kind,
                 None if link::is_device_path(path) => "device",
                 None => "regular",
             };
-            let size = stated.as_ref().filter(|_| deleted).map(|stated| stated.size_bytes);
+            let size = stated.filter(|_| deleted).map(|stated| stated.size_bytes);
             if let Some((base, part)) = link::sqlite_family(path).filter(|_| kind == "regular") {
                 count_family(&mut families, base, part, u64::from(row.count), deleted);
             }
@@ -343,11 +357,21 @@ impl Mounts {
     }
 }
 
-/// One `statx` through the descriptor's own link: no path is walked, and the kernel is told not to ask a server.
-fn state(held: &impl AsFd, descriptor: u32) -> Option<Stated> {
-    let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE;
-    let found = statx(held, DecInt::new(descriptor), AtFlags::STATX_DONT_SYNC, wanted).ok()?;
-    let kind = match rustix::fs::FileType::from_raw_mode(u32::from(found.stx_mode)) {
+/// What descriptors are open on, by their numbers. The worker asks, through the descriptors' own links: no path is walked.
+fn stated(process: Identity, numbers: Vec<u32>, workers: &Workers) -> Result<HashMap<u32, Stated>, Gap> {
+    if numbers.is_empty() {
+        return Ok(HashMap::default());
+    }
+    let request = Request::DescriptorStats(process, numbers.clone());
+    let answer = workers.of_processes(std::slice::from_ref(&request)).pop();
+    let Some(Answer::Descriptors(found)) = answer.transpose()? else {
+        return Err(Gap::new(request.what(), GapReason::Malformed, ""));
+    };
+    Ok(numbers.into_iter().zip(found).filter_map(|(number, stat)| Some((number, kind_of(stat?)))).collect())
+}
+
+fn kind_of(found: DescriptorStat) -> Stated {
+    let kind = match rustix::fs::FileType::from_raw_mode(u32::from(found.mode)) {
         rustix::fs::FileType::RegularFile => "regular",
         rustix::fs::FileType::Directory => "directory",
         rustix::fs::FileType::CharacterDevice | rustix::fs::FileType::BlockDevice => "device",
@@ -355,5 +379,5 @@ fn state(held: &impl AsFd, descriptor: u32) -> Option<Stated> {
         rustix::fs::FileType::Socket => "unix",
         _ => "other",
     };
-    Some(Stated { kind, links: found.stx_nlink, size_bytes: found.stx_size })
+    Stated { kind, links: found.links, size_bytes: found.size }
 }

@@ -4,19 +4,20 @@ mod cgroup;
 mod databases;
 mod descriptors;
 mod executables;
-mod links;
-mod proc_dir;
+pub mod links;
+pub mod proc_dir;
 mod process;
 mod resources;
-mod sockets;
+pub mod sockets;
 mod supervisors;
 mod threads;
 
-use super::reader::Request;
-use super::readers::Readers;
+use super::worker::Request;
+use super::workers::Workers;
 use super::{
-    ByProgram, Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry,
-    Program, SingleProcesses, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage, reach,
+    ByProgram, Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
+    ProcessEntry, Program, SingleProcesses, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk,
+    Usage,
 };
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
@@ -26,19 +27,21 @@ use crate::parse::text::printable;
 use executables::Executables;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// The running system.
 pub struct LinuxHost {
-    readers: Readers,
+    workers: Workers,
     executables: OnceCell<Executables>,
 }
 
 impl LinuxHost {
     /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self { readers: Readers::new(deadline), executables: OnceCell::new() }
+        Self { workers: Workers::new(deadline), executables: OnceCell::new() }
     }
 }
 
@@ -82,7 +85,7 @@ impl Host for LinuxHost {
     }
 
     fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
-        self.readers.commands(pids)
+        self.workers.commands(pids)
     }
 
     fn identify(&self, pid: u32) -> Result<Identity, PidProblem> {
@@ -90,21 +93,20 @@ impl Host for LinuxHost {
     }
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
-        let mut read = process::read(identity, |requests| self.readers.of_processes(requests))?;
-        read.value.user = self.readers.user(read.value.uid).map(|user| user.name);
+        let mut read = process::read(identity, &self.workers)?;
+        read.value.user = self.workers.user(read.value.uid).map(|user| user.name);
         Ok(read)
     }
 
     fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap> {
-        use std::os::unix::ffi::OsStringExt;
         let what = format!("working directory of pid {}", identity.pid);
         let link = proc_dir::ProcDir::anchor(identity)?.link(c"cwd").map_err(|error| Gap::from_io(what, &error))?;
-        Ok(PathBuf::from(std::ffi::OsString::from_vec(link)))
+        Ok(PathBuf::from(OsString::from_vec(link)))
     }
 
     fn descriptors(&self, process: &Process, table: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
         let directory = proc_dir::ProcDir::anchor(process.identity)?;
-        Ok(descriptors::read(&directory, process, table))
+        Ok(descriptors::read(&directory, process, table, &self.workers))
     }
 
     fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
@@ -126,31 +128,31 @@ impl Host for LinuxHost {
     }
 
     fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-        threads::pipe_readers(identity, descriptor, self.readers.deadline)
+        threads::pipe_readers(identity, descriptor, self.workers.deadline)
     }
 
     fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
         // The memory map is read by pid: the anchors before and after prove whose it was.
         proc_dir::ProcDir::anchor(identity)?;
-        let look = super::stacks::read(identity, self.readers.deadline)?;
+        let look = super::stacks::read(identity, self.workers.deadline)?;
         proc_dir::ProcDir::anchor(identity)?;
         Ok(look)
     }
 
-    fn source(&self, seen_by: Option<&Process>, path: &Path, limit: usize) -> Result<SourceFile, Gap> {
-        self.readers.source(&reach(seen_by, path), limit)
+    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
+        self.workers.source(path, limit)
     }
 
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(of, sockets::Detail::Plain, self.readers.deadline)
+        sockets::table(of, sockets::Detail::Plain, self.workers.deadline)
     }
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(of, sockets::Detail::Progress, self.readers.deadline)
+        sockets::table(of, sockets::Detail::Progress, self.workers.deadline)
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
-        let deadline = self.readers.deadline;
+        let deadline = self.workers.deadline;
         let of = |pids: &[u32]| process::holders(inodes, pids, deadline, |_, _| {});
         match (among, self.executables.get()) {
             (Some(pids), _) => of(pids),
@@ -172,7 +174,7 @@ impl Host for LinuxHost {
     }
 
     fn cgroup_paths(&self, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
-        cgroup::paths(ids, hints, self.readers.deadline)
+        cgroup::paths(ids, hints, self.workers.deadline)
     }
 
     fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
@@ -184,8 +186,7 @@ impl Host for LinuxHost {
     }
 
     fn unit_invocation(&self, unit: &Unit) -> Option<String> {
-        let link = self.readers.of_file(Request::Link(supervisors::systemd::invocation_link(unit))).ok()?;
-        Some(printable(&link))
+        Some(printable(&self.workers.link(&supervisors::systemd::invocation_link(unit)).ok()?))
     }
 
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
@@ -196,7 +197,7 @@ impl Host for LinuxHost {
         Err(Gap::new(printable(name.as_bytes()), GapReason::Unsupported, "there is no launchd on this system"))
     }
 
-    fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap> {
+    fn service(&self, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
         supervisors::service_directory::named(self, kind, directory)
     }
 
@@ -204,68 +205,69 @@ impl Host for LinuxHost {
         supervisors::container::named(self, runtime, id)
     }
 
-    fn database(&self, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-        databases::read(self, seen_by, path)
+    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
+        databases::read(self, path)
     }
 
-    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> SecondLook {
-        databases::again(self, seen_by, path)
+    fn database_again(&self, path: &ForeignPath) -> SecondLook {
+        databases::again(self, path)
     }
 
-    fn resolved(&self, seen_by: Option<&Process>, path: &Path) -> PathBuf {
-        self.readers.resolved(reach(seen_by, path)).unwrap_or_else(|| path.to_owned())
+    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
+        self.workers.name_of(path)
     }
 
     fn database_holders(
         &self,
         seen_by: Option<&Process>,
-        paths: &[PathBuf],
+        paths: &[ForeignPath],
         among: Option<&[u32]>,
     ) -> Collected<Vec<Vec<DatabaseHolder>>> {
         databases::holders(self, seen_by, paths, among)
     }
 
-    fn directory_identity(&self, seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
-        self.readers.identity_of(reach(seen_by, path))
+    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
+        self.workers.identity_of(path)
     }
 
-    fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {
-        self.readers.start_of_file(path, limit)
+    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap> {
+        Ok(self.workers.content(path, limit)?.bytes.into_vec())
     }
 
-    fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap> {
-        self.readers.names_in(path, limit)
+    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap> {
+        self.workers.names(path, "", limit)
     }
 
-    fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
-        self.readers.kind_of(path)
+    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
+        self.workers.kind_of(path)
     }
 
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
-        let pid = process.identity.pid;
-        let places = [1, 2].map(|number| PathBuf::from(format!("/proc/{pid}/fd/{number}")));
-        let links: Vec<Request> = places.iter().cloned().map(Request::Link).collect();
+        let identity = process.identity;
         let mut files = Vec::new();
-        for (place, link) in places.into_iter().zip(self.readers.of_processes(&links)) {
-            let name = match link {
+        for number in [1, 2] {
+            let name = match self.workers.bytes_of_process(Request::DescriptorLink(identity, number)) {
                 Ok(name) => name,
                 // Closed, which is all right.
                 Err(gap) if gap.reason == GapReason::NotFound => continue,
-                Err(gap) => return Err(Gap { what: format!("output of pid {pid}"), ..gap }),
+                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
             };
-            let is_file = name.starts_with(b"/")
-                && !name.starts_with(b"/dev/")
-                && self.file_kind(&place).is_ok_and(|kind| kind == FileKind::Regular);
-            if is_file {
-                let name = <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(name);
-                files.push(OutputFile { name: name.into(), place });
+            if !name.starts_with(b"/") || name.starts_with(b"/dev/") {
+                continue;
+            }
+            let place = ForeignPath::descriptor(identity, number);
+            let name = PathBuf::from(OsString::from_vec(name));
+            match self.workers.kind_of(&place) {
+                Ok(FileKind::Regular) => files.push(OutputFile { name, place }),
+                Ok(_) => {}
+                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
             }
         }
         Ok(files)
     }
 
-    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
-        self.readers.log_tail(path, rotated)
+    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
+        self.workers.log_tail(path, rotated)
     }
 
     fn journal(&self, unit: &Unit) -> Result<LogTail, Gap> {
@@ -277,7 +279,7 @@ impl Host for LinuxHost {
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
-        self.readers.user(uid).map(|user| user.home)
+        self.workers.user(uid).map(|user| user.home)
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -285,10 +287,21 @@ impl Host for LinuxHost {
     }
 
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
-        self.readers.resolve(name)
+        self.workers.resolve(name)
     }
 
-    fn user_homes(&self) -> Vec<PathBuf> {
-        process::user_homes()
+    fn user_homes(&self) -> Collected<Vec<PathBuf>> {
+        let mut homes: Vec<PathBuf> = std::env::var_os("HOME").map(PathBuf::from).into_iter().collect();
+        let mut gaps = Vec::new();
+        if rustix::process::geteuid().is_root() {
+            match self.workers.homes() {
+                Ok(found) => homes.extend(found),
+                Err(gap) => gaps.push(gap),
+            }
+        }
+        homes.retain(|home| home.is_absolute() && home != Path::new("/"));
+        homes.sort_unstable();
+        homes.dedup();
+        Collected { value: homes, gaps }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::links;
 use super::proc_dir::{ProcDir, numbers_in, read_all, stat_below};
-use crate::collect::reader::Request;
+use crate::collect::worker::Request;
+use crate::collect::workers::Workers;
 use crate::collect::{Collected, Deadline, HIDDEN, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
@@ -14,11 +15,10 @@ use crate::report::mask;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// All processes. Command lines, environments and threads are left out: reading those can hang.
@@ -154,11 +154,8 @@ pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
     Ok(Identity { pid, start_ticks: line.start_ticks })
 }
 
-/// Reads everything that is said of one process. `perform` does the reads that may hang.
-pub fn read(
-    identity: Identity,
-    perform: impl Fn(&[Request]) -> Vec<Result<Vec<u8>, Gap>>,
-) -> Result<Collected<Process>, Gap> {
+/// Reads everything that is said of one process. The workers make the reads that may hang.
+pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>, Gap> {
     let pid = identity.pid;
     let mut gaps = Vec::new();
     let (directory, line) = ProcDir::anchor_with_stat(identity)?;
@@ -174,7 +171,8 @@ pub fn read(
             None
         }
     };
-    let mut answers = perform(&[Request::CommandLine(pid), Request::Markers(pid)]).into_iter();
+    let requests = [Request::CommandLine(pid), Request::Markers(pid)];
+    let mut answers = workers.bytes_of_processes(&requests).into_iter();
     let command = match answers.next() {
         Some(Ok(block)) => Some(mask::command(&nul_separated(&block))),
         Some(Err(gap)) => {
@@ -183,13 +181,13 @@ pub fn read(
         }
         None => None,
     };
-    let mut markers = match answers.next() {
-        Some(Ok(block)) => parse::markers(&block),
+    let environment = match answers.next() {
+        Some(Ok(block)) => parse::environment(&block),
         Some(Err(gap)) => {
             gaps.push(gap);
-            BTreeMap::new()
+            parse::Environment::default()
         }
-        None => BTreeMap::new(),
+        None => parse::Environment::default(),
     };
     let cgroup = match directory.read(c"cgroup") {
         Ok(bytes) => cgroup::path_of(&bytes),
@@ -199,7 +197,7 @@ pub fn read(
         }
     };
     let age = age(line.start_ticks);
-    // The anchor proves that all of the above is of one process; the reader's answers went by pid, so look again.
+    // The anchor proves that all of the above is of one process; the worker's answers went by pid, so look again.
     let again = ProcDir::anchor(identity)?;
     drop(again);
     let (foreign_network, network) = namespace(&directory, c"ns/net");
@@ -225,9 +223,9 @@ pub fn read(
         foreign_mounts: namespace(&directory, c"ns/mnt").0,
         cgroup,
         zombie_children: Vec::new(),
-        home: markers.remove("HERMES_HOME"),
-        user_home: markers.remove("HOME"),
-        markers,
+        home: environment.hermes_home,
+        user_home: environment.home,
+        markers: environment.markers,
     };
     Ok(Collected { value, gaps })
 }
@@ -244,7 +242,7 @@ fn start_time(age: Duration) -> Option<String> {
 }
 
 /// Whether a namespace is another one than the doctor's, and its link.
-fn namespace(directory: &ProcDir, name: &'static std::ffi::CStr) -> (Option<bool>, Option<Vec<u8>>) {
+pub fn namespace(directory: &ProcDir, name: &'static std::ffi::CStr) -> (Option<bool>, Option<Vec<u8>>) {
     let link = directory.link(name).ok();
     let own = || {
         let path = [b"/proc/self/", name.to_bytes()].concat();
@@ -348,29 +346,6 @@ pub fn own_addresses() -> Vec<IpAddr> {
     own.sort_unstable();
     own.dedup();
     own
-}
-
-/// Home directories in which a Hermes home may lie: the doctor's user's, and as root those of all users.
-pub fn user_homes() -> Vec<PathBuf> {
-    let mut homes = Vec::new();
-    let me = rustix::process::geteuid();
-    if let Some(home) = std::env::var_os("HOME") {
-        homes.push(PathBuf::from(home));
-    }
-    if me.is_root() {
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        homes.extend(passwd.lines().filter_map(|line| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let (uid, home) = (fields.get(2)?.parse::<u32>().ok()?, fields.get(5)?);
-            // System users below 1000 keep homes in /var and /nonexistent; a service user may still have one.
-            (uid == 0 || uid >= 1000 || home.starts_with("/home/") || home.contains("hermes"))
-                .then(|| PathBuf::from(home))
-        }));
-    }
-    homes.retain(|home| home.is_absolute() && home != std::path::Path::new("/"));
-    homes.sort_unstable();
-    homes.dedup();
-    homes
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use super::LinuxHost;
 use super::proc_dir::ProcDir;
 use crate::collect::Collected;
-use crate::collect::reader::Request;
+use crate::collect::worker::Request;
 use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources};
 use crate::parse::resources::{self as parse, Controller, GroupFiles, Mount};
 use crate::parse::text::printable;
+use serde_bytes::ByteBuf;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 /// Largest file that is read; `memory.stat` has a few kilobytes.
 const LARGEST_FILE: u32 = 64 * 1024;
@@ -63,8 +63,12 @@ fn directories(mounts: &[Mount], controller: Controller, version: u8, path: &str
 /// Files of one directory; `None` for those that are not there or cannot be read.
 fn files(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8>>> {
     let requests: Vec<Request> =
-        names.iter().map(|name| Request::File(PathBuf::from(directory).join(name), LARGEST_FILE)).collect();
-    host.readers.of_processes(&requests).into_iter().map(Result::ok).collect()
+        names.iter().map(|name| Request::KernelFile { path: path(directory, name), limit: LARGEST_FILE }).collect();
+    host.workers.bytes_of_processes(&requests).into_iter().map(Result::ok).collect()
+}
+
+fn path(directory: &str, name: &str) -> ByteBuf {
+    ByteBuf::from(format!("{directory}/{name}"))
 }
 
 /// The files of a group that belong to a controller, by name.
@@ -114,7 +118,7 @@ fn process_limits(host: &LinuxHost, process: &Process, limits: &HostLimits, gaps
 fn tasks_of(host: &LinuxHost, uid: u32) -> u64 {
     let mut count = 0_u64;
     for pid in super::process::all_pids() {
-        if host.readers.deadline.is_over() {
+        if host.workers.deadline.is_over() {
             break;
         }
         if let Ok(task) = std::fs::metadata(format!("/proc/{pid}/task"))

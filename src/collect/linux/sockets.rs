@@ -2,17 +2,18 @@
 //! or where the process lives in another network namespace.
 
 use super::proc_dir::ProcDir;
-use crate::collect::reader::wait_readable;
+use crate::collect::deadline::wait_readable;
 use crate::collect::{Collected, Deadline, SocketTable};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
-use crate::parse::socket_diagnostics;
+use crate::parse::socket_diagnostics::{self, UnixListener};
 use crate::parse::sockets::{OtherSocket, TcpSocket, inode_column, inode_in, tcp_table, udp_table, unix_table};
 use foldhash::HashMap;
 use netlink_packet_core::{Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
+use netlink_packet_sock_diag::unix::{self, UnixRequest};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 use std::ffi::CStr;
@@ -91,11 +92,11 @@ fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>>
     // TIME-WAIT belongs to nobody and can be most of the table.
     let states = StateFlags::all() - StateFlags::TIME_WAIT;
     let mut found = Vec::new();
-    if dump(&connected()?, &both_families(&extensions, &states), deadline, &mut found).is_ok() {
+    if dump(&diagnostics_socket()?, &both_families(&extensions, &states), deadline, &mut found).is_ok() {
         return Ok(found);
     }
     // Another one: what is left of an answer that broke off would be taken for that to the next question.
-    let socket = connected()?;
+    let socket = diagnostics_socket()?;
     found.clear();
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
         let (extensions, states) = (extensions.clone(), states.clone());
@@ -110,7 +111,11 @@ fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>>
     Ok(found)
 }
 
-fn connected() -> io::Result<Socket> {
+/// A netlink socket for socket diagnostics, of the network namespace of this thread.
+///
+/// # Errors
+/// Those of socket(2).
+pub fn diagnostics_socket() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -119,9 +124,13 @@ fn connected() -> io::Result<Socket> {
 }
 
 fn one_family(request: InetRequest) -> Vec<u8> {
+    encoded(SockDiagMessage::InetRequest(request))
+}
+
+fn encoded(request: SockDiagMessage) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    let mut message = NetlinkMessage::new(header, request.into());
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
@@ -149,6 +158,34 @@ fn both_families(extensions: &ExtensionFlags, states: &StateFlags) -> Vec<u8> {
 const LENGTH_OF_HEADER: usize = 16;
 
 fn dump(socket: &Socket, request: &[u8], deadline: Deadline, found: &mut Vec<TcpSocket>) -> io::Result<()> {
+    receive(socket, request, deadline, |bytes| socket_diagnostics::datagram(bytes, found))
+}
+
+/// Unix sockets of the network namespace in which the socket was made, which listen and are bound to a file.
+///
+/// # Errors
+/// Those of netlink(7), and a timeout.
+pub fn unix_listeners(socket: &Socket, deadline: Deadline) -> io::Result<Vec<UnixListener>> {
+    let request = UnixRequest {
+        state_flags: unix::StateFlags::LISTEN,
+        inode: 0,
+        show_flags: unix::ShowFlags::VFS,
+        cookie: [u8::MAX; 8],
+    };
+    let mut found = Vec::new();
+    receive(socket, &encoded(SockDiagMessage::UnixRequest(request)), deadline, |bytes| {
+        socket_diagnostics::unix_datagram(bytes, &mut found)
+    })?;
+    Ok(found)
+}
+
+/// Sends a request, and hands over datagrams until one is the last.
+fn receive(
+    socket: &Socket,
+    request: &[u8],
+    deadline: Deadline,
+    mut take: impl FnMut(&[u8]) -> io::Result<bool>,
+) -> io::Result<()> {
     socket.send(request, 0)?;
     // The kernel fills up to 32 KiB a datagram.
     let mut buffer = Vec::with_capacity(64 * 1024);
@@ -160,7 +197,7 @@ fn dump(socket: &Socket, request: &[u8], deadline: Deadline, found: &mut Vec<Tcp
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         }
-        if socket_diagnostics::datagram(&buffer, found)? {
+        if take(&buffer)? {
             return Ok(());
         }
     }
@@ -213,7 +250,7 @@ mod tests {
     fn one_question_is_answered_for_both_families() {
         let listeners = ["127.0.0.1:0", "[::1]:0"].map(|address| TcpListener::bind(address).ok());
         let wanted: Vec<_> = listeners.iter().flatten().map(|listener| listener.local_addr().unwrap()).collect();
-        let socket = connected().unwrap();
+        let socket = diagnostics_socket().unwrap();
         let deadline = Deadline::after(Duration::from_secs(10));
         for detail in [ExtensionFlags::empty(), ExtensionFlags::INFO] {
             let is_detailed = detail != ExtensionFlags::empty();

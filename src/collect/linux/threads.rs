@@ -3,7 +3,7 @@
 use super::LinuxHost;
 use super::links;
 use super::proc_dir::{ProcDir, numbers_in, read_all};
-use crate::collect::reader::Request;
+use crate::collect::worker::Request;
 use crate::collect::{Collected, Deadline, ThreadEntry};
 use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
 use crate::parse::link::{Link, classify};
@@ -11,9 +11,9 @@ use crate::parse::process::stat;
 use crate::parse::thread;
 use crate::sort;
 use rustix::fs::{Mode, OFlags, openat};
+use serde_bytes::ByteBuf;
 use std::ffi::CStr;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 /// Threads that are looked at; a server with more has its first and its newest ones looked at.
 const MOST_THREADS: usize = 8192;
@@ -42,11 +42,12 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
         .iter()
         .take(MOST_CALLS)
         .map(|entry| {
-            Request::File(PathBuf::from(format!("/proc/{}/task/{}/syscall", identity.pid, entry.tid)), 512)
+            let path = format!("/proc/{}/task/{}/syscall", identity.pid, entry.tid);
+            Request::KernelFile { path: ByteBuf::from(path), limit: 512 }
         })
         .collect();
     let mut gaps: Vec<Gap> = Vec::new();
-    for (entry, answer) in found.iter_mut().zip(host.readers.of_processes(&requests)) {
+    for (entry, answer) in found.iter_mut().zip(host.workers.bytes_of_processes(&requests)) {
         match answer {
             Ok(bytes) => entry.look.system_call = thread::system_call(&bytes, std::env::consts::ARCH),
             // A thread that ended meanwhile has none.
@@ -62,7 +63,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
             Err(_) => {}
         }
     }
-    // The anchor proves the directory; what the reader read went by pid, so it is looked at again.
+    // The anchor proves the directory; what the worker read went by pid, so it is looked at again.
     ProcDir::anchor(identity)?;
     let omitted = u64::try_from(omitted).unwrap_or(u64::MAX);
     Ok(Collected { value: (found, omitted), gaps })

@@ -1,25 +1,23 @@
 //! SQLite databases: the files as everywhere, the locks by questions of fcntl(2), the holders by their descriptors.
 
 use super::{MacHost, calls, process};
-use crate::collect::Collected;
-use crate::collect::databases::{self, Files, LOCKS_DECIDE, Perform, identity};
-use crate::collect::reader::Request;
-use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, Process, SecondLook};
+use crate::collect::databases::{self, Files, LOCKS_DECIDE};
+use crate::collect::worker::Request;
+use crate::collect::workers::Workers;
+use crate::collect::{Collected, ForeignPath};
+use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, SecondLook};
 use crate::parse::darwin::descriptor::{database_part, decode};
 use crate::parse::link::SqlitePart;
 use crate::parse::locks::{DATABASE_QUESTIONS, INDEX_QUESTIONS, roles_of_answers};
 use crate::parse::text::nul_separated;
 use crate::report::mask;
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 /// Reads a database.
-pub fn read(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-    let files = Files::of(seen_by, path);
-    let perform = |request| host.readers.of_file(request);
-    let mut read = databases::read(&perform, &files, path)?;
-    match locks(&perform, &files) {
+pub fn read(host: &MacHost, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
+    let files = Files::of(path);
+    let mut read = databases::read(&host.workers, &files)?;
+    match locks(&host.workers, &files) {
         Ok(locks) => read.value.locks = locks,
         Err(gap) => read.gaps.push(gap.blocking(LOCKS_DECIDE)),
     }
@@ -27,17 +25,16 @@ pub fn read(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> Result<Co
 }
 
 /// What moves, once more.
-pub fn again(host: &MacHost, seen_by: Option<&Process>, path: &Path) -> SecondLook {
-    let files = Files::of(seen_by, path);
-    let perform = |request| host.readers.of_file(request);
-    SecondLook { locks: locks(&perform, &files).ok(), ..databases::again(&perform, &files) }
+pub fn again(host: &MacHost, path: &ForeignPath) -> SecondLook {
+    let files = Files::of(path);
+    SecondLook { locks: locks(&host.workers, &files).ok(), ..databases::again(&host.workers, &files) }
 }
 
 /// Locks by role. Of several readers of one range one is named: the kernel answers with the first that is in the way.
-fn locks(perform: Perform<'_>, files: &Files) -> Result<Vec<DatabaseLock>, Gap> {
+fn locks(workers: &Workers, files: &Files) -> Result<Vec<DatabaseLock>, Gap> {
     let mut found = Vec::new();
     for (part, questions) in [(SqlitePart::Database, DATABASE_QUESTIONS), (SqlitePart::Shm, INDEX_QUESTIONS)] {
-        match perform(Request::Locks(files.part(part).to_owned(), questions.to_vec())) {
+        match workers.locks(files.part(part), questions) {
             Ok(answer) => found.extend(roles_of_answers(&answer, part)),
             Err(gap) if gap.reason == GapReason::NotFound && part == SqlitePart::Shm => {}
             Err(gap) => return Err(gap),
@@ -49,17 +46,15 @@ fn locks(perform: Perform<'_>, files: &Files) -> Result<Vec<DatabaseLock>, Gap> 
 /// Who has these databases open.
 pub fn holders(
     host: &MacHost,
-    seen_by: Option<&Process>,
-    paths: &[PathBuf],
+    paths: &[ForeignPath],
     among: Option<&[u32]>,
 ) -> Collected<Vec<Vec<DatabaseHolder>>> {
     let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); paths.len()];
-    let names: Vec<Vec<u8>> = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-    let perform = |request| host.readers.of_file(request);
-    let of_path = |path: &PathBuf| {
-        let files = Files::of(seen_by, path);
+    let names: Vec<Vec<u8>> = paths.iter().map(|path| path.bytes().to_vec()).collect();
+    let of_path = |path: &ForeignPath| {
+        let files = Files::of(path);
         let parts = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm].into_iter();
-        parts.filter_map(|part| Some((part, identity(&perform, files.part(part))?.1))).collect()
+        parts.filter_map(|part| Some((part, host.workers.identity_of(files.part(part)).ok()?.1))).collect()
     };
     let now: Vec<BTreeMap<SqlitePart, u64>> = paths.iter().map(of_path).collect();
     let listed: Vec<u32>;
@@ -72,7 +67,7 @@ pub fn holders(
     };
     let (mut refused, mut unasked) = (0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {
-        if host.readers.deadline.is_over() {
+        if host.workers.deadline.is_over() {
             unasked = pids.len() - index;
             break;
         }
@@ -85,8 +80,7 @@ pub fn holders(
             }
             Err(_) => continue,
         }
-        let Some(records) = host.readers.of_processes(&[Request::Descriptors(*pid)]).pop().and_then(Result::ok)
-        else {
+        let Ok(records) = host.descriptor_records(*pid) else {
             unasked += 1;
             continue;
         };
@@ -140,8 +134,7 @@ fn empty(pid: u32) -> DatabaseHolder {
 }
 
 fn command_of(host: &MacHost, pid: u32) -> String {
-    let answer =
-        host.readers.of_processes(&[Request::CommandLine(pid)]).pop().and_then(Result::ok).unwrap_or_default();
+    let answer = host.workers.bytes_of_process(Request::CommandLine(pid)).unwrap_or_default();
     let line = mask::command(&nul_separated(&answer));
     let name = || process::kernel_process(pid).ok().flatten().map(|found| format!("[{}]", found.name));
     if line.is_empty() { name().unwrap_or_default() } else { line }

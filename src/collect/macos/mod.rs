@@ -9,11 +9,11 @@ mod launchctl;
 mod process;
 mod sockets;
 
-use super::reader::Request;
-use super::readers::Readers;
+use super::worker::Request;
+use super::workers::Workers;
 use super::{
-    Collected, Deadline, DescriptorRead, FileKind, Host, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
-    SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
+    ProcessEntry, Program, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
@@ -25,6 +25,7 @@ use crate::parse::darwin::{procargs, process as parse};
 use crate::parse::text::printable;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ struct ThreadTime {
 
 /// The running system.
 pub struct MacHost {
-    readers: Readers,
+    workers: Workers,
     /// Nanoseconds of a unit of the machine's clock, as a fraction.
     timebase: (u32, u32),
     thread_times: RefCell<HashMap<(Identity, u64), ThreadTime>>,
@@ -52,7 +53,7 @@ impl MacHost {
     /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
         Self {
-            readers: Readers::new(deadline),
+            workers: Workers::new(deadline),
             timebase: calls::timebase(),
             thread_times: RefCell::new(HashMap::new()),
         }
@@ -60,9 +61,12 @@ impl MacHost {
 
     /// Owner of a directory.
     fn owner_of(&self, path: &Path) -> Option<u32> {
-        use std::os::unix::fs::MetadataExt;
-        // Only a local users' directory is asked here (`/Users`), which the system cannot run without.
-        std::fs::symlink_metadata(path).ok().map(|metadata| metadata.uid())
+        self.workers.stat(&ForeignPath::of_person(path)).ok().map(|stat| stat.owner)
+    }
+
+    /// Records of the descriptors of a process.
+    fn descriptor_records(&self, pid: u32) -> Result<Vec<u8>, Gap> {
+        self.workers.bytes_of_process(Request::DescriptorRecords(pid))
     }
 
     /// CPU time of a thread in nanoseconds since it was first seen, from lower bits that wrap around.
@@ -78,7 +82,7 @@ impl MacHost {
     }
 }
 
-/// Arguments and environment of a process, each NUL-separated; for the reader.
+/// Arguments and environment of a process, each NUL-separated; for the worker.
 pub(super) fn arguments(pid: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let block = calls::arguments(pid)?;
     let found = procargs::parse(&block).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -86,7 +90,21 @@ pub(super) fn arguments(pid: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
     Ok((joined(found.arguments), joined(found.environment)))
 }
 
-/// Records of all descriptors of a process, for the reader; an error where they would be more than `limit` bytes.
+/// The user of a process, where it is still that one; for the worker.
+pub(super) fn owner_of(identity: Identity) -> Option<u32> {
+    let found = process::kernel_process(identity.pid).ok().flatten()?;
+    (found.start_ticks() == identity.start_ticks).then_some(found.uid)
+}
+
+/// The working directory of a process; for the worker.
+pub(super) fn directory_of(identity: Identity) -> io::Result<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    let path = parse::working_directory(&calls::directories(identity.pid)?);
+    let path = path.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(path.into_os_string().into_vec())
+}
+
+/// Records of all descriptors of a process, for the worker; an error where they would be more than `limit` bytes.
 pub(super) fn descriptor_records(pid: u32, limit: usize) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     for (number, kind) in descriptor::list(&calls::descriptor_list(pid)?) {
@@ -136,7 +154,7 @@ impl Host for MacHost {
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         let mut read = process::read(self, identity)?;
-        read.value.user = self.readers.user(read.value.uid).map(|user| user.name);
+        read.value.user = self.workers.user(read.value.uid).map(|user| user.name);
         Ok(read)
     }
 
@@ -148,9 +166,7 @@ impl Host for MacHost {
 
     fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
         let pid = process.identity.pid;
-        let answer = self.readers.of_processes(&[Request::Descriptors(pid)]).pop();
-        let answer = answer.unwrap_or_else(|| Err(unsupported("descriptors", "the reader gave no answer")));
-        let records = answer.and_then(|bytes| {
+        let records = self.descriptor_records(pid).and_then(|bytes| {
             let what = format!("descriptors of pid {pid}");
             descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))
         });
@@ -185,12 +201,12 @@ impl Host for MacHost {
         Err(unsupported("readers of a pipe", "macOS does not tell in which call a thread waits"))
     }
 
-    fn source(&self, _seen_by: Option<&Process>, path: &Path, limit: usize) -> Result<SourceFile, Gap> {
-        self.readers.source(path, limit)
+    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
+        self.workers.source(path, limit)
     }
 
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(self.readers.deadline)
+        sockets::table(self.workers.deadline)
     }
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
@@ -198,11 +214,11 @@ impl Host for MacHost {
     }
 
     fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
-        super::stacks::read(identity, self.readers.deadline)
+        super::stacks::read(identity, self.workers.deadline)
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
-        sockets::holders(inodes, among, self.readers.deadline)
+        sockets::holders(inodes, among, self.workers.deadline)
     }
 
     fn cgroup_paths(&self, _ids: &HashSet<u64>, _hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
@@ -232,8 +248,8 @@ impl Host for MacHost {
         launchctl::one(self, name)
     }
 
-    fn service(&self, kind: &str, directory: &Path) -> Result<Program, Gap> {
-        let what = format!("{kind} service {}", directory.display());
+    fn service(&self, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
+        let what = format!("{kind} service {}", directory.shown());
         Err(unsupported(&what, "this version does not ask it on this system"))
     }
 
@@ -242,57 +258,56 @@ impl Host for MacHost {
         Err(unsupported(&what, "containers run in a virtual machine on this system"))
     }
 
-    fn database(&self, seen_by: Option<&Process>, path: &Path) -> Result<Collected<DatabaseFile>, Gap> {
-        databases::read(self, seen_by, path)
+    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
+        databases::read(self, path)
     }
 
-    fn database_again(&self, seen_by: Option<&Process>, path: &Path) -> SecondLook {
-        databases::again(self, seen_by, path)
+    fn database_again(&self, path: &ForeignPath) -> SecondLook {
+        databases::again(self, path)
     }
 
-    fn resolved(&self, _seen_by: Option<&Process>, path: &Path) -> PathBuf {
-        self.readers.resolved(path.to_owned()).unwrap_or_else(|| path.to_owned())
+    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
+        self.workers.name_of(path)
     }
 
     fn database_holders(
         &self,
-        seen_by: Option<&Process>,
-        paths: &[PathBuf],
+        _seen_by: Option<&Process>,
+        paths: &[ForeignPath],
         among: Option<&[u32]>,
     ) -> Collected<Vec<Vec<DatabaseHolder>>> {
-        databases::holders(self, seen_by, paths, among)
+        databases::holders(self, paths, among)
     }
 
-    fn directory_identity(&self, _seen_by: Option<&Process>, path: &Path) -> Result<(u64, u64), Gap> {
-        self.readers.identity_of(path.to_owned())
+    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
+        self.workers.identity_of(path)
     }
 
-    fn read_file(&self, path: &Path, limit: usize) -> Result<Vec<u8>, Gap> {
-        self.readers.start_of_file(path, limit)
+    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap> {
+        Ok(self.workers.content(path, limit)?.bytes.into_vec())
     }
 
-    fn list_directory(&self, path: &Path, limit: usize) -> Result<Vec<String>, Gap> {
-        self.readers.names_in(path, limit)
+    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap> {
+        self.workers.names(path, "", limit)
     }
 
-    fn file_kind(&self, path: &Path) -> Result<FileKind, Gap> {
-        self.readers.kind_of(path)
+    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
+        self.workers.kind_of(path)
     }
 
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
         let pid = process.identity.pid;
         let what = format!("output of pid {pid}");
-        let answer = self.readers.of_processes(&[Request::Descriptors(pid)]).pop();
-        let bytes = answer.unwrap_or_else(|| Err(unsupported(&what, "the reader gave no answer")))?;
+        let bytes = self.descriptor_records(pid)?;
         let records =
             descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
         // There is no other way to a file than its name, and behind that may be another one by now.
         let files = descriptor::output_files(&records).into_iter();
-        Ok(files.map(|name| OutputFile { place: name.clone(), name }).collect())
+        Ok(files.map(|name| OutputFile { place: ForeignPath::of_link(process.identity, &name), name }).collect())
     }
 
-    fn log_tail(&self, path: &Path, rotated: Option<&Path>) -> Result<LogTail, Gap> {
-        self.readers.log_tail(path, rotated)
+    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
+        self.workers.log_tail(path, rotated)
     }
 
     fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
@@ -305,7 +320,7 @@ impl Host for MacHost {
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
-        self.readers.user(uid).map(|user| user.home)
+        self.workers.user(uid).map(|user| user.home)
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -319,20 +334,23 @@ impl Host for MacHost {
     }
 
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
-        self.readers.resolve(name)
+        self.workers.resolve(name)
     }
 
-    fn user_homes(&self) -> Vec<PathBuf> {
+    fn user_homes(&self) -> Collected<Vec<PathBuf>> {
         let mut homes: Vec<PathBuf> = std::env::var_os("HOME").map(PathBuf::from).into_iter().collect();
+        let mut gaps = Vec::new();
         if rustix::process::geteuid().is_root() {
-            let names = self.list_directory(Path::new("/Users"), 1024).unwrap_or_default();
-            homes.extend(
-                names.into_iter().filter(|name| name != "Shared").map(|name| Path::new("/Users").join(name)),
-            );
+            match self.list_directory(&ForeignPath::of_person(Path::new("/Users")), 1024) {
+                Ok(names) => homes.extend(
+                    names.into_iter().filter(|name| name != "Shared").map(|name| Path::new("/Users").join(name)),
+                ),
+                Err(gap) => gaps.push(gap),
+            }
         }
         homes.retain(|home| home.is_absolute() && home != Path::new("/"));
         homes.sort_unstable();
         homes.dedup();
-        homes
+        Collected { value: homes, gaps }
     }
 }

@@ -1,15 +1,14 @@
 //! The process table, single processes and their threads.
 
 use super::{MacHost, calls};
-use crate::collect::reader::Request;
+use crate::collect::worker::Request;
 use crate::collect::{Collected, PidProblem, ProcessEntry, ThreadEntry, Usage};
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadLook, id};
 use crate::parse::darwin::procargs;
 use crate::parse::darwin::process::{self as parse, KernelProcess};
-use crate::parse::process::markers;
+use crate::parse::process::environment;
 use crate::parse::text::{nul_separated, printable};
 use crate::report::mask;
-use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -74,7 +73,8 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
     let pid = identity.pid;
     let kernel = anchor(identity)?;
     let mut gaps = Vec::new();
-    let mut answers = host.readers.of_processes(&[Request::CommandLine(pid), Request::Markers(pid)]).into_iter();
+    let mut answers =
+        host.workers.bytes_of_processes(&[Request::CommandLine(pid), Request::Markers(pid)]).into_iter();
     let mut keep = |answer: Option<Result<Vec<u8>, Gap>>| match answer? {
         Ok(block) => Some(block),
         Err(gap) => {
@@ -83,7 +83,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         }
     };
     let command = keep(answers.next()).map(|block| mask::command(&nul_separated(&block)));
-    let mut markers = keep(answers.next()).map_or_else(BTreeMap::new, |block| markers(&block));
+    let environment = keep(answers.next()).map(|block| environment(&block)).unwrap_or_default();
     let task = calls::task(pid).map(|bytes| parse::task(&bytes).ok());
     let task = task.unwrap_or_else(|error| {
         gaps.push(refused(&kernel, Gap::from_io(format!("memory and threads of pid {pid}"), &error)));
@@ -116,9 +116,9 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         foreign_mounts: Some(false),
         cgroup: None,
         zombie_children: Vec::new(),
-        home: markers.remove("HERMES_HOME"),
-        user_home: markers.remove("HOME"),
-        markers,
+        home: environment.hermes_home,
+        user_home: environment.home,
+        markers: environment.markers,
         name: kernel.name,
     };
     // All of the above went by pid, so look again.
@@ -152,7 +152,7 @@ fn state_of_threads(pid: u32) -> ProcessState {
 /// Command lines. Where the kernel refuses those of another user's process, its path alone tells whether it could be a
 /// Hermes server; only then it is missing.
 pub fn commands(host: &MacHost, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
-    let answers = host.readers.commands(pids);
+    let answers = host.workers.commands(pids);
     pids.iter().zip(answers).map(|(pid, answer)| answer.or_else(|gap| unread_command(*pid, gap))).collect()
 }
 

@@ -305,7 +305,7 @@ mod tests {
             ]
         );
         let family = &facts.sqlite[0];
-        assert_eq!((family.path.as_str(), family.db, family.wal), ("/Users/h/.hermes/state.db", 2, 1));
+        assert_eq!((&*family.path, family.db, family.wal), ("/Users/h/.hermes/state.db", 2, 1));
         assert_eq!(family.deleted, 1, "the log has no link any more");
         let deleted = facts.targets.iter().find(|target| target.deleted).unwrap();
         assert_eq!((deleted.target.as_str(), deleted.size_bytes), ("/Users/h/.hermes/state.db-wal", Some(4152)));

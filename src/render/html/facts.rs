@@ -249,7 +249,7 @@ fn descriptors(facts: &Descriptors) -> String {
         let row = |family: &crate::model::SqliteFamily| {
             let counts = [family.db, family.wal, family.shm, family.deleted, family.connections];
             let mut row: Vec<String> = counts.iter().map(u64::to_string).collect();
-            row.push(family.path.clone());
+            row.push(family.path.to_string());
             row
         };
         let rows: Vec<_> = facts.sqlite.iter().map(row).collect();

@@ -1,8 +1,9 @@
 //! Containers: what Docker or Podman says on its own socket, where that socket may be used.
 
-use crate::collect::Program;
+use crate::collect::foreign::Peer;
 use crate::collect::linux::LinuxHost;
-use crate::collect::reader::{Request, Until};
+use crate::collect::worker::wire::Until;
+use crate::collect::{ForeignPath, Program};
 use crate::model::{Gap, GapReason, Supervisor};
 use crate::parse::container::{ContainerState, inspect};
 use crate::parse::http;
@@ -22,7 +23,8 @@ pub fn named(host: &LinuxHost, runtime: &str, id: &str) -> Result<Program, Gap> 
     let mut last = None;
     for socket in sockets {
         let source = socket.display().to_string();
-        match host.readers.of_file(Request::Exchange(socket, request.clone(), Until::Close)) {
+        let socket = ForeignPath::of_person(&socket);
+        match host.workers.exchange(&socket, Peer::Service, request.clone(), None, Until::Close) {
             Ok(answer) => {
                 let malformed = |why: String| Gap::new(&what, GapReason::Malformed, why);
                 let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;

@@ -8,11 +8,12 @@ mod supervisord;
 pub mod systemd;
 
 use super::LinuxHost;
-use crate::collect::{Host, Program, SupervisorProcess, reach};
+use crate::collect::foreign::Peer;
+use crate::collect::{ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, Process};
 use crate::parse::text::printable;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Largest configuration or run script that is read.
@@ -51,14 +52,14 @@ impl Place {
         Ok(Self { process: host.process(identity)?.value })
     }
 
-    /// A path of the supervisor's, reached from here.
-    fn path(&self, path: &Path) -> PathBuf {
-        reach(Some(&self.process), path)
+    /// A path of the supervisor's.
+    fn path(&self, path: &Path) -> ForeignPath {
+        ForeignPath::of_process(self.process.identity, path)
     }
 
-    /// Its working directory, reached from here: the kernel's own link, whatever the directory is called there.
-    fn working_directory(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/cwd", self.process.identity.pid))
+    /// Who must listen on its socket: the supervisor itself.
+    fn peer(&self) -> Peer {
+        Peer::Process(self.process.identity)
     }
 
     /// A pid that it names, as it is called here. In a pid namespace of its own that is another number.

@@ -2,9 +2,9 @@
 
 use super::{Asks, Place, milliseconds, since, timestamp};
 use crate::collect::linux::LinuxHost;
-use crate::collect::reader::{Request, Until};
+use crate::collect::worker::wire::Until;
 use crate::collect::{Host, Program, SocketTable, SupervisorProcess};
-use crate::model::{Gap, GapReason, Supervisor};
+use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::pm2::{self, Pm2Program};
 use crate::parse::text::printable;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ impl Asks for Pm2 {
         let socket = home.join("rpc.sock");
         let source = printable(socket.as_os_str().as_encoded_bytes());
         let answer = host
-            .readers
-            .of_file(Request::Exchange(place.path(&socket), pm2::request(), Until::Pm2Message))
+            .workers
+            .exchange(&place.path(&socket), place.peer(), pm2::request(), None, Until::Pm2Message)
             .map_err(|gap| Gap { what: format!("pm2's answer on {source}"), ..gap })?;
         let found = pm2::programs(&answer).map_err(|error| {
             Gap::new(format!("pm2's answer on {source}"), GapReason::Malformed, error.to_string())
@@ -78,7 +78,7 @@ fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm
         policy: Some(format!("autorestart={}", found.autorestart)),
         result: found.exit_code.filter(|_| found.pid.is_none()).map(|code| format!("exit code {code}")),
         port: found.port,
-        home: found.home,
+        home: found.home.map(HostPath::from),
         state: Some(state),
         name: Some(found.name),
         ..Supervisor::default()

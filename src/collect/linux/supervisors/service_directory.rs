@@ -2,12 +2,11 @@
 
 use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
-use crate::collect::{Host, Program, SupervisorProcess};
-use crate::model::{Gap, GapReason, Supervisor};
+use crate::collect::{FileKind, ForeignPath, Host, Program, SupervisorProcess};
+use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::home::{variable, variable_directories};
 use crate::parse::service_status::{self, ServiceStatus};
-use crate::parse::text::printable;
-use std::path::Path;
+use crate::parse::text::kept;
 use std::time::Duration;
 
 /// A service that is up for less than this has just been started.
@@ -22,7 +21,8 @@ impl Asks for ServiceDirectory {
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
         let name = shown(&host.working_directory(place.process.identity)?);
-        let mut program = read(host, &supervisor.kind, &place.working_directory(), &name)?;
+        let directory = ForeignPath::working_directory(place.process.identity);
+        let mut program = read(host, &supervisor.kind, &directory, &name)?;
         program.claim.pid = Some(supervisor.pid);
         program.claim.claimed_pid = program.claim.claimed_pid.and_then(|pid| place.pid(host, pid));
         Ok(vec![program])
@@ -30,11 +30,11 @@ impl Asks for ServiceDirectory {
 }
 
 /// The service in a directory of the doctor's own mount namespace.
-pub fn named(host: &LinuxHost, kind: &str, directory: &Path) -> Result<Program, Gap> {
-    read(host, kind, directory, &shown(directory))
+pub fn named(host: &LinuxHost, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
+    read(host, kind, directory, &directory.shown())
 }
 
-fn read(host: &LinuxHost, kind: &str, directory: &Path, name: &str) -> Result<Program, Gap> {
+fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {
     let source = format!("{name}/supervise/status");
     // By its own name: the path that leads there goes through /proc.
     let status = host
@@ -43,25 +43,43 @@ fn read(host: &LinuxHost, kind: &str, directory: &Path, name: &str) -> Result<Pr
     let status = service_status::parse(&status).ok_or_else(|| {
         Gap::new(&source, GapReason::Malformed, format!("a status file of {} bytes is not known", status.len()))
     })?;
-    // The run script is a program for the shell; what it runs is recognised in it like in `sh -c`.
-    let script = host.read_file(&directory.join("run"), LARGEST_FILE).unwrap_or_default();
-    let text = String::from_utf8_lossy(&script).into_owned();
-    let has_log = host.read_file(&directory.join("log/run"), 1).is_ok();
-    // Of such a directory no file but these two is opened.
-    let of_directory = |name: &str| {
-        let directories = variable_directories(&script).into_iter();
-        let files = directories.filter_map(|path| host.read_file(&directory.join(path).join(name), 4096).ok());
-        let text =
-            files.last().map(|bytes| printable(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()));
-        text.filter(|text| !text.is_empty())
+    // The supervisor's claim is known by now. What cannot be read beside it is part of the evidence.
+    let mut unread: Vec<String> = Vec::new();
+    let mut content = |file: &str, path: &ForeignPath, limit| match host.workers.content(path, limit) {
+        Ok(content) => Some(content.bytes.into_vec()),
+        Err(gap) => {
+            if gap.reason != GapReason::NotFound {
+                unread.push(format!("{file} was not read: {}", gap.told()));
+            }
+            None
+        }
     };
-    let said = |name: &str| variable(&script, name).or_else(|| of_directory(name));
+    // The run script is a program for the shell; what it runs is recognised in it like in `sh -c`.
+    let script = content("run", &directory.join("run"), LARGEST_FILE).unwrap_or_default();
+    let text = kept(&script);
+    let has_log = host.workers.kind_of(&directory.join("log/run")).is_ok_and(|kind| kind == FileKind::Regular);
+    // Of a directory of variables no file but these two is opened; of several the last counts.
+    let mut said = |name: &str| {
+        if let Some(value) = variable(&script, name) {
+            return Some(HostPath::from_kept(&value));
+        }
+        let directories = variable_directories(&script).into_iter();
+        let files = directories.filter_map(|path| {
+            let file = directory.join(HostPath::from_kept(&path).path()).join(name);
+            content(&format!("{path}/{name}"), &file, 4096)
+        });
+        let last = files.last()?;
+        let line = last.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        (!line.is_empty()).then(|| HostPath::new(line))
+    };
+    let (port, home) = (said("HERMES_WEBUI_PORT"), said("HERMES_HOME"));
+    let evidence = unread.into_iter().fold(source, |evidence, line| format!("{evidence}; {line}"));
     let claim = Supervisor {
-        port: said("HERMES_WEBUI_PORT").and_then(|port| port.trim().parse().ok()),
-        home: said("HERMES_HOME"),
+        port: port.and_then(|port| port.trim().parse().ok()),
+        home,
         log: has_log.then(|| format!("the log service in {name}/log")),
         configuration: Some(format!("{name}/run")),
-        ..claim(kind, name, &status, source)
+        ..claim(kind, name, &status, evidence)
     };
     let command = vec!["sh".to_owned(), "-c".to_owned(), text];
     let mut program = Program { claim, command, ..Program::default() }.recognised();

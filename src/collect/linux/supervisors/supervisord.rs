@@ -1,18 +1,25 @@
 //! supervisord answers XML-RPC on the socket that its configuration names.
 
 use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
+use crate::collect::foreign::Login;
 use crate::collect::linux::LinuxHost;
-use crate::collect::reader::{Request, Until};
+use crate::collect::worker::wire::Until;
 use crate::collect::{Host, Program, SupervisorProcess};
-use crate::model::{Gap, GapReason, Supervisor};
+use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::http;
 use crate::parse::supervisord::{Configuration, ProgramInfo, configuration, process_info};
-use crate::parse::text::printable;
+use crate::parse::text::{printable, raw};
 use base64::Engine;
+use serde_bytes::ByteBuf;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Files of an include pattern that are read.
 const MOST_INCLUDES: usize = 256;
+/// Where supervisord looks where it was started without `-c` (Supervisor, "Configuration File").
+const DEFAULT_CONFIGURATIONS: [&str; 4] =
+    ["supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
 
 /// See the module.
 pub struct Supervisord;
@@ -20,16 +27,25 @@ pub struct Supervisord;
 impl Asks for Supervisord {
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
-        let (path, configuration) = find_configuration(host, &place)?;
+        let (path, configuration, configuration_owner) = find_configuration(host, &place)?;
         let Some(socket) = &configuration.socket else {
             let detail = format!("{} names no unix_http_server", shown(&path));
             return Err(Gap::new("supervisord", GapReason::Unsupported, detail));
         };
         let source = printable(socket.as_bytes());
-        let reached = place.path(Path::new(socket));
+        let login = configuration
+            .login
+            .as_ref()
+            .map(|login| Login { message: ByteBuf::from(request(Some(login))), owner: configuration_owner });
         let answer = host
-            .readers
-            .of_file(Request::Exchange(reached, request(&configuration), Until::Close))
+            .workers
+            .exchange(
+                &place.path(HostPath::from_kept(socket).path()),
+                place.peer(),
+                request(None),
+                login,
+                Until::Close,
+            )
             .map_err(|gap| Gap { what: format!("supervisord's answer on {source}"), ..gap })?;
         let malformed = |why: String| Gap::new(&source, GapReason::Malformed, why);
         let head = http::head(&answer)
@@ -92,22 +108,21 @@ fn program(
 }
 
 /// HTTP/1.0, so that the end of the answer is the end of the connection.
-fn request(configuration: &Configuration) -> Vec<u8> {
+fn request(login: Option<&(String, String)>) -> Vec<u8> {
     let body =
         "<?xml version='1.0'?><methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>";
-    let login = configuration.login.as_ref().map_or_else(String::new, |(user, password)| {
-        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let login = login.map_or_else(String::new, |(user, password)| {
+        let pair = base64::engine::general_purpose::STANDARD.encode(raw(&format!("{user}:{password}")));
         format!("Authorization: Basic {pair}\r\n")
     });
     format!("POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\n{login}Content-Length: {}\r\n\r\n{body}", body.len())
         .into_bytes()
 }
 
-/// The file of `-c`, else the places where supervisord looks (Supervisor, "Configuration File").
-fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Configuration), Gap> {
+/// Its path, what it says, and the user that owns it. It is the file of `-c`, else the places where supervisord looks (Supervisor, "Configuration File").
+fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Configuration, u32), Gap> {
     let identity = place.process.identity;
     let argv = host.commands(&[identity.pid]).pop().and_then(Result::ok).unwrap_or_default();
-    let here = host.working_directory(identity).unwrap_or_else(|_| PathBuf::from("/"));
     let mut words = argv.iter();
     let mut named = None;
     while let Some(word) = words.next() {
@@ -118,48 +133,52 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
         }
     }
     let candidates: Vec<PathBuf> = match named {
-        Some(path) => vec![here.join(path)],
-        None => ["supervisord.conf", "etc/supervisord.conf"]
-            .iter()
-            .map(|name| here.join(name))
-            .chain(["/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"].map(PathBuf::from))
-            .collect(),
+        Some(path) => vec![HostPath::from_kept(&path).into()],
+        None => DEFAULT_CONFIGURATIONS.map(PathBuf::from).into(),
     };
+    // Only shown: what is opened is relative to the directory itself, whatever it is called.
+    let here = host.working_directory(identity).unwrap_or_default();
     let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its usual places");
     for path in candidates {
-        match host.read_file(&place.path(&path), LARGEST_FILE) {
-            Ok(bytes) => {
+        match host.workers.content(&place.path(&path), LARGEST_FILE) {
+            Ok(content) => {
                 let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
-                let mut found = configuration(&bytes, &shown(&directory));
-                for file in included(host, place, &directory, &found.includes.clone()) {
-                    if let Ok(bytes) = host.read_file(&place.path(&file), LARGEST_FILE) {
-                        found.programs.extend(configuration(&bytes, &shown(&directory)).programs);
-                    }
+                let shown_directory = HostPath::from(&*here.join(&directory)).kept();
+                let mut found = configuration(&content.bytes, &shown_directory);
+                for file in included(host, place, &directory, &found.includes.clone())? {
+                    let read = host.workers.content(&place.path(&file), LARGEST_FILE)?;
+                    found.programs.extend(configuration(&read.bytes, &shown_directory).programs);
                 }
-                return Ok((path, found));
+                return Ok((here.join(path), found, content.owner));
             }
-            Err(gap) => last = gap,
+            // Another of the usual places may have it; what cannot be read hides none that comes first.
+            Err(gap) if gap.reason == GapReason::NotFound => last = gap,
+            Err(gap) => return Err(gap),
         }
     }
     Err(last)
 }
 
 /// Files of include patterns; a `*` is understood in the last part of a path, where it is used.
-fn included(host: &LinuxHost, place: &Place, directory: &Path, patterns: &[String]) -> Vec<PathBuf> {
+fn included(host: &LinuxHost, place: &Place, directory: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, Gap> {
     let mut found = Vec::new();
     for pattern in patterns {
-        let path = directory.join(pattern);
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        let path = directory.join(HostPath::from_kept(pattern).path());
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let name = name.as_bytes();
+        let Some(star) = name.iter().position(|byte| *byte == b'*') else {
+            found.push(path.clone());
             continue;
         };
-        match name.split_once('*') {
-            None => found.push(path.clone()),
-            Some((start, end)) => {
-                let names = host.list_directory(&place.path(parent), MOST_INCLUDES).unwrap_or_default();
-                let fits = |name: &&String| name.starts_with(start) && name.ends_with(end);
-                found.extend(names.iter().filter(fits).map(|name| parent.join(name)));
-            }
-        }
+        let (start, end) = (&name[..star], &name[star + 1..]);
+        let names = match host.list_directory(&place.path(parent), MOST_INCLUDES) {
+            Ok(names) => names,
+            // A pattern may fit nothing.
+            Err(gap) if gap.reason == GapReason::NotFound => continue,
+            Err(gap) => return Err(gap),
+        };
+        let fits = |name: &&OsString| name.as_bytes().starts_with(start) && name.as_bytes().ends_with(end);
+        found.extend(names.iter().filter(fits).map(|name| parent.join(name)));
     }
-    found
+    Ok(found)
 }

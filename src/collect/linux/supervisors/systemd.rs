@@ -3,23 +3,16 @@
 
 use super::{Asks, LARGEST_FILE, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
-use crate::collect::reader::Request;
-use crate::collect::reader::wait_readable;
-use crate::collect::{Deadline, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
-use crate::model::{Gap, GapReason, Supervisor};
+use crate::collect::worker::wire::Tool;
+use crate::collect::{ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
+use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
 use crate::parse::systemd::{PROPERTIES, UnitFile, UnitState, show, unit_file};
-use std::collections::VecDeque;
-use std::io::Read;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a manager may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Largest answer that is read.
 const LARGEST_ANSWER: usize = 256 * 1024;
 /// Units that a manager is asked for.
@@ -61,7 +54,8 @@ impl Asks for Systemd {
             .map(|state| {
                 let template = state.id.split_once('@').map(|(name, _)| format!("{name}@.service"));
                 let is_its = |name: &String| *name == state.id || Some(name) == template.as_ref();
-                let file = on_disk.iter().find(|found| is_its(&found.unit.name)).map(|found| &found.file);
+                let file = on_disk.iter().find(|found| is_its(&found.unit.name));
+                let file = file.map(|found| (&found.file, found.owner));
                 program(host, supervisor.user, state, file)
             })
             .collect())
@@ -76,17 +70,22 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
         let detail = "the manager that can be asked from here does not know the unit";
         return Err(Gap::new(format!("{} from its manager", unit.name), GapReason::NotFound, detail));
     };
-    let file = Some(state.fragment.as_str()).filter(|path| path.starts_with('/'));
-    let file = file.and_then(|path| host.read_file(Path::new(path), LARGEST_FILE).ok());
-    Ok(program(host, unit.user_manager, state, file.map(|bytes| unit_file(&bytes)).as_ref()))
+    let fragment = Some(state.fragment.as_str()).filter(|path| path.starts_with('/'));
+    let read = fragment.map(|path| {
+        let path = HostPath::from_kept(path);
+        host.workers.content(&of_manager(unit.user_manager, path.path()), LARGEST_FILE)
+    });
+    // The manager's answer has the command too; the file says where environment and output are.
+    let file = read.and_then(Result::ok).map(|content| (unit_file(&content.bytes), content.owner));
+    Ok(program(host, unit.user_manager, state, file.as_ref().map(|(file, owner)| (file, *owner))))
 }
 
 /// Unit files of the system and of the users that may be looked at, whose command is a Hermes server's.
 pub fn files(host: &LinuxHost) -> Vec<UnitOnDisk> {
     let mut found = files_of(host, None);
-    for home in host.user_homes() {
-        let directory = home.join(".config/systemd/user");
-        // Whose manager that is does not matter to who only looks for configured ports.
+    for home in host.user_homes().value {
+        let directory = ForeignPath::of_person(&home.join(".config/systemd/user"));
+        // Only configured ports are wanted, for which it does not matter whose manager that is.
         read_directory(host, &directory, None, false, &mut found);
     }
     found
@@ -99,46 +98,56 @@ fn files_of(host: &LinuxHost, user: Option<u32>) -> Vec<UnitOnDisk> {
         None => (OWN_UNITS, PACKAGED_UNITS),
         Some(_) => (OWN_USER_UNITS, PACKAGED_USER_UNITS),
     };
-    for directory in own.into_iter().chain(usual.iter().map(PathBuf::from)) {
+    let own = own.map(|directory| of_manager(user, &directory));
+    for directory in own.into_iter().chain(usual.iter().map(|path| ForeignPath::of_person(Path::new(path)))) {
         read_directory(host, &directory, user, false, &mut found);
     }
     // Nearly everywhere `/lib` leads to `/usr/lib`, which needs no second reading.
     let is_lib = |directory: &&str| directory.starts_with("/lib/");
     let leads_to_usr =
-        || host.readers.of_file(Request::Link("/lib".into())).is_ok_and(|to| to.ends_with(b"usr/lib"));
+        || host.workers.link(&ForeignPath::of_person(Path::new("/lib"))).is_ok_and(|to| to.ends_with(b"usr/lib"));
     let is_merged = packaged.iter().any(is_lib) && leads_to_usr();
     for directory in packaged.iter().filter(|directory| !is_merged || !is_lib(directory)) {
-        read_directory(host, Path::new(directory), user, true, &mut found);
+        read_directory(host, &ForeignPath::of_person(Path::new(directory)), user, true, &mut found);
     }
     found
 }
 
+/// A path that a manager, the system's or a user's, uses.
+fn of_manager(user: Option<u32>, path: &Path) -> ForeignPath {
+    user.map_or_else(|| ForeignPath::of_person(path), |user| ForeignPath::of_user(user, path))
+}
+
 fn read_directory(
     host: &LinuxHost,
-    directory: &Path,
+    directory: &ForeignPath,
     user: Option<u32>,
     only_called_so: bool,
     found: &mut Vec<UnitOnDisk>,
 ) {
     // A system has hundreds of them, and two or three are of interest.
     let part = if only_called_so { "hermes" } else { ".service" };
-    let names = host.readers.names_with(directory, part, 4096).unwrap_or_default();
-    let services = names.into_iter().filter(|name| name.ends_with(".service"));
-    for name in services.take(MOST_FILES) {
+    let names = host.workers.names(directory, part, 4096).unwrap_or_default();
+    // A unit's name is ASCII (systemd.unit(5)).
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
+    for name in names.filter(|name| name.ends_with(".service")).take(MOST_FILES) {
         let path = directory.join(&name);
-        let Ok(bytes) = host.read_file(&path, LARGEST_FILE) else { continue };
-        let file = unit_file(&bytes);
+        let Ok(content) = host.workers.content(&path, LARGEST_FILE) else { continue };
+        let file = unit_file(&content.bytes);
         if file.command.as_deref().and_then(recognise_configured).is_some() {
-            found.push(UnitOnDisk { unit: Unit { name, user_manager: user }, path, file });
+            let owner = if content.owner == 0 { content.reader } else { content.owner };
+            let path = HostPath::new(path.bytes());
+            found.push(UnitOnDisk { unit: Unit { name, user_manager: user }, path, file, owner });
         }
     }
 }
 
 /// What a manager says of a unit, as a program. The file tells the words of the command, which `systemctl` prints
 /// without quotes; where a drop-in has changed it, the printed one counts.
-fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<&UnitFile>) -> Program {
+fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<(&UnitFile, u32)>) -> Program {
     let unit = Unit { name: state.id.clone(), user_manager: user };
-    let of_file = file.and_then(|file| file.command.clone()).filter(|words| words.join(" ") == state.exec_start);
+    let of_file =
+        file.and_then(|(file, _)| file.command.clone()).filter(|words| words.join(" ") == state.exec_start);
     let command = of_file.unwrap_or_else(|| state.exec_start.split_whitespace().map(str::to_owned).collect());
     let is_down = state.active == "inactive";
     // Both stay active when their process has ended, or are done with it: nothing restarts what they leave.
@@ -153,7 +162,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
     let uptime = process::uptime().unwrap_or_default();
     let changed = Duration::from_micros(state.state_changed_at_us);
     let since = (!changed.is_zero()).then(|| uptime.saturating_sub(changed));
-    let (home, port) = file.map_or((None, None), |file| of_environment_files(host, file));
+    let (home, port) = file.map_or((None, None), |(file, owner)| of_environment_files(host, file, owner));
     let own_user = user == Some(rustix::process::geteuid().as_raw());
     let claim = Supervisor {
         kind: unit.kind().to_owned(),
@@ -173,7 +182,8 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
         }),
         since: since.and_then(|age| SystemTime::now().checked_sub(age)).map(rfc3339),
         configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()),
-        log: Some(log(&unit, file)),
+        log: Some(log(&unit, file.map(|(file, _)| file))),
+        owner: user,
         ran_ms: state.ran_for().map(milliseconds),
         policy: Some(policy(state)),
         // While it runs there is nothing to say of its end.
@@ -189,9 +199,10 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
 }
 
 /// Home and port of a unit's environment files, which count before its `Environment=`; no other key is looked at.
-fn of_environment_files(host: &LinuxHost, file: &UnitFile) -> (Option<String>, Option<u16>) {
-    let files = file.environment_files.iter().take(8);
-    let read: Vec<Vec<u8>> = files.filter_map(|path| host.read_file(Path::new(path), LARGEST_FILE).ok()).collect();
+fn of_environment_files(host: &LinuxHost, file: &UnitFile, owner: u32) -> (Option<HostPath>, Option<u16>) {
+    let files = file.environment_files.iter().take(8).map(|path| HostPath::from_kept(path));
+    let places = files.map(|path| ForeignPath::of_file(owner, owner, path.path()));
+    let read: Vec<Vec<u8>> = places.filter_map(|path| host.read_file(&path, LARGEST_FILE).ok()).collect();
     (
         read.iter().filter_map(|bytes| hermes_home(bytes)).next_back(),
         read.iter().filter_map(|bytes| webui_port(bytes)).next_back(),
@@ -241,34 +252,33 @@ const LARGEST_JOURNAL: usize = 1024 * 1024;
 /// user may see.
 pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     let what = format!("journal of {}", unit.name);
-    let mut command = Command::new("journalctl");
-    match unit.user_manager {
-        None => command.args(["--unit", &unit.name]),
-        Some(user) if user == rustix::process::geteuid().as_raw() => command.args(["--user", "--unit", &unit.name]),
-        Some(user) => command.args([format!("_UID={user}"), format!("_SYSTEMD_USER_UNIT={}", unit.name)]),
+    let mut arguments: Vec<String> = match unit.user_manager {
+        None => vec!["--unit".to_owned(), unit.name.clone()],
+        Some(user) if user == rustix::process::geteuid().as_raw() => {
+            vec!["--user".to_owned(), "--unit".to_owned(), unit.name.clone()]
+        }
+        Some(user) => vec![format!("_UID={user}"), format!("_SYSTEMD_USER_UNIT={}", unit.name)],
     };
-    quietly(&mut command);
-    command.args(["--quiet", "--no-pager", "--output=short-iso-precise", "--lines", &JOURNAL_LINES.to_string()]);
+    let options = ["--quiet", "--no-pager", "--output=short-iso-precise", "--lines"];
+    arguments.extend(options.map(str::to_owned));
+    arguments.push(JOURNAL_LINES.to_string());
     let begun = Instant::now();
-    let mut tail = VecDeque::new();
-    let mut seen = 0_usize;
-    let status = each_part(&mut command, host.readers.deadline.within(PATIENCE), |part| {
-        seen += part.len();
-        tail.extend(part);
-        tail.drain(..tail.len().saturating_sub(LARGEST_JOURNAL));
-        Ok(())
-    })
-    .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
-    if tail.is_empty() {
-        let (reason, detail) = match status {
-            Some(status) if !status.success() => (GapReason::Unsupported, "journalctl gave no answer"),
-            _ => (GapReason::NotFound, "it has no line that may be read from here"),
+    let output = host
+        .workers
+        .run(Tool::Journalctl, arguments, None, LARGEST_JOURNAL)
+        .map_err(|gap| Gap { what: what.clone(), ..gap })?;
+    // What comes without standard output is standard error.
+    if output.total == 0 {
+        let (reason, detail) = if output.is_success {
+            (GapReason::NotFound, "it has no line that may be read from here")
+        } else {
+            (GapReason::Unsupported, "journalctl gave no answer")
         };
         return Err(Gap::new(what, reason, detail).after(begun.elapsed()));
     }
-    let bytes = Vec::from(tail);
+    let bytes = output.bytes.into_vec();
     let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-    let is_cut = seen > bytes.len() || lines >= JOURNAL_LINES;
+    let is_cut = output.total > u64::try_from(bytes.len()).unwrap_or(u64::MAX) || lines >= JOURNAL_LINES;
     Ok(LogTail { parts: vec![bytes], is_cut, with_rotated: false, modified_ns: 0 })
 }
 
@@ -280,31 +290,26 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
         (_, None) => "units of systemd".to_owned(),
         (_, Some(user)) => format!("units of the systemd of user {user}"),
     };
-    let mut command = Command::new("systemctl");
-    if let Some(user) = user {
-        let me = rustix::process::geteuid();
-        if me.as_raw() != user {
-            let group = host.readers.user(user).and_then(|user| user.group).filter(|_| me.is_root());
-            let Some(group) = group else {
-                let detail = format!("the manager of user {user} answers only that user");
-                return Err(Gap::new(what, GapReason::Permission, detail));
-            };
-            command.uid(user).gid(group);
-        }
-        // From cron, su or a plain ssh these are not set, although the bus is there.
-        command
-            .arg("--user")
-            .env("XDG_RUNTIME_DIR", format!("/run/user/{user}"))
-            .env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path=/run/user/{user}/bus"));
+    let me = rustix::process::geteuid();
+    if let Some(user) = user.filter(|user| *user != me.as_raw() && !me.is_root()) {
+        let detail = format!("the manager of user {user} answers only that user");
+        return Err(Gap::new(what, GapReason::Permission, detail));
     }
-    quietly(&mut command);
-    command.args(["show", "--no-pager", "--property", PROPERTIES, "--"]).args(names);
+    let mut arguments: Vec<String> = user.map(|_| "--user".to_owned()).into_iter().collect();
+    arguments.extend(["show", "--no-pager", "--property", PROPERTIES, "--"].map(str::to_owned));
+    arguments.extend(names.iter().map(|name| (*name).to_owned()));
     let begun = Instant::now();
-    let answer = output(&mut command, host.readers.deadline.within(PATIENCE))
-        .map_err(|error| Gap::from_io(&what, &error).after(begun.elapsed()))?;
-    let states = show(&answer);
+    let output = host
+        .workers
+        .run(Tool::Systemctl, arguments, user, LARGEST_ANSWER)
+        .map_err(|gap| Gap { what: what.clone(), ..gap })?;
+    if output.total > u64::try_from(LARGEST_ANSWER).unwrap_or(u64::MAX) {
+        return Err(Gap::new(what, GapReason::Malformed, "the answer is too large").after(begun.elapsed()));
+    }
+    let answer = if output.total == 0 { &[][..] } else { &output.bytes[..] };
+    let states = show(answer);
     // Only patterns were asked for, and nothing is loaded that fits.
-    if states.is_empty() && names.iter().all(|name| name.contains('*')) {
+    if states.is_empty() && names.iter().all(|name| name.contains('*')) && output.is_success {
         return Ok(states);
     }
     if states.iter().all(|state| state.load_state.is_empty()) {
@@ -314,56 +319,12 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     Ok(states)
 }
 
-/// The same words everywhere, and nobody to talk to.
-fn quietly(command: &mut Command) {
-    command
-        .env("LC_ALL", "C")
-        .env("SYSTEMD_COLORS", "0")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-}
-
-/// Runs a tool and reads its output to the end or the deadline. A tool that hangs is left behind, never signalled.
-fn output(command: &mut Command, deadline: Deadline) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    each_part(command, deadline, |part| {
-        bytes.extend_from_slice(part);
-        if bytes.len() > LARGEST_ANSWER {
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer is too large"));
-        }
-        Ok(())
-    })?;
-    Ok(bytes)
-}
-
-/// Hands over the output of a tool as it comes. Its exit status is known only where it ended at once with its output.
-fn each_part(
-    command: &mut Command,
-    deadline: Deadline,
-    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> std::io::Result<Option<ExitStatus>> {
-    let mut child = command.spawn()?;
-    let Some(mut stdout) = child.stdout.take() else { return Ok(None) };
-    let mut buffer = [0_u8; 8192];
-    loop {
-        wait_readable(&stdout, deadline)?;
-        match stdout.read(&mut buffer)? {
-            0 => break,
-            count => take(&buffer[..count])?,
-        }
-    }
-    // It has closed its output, so it is ending; reaped if that is immediate, else left to init.
-    Ok(child.try_wait().ok().flatten())
-}
-
 /// The link whose target is the `InvocationID` of the current activation; the manager keeps it, and it is readable
 /// without a bus. A user's runtime directory is that user's to mount things in, so it is read where that may hang.
-pub fn invocation_link(unit: &Unit) -> PathBuf {
+pub fn invocation_link(unit: &Unit) -> ForeignPath {
     let directory = match unit.user_manager {
         None => "/run/systemd/units".to_owned(),
         Some(user) => format!("/run/user/{user}/systemd/units"),
     };
-    PathBuf::from(directory).join(format!("invocation:{}", unit.name))
+    of_manager(unit.user_manager, &Path::new(&directory).join(format!("invocation:{}", unit.name)))
 }

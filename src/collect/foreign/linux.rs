@@ -1,0 +1,389 @@
+//! Opening foreign paths on Linux: found with `O_PATH`, which opens nothing; looked at; and only then opened for reading, through this
+//! process's own `/proc/self/fd`, so that no name is looked up a second time.
+
+use super::rights::{self, Rights};
+use super::{Base, Failure, ForeignPath, Namer};
+use crate::collect::linux::proc_dir::ProcDir;
+use crate::model::Identity;
+use crate::parse::link::{Link, classify};
+use crate::parse::process::status;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2, readlinkat,
+};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::fs::File;
+
+/// Links that are followed in one path, as many as the kernel follows (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+/// Attempts at a path while names are moved in the directories above it (openat2(2), `EAGAIN`).
+const MAX_ATTEMPTS: u32 = 8;
+
+/// What is done at the end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// A link there is followed.
+    Followed,
+    /// A link there is what is wanted.
+    Itself,
+    /// As `Followed`, and a link in a directory of another user is refused on the whole way: the path is one to connect to.
+    Socket,
+}
+
+/// Something that was found, and not opened.
+pub struct Found {
+    descriptor: OwnedFd,
+    stat: Stat,
+}
+
+/// Finds what a path leads to, with the rights of who named it. They apply until [`super::restore`].
+///
+/// # Errors
+/// [`Failure`], of the system or by the rules above. Nothing was opened.
+pub fn find(path: &ForeignPath, last: Last) -> Result<Found, Failure> {
+    let (root, start) = begin(path)?;
+    let descriptor = descend(&root, start, path, last)?;
+    let stat = fstat(&descriptor)?;
+    if is_kernel_file(&descriptor)? {
+        return Err(Failure::Kernel);
+    }
+    Ok(Found { descriptor, stat })
+}
+
+impl Found {
+    /// Device of its filesystem.
+    pub fn device(&self) -> u64 {
+        self.stat.st_dev
+    }
+
+    /// Inode number.
+    pub fn inode(&self) -> u64 {
+        self.stat.st_ino
+    }
+
+    /// User that owns it.
+    pub fn owner(&self) -> u32 {
+        self.stat.st_uid
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+
+    /// Last modification in seconds since 1970 and nanoseconds.
+    pub fn modified(&self) -> (i64, u64) {
+        (self.stat.st_mtime, self.stat.st_mtime_nsec)
+    }
+
+    /// What it is.
+    pub fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Opens it for reading: regular files and directories only.
+    ///
+    /// # Errors
+    /// [`Failure::Special`] for anything else; [`Failure::NotReadableBy`] where the user whose rights apply may not read it.
+    pub fn open(&self) -> Result<File, Failure> {
+        let flags = match self.file_type() {
+            FileType::RegularFile => OFlags::empty(),
+            FileType::Directory => OFlags::DIRECTORY,
+            _ => return Err(Failure::Special),
+        };
+        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let own = self.own_name();
+        // The access time is left alone, where the user whose rights apply may ask for that: the owner of the file (open(2)).
+        let opened = match open(&*own, flags | OFlags::NOATIME, Mode::empty()) {
+            Err(Errno::PERM) => open(&*own, flags, Mode::empty()),
+            opened => opened,
+        };
+        opened.map(File::from).map_err(rights::refused)
+    }
+
+    /// The text of a link.
+    ///
+    /// # Errors
+    /// Those of readlinkat(2).
+    pub fn link(&self) -> Result<Vec<u8>, Failure> {
+        Ok(readlinkat(&self.descriptor, "", Vec::new())?.into_bytes())
+    }
+
+    /// The name that the kernel has for it: no link is left in it.
+    ///
+    /// # Errors
+    /// Those of readlink(2).
+    pub fn name(&self) -> Result<Vec<u8>, Failure> {
+        Ok(readlinkat(CWD, self.own_name(), Vec::new())?.into_bytes())
+    }
+
+    /// The path of it below this process's own descriptors.
+    pub fn own_name(&self) -> String {
+        format!("/proc/self/fd/{}", self.descriptor.as_raw_fd())
+    }
+}
+
+/// The root directory and the start of a path; takes the rights of who named it.
+fn begin(path: &ForeignPath) -> Result<(OwnedFd, OwnedFd), Failure> {
+    let process = match path.namer {
+        Namer::Person => None,
+        Namer::User(uid) => {
+            Rights::of_user(uid).take()?;
+            None
+        }
+        Namer::Process(identity) => Some(identity),
+    };
+    let Some(identity) = process else {
+        let root = path_only(CWD, "/")?;
+        return Ok((root.try_clone()?, root));
+    };
+    let directory = anchored(identity)?;
+    let rights = rights_of(&directory)?;
+    let root = match path.base {
+        Base::Namespace if is_own(&directory, c"ns/mnt") != Some(false) => path_only(CWD, "/")?,
+        _ => root_of(&directory)?,
+    };
+    let start = match path.base {
+        Base::Root | Base::Namespace => root.try_clone()?,
+        Base::WorkingDirectory => path_only(&directory, "cwd")?,
+        Base::Descriptor(number) => path_only(&directory, format!("fd/{number}"))?,
+    };
+    rights.take()?;
+    Ok((root, start))
+}
+
+/// The root directory of a process. Where it may not be read (an ordinary user's doctor, another user's process) it is taken to be
+/// the doctor's own, as nearly every process has it; what is opened is then bounded by the doctor's own rights.
+fn root_of(directory: &ProcDir) -> Result<OwnedFd, Failure> {
+    match path_only(directory, "root") {
+        Err(Errno::ACCESS | Errno::PERM) => Ok(path_only(CWD, "/")?),
+        root => Ok(root?),
+    }
+}
+
+/// Holds a process, so that what is read of it is of that process.
+fn anchored(identity: Identity) -> Result<ProcDir, Failure> {
+    ProcDir::anchor(identity).map_err(|_| Failure::Vanished)
+}
+
+/// The rights of a process: of its four user ids one that is not root's, where it has one, since whoever started a program that
+/// changes its user has chosen the words that it was started with.
+fn rights_of(directory: &ProcDir) -> Result<Rights, Failure> {
+    let read = directory.read(c"status").map_err(|_| Failure::Vanished)?;
+    let status = status(&read).map_err(|error| Failure::Malformed(error.to_string()))?;
+    let least = |ids: [u32; 4]| ids.into_iter().find(|id| *id != 0).unwrap_or(0);
+    let (uid, gid) = (least(status.uids), least(status.gids));
+    if uid == 0 && rights::is_root() && is_own(directory, c"ns/user") == Some(false) {
+        return Err(Failure::OtherUserNamespace);
+    }
+    Ok(Rights { uid, gid, groups: status.groups })
+}
+
+/// Takes the rights of a process, and answers with its held directory.
+///
+/// # Errors
+/// [`Failure`] where it is gone, or its rights cannot be taken.
+pub fn as_process(identity: Identity) -> Result<ProcDir, Failure> {
+    let directory = anchored(identity)?;
+    rights_of(&directory)?.take()?;
+    Ok(directory)
+}
+
+/// Whether a namespace of a process is the doctor's own; `None` where that cannot be read.
+pub fn is_own(directory: &ProcDir, name: &'static std::ffi::CStr) -> Option<bool> {
+    let own = readlinkat(CWD, [b"/proc/self/", name.to_bytes()].concat(), Vec::new()).ok()?;
+    Some(directory.link(name).ok()? == own.into_bytes())
+}
+
+fn path_only(directory: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    openat(directory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn descend(root: &OwnedFd, start: OwnedFd, path: &ForeignPath, last: Last) -> Result<OwnedFd, Failure> {
+    // Rights that end in the middle of the path, and paths that do not begin at the root, take every step by itself.
+    let is_settled = !rights::is_root() || rights::applied() != 0;
+    let is_from_root = matches!(path.base, Base::Root | Base::Namespace);
+    if is_settled && is_from_root && last != Last::Socket {
+        match in_root(root, &path.path, last) {
+            // A kernel before 5.6, a filter of system calls, or names that move all the time.
+            Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::AGAIN) => {}
+            found => return found.map_err(rights::refused),
+        }
+    }
+    walk(root, start, &path.path, last)
+}
+
+/// The kernel's own walk, which does not leave the root directory (openat2(2)).
+fn in_root(root: &OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Errno> {
+    let no_link = if last == Last::Itself { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let flags = OFlags::PATH | OFlags::CLOEXEC | no_link;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) if attempts < MAX_ATTEMPTS => {}
+            found => return found,
+        }
+    }
+}
+
+/// Takes a path component by component. Root's rights are lowered at the first directory or link of another user. `..` goes back
+/// along the directories that the walk came through, so that it never leaves the root directory.
+fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Failure> {
+    let mut rest: VecDeque<Vec<u8>> = components(path).collect();
+    let is_from_root = same_file(&fstat(root)?, &fstat(&start)?);
+    let mut way = Way { here: start, above: Vec::new(), is_from_root };
+    let mut links = 0;
+    enter(&way.here)?;
+    while let Some(name) = rest.pop_front() {
+        match &*name {
+            b"." => continue,
+            b".." => {
+                way.up()?;
+                continue;
+            }
+            _ => {}
+        }
+        let is_last = rest.is_empty();
+        let found = component(&way.here, &name, is_last)?;
+        let stat = fstat(&found)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink && !(is_last && last == Last::Itself) {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            // Links of procfs lead out of every root directory.
+            if is_kernel_file(&found)? {
+                return Err(Failure::Kernel);
+            }
+            if last == Last::Socket && is_of_others(fstat(&way.here)?.st_uid) {
+                return Err(Failure::LinkOfOthers);
+            }
+            rights::lower_to(stat.st_uid)?;
+            let target = readlinkat(&found, "", Vec::new()).map_err(rights::refused)?.into_bytes();
+            if target.starts_with(b"/") {
+                way = Way { here: root.try_clone()?, above: Vec::new(), is_from_root: true };
+            }
+            for name in components(&target).rev() {
+                rest.push_front(name);
+            }
+        } else if is_last {
+            enter(&found)?;
+            return Ok(found);
+        } else {
+            enter(&found)?;
+            way.down(found);
+        }
+    }
+    Ok(way.here)
+}
+
+/// Where a walk is, and the directories that it came through.
+struct Way {
+    here: OwnedFd,
+    above: Vec<OwnedFd>,
+    is_from_root: bool,
+}
+
+impl Way {
+    fn down(&mut self, directory: OwnedFd) {
+        self.above.push(std::mem::replace(&mut self.here, directory));
+    }
+
+    /// The directory above; that of a root directory is itself. What is above a working directory is not known to the walk.
+    fn up(&mut self) -> Result<(), Failure> {
+        match self.above.pop() {
+            Some(above) => self.here = above,
+            None if self.is_from_root => {}
+            None => return Err(Errno::XDEV.into()),
+        }
+        Ok(())
+    }
+}
+
+/// Names of a path, without empty ones.
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
+}
+
+/// One step. A directory in the middle is asked for as one, which mounts what is mounted on demand (autofs).
+fn component(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if !is_last {
+        match openat(directory, name, flags | OFlags::DIRECTORY, Mode::empty()) {
+            Err(Errno::NOTDIR) => {}
+            found => return found.map_err(rights::refused),
+        }
+    }
+    openat(directory, name, flags, Mode::empty()).map_err(rights::refused)
+}
+
+/// Lowers root's rights to those of a directory's owner.
+fn enter(directory: &OwnedFd) -> Result<(), Failure> {
+    let stat = fstat(directory)?;
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_directory { rights::lower_to(stat.st_uid) } else { Ok(()) }
+}
+
+fn is_of_others(uid: u32) -> bool {
+    uid != 0 && uid != rustix::process::geteuid().as_raw()
+}
+
+fn same_file(a: &Stat, b: &Stat) -> bool {
+    (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+}
+
+/// Whether something lies on a filesystem that the kernel makes up, where reading can have effects: the constants are those of
+/// statfs(2) and of the kernel's include/uapi/linux/magic.h.
+///
+/// # Errors
+/// Those of fstatfs(2).
+pub fn is_kernel_file(descriptor: impl AsFd) -> Result<bool, Failure> {
+    const MADE_UP: &[u32] = &[
+        0x9fa0,      // proc
+        0x6265_6572, // sysfs
+        0x7472_6163, // tracefs
+        0x6462_6720, // debugfs
+        0x0027_e0eb, // cgroup
+        0x6367_7270, // cgroup2
+        0x7363_6673, // securityfs
+        0xf97c_ff8c, // selinuxfs
+        0x4341_5d53, // smackfs
+        0x5a3c_69f0, // AppArmor
+        0xcafe_4a11, // bpf
+        0x6265_6570, // configfs
+        0xde5e_81e4, // efivarfs
+        0x6165_676c, // pstore
+        0x1cd1,      // devpts
+        0x1980_0202, // mqueue
+        0x4249_4e4d, // binfmt_misc
+        0x6573_5543, // fusectl
+        0x6e73_6673, // nsfs
+        0x9584_58f6, // hugetlbfs
+        0x0765_5821, // resctrl
+        0x6759_6969, // rpc_pipefs
+        0x6e66_7364, // nfsd
+        0xabba_1974, // xenfs
+        0x6c6f_6f70, // binder
+        0x0904_1934, // anonymous inodes
+    ];
+    // The type is a word of the machine, with the constant in its lower half.
+    let [a, b, c, d, ..] = fstatfs(descriptor)?.f_type.to_le_bytes();
+    Ok(MADE_UP.contains(&u32::from_le_bytes([a, b, c, d])))
+}
+
+/// Inodes of the sockets that a process holds; `None` where its descriptors may not be read.
+pub fn held_sockets(directory: &ProcDir) -> Option<Vec<u64>> {
+    let held = directory.directory(c"fd").ok()?;
+    let mut found = Vec::new();
+    crate::collect::linux::links::each(&held, |_, link| {
+        if let Ok(Link::Socket(inode)) = link.map(classify) {
+            found.push(inode);
+        }
+        std::ops::ControlFlow::Continue(())
+    })
+    .ok()?;
+    Some(found)
+}

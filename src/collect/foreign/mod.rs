@@ -1,0 +1,249 @@
+//! Paths that another process or user has named, and the only place that opens them.
+//!
+//! A path is foreign when it came from arguments, an environment, a working directory, a descriptor, a configuration, a unit, a
+//! pid file or a home. [`ForeignPath`] says who named it, so that the worker opens it with no more rights than that: it is no
+//! [`std::path::Path`], and nothing but this module turns it into a file.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod macos;
+mod rights;
+mod socket;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+use macos as system;
+
+pub use rights::{Rights, applied, restore};
+pub use socket::{Login, Peer, exchange};
+pub use system::{Found, Last, find};
+#[cfg(target_os = "linux")]
+pub use system::{as_process, is_kernel_file, is_own};
+
+use crate::model::{Gap, GapReason, Identity};
+use crate::parse::text::printable;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Who named a path: it is opened with the rights of that user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Namer {
+    /// The person at the command line, the system's own configuration, or this program. As root, the rights end at the first
+    /// directory or link that belongs to another user; that user's rights apply below it.
+    Person,
+    /// A process: the rights of its user and groups, below its root directory.
+    Process(Identity),
+    /// A user, by a configuration that is theirs.
+    User(u32),
+}
+
+/// Where a path of a process begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Base {
+    /// Its root directory (`/proc/PID/root`): names that the process uses itself.
+    Root,
+    /// The root of its mount namespace: names that the kernel gives to what the process has open.
+    Namespace,
+    /// Its working directory (`/proc/PID/cwd`).
+    WorkingDirectory,
+    /// What one of its descriptors is open on (`/proc/PID/fd/N`).
+    Descriptor(u32),
+}
+
+/// A path and who named it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ForeignPath {
+    namer: Namer,
+    base: Base,
+    path: ByteBuf,
+}
+
+impl ForeignPath {
+    fn new(namer: Namer, base: Base, path: &Path) -> Self {
+        Self { namer, base, path: ByteBuf::from(path.as_os_str().as_bytes()) }
+    }
+
+    /// A path that a person named, or that belongs to the system. It is made absolute by the working directory of this program.
+    pub fn of_person(path: &Path) -> Self {
+        let absolute = std::path::absolute(path);
+        Self::new(Namer::Person, Base::Root, absolute.as_deref().unwrap_or(path))
+    }
+
+    /// A path that a user's configuration names.
+    pub fn of_user(uid: u32, path: &Path) -> Self {
+        Self::new(Namer::User(uid), Base::Root, path)
+    }
+
+    /// A path that a process uses: below its root directory, or below its working directory where it is relative.
+    pub fn of_process(process: Identity, path: &Path) -> Self {
+        let base = if path.is_absolute() { Base::Root } else { Base::WorkingDirectory };
+        Self::new(Namer::Process(process), base, path)
+    }
+
+    /// A path of a process, or of a person where there is no process.
+    pub fn of(process: Option<Identity>, path: &Path) -> Self {
+        process.map_or_else(|| Self::of_person(path), |process| Self::of_process(process, path))
+    }
+
+    /// A path by which the kernel calls what a process has open.
+    pub fn of_link(process: Identity, path: &Path) -> Self {
+        Self::new(Namer::Process(process), Base::Namespace, path)
+    }
+
+    /// The working directory of a process.
+    pub fn working_directory(process: Identity) -> Self {
+        Self::new(Namer::Process(process), Base::WorkingDirectory, Path::new(""))
+    }
+
+    /// What a descriptor of a process is open on.
+    pub fn descriptor(process: Identity, number: u32) -> Self {
+        Self::new(Namer::Process(process), Base::Descriptor(number), Path::new(""))
+    }
+
+    /// A path that the text of a file names, which was read with the rights of `reader` and belongs to `owner`: of the two the one that
+    /// is not root.
+    pub fn of_file(owner: u32, reader: u32, path: &Path) -> Self {
+        match (owner, reader) {
+            (0, 0) => Self::of_person(path),
+            (0, uid) | (uid, _) => Self::of_user(uid, path),
+        }
+    }
+
+    /// A path below this one; an absolute one begins at the root directory, as a process would take it.
+    #[must_use]
+    pub fn join(&self, name: impl AsRef<Path>) -> Self {
+        let name = name.as_ref();
+        let base = match self.base {
+            Base::WorkingDirectory | Base::Descriptor(_) if name.is_absolute() => Base::Root,
+            base => base,
+        };
+        Self::new(self.namer, base, &self.path().join(name))
+    }
+
+    /// The path with a suffix to its last name, such as `-wal`.
+    #[must_use]
+    pub fn with_suffix(&self, suffix: &str) -> Self {
+        let mut found = self.clone();
+        found.path.extend_from_slice(suffix.as_bytes());
+        found
+    }
+
+    /// The directory of this path and the name in it; `None` for a root directory and for paths without a name.
+    pub fn split(&self) -> Option<(Self, &[u8])> {
+        let path = self.path();
+        let parent = Self::new(self.namer, self.base, path.parent()?);
+        Some((parent, path.file_name()?.as_bytes()))
+    }
+
+    /// Its text, safe to print.
+    pub fn shown(&self) -> String {
+        match (self.namer, self.base) {
+            (Namer::Process(process), Base::Descriptor(number)) => {
+                format!("descriptor {number} of pid {}", process.pid)
+            }
+            (Namer::Process(process), Base::WorkingDirectory) if self.path.is_empty() => {
+                format!("working directory of pid {}", process.pid)
+            }
+            _ => printable(&self.path),
+        }
+    }
+
+    /// The process that named it.
+    pub fn process(&self) -> Option<Identity> {
+        match self.namer {
+            Namer::Process(process) => Some(process),
+            Namer::Person | Namer::User(_) => None,
+        }
+    }
+
+    /// Its bytes, to be compared with other names and not to be opened.
+    pub fn bytes(&self) -> &[u8] {
+        &self.path
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(std::ffi::OsStr::from_bytes(&self.path))
+    }
+}
+
+/// Why a foreign path was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The system's own error, by its number.
+    System(i32),
+    /// The user whose rights apply may not read it.
+    NotReadableBy(u32),
+    /// Neither a regular file nor a directory: opening it could do something.
+    Special,
+    /// A file of the kernel (procfs, sysfs, tracefs …), reading which can have effects.
+    Kernel,
+    /// This process could not take the rights of a user, so it did not try.
+    Rights(u32),
+    /// A process of root in another user namespace: root's rights are not lent to it.
+    OtherUserNamespace,
+    /// A link in a directory of another user, on the way to a socket.
+    LinkOfOthers,
+    /// A socket, and why it is not asked.
+    NotAsked(String),
+    /// The process that named it is gone, or its pid belongs to another one.
+    Vanished,
+    /// More than is read.
+    TooLarge,
+    /// What the request found cannot be understood.
+    Malformed(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::System(error.raw_os_error().unwrap_or(libc::EINVAL))
+    }
+}
+
+impl From<rustix::io::Errno> for Failure {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self::System(error.raw_os_error())
+    }
+}
+
+impl Failure {
+    /// The gap that it leaves in what is known of `what`.
+    pub fn gap(&self, what: impl Into<String>) -> Gap {
+        match self {
+            Self::System(libc::EACCES | libc::EPERM) => Gap::new(what, GapReason::Permission, ""),
+            Self::System(libc::ENOTDIR) => {
+                Gap::new(what, GapReason::NotFound, "a part of the path is no directory")
+            }
+            Self::System(code) => Gap::from_io(what, &io::Error::from_raw_os_error(*code)),
+            Self::NotReadableBy(uid) => {
+                Gap::new(what, GapReason::Permission, format!("not readable by its owner, uid {uid}"))
+            }
+            Self::Special => {
+                Gap::new(what, GapReason::NotAsked, "neither a regular file nor a directory, so it is not opened")
+            }
+            Self::Kernel => {
+                Gap::new(what, GapReason::NotAsked, "a file of the kernel, which is not opened for another process")
+            }
+            Self::Rights(uid) => {
+                let detail =
+                    format!("cannot take the rights of uid {uid}, and does not read it with more than those");
+                Gap::new(what, GapReason::Permission, detail)
+            }
+            Self::OtherUserNamespace => {
+                let detail = "named by root of another user namespace, which has no rights of root here";
+                Gap::new(what, GapReason::Permission, detail)
+            }
+            Self::LinkOfOthers => {
+                Gap::new(what, GapReason::NotAsked, "the path leads through a link in a directory of another user")
+            }
+            Self::NotAsked(why) => Gap::new(what, GapReason::NotAsked, why.clone()),
+            Self::Vanished => Gap::new(what, GapReason::Vanished, "the process that names it has ended"),
+            Self::TooLarge => Gap::new(what, GapReason::Malformed, "larger than what is read"),
+            Self::Malformed(why) => Gap::new(what, GapReason::Malformed, why.clone()),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The rights of other users, taken by the worker for one request and given back before the next.
+//!
+//! As root, a path is opened with the rights of the user who named it. On Linux these are the filesystem user and group ids of the
+//! thread (setfsuid(2), setfsgid(2)) and its groups; root's capabilities over files go with the filesystem user id
+//! (capabilities(7)). On macOS they are the effective ids of the worker process. An ordinary user has no other rights to take, and
+//! opens everything with those that it has.
+
+use super::Failure;
+use crate::parse::accounts::{account, groups_of};
+use std::sync::OnceLock;
+
+/// User and groups of somebody who named a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// A group that owns nothing, for users whose groups are not known.
+const NO_GROUP: u32 = 65_534;
+
+impl Rights {
+    /// Those of a user, by passwd(5) and group(5). Users whom only a name service knows have no groups here: asking one can hang.
+    pub fn of_user(uid: u32) -> Self {
+        let accounts = std::fs::read("/etc/passwd").unwrap_or_default();
+        let Some(found) = account(&accounts, uid) else { return Self { uid, gid: NO_GROUP, groups: Vec::new() } };
+        let groups = std::fs::read("/etc/group").unwrap_or_default();
+        Self { uid, gid: found.gid, groups: groups_of(&groups, found.name) }
+    }
+
+    /// Takes these rights, where they are other ones than this process has.
+    ///
+    /// # Errors
+    /// [`Failure::Rights`] where they could not be taken; nothing may be opened then.
+    pub fn take(&self) -> Result<(), Failure> {
+        if !is_root() || self.uid == 0 {
+            return Ok(());
+        }
+        let is_taken = system::set(self.uid, self.gid, &self.groups);
+        is_taken.then_some(()).ok_or(Failure::Rights(self.uid))
+    }
+}
+
+/// Whether this process was started with rights to give up.
+pub fn is_root() -> bool {
+    static IS_ROOT: OnceLock<bool> = OnceLock::new();
+    *IS_ROOT.get_or_init(|| rustix::process::geteuid().is_root())
+}
+
+/// Takes the rights of a user in the middle of a path, where root's still apply.
+///
+/// # Errors
+/// As [`Rights::take`].
+pub fn lower_to(uid: u32) -> Result<(), Failure> {
+    if !is_root() || uid == 0 || applied() != 0 {
+        return Ok(());
+    }
+    Rights::of_user(uid).take()
+}
+
+/// The user whose rights apply.
+pub fn applied() -> u32 {
+    system::applied()
+}
+
+/// Goes back to the rights that this process was started with.
+///
+/// # Errors
+/// [`Failure::Rights`] where that is refused; the worker must end then.
+pub fn restore() -> Result<(), Failure> {
+    if !is_root() || applied() == 0 {
+        return Ok(());
+    }
+    system::restore().then_some(()).ok_or(Failure::Rights(0))
+}
+
+/// The error of an open, which is about the user where it is another one than the doctor's.
+pub fn refused(error: rustix::io::Errno) -> Failure {
+    let is_refusal = matches!(error, rustix::io::Errno::ACCESS | rustix::io::Errno::PERM);
+    let uid = applied();
+    if is_refusal && is_root() && uid != 0 { Failure::NotReadableBy(uid) } else { error.into() }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use rustix::process::{Gid, getgroups};
+    use rustix::thread::set_thread_groups;
+    use std::sync::OnceLock;
+
+    /// The groups that this process was started with.
+    static OWN_GROUPS: OnceLock<Vec<Gid>> = OnceLock::new();
+
+    pub fn applied() -> u32 {
+        // An id that is none changes nothing; the answer is the one that applies (setfsuid(2)).
+        set_user(u32::MAX)
+    }
+
+    pub fn set(uid: u32, gid: u32, groups: &[u32]) -> bool {
+        OWN_GROUPS.get_or_init(|| getgroups().unwrap_or_default());
+        let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        // The groups first: that takes the capability to do so, which the worker keeps.
+        if set_thread_groups(&groups).is_err() {
+            return false;
+        }
+        set_group(gid);
+        set_user(uid);
+        crate::collect::worker::end_with_parent();
+        set_group(u32::MAX) == gid && applied() == uid
+    }
+
+    pub fn restore() -> bool {
+        let own = OWN_GROUPS.get_or_init(|| getgroups().unwrap_or_default());
+        let gid = rustix::process::getegid().as_raw();
+        set_user(0);
+        set_group(gid);
+        let has_groups = set_thread_groups(own).is_ok();
+        crate::collect::worker::end_with_parent();
+        has_groups && applied() == 0 && set_group(u32::MAX) == gid
+    }
+
+    fn set_user(uid: u32) -> u32 {
+        #[allow(unsafe_code)]
+        // SAFETY: changes an id of this thread and touches no memory.
+        let before = unsafe { libc::setfsuid(uid) };
+        u32::from_ne_bytes(before.to_ne_bytes())
+    }
+
+    fn set_group(gid: u32) -> u32 {
+        #[allow(unsafe_code)]
+        // SAFETY: as above.
+        let before = unsafe { libc::setfsgid(gid) };
+        u32::from_ne_bytes(before.to_ne_bytes())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    pub fn applied() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    pub fn set(uid: u32, gid: u32, groups: &[u32]) -> bool {
+        let count = libc::c_int::try_from(groups.len()).unwrap_or(0);
+        #[allow(unsafe_code)]
+        // SAFETY: the list is as long as is said; the worker has one thread (setgroups(2), setegid(2), seteuid(2)).
+        let is_set = unsafe {
+            libc::setgroups(count, groups.as_ptr()) == 0 && libc::setegid(gid) == 0 && libc::seteuid(uid) == 0
+        };
+        is_set && applied() == uid && rustix::process::getegid().as_raw() == gid
+    }
+
+    pub fn restore() -> bool {
+        #[allow(unsafe_code)]
+        // SAFETY: as above; the real user id is still root's.
+        let is_set =
+            unsafe { libc::seteuid(0) == 0 && libc::setegid(0) == 0 && libc::setgroups(1, [0].as_ptr()) == 0 };
+        is_set && applied() == 0
+    }
+}

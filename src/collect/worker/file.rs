@@ -1,0 +1,156 @@
+//! Files that a person named: their filesystem may be one that hangs.
+
+use super::wire::{FileKind, FileStat};
+use super::{Answer, Request, Worker, has_ended};
+use crate::collect::Deadline;
+use crate::collect::foreign::ForeignPath;
+use crate::model::{Gap, GapReason};
+use rustix::process::Pid;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Bytes that are read at a time: few enough for a slow disk.
+const PIECE: u32 = 1024 * 1024;
+
+/// How long a filesystem may take to answer one question: what is slow is read nevertheless.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A regular file, read by a worker; by this process itself where it is one of its own descriptors.
+pub struct NamedFile {
+    source: Source,
+    offset: u64,
+    piece: Vec<u8>,
+    taken: usize,
+}
+
+enum Source {
+    Worker { worker: Worker, path: ForeignPath, deadline: Deadline },
+    Own(File),
+}
+
+impl NamedFile {
+    /// A file by its path; nothing is read of it yet. `None` where something else than a regular file is.
+    ///
+    /// # Errors
+    /// A gap when it is not there, or its filesystem does not answer.
+    pub fn find(path: &Path, deadline: Deadline) -> Result<Option<Self>, Gap> {
+        // Descriptors of a worker are its own.
+        let is_own = ["/dev/fd", "/dev/stdin", "/proc/self"].into_iter().any(|own| path.starts_with(own));
+        if is_own {
+            let shown = || crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+            let is_regular = std::fs::metadata(path).map(|found| found.is_file());
+            if !is_regular.map_err(|error| Gap::from_io(shown(), &error))? {
+                return Ok(None);
+            }
+            let file = File::open(path).map_err(|error| Gap::from_io(shown(), &error))?;
+            return Ok(Some(Self::new(Source::Own(file))));
+        }
+        let path = ForeignPath::of_person(path);
+        let mut found = Self::new(Source::Worker { worker: Worker::with_timeout(TIMEOUT), path, deadline });
+        let is_regular = found.stat()?.is_none_or(|stat| stat.kind == FileKind::Regular);
+        Ok(is_regular.then_some(found))
+    }
+
+    fn new(source: Source) -> Self {
+        Self { source, offset: 0, piece: Vec::new(), taken: 0 }
+    }
+
+    /// Its size in bytes, where that can be had.
+    ///
+    /// # Errors
+    /// A gap when its filesystem does not answer.
+    pub fn size(&mut self) -> Result<Option<u64>, Gap> {
+        Ok(self.stat()?.map(|stat| stat.size))
+    }
+
+    /// Which file has the path now: device and inode.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn identity(&mut self) -> Result<Option<(u64, u64)>, Gap> {
+        Ok(self.stat()?.map(|stat| (stat.device, stat.inode)))
+    }
+
+    fn stat(&mut self) -> Result<Option<FileStat>, Gap> {
+        let Source::Worker { worker, path, deadline } = &mut self.source else { return Ok(None) };
+        match worker.ask(Request::Stat(path.clone()), *deadline)? {
+            Answer::Stat(stat) => Ok(Some(stat)),
+            _ => Err(Gap::new(path.shown(), GapReason::Malformed, "")),
+        }
+    }
+
+    /// The next bytes; none at its end.
+    ///
+    /// # Errors
+    /// A gap when it cannot be read by the deadline.
+    pub fn next_piece(&mut self) -> Result<Vec<u8>, Gap> {
+        let piece = match &mut self.source {
+            Source::Worker { worker, path, deadline } => {
+                let request = Request::Read { path: path.clone(), offset: self.offset, limit: PIECE };
+                match worker.ask(request, *deadline)? {
+                    Answer::File(content) => content.bytes.into_vec(),
+                    _ => return Err(Gap::new(path.shown(), GapReason::Malformed, "")),
+                }
+            }
+            Source::Own(file) => {
+                let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(0)];
+                let count =
+                    file.read_at(&mut piece, self.offset).map_err(|error| Gap::from_io("a file", &error))?;
+                piece.truncate(count);
+                piece
+            }
+        };
+        self.offset = self.offset.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        Ok(piece)
+    }
+}
+
+impl Read for NamedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.piece.len() {
+            self.piece = self.next_piece().map_err(|gap| io::Error::other(gap.told().to_owned()))?;
+            self.taken = 0;
+        }
+        let rest = self.piece.get(self.taken..).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.taken += length;
+        Ok(length)
+    }
+}
+
+/// Workers that were asked about a directory and have not answered, apart from those of examinations: what writes to a place for days
+/// has one that waits, and not one more each time.
+static WAITING: Mutex<Vec<(PathBuf, Pid)>> = Mutex::new(Vec::new());
+
+/// Whether the filesystem of a path answers at all: what is written to it is written by this process itself, which would wait.
+///
+/// # Errors
+/// `TimedOut` when it does not, and at once while an earlier question about the same directory has no answer. Whatever else is
+/// wrong with the path shows when it is used.
+pub fn answers(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let directory = path.parent().unwrap_or(&path).to_owned();
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.retain(|(_, worker)| !has_ended(*worker));
+    if waiting.iter().any(|(asked, _)| *asked == directory) {
+        return Err(no_answer());
+    }
+    let mut worker = Worker::with_timeout(TIMEOUT);
+    worker.is_of_examination = false;
+    let answer = worker.ask(Request::Stat(ForeignPath::of_person(&path)), Deadline::after(TIMEOUT));
+    let is_late = matches!(answer, Err(gap) if gap.reason == GapReason::Timeout);
+    if is_late {
+        waiting.extend(worker.abandoned.drain(..).map(|worker| (directory.clone(), worker.child)));
+        return Err(no_answer());
+    }
+    Ok(())
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "its filesystem does not answer")
+}

@@ -1,0 +1,387 @@
+//! Reads that can hang for ever, made where they can be abandoned, and with rights that are not the doctor's own.
+//!
+//! Opening or stating a file on a dead network mount, and `cmdline` or `environ` of a process whose memory map is
+//! locked, can block in the kernel where not even a kill gets through; a *thread* that is stuck there keeps
+//! the whole process from being reaped. So these reads are made by a worker process: this program, executed again, with one thread,
+//! no environment, and two pipes. When it does not answer in time it is abandoned: nothing waits for it, and the kernel ends it with
+//! its parent as soon as it can be ended.
+
+mod file;
+mod serve;
+mod tools;
+pub mod wire;
+
+pub use file::{NamedFile, answers};
+pub use serve::{end_with_parent, serve};
+pub use wire::{Answer, Request};
+
+use super::Deadline;
+use super::deadline::wait_readable;
+use crate::collect::foreign::Failure;
+use crate::model::{Gap, GapReason};
+use rustix::buffer::spare_capacity;
+use rustix::process::{Pid, WaitOptions, waitpid};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use wire::{Reply, frame, read_frame};
+
+/// The hidden first argument that makes this program a worker.
+pub const ARGUMENT: &str = "internal-worker";
+
+/// How long one read may take.
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a supervisor may take to answer on its socket.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long a tool, a name service or a resolver may take to answer.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the memory of an interpreter may take to be read.
+const STACKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a worker that has nothing to do may take to end.
+const END_TIMEOUT: Duration = Duration::from_millis(100);
+/// Workers that may be abandoned in one examination; after that, reads are gaps at once.
+const MAX_ABANDONED: usize = 4;
+/// Those that may remain of earlier examinations of the same process.
+const MAX_REMAINING: usize = 32;
+/// Requests under way.
+const WINDOW: usize = 64;
+/// Bytes of requests under way. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
+const WINDOW_BYTES: usize = 32 * 1024;
+/// Bytes that are read of answers at least, where there are as many.
+const PIECE: usize = 16 * 1024;
+/// Largest content of an answer, in bytes.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+struct Connection {
+    input: File,
+    output: File,
+    /// What has been read of it, and how much of that has been taken.
+    read: Vec<u8>,
+    taken: usize,
+    child: Pid,
+}
+
+impl Connection {
+    fn new(input: OwnedFd, output: OwnedFd, child: Pid) -> Self {
+        Self { input: File::from(input), output: File::from(output), read: Vec::new(), taken: 0, child }
+    }
+
+    /// `read_exact` that gives up at a deadline. As much is read as is there: answers come many at once.
+    fn read_exact(&mut self, buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
+        while self.read.len() - self.taken < buffer.len() {
+            wait_readable(&self.output, deadline)?;
+            self.read.drain(..std::mem::take(&mut self.taken));
+            self.read.reserve(PIECE);
+            match rustix::io::read(&self.output, spare_capacity(&mut self.read)) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let end = self.taken + buffer.len();
+        buffer.copy_from_slice(self.read.get(self.taken..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+        self.taken = end;
+        Ok(())
+    }
+}
+
+/// The worker that runs now, if any.
+#[derive(Default)]
+struct Running(Option<Connection>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(connection) = self.0.take() else { return };
+        // It sees the end of its input and ends, which is waited for: until then it would be a zombie, for as long as nothing is asked.
+        drop(connection.input);
+        let deadline = Deadline::after(END_TIMEOUT);
+        let _ = wait_readable(&connection.output, deadline);
+        while !has_ended(connection.child) {
+            if deadline.is_over() {
+                return leave(connection.child, None);
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A worker that is not asked any more and has not ended yet.
+struct Remaining {
+    child: Pid,
+    /// What it was asked for and has not answered.
+    what: Option<String>,
+}
+
+/// Those of this whole process. One that takes samples for days must reap those that have ended, ask nothing again for which one of
+/// them still waits, and start no more when too many do not end.
+static REMAINING: Mutex<Vec<Remaining>> = Mutex::new(Vec::new());
+
+fn leave(child: Pid, what: Option<String>) {
+    REMAINING.lock().unwrap_or_else(PoisonError::into_inner).push(Remaining { child, what });
+}
+
+/// Reaps those that have ended, without waiting, and looks at the others.
+fn remaining<T>(look: impl FnOnce(&[Remaining]) -> T) -> T {
+    let mut remaining = REMAINING.lock().unwrap_or_else(PoisonError::into_inner);
+    remaining.retain(|worker| !has_ended(worker.child));
+    look(&remaining)
+}
+
+/// Reaps workers that have ended since they were abandoned, without waiting.
+pub fn reap() {
+    remaining(|_| ());
+}
+
+/// Reaps a worker that has ended, without waiting.
+fn has_ended(child: Pid) -> bool {
+    !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None))
+}
+
+/// The near end: starts workers, keeps one at a time, and abandons those that hang.
+pub struct Worker {
+    running: Rc<RefCell<Running>>,
+    abandoned: Vec<Remaining>,
+    failed_to_start: Option<io::ErrorKind>,
+    read_timeout: Duration,
+    /// Whether none is started while too many of earlier examinations remain.
+    is_of_examination: bool,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.abandoned.drain(..).for_each(|worker| leave(worker.child, worker.what));
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Worker {
+    /// No process is started before the first request.
+    pub fn new() -> Self {
+        Self::with_timeout(READ_TIMEOUT)
+    }
+
+    /// The same with another timeout of single reads: where a slow answer is better than none.
+    pub fn with_timeout(read_timeout: Duration) -> Self {
+        Self {
+            running: Rc::default(),
+            abandoned: Vec::new(),
+            failed_to_start: None,
+            read_timeout,
+            is_of_examination: true,
+        }
+    }
+
+    /// Whether no worker could be started for want of processes or descriptors.
+    pub fn cannot_start(&self) -> bool {
+        self.failed_to_start.is_some()
+    }
+
+    /// One that shares the running worker process, since starting one costs more than most of what it is asked, and has its own
+    /// number of them that may be abandoned.
+    pub fn sharing(&self) -> Self {
+        let mut other = Self::with_timeout(self.read_timeout);
+        other.running = Rc::clone(&self.running);
+        other
+    }
+
+    /// Performs one request.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn ask(&mut self, request: Request, deadline: Deadline) -> Result<Answer, Gap> {
+        let what = request.what();
+        let answer = self.perform(std::slice::from_ref(&request), deadline).pop();
+        answer.unwrap_or_else(|| Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")))
+    }
+
+    /// Performs the requests and answers in their order. Each has its timeout, all have the deadline. What an abandoned worker was
+    /// asked for is not asked again while that worker remains.
+    pub fn perform(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Answer, Gap>> {
+        let mut unanswered: Vec<String> =
+            remaining(|workers| workers.iter().filter_map(|worker| worker.what.clone()).collect());
+        unanswered.extend(self.abandoned.iter().filter_map(|worker| worker.what.clone()));
+        if unanswered.is_empty() {
+            return self.perform_all(requests, deadline);
+        }
+        let is_unanswered: Vec<bool> =
+            requests.iter().map(|request| unanswered.contains(&request.what())).collect();
+        let others = requests.iter().zip(&is_unanswered).filter(|(_, is_unanswered)| !**is_unanswered);
+        let others: Vec<Request> = others.map(|(request, _)| request.clone()).collect();
+        let mut answers = self.perform_all(&others, deadline).into_iter();
+        let earlier = |request| timeout(request, "an earlier request for it has not been answered yet");
+        requests
+            .iter()
+            .zip(is_unanswered)
+            .map(|(request, is_unanswered)| {
+                let answer = if is_unanswered { None } else { answers.next() };
+                answer.unwrap_or_else(|| Err(earlier(request)))
+            })
+            .collect()
+    }
+
+    fn perform_all(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Answer, Gap>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        // Lengths of the requests that are sent and not answered.
+        let mut under_way: VecDeque<usize> = VecDeque::new();
+        let mut next = 0;
+        while let Some(request) = requests.get(answers.len()) {
+            let begun = Instant::now();
+            if deadline.is_over() {
+                answers.push(Err(timeout(request, "the time of the whole examination was over")));
+                continue;
+            }
+            match self.step(requests, &mut under_way, &mut next, answers.len(), deadline) {
+                Ok(reply) => {
+                    under_way.pop_front();
+                    let gap = |failure: Failure| failure.gap(request.what()).after(begun.elapsed());
+                    answers.push(reply.map_err(gap));
+                }
+                Err(error) => {
+                    // The request at the head hangs, or the worker died of it. Those behind it get a new worker.
+                    self.abandon(Some(request.what()));
+                    under_way.clear();
+                    next = answers.len() + 1;
+                    let gap = match error.kind() {
+                        io::ErrorKind::TimedOut => timeout(request, "no answer in time; the read was abandoned"),
+                        _ => Gap::new(request.what(), GapReason::Unsupported, format!("no worker: {error}")),
+                    };
+                    answers.push(Err(gap.after(begun.elapsed())));
+                }
+            }
+        }
+        // What the time was over for may still be answered, and would be taken for the answer to what is asked next.
+        if !under_way.is_empty() {
+            self.abandon(None);
+        }
+        answers
+    }
+
+    /// Sends what the window allows and takes the answer of the oldest request.
+    fn step(
+        &mut self,
+        requests: &[Request],
+        under_way: &mut VecDeque<usize>,
+        next: &mut usize,
+        oldest: usize,
+        deadline: Deadline,
+    ) -> io::Result<Reply> {
+        *next = (*next).max(oldest);
+        self.connect()?;
+        let mut running = self.running.borrow_mut();
+        let connection = running.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        // Many at once: a system call for each would cost more than what is read.
+        if under_way.len() <= WINDOW / 2 {
+            let mut bytes = Vec::new();
+            let already: usize = under_way.iter().sum();
+            while let Some(request) = requests.get(*next)
+                && under_way.len() < WINDOW
+            {
+                let request = frame(request)?;
+                // One alone is always sent: the worker takes it in while it is written.
+                if !under_way.is_empty() && already + bytes.len() + request.len() > WINDOW_BYTES {
+                    break;
+                }
+                under_way.push_back(request.len());
+                bytes.extend_from_slice(&request);
+                *next += 1;
+            }
+            connection.input.write_all(&bytes)?;
+        }
+        let timeout = match requests.get(oldest) {
+            Some(Request::Exchange { .. }) => EXCHANGE_TIMEOUT,
+            Some(Request::Stacks(_)) => STACKS_TIMEOUT,
+            Some(Request::Run { .. } | Request::Resolve(_)) => TOOL_TIMEOUT,
+            _ => self.read_timeout,
+        };
+        let deadline = deadline.within(timeout);
+        read_frame(|buffer| connection.read_exact(buffer, deadline))
+    }
+
+    fn connect(&mut self) -> io::Result<()> {
+        if self.running.borrow().0.is_some() {
+            return Ok(());
+        }
+        if let Some(kind) = self.failed_to_start {
+            return Err(kind.into());
+        }
+        let are_too_many = || remaining(|workers| workers.len() >= MAX_REMAINING);
+        if self.abandoned.len() >= MAX_ABANDONED || self.is_of_examination && are_too_many() {
+            return Err(io::Error::other("too many reads were abandoned already"));
+        }
+        let connection = start().inspect_err(|error| self.failed_to_start = Some(error.kind()))?;
+        self.running.borrow_mut().0 = Some(connection);
+        Ok(())
+    }
+
+    /// Drops the pipes, which is all that is done to the worker: no signal, no wait.
+    fn abandon(&mut self, what: Option<String>) {
+        if let Some(connection) = self.running.borrow_mut().0.take() {
+            self.abandoned.push(Remaining { child: connection.child, what });
+        }
+    }
+}
+
+/// Executes this program again, as a worker. This is the only program that the main process starts.
+fn start() -> io::Result<Connection> {
+    // The file that runs now, even when it was replaced or unlinked meanwhile.
+    let program =
+        if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
+    // What it says of errors of its own goes nowhere, which takes no /dev/null.
+    let (_, nowhere) = io::pipe()?;
+    let mut child = Command::new(program)
+        .arg(ARGUMENT)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(nowhere)
+        .spawn()?;
+    let pid = Pid::from_child(&child);
+    match (child.stdin.take(), child.stdout.take()) {
+        (Some(input), Some(output)) => Ok(Connection::new(input.into(), output.into(), pid)),
+        _ => Err(io::ErrorKind::NotConnected.into()),
+    }
+}
+
+fn timeout(request: &Request, detail: &str) -> Gap {
+    Gap::new(request.what(), GapReason::Timeout, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Staged, since the kernel lets few processes make a `cmdline` that cannot be read: a worker that takes requests and
+    /// never answers.
+    #[test]
+    fn a_command_line_that_never_comes_is_a_gap_and_the_worker_is_abandoned() {
+        let mut child = Command::new("sleep");
+        let mut child = child.arg("60").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let pid = Pid::from_child(&child);
+        let mut worker = Worker::new();
+        worker.running.borrow_mut().0 = Some(Connection::new(input.into(), output.into(), pid));
+        let begun = Instant::now();
+        let answers = worker.perform(&[Request::CommandLine(7)], Deadline::after(Duration::from_secs(20)));
+        assert!(begun.elapsed() < READ_TIMEOUT * 4, "{:?}", begun.elapsed());
+        let gap = answers[0].as_ref().unwrap_err();
+        assert_eq!((gap.what.as_str(), gap.reason), ("command line of pid 7", GapReason::Timeout));
+        assert!(worker.running.borrow().0.is_none());
+        assert_eq!(worker.abandoned.pop().map(|worker| worker.child), Some(pid));
+        assert_eq!(child.try_wait().unwrap(), None, "it was neither ended nor waited for");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,417 @@
+//! The worker's own side: it takes requests from its standard input and answers on its standard output, one after the other.
+
+use super::wire::{
+    Account, Answer, DescriptorStat, FileContent, FileKind, FileStat, Reply, Request, Until, frame, read_from,
+};
+use super::{MAX_ANSWER, tools};
+use crate::collect::foreign::{self, Failure, ForeignPath, Found, Last};
+use crate::model::Identity;
+use crate::parse::accounts::{account, accounts};
+use rustix::fs::{Dir, FileType};
+use serde_bytes::ByteBuf;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::net::ToSocketAddrs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// Largest answer of a supervisor, in bytes.
+const MAX_EXCHANGE: u64 = 1024 * 1024;
+/// Largest command line or environment that is read; the kernel's own limit is far above what is useful here.
+#[cfg(target_os = "linux")]
+const MAX_BLOCK: u32 = 128 * 1024;
+
+/// The worker's main: answers requests until its input is closed.
+pub fn serve() {
+    isolate();
+    // Descriptors of its own: those of the standard library are locked, and go by lines.
+    let (Ok(input), Ok(output)) =
+        (io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned())
+    else {
+        return;
+    };
+    let mut input = BufReader::new(File::from(input));
+    let mut output = File::from(output);
+    while let Ok(request) = read_from::<Request>(&mut input) {
+        // Rights that cannot be given back would be those of the next request.
+        if foreign::restore().is_err() {
+            return;
+        }
+        let reply: Reply = perform(request);
+        let Ok(bytes) = frame(&reply).or_else(|_| frame(&Reply::Err(Failure::TooLarge))) else { return };
+        if output.write_all(&bytes).is_err() {
+            return;
+        }
+    }
+}
+
+/// Lets go of everything that was inherited beyond the two pipes, and asks the kernel to end this process with its parent.
+fn isolate() {
+    // Ctrl-C is for the parent, which may still want an answer for its summary.
+    let _ = rustix::process::setsid();
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        close_inherited();
+        // An image of this process would hold what it has read.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        end_with_parent();
+    }
+}
+
+/// Asks the kernel to end this process with its parent. Taking other rights takes that request back (prctl(2)).
+pub fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+        static PARENT: std::sync::OnceLock<Option<Pid>> = std::sync::OnceLock::new();
+        let parent = *PARENT.get_or_init(getppid);
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        if getppid() != parent {
+            std::process::exit(0);
+        }
+    }
+}
+
+/// Closes what is above the standard descriptors: close_range(2), and one by one where there is none (kernels before 5.9, filters of
+/// system calls).
+#[cfg(target_os = "linux")]
+fn close_inherited() {
+    #[allow(unsafe_code)]
+    // SAFETY: it runs first in the worker's main, before anything is opened. See close_range(2).
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    if closed == 0 {
+        return;
+    }
+    let listed: Option<Vec<i32>> = std::fs::read_dir("/proc/self/fd")
+        .ok()
+        .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect());
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let all = || (3..i32::try_from(limit.min(65_536)).unwrap_or(65_536)).collect();
+    for number in listed.unwrap_or_else(all).into_iter().filter(|number| *number > 2) {
+        #[allow(unsafe_code)]
+        // SAFETY: as above. See close(2).
+        unsafe {
+            libc::close(number);
+        }
+    }
+}
+
+/// Does what a request asks.
+///
+/// # Errors
+/// [`Failure`].
+pub fn perform(request: Request) -> Reply {
+    let bytes = |bytes: Vec<u8>| Ok(Answer::Bytes(ByteBuf::from(bytes)));
+    match request {
+        Request::CommandLine(pid) => bytes(command_line(pid)?),
+        Request::Markers(pid) => bytes(markers(&environment(pid)?)),
+        Request::KernelFile { path, limit } => bytes(kernel_file(&path, limit)?),
+        Request::DescriptorLink(process, number) => bytes(descriptor_link(process, number)?),
+        Request::DescriptorStats(process, numbers) => Ok(Answer::Descriptors(descriptor_stats(process, &numbers)?)),
+        Request::DescriptorRecords(pid) => bytes(descriptor_records(pid)?),
+        Request::Stacks(process) => bytes(crate::collect::stacks::answer(process)?),
+        Request::Account(uid) => Ok(Answer::Account(account_of(uid)?)),
+        Request::Homes => {
+            let text = std::fs::read("/etc/passwd")?;
+            Ok(Answer::Names(homes(&text)))
+        }
+        Request::Resolve(name) => {
+            let found =
+                (name.as_str(), 0).to_socket_addrs().map_err(|error| Failure::Malformed(error.to_string()))?;
+            Ok(Answer::Addresses(found.map(|address| address.ip()).collect()))
+        }
+        Request::Stat(path) => Ok(Answer::Stat(stat_of(&foreign::find(&path, Last::Followed)?))),
+        Request::Read { path, offset, limit } => Ok(Answer::File(read(&path, offset, limit)?)),
+        Request::List { path, containing, limit } => {
+            Ok(Answer::Names(list(&path, containing.as_bytes(), usize::try_from(limit).unwrap_or(0))?))
+        }
+        Request::Link(path) => bytes(foreign::find(&path, Last::Itself)?.link()?),
+        Request::Name(path) => bytes(name(&path)?),
+        Request::Locks(path, ranges) => bytes(locks(&path, &ranges)?),
+        Request::Exchange { socket, peer, message, login, until } => {
+            let stream = foreign::exchange(&socket, peer, &message, login.as_ref())?;
+            bytes(answer_of(stream, until)?)
+        }
+        Request::Run { tool, arguments, user, keep } => {
+            Ok(Answer::Output(tools::run(tool, &arguments, user, usize::try_from(keep).unwrap_or(0))?))
+        }
+    }
+}
+
+fn answer_of(mut stream: impl Read, until: Until) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    match until {
+        Until::Close => drop(stream.take(MAX_EXCHANGE).read_to_end(&mut answer)?),
+        Until::Pm2Message => read_pm2_message(&mut stream, &mut answer)?,
+    }
+    Ok(answer)
+}
+
+fn read_pm2_message(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = [0_u8; 16 * 1024];
+    loop {
+        match crate::parse::pm2::message_length(answer) {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+}
+
+fn stat_of(found: &Found) -> FileStat {
+    let (seconds, nanoseconds) = found.modified();
+    FileStat {
+        kind: match found.file_type() {
+            FileType::RegularFile => FileKind::Regular,
+            FileType::Directory => FileKind::Directory,
+            _ => FileKind::Other,
+        },
+        device: found.device(),
+        inode: found.inode(),
+        owner: found.owner(),
+        size: found.size(),
+        modified_ns: modified(seconds, nanoseconds),
+    }
+}
+
+/// Nanoseconds since 1970; 0 of a file from before.
+fn modified(seconds: i64, nanoseconds: u64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+/// Bytes of a regular file; fewer where it ends.
+fn read(path: &ForeignPath, offset: u64, limit: u32) -> Result<FileContent, Failure> {
+    let found = foreign::find(path, Last::Followed)?;
+    if found.file_type() == FileType::Directory {
+        return Err(Failure::System(libc::EISDIR));
+    }
+    let file = found.open()?;
+    let metadata = file.metadata()?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(MAX_ANSWER);
+    // As much as there is, but for files that grow meanwhile.
+    let expected = usize::try_from(metadata.len().saturating_sub(offset)).unwrap_or(usize::MAX).saturating_add(1);
+    let mut bytes = vec![0; limit.min(expected)];
+    let mut had = 0;
+    while let Some(room) = bytes.get_mut(had..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, offset.saturating_add(u64::try_from(had).unwrap_or(u64::MAX))) {
+            Ok(0) => break,
+            Ok(count) => had += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(had);
+    Ok(FileContent {
+        bytes: ByteBuf::from(bytes),
+        owner: metadata.uid(),
+        reader: foreign::applied(),
+        modified_ns: modified(metadata.mtime(), u64::try_from(metadata.mtime_nsec()).unwrap_or(0)),
+    })
+}
+
+fn list(path: &ForeignPath, containing: &[u8], limit: usize) -> Result<Vec<ByteBuf>, Failure> {
+    let found = foreign::find(path, Last::Followed)?;
+    if found.file_type() != FileType::Directory {
+        return Err(Failure::System(libc::ENOTDIR));
+    }
+    let mut names = Vec::new();
+    let entries = Dir::new(found.open()?)?
+        .filter(|entry| !entry.as_ref().is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")));
+    for entry in entries.take(limit) {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if memchr::memmem::find(name, containing).is_some() {
+            names.push(ByteBuf::from(name));
+        }
+    }
+    Ok(names)
+}
+
+fn name(path: &ForeignPath) -> Result<Vec<u8>, Failure> {
+    match foreign::find(path, Last::Followed) {
+        Err(Failure::System(libc::ENOENT)) => {
+            let Some((directory, name)) = path.split() else { return Err(Failure::System(libc::ENOENT)) };
+            foreign::restore()?;
+            Ok([&foreign::find(&directory, Last::Followed)?.name()?, &b"/"[..], name].concat())
+        }
+        found => found?.name(),
+    }
+}
+
+/// Asks for each range who would be in the way of a write lock: a line for each lock that is. No lock is taken, and this process has
+/// none on the file that closing it could drop.
+fn locks(path: &ForeignPath, ranges: &[(u64, u64)]) -> Result<Vec<u8>, Failure> {
+    use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+    let found = foreign::find(path, Last::Followed)?;
+    if found.file_type() == FileType::Directory {
+        return Err(Failure::System(libc::EISDIR));
+    }
+    let file = found.open()?;
+    let mut answer = Vec::new();
+    for (start, length) in ranges {
+        let mut question = Flock::from(FlockType::WriteLock);
+        (question.start, question.length, question.offset_type) = (*start, *length, FlockOffsetType::Set);
+        let Some(found) = fcntl_getlk(&file, &question)? else { continue };
+        let kind = if found.typ == FlockType::WriteLock { 'w' } else { 'r' };
+        let pid = found.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        answer.extend_from_slice(format!("{} {} {kind} {pid}\n", found.start, found.length).as_bytes());
+    }
+    Ok(answer)
+}
+
+/// The account of a user. passwd(5) is read first, as name services are configured to nearly everywhere: to start those takes longer
+/// than all else that is read of a process.
+fn account_of(uid: u32) -> Result<Account, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    use uzers::os::unix::UserExt;
+    let text = std::fs::read("/etc/passwd").unwrap_or_default();
+    if let Some(found) = account(&text, uid) {
+        return Ok(Account { name: ByteBuf::from(found.name), home: ByteBuf::from(found.home) });
+    }
+    let user = uzers::get_user_by_uid(uid).ok_or(Failure::System(libc::ENOENT))?;
+    Ok(Account {
+        name: ByteBuf::from(user.name().as_encoded_bytes()),
+        home: ByteBuf::from(user.home_dir().as_os_str().as_bytes()),
+    })
+}
+
+/// Homes of people and of services that may run Hermes: system users below 1000 keep homes in `/var` and `/nonexistent`.
+fn homes(text: &[u8]) -> Vec<ByteBuf> {
+    let is_likely = |uid: u32, home: &[u8]| {
+        uid == 0 || uid >= 1000 || home.starts_with(b"/home/") || memchr::memmem::find(home, b"hermes").is_some()
+    };
+    let found = accounts(text).filter(|account| is_likely(account.uid, account.home));
+    found.map(|account| ByteBuf::from(account.home)).collect()
+}
+
+/// Environment variables that may be read: markers that supervisors leave, and the homes, which tell servers of
+/// one host apart. All of them are names, numbers and paths; none can hold a secret.
+const MARKERS: &[&str] = &[
+    "HERMES_DESKTOP",
+    "HERMES_GATEWAY_EXTERNAL_SUPERVISOR",
+    "HERMES_HOME",
+    "HERMES_PARENT_PID",
+    "HOME",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "STY",
+    "SUPERVISOR_ENABLED",
+    "SUPERVISOR_GROUP_NAME",
+    "SUPERVISOR_PROCESS_NAME",
+    "SYSTEMD_EXEC_PID",
+    "TMUX",
+    "XPC_SERVICE_NAME",
+    "pm_id",
+];
+
+fn markers(block: &[u8]) -> Vec<u8> {
+    crate::parse::text::nul_separated(block)
+        .into_iter()
+        .filter(|entry| {
+            entry
+                .split(|byte| *byte == b'=')
+                .next()
+                .is_some_and(|name| MARKERS.iter().any(|marker| marker.as_bytes() == name))
+        })
+        .flat_map(|entry| entry.iter().copied().chain(std::iter::once(0)))
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+fn command_line(pid: u32) -> Result<Vec<u8>, Failure> {
+    kernel_file(format!("/proc/{pid}/cmdline").as_bytes(), MAX_BLOCK)
+}
+
+#[cfg(target_os = "linux")]
+fn environment(pid: u32) -> Result<Vec<u8>, Failure> {
+    kernel_file(format!("/proc/{pid}/environ").as_bytes(), MAX_BLOCK)
+}
+
+/// First bytes of a file of the kernel, which must lie on a filesystem of the kernel.
+#[cfg(target_os = "linux")]
+fn kernel_file(path: &[u8], limit: u32) -> Result<Vec<u8>, Failure> {
+    use rustix::fs::{Mode, OFlags, open};
+    let file = File::from(open(
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?);
+    if !foreign::is_kernel_file(&file)? {
+        return Err(Failure::System(libc::EINVAL));
+    }
+    // A page is what most of them are shorter than.
+    let mut bytes = Vec::with_capacity(4096);
+    file.take(u64::from(limit)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(target_os = "linux")]
+fn descriptor_link(process: Identity, number: u32) -> Result<Vec<u8>, Failure> {
+    let directory = held(process)?;
+    let name = std::ffi::CString::new(format!("fd/{number}")).unwrap_or_default();
+    Ok(directory.link(&name)?)
+}
+
+/// Asks what descriptors are open on, through their own links: no name is looked up, and the kernel is told not to ask a server.
+#[cfg(target_os = "linux")]
+fn descriptor_stats(process: Identity, numbers: &[u32]) -> Result<Vec<Option<DescriptorStat>>, Failure> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let descriptors = held(process)?.directory(c"fd")?;
+    let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE;
+    let one = |number: &u32| {
+        let name = rustix::path::DecInt::new(*number);
+        let found = statx(&descriptors, name, AtFlags::STATX_DONT_SYNC, wanted).ok()?;
+        Some(DescriptorStat { mode: found.stx_mode, links: found.stx_nlink, size: found.stx_size })
+    };
+    Ok(numbers.iter().map(one).collect())
+}
+
+#[cfg(target_os = "linux")]
+fn held(process: Identity) -> Result<crate::collect::linux::proc_dir::ProcDir, Failure> {
+    crate::collect::linux::proc_dir::ProcDir::anchor(process).map_err(|_| Failure::Vanished)
+}
+
+#[cfg(target_os = "linux")]
+fn descriptor_records(_pid: u32) -> Result<Vec<u8>, Failure> {
+    Err(Failure::System(libc::ENOTSUP))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn command_line(pid: u32) -> Result<Vec<u8>, Failure> {
+    Ok(crate::collect::macos::arguments(pid)?.0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn environment(pid: u32) -> Result<Vec<u8>, Failure> {
+    let environment = crate::collect::macos::arguments(pid)?.1;
+    // The system hides that of its own protected programs. A server's never is, so an empty one is not what it has.
+    if environment.is_empty() {
+        return Err(Failure::System(libc::EPERM));
+    }
+    Ok(environment)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kernel_file(_path: &[u8], _limit: u32) -> Result<Vec<u8>, Failure> {
+    Err(Failure::System(libc::ENOTSUP))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptor_link(_process: Identity, _number: u32) -> Result<Vec<u8>, Failure> {
+    Err(Failure::System(libc::ENOTSUP))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptor_stats(_process: Identity, _numbers: &[u32]) -> Result<Vec<Option<DescriptorStat>>, Failure> {
+    Err(Failure::System(libc::ENOTSUP))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptor_records(pid: u32) -> Result<Vec<u8>, Failure> {
+    Ok(crate::collect::macos::descriptor_records(pid, MAX_ANSWER)?)
+}

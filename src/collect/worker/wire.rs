@@ -1,0 +1,329 @@
+//! What a worker can be asked and what it answers, as both cross its pipes: postcard, a compact format of serde, in frames of a length
+//! and that many bytes. Paths and other words of the host are bytes here.
+
+use crate::collect::foreign::{Failure, ForeignPath, Login, Peer};
+use crate::model::Identity;
+use crate::parse::text::printable;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::io::{self, Read};
+use std::net::IpAddr;
+
+/// Largest frame, in bytes: the largest answer and what is said around it.
+pub const MAX_FRAME: usize = 4 * 1024 * 1024 + 64 * 1024;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Arguments of a process, NUL-separated. [`Answer::Bytes`].
+    CommandLine(u32),
+    /// Supervisor markers and homes of the environment of a process, NUL-separated; no other variable leaves the worker.
+    /// [`Answer::Bytes`].
+    Markers(u32),
+    /// First bytes of a file of the kernel, by a path that this program has made: below `/proc` or a control group.
+    /// [`Answer::Bytes`].
+    KernelFile {
+        /// The path.
+        path: ByteBuf,
+        /// Bytes at most.
+        limit: u32,
+    },
+    /// Text of the link of a descriptor. [`Answer::Bytes`].
+    DescriptorLink(Identity, u32),
+    /// What descriptors are open on, each `None` where it is closed or refused. [`Answer::Descriptors`].
+    DescriptorStats(Identity, Vec<u32>),
+    /// Records of all descriptors of a process of macOS ([`crate::parse::darwin::descriptor`]): asking for a file's path asks its
+    /// filesystem. [`Answer::Bytes`].
+    DescriptorRecords(u32),
+    /// Python stacks of a process, as JSON (`collect::stacks`). [`Answer::Bytes`].
+    Stacks(Identity),
+    /// The account of a user, from passwd(5) or a name service. [`Answer::Account`].
+    Account(u32),
+    /// Home directories of the accounts in passwd(5). [`Answer::Names`].
+    Homes,
+    /// Addresses of a host name. [`Answer::Addresses`].
+    Resolve(String),
+    /// Metadata of what a path leads to. [`Answer::Stat`].
+    Stat(ForeignPath),
+    /// Bytes of a regular file. [`Answer::File`].
+    Read {
+        /// The file.
+        path: ForeignPath,
+        /// The first byte.
+        offset: u64,
+        /// Bytes at most.
+        limit: u32,
+    },
+    /// Names in a directory. [`Answer::Names`].
+    List {
+        /// The directory.
+        path: ForeignPath,
+        /// What is in each name.
+        containing: String,
+        /// Entries at most, fitting or not.
+        limit: u32,
+    },
+    /// Text of a link. [`Answer::Bytes`].
+    Link(ForeignPath),
+    /// The name that descriptors on a file have, without links. Where the file is not there, that of its directory with its name.
+    /// [`Answer::Bytes`].
+    Name(ForeignPath),
+    /// Locks on a file, by questions of fcntl(2) about these ranges of first byte and length; no lock is taken: a line
+    /// `START LENGTH w|r PID` for each. [`Answer::Bytes`].
+    Locks(ForeignPath, Vec<(u64, u64)>),
+    /// A message to a supervisor on its Unix socket, and its answer. [`Answer::Bytes`].
+    Exchange {
+        /// The socket.
+        socket: ForeignPath,
+        /// Who must listen on it.
+        peer: Peer,
+        /// The message without credentials.
+        message: ByteBuf,
+        /// The message with credentials.
+        login: Option<Login>,
+        /// Where the answer ends.
+        until: Until,
+    },
+    /// A tool of the system, run to its end. [`Answer::Output`].
+    Run {
+        /// Which.
+        tool: Tool,
+        /// Its arguments.
+        arguments: Vec<String>,
+        /// The user that it runs as, and that user's manager and bus; the doctor's own where there is none.
+        user: Option<u32>,
+        /// Bytes of its output that are kept, from the end.
+        keep: u32,
+    },
+}
+
+/// Where the answer of an exchange ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Until {
+    /// The other side closes the connection.
+    Close,
+    /// One message of pm2 is complete: its daemon keeps the connection open.
+    Pm2Message,
+}
+
+/// A tool of the system that is run for what it prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Tool {
+    /// systemctl(1).
+    Systemctl,
+    /// journalctl(1).
+    Journalctl,
+    /// launchctl(1).
+    Launchctl,
+}
+
+impl Tool {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Systemctl => "systemctl",
+            Self::Journalctl => "journalctl",
+            Self::Launchctl => "launchctl",
+        }
+    }
+}
+
+/// What a worker answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Bytes.
+    Bytes(ByteBuf),
+    /// Names.
+    Names(Vec<ByteBuf>),
+    /// Metadata.
+    Stat(FileStat),
+    /// Content of a file.
+    File(FileContent),
+    /// What descriptors are open on.
+    Descriptors(Vec<Option<DescriptorStat>>),
+    /// An account.
+    Account(Account),
+    /// Addresses.
+    Addresses(Vec<IpAddr>),
+    /// Output of a tool.
+    Output(Output),
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// Anything else.
+    Other,
+}
+
+/// Metadata of a file (stat(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Device of its filesystem.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// User that owns it.
+    pub owner: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last modification in nanoseconds since 1970.
+    pub modified_ns: u64,
+}
+
+/// Bytes of a file, and what was known of it when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileContent {
+    /// The bytes.
+    pub bytes: ByteBuf,
+    /// Its owner.
+    pub owner: u32,
+    /// The user whose rights applied where the file was opened.
+    pub reader: u32,
+    /// Last modification in nanoseconds since 1970.
+    pub modified_ns: u64,
+}
+
+/// What one descriptor is open on (statx(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescriptorStat {
+    /// Type and mode bits.
+    pub mode: u16,
+    /// Links to the file.
+    pub links: u32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Login name.
+    pub name: ByteBuf,
+    /// Home directory.
+    pub home: ByteBuf,
+}
+
+/// What a tool has printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The last bytes of its standard output; of its standard error where the first is empty.
+    pub bytes: ByteBuf,
+    /// Bytes of standard output in all.
+    pub total: u64,
+    /// Whether it ended with success.
+    pub is_success: bool,
+}
+
+impl Request {
+    /// What is asked for, for a gap.
+    pub fn what(&self) -> String {
+        match self {
+            Self::CommandLine(pid) => format!("command line of pid {pid}"),
+            Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
+            Self::Account(uid) => format!("user {uid}"),
+            Self::Homes => "home directories in /etc/passwd".to_owned(),
+            Self::Resolve(name) => format!("addresses of {}", printable(name.as_bytes())),
+            Self::Stacks(process) => format!("Python stacks of pid {}", process.pid),
+            Self::DescriptorRecords(pid) => format!("descriptors of pid {pid}"),
+            Self::DescriptorLink(process, number) => format!("descriptor {number} of pid {}", process.pid),
+            Self::DescriptorStats(process, _) => format!("files of the descriptors of pid {}", process.pid),
+            Self::KernelFile { path, .. } => printable(path),
+            Self::Exchange { socket, .. } => format!("answer on {}", socket.shown()),
+            Self::Run { tool, .. } => tool.name().to_owned(),
+            Self::Stat(path)
+            | Self::Read { path, .. }
+            | Self::List { path, .. }
+            | Self::Link(path)
+            | Self::Name(path)
+            | Self::Locks(path, _) => path.shown(),
+        }
+    }
+}
+
+/// A message as a frame.
+///
+/// # Errors
+/// `InvalidData` where it is larger than a frame may be.
+pub fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let bytes = postcard::to_allocvec(message).map_err(invalid)?;
+    if bytes.len() > MAX_FRAME {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    let length = u32::try_from(bytes.len()).map_err(invalid)?;
+    Ok([&length.to_le_bytes(), &*bytes].concat())
+}
+
+/// Reads the message of a frame. `read` fills a buffer.
+///
+/// # Errors
+/// Those of `read`; `InvalidData` where the frame is too large or is no such message.
+pub fn read_frame<T: DeserializeOwned>(mut read: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<T> {
+    let mut length = [0_u8; 4];
+    read(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_FRAME {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0_u8; length];
+    read(&mut bytes)?;
+    postcard::from_bytes(&bytes).map_err(invalid)
+}
+
+/// The same from a source.
+///
+/// # Errors
+/// As above.
+pub fn read_from<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
+    read_frame(|buffer| input.read_exact(buffer))
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What crosses the pipe in answer to a request.
+pub type Reply = Result<Answer, Failure>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let process = Identity { pid: 7, start_ticks: u64::MAX };
+        let path = ForeignPath::of_process(process, Path::new("a b"));
+        for request in [
+            Request::CommandLine(7),
+            Request::KernelFile { path: ByteBuf::from(b"/proc/\xff".to_vec()), limit: 9 },
+            Request::DescriptorStats(process, vec![0, u32::MAX]),
+            Request::List { path: path.clone(), containing: "hermes".to_owned(), limit: 5 },
+            Request::Read { path: path.clone(), offset: u64::MAX - 1, limit: 24 },
+            Request::Locks(path.clone(), vec![(0x4000_0000, 1), (u64::MAX, 0)]),
+            Request::Exchange {
+                socket: path,
+                peer: Peer::Process(process),
+                message: ByteBuf::from(b"POST /\0x".to_vec()),
+                login: Some(Login { message: ByteBuf::from(b"x".to_vec()), owner: 0 }),
+                until: Until::Pm2Message,
+            },
+            Request::Run { tool: Tool::Journalctl, arguments: vec!["-u".to_owned()], user: Some(1000), keep: 1 },
+        ] {
+            let bytes = frame(&request).unwrap();
+            assert_eq!(read_from::<Request>(&mut &*bytes).unwrap(), request);
+            assert!(read_from::<Request>(&mut &bytes[..bytes.len() - 1]).is_err());
+        }
+        let reply: Reply = Err(Failure::NotReadableBy(4000));
+        assert_eq!(read_from::<Reply>(&mut &*frame(&reply).unwrap()).unwrap(), reply);
+        assert!(frame(&ByteBuf::from(vec![0; MAX_FRAME])).is_err());
+        assert!(read_from::<Request>(&mut &[0xff_u8, 0xff, 0xff, 0xff, 0][..]).is_err());
+    }
+}

@@ -1,0 +1,286 @@
+//! What a host asks of its workers in the same way on every system: processes apart from everything else.
+
+use super::foreign::{ForeignPath, Login, Peer};
+use super::worker::wire::{FileContent, FileStat, Output, Tool, Until};
+use super::worker::{Answer, Request, Worker};
+use super::{Deadline, FileKind, LogTail, SourceFile};
+use crate::model::{Gap, GapReason};
+use crate::parse::text::{kept, nul_separated, printable};
+use serde_bytes::ByteBuf;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// An account.
+#[derive(Clone)]
+pub struct User {
+    /// Its name, safe to print.
+    pub name: String,
+    /// Its home directory.
+    pub home: PathBuf,
+}
+
+/// The workers of one examination.
+pub struct Workers {
+    /// When all of it is over.
+    pub deadline: Deadline,
+    processes: RefCell<Worker>,
+    /// Apart: homes on dead mounts must not use up the timeouts that processes deserve.
+    files: RefCell<Worker>,
+    /// Apart, since a tool can take longer than all else: systemctl(1) and its like.
+    tools: RefCell<Worker>,
+    users: RefCell<HashMap<u32, Option<User>>>,
+}
+
+impl Workers {
+    /// Starts none before the first request.
+    pub fn new(deadline: Deadline) -> Self {
+        let processes = Worker::new();
+        let files = processes.sharing();
+        Self {
+            deadline,
+            processes: RefCell::new(processes),
+            files: RefCell::new(files),
+            tools: RefCell::new(Worker::new()),
+            users: RefCell::new(HashMap::new()),
+        }
+    }
+
+    /// Requests about processes.
+    pub fn of_processes(&self, requests: &[Request]) -> Vec<Result<Answer, Gap>> {
+        self.processes.borrow_mut().perform(requests, self.deadline)
+    }
+
+    /// Requests about processes that are answered with bytes.
+    pub fn bytes_of_processes(&self, requests: &[Request]) -> Vec<Result<Vec<u8>, Gap>> {
+        let answers = self.of_processes(requests).into_iter();
+        answers.zip(requests).map(|(answer, request)| bytes(answer?, request)).collect()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn bytes_of_process(&self, request: Request) -> Result<Vec<u8>, Gap> {
+        let answer = self.processes.borrow_mut().ask(request.clone(), self.deadline)?;
+        bytes(answer, &request)
+    }
+
+    /// One request about anything else.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn of_file(&self, request: Request) -> Result<Answer, Gap> {
+        self.files.borrow_mut().ask(request, self.deadline)
+    }
+
+    fn bytes_of_file(&self, request: Request) -> Result<Vec<u8>, Gap> {
+        let answer = self.of_file(request.clone())?;
+        bytes(answer, &request)
+    }
+
+    /// A user's account. A directory service can hang, so the worker is asked.
+    pub fn user(&self, uid: u32) -> Option<User> {
+        if let Some(known) = self.users.borrow().get(&uid) {
+            return known.clone();
+        }
+        let found = match self.of_file(Request::Account(uid)) {
+            Ok(Answer::Account(account)) => {
+                let home = PathBuf::from(OsString::from_vec(account.home.into_vec()));
+                Some(User { name: printable(&account.name), home })
+            }
+            _ => None,
+        };
+        self.users.borrow_mut().insert(uid, found.clone());
+        found
+    }
+
+    /// Home directories in passwd(5).
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn homes(&self) -> Result<Vec<PathBuf>, Gap> {
+        let request = Request::Homes;
+        let found = names(self.of_file(request.clone())?, &request)?;
+        Ok(found.into_iter().map(PathBuf::from).collect())
+    }
+
+    /// Command lines, a word each argument, in text that holds every byte ([`kept`]).
+    pub fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
+        let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
+        let words = |block: Vec<u8>| nul_separated(&block).into_iter().map(kept).collect();
+        self.bytes_of_processes(&requests).into_iter().map(|answer| answer.map(words)).collect()
+    }
+
+    /// Content of a file from its first byte on.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn content(&self, path: &ForeignPath, limit: usize) -> Result<FileContent, Gap> {
+        self.range(path, 0, limit)
+    }
+
+    /// Content of a file from some byte on.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn range(&self, path: &ForeignPath, offset: u64, limit: usize) -> Result<FileContent, Gap> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let request = Request::Read { path: path.clone(), offset, limit };
+        match self.of_file(request.clone())? {
+            Answer::File(content) => Ok(content),
+            _ => Err(mismatch(&request)),
+        }
+    }
+
+    /// Names in a directory that have this in them, of so many entries at most.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn names(&self, path: &ForeignPath, containing: &str, limit: usize) -> Result<Vec<OsString>, Gap> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let request = Request::List { path: path.clone(), containing: containing.to_owned(), limit };
+        names(self.of_file(request.clone())?, &request)
+    }
+
+    /// Metadata of what a path leads to.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn stat(&self, path: &ForeignPath) -> Result<FileStat, Gap> {
+        let request = Request::Stat(path.clone());
+        match self.of_file(request.clone())? {
+            Answer::Stat(stat) => Ok(stat),
+            _ => Err(mismatch(&request)),
+        }
+    }
+
+    /// What a path leads to.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn kind_of(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
+        Ok(self.stat(path)?.kind)
+    }
+
+    /// Device and inode number.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn identity_of(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
+        self.stat(path).map(|stat| (stat.device, stat.inode))
+    }
+
+    /// Text of a link.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn link(&self, path: &ForeignPath) -> Result<Vec<u8>, Gap> {
+        self.bytes_of_file(Request::Link(path.clone()))
+    }
+
+    /// The name that descriptors on a file have.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn name_of(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
+        Ok(PathBuf::from(OsString::from_vec(self.bytes_of_file(Request::Name(path.clone()))?)))
+    }
+
+    /// Locks on a file, asked range by range.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    // On Linux the kernel's table tells all at once.
+    #[cfg_attr(target_os = "linux", allow(dead_code))]
+    pub fn locks(&self, path: &ForeignPath, ranges: &[(u64, u64)]) -> Result<Vec<u8>, Gap> {
+        self.bytes_of_file(Request::Locks(path.clone(), ranges.to_vec()))
+    }
+
+    /// A file's first bytes, and when it was last written.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
+        let content = self.content(path, limit)?;
+        let modified = Some(content.modified_ns / 1_000_000_000).filter(|seconds| *seconds > 0);
+        Ok(SourceFile { bytes: content.bytes.into_vec(), modified })
+    }
+
+    /// The end of a log.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
+        super::logs::tail(self, path, rotated)
+    }
+
+    /// A supervisor's answer on its socket.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    // On macOS no supervisor is asked on a socket.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub fn exchange(
+        &self,
+        socket: &ForeignPath,
+        peer: Peer,
+        message: Vec<u8>,
+        login: Option<Login>,
+        until: Until,
+    ) -> Result<Vec<u8>, Gap> {
+        let message = ByteBuf::from(message);
+        self.bytes_of_file(Request::Exchange { socket: socket.clone(), peer, message, login, until })
+    }
+
+    /// Runs a tool of the system, as another user where one is named.
+    ///
+    /// # Errors
+    /// A gap with the reason.
+    pub fn run(&self, tool: Tool, arguments: Vec<String>, user: Option<u32>, keep: usize) -> Result<Output, Gap> {
+        let request = Request::Run { tool, arguments, user, keep: u32::try_from(keep).unwrap_or(u32::MAX) };
+        match self.tools.borrow_mut().ask(request.clone(), self.deadline)? {
+            Answer::Output(output) => Ok(output),
+            _ => Err(mismatch(&request)),
+        }
+    }
+
+    /// Addresses of a host.
+    pub fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
+        resolve(name, self.deadline).ok()
+    }
+}
+
+/// Asks the system's resolver, in a worker of its own: it waits for the network, and reads files that can hang.
+///
+/// # Errors
+/// The resolver's words, or that it did not answer by the deadline.
+pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
+    match Worker::new().ask(Request::Resolve(name.to_owned()), deadline) {
+        Ok(Answer::Addresses(found)) => Ok(found),
+        Ok(_) => Err("the worker's answer was not understood".to_owned()),
+        Err(gap) => Err(gap.told().to_owned()),
+    }
+}
+
+fn bytes(answer: Answer, request: &Request) -> Result<Vec<u8>, Gap> {
+    match answer {
+        Answer::Bytes(bytes) => Ok(bytes.into_vec()),
+        _ => Err(mismatch(request)),
+    }
+}
+
+fn names(answer: Answer, request: &Request) -> Result<Vec<OsString>, Gap> {
+    match answer {
+        Answer::Names(names) => Ok(names.into_iter().map(|name| OsString::from_vec(name.into_vec())).collect()),
+        _ => Err(mismatch(request)),
+    }
+}
+
+/// An answer of another kind than the request's: a worker that is not this program.
+fn mismatch(request: &Request) -> Gap {
+    Gap::new(request.what(), GapReason::Malformed, "the worker's answer was not understood")
+}

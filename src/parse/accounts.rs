@@ -1,0 +1,78 @@
+//! Accounts and groups in the text of passwd(5) and group(5), line by line: one that is damaged hides no other.
+
+/// One line of passwd(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account<'a> {
+    /// Login name.
+    pub name: &'a [u8],
+    /// User id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Home directory, an absolute path.
+    pub home: &'a [u8],
+}
+
+/// The accounts of a passwd(5) text. Lines without a name, with a sign of another source of accounts, or without an absolute home are
+/// left out.
+pub fn accounts(text: &[u8]) -> impl Iterator<Item = Account<'_>> {
+    text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, uid, gid) = (fields.next()?, fields.nth(1)?, fields.next()?);
+        let home = fields.nth(1)?;
+        let is_whole = !name.is_empty() && !matches!(name[0], b'+' | b'-' | b'#') && home.starts_with(b"/");
+        is_whole.then_some(())?;
+        Some(Account { name, uid: number(uid)?, gid: number(gid)?, home })
+    })
+}
+
+/// The account of a user id: the first one counts, as for getpwuid(3).
+pub fn account(text: &[u8], uid: u32) -> Option<Account<'_>> {
+    accounts(text).find(|account| account.uid == uid)
+}
+
+/// Ids of the groups that name a user as a member, in the text of group(5).
+pub fn groups_of(text: &[u8], name: &[u8]) -> Vec<u32> {
+    let mut found: Vec<u32> = text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let mut fields = line.split(|byte| *byte == b':');
+            let gid = number(fields.nth(2)?)?;
+            fields.next()?.split(|byte| *byte == b',').any(|member| member == name).then_some(gid)
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_accounts_by_their_bytes() {
+        let text =
+            b"+nis:x:7:7::/no:/bin/sh\nroot:x:0:0:root:/root:/bin/bash\njo:x:7:8:Jos\xe9:/home/jos\xe9:/bin/sh\n\
+            h:x:7:9::/second:/bin/sh\nlost:x:9:9\n:x:10:10::/h:\nx:x:11:a::/h:\nrel:x:12:12::home:";
+        let shown = |uid| account(text, uid).map(|found| (found.name, found.gid, found.home));
+        assert_eq!(shown(0), Some((&b"root"[..], 0, &b"/root"[..])));
+        assert_eq!(shown(7), Some((&b"jo"[..], 8, &b"/home/jos\xe9"[..])));
+        for uid in [9, 10, 11, 12, 13] {
+            assert_eq!(account(text, uid), None, "{uid}");
+        }
+        assert_eq!(accounts(text).count(), 3);
+        assert_eq!(account(b"", 0), None);
+    }
+
+    #[test]
+    fn reads_groups_of_a_member() {
+        let text = b"adm:x:4:syslog,jo\nbroken\njo:x:8:\nwheel:x:10:jo\nother:x:11:joe\nx:x:y:jo\nagain:x:10:jo";
+        assert_eq!(groups_of(text, b"jo"), [4, 10]);
+        assert_eq!(groups_of(text, b"nobody"), [0_u32; 0]);
+    }
+}
