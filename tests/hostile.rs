@@ -368,7 +368,7 @@ fn a_report_on_a_hung_mount() {
         let answer = reaped(doctor().arg("check").arg("--from").arg(&file), Duration::from_secs(14));
         is_clean(&answer, "a report");
         assert_eq!(answer.exit, 3, "{fate:?}: {}", answer.stderr);
-        assert!(answer.stderr.contains("did not come back"), "{fate:?}: {}", answer.stderr);
+        assert!(answer.stderr.contains("the read was abandoned"), "{fate:?}: {}", answer.stderr);
     }
 }
 
@@ -391,7 +391,7 @@ fn records_and_places_on_a_hung_mount() {
         hung.hang();
         let (there, record) = (there.display(), record.display());
         for (arguments, said) in [
-            (format!("history {there}"), "did not come back"),
+            (format!("history {there}"), "the read was abandoned"),
             (format!("history {record} --svg {there}/x.svg"), "does not answer"),
             (format!("report --port {} --yes --output {there}/x.json", patient.port), "does not answer"),
             (format!("report --port {} --yes --force --output {there}", patient.port), "does not answer"),

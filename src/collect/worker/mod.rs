@@ -250,7 +250,8 @@ impl Worker {
                 }
                 Err(error) => {
                     // The request at the head hangs, or the worker died of it. Those behind it get a new worker.
-                    self.abandon(Some(request.what()));
+                    let hangs = error.kind() == io::ErrorKind::TimedOut;
+                    self.abandon(hangs.then(|| request.what()));
                     under_way.clear();
                     next = answers.len() + 1;
                     let gap = match error.kind() {
