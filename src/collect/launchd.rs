@@ -153,7 +153,7 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     let scope = if job.domain.is_empty() { asked_in.to_owned() } else { job.domain.clone() };
     let target = format!("{scope}/{}", job.label);
     // `gui/501`, `user/501`, `system`.
-    let owner = scope.split('/').nth(1).and_then(|user| user.parse().ok());
+    let owner = another_user(scope.split('/').nth(1).and_then(|user| user.parse().ok()));
     let is_down = job.pid.is_none();
     let was_started = job.runs.unwrap_or(0) > 0;
     let ended_well = job.last_exit_code == Some(0);
@@ -204,6 +204,11 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     Program { claim, command, is_enabled: Some(is_enabled), ..Program::default() }.recognised()
 }
 
+/// A user, where it is not the one that the doctor runs as.
+fn another_user(user: Option<u32>) -> Option<u32> {
+    user.filter(|user| *user != rustix::process::geteuid().as_raw())
+}
+
 /// Whether launchd starts it again after the way in which it ended last. `KeepAlive` with conditions is printed as one
 /// line each, for example `successful exit => 0`: unless it ended with success.
 fn is_kept_alive(job: &Job) -> bool {
@@ -245,7 +250,7 @@ fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
         scope: Some(scope),
         configuration: Some(on_disk.path.clone()),
         log: file.log.clone(),
-        owner: on_disk.user,
+        owner: another_user(on_disk.user),
         port: file.webui_port,
         home: file.home.clone().map(HostPath::from),
         ..Supervisor::default()

@@ -23,6 +23,7 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
     };
     let word = of("start", "stop", "restart");
     let scope = claim.scope.as_deref().unwrap_or_default();
+    let own = as_owner(claim);
     Some(match claim.kind.as_str() {
         "systemd" => format!("systemctl {word} {name}"),
         "systemd-user" => match scope.strip_prefix("user ") {
@@ -47,16 +48,31 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
             let usual = ["/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
             let file = claim.configuration.as_deref().filter(|file| !usual.contains(file));
             let option = file.map_or(String::new(), |file| format!("-c {} ", quoted(file)));
-            format!("supervisorctl {option}{word} {name}")
+            format!("{own}supervisorctl {option}{word} {name}")
         }
-        "runit" => format!("sv {} {name}", of("up", "down", "restart")),
-        "s6" => format!("s6-svc {} {name}", of("-u", "-d", "-r")),
-        "daemontools" => format!("svc {} {name}", of("-u", "-d", "-t")),
-        "pm2" => format!("pm2 {word} {name}"),
+        "runit" => format!("{own}sv {} {name}", of("up", "down", "restart")),
+        "s6" => format!("{own}s6-svc {} {name}", of("-u", "-d", "-r")),
+        "daemontools" => format!("{own}svc {} {name}", of("-u", "-d", "-t")),
+        "pm2" => {
+            // sudo keeps no home, in which pm2 looks for its daemon.
+            let home = claim.configuration.as_deref().filter(|_| claim.owner.is_some());
+            let home = home.map_or(String::new(), |home| format!("PM2_HOME={} ", quoted(home)));
+            format!("{own}{home}pm2 {word} {name}")
+        }
         "docker" | "podman" => format!("{} {word} {name}", claim.kind),
         "respawn-loop" if verb == Verb::Stop => format!("kill {}", claim.pid?),
         _ => return None,
     })
+}
+
+/// What makes a command one of the user that runs the supervisor: typed as root it would take that user's configuration for root's, and
+/// typed as an ordinary user it would not reach another's.
+pub fn as_owner(claim: &Supervisor) -> String {
+    match claim.owner {
+        None => String::new(),
+        Some(0) => "sudo ".to_owned(),
+        Some(uid) => format!("sudo -u '#{uid}' "),
+    }
 }
 
 /// A word as a shell takes it. A NUL, which no shell takes, cannot be in a printable text.
@@ -125,6 +141,21 @@ mod tests {
         }
         assert_eq!(command(&claim("respawn-loop", "x", None), Verb::Stop).as_deref(), Some("kill 7"));
         assert_eq!(command(&claim("none", "", None), Verb::Restart), None);
+        let of_user = |kind| Supervisor { owner: Some(1000), ..claim(kind, "x", None) };
+        for (claim, expected) in [
+            (of_user("runit"), "sudo -u '#1000' sv restart x"),
+            (
+                Supervisor { configuration: Some("/home/h/s.conf".into()), ..of_user("supervisord") },
+                "sudo -u '#1000' supervisorctl -c /home/h/s.conf restart x",
+            ),
+            (
+                Supervisor { configuration: Some("/home/h/.pm2".into()), ..of_user("pm2") },
+                "sudo -u '#1000' PM2_HOME=/home/h/.pm2 pm2 restart x",
+            ),
+            (Supervisor { owner: Some(0), ..claim("s6", "x", None) }, "sudo s6-svc -r x"),
+        ] {
+            assert_eq!(command(&claim, Verb::Restart).as_deref(), Some(expected));
+        }
         let elsewhere = Supervisor { configuration: Some("/srv/s.conf".into()), ..claim("supervisord", "x", None) };
         assert_eq!(command(&elsewhere, Verb::Stop).as_deref(), Some("supervisorctl -c /srv/s.conf stop x"));
     }

@@ -235,7 +235,10 @@ pub fn log_of(claim: &Supervisor) -> Option<NextStep> {
     Some(match log.split(' ').next() {
         Some("journalctl") => NextStep::run("read why it ended", format!("{log} -n 100 --no-pager")),
         Some("docker" | "podman") => NextStep::run("read why it ended", format!("{log} --tail 100")),
-        _ if log.starts_with('/') => NextStep::run("read why it ended", format!("tail -n 100 {log}")),
+        _ if log.starts_with('/') => NextStep::run(
+            "read why it ended",
+            format!("{}tail -n 100 {}", advice::as_owner(claim), advice::quoted(log)),
+        ),
         _ => NextStep::say(format!("Read why it ended: {log}")),
     })
 }

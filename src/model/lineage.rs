@@ -155,9 +155,9 @@ pub struct Supervisor {
     /// The HERMES_HOME that it is configured for, where the configuration says one.
     #[serde(default)]
     pub home: Option<HostPath>,
-    /// The user whose manager it is, with whose rights the log is read; `None` for the system's own. It is a way to files and no fact
-    /// of the report.
-    #[serde(skip)]
+    /// User id of the supervising process, or of the user whose manager it is; `null` where that is the doctor's own, the system's, or
+    /// not known. Commands for it are run as that user.
+    #[serde(default)]
     pub owner: Option<u32>,
     /// Whether the configured command is a launcher, not the server itself.
     #[serde(default)]

@@ -57,6 +57,11 @@ impl Place {
         ForeignPath::of_process(self.process.identity, path)
     }
 
+    /// Its user, where that is another one than the doctor's.
+    fn owner(&self) -> Option<u32> {
+        another_user(self.process.uid)
+    }
+
     /// Who must listen on its socket: the supervisor itself.
     fn peer(&self) -> Peer {
         Peer::Process(self.process.identity)
@@ -74,6 +79,11 @@ impl Place {
             process.is_some_and(|read| read.value.namespace_pids.last() == Some(&named))
         })
     }
+}
+
+/// A user, where it is not the one that the doctor runs as.
+fn another_user(uid: u32) -> Option<u32> {
+    Some(uid).filter(|uid| *uid != rustix::process::geteuid().as_raw())
 }
 
 fn shown(path: &Path) -> String {

@@ -67,6 +67,7 @@ fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm
         is_idle: is_down && !(stays_down && ended_well),
         finished: is_down && stays_down && ended_well,
         pid: Some(place.process.identity.pid),
+        owner: place.owner(),
         since: started.and_then(timestamp),
         claimed_age_ms: found.pid.and(started).map(|at| milliseconds(since(at))),
         restart_interval_ms: Some(waits.max(1000)),

@@ -24,6 +24,7 @@ impl Asks for ServiceDirectory {
         let directory = ForeignPath::working_directory(place.process.identity);
         let mut program = read(host, &supervisor.kind, &directory, &name)?;
         program.claim.pid = Some(supervisor.pid);
+        program.claim.owner = place.owner();
         program.claim.claimed_pid = program.claim.claimed_pid.and_then(|pid| place.pid(host, pid));
         Ok(vec![program])
     }

@@ -95,6 +95,7 @@ fn program(
         ran_ms: info.stopped_at.zip(info.started_at).map(|(end, start)| end.saturating_sub(start) * 1000),
         state: Some(info.state),
         pid: Some(place.process.identity.pid),
+        owner: place.owner(),
         log: info.error_log.or(info.log),
         configuration: Some(shown(path)),
         policy: configured.autorestart.map(|value| format!("autorestart={value}")),

@@ -1,7 +1,7 @@
 //! systemd: what a manager says of its units (`systemctl show`), the unit files on the disk, and the file in which a
 //! manager publishes the current activation.
 
-use super::{Asks, LARGEST_FILE, milliseconds};
+use super::{Asks, LARGEST_FILE, another_user, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
 use crate::collect::worker::wire::Tool;
 use crate::collect::{ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
@@ -183,7 +183,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
         since: since.and_then(|age| SystemTime::now().checked_sub(age)).map(rfc3339),
         configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()),
         log: Some(log(&unit, file.map(|(file, _)| file))),
-        owner: user,
+        owner: user.and_then(another_user),
         ran_ms: state.ran_for().map(milliseconds),
         policy: Some(policy(state)),
         // While it runs there is nothing to say of its end.
