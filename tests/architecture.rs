@@ -120,7 +120,8 @@ fn names_are_opened_in_few_places() {
 #[test]
 fn foreign_paths_are_no_paths() {
     let text = &sources()["collect/foreign/mod.rs"];
-    for conversion in ["AsRef<Path> for ForeignPath", "Deref for ForeignPath", "From<ForeignPath>", "pub fn path("] {
+    for conversion in ["AsRef<Path> for ForeignPath", "Deref for ForeignPath", "From<ForeignPath>", "pub fn path("]
+    {
         assert!(!text.contains(conversion), "{conversion}");
     }
     assert!(text.contains("fn path(&self) -> &Path"), "the private way to its path has another name now");

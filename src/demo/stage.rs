@@ -1,6 +1,7 @@
 //! Starts a patient and takes it away again.
 
 use super::{DemoError, Plan};
+use crate::collect::worker::answers;
 use crate::collect::{Deadline, this_host};
 use crate::parse::command::DEMO_PATIENT;
 use rustix::process::{Pid, Signal, kill_process};
@@ -66,6 +67,8 @@ pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
     clear_on_signal(&remains)?;
     // Held until all is noted and nothing more is written, so that a signal in between leaves nothing behind.
     let mut noted = lock(&remains);
+    // Where $TMPDIR lies on a filesystem that does not answer, this process would wait for it.
+    answers(&std::env::temp_dir().join("hermes-doctor-demo"))?;
     let home = tempfile::Builder::new().prefix("hermes-doctor-demo-").tempdir()?.keep();
     noted.home = Some(home.clone());
     // An empty file is a valid, empty database; it makes the directory a Hermes home.

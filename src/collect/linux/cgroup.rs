@@ -68,8 +68,9 @@ fn relative(root: &Path, path: &Path) -> String {
 
 /// Where the cgroup2 tree is mounted, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn mount_point() -> Option<PathBuf> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    table.lines().find_map(|line| {
+    // The names of other mounts are no text by themselves.
+    let table = std::fs::read("/proc/self/mountinfo").ok()?;
+    String::from_utf8_lossy(&table).lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         (after.split(' ').next()? == "cgroup2").then(|| PathBuf::from(before.split(' ').nth(4).unwrap_or("")))
     })

@@ -8,7 +8,7 @@ use crate::model::{Gap, GapReason};
 use rustix::process::Pid;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const PIECE: u32 = 1024 * 1024;
 /// How long a filesystem may take to answer one question: what is slow is read nevertheless.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A regular file, read by a worker; by this process itself where it is one of its own descriptors.
+/// A regular file, read by a worker; by this process itself where it is one of its own descriptors, or no worker can be started.
 pub struct NamedFile {
     source: Source,
     offset: u64,
@@ -41,18 +41,30 @@ impl NamedFile {
         // Descriptors of a worker are its own.
         let is_own = ["/dev/fd", "/dev/stdin", "/proc/self"].into_iter().any(|own| path.starts_with(own));
         if is_own {
-            let shown = || crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
-            let is_regular = std::fs::metadata(path).map(|found| found.is_file());
-            if !is_regular.map_err(|error| Gap::from_io(shown(), &error))? {
-                return Ok(None);
-            }
-            let file = File::open(path).map_err(|error| Gap::from_io(shown(), &error))?;
-            return Ok(Some(Self::new(Source::Own(file))));
+            return Self::open_here(path);
         }
-        let path = ForeignPath::of_person(path);
-        let mut found = Self::new(Source::Worker { worker: Worker::with_timeout(TIMEOUT), path, deadline });
-        let is_regular = found.stat()?.is_none_or(|stat| stat.kind == FileKind::Regular);
-        Ok(is_regular.then_some(found))
+        let worker = Worker::with_timeout(TIMEOUT);
+        let mut found = Self::new(Source::Worker { worker, path: ForeignPath::of_person(path), deadline });
+        match found.stat() {
+            Ok(stat) => Ok(stat.is_none_or(|stat| stat.kind == FileKind::Regular).then_some(found)),
+            // Without processes or descriptors for a worker, a person still gets the file that they named.
+            Err(_) if found.has_no_worker() => Self::open_here(path),
+            Err(gap) => Err(gap),
+        }
+    }
+
+    /// The same in this process.
+    fn open_here(path: &Path) -> Result<Option<Self>, Gap> {
+        let shown = || crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+        // A pipe in its place is not waited for.
+        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+        let file = opened.map_err(|error| Gap::from_io(shown(), &error))?;
+        let is_regular = file.metadata().is_ok_and(|found| found.is_file());
+        Ok(is_regular.then(|| Self::new(Source::Own(file))))
+    }
+
+    fn has_no_worker(&self) -> bool {
+        matches!(&self.source, Source::Worker { worker, .. } if worker.cannot_start())
     }
 
     fn new(source: Source) -> Self {
@@ -76,7 +88,10 @@ impl NamedFile {
     }
 
     fn stat(&mut self) -> Result<Option<FileStat>, Gap> {
-        let Source::Worker { worker, path, deadline } = &mut self.source else { return Ok(None) };
+        let (worker, path, deadline) = match &mut self.source {
+            Source::Worker { worker, path, deadline } => (worker, path, deadline),
+            Source::Own(_) => return Ok(None),
+        };
         match worker.ask(Request::Stat(path.clone()), *deadline)? {
             Answer::Stat(stat) => Ok(Some(stat)),
             _ => Err(Gap::new(path.shown(), GapReason::Malformed, "")),
