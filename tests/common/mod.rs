@@ -3,6 +3,10 @@
 
 #[cfg(target_os = "linux")]
 pub mod hung;
+#[cfg(target_os = "linux")]
+pub mod stranger;
+#[cfg(target_os = "linux")]
+pub mod traced;
 pub mod tty;
 
 use serde_json::Value;

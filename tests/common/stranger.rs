@@ -1,0 +1,294 @@
+//! Tests in namespaces of their own, with processes and files of other users.
+
+use super::{Answer, Guard, patient_file, run_with, skipped, start, tool};
+use rustix::fs::{Gid, Mode, Uid};
+use serde_json::Value;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A user without an account and without any right.
+pub const STRANGER: u32 = 4000;
+/// Another one.
+pub const NEIGHBOUR: u32 = 5000;
+/// The interpreter that every user may run.
+pub const PYTHON: &str = "/usr/bin/python3";
+/// What no output may contain.
+pub const CANARY: &str = "Canary-Passw0rd";
+/// Size of a secret file in bytes, as no other file has it.
+const SECRET_SIZE: usize = 7_654_321;
+/// Modification time of a secret file: 2001-09-09T01:46:40Z.
+const SECRET_TIME: i64 = 1_000_000_000;
+/// Forms in which size and time of a secret file could be printed.
+const SECRET_FACTS: &[&str] = &["7654321", "7,654,321", "7.3 M", "7.7 M", "1000000000", "2001-09-09"];
+
+/// Marks the copy of a test that runs in its own namespaces, and names the directory that it may use.
+const INSIDE: &str = "HERMES_DOCTOR_TEST_PLACE";
+
+/// Runs a test in pid, mount and network namespaces of its own, which take all that it starts and mounts with them.
+///
+/// The test binary runs itself once more for that; `test` is the name of the test function.
+pub fn isolated(test: &str, body: impl FnOnce(&Place)) {
+    if let Some(place) = std::env::var_os(INSIDE) {
+        return body(&Place::prepare(Path::new(&place)));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return skipped(test, "it takes root to make namespaces");
+    }
+    if let Some(missing) = ["unshare", "ip", "strace", "setpriv", PYTHON].iter().find(|name| tool(name).is_none()) {
+        return skipped(test, &format!("it takes {missing}"));
+    }
+    let directory = tempfile::Builder::new().prefix("hermes-doctor-test-").tempdir_in("/tmp").unwrap();
+    // The shell is the init process of the pid namespace: it reaps, and the test is its child.
+    let line = "ip link set lo up && \"$@\"; exit $?";
+    let output = Command::new("unshare")
+        .args(["--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c", line, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "in its namespaces: {stdout}\n{stderr}");
+    assert!(stdout.contains("1 passed"), "no test has the name {test}: {stdout}");
+    eprint!("{stderr}");
+}
+
+/// A directory of the test's own, on a filesystem of its own, that every user may enter.
+pub struct Place {
+    root: PathBuf,
+}
+
+impl Place {
+    fn prepare(root: &Path) -> Self {
+        mount(&["-t", "tmpfs", "-o", "mode=755", "place"], root);
+        let place = Self { root: root.to_owned() };
+        // Both can be where only root may go.
+        std::fs::write(place.program(), "").unwrap();
+        mount(&["--bind", super::program()], &place.program());
+        std::fs::create_dir(place.path("patients")).unwrap();
+        mount(&["--bind", patient_file("").to_str().unwrap()], &place.path("patients"));
+        place
+    }
+
+    /// A name in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The program under test where every user may run it.
+    pub fn program(&self) -> PathBuf {
+        self.path("hermes-doctor")
+    }
+
+    /// A file of `tests/patients` where every user may read it.
+    pub fn script(&self, name: &str) -> PathBuf {
+        self.path("patients").join(name)
+    }
+
+    /// Makes a directory of a user.
+    pub fn directory(&self, name: &str, owner: u32) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(&path).unwrap();
+        give(&path, owner);
+        path
+    }
+
+    /// Makes a file that only root may read, of unusual size and time. The content is at its start and at its end.
+    pub fn secret(&self, name: &str, content: &[u8]) -> PathBuf {
+        let padding = vec![b'\n'; SECRET_SIZE - 2 * content.len()];
+        self.secret_of(name, &[content, &padding, content].concat())
+    }
+
+    /// The same, of exactly these bytes.
+    pub fn secret_of(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        age(&path);
+        path
+    }
+
+    /// Starts a server of a user with this home; it answers `/health` and opens nothing in the home.
+    pub fn server(&self, owner: u32, home: &Path) -> Guard {
+        start(self.server_command(owner).env("HERMES_HOME", home))
+    }
+
+    /// The same, before it is started.
+    pub fn server_command(&self, owner: u32) -> Command {
+        let checkout = self.directory(&format!("checkout-{owner}/hermes-webui"), owner);
+        let script = checkout.join("server.py");
+        std::fs::copy(self.script("plain.py"), &script).unwrap();
+        give(&script, owner);
+        let mut command = Command::new(PYTHON);
+        command.arg(script).args(["127.0.0.1", "0"]).current_dir("/").stderr(Stdio::null());
+        command.env_clear().env("PATH", "/usr/bin:/bin");
+        as_user(&mut command, owner);
+        command
+    }
+
+    /// Starts a process of a user in a directory, whose first argument is `title`, and then these arguments.
+    pub fn titled(&self, owner: u32, title: &str, arguments: &[&str], directory: &Path) -> Guard {
+        let mut command = Command::new(PYTHON);
+        command.arg0(title).arg(self.script("stranger.py")).args(arguments);
+        command.current_dir(directory).env_clear().env("PATH", "/usr/bin:/bin").stderr(Stdio::null());
+        as_user(&mut command, owner);
+        start(&mut command)
+    }
+
+    /// The doctor as root, with these arguments.
+    pub fn doctor(&self, arguments: &str) -> Command {
+        let mut command = Command::new(self.program());
+        command.args(arguments.split_whitespace()).current_dir("/");
+        command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", "/nonexistent");
+        command.env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// The same as another user.
+    pub fn doctor_as(&self, user: u32, arguments: &str) -> Command {
+        let mut command = self.doctor(arguments);
+        as_user(&mut command, user);
+        command
+    }
+
+    /// Gives accounts their home directories, in the whole namespace.
+    pub fn accounts(&self, lines: &[&[u8]]) {
+        let path = self.path("passwd");
+        let mut text = b"root:x:0:0:root:/root:/bin/sh\n".to_vec();
+        for line in lines {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        mount(&["--bind", path.to_str().unwrap()], Path::new("/etc/passwd"));
+    }
+
+    /// Runs the doctor as root in every view of a server and of its home, and returns each with its arguments.
+    pub fn views(&self, server: &Guard, home: &Path) -> Vec<(String, Answer)> {
+        let (pid, port, home) = (server.pid(), server.port, home.display());
+        let views = [
+            "check".to_owned(),
+            "check --json".to_owned(),
+            format!("check --verbose --pid {pid}"),
+            format!("check --json --pid {pid}"),
+            format!("check --json --home {home}"),
+            format!("report --pid {pid}"),
+            format!("db --home {home}"),
+            format!("db --json --home {home}"),
+            format!("lineage --verbose --pid {pid}"),
+            format!("lineage --json --pid {pid}"),
+            format!("fds --json --all --pid {pid}"),
+            format!("health --verbose --port {port}"),
+        ];
+        let answers = views.map(|arguments| {
+            let answer = run_with(&mut self.doctor(&arguments));
+            assert!((0..=3).contains(&answer.exit), "{arguments}: {} {}", answer.stdout, answer.stderr);
+            (arguments, answer)
+        });
+        answers.into()
+    }
+}
+
+/// Mounts something, in the namespace of the test.
+pub fn mount(arguments: &[&str], at: &Path) {
+    let status = Command::new("mount").args(arguments).arg(at).status().unwrap();
+    assert!(status.success(), "mount {arguments:?} {}", at.display());
+}
+
+/// Gives a file or directory, and not what a link leads to, to a user and the group of the same number.
+pub fn give(path: &Path, owner: u32) {
+    std::os::unix::fs::lchown(path, Some(owner), Some(owner)).unwrap();
+}
+
+/// The same for everything below a directory.
+pub fn give_all(path: &Path, owner: u32) {
+    give(path, owner);
+    if std::fs::symlink_metadata(path).unwrap().is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give_all(&entry.unwrap().path(), owner);
+        }
+    }
+}
+
+/// Makes a link that belongs to a user.
+pub fn link(target: &Path, link: &Path, owner: u32) {
+    let _ = std::fs::remove_file(link);
+    symlink(target, link).unwrap();
+    give(link, owner);
+}
+
+/// Makes a FIFO that everybody may use.
+pub fn fifo(path: &Path) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).unwrap();
+}
+
+/// Sets the modification time of a secret file.
+pub fn age(path: &Path) {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(SECRET_TIME).unwrap());
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// Lets a command run as a user, without any other group.
+pub fn as_user(command: &mut Command, user: u32) {
+    // The standard library gives up the groups where a uid is set.
+    if user != 0 {
+        command.uid(user).gid(user);
+    }
+}
+
+/// Changes the owner of an open file.
+pub fn give_file(file: &std::fs::File, owner: u32) {
+    rustix::fs::fchown(file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner))).unwrap();
+}
+
+/// Gaps of an envelope and of its servers: what, reason, detail.
+pub fn gaps(envelope: &Value) -> Vec<(String, String, String)> {
+    let of = |value: &Value| -> Vec<(String, String, String)> {
+        let text = |gap: &Value, key: &str| gap[key].as_str().unwrap().to_owned();
+        let gaps = value["gaps"].as_array().cloned().unwrap_or_default();
+        gaps.iter().map(|gap| (text(gap, "what"), text(gap, "reason"), text(gap, "detail"))).collect()
+    };
+    let servers = envelope["servers"].as_array().cloned().unwrap_or_default();
+    of(envelope).into_iter().chain(servers.iter().flat_map(of)).collect()
+}
+
+/// Whether a gap says that the owner of a process or directory may not read something.
+pub fn is_refused_to(user: u32, gap: &(String, String, String)) -> bool {
+    gap.1 == "permission" && gap.2.contains(&format!("not readable by its owner, uid {user}"))
+}
+
+/// Asserts that neither content, size nor time of a secret file left the program; `words` are further texts that only
+/// that file has.
+pub fn assert_secret(answers: &[(String, Answer)], words: &[&str]) {
+    for (arguments, answer) in answers {
+        for output in [&answer.stdout, &answer.stderr] {
+            let found = words.iter().chain(&[CANARY]).chain(SECRET_FACTS).find(|word| output.contains(**word));
+            let context = found.map(|word| {
+                let at = output.find(*word).unwrap();
+                let start = output[..at].rfind('\n').unwrap_or(0);
+                output[start..].lines().take(2).collect::<Vec<_>>().join("\n")
+            });
+            assert_eq!(found, None, "{arguments}: a file that only root may read has leaked: {context:?}");
+        }
+    }
+}
+
+/// Asserts that the JSON views say why something is missing.
+pub fn assert_refusal_is_a_gap(answers: &[(String, Answer)], user: u32) {
+    let envelopes: Vec<Value> = answers
+        .iter()
+        .filter(|(arguments, _)| arguments.starts_with("check --json"))
+        .map(|(_, answer)| answer.json())
+        .collect();
+    let all: Vec<_> = envelopes.iter().flat_map(gaps).collect();
+    assert!(
+        all.iter().any(|gap| is_refused_to(user, gap)),
+        "no gap says `not readable by its owner, uid {user}`: {all:#?}"
+    );
+}
