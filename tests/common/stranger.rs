@@ -3,10 +3,12 @@
 use super::{Answer, Guard, patient_file, run_with, skipped, start, tool};
 use rustix::fs::{Gid, Mode, Uid};
 use serde_json::Value;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A user without an account and without any right.
 pub const STRANGER: u32 = 4000;
@@ -168,6 +170,54 @@ impl Place {
         mount(&["--bind", path.to_str().unwrap()], Path::new("/etc/passwd"));
     }
 
+    /// Makes everything below `/etc` writable for the test, and for nobody outside of its namespaces.
+    pub fn own_etc(&self) {
+        let (upper, work) = (self.directory("etc-upper", 0), self.directory("etc-work", 0));
+        let layers = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
+        mount(&["-t", "overlay", "-o", &layers, "etc"], Path::new("/etc"));
+    }
+
+    /// Puts a program in the place of `/usr/bin/systemctl` or `/usr/bin/journalctl` that records how it was started; see
+    /// `tests/patients/tool.py`. False where there is no such program.
+    pub fn replace_tool(&self, name: &str, wait: &str, answer: &str) -> bool {
+        let script = self.path(&format!("tool-{name}"));
+        self.write_tool(&script, name, wait, answer);
+        let real = [format!("/usr/bin/{name}"), format!("/bin/{name}")];
+        let mut is_replaced = false;
+        for path in real.iter().filter_map(|path| std::fs::canonicalize(path).ok()) {
+            if path.starts_with(&self.root) {
+                continue;
+            }
+            mount(&["--bind", script.to_str().unwrap()], &path);
+            is_replaced = true;
+        }
+        is_replaced
+    }
+
+    /// Writes such a program.
+    pub fn write_tool(&self, path: &Path, name: &str, wait: &str, answer: &str) {
+        let record = self.tool_record(name);
+        if !record.exists() {
+            std::fs::write(&record, "").unwrap();
+            std::fs::set_permissions(&record, std::fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        let words = [("NAME", name), ("RECORD", record.to_str().unwrap()), ("ANSWER", answer), ("WAIT", wait)];
+        let words = words.map(|(name, value)| format!("{name} = {}\n", Value::from(value)));
+        let body = std::fs::read_to_string(patient_file("tool.py")).unwrap();
+        std::fs::write(path, format!("#!{PYTHON} -IS\n{}{body}", words.concat())).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn tool_record(&self, name: &str) -> PathBuf {
+        self.path(&format!("record-{name}"))
+    }
+
+    /// How such a program was started, each time.
+    pub fn tool_starts(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.tool_record(name)).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Runs the doctor as root in every view of a server and of its home, and returns each with its arguments.
     pub fn views(&self, server: &Guard, home: &Path) -> Vec<(String, Answer)> {
         let (pid, port, home) = (server.pid(), server.port, home.display());
@@ -192,6 +242,34 @@ impl Place {
         });
         answers.into()
     }
+}
+
+/// Runs a command to its end, which is the moment at which it can be reaped; kills it and panics when it takes longer.
+pub fn bounded(command: &mut Command, limit: Duration, context: &str) -> Answer {
+    let (output, errors) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(errors.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    let end = Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > end {
+            let read =
+                |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap_or_default();
+            let waits = format!("{} {}", read("wchan"), read("syscall"));
+            let _ = child.kill();
+            panic!("{context}: not ended after {limit:?}, waits in {waits}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let text = |mut file: std::fs::File| {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    Answer { exit: status.code().unwrap_or(-1), stdout: text(output), stderr: text(errors) }
 }
 
 /// Mounts something, in the namespace of the test.
