@@ -72,7 +72,7 @@ fn may_be_of_main(call: &Call, program: &Path) -> bool {
     if call.name.starts_with("exec") {
         return text == "/proc/self/exe" || path == program;
     }
-    if text == "/" {
+    if matches!(text, "/" | "/proc") {
         return true;
     }
     let reads_link = call.name.starts_with("readlink");
@@ -82,7 +82,9 @@ fn may_be_of_main(call: &Call, program: &Path) -> bool {
         let link = parts.iter().position(|part| matches!(*part, "root" | "cwd" | "exe"));
         let descriptor = parts.iter().position(|part| *part == "fd" || *part == "map_files").map(|at| at + 1);
         let link = link.or(descriptor.filter(|at| *at < parts.len()));
-        return link.is_none_or(|at| at + 1 == parts.len() && reads_link);
+        // Of an open file the kernel knows enough without asking its filesystem.
+        let asks_nothing = reads_link || call.arguments.contains("AT_STATX_DONT_SYNC");
+        return link.is_none_or(|at| at + 1 == parts.len() && asks_nothing);
     }
     let is_library = text.starts_with("/lib") || text.starts_with("/usr/lib") || text.starts_with("/usr/local/lib");
     let is_of_loader = text.starts_with("/etc/ld.so.")

@@ -36,7 +36,8 @@ opened = descriptors()
 is_pipe = stat.S_ISFIFO(os.fstat(0).st_mode) if "0" in opened else None
 facts = {
     "name": NAME,
-    "arguments": sys.argv[1:],
+    # A character for each byte.
+    "arguments": [os.fsencode(word).decode("latin-1") for word in sys.argv[1:]],
     "environment": read("/proc/self/environ").split("\0")[:-1],
     "descriptors": opened,
     "input_is_pipe": is_pipe,
@@ -55,4 +56,5 @@ if WAIT == "slow":
     time.sleep(3)
 while WAIT == "hung":
     signal.pause()
-sys.stdout.write(ANSWER)
+# A byte for each character.
+os.write(1, ANSWER.encode("latin-1"))
