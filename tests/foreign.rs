@@ -17,8 +17,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// `supervise/status` of runit for a service that is up since 2001-09-09 (runsv(8)).
-const STATUS: &[u8] = b"\x40\0\0\0\x3b\x9a\xca\x0a\0\0\0\0\0\0\0\0\0u\0\x01";
+/// `supervise/status` of runit for a service that is up since 2002-02-02 (runsv(8)).
+const STATUS: &[u8] = b"\x40\0\0\0\x3c\x5b\x45\x0a\0\0\0\0\0\0\0\0\0u\0\x01";
+/// The same since 2001-09-09, as no other file says it.
+const SECRET_STATUS: &[u8] = b"\x40\0\0\0\x3b\x9a\xca\x0a\0\0\0\0\0\0\0\0\0u\0\x01";
 
 /// A service directory of a user, without a run script.
 fn service(place: &Place, name: &str, owner: u32) -> PathBuf {
@@ -103,7 +105,7 @@ fn a_run_script_is_read_as_its_owner() {
 #[test]
 fn a_status_file_is_read_as_its_owner() {
     isolated("a_status_file_is_read_as_its_owner", |place| {
-        let secret = place.secret_of("root/status", STATUS);
+        let secret = place.secret_of("root/status", SECRET_STATUS);
         let (server, home) = server(place);
         let directory = service(place, "service", STRANGER);
         link(&secret, &directory.join("supervise/status"), STRANGER);
