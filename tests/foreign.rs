@@ -133,7 +133,7 @@ fn a_working_directory_is_searched_as_its_owner() {
     });
 }
 
-/// The process has the rights of root, and its real user chose its arguments, directory and environment.
+/// The process has the rights of root or of root's group, and its real user chose its arguments, directory and environment.
 #[test]
 fn a_program_with_borrowed_rights_has_those_of_its_real_user() {
     isolated("a_program_with_borrowed_rights_has_those_of_its_real_user", |place| {
@@ -141,16 +141,21 @@ fn a_program_with_borrowed_rights_has_those_of_its_real_user() {
         let (server, home) = server(place);
         let directory = service(place, "service", STRANGER);
         link(&secret, &directory.join("env/HERMES_HOME"), STRANGER);
-        let program = place.path("borrowed");
-        std::fs::copy("/usr/bin/sleep", &program).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
-        let mut command = Command::new(&program);
-        command.arg0("runsv").arg("600").current_dir(&directory).stdin(Stdio::null());
-        as_user(&mut command, STRANGER);
-        let supervisor = Guard { child: command.spawn().unwrap(), port: 0, home: None };
-        let status = std::fs::read_to_string(format!("/proc/{}/status", supervisor.pid())).unwrap();
-        assert!(status.contains("Uid:\t4000\t0\t0\t0\n"), "{status}");
-        assert_kept(place, &server, &home, &[&secret], &["db.example"]);
+        for (mode, mode_of_secret, line) in
+            [(0o4755, 0o600, "Uid:\t4000\t0\t0\t0\n"), (0o2755, 0o640, "Gid:\t4000\t0\t0\t0\n")]
+        {
+            let program = place.path(&format!("borrowed-{mode:o}"));
+            std::fs::copy("/usr/bin/sleep", &program).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode_of_secret)).unwrap();
+            let mut command = Command::new(&program);
+            command.arg0("runsv").arg("600").current_dir(&directory).stdin(Stdio::null());
+            as_user(&mut command, STRANGER);
+            let supervisor = Guard { child: command.spawn().unwrap(), port: 0, home: None };
+            let status = std::fs::read_to_string(format!("/proc/{}/status", supervisor.pid())).unwrap();
+            assert!(status.contains(line), "{status}");
+            assert_kept(place, &server, &home, &[&secret], &["db.example"]);
+        }
     });
 }
 
@@ -168,6 +173,29 @@ fn a_process_that_hides_its_memory_has_the_rights_of_its_user() {
         );
         assert_eq!(owner, 0, "procfs gives its files to root");
         assert_kept(place, &server, &home, &[&secret], &["db.example"]);
+    });
+}
+
+/// Where the kernel or a filter does not let the worker give up its rights, it reads nothing for a stranger.
+#[test]
+fn rights_that_cannot_be_given_up_are_a_gap() {
+    isolated("rights_that_cannot_be_given_up_are_a_gap", |place| {
+        let (server, home) = server(place);
+        std::fs::write(home.join("webui.pid"), "3999999").unwrap();
+        give(&home.join("webui.pid"), STRANGER);
+        let arguments = format!("check --json --pid {}", server.pid());
+        let (answer, _) = traced(&place.doctor(&arguments), &[]);
+        assert!(answer.stdout.contains("3999999"), "its own file is not read: {}", answer.stdout);
+        // A value without the call: what is read back is still root's.
+        for injection in ["setfsuid:retval=0", "setfsgid:retval=0", "setgroups:error=EPERM"] {
+            let inject = format!("inject={injection}");
+            let (answer, trace) = traced(&place.doctor(&arguments), &["-e", &inject]);
+            assert!(trace.injected() > 0, "{injection}: nothing was injected");
+            trace.assert_never_opened(&home.join("webui.pid"));
+            assert!(!answer.stdout.contains("3999999"), "{injection}: {}", answer.stdout);
+            let why = gaps(&answer.json());
+            assert!(why.iter().any(|gap| gap.0.contains(home.to_str().unwrap())), "{injection}: {why:#?}");
+        }
     });
 }
 
@@ -410,6 +438,17 @@ fn a_directory_of_another_user_is_read_as_that_user_whoever_named_it() {
             }
             let answers = [(arguments, answer)];
             assert_secret(&answers, &["45671"]);
+        }
+        // The doctor's own variable names one too.
+        for home in ["home", "own"] {
+            let mut command = place.doctor("check --json");
+            command.env("HERMES_HOME", format!("{user}/{home}"));
+            let (answer, trace) = traced(&command, &[]);
+            for name in ["state.db", ".env"] {
+                trace.assert_never_opened(&secret_home.join(name));
+            }
+            let refused = gaps(&answer.json()).iter().any(|gap| is_refused_to(STRANGER, gap));
+            assert!(refused, "HERMES_HOME={user}/{home}: {}", answer.stdout);
         }
         // What root names of its own is read.
         let answer = run_with(&mut place.doctor(&format!("db --json --home {}", secret_home.display())));
@@ -1013,4 +1052,51 @@ fn programs_of_a_process_are_opened_as_its_owner() {
             }
         }
     });
+}
+
+/// The judge itself: a foreign file may be opened as a place and then through that, and in no other way.
+#[test]
+fn openings_are_judged() {
+    let head = "7 execve(\"/d/hermes-doctor\", [\"hermes-doctor\"], 0x7 /* 1 var */) = 0\n\
+                7 clone3({flags=CLONE_VM|CLONE_VFORK, exit_signal=SIGCHLD}, 88 <unfinished ...>\n\
+                8 execve(\"/proc/self/exe\", [\"hermes-doctor\"], 0x7 /* 0 vars */) = 0\n\
+                7 <... clone3 resumed>) = 8\n";
+    let place = |name: &str| {
+        format!(
+            "8 openat2(5</>, \"{name}\", {{flags=O_RDONLY|O_CLOEXEC|O_PATH, resolve=RESOLVE_IN_ROOT}}, 24) = 6</x/{name}>\n"
+        )
+    };
+    let again = "8 openat(AT_FDCWD</>, \"/proc/self/fd/6\", O_RDONLY|O_NOCTTY|O_NONBLOCK|O_CLOEXEC) = 9</x/.env>\n";
+    let judge = |calls: &str| {
+        let trace = common::traced::Trace::parse(&format!("{head}{calls}"), "/d/hermes-doctor");
+        assert_eq!((trace.main, trace.parents.get(&8)), (7, Some(&7)));
+        assert!(trace.of_doctor().any(|call| call.process == 8), "the worker is the doctor's");
+        std::panic::catch_unwind(|| trace.assert_opened_by_place(Path::new("/x"))).is_ok()
+    };
+    for harmless in [
+        place("x/.env") + again,
+        place("x/.env") + &again.replace("/proc/self/", "/proc/8/"),
+        again.replace("9</x/.env>", "-1 EACCES (Permission denied)"),
+        "8 openat(6</x/home>, \".\", O_RDONLY|O_DIRECTORY|O_CLOEXEC) = 9</x/home>\n".to_owned(),
+        "8 openat(AT_FDCWD</>, \"/proc/12/root\", O_RDONLY|O_PATH) = 9</>\n".to_owned(),
+        "8 openat(AT_FDCWD</>, \"/proc/12/status\", O_RDONLY) = 9</proc/12/status>\n".to_owned(),
+        "8 openat(9</proc/12>, \"fd\", O_RDONLY|O_DIRECTORY) = 9</proc/12/fd>\n".to_owned(),
+    ] {
+        assert!(judge(&harmless), "{harmless}");
+    }
+    for harmful in [
+        "8 openat(AT_FDCWD</>, \"/x/.env\", O_RDONLY|O_NONBLOCK|O_NOCTTY) = 9</x/.env>\n".to_owned(),
+        "8 openat(AT_FDCWD</>, \"/x/.env\", O_RDONLY) = -1 EACCES (Permission denied)\n".to_owned(),
+        "8 openat(6</x>, \".env\", O_RDONLY) = 9</x/.env>\n".to_owned(),
+        "8 openat2(6</>, \"x/.env\", {flags=O_RDONLY, resolve=RESOLVE_IN_ROOT}, 24) = 9</x/.env>\n".to_owned(),
+        "8 openat(AT_FDCWD</>, \"/proc/12/fd/1\", O_RDONLY|O_NONBLOCK|O_NOCTTY) = 9</x/log>\n".to_owned(),
+        "8 openat(AT_FDCWD</>, \"/proc/12/root/y\", O_RDONLY|O_NONBLOCK|O_NOCTTY) = 9</y>\n".to_owned(),
+        "8 openat(9</proc/12>, \"cwd/run\", O_RDONLY) = 9</y/run>\n".to_owned(),
+        place("x/.env") + &again.replace("|O_NONBLOCK", ""),
+        place("x/.env") + &again.replace("|O_NOCTTY", "").replace("O_NOCTTY|", ""),
+        "7 openat(AT_FDCWD</>, \"/x/.env\", O_RDONLY <unfinished ...>\n8 exit_group(0) = ?\n7 <... openat resumed>) = 9</x/.env>\n"
+            .to_owned(),
+    ] {
+        assert!(!judge(&harmful), "{harmful}");
+    }
 }
