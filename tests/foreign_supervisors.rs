@@ -250,6 +250,49 @@ fn a_stranger_cannot_make_root_speak_to_another_socket() {
     });
 }
 
+/// A container's supervisor names a socket by an absolute link: it is one of the container, also where the host has the same name.
+#[test]
+fn a_container_cannot_make_root_speak_to_a_socket_of_the_host() {
+    isolated("a_container_cannot_make_root_speak_to_a_socket_of_the_host", |place| {
+        let record = place.directory("host", 0).join("record");
+        let socket = place.path("host/control.sock");
+        let listen = ["listen", socket.to_str().unwrap(), record.to_str().unwrap()];
+        let _listener = place.titled(0, "control", &listen, Path::new("/"));
+        let inside = place.directory("inside", 0);
+        write(&inside.join("supervisord.conf"), &configuration(&socket), 0, 0o600);
+        let file = inside.join("supervisord.conf");
+        for (named, line) in [
+            // The name is taken in the container, where it is a link to nothing.
+            (socket.clone(), "mount -t tmpfs hidden HOST".to_owned()),
+            (
+                inside.join("link.sock"),
+                "mount -t tmpfs hidden HOST && ln -s HOST/control.sock link.sock".to_owned(),
+            ),
+            (
+                inside.join("up.sock"),
+                "mount -t tmpfs hidden HOST && ln -s ../../../../../../../..HOST/control.sock up.sock".to_owned(),
+            ),
+        ] {
+            let text = configuration(&named).replace('\n', "\\n");
+            let line = line.replace("HOST", place.path("host").to_str().unwrap());
+            let line = format!(
+                "mount -t tmpfs inside {0} && cd {0} && {line} && printf '{text}' >supervisord.conf && exec -a supervisord \"$0\" \"$@\"",
+                inside.display()
+            );
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "bash", "-e", "-c", &line, PYTHON]).arg(place.script("stranger.py"));
+            command.args(["hold", "-c"]).arg(&file).stderr(Stdio::null());
+            let _supervisor = start(&mut command);
+            let (answers, trace) = examine(place);
+            let got = std::fs::read_to_string(&record).unwrap_or_default();
+            assert_eq!(got, "", "connected to a socket of the host for {}", named.display());
+            let why = gaps(&answers[0].1.json());
+            assert!(why.iter().any(|gap| format!("{gap:?}").contains("supervisord")), "nothing is said: {why:#?}");
+            trace.assert_opened_by_place(&inside);
+        }
+    });
+}
+
 fn gaps_of(place: &Place) -> Vec<(String, String, String)> {
     gaps(&run_with(&mut place.doctor("check --json")).json())
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::stranger::{NEIGHBOUR, Place, STRANGER, give_all, isolated};
+use common::stranger::{NEIGHBOUR, Place, STRANGER, give_all, isolated, mount};
 use common::traced::traced;
 use common::{Guard, run_with, skipped, wait_for};
 use serde_json::Value;
@@ -298,6 +298,36 @@ fn a_user_does_not_ask_the_manager_of_another() {
         let starts = place.tool_starts("systemctl");
         let of_user = starts.iter().find(|start| start["arguments"].to_string().contains("--user"));
         assert!(of_user.is_none(), "{of_user:#?}");
+    });
+}
+
+/// NixOS has no programs in `/usr/bin`.
+#[test]
+fn programs_are_found_in_the_places_of_other_systems() {
+    isolated("programs_are_found_in_the_places_of_other_systems", |place| {
+        let server = server(place);
+        let (upper, work) = (place.directory("bin-upper", 0), place.directory("bin-work", 0));
+        let layers = format!("lowerdir=/usr/bin,upperdir={},workdir={}", upper.display(), work.display());
+        mount(&["-t", "overlay", "-o", &layers, "bin"], Path::new("/usr/bin"));
+        for path in ["/usr/bin/systemctl", "/usr/bin/journalctl", "/bin/systemctl", "/bin/journalctl"] {
+            let _ = std::fs::remove_file(path);
+            if Path::new(path).exists() {
+                return skipped("places_of_other_systems", "/bin is another directory than /usr/bin");
+            }
+        }
+        mount(&["-t", "tmpfs", "run"], Path::new("/run"));
+        let programs = Path::new("/run/current-system/sw/bin");
+        std::fs::create_dir_all(programs).unwrap();
+        for name in ["systemctl", "journalctl"] {
+            place.write_tool(&programs.join(name), name, "no", FAILED);
+        }
+        let arguments = format!("check --json --pid {} --expect systemd:x.service", server.pid());
+        let (answer, trace) = traced(&place.doctor(&arguments), &[]);
+        let starts = place.tool_starts("systemctl");
+        assert!(!starts.is_empty(), "{}", answer.stdout);
+        for start in &starts {
+            assert_given_nothing(start, 0, trace.main);
+        }
     });
 }
 
