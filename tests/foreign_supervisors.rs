@@ -262,8 +262,6 @@ fn a_container_cannot_make_root_speak_to_a_socket_of_the_host() {
         write(&inside.join("supervisord.conf"), &configuration(&socket), 0, 0o600);
         let file = inside.join("supervisord.conf");
         for (named, line) in [
-            // The name is taken in the container, where it is a link to nothing.
-            (socket.clone(), "mount -t tmpfs hidden HOST".to_owned()),
             (
                 inside.join("link.sock"),
                 "mount -t tmpfs hidden HOST && ln -s HOST/control.sock link.sock".to_owned(),
@@ -272,6 +270,8 @@ fn a_container_cannot_make_root_speak_to_a_socket_of_the_host() {
                 inside.join("up.sock"),
                 "mount -t tmpfs hidden HOST && ln -s ../../../../../../../..HOST/control.sock up.sock".to_owned(),
             ),
+            // In the container nothing has that name.
+            (socket.clone(), "mount -t tmpfs hidden HOST".to_owned()),
         ] {
             let text = configuration(&named).replace('\n', "\\n");
             let line = line.replace("HOST", place.path("host").to_str().unwrap());

@@ -216,7 +216,7 @@ impl Trace {
             }
             let is_own_descriptor = self.is_own_descriptor(&path);
             let leads_there = call.opened().is_some_and(|opened| Path::new(opened).starts_with(foreign));
-            let is_magic = is_magic(&path) && !is_own_descriptor;
+            let is_magic = is_magic(&path) && !is_own_descriptor && path != Path::new("/proc/self/exe");
             // A directory that is held already, opened once more to be listed.
             let is_again = call.quoted() == Some(".") && call.arguments.contains("O_DIRECTORY");
             assert!(
