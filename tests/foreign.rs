@@ -7,7 +7,7 @@ mod common;
 
 use common::stranger::{
     CANARY, NEIGHBOUR, PYTHON, Place, STRANGER, as_user, assert_refusal_is_a_gap, assert_secret, fifo, gaps, give,
-    give_all, is_refused_to, isolated, link, mount,
+    give_all, has_user_namespaces, is_refused_to, isolated, link, mount,
 };
 use common::traced::traced;
 use common::{Answer, Guard, run_with, start};
@@ -203,6 +203,9 @@ fn rights_that_cannot_be_given_up_are_a_gap() {
 #[test]
 fn the_root_of_a_user_namespace_is_not_root() {
     isolated("the_root_of_a_user_namespace_is_not_root", |place| {
+        if !has_user_namespaces("the_root_of_a_user_namespace_is_not_root") {
+            return;
+        }
         let secret = place.secret("root/password", b"db.example:5432:prod:admin:Canary-Passw0rd\n");
         let (server, home) = server(place);
         let directory = service(place, "service", STRANGER);

@@ -5,8 +5,8 @@
 mod common;
 
 use common::stranger::{
-    CANARY, NEIGHBOUR, PYTHON, Place, STRANGER, as_user, assert_refusal_is_a_gap, gaps, give, give_all, isolated,
-    link, mount,
+    CANARY, NEIGHBOUR, PYTHON, Place, STRANGER, as_user, assert_refusal_is_a_gap, gaps, give, give_all,
+    has_user_namespaces, isolated, link, mount,
 };
 use common::traced::{Trace, traced};
 use common::{Answer, Guard, run_with, skipped, start, tool, wait_for};
@@ -105,6 +105,9 @@ fn assert_peers_are_checked(trace: &Trace) -> usize {
 #[test]
 fn a_password_is_not_sent_into_a_mount_namespace() {
     isolated("a_password_is_not_sent_into_a_mount_namespace", |place| {
+        if !has_user_namespaces("a_password_is_not_sent_into_a_mount_namespace") {
+            return;
+        }
         place.own_etc();
         mount(&["-t", "tmpfs", "run"], Path::new("/run"));
         let socket = Path::new("/run/supervisor.sock");

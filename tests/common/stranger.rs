@@ -1,7 +1,7 @@
 //! Tests in namespaces of their own, with processes and files of other users.
 
 use super::{Answer, Guard, patient_file, run_with, skipped, start, tool};
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::Mode;
 use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -320,9 +320,16 @@ pub fn as_user(command: &mut Command, user: u32) {
     }
 }
 
-/// Changes the owner of an open file.
-pub fn give_file(file: &std::fs::File, owner: u32) {
-    rustix::fs::fchown(file, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner))).unwrap();
+/// Whether an ordinary user may make a user namespace here; says that a test is skipped where not.
+pub fn has_user_namespaces(test: &str) -> bool {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "true"]).current_dir("/").stderr(Stdio::null());
+    as_user(&mut command, STRANGER);
+    let is_allowed = command.status().is_ok_and(|status| status.success());
+    if !is_allowed {
+        skipped(test, "an ordinary user may not make user namespaces");
+    }
+    is_allowed
 }
 
 /// Gaps of an envelope and of its servers: what, reason, detail.
