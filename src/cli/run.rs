@@ -8,7 +8,8 @@ use crate::diagnose::{self, catalogue};
 use crate::examine::replaying;
 use crate::examine::sampling;
 use crate::examine::{Progress, Request, examine};
-use crate::model::{Envelope, Explanation, Gap, GapReason, HostFacts, Status};
+use crate::model::{Envelope, Explanation, Gap, GapReason, HostFacts, Status, time};
+use crate::parse::text::printable;
 use crate::render::{self, Style, View};
 use crate::report;
 #[cfg(feature = "mcp")]
@@ -101,8 +102,8 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
     let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
     if !reports.is_empty() {
-        let now = humantime::parse_rfc3339(&envelope.started_at)
-            .map_err(|_| format!("{name}: the time of the report is not understood"))?;
+        let now = time::parse_rfc3339(&envelope.started_at)
+            .ok_or_else(|| format!("{name}: the time of the report is not understood"))?;
         let is_hidden = report::redact::is_hidden(&envelope);
         for server in &mut envelope.servers {
             sampling::compare(server, now, is_hidden, &reports).map_err(|error| error.to_string())?;

@@ -21,6 +21,7 @@ mod redaction;
 mod resources;
 mod sqlite;
 mod stacks;
+pub mod time;
 mod trend;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadLook};

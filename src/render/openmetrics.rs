@@ -2,7 +2,7 @@
 //! the textfile collector of node_exporter reads: gauges only, names that end in their unit, no timestamps.
 
 use super::fleet::{self, Name};
-use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity};
+use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity, time};
 use crate::sort;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
@@ -467,7 +467,7 @@ fn count(length: usize) -> u64 {
 }
 
 fn since_1970(text: &str) -> Option<f64> {
-    let at = humantime::parse_rfc3339(text).ok()?;
+    let at = time::parse_rfc3339(text)?;
     Some(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
 }
 

@@ -1,10 +1,10 @@
 //! A record drawn over time, as one SVG that stands alone.
 
-use crate::model::{Look, Record, Sample, Status, Trend};
+use crate::model::{Look, Record, Sample, Status, Trend, time};
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
 use std::ops::Range;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Width of the drawing in pixels.
 const WIDTH: u32 = 960;
@@ -234,14 +234,14 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 fn seconds(at: &str) -> Option<f64> {
-    let at = humantime::parse_rfc3339(at).ok()?;
+    let at = time::parse_rfc3339(at)?;
     Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
 }
 
 /// Time of day in UTC, with the date where the whole is longer than a day.
 fn clock(at: f64, span: f64) -> String {
-    let at = UNIX_EPOCH + std::time::Duration::from_secs_f64(at.clamp(0.0, 253_402_300_799.0));
-    let text = humantime::format_rfc3339_seconds(at).to_string();
+    let since_epoch = Duration::try_from_secs_f64(at).ok();
+    let text = since_epoch.and_then(time::rfc3339_of_unix).unwrap_or_default();
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));
     match span {
         span if span > 86_400.0 => format!("{} {}", date.get(5..).unwrap_or(date), time.get(..5).unwrap_or(time)),

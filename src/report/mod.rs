@@ -9,13 +9,14 @@ mod texts;
 mod vocabulary;
 
 use crate::collect::worker::answers;
-use crate::model::{DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Tool, id};
+use crate::model::{DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Tool, id, time};
 use crate::parse::text::{is_printable, printable};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
 
 /// An envelope without servers.
 pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envelope {
@@ -24,7 +25,7 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
         tool: own_tool(),
         command: command.to_owned(),
         host,
-        started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+        started_at: time::clamped_rfc3339_millis(started_at),
         elapsed_ms: 0,
         status: Status::Unknown,
         servers: Vec::new(),

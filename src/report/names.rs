@@ -5,6 +5,7 @@ use super::redact::Level;
 use super::vocabulary::{
     LONGEST_NUMBER, in_python_library, is_command_word, is_ending, is_known_name, is_prose, is_system_name,
 };
+use crate::model::time;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddrV4};
@@ -440,7 +441,7 @@ impl Names {
         if token.is_empty() || is_placeholder(token) {
             return token.to_owned();
         }
-        if let Ok(at) = humantime::parse_rfc3339(token) {
+        if let Some(at) = time::parse_rfc3339(token) {
             return self.time(at, token);
         }
         let name = token.trim_start_matches('-');
@@ -512,14 +513,8 @@ impl Names {
             Ok(after) => to.checked_add(after),
             Err(before) => to.checked_sub(before.duration()),
         };
-        let in_range = moved.filter(|at| {
-            at.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.as_secs() < 253_402_300_800)
-        });
-        match in_range {
-            Some(at) if text.contains('.') => humantime::format_rfc3339_millis(at).to_string(),
-            Some(at) => humantime::format_rfc3339_seconds(at).to_string(),
-            None => MASK.to_owned(),
-        }
+        let write = if text.contains('.') { time::rfc3339_millis } else { time::rfc3339_seconds };
+        moved.and_then(write).unwrap_or_else(|| MASK.to_owned())
     }
 
     /// The same for nanoseconds since 1970.

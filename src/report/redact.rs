@@ -7,7 +7,7 @@ use super::mask::MASK;
 use super::names::{Kind, Names, Text, numbered};
 use super::vocabulary::{in_python_library, is_function, is_known_name, is_prose};
 use crate::diagnose;
-use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id};
+use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id, time};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +72,7 @@ fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope>
         return Some(plain);
     }
     let mut value = serde_json::to_value(&plain).ok()?;
-    let started = humantime::parse_rfc3339(&envelope.started_at).ok();
+    let started = time::parse_rfc3339(&envelope.started_at);
     let mut names = Names::new(level, hosts, started);
     strings(&value, "", &mut |_, text| names.learn_placeholders(text));
     // The server's own user first, so that `~` is his home.

@@ -237,8 +237,8 @@ fn age(start_ticks: u64) -> Option<Duration> {
 }
 
 fn start_time(age: Duration) -> Option<String> {
-    let started = SystemTime::now().checked_sub(age)?;
-    Some(humantime::format_rfc3339_seconds(started).to_string())
+    // The clock can be before the start: at 1970 until the time is known, or set back.
+    crate::model::time::rfc3339_seconds(SystemTime::now().checked_sub(age)?)
 }
 
 /// Whether a namespace is another one than the doctor's, and its link.

@@ -89,7 +89,6 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         gaps.push(refused(&kernel, Gap::from_io(format!("memory and threads of pid {pid}"), &error)));
         None
     });
-    let started = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(kernel.started_us));
     let age = age(pid);
     let value = Process {
         identity,
@@ -99,10 +98,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         uid: kernel.uid,
         user: None,
         state: kernel.state.clone().unwrap_or_else(|| state_of_threads(pid)),
-        // RFC 3339 ends with the year 9999.
-        start_time: started
-            .filter(|_| kernel.started_us < 253_402_300_800_000_000)
-            .map(|started| humantime::format_rfc3339_seconds(started).to_string()),
+        start_time: crate::model::time::rfc3339_of_unix(Duration::from_micros(kernel.started_us)),
         age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         threads: task.map(|task| task.threads),
         resident_bytes: task.map(|task| task.resident_bytes),

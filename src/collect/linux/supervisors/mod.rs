@@ -92,10 +92,7 @@ fn shown(path: &Path) -> String {
 
 /// RFC 3339 of seconds since 1970.
 fn timestamp(seconds: u64) -> Option<String> {
-    // Beyond the year 9999 the format has no way to write it.
-    let at =
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| seconds < 253_402_300_800)?;
-    Some(humantime::format_rfc3339_seconds(at).to_string())
+    crate::model::time::rfc3339_of_unix(Duration::from_secs(seconds))
 }
 
 /// Time since then, as the clock of this machine says.

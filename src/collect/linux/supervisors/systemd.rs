@@ -5,7 +5,7 @@ use super::{Asks, LARGEST_FILE, another_user, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
 use crate::collect::worker::wire::Tool;
 use crate::collect::{ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
-use crate::model::{Gap, GapReason, HostPath, Supervisor};
+use crate::model::{Gap, GapReason, HostPath, Supervisor, time};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
@@ -180,7 +180,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
             Some(_) if own_user => "user".to_owned(),
             Some(user) => format!("user {user}"),
         }),
-        since: since.and_then(|age| SystemTime::now().checked_sub(age)).map(rfc3339),
+        since: since.and_then(|age| SystemTime::now().checked_sub(age)).and_then(time::rfc3339_seconds),
         configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()),
         log: Some(log(&unit, file.map(|(file, _)| file))),
         owner: user.and_then(another_user),
@@ -207,10 +207,6 @@ fn of_environment_files(host: &LinuxHost, file: &UnitFile, owner: u32) -> (Optio
         read.iter().filter_map(|bytes| hermes_home(bytes)).next_back(),
         read.iter().filter_map(|bytes| webui_port(bytes)).next_back(),
     )
-}
-
-fn rfc3339(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 fn policy(state: &UnitState) -> String {

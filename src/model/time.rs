@@ -1,0 +1,98 @@
+//! Points in time as text: RFC 3339 in UTC. Every time that is written or read as RFC 3339 goes through here, because the clock of a
+//! host can be anywhere: before a process's start, at 1970, or beyond the year 9999.
+
+use jiff::Timestamp;
+use std::time::{Duration, SystemTime};
+
+/// First second that is not written: RFC 3339 has four digits for the year, so that it ends with the year 9999.
+const END_SECONDS: u64 = 253_402_300_800;
+
+/// The time with whole seconds; `None` before 1970 and from the year 10000 on.
+pub fn rfc3339_seconds(at: SystemTime) -> Option<String> {
+    timestamp(at).map(|at| format!("{at:.0}"))
+}
+
+/// The time with milliseconds; `None` as in [`rfc3339_seconds`].
+pub fn rfc3339_millis(at: SystemTime) -> Option<String> {
+    timestamp(at).map(|at| format!("{at:.3}"))
+}
+
+/// The time with milliseconds where a text is required: the nearest time that can be written stands in for one that cannot.
+pub fn clamped_rfc3339_millis(at: SystemTime) -> String {
+    let nearest = match at.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(_) => "9999-12-31T23:59:59.999Z",
+        Err(_) => "1970-01-01T00:00:00.000Z",
+    };
+    rfc3339_millis(at).unwrap_or_else(|| nearest.to_owned())
+}
+
+/// The time that many seconds after 1970 with whole seconds; `None` as in [`rfc3339_seconds`].
+pub fn rfc3339_of_unix(since_epoch: Duration) -> Option<String> {
+    SystemTime::UNIX_EPOCH.checked_add(since_epoch).and_then(rfc3339_seconds)
+}
+
+/// The time of a text; `None` where it is not RFC 3339 in UTC, as this program writes it.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
+}
+
+fn timestamp(at: SystemTime) -> Option<Timestamp> {
+    let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    if since_epoch.as_secs() >= END_SECONDS {
+        return None;
+    }
+    Timestamp::new(i64::try_from(since_epoch.as_secs()).ok()?, i32::try_from(since_epoch.subsec_nanos()).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What earlier versions wrote, byte for byte.
+    #[test]
+    fn times_are_written_as_humantime_writes_them() {
+        for (seconds, nanoseconds) in [
+            (0, 0),
+            (0, 999_999_999),
+            (951_782_400, 1_000_000),
+            (1_795_601_250, 123_456_789),
+            (4_102_444_800, 999_499_999),
+            (END_SECONDS - 1, 999_999_999),
+        ] {
+            let at = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+            assert_eq!(rfc3339_seconds(at), Some(humantime::format_rfc3339_seconds(at).to_string()));
+            assert_eq!(rfc3339_millis(at), Some(humantime::format_rfc3339_millis(at).to_string()));
+            assert_eq!(clamped_rfc3339_millis(at), humantime::format_rfc3339_millis(at).to_string());
+            let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(parse_rfc3339(&rfc3339_seconds(at).unwrap()), Some(whole));
+        }
+    }
+
+    #[test]
+    fn times_that_cannot_be_written_are_none_or_clamped() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let before =
+            [Duration::from_nanos(1), Duration::from_secs(1), Duration::from_secs(i64::MAX.unsigned_abs())];
+        for at in before.into_iter().filter_map(|age| epoch.checked_sub(age)) {
+            assert_eq!((rfc3339_seconds(at), rfc3339_millis(at)), (None, None), "{at:?}");
+            assert_eq!(clamped_rfc3339_millis(at), "1970-01-01T00:00:00.000Z");
+        }
+        for seconds in [END_SECONDS, END_SECONDS * 100, i64::MAX.unsigned_abs()] {
+            let after = Duration::from_secs(seconds);
+            assert_eq!(rfc3339_of_unix(after), None, "{seconds}");
+            if let Some(at) = epoch.checked_add(after) {
+                assert_eq!((rfc3339_seconds(at), rfc3339_millis(at)), (None, None), "{at:?}");
+                assert_eq!(clamped_rfc3339_millis(at), "9999-12-31T23:59:59.999Z");
+            }
+        }
+        assert_eq!(rfc3339_of_unix(Duration::MAX), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(seconds in proptest::prelude::any::<u64>(), text in ".{0,40}") {
+            let _ = rfc3339_of_unix(Duration::from_secs(seconds));
+            let _ = parse_rfc3339(&text);
+        }
+    }
+}
