@@ -1,53 +1,170 @@
 //! A record of the flight recorder, judged: what grows in the life of the last process.
 
 use super::trend::{findings, judge_trend};
-use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend};
+use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend, time};
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
-/// Records by server, in order.
+/// Longest time by which a line can be earlier than the line before it without a step of the clock. Two recorders on one record write
+/// their lines in the order in which their examinations end, and a line has the time at which its examination began.
+const MAX_INTERLEAVING: Duration = Duration::from_secs(10);
+/// Lines by which one line is moved at most to put interleaved lines in order.
+const MAX_DISPLACEMENT: usize = 64;
+/// Smallest difference between the clock and the time since boot that is a step of the clock; slewing takes up to 0.05 %.
+const MIN_CLOCK_STEP: Duration = Duration::from_secs(1);
+
+/// Records by server, in order of time: lines of interleaved recorders are put in order, steps of the clock stay where they are.
 pub fn by_server(history: &History) -> BTreeMap<&str, Vec<&Record>> {
-    let mut found: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    let mut found: BTreeMap<&str, Vec<TimedRecord<'_>>> = BTreeMap::new();
     for record in &history.records {
-        found.entry(record.server.as_str()).or_default().push(record);
+        found.entry(record.server.as_str()).or_default().push(TimedRecord::new(record));
     }
     found
+        .into_iter()
+        .map(|(server, mut records)| {
+            put_in_order(&mut records);
+            (server, records.into_iter().map(|timed| timed.record).collect())
+        })
+        .collect()
 }
 
-/// The samples of the last process of a server; those of processes before it say nothing of this one.
+/// A record with its time parsed.
+#[derive(Clone, Copy)]
+struct TimedRecord<'a> {
+    record: &'a Record,
+    at: Option<SystemTime>,
+}
+
+impl<'a> TimedRecord<'a> {
+    fn new(record: &'a Record) -> Self {
+        Self { record, at: time::parse_rfc3339(&record.at) }
+    }
+
+    fn all(records: &[&'a Record]) -> Vec<Self> {
+        records.iter().map(|record| Self::new(record)).collect()
+    }
+
+    /// Times since boot of both; `None` unless both are of one process, and so of one boot.
+    fn since_boot(self, next: Self) -> Option<(u64, u64)> {
+        let identity = |record: &Record| record.pid.zip(record.start_ticks);
+        let is_one_boot = identity(self.record).is_some() && identity(self.record) == identity(next.record);
+        self.record.since_boot_ms.zip(next.record.since_boot_ms).filter(|_| is_one_boot)
+    }
+
+    /// How much later this one is than the next, whose line is behind it; `None` where it is not.
+    fn later_than(self, next: Self) -> Option<Duration> {
+        let by = match self.since_boot(next) {
+            Some((this, next)) => Duration::from_millis(this.saturating_sub(next)),
+            None => self.at?.duration_since(next.at?).ok()?,
+        };
+        (!by.is_zero()).then_some(by)
+    }
+
+    /// Time from this one to the next; `None` where the clock was set back in between and nothing else tells.
+    fn until(self, next: Self) -> Option<Duration> {
+        if let Some((this, next)) = self.since_boot(next) {
+            return Some(Duration::from_millis(next.saturating_sub(this)));
+        }
+        match next.at?.duration_since(self.at?) {
+            Ok(elapsed) => Some(elapsed),
+            Err(back) if back.duration() <= MAX_INTERLEAVING => Some(Duration::ZERO),
+            Err(_) => None,
+        }
+    }
+}
+
+fn put_in_order(records: &mut [TimedRecord<'_>]) {
+    for index in 1..records.len() {
+        let mut at = index;
+        while at > index.saturating_sub(MAX_DISPLACEMENT)
+            && records[at - 1].later_than(records[at]).is_some_and(|by| by <= MAX_INTERLEAVING)
+        {
+            records.swap(at - 1, at);
+            at -= 1;
+        }
+    }
+}
+
+/// The samples of the last process of a server; those of processes before it say nothing of this one. Time between samples is that
+/// since boot where it was recorded, so that setting the clock neither makes nor hides a trend.
 pub fn trend_of(records: &[&Record]) -> Option<Trend> {
     let last = records.iter().rev().find(|record| record.pid.is_some())?;
-    let at = |record: &Record| humantime::parse_rfc3339(&record.at).ok();
-    let mut of_last: Vec<&&Record> =
-        records.iter().filter(|record| record.pid == last.pid && record.start_ticks == last.start_ticks).collect();
-    // Times before the clock was set back cannot be compared with those after.
-    if let Some(back) = of_last.windows(2).rposition(|pair| at(pair[1]) < at(pair[0])) {
-        of_last.drain(..=back);
-    }
-    let first = of_last.iter().find_map(|record| at(record))?;
-    let samples = of_last.iter().filter_map(|record| {
-        let since = at(record)?.duration_since(first).ok()?;
-        // Which database that was is not recorded; of one server it is the same from look to look.
-        let family = |handles: u64| {
-            let wal = record.wal_handles.unwrap_or(handles / 2).min(handles);
-            FamilySample { path: "state.db".to_owned(), db: handles - wal, wal, shm: 0 }
-        };
-        Some(Sample {
-            at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-            open: record.open,
-            walked: record.database_handles.is_some(),
-            kinds: record.close_wait.map(|count| ("tcp-close-wait".to_owned(), count)).into_iter().collect(),
-            families: record.database_handles.map(family).into_iter().collect(),
-            connected: record.connected,
-            cpu_ms: None,
-        })
+    let of_last = TimedRecord::all(records).into_iter().filter(|timed| {
+        let record = timed.record;
+        record.pid == last.pid
+            && record.start_ticks == last.start_ticks
+            && (timed.at.is_some() || record.since_boot_ms.is_some())
     });
-    Some(Trend { soft_limit: last.soft_limit, samples: samples.collect() })
+    let (mut samples, mut elapsed, mut before) = (Vec::new(), Duration::ZERO, None::<TimedRecord<'_>>);
+    for timed in of_last {
+        match before.map_or(Some(Duration::ZERO), |before| before.until(timed)) {
+            Some(since) => elapsed = elapsed.saturating_add(since),
+            // Times before the clock was set back cannot be compared with those after.
+            None => {
+                samples.clear();
+                elapsed = Duration::ZERO;
+            }
+        }
+        samples.push(sample(timed.record, elapsed));
+        before = Some(timed);
+    }
+    (!samples.is_empty()).then_some(Trend { soft_limit: last.soft_limit, samples })
 }
 
-/// How often the clock was set back between two looks.
-pub fn clock_set_back(records: &[&Record]) -> usize {
-    let at = |record: &Record| humantime::parse_rfc3339(&record.at).ok();
-    records.windows(2).filter(|pair| at(pair[1]).zip(at(pair[0])).is_some_and(|(now, then)| now < then)).count()
+fn sample(record: &Record, elapsed: Duration) -> Sample {
+    // Which database that was is not recorded; of one server it is the same from look to look.
+    let family = |handles: u64| {
+        let wal = record.wal_handles.unwrap_or(handles / 2).min(handles);
+        FamilySample { path: "state.db".to_owned(), db: handles - wal, wal, shm: 0 }
+    };
+    Sample {
+        at_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        open: record.open,
+        walked: record.database_handles.is_some(),
+        kinds: record.close_wait.map(|count| ("tcp-close-wait".to_owned(), count)).into_iter().collect(),
+        families: record.database_handles.map(family).into_iter().collect(),
+        connected: record.connected,
+        cpu_ms: None,
+    }
+}
+
+/// Steps of the clock in a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockSteps {
+    /// How often it was set back.
+    pub back: usize,
+    /// How often it was set forward; known only where the time since boot was recorded.
+    pub forward: usize,
+    /// Whether a step back ends what growth can be judged by: the time since boot was not recorded.
+    pub cuts_trend: bool,
+}
+
+/// How often the clock was set between two lines.
+pub fn clock_steps(records: &[&Record]) -> ClockSteps {
+    let mut steps = ClockSteps::default();
+    let timed = TimedRecord::all(records);
+    for pair in timed.windows(2) {
+        let (before, now) = (pair[0], pair[1]);
+        let (Some(then_at), Some(now_at)) = (before.at, now.at) else { continue };
+        match before.since_boot(now) {
+            Some((then_ms, now_ms)) => {
+                let elapsed = Duration::from_millis(now_ms.saturating_sub(then_ms));
+                let expected = then_at.checked_add(elapsed).unwrap_or(then_at);
+                let tolerance = MIN_CLOCK_STEP + elapsed / 1000;
+                match now_at.duration_since(expected) {
+                    Ok(ahead) if ahead > tolerance => steps.forward += 1,
+                    Err(behind) if behind.duration() > tolerance => steps.back += 1,
+                    _ => {}
+                }
+            }
+            None if before.until(now).is_none() => {
+                steps.back += 1;
+                steps.cuts_trend = true;
+            }
+            None => {}
+        }
+    }
+    steps
 }
 
 /// What is growing, and what follows, for each server.

@@ -66,6 +66,7 @@ pub fn record(
         taken += 1;
         // A look costs little; looking on at a supervisor is left to the full report.
         let quick = Request { observe: Some(Duration::ZERO), ..request.clone() };
+        let since_boot_ms = since_boot_ms();
         let last = match look(&quick) {
             Ok(envelope) => {
                 let named = named(&request.selection).filter(|_| envelope.servers.len() == 1);
@@ -84,6 +85,7 @@ pub fn record(
                     }
                 }
                 for mut record in records {
+                    record.since_boot_ms = since_boot_ms;
                     let old = before.get(&record.server);
                     // It may have been so all the time: neither is a change told nor a report written of it.
                     let is_told = is_known || old.is_some();
@@ -138,6 +140,19 @@ pub fn record(
             std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
         }
     }
+}
+
+/// Time since the host booted, in milliseconds, suspended time included.
+fn since_boot_ms() -> Option<u64> {
+    use rustix::time::{ClockId, clock_gettime};
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    // It goes on during sleep there.
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    let now = clock_gettime(clock);
+    let milliseconds = now.tv_sec.checked_mul(1000)?.checked_add(now.tv_nsec / 1_000_000)?;
+    u64::try_from(milliseconds).ok()
 }
 
 fn look(request: &Request) -> Result<Envelope, String> {
@@ -211,6 +226,7 @@ fn of_server(server: &Server, name: String, at: &str) -> Record {
     let took = health.map(|health| health.phases.iter().map(|phase| phase.ms).sum());
     Record {
         at: at.to_owned(),
+        since_boot_ms: None,
         server: name,
         status: server.status,
         root_causes: server.root_causes.clone(),

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct Record {
     /// When, RFC 3339.
     pub at: String,
+    /// Time since the host booted, in milliseconds, suspended time included: unlike `at`, it does not move when the clock is set.
+    /// `null` in records of earlier versions.
+    #[serde(default)]
+    pub since_boot_ms: Option<u64>,
     /// Kind, port and home in words: tells servers of one record apart.
     pub server: String,
     /// The verdict.

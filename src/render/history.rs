@@ -3,7 +3,7 @@
 use super::View;
 use super::samples::{growth_lines, sparkline};
 use super::table::{finish, right, table};
-use crate::diagnose::history::{by_server, clock_set_back, judge};
+use crate::diagnose::history::{by_server, clock_steps, judge};
 use crate::model::{History, Record, Status};
 use comfy_table::Cell;
 
@@ -30,10 +30,7 @@ pub fn show(history: &History, view: &View) -> String {
             view.style.status(word, last.status)
         ));
         out.push_str(&format!("  {} looks from {} to {}\n", records.len(), first.at, last.at));
-        let back = clock_set_back(&records);
-        if back > 0 {
-            out.push_str(&line("Clock", format!("set back {back} times; what grows is judged since the last")));
-        }
+        out.push_str(&clock(&records).map_or(String::new(), |text| line("Clock", text)));
         out.push_str(&line("Critical", critical(&records)));
         for (name, value) in [
             ("Open", &(|record: &Record| record.open) as &dyn Fn(&Record) -> Option<u64>),
@@ -62,6 +59,19 @@ pub fn show(history: &History, view: &View) -> String {
 
 fn line(label: &str, text: String) -> String {
     format!("  {label:<10}  {text}\n")
+}
+
+fn clock(records: &[&Record]) -> Option<String> {
+    let steps = clock_steps(records);
+    let counted = [(steps.back, "back"), (steps.forward, "forward")];
+    let counted = counted.iter().filter(|(count, _)| *count > 0);
+    let counted: Vec<String> = counted.map(|(count, way)| format!("set {way} {count} times")).collect();
+    let judged = if steps.cuts_trend {
+        "growth is judged since the last step back"
+    } else {
+        "growth is judged by the time since boot"
+    };
+    (!counted.is_empty()).then(|| format!("{}; {judged}", counted.join(", ")))
 }
 
 fn critical(records: &[&Record]) -> String {
