@@ -48,7 +48,7 @@ pub fn record(
     plan: &RecordingPlan,
     listener: &mut dyn Listener,
 ) -> std::io::Result<Option<Envelope>> {
-    let recorder = Recorder::new(plan.file.clone(), plan.largest);
+    let mut recorder = Recorder::new(plan.file.clone(), plan.largest);
     recorder.begin()?;
     let last = recorder.last();
     if let Err(error) = &last {

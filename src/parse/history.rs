@@ -8,6 +8,34 @@ use std::io::{self, BufRead, Read};
 const MOST_RECORDS: usize = 100_000;
 /// Longest line that is understood, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
+/// First bytes of a record from which [`begins_with_record`] decides: room for a torn line and the line behind it.
+pub const HEAD_BYTES: usize = 2 * LONGEST_LINE;
+/// What every line of a record begins with.
+const LINE_START: &[u8] = b"{\"at\":\"";
+
+/// Whether the first [`HEAD_BYTES`] bytes of a file are those of a record: its first line is one. A line that a crash has torn
+/// counts where the file ends with it, or where a line of a record follows.
+pub fn begins_with_record(head: &[u8]) -> bool {
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).peekable();
+    while let Some(line) = lines.next() {
+        match serde_json::from_slice::<Record>(line) {
+            Ok(_) => return true,
+            Err(error) if error.is_eof() && is_torn(line) => {
+                // Behind the last line of the file is nothing, or the empty rest after its end.
+                if lines.peek().is_none_or(|rest| rest.is_empty()) {
+                    return true;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+fn is_torn(line: &[u8]) -> bool {
+    let length = line.len().min(LINE_START.len());
+    !line.is_empty() && line.len() < LONGEST_LINE && line.get(..length) == LINE_START.get(..length)
+}
 
 /// The last lines of a record, as they are read; of any number of lines no more than these are in memory.
 #[derive(Debug, Default)]
@@ -114,6 +142,37 @@ mod tests {
         let mended = format!("{}\n{whole}", &whole[..40]);
         let found = history(mended.as_bytes());
         assert_eq!((found.records.len(), found.lines_skipped, found.ends_torn), (1, 1, false));
+    }
+
+    #[test]
+    fn a_record_is_known_by_its_first_line() {
+        let whole = line().replace(" ", "");
+        let torn = &whole[..whole.len() / 2];
+        for good in [
+            whole.clone(),
+            whole.trim_end().to_owned(),
+            format!("{whole}nonsense"),
+            torn.to_owned(),
+            "{\"a".to_owned(),
+            format!("{torn}\n{whole}"),
+            format!("{torn}\n{torn}\n{whole}"),
+        ] {
+            assert!(begins_with_record(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            "\n",
+            "{}\n",
+            "[]",
+            "port: 8787\n",
+            "SQLite format 3\0",
+            "{\"at\":\"2026-11-24T20:00:00Z\",\"message\":\"of another program\"}\n",
+            "{\"level\":\"inf",
+            "{\"at\":\"2026-11-24T20\nport: 8787\n",
+        ] {
+            assert!(!begins_with_record(bad.as_bytes()), "{bad}");
+        }
+        assert!(!begins_with_record(&[0; 4096]));
     }
 
     #[test]

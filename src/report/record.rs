@@ -3,10 +3,12 @@
 use crate::collect::Deadline;
 use crate::collect::worker::{NamedFile, answers};
 use crate::model::{Gap, GapReason, History, Record};
-use crate::parse::history::Lines;
+use crate::parse::history::{HEAD_BYTES, Lines, begins_with_record};
+use crate::parse::locks::KernelLock;
+use crate::parse::text::printable;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,20 +21,26 @@ const MOST_TRIES: u32 = 3;
 /// How long that may take, on a slow disk.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// A record under way.
+/// How often a record is opened anew where its path leads to another file each time.
+const MAX_OPENINGS: u32 = 16;
+
+/// A record under way: one file, locked for as long as this is, and nothing else is locked by this program. The lock is that of
+/// flock(2) on the open record. It is taken on the new file before that on the old one is given up, and whoever creates a record holds
+/// the lock of `FILE.1` meanwhile, so that no second recorder gets in between while a full record is renamed.
 #[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
     largest: u64,
+    file: Option<File>,
 }
 
 impl Recorder {
     /// Appends to a file of at most `largest` bytes; then it becomes `FILE.1`, and a new one begins.
     pub fn new(path: PathBuf, largest: u64) -> Self {
-        Self { path, largest }
+        Self { path, largest, file: None }
     }
 
-    /// The last records of what is there, so that a recorder that was started again goes on where it was.
+    /// The last records of the file, so that a recorder that was started again goes on where it was.
     ///
     /// # Errors
     /// When it cannot be read, so that nothing is known of what was before.
@@ -43,18 +51,19 @@ impl Recorder {
     /// Appends one record, in one write: a crash leaves at most one torn line, behind which the next begins anew.
     ///
     /// # Errors
-    /// Those of the file system; the record is lost then, and nothing else.
-    pub fn append(&self, record: &Record) -> io::Result<()> {
+    /// Those of the file system, and those of [`Recorder::begin`]; the record is lost then, and nothing else.
+    pub fn append(&mut self, record: &Record) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         answers(&self.path)?;
-        let mut file = self.open()?;
-        let size = file.metadata()?.len();
-        if size > 0 && size.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX)) > self.largest {
-            drop(file);
-            std::fs::rename(&self.path, older(&self.path))?;
-            file = self.open()?;
-        } else if size > 0 {
+        let largest = self.largest;
+        let mut size = self.current()?.metadata()?.len();
+        if size > 0 && size.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX)) > largest {
+            self.rotate()?;
+            size = self.current()?.metadata()?.len();
+        }
+        let mut file = self.current()?;
+        if size > 0 {
             let mut last = [0_u8; 1];
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
@@ -62,48 +71,216 @@ impl Recorder {
                 line.insert(0, b'\n');
             }
         }
-        file.write_all(&line)
+        file.write_all(&line).inspect_err(|_| {
+            // Half a line on a full disk is no use, and nobody else writes here.
+            let _ = file.set_len(size);
+        })
     }
 
-    /// Whether it can be written to at all; makes the file.
+    /// Opens and locks the record; creates it where it does not exist.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn begin(&self) -> io::Result<()> {
+    /// Those of the file system; `ResourceBusy` where another recorder has it; `AlreadyExists` where the file, or that which a
+    /// full record would replace, is not a record of this program.
+    pub fn begin(&mut self) -> io::Result<()> {
         answers(&self.path)?;
-        self.open().map(drop)
-    }
-
-    /// A link in its place is refused: it could lead anywhere.
-    fn open(&self) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&self.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(no_file());
+        // A week later would be too late to say it. A link is refused when it would be replaced: where it leads is not asked before.
+        let older = older(&self.path);
+        if std::fs::symlink_metadata(&older).is_ok_and(|found| !found.is_symlink()) {
+            open_older(&older)?;
         }
-        Ok(file)
+        self.current().map(drop)
     }
 
-    /// Writes a report beside the record, to a name that did not exist.
+    /// The locked file at the path. Where the path leads to another file by now, or to none, that one is opened, locked and checked.
+    fn current(&mut self) -> io::Result<&File> {
+        let held = self.file.take();
+        let file = match held {
+            Some(file) if is_at(&file, &self.path)? => file,
+            held => acquire(&self.path, held.as_ref())?,
+        };
+        Ok(self.file.insert(file))
+    }
+
+    /// Makes the full record the older one and begins a new one. The lock of the old file is held until the new one is locked.
+    fn rotate(&mut self) -> io::Result<()> {
+        let older = older(&self.path);
+        // Held until the rename: the file may be the record of another recorder.
+        let replaced = open_older(&older)?;
+        if let Some(replaced) = &replaced {
+            lock(replaced, &older)?;
+        }
+        // Where the path leads to another file, that one is not known to be full, and was not checked.
+        if self.file.as_ref().map_or(Ok(false), |file| is_at(file, &self.path))? {
+            std::fs::rename(&self.path, &older)?;
+        }
+        self.current().map(drop)
+    }
+
+    /// Writes a report beside the record, to a name that did not exist, whole or not at all.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn keep(&self, text: &str, at: &str) -> io::Result<PathBuf> {
         let stamp: String = at.chars().filter(char::is_ascii_alphanumeric).collect();
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(format!(".{stamp}.json"));
-        let path = PathBuf::from(name);
-        answers(&path)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        Ok(path)
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            // A clock that was set back can reach the same time again.
+            let number = if tries == 1 { String::new() } else { format!("-{tries}") };
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(format!(".{stamp}{number}.json"));
+            let path = PathBuf::from(name);
+            match super::write_new(&path, text.as_bytes(), false) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < MAX_OPENINGS => {}
+                written => return written.map(|()| path),
+            }
+        }
     }
+}
+
+/// Opens, locks and checks the record at a path, or creates it. `held` is a file whose lock this recorder has already.
+fn acquire(path: &Path, held: Option<&File>) -> io::Result<File> {
+    for _ in 0..MAX_OPENINGS {
+        match std::fs::symlink_metadata(path) {
+            // A link in its place is refused: it could lead anywhere. A device may act on being opened.
+            Ok(found) if !found.is_file() => return Err(no_file()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let Some(file) = create(path, held)? else { continue };
+                return Ok(file);
+            }
+            Err(error) => return Err(error),
+        }
+        let file = match open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        lock(&file, path)?;
+        // It may have been renamed before it was locked.
+        if is_at(&file, path)? {
+            return if is_record(&file)? { Ok(file) } else { Err(no_record(path)) };
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program replaces it again and again"))
+}
+
+/// Creates the record and locks it; `None` where another program was faster.
+fn create(path: &Path, held: Option<&File>) -> io::Result<Option<File>> {
+    let older = older(path);
+    // A recorder that renames a full record has no file at the path for a moment; its lock is that of the older file then.
+    let renamed = open_older(&older).ok().flatten();
+    let own = held.map(identity).transpose()?;
+    if let Some(renamed) = &renamed
+        && Some(identity(renamed)?) != own
+    {
+        lock(renamed, path)?;
+    }
+    let created = options().create_new(true).mode(0o600).open(path);
+    let file = match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        created => created?,
+    };
+    lock(&file, path)?;
+    Ok(is_at(&file, path)?.then_some(file))
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = options().open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+/// The file that a full record would replace, if there is one.
+///
+/// # Errors
+/// `AlreadyExists` where it is not a record of this program, and those of the file system.
+fn open_older(path: &Path) -> io::Result<Option<File>> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+        Ok(found) if !found.is_file() => return Err(no_record(path)),
+        Ok(_) => {}
+    }
+    let file = open(path)?;
+    if is_record(&file)? { Ok(Some(file)) } else { Err(no_record(path)) }
+}
+
+/// Takes the lock of a record without waiting.
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::fs::{FlockOperation, flock};
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let holder =
+                holder(file).map_or("another recorder".to_owned(), |pid| format!("the recorder with pid {pid}"));
+            let name = printable(path.file_name().unwrap_or_default().as_encoded_bytes());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{holder} writes {name}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The process that has the lock of a file, from the kernel's table (proc_locks(5)).
+fn holder(file: &File) -> Option<u32> {
+    let found = rustix::fs::fstat(file).ok()?;
+    let (device, inode) = (found.st_dev, found.st_ino);
+    let table = std::fs::read("/proc/locks").ok()?;
+    let (rows, _) = crate::parse::locks::parse(&table);
+    let of_file =
+        |row: &&KernelLock| row.class == "FLOCK" && row.exclusive && !row.is_waiting && row.inode == inode;
+    let rows: Vec<&KernelLock> = rows.iter().filter(of_file).collect();
+    // The table's device is another one than that of stat(2) on some file systems.
+    let is_same = |row: &&&KernelLock| (row.major, row.minor) == device_numbers(device);
+    let row = rows.iter().find(is_same).or(rows.first().filter(|_| rows.len() == 1))?;
+    row.pid
+}
+
+#[cfg(target_os = "linux")]
+fn device_numbers(device: u64) -> (u32, u32) {
+    (rustix::fs::major(device), rustix::fs::minor(device))
+}
+
+/// There is no table of locks here.
+#[cfg(not(target_os = "linux"))]
+fn device_numbers<T>(_device: T) -> (u32, u32) {
+    (0, 0)
+}
+
+/// Device and inode.
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|found| (found.dev(), found.ino()))
+}
+
+/// Whether a path leads to this open file, by a name of its own and not by a link.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == identity(file)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file is empty or begins as a record does.
+fn is_record(file: &File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut head = Vec::new();
+    let mut file = file;
+    file.seek(SeekFrom::Start(0))?;
+    file.take(u64::try_from(HEAD_BYTES).unwrap_or(u64::MAX)).read_to_end(&mut head)?;
+    Ok(begins_with_record(&head))
+}
+
+fn no_record(path: &Path) -> io::Error {
+    let name = printable(path.file_name().unwrap_or_default().as_encoded_bytes());
+    io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} is not a record of `hermes-doctor watch`"))
 }
 
 /// The file that a full record becomes.
@@ -191,7 +368,7 @@ mod tests {
     fn appends_rotates_and_reads_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("flight.jsonl");
-        let recorder = Recorder::new(path.clone(), 4096);
+        let mut recorder = Recorder::new(path.clone(), 4096);
         for open in 0..40 {
             recorder.append(&record(open)).unwrap();
         }
@@ -208,7 +385,7 @@ mod tests {
     fn goes_on_behind_a_torn_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("flight.jsonl");
-        let recorder = Recorder::new(path.clone(), 1 << 20);
+        let mut recorder = Recorder::new(path.clone(), 1 << 20);
         recorder.append(&record(1)).unwrap();
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&whole[..], &whole[..30]].concat()).unwrap();
@@ -228,6 +405,7 @@ mod tests {
         let recorder = Recorder::new(directory.path().join("f"), 4096);
         let kept = recorder.keep("{}", "2026-11-24T20:00:00Z").unwrap();
         assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(recorder.keep("{}", "2026-11-24T20:00:00Z").is_err());
+        let again = recorder.keep("{}", "2026-11-24T20:00:00Z").unwrap();
+        assert_ne!(again, kept);
     }
 }
