@@ -1,7 +1,7 @@
 //! The commands that look for a while: `fds` over time, `watch`, and `history`, which reads back what that has seen.
 
 use super::run::{answer, examined, refuse, saved_reports};
-use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, said};
+use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, is_output_lost, said};
 use super::{Cli, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments};
 use crate::collect::Deadline;
 use crate::diagnose;
@@ -101,7 +101,7 @@ fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan, request:
             emit(&render::samples::batch(batch));
         }
     };
-    sampling::exercise(server, plan, &|| ended.load(Ordering::Relaxed), &mut each)
+    sampling::exercise(server, plan, &|| ended.load(Ordering::Relaxed) || is_output_lost(), &mut each)
         .map_err(|error| error.to_string())?;
     let last = server.exercise.as_ref().and_then(|exercise| exercise.batches.last());
     // It has answered before; whether it does now decides.
@@ -143,7 +143,8 @@ impl Watcher for Rows<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        // Rows that cannot be written are no reason to go on.
+        self.ended.load(Ordering::Relaxed) || is_output_lost()
     }
 }
 

@@ -205,11 +205,19 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
     if let Some(path) = paths.iter().find(|path| !force && std::fs::symlink_metadata(path).is_ok()) {
         return Err(already_there(path));
     }
-    for (page, path) in pages.iter().zip(&paths) {
-        report::publish_new(path, page.text.as_bytes(), force).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => already_there(path),
-            _ => format!("{} cannot be written: {}; name another directory", shown(path), said(&error)),
-        })?;
+    let refused = |path: &Path, error: io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => already_there(path),
+        _ => format!("{} cannot be written: {}; name another directory", shown(path), said(&error)),
+    };
+    // A disk that has no room for all gets none.
+    let mut staged = Vec::with_capacity(pages.len());
+    for (page, path) in pages.iter().zip(paths) {
+        let written = report::stage(path.clone(), page.text.as_bytes());
+        staged.push(written.map_err(|error| refused(&path, error))?);
+    }
+    for page in staged {
+        let path = page.path().to_owned();
+        page.publish(force).map_err(|error| refused(&path, error))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::report::redact::{Level, host_names, redacted};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
-/// Examines, hides, asks where that was wanted, and writes. The status is the verdict's.
+/// Examines, hides, asks where that was wanted, and writes. The status is the verdict's, and unknown where nothing was written.
 pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     let Some(request) = cli.request() else { return EXIT_UNKNOWN };
     let file = cli.output.file();
@@ -33,7 +33,7 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     };
     if arguments.review && !is_approved(&envelope, &text, arguments, view) {
         complain("nothing was written");
-        return envelope.status.exit_code();
+        return EXIT_UNKNOWN;
     }
     let Some(file) = file else {
         emit(&text);
@@ -104,7 +104,11 @@ fn ask(question: &str) -> Option<bool> {
 /// Shows what leaves and what was hidden, and asks. Where nobody can be asked, it is shown and not written.
 fn is_approved(envelope: &Envelope, text: &str, arguments: &ReportArguments, view: &View) -> bool {
     let redaction = envelope.redaction.clone().unwrap_or_default();
-    let _ = std::io::stderr().lock().write_all(review(envelope, &redaction, text, view).as_bytes());
+    let shown = std::io::stderr().lock().write_all(review(envelope, &redaction, text, view).as_bytes());
+    // What was not shown was not reviewed.
+    if shown.is_err() {
+        return false;
+    }
     if arguments.yes {
         return true;
     }

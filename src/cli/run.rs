@@ -1,6 +1,6 @@
 //! Runs what was asked and answers with an exit status.
 
-use super::terminal::{Spinner, complain, emit, emit_json, ends_on_signal, use_colour};
+use super::terminal::{Spinner, complain, emit, emit_json, ends_on_signal, is_output_lost, use_colour};
 use super::{Cli, Command, EXIT_UNKNOWN, Format, over_time, usage};
 use crate::collect::{Deadline, replay, this_host};
 use crate::demo;
@@ -26,7 +26,8 @@ pub fn run(arguments: &[OsString]) -> u8 {
     match usage::parsed(arguments) {
         Ok(cli) => execute(&cli),
         Err(error) => usage::answer(arguments, &error),
-    }
+    };
+    if is_output_lost() { EXIT_UNKNOWN } else { status }
 }
 
 fn execute(cli: &Cli) -> u8 {

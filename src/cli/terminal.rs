@@ -4,7 +4,7 @@ use super::{Cli, When};
 use crate::examine::Progress;
 use crate::model::Envelope;
 use crate::render::{self, Style};
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,19 +22,70 @@ pub fn use_colour(when: When, is_terminal: bool) -> bool {
     }
 }
 
-/// Writes to standard output; a reader that went away is no error of ours.
+/// Writes a text to standard output, with an end of line.
 pub fn emit(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out
-        .write_all(text.as_bytes())
-        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
-    let _ = out.flush();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    note_output(StandardOutput.write_all(text.as_bytes()).and_then(|()| StandardOutput.write_all(end.as_bytes())));
 }
 
 /// The same for an envelope as JSON.
 pub fn emit_json(envelope: &Envelope) {
-    let mut out = BufWriter::with_capacity(16 * 1024, std::io::stdout().lock());
-    let _ = render::write_json(envelope, &mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    let mut out = BufWriter::with_capacity(16 * 1024, StandardOutput);
+    let written =
+        render::write_json(envelope, &mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    // What is left in the buffer would be written by its drop, behind the hole.
+    let _ = out.into_parts();
+    note_output(written);
+}
+
+/// Whether a part of the answer was lost.
+static IS_OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard output could not be written. A command whose answer was lost ends with status 3, whatever it found.
+pub fn is_output_lost() -> bool {
+    IS_OUTPUT_LOST.load(Ordering::Relaxed)
+}
+
+/// Reports a failed write to standard output, once. A reader that closed its end of the pipe has all it wants.
+fn note_output(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && !IS_OUTPUT_LOST.swap(true, Ordering::Relaxed)
+    {
+        complain(&unwritten_output(&error));
+    }
+}
+
+/// The line about a failed write to standard output.
+pub fn unwritten_output(error: &io::Error) -> String {
+    format!("cannot write standard output: {}; free space there, or redirect it to another file", said(error))
+}
+
+/// Standard output without the buffer of the standard library, which takes a descriptor that cannot be written for one that nobody
+/// reads, and reports a pipe that takes nothing at the moment as an error.
+struct StandardOutput;
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        use rustix::io::Errno;
+        let out = rustix::stdio::stdout();
+        loop {
+            match rustix::io::write(out, bytes) {
+                Err(Errno::INTR) => {}
+                // Another process that shares the pipe has made it one that does not wait.
+                Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&out, PollFlags::OUT)], None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                },
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An error of the system in words, without its number and what is said after it.
@@ -45,8 +96,9 @@ pub fn said(error: &dyn std::fmt::Display) -> String {
 
 /// One line on standard error.
 pub fn complain(line: &str) {
-    let line = Style::new(false).locale(line);
-    let _ = writeln!(std::io::stderr().lock(), "hermes-doctor: {line}");
+    // In one write, so that the lines of two programs on one terminal stay whole.
+    let line = format!("hermes-doctor: {}\n", Style::new(false).locale(line));
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// A line on standard error that is drawn again and again, in characters of the locale.

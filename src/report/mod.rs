@@ -14,7 +14,7 @@ use crate::parse::text::{is_printable, printable};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
 
@@ -81,18 +81,48 @@ pub fn write_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
     place(path, bytes, force, None)
 }
 
-/// The same for a file that every user may read (mode 0644), as manual pages are.
-///
-/// # Errors
-/// `AlreadyExists` without `force`, and those of the file system.
-pub fn publish_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
-    place(path, bytes, force, Some(FOR_ALL))
-}
-
 /// Mode of a file that every user may read.
 const FOR_ALL: u32 = 0o644;
 
+/// A file that is written whole, and has not got its name yet: until it has, its drop removes it.
+pub struct Staged {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+/// Writes a file that every user may read (mode 0644) beside its place.
+///
+/// # Errors
+/// Those of the file system.
+pub fn stage(path: PathBuf, bytes: &[u8]) -> io::Result<Staged> {
+    Ok(Staged { file: written(&path, bytes, Some(FOR_ALL))?, path })
+}
+
+impl Staged {
+    /// Where it belongs.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name: one that is not taken, or with `force` any.
+    ///
+    /// # Errors
+    /// `AlreadyExists` without `force`, and those of the file system.
+    pub fn publish(self, force: bool) -> io::Result<()> {
+        persist(self.file, &self.path, force)
+    }
+}
+
 fn place(path: &Path, bytes: &[u8], force: bool, mode: Option<u32>) -> io::Result<()> {
+    persist(written(path, bytes, mode)?, path, force)
+}
+
+fn persist(file: NamedTempFile, path: &Path, force: bool) -> io::Result<()> {
+    let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    kept.map(drop).map_err(|error| error.error)
+}
+
+fn written(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<NamedTempFile> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     answers(path)?;
     let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
@@ -102,8 +132,7 @@ fn place(path: &Path, bytes: &[u8], force: bool, mode: Option<u32>) -> io::Resul
         file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
     }
     file.as_file().sync_all()?;
-    let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
-    kept.map(drop).map_err(|error| error.error)
+    Ok(file)
 }
 
 /// Writes a file that every user may read (mode 0644), whole or not at all, in the place of an earlier one that begins with the
