@@ -16,6 +16,8 @@ pub use run::run;
 #[cfg(feature = "mcp")]
 pub(crate) use run::{examined_until, explained, nothing_examined};
 #[cfg(feature = "mcp")]
+pub(crate) use terminal::unwritten_output;
+#[cfg(feature = "mcp")]
 pub(crate) use usage::harmless;
 
 /// Exit status when nothing could be told: bad arguments, nothing to examine, no permission for what decides.

@@ -4,6 +4,7 @@
 mod answer;
 mod arguments;
 mod tools;
+mod transport;
 
 use crate::cli;
 use crate::collect::Deadline;
@@ -43,9 +44,11 @@ pub fn serve(level: Level) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("the server cannot be started: {error}")),
     };
+    let output = Arc::new(transport::Output::default());
     let ended = runtime.block_on(async {
-        let transport = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout())
+        let pipes = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout())
             .with_max_line_length(LONGEST_MESSAGE);
+        let transport = transport::Bounded::new(pipes, Arc::clone(&output));
         match Doctor::new(level).serve(transport).await {
             Ok(running) => {
                 let _ = running.waiting().await;
@@ -61,6 +64,9 @@ pub fn serve(level: Level) -> u8 {
     }
     // What is under way is left behind: nobody waits for its answer, and its readers end with this process.
     runtime.shutdown_background();
+    if let Some(error) = output.failure() {
+        return complain(&cli::unwritten_output(&error));
+    }
     ended.map_or_else(|line| complain(&crate::parse::text::printable(line.as_bytes())), |()| 0)
 }
 
