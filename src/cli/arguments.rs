@@ -392,8 +392,8 @@ pub struct SelectionArguments {
     /// s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none; without, it is inferred from this host's configuration
     #[arg(long, global = true, value_name = "WHO", value_parser = expectation)]
     pub expect: Option<Expect>,
-    /// Examine a saved report instead of this host: JSON, packed with gzip, or a comment with its JSON block. Twice: what
-    /// has grown from the first to the second
+    /// Examine a saved report instead of this host: JSON, packed with gzip, or a comment with its JSON block; - reads
+    /// standard input. Twice: what has grown from the first to the second
     #[arg(long, global = true, value_name = "REPORT")]
     pub from: Vec<PathBuf>,
 }

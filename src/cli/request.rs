@@ -1,9 +1,11 @@
 //! The request that a command line stands for, and what does not go together in one.
 
 use super::arguments::*;
+use super::run::STANDARD_INPUT;
 use crate::examine::{Request, Routes};
 use crate::model::{Part, ServerKind};
 use crate::patient::Selection;
+use std::path::Path;
 use std::time::Duration;
 
 impl Cli {
@@ -127,7 +129,7 @@ impl Cli {
                 let text = "a report has one form: --json, --markdown or --html";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
-            _ => self.check_output().and_then(|()| self.check_replay()),
+            _ => self.check_output().and_then(|()| self.check_replay()).and_then(|()| self.check_input()),
         }
     }
 
@@ -164,6 +166,21 @@ impl Cli {
             || named.home.is_some()
             || named.kind.is_some()
             || named.expect.is_some()
+    }
+
+    /// Standard input is read to its end by the first report that it stands for.
+    fn check_input(&self) -> Result<(), clap::Error> {
+        use clap::CommandFactory;
+        let compared = match &self.command {
+            Some(Command::Fds(arguments)) => arguments.compare.as_slice(),
+            _ => &[],
+        };
+        let reports = self.selection.from.iter().chain(compared);
+        if reports.filter(|report| report.as_path() == Path::new(STANDARD_INPUT)).count() < 2 {
+            return Ok(());
+        }
+        let text = "standard input (-) is one report; name the other one by its file";
+        Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
     }
 
     fn check_replay(&self) -> Result<(), clap::Error> {

@@ -2,6 +2,7 @@
 
 use super::terminal::{Spinner, complain, emit, emit_json, ends_on_signal, is_output_lost, use_colour};
 use super::{Cli, Command, EXIT_UNKNOWN, Format, over_time, usage};
+use crate::collect::replay::ReplayError;
 use crate::collect::{Deadline, replay, this_host};
 use crate::demo;
 use crate::diagnose::{self, catalogue};
@@ -15,15 +16,18 @@ use crate::report;
 #[cfg(feature = "mcp")]
 use crate::report::redact::Level;
 use crate::sort;
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Parses the arguments, does what they say, and returns the exit status.
 pub fn run(arguments: &[OsString]) -> u8 {
-    match usage::parsed(arguments) {
+    let status = match usage::parsed(arguments) {
         Ok(cli) => execute(&cli),
         Err(error) => usage::answer(arguments, &error),
     };
@@ -116,12 +120,45 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     Ok(envelope)
 }
 
+/// The name of a report that stands for standard input.
+pub(super) const STANDARD_INPUT: &str = "-";
+
+/// How long standard input may bring nothing: at its other end a host may be examined, and a person may be asked for a password.
+const INPUT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A saved report from standard input.
+fn read_input() -> Result<Envelope, ReplayError> {
+    let unread = |error: &std::io::Error| ReplayError::Unreadable(Gap::from_io("standard input", error));
+    let mut bytes = Vec::new();
+    while bytes.len() <= replay::LARGEST_REPORT {
+        let wait = Timespec::try_from(INPUT_TIMEOUT).unwrap_or_default();
+        let input = rustix::stdio::stdin();
+        let read = match poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&wait)) {
+            Ok(0) => return Err(unread(&std::io::ErrorKind::TimedOut.into())),
+            Ok(_) => {
+                bytes.reserve(64 * 1024);
+                rustix::io::read(input, spare_capacity(&mut bytes))
+            }
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(unread(&error.into())),
+        }
+    }
+    replay::read(&bytes)
+}
+
 /// Saved reports, each with the name of its file.
 pub(super) fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String, Envelope)>, String> {
     let deadline = Deadline::after(budget);
     let read = |path: &PathBuf| {
-        let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
-        match replay::read_file(path, deadline) {
+        let is_input = path.as_path() == Path::new(STANDARD_INPUT);
+        let name =
+            if is_input { "standard input".to_owned() } else { printable(path.as_os_str().as_encoded_bytes()) };
+        let report = if is_input { read_input() } else { replay::read_file(path, deadline) };
+        match report {
             Ok(report) => Ok((name, report)),
             Err(error) => {
                 Err(format!("{name}: {error}; name a report that `hermes-doctor report -o FILE` has written"))

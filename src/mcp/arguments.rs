@@ -171,6 +171,10 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
         return Err(format!("{command} has no argument {unknown:?}; it takes {}", names.join(", ")));
     }
     let arguments = typed(given).map_err(|line| crate::cli::harmless(&line).trim_end().to_owned())?;
+    // Standard input belongs to the protocol.
+    if arguments.from.iter().any(|path| path.as_os_str() == "-") {
+        return Err("from takes the paths of files; - is not one".to_owned());
+    }
     let words = arguments.words(command);
     let cli = Cli::try_parse_from(words).and_then(|cli| cli.check().map(|()| cli)).map_err(|error| {
         // The parser's first line is the error; what follows is how to call the program.
