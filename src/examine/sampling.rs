@@ -3,7 +3,7 @@
 use crate::collect::{Deadline, Host, this_host};
 use crate::model::{
     Batch, Descriptors, Envelope, Exercise, FamilySample, Gap, GapReason, Identity, Outcome, PathCost, Process,
-    Sample, Server, Trend, id,
+    Sample, Server, Trend, id, time,
 };
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, Knock, Patience};
@@ -208,7 +208,8 @@ pub fn compare(
     reports: &[(String, Envelope)],
 ) -> Result<(), CompareError> {
     let Some(facts) = server.descriptors.clone() else { return Ok(()) };
-    let mut moments: Vec<(SystemTime, Sample)> = vec![(now, of_descriptors(&facts))];
+    let age = |server: &Server| server.process.as_ref().and_then(|process| process.age_ms);
+    let mut moments = vec![Moment { at: now, age_ms: age(server), sample: of_descriptors(&facts) }];
     let mut is_hidden = is_hidden;
     for (name, report) in reports {
         let is_it = |old: &&Server| {
@@ -220,7 +221,7 @@ pub fn compare(
         let Some((old, then)) = old.and_then(|old| Some((old, old.descriptors.as_ref()?))) else {
             return Err(CompareError::NoSuchServer(name.clone()));
         };
-        let at = humantime::parse_rfc3339(&report.started_at).map_err(|_| CompareError::NoTime(name.clone()))?;
+        let at = time::parse_rfc3339(&report.started_at).ok_or_else(|| CompareError::NoTime(name.clone()))?;
         let identity = |server: &Server| server.process.as_ref().map(|process| process.identity);
         if identity(old) != identity(server) {
             let pid = old.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
@@ -230,29 +231,45 @@ pub fn compare(
             continue;
         }
         is_hidden |= redact::is_hidden(report);
-        moments.push((at, of_descriptors(then)));
+        moments.push(Moment { at, age_ms: age(old), sample: of_descriptors(then) });
     }
     if is_hidden {
         by_known_names(&facts, &mut moments);
     }
-    sort::by_key(&mut moments, |(at, _)| *at);
-    let Some(first) = moments.first().map(|(at, _)| *at) else { return Ok(()) };
-    let samples = moments
-        .into_iter()
-        .map(|(at, sample)| {
-            let since = at.duration_since(first).unwrap_or_default();
-            Sample { at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX), ..sample }
-        })
-        .collect();
-    server.trend = Some(Trend { soft_limit: facts.soft_limit, samples });
+    server.trend = Some(Trend { soft_limit: facts.soft_limit, samples: in_order(moments) });
     Ok(())
+}
+
+/// A process as one report saw it.
+struct Moment {
+    /// When, as the clock of the host said.
+    at: SystemTime,
+    /// How old the process was, which no clock that is set can change.
+    age_ms: Option<u64>,
+    sample: Sample,
+}
+
+/// The samples in order of time: by the age of the process where all have it, since the clock can have been set in between.
+fn in_order(mut moments: Vec<Moment>) -> Vec<Sample> {
+    let ages: Option<Vec<u64>> = moments.iter().map(|moment| moment.age_ms).collect();
+    let youngest = ages.and_then(|ages| ages.into_iter().min());
+    let earliest = moments.iter().map(|moment| moment.at).min();
+    let since_first = |moment: &Moment| match (youngest, moment.age_ms) {
+        (Some(youngest), Some(age)) => age.saturating_sub(youngest),
+        _ => {
+            let since = earliest.and_then(|earliest| moment.at.duration_since(earliest).ok()).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        }
+    };
+    sort::by_key(&mut moments, since_first);
+    moments.into_iter().map(|moment| Sample { at_ms: since_first(&moment), ..moment.sample }).collect()
 }
 
 /// Where a report takes part whose names were hidden, databases are the same by the names of their files that every Hermes
 /// host has; the others are counted with all other files, in every sample.
-fn by_known_names(now: &Descriptors, samples: &mut [(SystemTime, Sample)]) {
+fn by_known_names(now: &Descriptors, moments: &mut [Moment]) {
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-    for (_, sample) in samples {
+    for Moment { sample, .. } in moments {
         let mut known: BTreeMap<String, FamilySample> = BTreeMap::new();
         for family in sample.families.drain(..).filter(|family| redact::keeps_name(&name(&family.path))) {
             let sum = known.entry(name(&family.path)).or_default();
