@@ -3,7 +3,8 @@
 use super::is_many_close_wait;
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    Descriptors, Evidence, Finding, Growth, NextStep, Series, Server, Severity, Shape, SqliteFamily, id,
+    Descriptors, Evidence, Finding, Gap, GapReason, Growth, NextStep, Series, Server, Severity, Shape,
+    SqliteFamily, id,
 };
 use crate::parse::link::{is_unlinked_by_design, sqlite_family};
 use crate::sort;
@@ -22,6 +23,28 @@ const LEAK_CRITICAL: f64 = 0.80;
 const LOW_LIMIT_WARNING: f64 = 0.60;
 /// launchd's default soft limit.
 const LOW_LIMIT: u64 = 256;
+
+/// The kind of descriptors that are counted and could not be read.
+const UNREADABLE: &str = "unreadable";
+/// Checks that take the target of every descriptor; their number alone decides the others.
+const TAKE_TARGETS: &[&str] = &[id::STATE_DB_HANDLE_LEAK, id::CLOSE_WAIT_LEAK, id::DELETED_FILES_HELD];
+
+/// Makes a gap of descriptors that could not be read: what they are open on is not known, so that nothing of it is fine. Without
+/// CAP_SYS_PTRACE root can list the descriptors of another user's process, and read none of them.
+pub fn note_unreadable(server: &mut Server) {
+    let what = format!("targets of descriptors of pid {}", server.pid.unwrap_or(0));
+    server.gaps.retain(|gap| gap.what != what);
+    let Some(facts) = &server.descriptors else { return };
+    let Some(count) = facts.by_kind.get(UNREADABLE).filter(|count| **count > 0) else { return };
+    let all: u64 = facts.by_kind.values().sum();
+    let detail = format!("{count} of {all} cannot be read; run as their owner, or as root with CAP_SYS_PTRACE");
+    let is_all = *count == all;
+    let mut gap = Gap::new(what, GapReason::Permission, detail).blocking(TAKE_TARGETS);
+    if is_all && super::http::has_unseen_port(server) {
+        gap = gap.blocking(id::HTTP);
+    }
+    server.gaps.push(gap);
+}
 
 /// Judges the descriptors.
 pub fn judge(server: &Server, verdict: &mut Verdict) {

@@ -48,6 +48,7 @@ pub fn status_of(severity: Severity) -> Status {
 ///
 /// Whatever the server carried of those before is replaced, so a saved report can be judged again.
 pub fn judge(server: &mut Server) {
+    descriptors::note_unreadable(server);
     let mut verdict = Verdict::new(server);
     process::judge(server, &mut verdict);
     server.growth = server.trend.as_ref().map(trend::judge_trend).unwrap_or_default();
