@@ -10,8 +10,8 @@ pub struct Record {
     /// When, RFC 3339.
     pub at: String,
     /// Time since the host booted, in milliseconds, suspended time included: unlike `at`, it does not move when the clock is set.
-    /// `null` in records of earlier versions.
-    #[serde(default)]
+    /// Not there in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_boot_ms: Option<u64>,
     /// Kind, port and home in words: tells servers of one record apart.
     pub server: String,

@@ -1,20 +1,18 @@
 //! Points in time as text: RFC 3339 in UTC. Every time that is written or read as RFC 3339 goes through here, because the clock of a
 //! host can be anywhere: before a process's start, at 1970, or beyond the year 9999.
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
+use jiff::civil::{DateTime, date};
 use std::time::{Duration, SystemTime};
-
-/// First second that is not written: RFC 3339 has four digits for the year, so that it ends with the year 9999.
-const END_SECONDS: u64 = 253_402_300_800;
 
 /// The time with whole seconds; `None` before 1970 and from the year 10000 on.
 pub fn rfc3339_seconds(at: SystemTime) -> Option<String> {
-    timestamp(at).map(|at| format!("{at:.0}"))
+    date_time(at).map(|at| format!("{at:.0}Z"))
 }
 
 /// The time with milliseconds; `None` as in [`rfc3339_seconds`].
 pub fn rfc3339_millis(at: SystemTime) -> Option<String> {
-    timestamp(at).map(|at| format!("{at:.3}"))
+    date_time(at).map(|at| format!("{at:.3}Z"))
 }
 
 /// The time with milliseconds where a text is required: the nearest time that can be written stands in for one that cannot.
@@ -36,17 +34,19 @@ pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
 }
 
-fn timestamp(at: SystemTime) -> Option<Timestamp> {
+/// The date and time in UTC, where it can be written. A [`jiff::Timestamp`] ends a day before the year 9999 does.
+fn date_time(at: SystemTime) -> Option<DateTime> {
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    if since_epoch.as_secs() >= END_SECONDS {
-        return None;
-    }
-    Timestamp::new(i64::try_from(since_epoch.as_secs()).ok()?, i32::try_from(since_epoch.subsec_nanos()).ok()?).ok()
+    let since_epoch = SignedDuration::try_from(since_epoch).ok()?;
+    date(1970, 1, 1).at(0, 0, 0, 0).checked_add(since_epoch).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first second of the year 10000, which RFC 3339 has no digits for.
+    const END_SECONDS: u64 = 253_402_300_800;
 
     /// What earlier versions wrote, byte for byte.
     #[test]

@@ -4,6 +4,7 @@
 //! deadline and all together with one. Certificates are not verified: it is asked whether the server answers,
 //! not whether it is to be trusted, and nothing secret is sent.
 
+mod loopback;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -120,13 +121,18 @@ fn run(
         return Err(Outcome::NotProbed);
     }
     let begun = Instant::now();
-    let tcp = record(attempt, PhaseName::Connect, begun, TcpStream::connect_timeout(&knock.address, limit))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => Outcome::Refused,
-            io::ErrorKind::ConnectionReset => Outcome::Reset,
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::ConnectTimeout,
-            _ => Outcome::Unreachable,
-        })?;
+    let connected = TcpStream::connect_timeout(&knock.address, limit).map_err(|error| {
+        // Nothing is known of the server then.
+        let is_late = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
+        let is_down = is_late && knock.address.ip().is_loopback() && loopback::is_down();
+        if is_down { io::Error::new(io::ErrorKind::NetworkDown, "the loopback interface is down") } else { error }
+    });
+    let tcp = record(attempt, PhaseName::Connect, begun, connected).map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => Outcome::Refused,
+        io::ErrorKind::ConnectionReset => Outcome::Reset,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::ConnectTimeout,
+        _ => Outcome::Unreachable,
+    })?;
     let connected = Instant::now();
     let local = tcp.local_addr().ok();
     let mut stream = TimedStream::new(tcp);
