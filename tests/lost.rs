@@ -424,7 +424,7 @@ fn second(record: &Path, arguments: &str) -> Answer {
 fn filled(record: &Path, port: u16) -> usize {
     assert_eq!(second(record, &format!("--port {port}")).exit, 0);
     let line = std::fs::read_to_string(record).unwrap();
-    let count = (1024 * 1024 / line.len()).max(1);
+    let count = 1024 * 1024 / line.len() + 1;
     std::fs::write(record, line.repeat(count)).unwrap();
     count
 }
@@ -490,7 +490,7 @@ fn the_lock_survives_the_rotation_and_no_line_is_lost() {
     let held = lines_of(&older(&record));
     wait_for("its look", || lines_of(&older(&record)) > held);
     let line = std::fs::read_to_string(&record).unwrap().lines().next().unwrap().to_owned() + "\n";
-    std::fs::write(&record, line.repeat(1024 * 1024 / line.len())).unwrap();
+    std::fs::write(&record, line.repeat(1024 * 1024 / line.len() + 1)).unwrap();
     let answer = second(&record, &format!("{server} --largest 1"));
     assert_eq!(answer.exit, 3, "{}", answer.stderr);
     assert!(answer.stderr.contains(&format!("pid {}", other.pid())), "{}", answer.stderr);
@@ -1079,15 +1079,14 @@ fn places_of_requests_are_given_back() {
         tools.send(&json!({"jsonrpc": "2.0", "id": 2000 + id, "method": "tools/call", "params": {"name": "check", "arguments": {"pid": "x"}}}));
         tools.send(&json!({"jsonrpc": "2.0", "id": 3000 + id, "method": "tools/call", "params": {"name": "check", "arguments": {"from": ["-"]}}}));
         tools.send(&json!({"jsonrpc": "2.0", "id": 4000 + id, "method": "ping"}));
-        loop {
+        let mut awaited = vec![3000 + id, 4000 + id];
+        while !awaited.is_empty() {
             let answer = tools.read();
             if answer["id"] == 3000 + id {
                 let text = answer["result"]["content"][0]["text"].as_str().unwrap();
                 assert!(text.contains("from takes the paths of files"), "{answer}");
             }
-            if answer["id"] == 4000 + id {
-                break;
-            }
+            awaited.retain(|waited| answer["id"] != *waited);
         }
     }
     tools.send(&json!({"jsonrpc": "2.0", "id": "last", "method": "tools/list", "params": {}}));
