@@ -29,7 +29,7 @@ Exit status:
   1  a warning holds
   2  something critical holds, or a server that was named is not there
   3  could not tell: bad arguments, nothing to examine, no permission for what
-     decides
+     decides, an answer that could not be written
 
 It changes nothing: no signal is sent, no file is written that was not asked for, no database is opened. Fixes are printed, never run.";
 

@@ -143,6 +143,7 @@ impl Recorder {
 fn acquire(path: &Path, held: Option<&File>) -> io::Result<File> {
     for _ in 0..MAX_OPENINGS {
         match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
             // A link in its place is refused: it could lead anywhere. A device may act on being opened.
             Ok(found) if !found.is_file() => return Err(no_file()),
             Ok(_) => {}
