@@ -310,16 +310,15 @@ fn a_record_that_may_not_grow_has_whole_lines() {
     assert!(answer.stderr.contains("of 8 looks written to"), "{}", answer.stderr);
     let text = std::fs::read_to_string(&record).unwrap();
     assert!(text.ends_with('\n'), "{text}");
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).count();
+    assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{text}");
+    let lines = text.lines().count();
     assert!((1..8).contains(&lines), "{lines}");
     assert_eq!(names_in(directory.path()), ["record"]);
     let critical = directory.path().join("critical");
     let down = format!("watch --port 1 --samples 1 --record {}", critical.display());
     // No room for the full report: nothing of it stays.
-    assert_eq!(
-        ended(prepared("ulimit -f 1; exec \"$0\" \"$@\"", &down).output().unwrap(), "watch").stdout.len() > 1,
-        true
-    );
+    let answer = ended(prepared("ulimit -f 1; exec \"$0\" \"$@\"", &down).output().unwrap(), "watch");
+    assert!(answer.exit >= 2, "{}", answer.stderr);
     assert!(names_in(directory.path()).iter().all(|name| !name.ends_with(".json") && !name.starts_with('.')));
 }
 
@@ -856,7 +855,7 @@ fn no_clock_ends_a_command() {
             format!("report {server} --redact paranoid"),
             format!("report {server} --html"),
             format!("report {server} --markdown"),
-            format!("report --from fixtures/leak-critical.json --redact paranoid --json"),
+            "report --from fixtures/leak-critical.json --redact paranoid --json".to_owned(),
             "check --from fixtures/leak-critical.json --from fixtures/leak-critical.json --json".to_owned(),
             "explain --json".to_owned(),
             format!("watch {server} --samples 2 --every 20ms --json --record {record}"),
@@ -1309,7 +1308,7 @@ fn envelopes(answer: &Answer) -> Vec<Value> {
     let all: Vec<Value> = values
         .map(|value| value.unwrap_or_else(|error| panic!("{error}: {}\n{}", answer.stdout, answer.stderr)))
         .collect();
-    assert!(!all.is_empty() && all.len() % 2 == 0, "{}\n{}", answer.stdout, answer.stderr);
+    assert!(!all.is_empty() && all.len().is_multiple_of(2), "{}\n{}", answer.stdout, answer.stderr);
     all.chunks(2)
         .map(|pair| {
             let expected = ["healthy", "warning", "critical", "unknown"][pair[1].as_u64().unwrap() as usize];
