@@ -769,6 +769,11 @@ fn a_clock_that_jumps_makes_no_growth() {
         assert!(shown.stdout.contains(way), "{jump}: {}", shown.stdout);
         assert_eq!(told["status"], "healthy", "{jump}");
     }
+    // Lines of earlier versions cannot tell a jump from a pause: what was between was not seen either way.
+    for jump in [10_800.0, 86_400.0 / 4.0] {
+        let (shown, told) = history_of(flank(jump, false));
+        assert_eq!(found_in(&told), [""; 0], "{jump}: {}", shown.stdout);
+    }
     // Growth over three hours is decided across a step of the clock.
     let steps = (0..240_u32).map(|look| {
         let real = f64::from(look) * 45.0;

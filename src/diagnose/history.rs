@@ -10,6 +10,11 @@ use std::time::{Duration, SystemTime};
 const MAX_INTERLEAVING: Duration = Duration::from_secs(10);
 /// Lines by which one line is moved at most to put interleaved lines in order.
 const MAX_DISPLACEMENT: usize = 64;
+/// Shortest time without a line after which lines that have the time of the clock only are not compared with those before: the clock
+/// was set forward, or nothing was recorded, and either way what happened in between was not seen.
+const MIN_GAP: Duration = Duration::from_secs(300);
+/// The same as a multiple of the usual time between two lines.
+const GAP_INTERVALS: u32 = 10;
 /// Smallest difference between the clock and the time since boot that is a step of the clock; slewing takes up to 0.05 %.
 const MIN_CLOCK_STEP: Duration = Duration::from_secs(1);
 
@@ -60,17 +65,27 @@ impl<'a> TimedRecord<'a> {
         (!by.is_zero()).then_some(by)
     }
 
-    /// Time from this one to the next; `None` where the clock was set back in between and nothing else tells.
-    fn until(self, next: Self) -> Option<Duration> {
+    /// Time from this one to the next; `None` where the clock was set back in between, or is ahead by more than `longest`, and the
+    /// time since boot was not recorded.
+    fn until(self, next: Self, longest: Duration) -> Option<Duration> {
         if let Some((this, next)) = self.since_boot(next) {
             return Some(Duration::from_millis(next.saturating_sub(this)));
         }
         match next.at?.duration_since(self.at?) {
-            Ok(elapsed) => Some(elapsed),
+            Ok(elapsed) => (elapsed <= longest).then_some(elapsed),
             Err(back) if back.duration() <= MAX_INTERLEAVING => Some(Duration::ZERO),
             Err(_) => None,
         }
     }
+}
+
+/// The longest time between two lines that is not a gap.
+fn longest_interval(records: &[TimedRecord<'_>]) -> Duration {
+    let mut intervals: Vec<Duration> =
+        records.windows(2).filter_map(|pair| pair[1].at?.duration_since(pair[0].at?).ok()).collect();
+    intervals.sort_unstable();
+    let usual = intervals.get(intervals.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+    usual.saturating_mul(GAP_INTERVALS).max(MIN_GAP)
 }
 
 fn put_in_order(records: &mut [TimedRecord<'_>]) {
@@ -89,17 +104,19 @@ fn put_in_order(records: &mut [TimedRecord<'_>]) {
 /// since boot where it was recorded, so that setting the clock neither makes nor hides a trend.
 pub fn trend_of(records: &[&Record]) -> Option<Trend> {
     let last = records.iter().rev().find(|record| record.pid.is_some())?;
-    let of_last = TimedRecord::all(records).into_iter().filter(|timed| {
+    let mut of_last = TimedRecord::all(records);
+    of_last.retain(|timed| {
         let record = timed.record;
         record.pid == last.pid
             && record.start_ticks == last.start_ticks
             && (timed.at.is_some() || record.since_boot_ms.is_some())
     });
+    let longest = longest_interval(&of_last);
     let (mut samples, mut elapsed, mut before) = (Vec::new(), Duration::ZERO, None::<TimedRecord<'_>>);
     for timed in of_last {
-        match before.map_or(Some(Duration::ZERO), |before| before.until(timed)) {
+        match before.map_or(Some(Duration::ZERO), |before| before.until(timed, longest)) {
             Some(since) => elapsed = elapsed.saturating_add(since),
-            // Times before the clock was set back cannot be compared with those after.
+            // Times before a step of the clock cannot be compared with those after.
             None => {
                 samples.clear();
                 elapsed = Duration::ZERO;
@@ -157,7 +174,7 @@ pub fn clock_steps(records: &[&Record]) -> ClockSteps {
                     _ => {}
                 }
             }
-            None if before.until(now).is_none() => {
+            None if before.until(now, Duration::MAX).is_none() => {
                 steps.back += 1;
                 steps.cuts_trend = true;
             }
