@@ -309,19 +309,19 @@ impl Host for Mac {
         none(&unit.name)
     }
 
-    fn unit_files(&self) -> Vec<UnitOnDisk> {
-        Vec::new()
+    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
+        Collected::default()
     }
 
     fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
         None
     }
 
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         assert_eq!(supervisor.kind, "launchd");
         let pids: HashSet<u32> = self.processes.iter().map(|running| running.pid).collect();
         let known = Known { users: &[501], pids: &pids, files: &self.files };
-        launchd::programs(&|words| Ok(self.launchctl(words)), &known)
+        Ok(Collected { value: launchd::programs(&|words| Ok(self.launchctl(words)), &known)?, gaps: Vec::new() })
     }
 
     fn job(&self, name: &str) -> Result<Program, Gap> {

@@ -14,7 +14,7 @@ mod usage;
 pub use arguments::*;
 pub use run::run;
 #[cfg(feature = "mcp")]
-pub(crate) use run::{examined_until, explained, nothing_examined};
+pub(crate) use run::{examined_until, explained, nothing_examined, refusal};
 #[cfg(feature = "mcp")]
 pub(crate) use terminal::unwritten_output;
 #[cfg(feature = "mcp")]

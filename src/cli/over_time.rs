@@ -1,6 +1,6 @@
 //! The commands that look for a while: `fds` over time, `watch`, and `history`, which reads back what that has seen.
 
-use super::run::{answer, examined, refuse, saved_reports};
+use super::run::{answer, examined, refuse, refuse_with, saved_reports};
 use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, is_output_lost, said};
 use super::{Cli, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments};
 use crate::collect::Deadline;
@@ -25,7 +25,7 @@ pub fn fds(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     let begun = Instant::now();
     let mut envelope = match examined(cli, &request) {
         Ok(envelope) => envelope,
-        Err(error) => return refuse(cli, request.command, &error.to_string()),
+        Err(gap) => return refuse_with(cli, request.command, gap),
     };
     let (sampling, exercise) = (arguments.sampling(), arguments.exercise(cli.examination.timeout));
     if sampling.is_none() && exercise.is_none() && arguments.compare.is_empty() {

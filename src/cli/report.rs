@@ -1,6 +1,6 @@
 //! `report`: everything that `check` knows, hidden and put into the form of an attachment.
 
-use super::run::{examined, refuse};
+use super::run::{examined, refuse, refuse_with};
 use super::terminal::{complain, emit, said};
 use super::{Cli, EXIT_UNKNOWN, ReportArguments};
 use crate::collect::worker::answers;
@@ -24,7 +24,7 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     }
     let envelope = match examined(cli, &request) {
         Ok(envelope) => redacted(envelope, level, &host_names()),
-        Err(line) => return refuse(cli, request.command, &line),
+        Err(gap) => return refuse_with(cli, request.command, gap),
     };
     let text = match (arguments.markdown, arguments.html) {
         (true, _) => render::markdown(&envelope),

@@ -66,14 +66,14 @@ fn execute(cli: &Cli) -> u8 {
         _ => match cli.request() {
             Some(request) => match examined(cli, &request) {
                 Ok(envelope) => answer(cli, &view, envelope),
-                Err(error) => refuse(cli, request.command, &error),
+                Err(gap) => refuse_with(cli, request.command, gap),
             },
             None => EXIT_UNKNOWN,
         },
     }
 }
 
-pub(super) fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String> {
+pub(super) fn examined(cli: &Cli, request: &Request) -> Result<Envelope, Gap> {
     let mut spinner = Spinner::new(cli);
     // What many requests have shown until Ctrl-C is summed up.
     spinner.ended = request.repetition.and_then(|_| ends_on_signal().ok());
@@ -85,18 +85,24 @@ pub(super) fn examined(cli: &Cli, request: &Request) -> Result<Envelope, String>
 /// What the request names, on this host or in a saved report.
 ///
 /// # Errors
-/// One line for a person, when nothing can be examined at all.
+/// A gap with one line for a person, when nothing can be examined at all.
 pub(crate) fn examined_until(
     cli: &Cli,
     request: &Request,
     deadline: Deadline,
     progress: &dyn Progress,
-) -> Result<Envelope, String> {
+) -> Result<Envelope, Gap> {
     if !cli.selection.from.is_empty() {
-        return replayed(cli, request);
+        return replayed(cli, request).map_err(refusal);
     }
     let host = this_host(deadline);
-    examine(&*host, request, deadline, progress).map_err(|error| error.to_string())
+    examine(&*host, request, deadline, progress)
+        .map_err(|error| Gap { reason: error.reason(), ..refusal(error.to_string()) })
+}
+
+/// What stands in the place of an examination that could not be made.
+pub(crate) fn refusal(line: String) -> Gap {
+    Gap::new("selection", GapReason::NotFound, line)
 }
 
 /// A saved report in the place of the host; of two, the second, with what has grown since the first.
@@ -182,7 +188,13 @@ pub(super) fn answer(cli: &Cli, view: &View, envelope: Envelope) -> u8 {
 
 /// One clear line for what cannot be examined at all.
 pub(super) fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
-    let nothing = || nothing_examined(command, Gap::new("selection", GapReason::NotFound, line));
+    refuse_with(cli, command, refusal(line.to_owned()))
+}
+
+/// The same with its reason.
+pub(super) fn refuse_with(cli: &Cli, command: &'static str, gap: Gap) -> u8 {
+    let line = &gap.detail;
+    let nothing = || nothing_examined(command, gap.clone());
     match cli.output.form() {
         Format::Json => emit(&render::json(&nothing())),
         Format::Text => complain(line),

@@ -220,6 +220,8 @@ pub struct Program {
     pub is_enabled: Option<bool>,
     /// A program that is meant to finish (a oneshot unit): nothing restarts what it leaves.
     pub is_oneshot: bool,
+    /// Files of its configuration that could not be read.
+    pub gaps: Vec<Gap>,
 }
 
 impl Program {
@@ -352,7 +354,7 @@ pub trait Host {
     fn unit(&self, unit: &Unit) -> Result<Program, Gap>;
 
     /// Service units on the disk whose command is a Hermes server's.
-    fn unit_files(&self) -> Vec<UnitOnDisk>;
+    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>>;
 
     /// Id of the unit's current activation, which the manager publishes as a file.
     fn unit_invocation(&self, unit: &Unit) -> Option<String>;
@@ -361,7 +363,7 @@ pub trait Host {
     ///
     /// # Errors
     /// A gap when it cannot be asked.
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap>;
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap>;
 
     /// Asks launchd for a job, by its label or by its target (`gui/501/LABEL`).
     ///

@@ -133,7 +133,7 @@ impl Doctor {
     async fn answer(&self, name: &'static str, call: Call) -> Answer {
         let (level, budget) = (self.level, call.budget());
         let begun = Instant::now();
-        let nothing = |line: String| nothing(name, GapReason::Timeout, line, level);
+        let nothing = |line: String| nothing(name, Gap { reason: GapReason::Timeout, ..cli::refusal(line) }, level);
         let Ok(Some(place)) = tokio::time::timeout(budget, Places::take(&self.places)).await else {
             return nothing(format!("{MOST_CALLS} calls are under way and none has ended; ask again later"));
         };
@@ -190,31 +190,31 @@ impl rmcp::ServerHandler for Doctor {
     }
 }
 
-fn nothing(command: &str, reason: GapReason, line: String, level: Level) -> Answer {
-    Answer::nothing(cli::nothing_examined(command, Gap::new("selection", reason, line)), level)
+fn nothing(command: &str, gap: Gap, level: Level) -> Answer {
+    Answer::nothing(cli::nothing_examined(command, gap), level)
 }
 
 /// One run of the command; off the loop, since it waits for the host.
 fn examined(name: &str, call: &Call, deadline: Deadline, called_off: &'static AtomicBool, level: Level) -> Answer {
     let begun = Instant::now();
     let examined = match (&call.cli.command, call.cli.request()) {
-        (Some(cli::Command::Explain { id }), _) => cli::explained(id.as_deref()),
+        (Some(cli::Command::Explain { id }), _) => cli::explained(id.as_deref()).map_err(cli::refusal),
         (_, Some(request)) => {
             let waiting = Waiting { called_off, deadline };
             cli::examined_until(&call.cli, &request, deadline, &waiting).and_then(|envelope| match call.sampling {
-                Some(plan) => sampled(envelope, plan, &waiting, begun),
+                Some(plan) => sampled(envelope, plan, &waiting, begun).map_err(cli::refusal),
                 None => Ok(envelope),
             })
         }
-        (_, None) => Err("this tool examines nothing".to_owned()),
+        (_, None) => Err(cli::refusal("this tool examines nothing".to_owned())),
     };
     match examined {
         Ok(envelope) => Answer::examined(envelope, level, call.top),
         // Only the host has names to hide; an id that does not exist is the caller's word.
-        Err(line) if matches!(call.cli.command, Some(cli::Command::Explain { .. })) => {
-            nothing(name, GapReason::NotFound, line, Level::None)
+        Err(gap) if matches!(call.cli.command, Some(cli::Command::Explain { .. })) => {
+            nothing(name, gap, Level::None)
         }
-        Err(line) => nothing(name, GapReason::NotFound, line, level),
+        Err(gap) => nothing(name, gap, level),
     }
 }
 

@@ -97,7 +97,7 @@ impl UnitState {
 
 /// Parses the answer: one block of properties a unit, with an empty line between two.
 pub fn show(bytes: &[u8]) -> Vec<UnitState> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = kept(bytes);
     text.split("\n\n").filter(|block| !block.trim().is_empty()).map(block).collect()
 }
 
@@ -132,7 +132,7 @@ fn block(text: &str) -> UnitState {
             "ExecMainExitTimestampMonotonic" => unit.main_exited_at_us = microseconds(),
             "ActiveExitTimestampMonotonic" => unit.inactive_since_us = microseconds(),
             "StateChangeTimestampMonotonic" => unit.state_changed_at_us = microseconds(),
-            "FragmentPath" => unit.fragment = shown(),
+            "FragmentPath" => unit.fragment = value.to_owned(),
             "Environment" => (unit.home, unit.webui_port) = hermes_variables(value),
             _ => {}
         }

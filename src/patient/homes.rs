@@ -76,12 +76,12 @@ pub fn named(survey: &Survey<'_>, path: &Path) -> Result<Home, SelectError> {
 /// The same for a directory as a server sees it, which can be in a container.
 pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> Result<Home, SelectError> {
     let place = Place { process, path };
-    let unreadable = |gap: &Gap| SelectError::HomeUnreadable(shown(path), gap.told().to_owned());
+    let unreadable = |gap: Gap| SelectError::HomeUnreadable(Gap { what: shown(path), ..gap });
     match survey.host.file_kind(&place.reached()) {
         Ok(FileKind::Directory) => {}
         Ok(_) => return Err(SelectError::NotAHome(shown(path))),
         Err(gap) if gap.reason == GapReason::NotFound => return Err(SelectError::NoSuchHome(shown(path))),
-        Err(gap) => return Err(unreadable(&gap)),
+        Err(gap) => return Err(unreadable(gap)),
     }
     match landmarks(survey, &place.reached()) {
         Ok(found) if !found.is_empty() => Ok(read(survey, place, &found)),
@@ -89,7 +89,20 @@ pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> R
         Ok(_) => Some(read(survey, place, &[]))
             .filter(|home| home.webui_port.is_some())
             .ok_or_else(|| SelectError::NotAHome(shown(path))),
-        Err(gap) => Err(unreadable(&gap)),
+        Err(gap) => Err(unreadable(gap)),
+    }
+}
+
+/// The home that a server names. One that cannot be read is its home all the same, with a gap: what is asked of it later says what is not
+/// known. `None` where there is none: a server need not have made it yet.
+pub fn of_server(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> Option<Home> {
+    match seen_by(survey, process, path) {
+        Ok(home) => Some(home),
+        Err(SelectError::HomeUnreadable(gap)) => {
+            survey.note(Gap { what: format!("home {}", gap.what), ..gap });
+            Some(Home { path: path.to_owned(), pid_files: Vec::new(), webui_port: None, kinds: Vec::new() })
+        }
+        Err(_) => None,
     }
 }
 
@@ -173,6 +186,9 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
 /// A few homes that could not be looked at are named; of many the first, and how many there are.
 fn note_unseen(survey: &Survey<'_>, unseen: Vec<Gap>) {
     let count = unseen.len();
+    if count > 0 {
+        survey.has_unread_homes.set(true);
+    }
     match unseen.first() {
         Some(first) if count > MOST_UNSEEN => {
             let what = format!("{count} homes, the first {}", first.what.trim_start_matches("home "));
@@ -308,13 +324,20 @@ pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
     let of_unit = |unit: &UnitOnDisk| {
         let command = unit.file.command.as_deref().and_then(recognise_configured)?;
         let of_environment = || {
-            let files = unit
-                .file
-                .environment_files
-                .iter()
-                .map(|file| ForeignPath::of_file(unit.owner, unit.owner, HostPath::from_kept(file).path()))
-                .filter_map(|file| survey.host.read_file(&file, LARGEST_FILE).ok());
-            files.filter_map(|bytes| webui_port(&bytes)).next_back().or(unit.file.webui_port)
+            let files = unit.file.environment_files.iter();
+            let files =
+                files.map(|file| ForeignPath::of_file(unit.owner, unit.owner, HostPath::from_kept(file).path()));
+            let read = files.filter_map(|file| match survey.host.read_file(&file, LARGEST_FILE) {
+                Ok(bytes) => webui_port(&bytes),
+                Err(gap) => {
+                    // One with a `-` before its name need not be there (systemd.exec(5)).
+                    if gap.reason != GapReason::NotFound {
+                        survey.note(gap);
+                    }
+                    None
+                }
+            });
+            read.last().or(unit.file.webui_port)
         };
         let port = command.port.or_else(|| (command.kind == ServerKind::Webui).then(of_environment).flatten());
         let port = port.filter(|port| *port != 0)?;

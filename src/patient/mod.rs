@@ -13,7 +13,7 @@ pub use select::select;
 pub use survey::Survey;
 
 use crate::collect::PidProblem;
-use crate::model::{Expectation, Gap, Identity, ServerKind};
+use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
 use crate::parse::command::HermesCommand;
 use crate::parse::expect::Expect;
 use std::path::PathBuf;
@@ -84,8 +84,8 @@ pub enum SelectError {
     )]
     NotAHome(String),
     /// `--home` cannot be looked at.
-    #[error("{0} could not be looked at: {1}")]
-    HomeUnreadable(String, String),
+    #[error("cannot read {}: {}", .0.what, .0.told())]
+    HomeUnreadable(Gap),
     /// `--url` with a selector that contradicts it.
     #[error("--url {0} and {1} name different servers; give one of them")]
     Conflict(String, String),
@@ -95,4 +95,15 @@ pub enum SelectError {
     /// `--url` without a host, or of another scheme.
     #[error("--url {0}: {1}")]
     Url(String, &'static str),
+}
+
+impl SelectError {
+    /// Why nothing is examined, as a gap has it.
+    pub fn reason(&self) -> GapReason {
+        match self {
+            Self::HomeUnreadable(gap) => gap.reason,
+            Self::Pid(PidProblem::Unreadable(..)) => GapReason::Permission,
+            _ => GapReason::NotFound,
+        }
+    }
 }

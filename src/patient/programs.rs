@@ -2,7 +2,7 @@
 
 use super::homes::same_path;
 use super::{Selection, Survey};
-use crate::collect::{ForeignPath, Host, Program, SupervisorProcess};
+use crate::collect::{Collected, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, HostPath, Process, Role, ServerKind, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
@@ -46,7 +46,7 @@ impl Known {
         match &self.asked {
             Asked::Supervisor(supervisor, name) => {
                 let programs = host.programs(supervisor).ok()?;
-                programs.into_iter().find(|program| program.claim.name.as_ref() == Some(name))
+                programs.value.into_iter().find(|program| program.claim.name.as_ref() == Some(name))
             }
             Asked::Unit(unit) => host.unit(unit).ok(),
             Asked::Job(target) => host.job(target).ok(),
@@ -158,13 +158,20 @@ impl Survey<'_> {
                 match self.host.programs(&supervisor) {
                     Ok(programs) => {
                         let known = |program| Known { asked: asked(&supervisor, &program), program };
-                        found.known.extend(programs.into_iter().map(known));
+                        found.known.extend(self.complete(programs).into_iter().map(known));
                     }
                     Err(gap) => found.unasked.push((supervisor, gap)),
                 }
             }
             found
         })
+    }
+
+    /// Keeps the gaps of programs.
+    fn complete(&self, programs: Collected<Vec<Program>>) -> Vec<Program> {
+        let of_programs = programs.value.iter().flat_map(|program| &program.gaps).cloned();
+        programs.gaps.into_iter().chain(of_programs).for_each(|gap| self.note(gap));
+        programs.value
     }
 
     /// Processes of this host that are supervisors which can be asked.
@@ -291,6 +298,9 @@ impl Survey<'_> {
             }
             Expect::Pid(pid) => Ok(Known { asked: Asked::Process(*pid), program: of_process(self.host, *pid) }),
         };
+        if let Ok(known) = &found {
+            known.program.gaps.iter().for_each(|gap| self.note(gap.clone()));
+        }
         found.map(Some).map_err(|gap| {
             let detail = if gap.what == what { gap.detail } else { format!("{}: {}", gap.what, gap.detail) };
             Gap { detail, what, ..gap }
@@ -326,7 +336,7 @@ impl Survey<'_> {
         for supervisor in self.supervisors().into_iter().filter(|supervisor| supervisor.kind == kind) {
             match self.host.programs(&supervisor) {
                 Ok(programs) => {
-                    for program in programs {
+                    for program in self.complete(programs) {
                         if program.claim.name.as_deref() == Some(name) {
                             found.push(Known { asked: asked(&supervisor, &program), program });
                         } else {

@@ -289,9 +289,8 @@ fn find_home(survey: &Survey<'_>, patient: &mut Patient) {
     if !patient.kind.is_hermes() {
         return;
     }
-    if let Some(path) = home_of(survey, identity, command)
-        && let Ok(home) = homes::seen_by(survey, survey.process_of(identity.pid).as_ref(), &path)
-    {
+    let Some(path) = home_of(survey, identity, command) else { return };
+    if let Some(home) = homes::of_server(survey, survey.process_of(identity.pid).as_ref(), &path) {
         patient.home = Some(path);
         add_pid_files(patient, &home);
     }
@@ -443,7 +442,7 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
         let own = path
             .as_deref()
             .filter(|_| home.is_none())
-            .and_then(|path| homes::seen_by(survey, process.as_ref(), path).ok());
+            .and_then(|path| homes::of_server(survey, process.as_ref(), path));
         if let Some(home) = own.as_ref().or(home) {
             add_pid_files(&mut patient, home);
         }
@@ -602,6 +601,7 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
         })
         .collect();
     let homes = match homes {
+        [] if survey.has_unread_homes.get() => "no Hermes home that could be read".to_owned(),
         [] => "no Hermes home ($HERMES_HOME, ~/.hermes)".to_owned(),
         homes => homes.iter().map(|home| homes::shown(&home.path)).collect::<Vec<_>>().join(", "),
     };

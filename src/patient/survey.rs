@@ -46,6 +46,8 @@ pub struct Survey<'a> {
     pub(super) asks_everybody: bool,
     /// Processes whose command lines were not read: they run a program of which enough others told.
     alike: Cell<usize>,
+    /// Whether a directory could not be read that may be a home.
+    pub(super) has_unread_homes: Cell<bool>,
     gaps: RefCell<Vec<Gap>>,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Survey<'a> {
             holders: RefCell::new(None),
             asks_everybody: false,
             alike: Cell::new(0),
+            has_unread_homes: Cell::new(false),
             gaps: RefCell::new(Vec::new()),
         }
     }
@@ -316,7 +319,11 @@ impl<'a> Survey<'a> {
 
     /// Unit files of this host whose command is a Hermes server's.
     pub fn unit_files(&self) -> &[UnitOnDisk] {
-        self.unit_files.get_or_init(|| self.host.unit_files())
+        self.unit_files.get_or_init(|| {
+            let read = self.host.unit_files();
+            read.gaps.into_iter().for_each(|gap| self.note(gap));
+            read.value
+        })
     }
 
     /// TCP sockets as a process sees them.

@@ -202,16 +202,31 @@ fn path_only(directory: impl AsFd, name: impl rustix::path::Arg) -> Result<Owned
 
 fn descend(root: &OwnedFd, start: OwnedFd, path: &ForeignPath, last: Last) -> Result<OwnedFd, Failure> {
     // Rights that end in the middle of the path, and paths that do not begin at the root, take every step by itself.
-    let is_settled = !rights::is_root() || rights::applied() != 0;
+    let is_settled = !rights::is_root() || rights::are_lowered();
     let is_from_root = matches!(path.base, Base::Root | Base::Namespace);
     if is_settled && is_from_root && last != Last::Socket {
         match in_root(root, &path.path, last) {
-            // A kernel before 5.6, a filter of system calls, or names that move all the time.
-            Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::AGAIN) => {}
+            Err(error) if is_missing(error) => {}
             found => return found.map_err(rights::refused),
         }
     }
-    walk(root, start, &path.path, last)
+    let walked = walk(root, start, &path.path, last)?;
+    if !is_from_root || same_file(&fstat(root)?, &rustix::fs::stat(c"/")?) {
+        return Ok(walked);
+    }
+    // In another root directory the kernel must come to the same file, where it can be asked to stay there.
+    match in_root(root, &path.path, last) {
+        Err(error) if is_missing(error) => Ok(walked),
+        found => {
+            let is_same = same_file(&fstat(found.map_err(rights::refused)?)?, &fstat(&walked)?);
+            is_same.then_some(walked).ok_or(Failure::System(libc::EAGAIN))
+        }
+    }
+}
+
+/// Whether openat2(2) is not to be had: a kernel before 5.6, or a filter of system calls.
+fn is_missing(error: Errno) -> bool {
+    matches!(error, Errno::NOSYS | Errno::PERM | Errno::INVAL)
 }
 
 /// The kernel's own walk, which does not leave the root directory (openat2(2)).

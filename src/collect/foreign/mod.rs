@@ -16,7 +16,7 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
 
-pub use rights::{Rights, applied, restore};
+pub use rights::{Rights, applied, are_lowered, restore};
 pub use socket::{Login, Peer, exchange};
 pub use system::{Found, Last, find};
 #[cfg(target_os = "linux")]

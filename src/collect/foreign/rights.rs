@@ -56,10 +56,15 @@ pub fn is_root() -> bool {
 /// # Errors
 /// As [`Rights::take`].
 pub fn lower_to(uid: u32) -> Result<(), Failure> {
-    if !is_root() || uid == 0 || applied() != 0 {
+    if !is_root() || uid == 0 || are_lowered() {
         return Ok(());
     }
     Rights::of_user(uid).take()
+}
+
+/// Whether another user's rights apply in the place of root's.
+pub fn are_lowered() -> bool {
+    is_root() && applied() != 0
 }
 
 /// The user whose rights apply.
@@ -81,8 +86,7 @@ pub fn restore() -> Result<(), Failure> {
 /// The error of an open, which is about the user where it is another one than the doctor's.
 pub fn refused(error: rustix::io::Errno) -> Failure {
     let is_refusal = matches!(error, rustix::io::Errno::ACCESS | rustix::io::Errno::PERM);
-    let uid = applied();
-    if is_refusal && is_root() && uid != 0 { Failure::NotReadableBy(uid) } else { error.into() }
+    if is_refusal && are_lowered() { Failure::NotReadableBy(applied()) } else { error.into() }
 }
 
 #[cfg(target_os = "linux")]

@@ -181,7 +181,7 @@ impl Host for LinuxHost {
         supervisors::systemd::one(self, unit)
     }
 
-    fn unit_files(&self) -> Vec<UnitOnDisk> {
+    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
         supervisors::systemd::files(self)
     }
 
@@ -189,7 +189,7 @@ impl Host for LinuxHost {
         Some(printable(&self.workers.link(&supervisors::systemd::invocation_link(unit)).ok()?))
     }
 
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         supervisors::programs(self, supervisor)
     }
 

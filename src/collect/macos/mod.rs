@@ -229,17 +229,17 @@ impl Host for MacHost {
         Err(unsupported(&unit.name, "there is no systemd on this system"))
     }
 
-    fn unit_files(&self) -> Vec<UnitOnDisk> {
-        Vec::new()
+    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
+        Collected::default()
     }
 
     fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
         None
     }
 
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         match supervisor.kind.as_str() {
-            "launchd" => launchctl::programs(self),
+            "launchd" => Ok(Collected { value: launchctl::programs(self)?, gaps: Vec::new() }),
             kind => Err(unsupported(&format!("programs of {kind}"), "this version does not ask it on this system")),
         }
     }

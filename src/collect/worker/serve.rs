@@ -124,7 +124,7 @@ pub fn perform(request: Request) -> Reply {
                 (name.as_str(), 0).to_socket_addrs().map_err(|error| Failure::Malformed(error.to_string()))?;
             Ok(Answer::Addresses(found.map(|address| address.ip()).collect()))
         }
-        Request::Stat(path) => Ok(Answer::Stat(stat_of(&foreign::find(&path, Last::Followed)?))),
+        Request::Stat(path) => Ok(Answer::Stat(stat(&path)?)),
         Request::Read { path, offset, limit } => Ok(Answer::File(read(&path, offset, limit)?)),
         Request::List { path, containing, limit } => {
             Ok(Answer::Names(list(&path, containing.as_bytes(), usize::try_from(limit).unwrap_or(0))?))
@@ -164,6 +164,15 @@ fn read_pm2_message(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<
             count => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
         }
     }
+}
+
+/// Metadata of what a path leads to. Size and time of a file that its user may not read are not answered for it.
+fn stat(path: &ForeignPath) -> Result<FileStat, Failure> {
+    let found = foreign::find(path, Last::Followed)?;
+    if found.file_type() == FileType::RegularFile && foreign::are_lowered() {
+        found.open()?;
+    }
+    Ok(stat_of(&found))
 }
 
 fn stat_of(found: &Found) -> FileStat {
@@ -220,7 +229,7 @@ fn read(path: &ForeignPath, offset: u64, limit: u32) -> Result<FileContent, Fail
 fn list(path: &ForeignPath, containing: &[u8], limit: usize) -> Result<Vec<ByteBuf>, Failure> {
     let found = foreign::find(path, Last::Followed)?;
     if found.file_type() != FileType::Directory {
-        return Err(Failure::System(libc::ENOTDIR));
+        return Err(Failure::Malformed("it is no directory".to_owned()));
     }
     let mut names = Vec::new();
     let entries = Dir::new(found.open()?)?

@@ -41,7 +41,7 @@ pub fn run(tool: Tool, arguments: &[String], user: Option<u32>, keep: usize) -> 
     // At its end from the start: there may be no /dev/null.
     let (nothing, _) = io::pipe()?;
     command.stdin(nothing).stdout(Stdio::piped()).stderr(Stdio::piped());
-    end_with_worker(&mut command);
+    detach(&mut command);
     let mut child = command.spawn()?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Failure::System(libc::EIO));
@@ -102,17 +102,16 @@ fn read_ready(streams: &mut [Tail]) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the tool with the worker: one that hangs is not left behind by a doctor that has ended.
-fn end_with_worker(command: &mut Command) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{Signal, set_parent_process_death_signal};
-        #[allow(unsafe_code)]
-        // SAFETY: one system call between fork and exec, which allocates nothing (prctl(2)).
-        unsafe {
-            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
-        }
+/// Gives the tool a session of its own, and ends it with the worker: one that hangs is not left behind by a doctor that has ended.
+fn detach(command: &mut Command) {
+    #[allow(unsafe_code)]
+    // SAFETY: two system calls between fork and exec, which allocate nothing (setsid(2), prctl(2)).
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            #[cfg(target_os = "linux")]
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok(())
+        });
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = command;
 }

@@ -9,7 +9,7 @@ pub mod systemd;
 
 use super::LinuxHost;
 use crate::collect::foreign::Peer;
-use crate::collect::{ForeignPath, Host, Program, SupervisorProcess};
+use crate::collect::{Collected, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, Process};
 use crate::parse::text::printable;
 use std::os::unix::ffi::OsStrExt;
@@ -22,11 +22,11 @@ const LARGEST_FILE: usize = 256 * 1024;
 /// One way of asking.
 trait Asks {
     /// The programs of a supervisor. Claimed pids are those of the doctor's own pid namespace.
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap>;
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap>;
 }
 
 /// Asks a supervisor.
-pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
     let asks: &dyn Asks = match supervisor.kind.as_str() {
         "supervisord" => &supervisord::Supervisord,
         "pm2" => &pm2::Pm2,

@@ -3,7 +3,7 @@
 use super::{Asks, Place, milliseconds, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
-use crate::collect::{Host, Program, SocketTable, SupervisorProcess};
+use crate::collect::{Collected, Host, Program, SocketTable, SupervisorProcess};
 use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::pm2::{self, Pm2Program};
 use crate::parse::text::printable;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct Pm2;
 
 impl Asks for Pm2 {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
         let Some(home) = home(host, &place) else {
             let what = format!("home of pm2 (pid {})", supervisor.pid);
@@ -28,7 +28,8 @@ impl Asks for Pm2 {
         let found = pm2::programs(&answer).map_err(|error| {
             Gap::new(format!("pm2's answer on {source}"), GapReason::Malformed, error.to_string())
         })?;
-        Ok(found.into_iter().map(|found| program(host, &place, &home, &source, found)).collect())
+        let value = found.into_iter().map(|found| program(host, &place, &home, &source, found)).collect();
+        Ok(Collected { value, gaps: Vec::new() })
     }
 }
 

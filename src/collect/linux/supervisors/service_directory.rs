@@ -2,7 +2,7 @@
 
 use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
-use crate::collect::{FileKind, ForeignPath, Host, Program, SupervisorProcess};
+use crate::collect::{Collected, FileKind, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::home::{variable, variable_directories};
 use crate::parse::service_status::{self, ServiceStatus};
@@ -18,7 +18,7 @@ const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 pub struct ServiceDirectory;
 
 impl Asks for ServiceDirectory {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
         let name = shown(&host.working_directory(place.process.identity)?);
         let directory = ForeignPath::working_directory(place.process.identity);
@@ -26,7 +26,7 @@ impl Asks for ServiceDirectory {
         program.claim.pid = Some(supervisor.pid);
         program.claim.owner = place.owner();
         program.claim.claimed_pid = program.claim.claimed_pid.and_then(|pid| place.pid(host, pid));
-        Ok(vec![program])
+        Ok(Collected { value: vec![program], gaps: Vec::new() })
     }
 }
 
@@ -44,13 +44,13 @@ fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Re
     let status = service_status::parse(&status).ok_or_else(|| {
         Gap::new(&source, GapReason::Malformed, format!("a status file of {} bytes is not known", status.len()))
     })?;
-    // The supervisor's claim is known by now. What cannot be read beside it is part of the evidence.
-    let mut unread: Vec<String> = Vec::new();
+    // The supervisor's claim is known by now, and holds whatever cannot be read beside it.
+    let mut gaps: Vec<Gap> = Vec::new();
     let mut content = |file: &str, path: &ForeignPath, limit| match host.workers.content(path, limit) {
         Ok(content) => Some(content.bytes.into_vec()),
         Err(gap) => {
             if gap.reason != GapReason::NotFound {
-                unread.push(format!("{file} was not read: {}", gap.told()));
+                gaps.push(Gap { what: format!("{name}/{file}"), ..gap });
             }
             None
         }
@@ -74,16 +74,15 @@ fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Re
         (!line.is_empty()).then(|| HostPath::new(line))
     };
     let (port, home) = (said("HERMES_WEBUI_PORT"), said("HERMES_HOME"));
-    let evidence = unread.into_iter().fold(source, |evidence, line| format!("{evidence}; {line}"));
     let claim = Supervisor {
         port: port.and_then(|port| port.trim().parse().ok()),
         home,
         log: has_log.then(|| format!("the log service in {name}/log")),
         configuration: Some(format!("{name}/run")),
-        ..claim(kind, name, &status, evidence)
+        ..claim(kind, name, &status, source)
     };
     let command = vec!["sh".to_owned(), "-c".to_owned(), text];
-    let mut program = Program { claim, command, ..Program::default() }.recognised();
+    let mut program = Program { claim, command, gaps, ..Program::default() }.recognised();
     // A script sets variables, secrets among them: its place is named, its text is not shown.
     program.claim.command = None;
     Ok(program)

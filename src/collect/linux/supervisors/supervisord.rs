@@ -4,7 +4,7 @@ use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
 use crate::collect::foreign::Login;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
-use crate::collect::{Host, Program, SupervisorProcess};
+use crate::collect::{Collected, Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::http;
 use crate::parse::supervisord::{Configuration, ProgramInfo, configuration, process_info};
@@ -25,9 +25,9 @@ const DEFAULT_CONFIGURATIONS: [&str; 4] =
 pub struct Supervisord;
 
 impl Asks for Supervisord {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
-        let (path, configuration, configuration_owner) = find_configuration(host, &place)?;
+        let (path, configuration, configuration_owner, gaps) = find_configuration(host, &place)?;
         let Some(socket) = &configuration.socket else {
             let detail = format!("{} names no unix_http_server", shown(&path));
             return Err(Gap::new("supervisord", GapReason::Unsupported, detail));
@@ -57,7 +57,7 @@ impl Asks for Supervisord {
         let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;
         let found = process_info(&body).map_err(|error| malformed(error.to_string()))?;
         let program = |info| program(&place, host, &configuration, &path, &source, info);
-        Ok(found.into_iter().map(program).collect())
+        Ok(Collected { value: found.into_iter().map(program).collect(), gaps })
     }
 }
 
@@ -120,8 +120,8 @@ fn request(login: Option<&(String, String)>) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Its path, what it says, and the user that owns it. It is the file of `-c`, else the places where supervisord looks (Supervisor, "Configuration File").
-fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Configuration, u32), Gap> {
+/// Its path, what it says, the user that owns it, and included files that could not be read. It is the file of `-c`, else the places where supervisord looks (Supervisor, "Configuration File").
+fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Configuration, u32, Vec<Gap>), Gap> {
     let identity = place.process.identity;
     let argv = host.commands(&[identity.pid]).pop().and_then(Result::ok).unwrap_or_default();
     let mut words = argv.iter();
@@ -146,11 +146,14 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
                 let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
                 let shown_directory = HostPath::from(&*here.join(&directory)).kept();
                 let mut found = configuration(&content.bytes, &shown_directory);
-                for file in included(host, place, &directory, &found.includes.clone())? {
-                    let read = host.workers.content(&place.path(&file), LARGEST_FILE)?;
-                    found.programs.extend(configuration(&read.bytes, &shown_directory).programs);
+                let mut gaps = Vec::new();
+                for file in included(host, place, &directory, &found.includes.clone(), &mut gaps) {
+                    match host.workers.content(&place.path(&file), LARGEST_FILE) {
+                        Ok(read) => found.programs.extend(configuration(&read.bytes, &shown_directory).programs),
+                        Err(gap) => gaps.push(gap),
+                    }
                 }
-                return Ok((here.join(path), found, content.owner));
+                return Ok((here.join(path), found, content.owner, gaps));
             }
             // Another of the usual places may have it; what cannot be read hides none that comes first.
             Err(gap) if gap.reason == GapReason::NotFound => last = gap,
@@ -161,7 +164,13 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
 }
 
 /// Files of include patterns; a `*` is understood in the last part of a path, where it is used.
-fn included(host: &LinuxHost, place: &Place, directory: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, Gap> {
+fn included(
+    host: &LinuxHost,
+    place: &Place,
+    directory: &Path,
+    patterns: &[String],
+    gaps: &mut Vec<Gap>,
+) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for pattern in patterns {
         let path = directory.join(HostPath::from_kept(pattern).path());
@@ -176,10 +185,13 @@ fn included(host: &LinuxHost, place: &Place, directory: &Path, patterns: &[Strin
             Ok(names) => names,
             // A pattern may fit nothing.
             Err(gap) if gap.reason == GapReason::NotFound => continue,
-            Err(gap) => return Err(gap),
+            Err(gap) => {
+                gaps.push(gap);
+                continue;
+            }
         };
         let fits = |name: &&OsString| name.as_bytes().starts_with(start) && name.as_bytes().ends_with(end);
         found.extend(names.iter().filter(fits).map(|name| parent.join(name)));
     }
-    Ok(found)
+    found
 }

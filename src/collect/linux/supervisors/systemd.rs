@@ -4,7 +4,7 @@
 use super::{Asks, LARGEST_FILE, another_user, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
 use crate::collect::worker::wire::Tool;
-use crate::collect::{ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
+use crate::collect::{Collected, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
 use crate::model::{Gap, GapReason, HostPath, Supervisor, time};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
@@ -33,9 +33,10 @@ const PACKAGED_USER_UNITS: &[&str] = &["/usr/local/lib/systemd/user", "/usr/lib/
 pub struct Systemd;
 
 impl Asks for Systemd {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Vec<Program>, Gap> {
+    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let mut on_disk: Vec<UnitOnDisk> = Vec::new();
-        for found in files_of(host, supervisor.user) {
+        let Collected { value, gaps } = files_of(host, supervisor.user);
+        for found in value {
             // A directory that comes first hides a unit of the same name in a later one.
             if on_disk.len() < MOST_UNITS && on_disk.iter().all(|known| known.unit != found.unit) {
                 on_disk.push(found);
@@ -46,11 +47,11 @@ impl Asks for Systemd {
             on_disk.iter().map(|found| found.unit.name.replace("@.service", "@*.service")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Collected { value: Vec::new(), gaps });
         }
         let states = ask(host, supervisor.user, &names)?;
         let known = states.iter().filter(|state| state.load_state != "not-found");
-        Ok(known
+        let value = known
             .map(|state| {
                 let template = state.id.split_once('@').map(|(name, _)| format!("{name}@.service"));
                 let is_its = |name: &String| *name == state.id || Some(name) == template.as_ref();
@@ -58,7 +59,8 @@ impl Asks for Systemd {
                 let file = file.map(|found| (&found.file, found.owner));
                 program(host, supervisor.user, state, file)
             })
-            .collect())
+            .collect();
+        Ok(Collected { value, gaps })
     }
 }
 
@@ -76,14 +78,22 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
         host.workers.content(&of_manager(unit.user_manager, path.path()), LARGEST_FILE)
     });
     // The manager's answer has the command too; the file says where environment and output are.
-    let file = read.and_then(Result::ok).map(|content| (unit_file(&content.bytes), content.owner));
-    Ok(program(host, unit.user_manager, state, file.as_ref().map(|(file, owner)| (file, *owner))))
+    let (content, gap) = match read.transpose() {
+        Ok(content) => (content, None),
+        Err(gap) => (None, Some(gap)),
+    };
+    let file = content.map(|content| (unit_file(&content.bytes), content.owner));
+    let mut found = program(host, unit.user_manager, state, file.as_ref().map(|(file, owner)| (file, *owner)));
+    found.gaps.extend(gap);
+    Ok(found)
 }
 
 /// Unit files of the system and of the users that may be looked at, whose command is a Hermes server's.
-pub fn files(host: &LinuxHost) -> Vec<UnitOnDisk> {
+pub fn files(host: &LinuxHost) -> Collected<Vec<UnitOnDisk>> {
     let mut found = files_of(host, None);
-    for home in host.user_homes().value {
+    let homes = host.user_homes();
+    found.gaps.extend(homes.gaps);
+    for home in homes.value {
         let directory = ForeignPath::of_person(&home.join(".config/systemd/user"));
         // Only configured ports are wanted, for which it does not matter whose manager that is.
         read_directory(host, &directory, None, false, &mut found);
@@ -91,8 +101,8 @@ pub fn files(host: &LinuxHost) -> Vec<UnitOnDisk> {
     found
 }
 
-fn files_of(host: &LinuxHost, user: Option<u32>) -> Vec<UnitOnDisk> {
-    let mut found = Vec::new();
+fn files_of(host: &LinuxHost, user: Option<u32>) -> Collected<Vec<UnitOnDisk>> {
+    let mut found = Collected::default();
     let own = user.and_then(|user| host.user_home(user)).map(|home| home.join(".config/systemd/user"));
     let (usual, packaged) = match user {
         None => (OWN_UNITS, PACKAGED_UNITS),
@@ -123,21 +133,36 @@ fn read_directory(
     directory: &ForeignPath,
     user: Option<u32>,
     only_called_so: bool,
-    found: &mut Vec<UnitOnDisk>,
+    found: &mut Collected<Vec<UnitOnDisk>>,
 ) {
     // A system has hundreds of them, and two or three are of interest.
     let part = if only_called_so { "hermes" } else { ".service" };
-    let names = host.workers.names(directory, part, 4096).unwrap_or_default();
+    let names = host.workers.names(directory, part, 4096).unwrap_or_else(|gap| {
+        if gap.reason != GapReason::NotFound {
+            let what = format!("units in {}", directory.shown());
+            found.gaps.push(Gap { what, ..gap });
+        }
+        Vec::new()
+    });
     // A unit's name is ASCII (systemd.unit(5)).
     let names = names.into_iter().filter_map(|name| name.into_string().ok());
     for name in names.filter(|name| name.ends_with(".service")).take(MOST_FILES) {
         let path = directory.join(&name);
-        let Ok(content) = host.workers.content(&path, LARGEST_FILE) else { continue };
+        let content = match host.workers.content(&path, LARGEST_FILE) {
+            Ok(content) => content,
+            Err(gap) => {
+                // A link to nothing, or to /dev/null, is a unit that is masked (systemctl(1)).
+                if !matches!(gap.reason, GapReason::NotFound | GapReason::NotAsked) {
+                    found.gaps.push(gap);
+                }
+                continue;
+            }
+        };
         let file = unit_file(&content.bytes);
         if file.command.as_deref().and_then(recognise_configured).is_some() {
             let owner = if content.owner == 0 { content.reader } else { content.owner };
             let path = HostPath::new(path.bytes());
-            found.push(UnitOnDisk { unit: Unit { name, user_manager: user }, path, file, owner });
+            found.value.push(UnitOnDisk { unit: Unit { name, user_manager: user }, path, file, owner });
         }
     }
 }
@@ -162,7 +187,9 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
     let uptime = process::uptime().unwrap_or_default();
     let changed = Duration::from_micros(state.state_changed_at_us);
     let since = (!changed.is_zero()).then(|| uptime.saturating_sub(changed));
-    let (home, port) = file.map_or((None, None), |(file, owner)| of_environment_files(host, file, owner));
+    let mut gaps = Vec::new();
+    let (home, port) =
+        file.map_or((None, None), |(file, owner)| of_environment_files(host, file, owner, &mut gaps));
     let own_user = user == Some(rustix::process::geteuid().as_raw());
     let claim = Supervisor {
         kind: unit.kind().to_owned(),
@@ -195,14 +222,27 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
         ..Supervisor::default()
     };
     let invocation = state.invocation_id.clone();
-    Program { claim, command, invocation, is_enabled: Some(is_enabled), is_oneshot }.recognised()
+    Program { claim, command, invocation, is_enabled: Some(is_enabled), is_oneshot, gaps }.recognised()
 }
 
 /// Home and port of a unit's environment files, which count before its `Environment=`; no other key is looked at.
-fn of_environment_files(host: &LinuxHost, file: &UnitFile, owner: u32) -> (Option<HostPath>, Option<u16>) {
+fn of_environment_files(
+    host: &LinuxHost,
+    file: &UnitFile,
+    owner: u32,
+    gaps: &mut Vec<Gap>,
+) -> (Option<HostPath>, Option<u16>) {
     let files = file.environment_files.iter().take(8).map(|path| HostPath::from_kept(path));
     let places = files.map(|path| ForeignPath::of_file(owner, owner, path.path()));
-    let read: Vec<Vec<u8>> = places.filter_map(|path| host.read_file(&path, LARGEST_FILE).ok()).collect();
+    let mut read: Vec<Vec<u8>> = Vec::new();
+    for path in places {
+        match host.read_file(&path, LARGEST_FILE) {
+            Ok(bytes) => read.push(bytes),
+            // One with a `-` before its name need not be there (systemd.exec(5)).
+            Err(gap) if gap.reason == GapReason::NotFound => {}
+            Err(gap) => gaps.push(gap),
+        }
+    }
     (
         read.iter().filter_map(|bytes| hermes_home(bytes)).next_back(),
         read.iter().filter_map(|bytes| webui_port(bytes)).next_back(),
