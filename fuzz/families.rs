@@ -29,7 +29,7 @@ pub fn kernel(bytes: &[u8]) {
     let _ = process::local_mounts(bytes);
     let _ = process::mount_id(bytes);
     let _ = process::descriptor_inode(bytes);
-    let _ = process::device_of_mount(bytes, b"/srv/hermes/state.db");
+    let _ = process::mount_of(bytes, b"/srv/hermes/state.db");
     let _ = process::namespace_inode(bytes);
     for (name, value) in process::environment(bytes).markers {
         no_controls(&name);

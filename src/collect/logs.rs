@@ -20,7 +20,12 @@ pub fn tail(workers: &Workers, path: &ForeignPath, rotated: Option<&ForeignPath>
     // svlogd, s6-log and multilog keep a directory, and write to `current` in it.
     if stat.kind == FileKind::Directory {
         file = file.join("current");
-        stat = workers.stat(&file)?;
+        stat = workers.stat(&file).map_err(|gap| match gap.reason {
+            GapReason::NotFound => {
+                Gap::new(path.shown(), GapReason::NotAsked, "a directory without a file `current`")
+            }
+            _ => gap,
+        })?;
     }
     if stat.kind != FileKind::Regular {
         return Err(Gap::new(path.shown(), GapReason::NotAsked, "it is no regular file, so it is not opened"));

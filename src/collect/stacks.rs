@@ -123,6 +123,7 @@ mod binaries {
     /// would be opened here; else why its stacks are not read.
     pub(super) fn refusal(process: Identity) -> Result<Option<String>, Failure> {
         let directory = foreign::as_process(process)?;
+        foreign::program_is_readable(&directory)?;
         // Where that cannot be read, its memory cannot either.
         if foreign::is_own(&directory, c"ns/mnt") != Some(false) {
             return Ok(None);

@@ -5,10 +5,11 @@ use super::worker::wire::{FileContent, FileStat, Output, Tool, Until};
 use super::worker::{Answer, Request, Worker};
 use super::{Deadline, FileKind, LogTail, SourceFile};
 use crate::model::{Gap, GapReason};
+use crate::parse::process::mount_of;
 use crate::parse::text::{kept, nul_separated, printable};
 use serde_bytes::ByteBuf;
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
@@ -33,6 +34,9 @@ pub struct Workers {
     /// Apart, since a tool can take longer than all else: systemctl(1) and its like.
     tools: RefCell<Worker>,
     users: RefCell<HashMap<u32, Option<User>>>,
+    /// The table of mounts, and remote mounts that have not answered: each is asked once.
+    mounts: OnceCell<Vec<u8>>,
+    silent_mounts: RefCell<HashSet<Vec<u8>>>,
 }
 
 impl Workers {
@@ -46,6 +50,8 @@ impl Workers {
             files: RefCell::new(files),
             tools: RefCell::new(Worker::new()),
             users: RefCell::new(HashMap::new()),
+            mounts: OnceCell::new(),
+            silent_mounts: RefCell::new(HashSet::new()),
         }
     }
 
@@ -74,7 +80,28 @@ impl Workers {
     /// # Errors
     /// A gap with the reason.
     pub fn of_file(&self, request: Request) -> Result<Answer, Gap> {
-        self.files.borrow_mut().ask(request, self.deadline)
+        let mount = request.path().and_then(|path| self.remote_mount(path));
+        if let Some(mount) = &mount
+            && self.silent_mounts.borrow().contains(mount)
+        {
+            let detail = format!("the filesystem on {} has not answered before", printable(mount));
+            return Err(Gap::new(request.what(), GapReason::Timeout, detail));
+        }
+        let answer = self.files.borrow_mut().ask(request, self.deadline);
+        if let (Some(mount), Err(gap)) = (mount, &answer)
+            && gap.reason == GapReason::Timeout
+        {
+            self.silent_mounts.borrow_mut().insert(mount);
+        }
+        answer
+    }
+
+    /// The mount point of a network or FUSE filesystem that a path lies on, by the text of the path. Paths of processes, which can be
+    /// in other namespaces, are not among them.
+    fn remote_mount(&self, path: &ForeignPath) -> Option<Vec<u8>> {
+        let table = self.mounts.get_or_init(own_mounts);
+        let found = mount_of(table, path.bytes()).filter(|_| path.process().is_none())?;
+        (!found.is_local).then_some(found.point)
     }
 
     fn bytes_of_file(&self, request: Request) -> Result<Vec<u8>, Gap> {
@@ -252,6 +279,14 @@ impl Workers {
     pub fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
         resolve(name, self.deadline).ok()
     }
+}
+
+/// The doctor's own table of mounts; empty where the system has none.
+fn own_mounts() -> Vec<u8> {
+    #[cfg(target_os = "linux")]
+    return super::linux::proc_dir::own_mounts();
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
 }
 
 /// Asks the system's resolver, in a worker of its own: it waits for the network, and reads files that can hang.

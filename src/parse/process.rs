@@ -275,26 +275,63 @@ pub fn hidepid(mountinfo: &[u8]) -> Option<Option<u32>> {
     }
 }
 
-/// Device of the mount that a path lies on, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)): the one that the lock
-/// table shows. On btrfs and overlayfs it is another one than stat(2) shows.
-pub fn device_of_mount(mountinfo: &[u8], path: &[u8]) -> Option<(u32, u32)> {
-    let text = String::from_utf8_lossy(mountinfo);
-    let path = String::from_utf8_lossy(path);
-    let mut best: Option<(usize, (u32, u32))> = None;
-    for line in text.lines() {
-        let mut fields = line.split(' ').skip(2);
-        let (Some(device), Some(_), Some(point)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let Some((major, minor)) = device.split_once(':') else { continue };
-        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else { continue };
-        let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
-        let is_above =
-            point == "/" || path.strip_prefix(&*point).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+/// The mount that a path lies on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathMount {
+    /// Its device: the one that the lock table shows. On btrfs and overlayfs it is another one than stat(2) shows.
+    pub device: (u32, u32),
+    /// Where it is mounted.
+    pub point: Vec<u8>,
+    /// Whether its filesystem answers from memory or a local disk.
+    pub is_local: bool,
+}
+
+/// The mount that a path lies on, by its text, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+pub fn mount_of(mountinfo: &[u8], path: &[u8]) -> Option<PathMount> {
+    let mut best: Option<PathMount> = None;
+    for line in mountinfo.split(|byte| *byte == b'\n') {
+        let Some(found) = path_mount(line) else { continue };
+        let rest = path.strip_prefix(&*found.point);
+        let is_above = found.point == b"/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
         // Of two mounts on one point the later one is on top.
-        if is_above && best.is_none_or(|(length, _)| point.len() >= length) {
-            best = Some((point.len(), (major, minor)));
+        if is_above && best.as_ref().is_none_or(|best| found.point.len() >= best.point.len()) {
+            best = Some(found);
         }
     }
-    best.map(|(_, device)| device)
+    best
+}
+
+fn path_mount(line: &[u8]) -> Option<PathMount> {
+    let separator = memchr::memmem::find(line, b" - ")?;
+    let mut fields = line.get(..separator)?.split(|byte| *byte == b' ').skip(2);
+    let (device, _, point) = (fields.next()?, fields.next()?, fields.next()?);
+    let (major, minor) = std::str::from_utf8(device).ok()?.split_once(':')?;
+    let kind = line.get(separator + 3..)?.split(|byte| *byte == b' ').next()?;
+    Some(PathMount {
+        device: (major.parse().ok()?, minor.parse().ok()?),
+        point: unescaped(point),
+        is_local: std::str::from_utf8(kind).is_ok_and(is_local_filesystem),
+    })
+}
+
+/// A mount point as it is: the table writes space, tab, newline and backslash as `\ooo` (proc_pid_mountinfo(5)).
+fn unescaped(point: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(point.len());
+    let mut rest = point;
+    while let Some((first, tail)) = rest.split_first() {
+        let code = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
 }
 
 /// Inode number of a namespace link, `net:[4026531840]` (namespaces(7)).
@@ -475,10 +512,14 @@ mod tests {
     #[test]
     fn finds_the_device_of_a_path() {
         let table = b"1 0 0:30 / / rw - btrfs /dev/sda rw\n2 1 0:31 / /home rw - btrfs x rw\n\
-            3 2 8:1 / /home/h/my\\040disk rw - ext4 x rw\ngarbage\n4 1 0:99 / /homestead rw - x x rw\n";
-        assert_eq!(device_of_mount(table, b"/etc/x"), Some((0, 30)));
-        assert_eq!(device_of_mount(table, b"/home/h/.hermes/state.db"), Some((0, 31)));
-        assert_eq!(device_of_mount(table, b"/home/h/my disk/state.db"), Some((8, 1)));
+            3 2 8:1 / /home/h/my\\040disk rw - ext4 x rw\ngarbage\n4 1 0:99 / /homestead rw - x x rw\n\
+            5 1 0:40 / /n\xe9 rw - nfs4 x rw\n";
+        let device_of_mount =
+            |table: &[u8], path: &[u8]| mount_of(table, path).map(|found| (found.device, found.is_local));
+        assert_eq!(device_of_mount(table, b"/etc/x"), Some(((0, 30), true)));
+        assert_eq!(device_of_mount(table, b"/home/h/.hermes/state.db"), Some(((0, 31), true)));
+        assert_eq!(device_of_mount(table, b"/home/h/my disk/state.db"), Some(((8, 1), true)));
+        assert_eq!(device_of_mount(table, b"/n\xe9/x"), Some(((0, 40), false)));
         assert_eq!(device_of_mount(b"", b"/x"), None);
         assert_eq!(descriptor_inode(b"pos:\t0\nflags:\t02\nmnt_id:\t29\nino:\t789\n"), Some(789));
         assert_eq!(descriptor_inode(b"ino:\tx\n"), None);

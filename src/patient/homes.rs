@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// Largest configuration or pid file that is read.
 const LARGEST_FILE: usize = 64 * 1024;
-/// Homes that could not be looked at and are named one by one.
-const MOST_UNSEEN: usize = 3;
 /// Profiles that are looked at in one home.
 const MOST_PROFILES: usize = 64;
 
@@ -178,24 +176,12 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
         }
         found.push(read(survey, Place { process: None, path: &path }, &landmarks));
     }
-    note_unseen(survey, unseen);
-    sort::by(&mut found, |a, b| a.path.cmp(&b.path));
-    found
-}
-
-/// A few homes that could not be looked at are named; of many the first, and how many there are.
-fn note_unseen(survey: &Survey<'_>, unseen: Vec<Gap>) {
-    let count = unseen.len();
-    if count > 0 {
+    if !unseen.is_empty() {
         survey.has_unread_homes.set(true);
     }
-    match unseen.first() {
-        Some(first) if count > MOST_UNSEEN => {
-            let what = format!("{count} homes, the first {}", first.what.trim_start_matches("home "));
-            survey.note(Gap { what, ..first.clone() });
-        }
-        _ => unseen.into_iter().for_each(|gap| survey.note(gap)),
-    }
+    survey.note_many(unseen, "homes and profiles");
+    sort::by(&mut found, |a, b| a.path.cmp(&b.path));
+    found
 }
 
 /// Paths of the homes of this host.

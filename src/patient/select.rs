@@ -601,7 +601,7 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
         })
         .collect();
     let homes = match homes {
-        [] if survey.has_unread_homes.get() => "no Hermes home that could be read".to_owned(),
+        [] if survey.has_unread_homes.get() => "homes that could not be read".to_owned(),
         [] => "no Hermes home ($HERMES_HOME, ~/.hermes)".to_owned(),
         homes => homes.iter().map(|home| homes::shown(&home.path)).collect::<Vec<_>>().join(", "),
     };

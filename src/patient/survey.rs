@@ -102,6 +102,20 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// Keeps gaps of one kind. A host has thousands of accounts: of more than a few, the first and their number are kept.
+    pub(super) fn note_many(&self, gaps: Vec<Gap>, kind: &str) {
+        const FEW_GAPS: usize = 3;
+        match gaps.first() {
+            Some(first) if gaps.len() > FEW_GAPS => {
+                self.note(Gap {
+                    what: format!("{} {kind}, the first {}", gaps.len(), first.what),
+                    ..first.clone()
+                });
+            }
+            _ => gaps.into_iter().for_each(|gap| self.note(gap)),
+        }
+    }
+
     /// What could not be read so far.
     pub fn take_gaps(&self) -> Vec<Gap> {
         self.gaps.take()
@@ -321,7 +335,7 @@ impl<'a> Survey<'a> {
     pub fn unit_files(&self) -> &[UnitOnDisk] {
         self.unit_files.get_or_init(|| {
             let read = self.host.unit_files();
-            read.gaps.into_iter().for_each(|gap| self.note(gap));
+            self.note_many(read.gaps, "directories and files of units");
             read.value
         })
     }

@@ -42,8 +42,7 @@ pub struct Found {
 /// # Errors
 /// [`Failure`], of the system or by the rules above. Nothing was opened.
 pub fn find(path: &ForeignPath, last: Last) -> Result<Found, Failure> {
-    let (root, start) = begin(path)?;
-    let descriptor = descend(&root, start, path, last)?;
+    let descriptor = descend(begin(path)?, path, last)?;
     let stat = fstat(&descriptor)?;
     if is_kernel_file(&descriptor)? {
         return Err(Failure::Kernel);
@@ -124,8 +123,18 @@ impl Found {
     }
 }
 
-/// The root directory and the start of a path; takes the rights of who named it.
-fn begin(path: &ForeignPath) -> Result<(OwnedFd, OwnedFd), Failure> {
+/// Where a path begins.
+struct Start {
+    /// The root directory, which the path does not leave.
+    root: OwnedFd,
+    /// Whether that is another one than the doctor's.
+    is_elsewhere: bool,
+    /// The directory or file that it begins at.
+    here: OwnedFd,
+}
+
+/// Finds the beginning of a path, and takes the rights of who named it.
+fn begin(path: &ForeignPath) -> Result<Start, Failure> {
     let process = match path.namer {
         Namer::Person => None,
         Namer::User(uid) => {
@@ -136,21 +145,23 @@ fn begin(path: &ForeignPath) -> Result<(OwnedFd, OwnedFd), Failure> {
     };
     let Some(identity) = process else {
         let root = path_only(CWD, "/")?;
-        return Ok((root.try_clone()?, root));
+        return Ok(Start { here: root.try_clone()?, root, is_elsewhere: false });
     };
     let directory = anchored(identity)?;
     let rights = rights_of(&directory)?;
+    let is_own_namespace = is_own(&directory, c"ns/mnt") != Some(false);
     let root = match path.base {
-        Base::Namespace if is_own(&directory, c"ns/mnt") != Some(false) => path_only(CWD, "/")?,
+        Base::Namespace if is_own_namespace => path_only(CWD, "/")?,
         _ => root_of(&directory)?,
     };
-    let start = match path.base {
+    let is_elsewhere = !is_own_namespace || !same_file(&fstat(&root)?, &rustix::fs::stat(c"/")?);
+    let here = match path.base {
         Base::Root | Base::Namespace => root.try_clone()?,
         Base::WorkingDirectory => path_only(&directory, "cwd")?,
         Base::Descriptor(number) => path_only(&directory, format!("fd/{number}"))?,
     };
     rights.take()?;
-    Ok((root, start))
+    Ok(Start { root, is_elsewhere, here })
 }
 
 /// The root directory of a process. Where it may not be read (an ordinary user's doctor, another user's process) it is taken to be
@@ -190,6 +201,18 @@ pub fn as_process(identity: Identity) -> Result<ProcDir, Failure> {
     Ok(directory)
 }
 
+/// Opens the program of a process and closes it again.
+///
+/// # Errors
+/// [`Failure::NotReadableBy`] where the user whose rights apply may run it and not read it.
+pub fn program_is_readable(directory: &ProcDir) -> Result<(), Failure> {
+    match openat(directory, "exe", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+        Err(error @ (Errno::ACCESS | Errno::PERM)) if rights::are_lowered() => Err(rights::refused(error)),
+        // Whatever else is wrong with it shows when it is read.
+        _ => Ok(()),
+    }
+}
+
 /// Whether a namespace of a process is the doctor's own; `None` where that cannot be read.
 pub fn is_own(directory: &ProcDir, name: &'static std::ffi::CStr) -> Option<bool> {
     let own = readlinkat(CWD, [b"/proc/self/", name.to_bytes()].concat(), Vec::new()).ok()?;
@@ -200,22 +223,23 @@ fn path_only(directory: impl AsFd, name: impl rustix::path::Arg) -> Result<Owned
     openat(directory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn descend(root: &OwnedFd, start: OwnedFd, path: &ForeignPath, last: Last) -> Result<OwnedFd, Failure> {
+fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Failure> {
+    let Start { root, is_elsewhere, here } = start;
     // Rights that end in the middle of the path, and paths that do not begin at the root, take every step by itself.
     let is_settled = !rights::is_root() || rights::are_lowered();
     let is_from_root = matches!(path.base, Base::Root | Base::Namespace);
     if is_settled && is_from_root && last != Last::Socket {
-        match in_root(root, &path.path, last) {
+        match in_root(&root, &path.path, last) {
             Err(error) if is_missing(error) => {}
             found => return found.map_err(rights::refused),
         }
     }
-    let walked = walk(root, start, &path.path, last)?;
-    if !is_from_root || same_file(&fstat(root)?, &rustix::fs::stat(c"/")?) {
+    let walked = walk(&root, here, &path.path, last)?;
+    if !is_from_root || !is_elsewhere {
         return Ok(walked);
     }
     // In another root directory the kernel must come to the same file, where it can be asked to stay there.
-    match in_root(root, &path.path, last) {
+    match in_root(&root, &path.path, last) {
         Err(error) if is_missing(error) => Ok(walked),
         found => {
             let is_same = same_file(&fstat(found.map_err(rights::refused)?)?, &fstat(&walked)?);
@@ -245,18 +269,17 @@ fn in_root(root: &OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Errno> {
 }
 
 /// Takes a path component by component. Root's rights are lowered at the first directory or link of another user. `..` goes back
-/// along the directories that the walk came through, so that it never leaves the root directory.
+/// along the directories that the walk came through, and from a working directory upwards as far as the root directory.
 fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Failure> {
     let mut rest: VecDeque<Vec<u8>> = components(path).collect();
-    let is_from_root = same_file(&fstat(root)?, &fstat(&start)?);
-    let mut way = Way { here: start, above: Vec::new(), is_from_root };
+    let mut way = Way { here: start, above: Vec::new() };
     let mut links = 0;
     enter(&way.here)?;
     while let Some(name) = rest.pop_front() {
         match &*name {
             b"." => continue,
             b".." => {
-                way.up()?;
+                way.up(root)?;
                 continue;
             }
             _ => {}
@@ -279,7 +302,7 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<Owned
             rights::lower_to(stat.st_uid)?;
             let target = readlinkat(&found, "", Vec::new()).map_err(rights::refused)?.into_bytes();
             if target.starts_with(b"/") {
-                way = Way { here: root.try_clone()?, above: Vec::new(), is_from_root: true };
+                way = Way { here: root.try_clone()?, above: Vec::new() };
             }
             for name in components(&target).rev() {
                 rest.push_front(name);
@@ -299,7 +322,6 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<Owned
 struct Way {
     here: OwnedFd,
     above: Vec<OwnedFd>,
-    is_from_root: bool,
 }
 
 impl Way {
@@ -307,13 +329,17 @@ impl Way {
         self.above.push(std::mem::replace(&mut self.here, directory));
     }
 
-    /// The directory above; that of a root directory is itself. What is above a working directory is not known to the walk.
-    fn up(&mut self) -> Result<(), Failure> {
-        match self.above.pop() {
-            Some(above) => self.here = above,
-            None if self.is_from_root => {}
-            None => return Err(Errno::XDEV.into()),
-        }
+    /// The directory above; that of a root directory is itself.
+    fn up(&mut self, root: &OwnedFd) -> Result<(), Failure> {
+        self.here = match self.above.pop() {
+            Some(above) => above,
+            None if same_file(&fstat(root)?, &fstat(&self.here)?) => return Ok(()),
+            None => {
+                let above = component(&self.here, b"..", false)?;
+                enter(&above)?;
+                above
+            }
+        };
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::collect::{Collected, ForeignPath};
 use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, LockRole, Process, SecondLook};
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
-use crate::parse::process::{descriptor_inode, device_of_mount};
+use crate::parse::process::{descriptor_inode, mount_of};
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
@@ -53,7 +53,7 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
     let directory = elsewhere.map_or_else(|| ProcDir::open(std::process::id()), Ok);
     let mounts = directory.and_then(|directory| directory.read(c"mountinfo")).unwrap_or_default();
     // Under a link the mount is that of where it leads; the first name is right for all but those.
-    let of_mount = device_of_mount(&mounts, path.bytes());
+    let of_mount = mount_of(&mounts, path.bytes()).map(|mount| mount.device);
     let mut found = Vec::new();
     for part in [SqlitePart::Database, SqlitePart::Shm] {
         let Ok((device, inode)) = host.workers.identity_of(files.part(part)) else { continue };

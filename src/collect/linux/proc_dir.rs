@@ -88,6 +88,11 @@ impl AsFd for ProcDir {
     }
 }
 
+/// The doctor's own `mountinfo`; empty where there is no `/proc`.
+pub fn own_mounts() -> Vec<u8> {
+    ProcDir::open(std::process::id()).and_then(|directory| directory.read(c"mountinfo")).unwrap_or_default()
+}
+
 /// A `stat` line by its name below a directory: in one read, since the kernel writes it in one piece.
 pub fn stat_below(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Result<StatLine> {
     let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

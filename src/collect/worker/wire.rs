@@ -223,6 +223,20 @@ pub struct Output {
 }
 
 impl Request {
+    /// The path that is asked about.
+    pub fn path(&self) -> Option<&ForeignPath> {
+        match self {
+            Self::Stat(path)
+            | Self::Read { path, .. }
+            | Self::List { path, .. }
+            | Self::Link(path)
+            | Self::Name(path)
+            | Self::Locks(path, _) => Some(path),
+            Self::Exchange { socket, .. } => Some(socket),
+            _ => None,
+        }
+    }
+
     /// What is asked for, for a gap.
     pub fn what(&self) -> String {
         match self {
