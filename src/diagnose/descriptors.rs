@@ -38,12 +38,7 @@ pub fn note_unreadable(server: &mut Server) {
     let Some(count) = facts.by_kind.get(UNREADABLE).filter(|count| **count > 0) else { return };
     let all: u64 = facts.by_kind.values().sum();
     let detail = format!("{count} of {all} cannot be read; run as their owner, or as root with CAP_SYS_PTRACE");
-    let is_all = *count == all;
-    let mut gap = Gap::new(what, GapReason::Permission, detail).blocking(TAKE_TARGETS);
-    if is_all && super::http::has_unseen_port(server) {
-        gap = gap.blocking(id::HTTP);
-    }
-    server.gaps.push(gap);
+    server.gaps.push(Gap::new(what, GapReason::Permission, detail).blocking(TAKE_TARGETS));
 }
 
 /// Judges the descriptors.

@@ -36,20 +36,6 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     facts.now_and_then().into_iter().chain(facts.left_open(server)).for_each(|found| verdict.raise(found));
 }
 
-/// Takes back that a server listens nowhere where none of its descriptors can be read: the port was not missed, it was not seen.
-/// Returns whether the port is one that was not seen.
-pub fn has_unseen_port(server: &mut Server) -> bool {
-    let Some(health) = server.health.as_mut().filter(|health| health.attempts.is_empty()) else { return false };
-    let is_unseen = server.port.is_none() && matches!(health.outcome, Outcome::Refused | Outcome::NotProbed);
-    if is_unseen {
-        health.outcome = Outcome::NotProbed;
-        health.note =
-            Some("its port is not known, since its descriptors cannot be read; name it with --port".to_owned());
-        server.gaps.retain(|gap| gap.what != "HTTP of a server that starts");
-    }
-    is_unseen
-}
-
 /// Whether a gap leaves open what the HTTP examination means.
 pub fn is_undecided(server: &Server) -> bool {
     server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED))

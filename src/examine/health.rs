@@ -249,7 +249,10 @@ impl Examination<'_> {
         let was_named =
             server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
         if server.process.is_some() {
-            let unreadable = server.descriptors.as_ref().is_none_or(|facts| facts.by_kind.is_empty());
+            let unreadable = server.descriptors.as_ref().is_none_or(|facts| {
+                // Without the right to trace it, the list can be read and none of its links.
+                facts.by_kind.keys().all(|kind| kind == "unreadable")
+            });
             if unreadable && server.port.is_none() {
                 let detail = "its port is not known, since its descriptors cannot be read; name it with --port";
                 server.gaps.push(Gap::new("HTTP", GapReason::Permission, detail).blocking(id::HTTP));

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Logs that are read of one server.
 const MOST: usize = 8;
@@ -78,7 +79,9 @@ impl Examination<'_> {
             None => self.own_zone(),
             Some(process) => self.zone_of(&ForeignPath::of_process(process.identity, Path::new(LOCAL_TIME))),
         };
-        Clock { zone, now: Timestamp::now(), started }
+        // A clock can be set beyond what a timestamp holds.
+        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX);
+        Clock { zone, now, started }
     }
 
     /// The zone of this program, by `TZ` and else by the system's file (tzset(3)). The worker reads the files: they can hang.

@@ -3,6 +3,7 @@
 
 use super::rights::{self, Rights};
 use super::{Base, Failure, ForeignPath, Namer};
+use crate::collect::linux::links;
 use crate::collect::linux::proc_dir::ProcDir;
 use crate::model::Identity;
 use crate::parse::link::{Link, classify};
@@ -423,13 +424,14 @@ pub fn is_kernel_file(descriptor: impl AsFd) -> Result<bool, Failure> {
 /// Inodes of the sockets that a process holds; `None` where its descriptors may not be read.
 pub fn held_sockets(directory: &ProcDir) -> Option<Vec<u64>> {
     let held = directory.directory(c"fd").ok()?;
-    let mut found = Vec::new();
-    crate::collect::linux::links::each(&held, |_, link| {
+    let (mut found, mut is_refused) = (Vec::new(), false);
+    links::each(&held, |_, link| {
+        is_refused |= links::is_refused(link);
         if let Ok(Link::Socket(inode)) = link.map(classify) {
             found.push(inode);
         }
         std::ops::ControlFlow::Continue(())
     })
     .ok()?;
-    Some(found)
+    (!is_refused).then_some(found)
 }

@@ -177,7 +177,9 @@ fn held_by(
     let held = directory.directory(c"fd")?;
     // Distinct targets only: what one of them is, all of them are.
     let mut hits: HashMap<Vec<u8>, (u32, u64)> = HashMap::new();
+    let mut is_refused = false;
     links::each(&held, |number, link| {
+        is_refused |= links::is_refused(link);
         if let Ok(text) = link
             && family_of(text, wanted).is_some()
         {
@@ -189,7 +191,7 @@ fn held_by(
         ControlFlow::Continue(())
     })?;
     if hits.is_empty() {
-        return Ok(Vec::new());
+        return if is_refused { Err(std::io::ErrorKind::PermissionDenied.into()) } else { Ok(Vec::new()) };
     }
     let same_place = own_mounts.is_some() && directory.link(c"ns/mnt").ok().as_deref() == own_mounts;
     let information = directory.directory(c"fdinfo")?;

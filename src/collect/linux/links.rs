@@ -46,6 +46,11 @@ pub fn each(held: &OwnedFd, mut look: impl FnMut(u32, Result<&[u8], Errno>) -> C
     Ok(())
 }
 
+/// Whether a link may not be read: without the right to trace a process (ptrace(2)) its descriptors can be listed and not read.
+pub fn is_refused(link: Result<&[u8], Errno>) -> bool {
+    matches!(link, Err(Errno::ACCESS | Errno::PERM))
+}
+
 /// Those from a number on, from the directory's list.
 fn read_listed(
     held: &OwnedFd,

@@ -308,8 +308,9 @@ pub fn all_pids() -> Vec<u32> {
 }
 
 fn sockets_among(held: &OwnedFd, inodes: &HashSet<u64>) -> std::io::Result<HashSet<u64>> {
-    let mut found = HashSet::new();
+    let (mut found, mut is_refused) = (HashSet::new(), false);
     links::each(held, |_, link| {
+        is_refused |= links::is_refused(link);
         if let Ok(Link::Socket(inode)) = link.map(classify)
             && inodes.contains(&inode)
         {
@@ -318,7 +319,7 @@ fn sockets_among(held: &OwnedFd, inodes: &HashSet<u64>) -> std::io::Result<HashS
         // A server's listener is among its first.
         if found.len() == inodes.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    Ok(found)
+    if found.is_empty() && is_refused { Err(ErrorKind::PermissionDenied.into()) } else { Ok(found) }
 }
 
 /// Addresses of this machine, from its interfaces; loopback always.

@@ -427,3 +427,97 @@ fn descriptor_stats(_process: Identity, _numbers: &[u32]) -> Result<Vec<Option<D
 fn descriptor_records(pid: u32) -> Result<Vec<u8>, Failure> {
     Ok(crate::collect::macos::descriptor_records(pid, MAX_ANSWER)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    fn bytes(request: Request) -> Vec<u8> {
+        match perform(request).unwrap() {
+            Answer::Bytes(bytes) => bytes.into_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The holder is another process, as a server always is: the kernel does not name a process its own locks.
+    #[test]
+    fn a_question_names_who_holds_a_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db-shm");
+        std::fs::write(&path, [0; 200]).unwrap();
+        let program = "import fcntl, sys\n\
+            file = open(sys.argv[1], 'r+b')\n\
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, 120)\n\
+            fcntl.lockf(file, fcntl.LOCK_SH, 1, 124)\n\
+            print('held', flush=True)\n\
+            sys.stdin.read()\n";
+        let mut holder = Command::new("python3");
+        let mut holder =
+            holder.args(["-c", program]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 5];
+        holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        let questions = crate::parse::locks::INDEX_QUESTIONS;
+        let ask = || bytes(Request::Locks(ForeignPath::of_person(&path), questions.to_vec()));
+        let pid = holder.id();
+        assert_eq!(String::from_utf8(ask()).unwrap(), format!("120 1 w {pid}\n124 1 r {pid}\n"));
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert_eq!(ask(), b"", "the question has taken no lock");
+        let device = ForeignPath::of_person(Path::new("/dev/zero"));
+        assert_eq!(perform(Request::Locks(device, vec![(0, 1)])), Err(Failure::Special));
+    }
+
+    #[test]
+    fn only_markers_leave_the_environment() {
+        let block =
+            b"API_KEY=secret\0INVOCATION_ID=abc\0HERMES_HOME=/h\0HERMES_HOMEX=no\0HOMEX=no\0HOME=/u\0PATH=/bin\0";
+        assert_eq!(markers(block), b"INVOCATION_ID=abc\0HERMES_HOME=/h\0HOME=/u\0");
+    }
+
+    #[test]
+    fn only_names_that_were_asked_for_are_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.service", "hermes-webui.service", "b"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let names = |containing: &str, limit| {
+            let path = ForeignPath::of_person(directory.path());
+            match perform(Request::List { path, containing: containing.to_owned(), limit }) {
+                Ok(Answer::Names(names)) => {
+                    let mut names: Vec<_> =
+                        names.into_iter().map(|name| String::from_utf8(name.into_vec()).unwrap()).collect();
+                    names.sort_unstable();
+                    names
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(names("hermes", 10), ["hermes-webui.service"]);
+        assert_eq!(names("", 10), ["a.service", "b", "hermes-webui.service"]);
+        assert_eq!(names("", 2).len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_read() {
+        let read = |path: &Path| {
+            let path = ForeignPath::of_person(path);
+            perform(Request::Read { path, offset: 1, limit: 3 }).map(|answer| match answer {
+                Answer::File(content) => content.bytes.len(),
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(read(Path::new("/dev/zero")), Err(Failure::Special));
+        assert_eq!(read(Path::new("/nonexistent")), Err(Failure::System(libc::ENOENT)));
+        assert_eq!(read(Path::new("/tmp")), Err(Failure::System(libc::EISDIR)));
+        assert_eq!(read(&std::env::current_exe().unwrap()), Ok(3));
+        #[cfg(target_os = "linux")]
+        assert_eq!(read(Path::new("/proc/self/environ")), Err(Failure::Kernel));
+        #[cfg(target_os = "linux")]
+        assert!(matches!(
+            perform(Request::KernelFile { path: ByteBuf::from("/etc/passwd"), limit: 9 }),
+            Err(Failure::System(_))
+        ));
+    }
+}
