@@ -28,8 +28,13 @@ pub struct NamedFile {
 }
 
 enum Source {
-    Worker { worker: Worker, path: ForeignPath, deadline: Deadline },
-    Own(File),
+    Worker {
+        worker: Worker,
+        path: ForeignPath,
+        deadline: Deadline,
+    },
+    /// Opened for each piece: where no worker can be started, descriptors may be few.
+    Here(PathBuf),
 }
 
 impl NamedFile {
@@ -55,12 +60,8 @@ impl NamedFile {
 
     /// The same in this process.
     fn open_here(path: &Path) -> Result<Option<Self>, Gap> {
-        let shown = || crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
-        // A pipe in its place is not waited for.
-        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-        let file = opened.map_err(|error| Gap::from_io(shown(), &error))?;
-        let is_regular = file.metadata().is_ok_and(|found| found.is_file());
-        Ok(is_regular.then(|| Self::new(Source::Own(file))))
+        let is_regular = opened(path)?.metadata().is_ok_and(|found| found.is_file());
+        Ok(is_regular.then(|| Self::new(Source::Here(path.to_owned()))))
     }
 
     fn has_no_worker(&self) -> bool {
@@ -90,7 +91,7 @@ impl NamedFile {
     fn stat(&mut self) -> Result<Option<FileStat>, Gap> {
         let (worker, path, deadline) = match &mut self.source {
             Source::Worker { worker, path, deadline } => (worker, path, deadline),
-            Source::Own(_) => return Ok(None),
+            Source::Here(_) => return Ok(None),
         };
         match worker.ask(Request::Stat(path.clone()), *deadline)? {
             Answer::Stat(stat) => Ok(Some(stat)),
@@ -111,10 +112,11 @@ impl NamedFile {
                     _ => return Err(Gap::new(path.shown(), GapReason::Malformed, "")),
                 }
             }
-            Source::Own(file) => {
+            Source::Here(path) => {
                 let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(0)];
-                let count =
-                    file.read_at(&mut piece, self.offset).map_err(|error| Gap::from_io("a file", &error))?;
+                let count = opened(path)?
+                    .read_at(&mut piece, self.offset)
+                    .map_err(|error| Gap::from_io("a file", &error))?;
                 piece.truncate(count);
                 piece
             }
@@ -122,6 +124,12 @@ impl NamedFile {
         self.offset = self.offset.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         Ok(piece)
     }
+}
+
+/// A file, opened by this process; a pipe in its place is not waited for.
+fn opened(path: &Path) -> Result<File, Gap> {
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    opened.map_err(|error| Gap::from_io(crate::parse::text::printable(path.as_os_str().as_encoded_bytes()), &error))
 }
 
 impl Read for NamedFile {
