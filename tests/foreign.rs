@@ -364,6 +364,34 @@ fn databases_of_a_home_are_read_as_its_owner() {
     });
 }
 
+/// The same where no server runs and nothing but the home leads to the database: the name behind a link is opened with the rights with
+/// which the link was followed, at the second sample too.
+#[test]
+fn databases_without_a_server_are_read_as_the_owner_of_the_home() {
+    isolated("databases_without_a_server_are_read_as_the_owner_of_the_home", |place| {
+        let home = place.directory("home/.hermes", STRANGER);
+        place.accounts(&[format!("stranger:x:4000:4000::{}:/bin/sh", place.path("home").display()).as_bytes()]);
+        let secret = place.secret_of("root/state.db", &[b"SQLite format 3\0".to_vec(), vec![0; 8176]].concat());
+        std::fs::write(home.join("config.yaml"), "").unwrap();
+        give_all(&home, STRANGER);
+        for name in ["state.db", "kanban.db"] {
+            link(&secret, &home.join(name), STRANGER);
+            for arguments in [
+                "db --json".to_owned(),
+                format!("db --json --home {}", home.display()),
+                format!("check --json --home {}", home.display()),
+                format!("db --json --file {}", home.join(name).display()),
+            ] {
+                let (answer, trace) = traced(&place.doctor(&arguments), &[]);
+                trace.assert_never_opened(&secret);
+                let why = gaps(&answer.json());
+                assert!(why.iter().any(|gap| is_refused_to(STRANGER, gap)), "{arguments}: {why:#?}");
+            }
+            std::fs::remove_file(home.join(name)).unwrap();
+        }
+    });
+}
+
 /// The home of the environment is a directory of root's, or a name below one.
 #[test]
 fn a_home_is_entered_as_the_owner_of_the_server() {

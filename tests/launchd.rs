@@ -344,8 +344,8 @@ impl Host for Mac {
         SecondLook::default()
     }
 
-    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
-        Ok(PathBuf::from(path.shown()))
+    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
+        Ok(path.clone())
     }
 
     fn source(&self, path: &ForeignPath, _limit: usize) -> Result<SourceFile, Gap> {

@@ -62,6 +62,7 @@ pub fn read(workers: &Workers, files: &Files) -> Result<Collected<DatabaseFile>,
         locks: Vec::new(),
         holders: Vec::new(),
         looked_again: None,
+        read_as: files.database.user(),
     };
     let first = workers.content(&files.database, 100).map_err(|gap| named(gap, ""))?.bytes;
     match sqlite::database_header(&first) {

@@ -393,11 +393,11 @@ pub trait Host {
     /// Index, locks and times of a database once more: what moves, and what stands still.
     fn database_again(&self, path: &ForeignPath) -> SecondLook;
 
-    /// The name of a file without links in it, as descriptors on it have it.
+    /// The path of a file without links in it, as descriptors on it have it, and with the rights with which it was found.
     ///
     /// # Errors
     /// A gap with the reason.
-    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap>;
+    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap>;
 
     /// Processes that have descriptors on these databases, on their unlinked or replaced files too: those of `among`, or
     /// of the whole host. One list for each path.

@@ -209,12 +209,18 @@ impl Workers {
         self.bytes_of_file(Request::Link(path.clone()))
     }
 
-    /// The name that descriptors on a file have.
+    /// The path by the name that descriptors on the file have. It keeps the rights with which it was found: a link can lead anywhere.
     ///
     /// # Errors
     /// A gap with the reason.
-    pub fn name_of(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
-        Ok(PathBuf::from(OsString::from_vec(self.bytes_of_file(Request::Name(path.clone()))?)))
+    pub fn name_of(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
+        let request = Request::Name(path.clone());
+        match self.of_file(request.clone())? {
+            Answer::Name(name, reader) => {
+                Ok(path.resolved_to(&PathBuf::from(OsString::from_vec(name.into_vec())), reader))
+            }
+            _ => Err(mismatch(&request)),
+        }
     }
 
     /// Locks on a file, asked range by range.

@@ -7,7 +7,6 @@ use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondLook, 
 use crate::patient::Survey;
 use crate::sort;
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Databases that Hermes keeps in a home.
@@ -105,11 +104,8 @@ pub(super) fn read(
     let host = survey.host;
     // Descriptors have the name without links, whatever the home is called.
     let mut seen = HashSet::new();
-    let identity = seen_by.map(|process| process.identity);
-    let resolved = paths.iter().map(|path| match host.resolved(path) {
-        Ok(name) => kernel_name(identity, &name),
-        Err(_) => path.clone(),
-    });
+    // What cannot be resolved is read by the name that it has, which says why it cannot.
+    let resolved = paths.iter().map(|path| host.resolved(path).unwrap_or_else(|_| path.clone()));
     let paths: Vec<ForeignPath> = resolved.filter(|path| seen.insert(path.clone())).collect();
     let (mut databases, mut gaps, mut there) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths.iter().take(MOST) {
@@ -151,9 +147,14 @@ pub(super) fn read(
     (databases, gaps)
 }
 
-/// A database by the name that descriptors on it have.
-fn kernel_name(process: Option<Identity>, path: &Path) -> ForeignPath {
-    process.map_or_else(|| ForeignPath::of_person(path), |process| ForeignPath::of_link(process, path))
+/// A database that was read, by the name that descriptors on it have and with the rights that it was read with.
+fn place_of(process: Option<Identity>, database: &DatabaseFile) -> ForeignPath {
+    let path = database.path.path();
+    match (process, database.read_as) {
+        (Some(process), _) => ForeignPath::of_link(process, path),
+        (None, Some(user)) => ForeignPath::of_user(user, path),
+        (None, None) => ForeignPath::of_person(path),
+    }
 }
 
 /// The second look at those of which the first one leaves something open.
@@ -186,8 +187,7 @@ pub(super) fn look_again(
     std::thread::sleep(wait);
     let mut gaps = Vec::new();
     for (database, writer) in wanted.into_iter().zip(writers) {
-        let again =
-            host.database_again(&kernel_name(seen_by.map(|process| process.identity), database.path.path()));
+        let again = host.database_again(&place_of(seen_by.map(|process| process.identity), database));
         if again.locks.is_none() {
             let detail = "they could not be read a second time";
             gaps.push(Gap::new("locks of databases", GapReason::Malformed, detail).blocking(SECOND_LOOK_DECIDES));

@@ -28,6 +28,10 @@ pub struct DatabaseFile {
     pub holders: Vec<DatabaseHolder>,
     /// What had changed a moment later; `null` where no second look was made.
     pub looked_again: Option<SecondLook>,
+    /// The user with whose rights it is read, where neither a process nor the doctor's own user has named it. It is a way to the file and
+    /// no fact of the report.
+    #[serde(skip)]
+    pub read_as: Option<u32>,
 }
 
 /// Size and time of one file of a database.

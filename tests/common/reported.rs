@@ -703,6 +703,7 @@ fn database(server: &mut Server) -> &mut DatabaseFile {
         locks: Vec::new(),
         holders: Vec::new(),
         looked_again: None,
+        read_as: None,
     });
     server.databases.last_mut().unwrap()
 }

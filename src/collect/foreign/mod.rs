@@ -114,6 +114,23 @@ impl ForeignPath {
         }
     }
 
+    /// The same file by the name that the kernel has for it, found with the rights of `reader`.
+    #[must_use]
+    pub fn resolved_to(&self, name: &Path, reader: u32) -> Self {
+        match self.namer {
+            Namer::Process(process) => Self::of_link(process, name),
+            Namer::Person | Namer::User(_) => Self::of_file(reader, reader, name),
+        }
+    }
+
+    /// The user with whose rights it is opened, where that is neither a process's nor the doctor's.
+    pub fn user(&self) -> Option<u32> {
+        match self.namer {
+            Namer::User(uid) => Some(uid),
+            Namer::Person | Namer::Process(_) => None,
+        }
+    }
+
     /// A path below this one; an absolute one begins at the root directory, as a process would take it.
     #[must_use]
     pub fn join(&self, name: impl AsRef<Path>) -> Self {

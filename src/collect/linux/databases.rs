@@ -121,7 +121,7 @@ pub fn holders(
             &listed
         }
     };
-    let (mut refused, mut unasked) = (0_usize, 0_usize);
+    let (mut refused, mut unread, mut unasked) = (0_usize, 0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {
         if host.workers.deadline.is_over() {
             unasked = pids.len() - index;
@@ -137,9 +137,14 @@ pub fn holders(
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => refused += 1,
+            Err(error) if error.kind() == std::io::ErrorKind::Other => unread += 1,
             // It ended meanwhile.
             Err(_) => {}
         }
+    }
+    // A process whose links may not be read matters where a database has no holder that could be seen.
+    if found.iter().any(Vec::is_empty) {
+        refused += unread;
     }
     let mut gaps = Vec::new();
     if unasked > 0 {
@@ -167,7 +172,7 @@ fn command_of(host: &LinuxHost, pid: u32) -> String {
     if line.is_empty() { process::name_of(pid).map_or_else(String::new, |name| format!("[{name}]")) } else { line }
 }
 
-/// What one process holds of the wanted databases.
+/// What one process holds of the wanted databases; an error of the kind `Other` where its links may not be read.
 fn held_by(
     pid: u32,
     wanted: &HashMap<Vec<u8>, Wanted>,
@@ -191,7 +196,7 @@ fn held_by(
         ControlFlow::Continue(())
     })?;
     if hits.is_empty() {
-        return if is_refused { Err(std::io::ErrorKind::PermissionDenied.into()) } else { Ok(Vec::new()) };
+        return if is_refused { Err(std::io::ErrorKind::Other.into()) } else { Ok(Vec::new()) };
     }
     let same_place = own_mounts.is_some() && directory.link(c"ns/mnt").ok().as_deref() == own_mounts;
     let information = directory.directory(c"fdinfo")?;

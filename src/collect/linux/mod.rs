@@ -213,7 +213,7 @@ impl Host for LinuxHost {
         databases::again(self, path)
     }
 
-    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
+    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
         self.workers.name_of(path)
     }
 

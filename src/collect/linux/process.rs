@@ -275,7 +275,7 @@ pub fn holders(
         Ok(proc) => proc,
         Err(gap) => return (found, Err(no_holders(gap))),
     };
-    let (mut refused, mut unasked) = (0_usize, 0_usize);
+    let (mut refused, mut unread, mut unasked) = (0_usize, 0_usize, 0_usize);
     for (index, pid) in pids.iter().enumerate() {
         if deadline.is_over() {
             unasked = pids.len() - index;
@@ -285,11 +285,18 @@ pub fn holders(
         let held = openat(&proc, format!("{pid}/fd"), flags, Mode::empty());
         beside(*pid, &held);
         match held.map_err(std::io::Error::from).and_then(|held| sockets_among(&held, inodes)) {
-            Ok(held) => held.into_iter().for_each(|inode| found.entry(inode).or_default().push(*pid)),
+            Ok((held, is_refused)) => {
+                unread += usize::from(is_refused);
+                held.into_iter().for_each(|inode| found.entry(inode).or_default().push(*pid));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => refused += 1,
             // It ended meanwhile, and holds nothing.
             Err(_) => {}
         }
+    }
+    // A process whose links may not be read matters where a socket has no holder that could be seen.
+    if found.len() < inodes.len() {
+        refused += unread;
     }
     let complete = if unasked > 0 {
         Err(Gap::new("holders of sockets", GapReason::Timeout, format!("{unasked} processes were not asked")))
@@ -307,7 +314,8 @@ pub fn all_pids() -> Vec<u32> {
     proc_directory().ok().and_then(|proc| numbers_in(proc).ok()).unwrap_or_default()
 }
 
-fn sockets_among(held: &OwnedFd, inodes: &HashSet<u64>) -> std::io::Result<HashSet<u64>> {
+/// Those of the sockets that are among the descriptors of an open directory, and whether some link may not be read.
+fn sockets_among(held: &OwnedFd, inodes: &HashSet<u64>) -> std::io::Result<(HashSet<u64>, bool)> {
     let (mut found, mut is_refused) = (HashSet::new(), false);
     links::each(held, |_, link| {
         is_refused |= links::is_refused(link);
@@ -319,7 +327,7 @@ fn sockets_among(held: &OwnedFd, inodes: &HashSet<u64>) -> std::io::Result<HashS
         // A server's listener is among its first.
         if found.len() == inodes.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    if found.is_empty() && is_refused { Err(ErrorKind::PermissionDenied.into()) } else { Ok(found) }
+    Ok((found, is_refused))
 }
 
 /// Addresses of this machine, from its interfaces; loopback always.

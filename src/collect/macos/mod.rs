@@ -266,7 +266,7 @@ impl Host for MacHost {
         databases::again(self, path)
     }
 
-    fn resolved(&self, path: &ForeignPath) -> Result<PathBuf, Gap> {
+    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
         self.workers.name_of(path)
     }
 

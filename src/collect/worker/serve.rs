@@ -130,7 +130,10 @@ pub fn perform(request: Request) -> Reply {
             Ok(Answer::Names(list(&path, containing.as_bytes(), usize::try_from(limit).unwrap_or(0))?))
         }
         Request::Link(path) => bytes(foreign::find(&path, Last::Itself)?.link()?),
-        Request::Name(path) => bytes(name(&path)?),
+        Request::Name(path) => {
+            let name = ByteBuf::from(name(&path)?);
+            Ok(Answer::Name(name, foreign::applied()))
+        }
         Request::Locks(path, ranges) => bytes(locks(&path, &ranges)?),
         Request::Exchange { socket, peer, message, login, until } => {
             let stream = foreign::exchange(&socket, peer, &message, login.as_ref())?;

@@ -67,7 +67,7 @@ pub enum Request {
     /// Text of a link. [`Answer::Bytes`].
     Link(ForeignPath),
     /// The name that descriptors on a file have, without links. Where the file is not there, that of its directory with its name.
-    /// [`Answer::Bytes`].
+    /// [`Answer::Name`].
     Name(ForeignPath),
     /// Locks on a file, by questions of fcntl(2) about these ranges of first byte and length; no lock is taken: a line
     /// `START LENGTH w|r PID` for each. [`Answer::Bytes`].
@@ -136,6 +136,8 @@ pub enum Answer {
     Bytes(ByteBuf),
     /// Names.
     Names(Vec<ByteBuf>),
+    /// A name without links, and the user whose rights applied where it was found.
+    Name(ByteBuf, u32),
     /// Metadata.
     Stat(FileStat),
     /// Content of a file.
