@@ -137,6 +137,8 @@ pub fn record(
             if Instant::now() >= next {
                 break;
             }
+            // What was abandoned and has ended meanwhile is not kept as a zombie until the next sample.
+            crate::collect::worker::reap();
             std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
         }
     }
