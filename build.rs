@@ -1,17 +1,9 @@
 //! Lists the words of the program's own texts: whatever else stands in a report came from the host and is hidden there
-//! (`src/report/vocabulary.rs`). Packs the schema that the program prints, and tells the linker of a release what to leave out and
-//! what to lay side by side (docs/performance.md says what each brings).
+//! (`src/report/vocabulary.rs`).
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{env, fs, io};
-
-const SCHEMA: &str = "docs/schema/hermes-doctor-1.json";
-
-/// The functions that a look runs, made by `benches/order`.
-const ORDER: &str = "benches/order.txt";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -31,73 +23,7 @@ fn main() -> io::Result<()> {
     }
     let list: Vec<String> = words.into_iter().filter(|word| word.len() > 1).collect();
     let out = env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| io::Error::other("no OUT_DIR"))?;
-    fs::write(out.join("vocabulary.txt"), list.join("\n"))?;
-    pack_schema(&out)?;
-    tell_the_linker(&out)
-}
-
-fn pack_schema(out: &Path) -> io::Result<()> {
-    println!("cargo::rerun-if-changed={SCHEMA}");
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packed.write_all(&fs::read(SCHEMA)?)?;
-    fs::write(out.join("schema.json.gz"), packed.finish()?)
-}
-
-/// A release ends at a panic, so that nobody reads its tables of unwinding, which would be a twelfth of it; and of 6 MB of code a look
-/// runs a fifth. A linker that somebody has chosen may not know this form of script (GNU ld, lld: `INSERT` adds to the usual one):
-/// then both are left.
-fn tell_the_linker(out: &Path) -> io::Result<()> {
-    println!("cargo::rerun-if-changed={ORDER}");
-    println!("cargo::rustc-check-cfg=cfg(without_unwind_tables)");
-    let of = |name: &str| env::var(name).unwrap_or_default();
-    let flags = of("CARGO_ENCODED_RUSTFLAGS");
-    let is_usual = of("RUSTC_LINKER").is_empty() && !["linker", "fuse-ld"].iter().any(|word| flags.contains(word));
-    let target = of("TARGET");
-    let is_dynamic = target == "x86_64-unknown-linux-gnu";
-    if of("PROFILE") != "release" || !is_usual || !(is_dynamic || target == "x86_64-unknown-linux-musl") {
-        return Ok(());
-    }
-    let mut script = in_order(&fs::read_to_string(ORDER)?);
-    // The start files of other targets refer to the tables.
-    if is_dynamic {
-        script += "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.gcc_except_table .gcc_except_table.*) } } INSERT BEFORE .text;\n";
-        println!("cargo::rustc-cfg=without_unwind_tables");
-        without_unwinder(out)?;
-    }
-    let file = out.join("release.ld");
-    fs::write(&file, script)?;
-    println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", file.display());
-    Ok(())
-}
-
-/// A linker script with these functions side by side. A name that no function has is passed over, so that an old order is only
-/// less of one.
-fn in_order(names: &str) -> String {
-    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.$*".contains(&byte));
-    // Those that are marked as rarely run lie apart, and are run all the same.
-    let sections = names
-        .lines()
-        .filter(is_name)
-        .map(|name| format!("*(.text.{name} .text.{name}.* .text.unlikely.{name} .text.unlikely.{name}.*)\n"));
-    format!("SECTIONS {{ .text.first : {{\n{}}} }} INSERT BEFORE .text;\n", sections.collect::<String>())
-}
-
-/// Takes the unwinder, of which a release runs nothing, from the compiler's archive where it has one: to load its library takes a
-/// tenth of the time of a start.
-fn without_unwinder(out: &Path) -> io::Result<()> {
-    let archive = |name: &str| {
-        let answer = Command::new("cc").arg(format!("-print-file-name={name}")).output().ok()?.stdout;
-        let path = PathBuf::from(String::from_utf8(answer).ok()?.trim());
-        (path.is_absolute() && path.is_file()).then_some(path)
-    };
-    if let (Some(unwinder), Some(rest)) = (archive("libgcc_eh.a"), archive("libgcc.a")) {
-        let directory = out.join("libraries");
-        fs::create_dir_all(&directory)?;
-        let script = format!("GROUP ( \"{}\" \"{}\" )\n", unwinder.display(), rest.display());
-        fs::write(directory.join("libgcc_s.so"), script)?;
-        println!("cargo::rustc-link-search=native={}", directory.display());
-    }
-    Ok(())
+    fs::write(out.join("vocabulary.txt"), list.join("\n"))
 }
 
 fn sources(directory: &Path) -> io::Result<Vec<PathBuf>> {

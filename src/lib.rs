@@ -15,4 +15,3 @@ pub mod patient;
 pub mod probe;
 pub mod render;
 pub mod report;
-mod sort;

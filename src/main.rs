@@ -1,16 +1,11 @@
 //! Parses, calls, and exits with the status.
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-mod power;
-
 use std::process::ExitCode;
 
 /// Stack of the program in bytes: what the main thread has where no limit was set lower.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    #[cfg(without_unwind_tables)]
-    leave_backtraces();
     ignore_file_size_signal();
     if has_small_stack() {
         // `ulimit -s` holds for the main thread alone.
@@ -44,17 +39,4 @@ fn run() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     ExitCode::from(hermes_doctor::cli::run(&arguments))
-}
-
-/// This program has no tables of unwinding (`build.rs`): the unwinder aborts whoever asks it for a backtrace, as errors of libraries do
-/// where the environment has one of these.
-#[cfg(without_unwind_tables)]
-fn leave_backtraces() {
-    for name in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
-        #[allow(unsafe_code)]
-        // SAFETY: there is no other thread yet that could read the environment.
-        unsafe {
-            std::env::remove_var(name);
-        }
-    }
 }

@@ -37,6 +37,8 @@ struct Mac {
     files: Vec<OnDisk>,
     /// Rises with every question, for jobs that are started again and again.
     questions: Cell<u32>,
+    /// A pid whose descriptors end the examination with an error of the program.
+    broken: Option<u32>,
 }
 
 #[derive(Clone)]
@@ -252,6 +254,7 @@ impl Host for Mac {
 
     fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
         let pid = process.identity.pid;
+        assert_ne!(self.broken, Some(pid), "an error that is staged");
         let records = self.of(pid).map(|running| running.records.clone()).unwrap_or_default();
         let (facts, sockets) = descriptor::read(&records);
         Ok(Collected { value: DescriptorRead { facts, sockets }, gaps: vec![descriptor::limit_gap(pid)] })
@@ -436,6 +439,20 @@ fn examined(mac: &Mac, selection: Selection) -> Envelope {
         budget: Duration::from_secs(3),
     };
     examine(mac, &request, Deadline::after(request.budget), &Silent).unwrap()
+}
+
+/// An error of the program while one server is examined is unknown for that server, and the other is examined.
+#[test]
+fn an_error_of_the_program_costs_one_server() {
+    let mut mac = orphans();
+    let statuses = |envelope: &Envelope| envelope.servers.iter().map(|server| server.status).collect::<Vec<_>>();
+    let whole = examined(&mac, Selection::default());
+    assert!(whole.servers.len() > 2, "{}", whole.servers.len());
+    mac.broken = whole.servers[0].pid;
+    let found = examined(&mac, Selection::default());
+    assert_eq!((found.servers[0].status, found.servers[0].process.is_none()), (Status::Unknown, true));
+    assert!(found.servers[0].gaps.iter().any(|gap| gap.detail.contains("error of hermes-doctor")));
+    assert_eq!(statuses(&found)[1..], statuses(&whole)[1..]);
 }
 
 fn by_pid(pid: u32) -> Selection {

@@ -15,13 +15,11 @@ use crate::render::{self, Style, View};
 use crate::report;
 #[cfg(feature = "mcp")]
 use crate::report::redact::Level;
-use crate::sort;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -49,7 +47,7 @@ fn execute(cli: &Cli) -> u8 {
     match &cli.command {
         Some(Command::Explain { id }) => explain(cli, &view, id.as_deref()),
         Some(Command::Schema) => {
-            emit(&report::schema::kept());
+            emit(report::schema::kept());
             0
         }
         Some(Command::Completions { shell }) => super::pages::completions(*shell),
@@ -109,7 +107,7 @@ pub(crate) fn refusal(line: String) -> Gap {
 fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     let mut reports = saved_reports(&cli.selection.from, cli.budget())?;
     // Whichever was named first, the later one is what is there now. RFC 3339 in UTC sorts by time.
-    sort::by(&mut reports, |(_, a), (_, b)| a.started_at.cmp(&b.started_at));
+    reports.sort_by(|(_, a), (_, b)| a.started_at.cmp(&b.started_at));
     let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
     let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
     if !reports.is_empty() {
@@ -174,9 +172,9 @@ pub(super) fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(
     paths.iter().map(read).collect()
 }
 
-/// Prints an envelope the way it was asked for, which ends the program: its memory goes back at once, and not text by text.
+/// Prints an envelope the way it was asked for.
 pub(super) fn answer(cli: &Cli, view: &View, envelope: Envelope) -> u8 {
-    let envelope = &*ManuallyDrop::new(envelope);
+    let envelope = &envelope;
     match cli.output.form() {
         Format::Json => emit_json(envelope),
         Format::Text => emit(&render::people(envelope, view)),

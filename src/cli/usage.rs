@@ -2,15 +2,12 @@
 
 use super::run::nothing_examined;
 use super::terminal::{emit, use_colour};
-use super::{
-    Cli, DbArguments, EXIT_UNKNOWN, ExaminationArguments, FdsArguments, Format, HealthArguments, OutputArguments,
-    PortArguments, ReportArguments, SelectionArguments, WatchArguments, When,
-};
+use super::{Cli, EXIT_UNKNOWN, Format, When};
 use crate::model::{Gap, GapReason};
 use crate::render::{self, Style};
 use crate::report;
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{Args, FromArgMatches, Parser};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
@@ -19,7 +16,7 @@ use std::io::{IsTerminal, Write};
 /// # Errors
 /// What the parser says of it, which may be the help that was asked for: see [`answer`].
 pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let cli = parsed_by_its_command(arguments).map_or_else(|| Cli::try_parse_from(arguments), Ok)?;
+    let cli = Cli::try_parse_from(arguments)?;
     cli.check().map(|()| cli)
 }
 
@@ -49,27 +46,6 @@ pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
         }
     }
     EXIT_UNKNOWN
-}
-
-/// The arguments of a look, read with its command alone: of all commands each would be made, and be given each option of all,
-/// which takes longer than to read them. `None` for other commands, and where they do not fit, or ask for help: what is then said
-/// takes all commands.
-fn parsed_by_its_command(arguments: &[OsString]) -> Option<Cli> {
-    let name = arguments.get(1)?.to_str()?;
-    let command = clap::Command::new(name.to_owned());
-    let command = match name {
-        "check" | "lineage" | "stacks" => command,
-        "db" => DbArguments::augment_args(command),
-        "fds" => FdsArguments::augment_args(command),
-        "health" => HealthArguments::augment_args(command),
-        "port" => PortArguments::augment_args(command),
-        "report" => ReportArguments::augment_args(command),
-        "watch" => WatchArguments::augment_args(command),
-        _ => return None,
-    };
-    let alone = SelectionArguments::augment_args(clap::Command::new("").subcommand(command));
-    let alone = OutputArguments::augment_args(ExaminationArguments::augment_args(alone));
-    Cli::from_arg_matches(&alone.try_get_matches_from(arguments).ok()?).ok()
 }
 
 /// What the parser says, without how the command is called: what is wrong, what would do, what is similar.
@@ -128,51 +104,5 @@ fn wanted_colour(arguments: &[OsString]) -> When {
         When::Always
     } else {
         When::Auto
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn a_command_alone_is_read_as_among_all() {
-        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let mut unread =
-            BTreeSet::from(["check", "db", "fds", "health", "lineage", "port", "report", "stacks", "watch"]);
-        for line in [
-            "hermes-doctor check",
-            "hermes-doctor fds --pid 7 --all --json",
-            "hermes-doctor fds --samples 3 --every 1s --home /h --kind webui --color never -v",
-            "hermes-doctor health --url http://127.0.0.1:8787 --route /a --route /b --timeout 1s --budget 3s --deep",
-            "hermes-doctor port 8787 --all-holders -q -o x",
-            "hermes-doctor report --from a.json --redact paranoid --markdown",
-            "hermes-doctor lineage --expect none --observe 2s",
-            "hermes-doctor watch --record x",
-            "hermes-doctor db --file x",
-            "hermes-doctor stacks --pid 7 --from a --from b",
-        ] {
-            let alone = parsed_by_its_command(&words(line)).unwrap_or_else(|| panic!("{line}"));
-            let among_all = Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(format!("{alone:?}"), format!("{among_all:?}"), "{line}");
-            unread.remove(line.split(' ').nth(1).unwrap());
-        }
-        assert_eq!(unread, BTreeSet::new());
-        // What the whole parser has to say something about.
-        for line in [
-            "hermes-doctor",
-            "hermes-doctor --port 8787 fds",
-            "hermes-doctor --version",
-            "hermes-doctor fds --help",
-            "hermes-doctor fds --version",
-            "hermes-doctor fds --nonsense",
-            "hermes-doctor fds check",
-            "hermes-doctor fdss",
-            "hermes-doctor explain close-wait-leak --format json",
-            "hermes-doctor fds --all --top 3",
-        ] {
-            assert!(parsed_by_its_command(&words(line)).is_none(), "{line}");
-        }
     }
 }

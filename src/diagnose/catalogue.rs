@@ -1,7 +1,6 @@
 //! The catalogue of findings: what each id means, in one place. `explain` and docs/findings.md print it.
 
 use crate::model::id;
-use crate::sort;
 
 /// What is always true of one finding.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +34,7 @@ pub fn similar(word: &str) -> Vec<&'static str> {
         .map(|entry| (wanted.iter().filter(|part| entry.id.contains(**part)).count(), entry.id))
         .filter(|(shared, _)| *shared > 0)
         .collect();
-    sort::by(&mut found, |a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    found.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     found.into_iter().map(|(_, id)| id).take(3).collect()
 }
 

@@ -7,7 +7,6 @@ use crate::model::{
     SqliteFamily, id,
 };
 use crate::parse::link::{is_unlinked_by_design, sqlite_family};
-use crate::sort;
 
 /// Share of the soft limit from which on the ceiling is a warning.
 pub const CEILING_WARNING: f64 = 0.80;
@@ -168,7 +167,7 @@ fn ceiling(facts: &Descriptors, source: &str, selector: &str) -> Option<Finding>
 /// The three kinds that hold most.
 fn largest_kinds(facts: &Descriptors) -> Vec<(String, u64)> {
     let mut kinds: Vec<(String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind.clone(), *count)).collect();
-    sort::by(&mut kinds, |a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     kinds.truncate(3);
     kinds
 }

@@ -14,7 +14,6 @@ use crate::model::{
     Stacks, SystemCall, ThreadLook,
 };
 use crate::parse::python_source::Source;
-use crate::sort;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How often each thread went to sleep by itself so far; `None` where that could not be read.
@@ -61,7 +60,7 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
         }
         at += stack.threads.len();
         for (role, mut threads) in of_stack {
-            sort::by_key(&mut threads, |thread| thread.tid);
+            threads.sort_by_key(|thread| thread.tid);
             let frames: Vec<StackFrame> = stack.frames.iter().take(MOST_FRAMES).cloned().collect();
             let cut = u64::try_from(stack.frames.len() - frames.len()).unwrap_or(u64::MAX);
             groups.push(StackGroup {
@@ -73,7 +72,7 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
             });
         }
     }
-    sort::by_key(&mut groups, |group| {
+    groups.sort_by_key(|group| {
         (group.role, std::cmp::Reverse(group.count), group.threads.first().and_then(|thread| thread.tid))
     });
     Stacks {

@@ -2,7 +2,6 @@
 
 use super::catalogue;
 use crate::model::{Evidence, Finding, NextStep, Server, Severity};
-use crate::sort;
 use std::collections::BTreeSet;
 
 /// Findings and passed checks of one server.
@@ -60,7 +59,7 @@ impl Verdict {
 
     /// The result: gravest first, and no check both found and passed.
     pub fn into_parts(mut self) -> (Vec<Finding>, Vec<String>) {
-        sort::by_key(&mut self.findings, |finding| std::cmp::Reverse(finding.severity));
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let found: BTreeSet<&str> = self.findings.iter().map(|finding| finding.id.as_str()).collect();
         let passed = self.passed.iter().filter(|id| !found.contains(*id)).map(|id| (*id).to_owned()).collect();
         (self.findings, passed)

@@ -6,7 +6,6 @@ use crate::model::{Activity, Gap, Identity, Look, Pipe, PipeReader, Server, Thre
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
 use crate::patient::listening;
 use crate::probe::Waiting;
-use crate::sort;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -160,7 +159,7 @@ impl<'a> Flight<'a> {
             .collect();
         let pipes = self.pipes(&threads, identity);
         // What a report keeps of very many: those that do anything before those that only wait.
-        sort::by_key(&mut threads, |thread| (!thread.is_main, !thread.is_new, !is_telling(thread), thread.tid));
+        threads.sort_by_key(|thread| (!thread.is_main, !thread.is_new, !is_telling(thread), thread.tid));
         let left_out = threads.len().saturating_sub(MOST_KEPT);
         threads.truncate(MOST_KEPT);
         Activity {

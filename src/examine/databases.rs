@@ -5,7 +5,6 @@ use crate::collect::{Deadline, ForeignPath, Host};
 use crate::diagnose;
 use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondLook, Server, id};
 use crate::patient::Survey;
-use crate::sort;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -141,7 +140,7 @@ pub(super) fn read(
             let is_forked = !has && survey.ancestors(holder.pid).iter().any(|ancestor| pids.contains(ancestor));
             holder.has_shared_lock = (locks_are_told && holder.same_pid_namespace && !is_forked).then_some(has);
         }
-        sort::by_key(&mut holders, |holder| holder.pid);
+        holders.sort_by_key(|holder| holder.pid);
         database.holders = holders;
     }
     (databases, gaps)

@@ -6,7 +6,6 @@ use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState
 use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
 use crate::probe::{self, Knock, Patience};
-use crate::sort;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -343,7 +342,7 @@ impl Examination<'_> {
                     .filter_map(|socket| Some(SocketAddr::new(socket.address.parse().ok()?, port)))
                     .flat_map(reachable)
                     .collect();
-                sort::by_key(&mut rows, |address| (!address.is_ipv4(), !address.ip().is_loopback()));
+                rows.sort_by_key(|address| (!address.is_ipv4(), !address.ip().is_loopback()));
                 rows.dedup();
                 rows
             }
@@ -460,7 +459,7 @@ fn one_of_each_family(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let v6 = found.iter().find(|address| address.is_ipv6());
     let mut both: Vec<SocketAddr> = v4.into_iter().chain(v6).copied().flat_map(reachable).collect();
     // The order of the resolver says which a client would try first.
-    sort::by_key(&mut both, |address| found.first().is_some_and(|first| first.is_ipv4() != address.is_ipv4()));
+    both.sort_by_key(|address| found.first().is_some_and(|first| first.is_ipv4() != address.is_ipv4()));
     both
 }
 

@@ -22,6 +22,7 @@ use crate::parse::sockets::TcpState;
 use crate::patient::{Patient, SelectError, Selection, Survey, select};
 use crate::report;
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is to be done.
@@ -117,7 +118,7 @@ pub fn examine(
         let left = u32::try_from(selected.patients.len() - index).unwrap_or(u32::MAX);
         let deadline = deadline.within(deadline.remaining() / left.min(3));
         let examination = Examination { survey: &survey, request, deadline, progress, patient };
-        let mut server = examination.run();
+        let mut server = examination.run_to_the_end();
         if server.process.is_none()
             && !patient.expectation.remote
             && let Some(reason) = survey.incomplete()
@@ -178,9 +179,21 @@ impl Examination<'_> {
         self.request.parts.contains(&part)
     }
 
-    fn run(&self) -> Server {
+    /// An error of this program while one server is examined costs that server, and not the others.
+    fn run_to_the_end(&self) -> Server {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|_| {
+            let mut server = self.unexamined();
+            let detail = "an error of hermes-doctor ended it; please report the message on standard error";
+            let gap = Gap::new("the examination of this server", GapReason::Unsupported, detail);
+            server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
+            server
+        })
+    }
+
+    /// The server before anything of it was read.
+    fn unexamined(&self) -> Server {
         let patient = self.patient;
-        let mut server = Server {
+        Server {
             kind: patient.kind,
             pid: None,
             port: patient.port,
@@ -208,7 +221,12 @@ impl Examination<'_> {
             exercise: None,
             logs: Vec::new(),
             resources: None,
-        };
+        }
+    }
+
+    fn run(&self) -> Server {
+        let patient = self.patient;
+        let mut server = self.unexamined();
         if patient.expectation.remote {
             server.gaps.extend(remote_gaps(&server.examined));
             if self.asks(Part::Health) {

@@ -8,7 +8,6 @@ use crate::model::{
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, Knock, Patience};
 use crate::report::redact;
-use crate::sort;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -261,7 +260,7 @@ fn in_order(mut moments: Vec<Moment>) -> Vec<Sample> {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         }
     };
-    sort::by_key(&mut moments, since_first);
+    moments.sort_by_key(since_first);
     moments.into_iter().map(|moment| Sample { at_ms: since_first(&moment), ..moment.sample }).collect()
 }
 

@@ -3,7 +3,6 @@
 use crate::model::{Envelope, Gap, GapReason};
 use crate::render::{self, Style, View};
 use crate::report::redact::{Level, host_names, redacted};
-use crate::sort;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -234,7 +233,7 @@ fn drop_servers(value: &mut Value, most: usize, left_out: &mut LeftOut) {
         Some("healthy") => 3,
         _ => 2,
     };
-    sort::by_key(servers, rank);
+    servers.sort_by_key(rank);
     if servers.len() > most {
         *left_out.entry("servers".to_owned()).or_default() += servers.len() - most;
         servers.truncate(most);

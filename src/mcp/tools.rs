@@ -158,7 +158,7 @@ pub fn list() -> Vec<Tool> {
 fn output_schema() -> Map<String, Value> {
     const KEPT: &[&str] =
         &["Server", "ServerKind", "Finding", "Evidence", "NextStep", "Severity", "Status", "Gap", "GapReason"];
-    let Ok(Value::Object(mut schema)) = serde_json::from_str(&crate::report::schema::kept()) else {
+    let Ok(Value::Object(mut schema)) = serde_json::from_str(crate::report::schema::kept()) else {
         return Map::new();
     };
     if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {

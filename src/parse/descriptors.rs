@@ -3,7 +3,6 @@
 use super::link::SqlitePart;
 use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
 use crate::model::{CloseWait, CloseWaitPeer, Descriptors, HostPath, SocketDescriptor, SqliteFamily, Target};
-use crate::sort;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -59,7 +58,7 @@ impl Rows {
     /// Adds the databases, the one with most handles first.
     pub fn add_families(&mut self, families: BTreeMap<Vec<u8>, SqliteFamily>, facts: &mut Descriptors) {
         facts.sqlite = families.into_values().collect();
-        sort::by(&mut facts.sqlite, |a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
+        facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
     }
 
     /// Adds the sockets, grouped by what they are connected to. `is_matched` says whether states could be had at all.
@@ -91,7 +90,7 @@ impl Rows {
         });
         let mut by_peer: Vec<CloseWaitPeer> =
             close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
-        sort::by(&mut by_peer, |a, b| b.count.cmp(&a.count).then_with(|| a.peer.cmp(&b.peer)));
+        by_peer.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.peer.cmp(&b.peer)));
         let first = by_peer.iter().map(|peer| peer.count).sum();
         let found = CloseWait { first, still_at_second: None, between_ms: None, by_peer };
         facts.close_wait = is_matched.then_some(found);

@@ -4,7 +4,6 @@ use super::link::SqlitePart;
 use super::sqlite::{lock_roles_of_database, lock_roles_of_index};
 use super::text::printable;
 use crate::model::DatabaseLock;
-use crate::sort;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +114,7 @@ pub fn roles_of_answers(answer: &[u8], part: SqlitePart) -> Vec<DatabaseLock> {
             }
         }
     }
-    sort::by_key(&mut found, |lock| (lock.role, lock.slot, lock.pid));
+    found.sort_by_key(|lock| (lock.role, lock.slot, lock.pid));
     found
 }
 

@@ -4,7 +4,6 @@
 mod time;
 
 use crate::model::{LogClass, LogClassFacts, LogFacts};
-use crate::sort;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
@@ -239,7 +238,7 @@ impl<'a> Scan<'a> {
         }
         let started = |tally: &Tally| tally.first_since.map_or(tally.first_line, |(_, line)| line);
         let is_older = |tally: &Tally| tally.is_comparable && tally.since == 0;
-        sort::by_key(&mut self.tallies, |(_, tally)| (is_older(tally), started(tally)));
+        self.tallies.sort_by_key(|(_, tally)| (is_older(tally), started(tally)));
         let mut rank = 0;
         let classes = self.tallies.iter().map(|(class, tally)| {
             rank += u32::from(!is_older(tally));

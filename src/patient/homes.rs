@@ -6,7 +6,6 @@ use crate::model::{Gap, GapReason, HostPath, Identity, PidFile, PidFileState, Pr
 use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
 use crate::parse::text::printable;
-use crate::sort;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -180,7 +179,7 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
         survey.has_unread_homes.set(true);
     }
     survey.note_many(unseen, "homes and profiles");
-    sort::by(&mut found, |a, b| a.path.cmp(&b.path));
+    found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
 

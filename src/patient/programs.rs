@@ -9,7 +9,6 @@ use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
 use crate::parse::expect::Expect;
 use crate::parse::role::classify;
 use crate::parse::sockets::TcpState;
-use crate::sort;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -209,7 +208,7 @@ impl Survey<'_> {
             };
             found.push(SupervisorProcess { pid, kind: kind.to_owned(), user });
         }
-        sort::by_key(&mut found, |supervisor| supervisor.pid);
+        found.sort_by_key(|supervisor| supervisor.pid);
         found.truncate(MOST_SUPERVISORS);
         found
     }
@@ -312,7 +311,7 @@ impl Survey<'_> {
         let me = rustix::process::geteuid();
         let managers = self.supervisors();
         let mut users: Vec<u32> = managers.iter().filter_map(|supervisor| supervisor.user).collect();
-        sort::by_key(&mut users, |user| (*user != me.as_raw(), *user));
+        users.sort_by_key(|user| (*user != me.as_raw(), *user));
         users.dedup();
         users.retain(|user| *user == me.as_raw() || me.is_root());
         let none = "no manager of this user runs here (systemd --user); as root, those of all users are asked";

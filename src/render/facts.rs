@@ -7,7 +7,6 @@ use super::table::{finish, right, table};
 use super::tree::tree;
 use super::{View, words};
 use crate::model::{Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor, id};
-use crate::sort;
 use comfy_table::Cell;
 
 fn number(value: Option<u64>) -> String {
@@ -23,7 +22,7 @@ pub fn descriptors(server: &Server, view: &View) -> String {
     }
     let mut kinds = table(view, &["COUNT", "KIND"]);
     let mut rows: Vec<(&String, &u64)> = facts.by_kind.iter().collect();
-    sort::by(&mut rows, |a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+    rows.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
     for (kind, count) in rows {
         kinds.add_row(vec![right(count), Cell::new(kind)]);
     }

@@ -3,7 +3,6 @@
 use super::table::{finish, right, table};
 use super::{View, words};
 use crate::model::{Activity, Health, Thread};
-use crate::sort;
 use comfy_table::Cell;
 use std::collections::BTreeMap;
 
@@ -78,7 +77,7 @@ pub fn activity(activity: &Activity, view: &View) -> String {
         entry.1 = entry.1.saturating_add(thread.cpu_ms.unwrap_or(0));
     }
     let mut rows: Vec<_> = groups.into_iter().collect();
-    sort::by(&mut rows, |((a_main, ..), (a, _)), ((b_main, ..), (b, _))| b_main.cmp(a_main).then(b.cmp(a)));
+    rows.sort_by(|((a_main, ..), (a, _)), ((b_main, ..), (b, _))| b_main.cmp(a_main).then(b.cmp(a)));
     let mut threads = table(view, &["THREADS", "STATE", "SLEEPS IN", "SYSTEM CALL", "CPU"]);
     for ((is_main, state, channel, call), (count, cpu)) in rows {
         threads.add_row(vec![

@@ -4,7 +4,6 @@
 use super::fleet::{self, Name};
 use crate::diagnose::{CEILING_CRITICAL, CEILING_WARNING};
 use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
-use crate::sort;
 
 /// The service in the first words of the answer.
 const SERVICE: &str = "HERMES";
@@ -22,7 +21,7 @@ const WORST_FIRST: [Status; 4] = [Status::Critical, Status::Warning, Status::Unk
 pub fn nagios(envelope: &Envelope, names: &[Name]) -> String {
     let mut named: Vec<(&Name, &Server)> = names.iter().zip(&envelope.servers).collect();
     let rank = |status| WORST_FIRST.iter().position(|known| *known == status);
-    sort::by(&mut named, |(a_name, a), (b_name, b)| {
+    named.sort_by(|(a_name, a), (b_name, b)| {
         rank(a.status).cmp(&rank(b.status)).then_with(|| a_name.server.cmp(&b_name.server))
     });
     let mut out = format!(
@@ -154,7 +153,7 @@ fn performance(envelope: &Envelope, named: &[(&Name, &Server)]) -> String {
         format!("time={:.3}s;;;0", envelope.elapsed_ms as f64 / 1000.0),
     ];
     let mut named = named.to_vec();
-    sort::by(&mut named, |(a, _), (b, _)| a.server.cmp(&b.server));
+    named.sort_by(|(a, _), (b, _)| a.server.cmp(&b.server));
     for (name, server) in named.into_iter().take(fleet::MOST_SERVERS) {
         of_server(&name.server, server, &mut items);
     }

@@ -3,7 +3,6 @@
 
 use super::fleet::{self, Name};
 use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity, time};
-use crate::sort;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -377,7 +376,7 @@ impl Measured {
     fn of(envelope: &Envelope) -> Self {
         let mut named: Vec<(Name, &Server)> = fleet::names(envelope).into_iter().zip(&envelope.servers).collect();
         // Whatever the order in which they were found, it is written in one order.
-        sort::by(&mut named, |(a, _), (b, _)| a.server.cmp(&b.server));
+        named.sort_by(|(a, _), (b, _)| a.server.cmp(&b.server));
         named.truncate(fleet::MOST_SERVERS);
         let measure = |family: &Family| {
             let mut samples = Samples::default();

@@ -3,7 +3,6 @@
 use super::table::{finish, right, table};
 use super::{Style, View, words};
 use crate::model::{Batch, Exercise, Growth, Sample, Series, Shape, Trend};
-use crate::sort;
 use comfy_table::Cell;
 
 /// Columns of a sparkline.
@@ -170,7 +169,7 @@ fn grown(trend: &Trend, view: &View) -> String {
     if changes.is_empty() {
         return String::new();
     }
-    sort::by(&mut changes, |a, b| b.0.abs().cmp(&a.0.abs()).then_with(|| a.1.cmp(&b.1)));
+    changes.sort_by(|a, b| b.0.abs().cmp(&a.0.abs()).then_with(|| a.1.cmp(&b.1)));
     let hours = last.at_ms.saturating_sub(first.at_ms) as f64 / 3_600_000.0;
     let mut rows = table(view, &["CHANGE", "AN HOUR", "FIRST", "LAST", "WHAT"]);
     for (delta, name, before, after) in changes.into_iter().take(view.top) {

@@ -2,7 +2,6 @@
 
 use super::{View, words};
 use crate::model::{Hop, Lineage, Role, Server, Supervisor};
-use crate::sort;
 use std::collections::HashSet;
 use unicode_width::UnicodeWidthStr;
 
@@ -17,7 +16,7 @@ pub fn tree(server: &Server, lineage: &Lineage, view: &View) -> String {
             nodes.push(hop);
         }
     }
-    sort::by_key(&mut nodes, |hop| hop.pid);
+    nodes.sort_by_key(|hop| hop.pid);
     let pids: HashSet<u32> = nodes.iter().map(|hop| hop.pid).collect();
     let mut drawing =
         Drawing { server, lineage, view, nodes: &nodes, drawn: HashSet::new(), out: String::from("\n") };

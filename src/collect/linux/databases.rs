@@ -17,7 +17,6 @@ use crate::parse::process::{descriptor_inode, mount_of};
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
-use crate::sort;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::path::DecInt;
 use std::collections::{BTreeMap, HashMap};
@@ -79,7 +78,7 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
             }));
         }
     }
-    sort::by_key(&mut found, |lock| (lock.role, lock.slot, lock.pid));
+    found.sort_by_key(|lock| (lock.role, lock.slot, lock.pid));
     found
 }
 

@@ -9,7 +9,6 @@ use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
 use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
-use crate::sort;
 use rustix::fs::{Mode, OFlags, openat};
 use serde_bytes::ByteBuf;
 use std::ffi::CStr;
@@ -35,9 +34,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     names.drain((MOST_THREADS / 2).min(names.len())..(MOST_THREADS / 2).min(names.len()) + omitted);
     let mut found: Vec<ThreadEntry> = names.iter().filter_map(|tid| one(&tasks, identity.pid, *tid)).collect();
     // The call needs the permission to attach and takes a lock of the process, so it is read where that may hang.
-    sort::by_key(&mut found, |entry| {
-        (!entry.is_main, std::cmp::Reverse(entry.cpu_ms > 0), std::cmp::Reverse(entry.tid))
-    });
+    found.sort_by_key(|entry| (!entry.is_main, std::cmp::Reverse(entry.cpu_ms > 0), std::cmp::Reverse(entry.tid)));
     let requests: Vec<Request> = found
         .iter()
         .take(MOST_CALLS)

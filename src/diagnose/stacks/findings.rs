@@ -4,7 +4,6 @@ use super::super::verdict::finding;
 use crate::model::{
     Evidence, Finding, LockHolder, LockWait, NextStep, Server, Severity, StackFrame, StackRole, Stacks, id,
 };
-use crate::sort;
 
 /// Where the evidence comes from.
 const SOURCE: &str = "Python stacks, source lines";
@@ -106,7 +105,7 @@ pub fn judge(server: &Server, stacks: &Stacks) -> Vec<Finding> {
     let is_stuck = |lock: &&LockWait| lock.is_still == Some(true) && lock.held_by.is_some();
     let mut by_holder: Vec<Vec<&LockWait>> = Vec::new();
     let mut stuck: Vec<&LockWait> = stacks.locks.iter().filter(is_stuck).collect();
-    sort::by_key(&mut stuck, |lock| (std::cmp::Reverse(lock.is_cycle), std::cmp::Reverse(lock.waiters)));
+    stuck.sort_by_key(|lock| (std::cmp::Reverse(lock.is_cycle), std::cmp::Reverse(lock.waiters)));
     let holder = |lock: &LockWait| lock.held_by.as_ref().map(|holder| (holder.tid, holder.name.clone()));
     for lock in stuck {
         let is_same = |other: &LockWait| {

@@ -3,7 +3,6 @@
 use super::{SourceText, Standing, condition_caller, named, read};
 use crate::model::{LockHolder, LockWait};
 use crate::parse::python_source::{Function, Source, is_dotted};
-use crate::sort;
 use std::collections::{HashMap, HashSet};
 
 /// How far an argument is followed through the calls that hand it on.
@@ -209,7 +208,7 @@ pub(super) fn waited_for(threads: &[Standing<'_>], sources: &HashMap<String, Sou
         .zip(holders)
         .map(|((lock, _, meanings), holder)| {
             let mut lock = lock.clone();
-            sort::by_key(&mut lock.threads, |thread| thread.tid);
+            lock.threads.sort_by_key(|thread| thread.tid);
             lock.waiters = u64::try_from(lock.threads.len()).unwrap_or(u64::MAX);
             match holder {
                 Ok(held) => {
@@ -225,7 +224,7 @@ pub(super) fn waited_for(threads: &[Standing<'_>], sources: &HashMap<String, Sou
             lock
         })
         .collect();
-    sort::by(&mut locks, |a, b| b.waiters.cmp(&a.waiters).then(a.file.cmp(&b.file)).then(a.line.cmp(&b.line)));
+    locks.sort_by(|a, b| b.waiters.cmp(&a.waiters).then(a.file.cmp(&b.file)).then(a.line.cmp(&b.line)));
     locks
 }
 

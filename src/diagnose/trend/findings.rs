@@ -3,7 +3,6 @@
 use super::{LEAST_SAMPLES, at_this_pace, in_order, series};
 use crate::diagnose::verdict::finding;
 use crate::model::{Evidence, Finding, Growth, NextStep, Series, Severity, Shape, Trend, id};
-use crate::sort;
 
 /// Share of the soft limit from which on growth is critical.
 const CRITICAL_SHARE: f64 = 0.80;
@@ -175,7 +174,7 @@ impl Context {
             Severity::Warning
         };
         let mut named: Vec<&Growth> = parts().collect();
-        sort::by(&mut named, |a, b| fastest(b, a));
+        named.sort_by(|a, b| fastest(b, a));
         let names: Vec<String> = named.iter().take(3).map(|growth| growth.series.to_string()).collect();
         let title = match (names.is_empty(), names.len()) {
             (true, _) => format!("{}; {}", self.pace(growth), given_back(growth)),

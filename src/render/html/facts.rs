@@ -5,7 +5,6 @@ use crate::model::{
     Activity, Attempt, DatabaseFile, Descriptors, Health, Hop, Lineage, Listeners, Look, Server, Supervisor, Thread,
 };
 use crate::render::{plot, words};
-use crate::sort;
 use base64::Engine;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -120,7 +119,7 @@ fn lineage(server: &Server, facts: &Lineage) -> String {
             nodes.push(hop);
         }
     }
-    sort::by_key(&mut nodes, |hop| hop.pid);
+    nodes.sort_by_key(|hop| hop.pid);
     let pids: HashSet<u32> = nodes.iter().map(|hop| hop.pid).collect();
     let mut out = String::from("<ul class=\"tree\">\n");
     let mut drawn = HashSet::new();
@@ -241,7 +240,7 @@ fn descriptors(facts: &Descriptors) -> String {
         (share * 100.0).clamp(0.0, 100.0)
     );
     let mut kinds: Vec<(&String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind, *count)).collect();
-    sort::by(&mut kinds, |a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
     let rows: Vec<_> =
         kinds.into_iter().map(|(kind, count)| (kind.clone(), count as f64, count.to_string(), false)).collect();
     out.push_str(&bars(&rows));
