@@ -433,6 +433,10 @@ pub trait Host {
     /// A gap with the reason, `not_found` among them.
     fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap>;
 
+    /// The user who answers for what a path leads to: its owner, or where that is root, the user whose directory the path leads through.
+    /// `None` where that cannot be told.
+    fn owner_of(&self, path: &ForeignPath) -> Option<u32>;
+
     /// Regular files that standard output and standard error of a process go to.
     ///
     /// # Errors

@@ -119,24 +119,25 @@ mod binaries {
     use rustix::fs::FileType;
     use std::os::unix::ffi::OsStrExt;
 
-    /// Takes the rights of the owner of a process. Of one in another mount namespace every mapped library of Python must be a file that
-    /// would be opened here; else why its stacks are not read.
+    /// Takes the rights of the owner of a process. Every mapped library of Python must be a file that would be opened here, under the
+    /// very name that the table of mappings has; else why its stacks are not read.
     pub(super) fn refusal(process: Identity) -> Result<Option<String>, Failure> {
         let directory = foreign::as_process(process)?;
         foreign::program_is_readable(&directory)?;
-        // Where that cannot be read, its memory cannot either.
-        if foreign::is_own(&directory, c"ns/mnt") != Some(false) {
-            return Ok(None);
+        // Where that cannot be read, its memory cannot either, and the library says why.
+        let Ok(maps) = directory.read(c"maps") else { return Ok(None) };
+        let files = mapped_files(&maps);
+        // The table writes a newline as `\012` (proc_pid_maps(5)); the library takes that for a name, which another file can have.
+        if let Some(file) = files.iter().find(|file| file.contains(&b'\\')) {
+            return Ok(Some(format!("{} is mapped, and its name cannot be told for certain", printable(file))));
         }
-        let maps = directory.read(c"maps")?;
-        let files = mapped_files(&maps).into_iter().filter(|path| memchr::memmem::find(path, b"python").is_some());
-        for file in files {
+        for file in files.into_iter().filter(|path| memchr::memmem::find(path, b"python").is_some()) {
             foreign::restore()?;
             let path = ForeignPath::of_process(process, std::path::Path::new(std::ffi::OsStr::from_bytes(file)));
             let found = foreign::find(&path, Last::Followed);
             if !found.is_ok_and(|found| found.file_type() == FileType::RegularFile) {
                 let shown = printable(file);
-                return Ok(Some(format!("{shown} in its mount namespace is no file that may be opened")));
+                return Ok(Some(format!("{shown} as it is mapped is no file that may be opened")));
             }
         }
         foreign::restore()?;

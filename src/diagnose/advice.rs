@@ -26,7 +26,7 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
     let own = as_owner(claim);
     Some(match claim.kind.as_str() {
         "systemd" => format!("systemctl {word} {name}"),
-        "systemd-user" => match scope.strip_prefix("user ") {
+        "systemd-user" => match manager_of(claim) {
             Some(user) => {
                 format!("sudo -u '#{user}' XDG_RUNTIME_DIR=/run/user/{user} systemctl --user {word} {name}")
             }
@@ -37,7 +37,7 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
             match (verb, &claim.configuration) {
                 (Verb::Stop, _) => format!("launchctl bootout {target}"),
                 (Verb::Start, Some(plist)) if claim.is_idle => {
-                    format!("launchctl bootstrap {scope} {}", quoted(plist))
+                    format!("launchctl bootstrap {} {}", quoted(scope), quoted(plist))
                 }
                 (Verb::Start, _) => format!("launchctl kickstart {target}"),
                 (Verb::Restart, _) => format!("launchctl kickstart -k {target}"),
@@ -63,6 +63,30 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
         "respawn-loop" if verb == Verb::Stop => format!("kill {}", claim.pid?),
         _ => return None,
     })
+}
+
+/// The command that shows the end of the log where the reason of failed attempts stands. What a supervisor said is a word of it, and
+/// never more: a log may be called `x; reboot`.
+pub fn log_command(claim: &Supervisor) -> Option<String> {
+    let log = claim.log.as_deref()?;
+    if log.starts_with('/') {
+        return Some(format!("{}tail -n 100 {}", as_owner(claim), quoted(log)));
+    }
+    let name = claim.name.as_deref().filter(|name| !name.starts_with('-')).map(quoted)?;
+    match claim.kind.as_str() {
+        "docker" | "podman" => Some(format!("{} logs {name} --tail 100", claim.kind)),
+        "systemd" => Some(format!("journalctl -u {name} -n 100 --no-pager")),
+        "systemd-user" => Some(match manager_of(claim) {
+            Some(user) => format!("journalctl _UID={user} _SYSTEMD_USER_UNIT={name} -n 100 --no-pager"),
+            None => format!("journalctl --user -u {name} -n 100 --no-pager"),
+        }),
+        _ => None,
+    }
+}
+
+/// The user whose manager of systemd it is, where that is not the doctor's own.
+fn manager_of(claim: &Supervisor) -> Option<u32> {
+    claim.scope.as_deref()?.strip_prefix("user ")?.parse().ok()
 }
 
 /// What makes a command one of the user that runs the supervisor: typed as root it would take that user's configuration for root's, and

@@ -231,16 +231,10 @@ fn respawn_loop(server: &Server, lineage: &Lineage, claim: &Supervisor) -> Findi
 
 /// Where the reason of the failed attempts stands.
 pub fn log_of(claim: &Supervisor) -> Option<NextStep> {
-    let log = claim.log.as_deref()?;
-    Some(match log.split(' ').next() {
-        Some("journalctl") => NextStep::run("read why it ended", format!("{log} -n 100 --no-pager")),
-        Some("docker" | "podman") => NextStep::run("read why it ended", format!("{log} --tail 100")),
-        _ if log.starts_with('/') => NextStep::run(
-            "read why it ended",
-            format!("{}tail -n 100 {}", advice::as_owner(claim), advice::quoted(log)),
-        ),
-        _ => NextStep::say(format!("Read why it ended: {log}")),
-    })
+    match advice::log_command(claim) {
+        Some(command) => Some(NextStep::run("read why it ended", command)),
+        None => claim.log.as_deref().map(|log| NextStep::say(format!("Read why it ended: {log}"))),
+    }
 }
 
 fn gave_up(server: &Server, supervisor: &Supervisor) -> Option<Finding> {

@@ -114,16 +114,17 @@ impl Examination<'_> {
         {
             // What a supervisor keeps that runs another process is of that one: it tells why its attempts fail.
             let is_shared = claim.claims_this == Some(false) && process.is_some();
-            match log.split(' ').next() {
-                Some("journalctl") => places.extend(journal_of(log, is_shared)),
-                Some("docker" | "podman") => {
-                    let detail = "the runtime keeps it; it is not asked for it";
-                    server.gaps.push(Gap::new(format!("log {log}"), GapReason::NotAsked, detail));
-                }
-                _ if log.starts_with('/') && !log.starts_with("/dev/") => {
+            match claim.kind.as_str() {
+                _ if log.starts_with("/dev/") => {}
+                _ if log.starts_with('/') => {
                     let name: PathBuf = HostPath::from_kept(log).into();
                     let rotated = Some(self.log_of(claim, &crate::collect::logs::rotated(&name)));
                     places.push(Place::File { place: self.log_of(claim, &name), name, rotated, is_shared });
+                }
+                "systemd" | "systemd-user" => places.extend(journal_of(log, is_shared)),
+                "docker" | "podman" => {
+                    let detail = "the runtime keeps it; it is not asked for it";
+                    server.gaps.push(Gap::new(format!("log {log}"), GapReason::NotAsked, detail));
                 }
                 _ => {}
             }

@@ -234,6 +234,18 @@ pub fn mount_id(fdinfo: &[u8]) -> Option<u64> {
     })
 }
 
+/// The user who mounted a filesystem in user space: `user_id=` among the options of its superblock in `/proc/PID/mountinfo`
+/// (mount.fuse3(8), proc_pid_mountinfo(5)).
+pub fn mounted_by(mountinfo: &[u8], id: u64) -> Option<u32> {
+    let text = |line| std::str::from_utf8(line).ok();
+    let line = mountinfo
+        .split(|byte| *byte == b'\n')
+        .filter_map(text)
+        .find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
+    let (_, after) = line.split_once(" - ")?;
+    after.split(' ').nth(2)?.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
+}
+
 /// `ino` of `/proc/PID/fdinfo/N`, the inode of the open file (since Linux 5.14, proc_pid_fdinfo(5)).
 pub fn descriptor_inode(bytes: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -273,6 +285,13 @@ pub fn hidepid(mountinfo: &[u8]) -> Option<Option<u32>> {
         "4" | "ptraceable" => Some(None),
         _ => Some(value("gid").and_then(|gid| gid.parse().ok())),
     }
+}
+
+/// Device of a mount by its id, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+pub fn device_of_mount(mountinfo: &[u8], id: u64) -> Option<(u32, u32)> {
+    let wanted = format!("{id} ");
+    let line = mountinfo.split(|byte| *byte == b'\n').find(|line| line.starts_with(wanted.as_bytes()))?;
+    path_mount(line).map(|mount| mount.device)
 }
 
 /// The mount that a path lies on.

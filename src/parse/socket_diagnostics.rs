@@ -38,6 +38,8 @@ pub struct UnixListener {
     pub inode: u64,
     /// Inode number of its file, of which the kernel tells the lower 32 bits.
     pub file_inode: u32,
+    /// Device of that file's filesystem, major and minor.
+    pub file_device: (u32, u32),
 }
 
 /// The same for the Unix sockets of a dump; those that are bound to no file are left out.
@@ -52,12 +54,19 @@ pub fn unix_datagram(bytes: &[u8], found: &mut Vec<UnixListener>) -> io::Result<
                     // The two numbers of `struct unix_diag_vfs` (include/uapi/linux/unix_diag.h).
                     let mut value = [0_u8; 8];
                     attribute.emit_value(&mut value);
-                    Some(u32::from_ne_bytes([value[0], value[1], value[2], value[3]]))
+                    let [a, b, c, d, e, f, g, h] = value;
+                    Some((u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])))
                 }
                 _ => None,
             });
             let inode = u64::from(response.header.inode);
-            found.extend(file.map(|file_inode| UnixListener { inode, file_inode }));
+            // A device as the kernel has it: 20 bits of minor number (include/linux/kdev_t.h).
+            let listener = |(file_inode, device): (u32, u32)| UnixListener {
+                inode,
+                file_inode,
+                file_device: (device >> 20, device & 0xf_ffff),
+            };
+            found.extend(file.map(listener));
         }
     })
 }

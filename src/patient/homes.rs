@@ -32,6 +32,8 @@ pub struct PidFileRead {
 pub struct Home {
     /// Where.
     pub path: PathBuf,
+    /// The user who answers for what is in it; `None` where that cannot be told.
+    pub owner: Option<u32>,
     /// Pid files in it.
     pub pid_files: Vec<PidFileRead>,
     /// Port of its WebUI by the control script's state or an environment file, and the file that says so.
@@ -97,7 +99,8 @@ pub fn of_server(survey: &Survey<'_>, process: Option<&Process>, path: &Path) ->
         Ok(home) => Some(home),
         Err(SelectError::HomeUnreadable(gap)) => {
             survey.note(Gap { what: format!("home {}", gap.what), ..gap });
-            Some(Home { path: path.to_owned(), pid_files: Vec::new(), webui_port: None, kinds: Vec::new() })
+            let path = path.to_owned();
+            Some(Home { path, owner: None, pid_files: Vec::new(), webui_port: None, kinds: Vec::new() })
         }
         Err(_) => None,
     }
@@ -202,7 +205,9 @@ fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[&str]) -> Home {
     let path = place.path;
     let reached = place.reached();
     let has = |name: &str| landmarks.contains(&name);
-    let mut home = Home { path: path.to_owned(), pid_files: Vec::new(), webui_port: None, kinds: Vec::new() };
+    let owner = survey.host.owner_of(&reached);
+    let mut home =
+        Home { path: path.to_owned(), owner, pid_files: Vec::new(), webui_port: None, kinds: Vec::new() };
     let file = |name: &str| match survey.host.read_file(&reached.join(name), LARGEST_FILE) {
         Ok(bytes) => Some(bytes),
         Err(gap) => {
@@ -301,6 +306,8 @@ pub struct UnitPort {
     pub kind: ServerKind,
     /// The unit's file.
     pub file: String,
+    /// The user who answers for it.
+    pub owner: Option<u32>,
 }
 
 /// Ports that the unit files of this host give to Hermes servers (systemd.service(5)): in the command, in
@@ -326,7 +333,7 @@ pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
         };
         let port = command.port.or_else(|| (command.kind == ServerKind::Webui).then(of_environment).flatten());
         let port = port.filter(|port| *port != 0)?;
-        Some(UnitPort { port, kind: command.kind, file: unit.path.to_string() })
+        Some(UnitPort { port, kind: command.kind, file: unit.path.to_string(), owner: Some(unit.owner) })
     };
     survey.unit_files().iter().filter_map(of_unit).collect()
 }

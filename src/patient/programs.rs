@@ -12,8 +12,10 @@ use crate::parse::sockets::TcpState;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Supervisors that are asked.
+/// Supervisors of one user that are asked.
 const MOST_SUPERVISORS: usize = 256;
+/// Programs of one user's supervisors, other than root's, that are compared with servers.
+const MOST_PROGRAMS: usize = 512;
 
 /// How a program was asked for, so that it can be asked for again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,13 +155,35 @@ impl Survey<'_> {
     pub fn programs(&self) -> &Programs {
         self.programs.get_or_init(|| {
             let mut found = Programs::default();
+            // Users whose supervisors do not answer: anybody can start a hundred that never do.
+            let mut silent = HashSet::new();
+            let mut left_of = HashMap::new();
             for supervisor in self.supervisors() {
+                let owner = self.process_of(supervisor.pid).map(|process| process.uid).filter(|uid| *uid != 0);
+                if let Some(owner) = owner.filter(|owner| silent.contains(owner)) {
+                    let detail = format!("another supervisor of uid {owner} has not answered");
+                    let gap = Gap::new(format!("programs of {}", supervisor.kind), GapReason::NotAsked, detail);
+                    found.unasked.push((supervisor, gap));
+                    continue;
+                }
                 match self.host.programs(&supervisor) {
                     Ok(programs) => {
+                        let mut programs = self.complete(programs);
+                        let left = left_of.entry(owner).or_insert(MOST_PROGRAMS);
+                        if owner.is_some() && programs.len() > *left {
+                            let what = format!("{} more programs of {}", programs.len() - *left, supervisor.kind);
+                            let detail = "its user has so many; --expect names one";
+                            self.note(Gap::new(what, GapReason::NotAsked, detail));
+                            programs.truncate(*left);
+                        }
+                        *left = left.saturating_sub(programs.len());
                         let known = |program| Known { asked: asked(&supervisor, &program), program };
-                        found.known.extend(self.complete(programs).into_iter().map(known));
+                        found.known.extend(programs.into_iter().map(known));
                     }
-                    Err(gap) => found.unasked.push((supervisor, gap)),
+                    Err(gap) => {
+                        silent.extend(owner.filter(|_| gap.reason == GapReason::Timeout));
+                        found.unasked.push((supervisor, gap));
+                    }
                 }
             }
             found
@@ -209,7 +233,16 @@ impl Survey<'_> {
             found.push(SupervisorProcess { pid, kind: kind.to_owned(), user });
         }
         found.sort_by_key(|supervisor| supervisor.pid);
-        found.truncate(MOST_SUPERVISORS);
+        let mut of_users: HashMap<Option<u32>, usize> = HashMap::new();
+        found.retain(|supervisor| {
+            let count = of_users.entry(self.process_of(supervisor.pid).map(|process| process.uid)).or_default();
+            *count += 1;
+            *count <= MOST_SUPERVISORS
+        });
+        for (_, count) in of_users.into_iter().filter(|(_, count)| *count > MOST_SUPERVISORS) {
+            let what = format!("{} more supervisors", count - MOST_SUPERVISORS);
+            self.note(Gap::new(what, GapReason::NotAsked, "one user has so many; --expect names a program"));
+        }
         found
     }
 
@@ -233,6 +266,13 @@ impl Survey<'_> {
         let claim = &known.program.claim;
         if let (Some(server), Some(supervisor)) = (wanted.process, claim.pid.and_then(|pid| self.process_of(pid)))
             && !same_network(server, &supervisor)
+        {
+            return Fit::Other;
+        }
+        // A user's supervisor can say anything, and runs nothing of another user's but what it is above.
+        if let (Some(server), Some(owner)) = (wanted.process, claim.owner.filter(|owner| *owner != 0))
+            && server.uid != owner
+            && !claim.pid.is_some_and(|pid| self.ancestors(server.identity.pid).contains(&pid))
         {
             return Fit::Other;
         }

@@ -8,9 +8,13 @@ use crate::collect::Program;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
 use crate::parse::expect::Expect;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use url::Url;
+
+/// Servers of one user that are examined where none was named: anybody can start a thousand processes that look like one.
+const MOST_OF_ONE_USER: usize = 32;
 
 /// Ports on which Hermes servers listen when nobody says otherwise.
 const DEFAULT_PORTS: &[(u16, ServerKind)] =
@@ -200,22 +204,6 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
         None => homes::discover(survey),
     };
     let units = if home.is_some() { Vec::new() } else { configured_ports(survey) };
-    let configured = homes
-        .iter()
-        .filter_map(|home| home.webui_port.as_ref().map(|(port, file)| (*port, ServerKind::Webui, file)))
-        .chain(units.iter().map(|unit| (unit.port, unit.kind, &unit.file)))
-        .find(|(known, ..)| *known == port);
-    let belongs = if selection.kind == Some(ServerKind::Other) {
-        None
-    } else if let Some(kind) = selection.kind {
-        Some(format!("--kind {}", kind.word()))
-    } else if let Some(home) = &home {
-        Some(format!("--home {}", homes::shown(&home.path)))
-    } else if let Some((_, _, file)) = configured {
-        Some(format!("{file} names the port"))
-    } else {
-        default_kind(port).map(|kind| format!("the default port of {}", kind.title()))
-    };
     let (identity, command) = match early_owner.unwrap_or_else(|| owner_of(survey, port)) {
         Some((identity, command)) => (Some(identity), command),
         None => match not_listening(survey, selection, port, home.as_ref()) {
@@ -223,9 +211,27 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
             None => (None, None),
         },
     };
+    let configured = homes
+        .iter()
+        .filter_map(|home| {
+            home.webui_port.as_ref().map(|(port, file)| (*port, ServerKind::Webui, file, home.owner))
+        })
+        .chain(units.iter().map(|unit| (unit.port, unit.kind, &unit.file, unit.owner)))
+        .find(|(known, _, _, said_by)| *known == port && (home.is_some() || speaks_of(survey, *said_by, identity)));
+    let belongs = if selection.kind == Some(ServerKind::Other) {
+        None
+    } else if let Some(kind) = selection.kind {
+        Some(format!("--kind {}", kind.word()))
+    } else if let Some(home) = &home {
+        Some(format!("--home {}", homes::shown(&home.path)))
+    } else if let Some((_, _, file, _)) = configured {
+        Some(format!("{file} names the port"))
+    } else {
+        default_kind(port).map(|kind| format!("the default port of {}", kind.title()))
+    };
     let expected_kind = selection
         .kind
-        .or_else(|| configured.map(|(_, kind, _)| kind))
+        .or_else(|| configured.map(|(_, kind, ..)| kind))
         .or_else(|| default_kind(port))
         .or_else(|| home.as_ref().and_then(|home| home.kinds.first().copied()));
     let kind = match identity {
@@ -250,7 +256,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
     };
     // A named home's files are this server's; of the others only those that name it.
     for home in &homes {
-        if patient.home.is_some() || home.pid_files.iter().any(|file| is_about(file.names, identity)) {
+        if patient.home.is_some() || names(survey, home, identity) {
             patient.home.get_or_insert_with(|| home.path.clone());
             add_pid_files(&mut patient, home);
         }
@@ -258,6 +264,20 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
     take_own_home(survey, &mut patient, selection);
     find_home(survey, &mut patient);
     Selected { patients: vec![patient], ..Selected::default() }
+}
+
+/// Whether a pid file of a home that was found, and that nobody named, is about a process.
+fn names(survey: &Survey<'_>, home: &Home, identity: Option<Identity>) -> bool {
+    home.pid_files.iter().any(|file| is_about(file.names, identity)) && speaks_of(survey, home.owner, identity)
+}
+
+/// Whether what a user has written counts for a process. For root's doctor it counts for that user's own: anybody can write the port or
+/// the pid of another user's server into a file.
+fn speaks_of(survey: &Survey<'_>, said_by: Option<u32>, identity: Option<Identity>) -> bool {
+    let Some(identity) = identity.filter(|_| said_by != Some(0) && rustix::process::geteuid().is_root()) else {
+        return true;
+    };
+    survey.process(identity).is_ok_and(|read| said_by == Some(read.value.uid))
 }
 
 fn is_about(names: Option<Identity>, identity: Option<Identity>) -> bool {
@@ -413,19 +433,28 @@ fn said_supervisor(selection: &Selection) -> Option<String> {
 fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     let homes = homes::discover(survey);
     let mut selected = Selected::default();
+    let mut of_users: BTreeMap<Option<u32>, usize> = BTreeMap::new();
+    // The first of every user come before the second of any: none may use up the time of another's.
+    let mut order = Vec::new();
     for (pid, command) in survey.hermes_servers() {
         let wanted = selection.kind.is_none_or(|kind| kind == command.kind);
         if command.role != CommandRole::Server || command.demo || !wanted {
             continue;
         }
+        let process = survey.process_of(pid);
+        let before = of_users.entry(process.as_ref().map(|process| process.uid)).or_default();
+        *before += 1;
+        if *before > MOST_OF_ONE_USER {
+            continue;
+        }
+        let turn = *before;
         let Ok(identity) = survey.host.identify(pid) else { continue };
-        let named = homes.iter().any(|home| home.pid_files.iter().any(|file| is_about(file.names, Some(identity))));
+        let named = homes.iter().any(|home| names(survey, home, Some(identity)));
         if !named && !is_confirmed(survey, identity, &command) {
             continue;
         }
         let path = home_of(survey, identity, &command);
         // In a container the same name is another directory.
-        let process = survey.process_of(pid);
         let is_inside = process.as_ref().is_some_and(|process| process.foreign_mounts == Some(true));
         let home = homes
             .iter()
@@ -447,6 +476,16 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             add_pid_files(&mut patient, home);
         }
         selected.patients.push(patient);
+        order.push(turn);
+    }
+    let mut in_turn: Vec<_> = order.into_iter().zip(selected.patients).collect();
+    in_turn.sort_by_key(|(turn, _)| *turn);
+    selected.patients = in_turn.into_iter().map(|(_, patient)| patient).collect();
+    for (uid, count) in of_users.into_iter().filter(|(_, count)| *count > MOST_OF_ONE_USER) {
+        let whose = uid.map_or("users that are not known".to_owned(), |uid| format!("uid {uid}"));
+        let what = format!("{} more processes of {whose}", count - MOST_OF_ONE_USER);
+        let detail = "they look like servers, and so many are not examined at once; --pid or --port examines one";
+        selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
     }
     add_ports(survey, selection, &homes, &mut selected);
     add_absent_programs(survey, selection, &mut selected);
@@ -475,21 +514,21 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
 /// Ports on which a Hermes server belongs: the ones that homes name, and the default ports of a host that has a
 /// home. A program on 9119 of a host without Hermes is nobody's business.
 fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selected: &mut Selected) {
-    let mut ports: Vec<(u16, ServerKind, String)> = homes
-        .iter()
-        .filter_map(|home| home.webui_port.clone())
-        .map(|(port, file)| (port, ServerKind::Webui, format!("{file} names the port")))
-        .collect();
+    let of_home = |home: &Home| {
+        let (port, file) = home.webui_port.clone()?;
+        Some((port, ServerKind::Webui, format!("{file} names the port"), home.owner))
+    };
+    let mut ports: Vec<(u16, ServerKind, String, Option<u32>)> = homes.iter().filter_map(of_home).collect();
     for (port, kind) in DEFAULT_PORTS {
         let is_used = homes.iter().any(|home| home.kinds.contains(kind) && home.webui_port.is_none());
         if is_used {
-            ports.push((*port, *kind, format!("the default port of {}", kind.title())));
+            ports.push((*port, *kind, format!("the default port of {}", kind.title()), Some(0)));
         }
     }
     for unit in configured_ports(survey) {
-        ports.push((unit.port, unit.kind, format!("{} names the port", unit.file)));
+        ports.push((unit.port, unit.kind, format!("{} names the port", unit.file), unit.owner));
     }
-    for (port, kind, because) in ports {
+    for (port, kind, because, said_by) in ports {
         if selection.kind.is_some_and(|wanted| wanted != kind) {
             continue;
         }
@@ -498,6 +537,12 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
             continue;
         };
         if command.as_ref().is_some_and(|command| command.demo) {
+            continue;
+        }
+        if !speaks_of(survey, said_by, Some(identity)) {
+            let what = format!("port {port}, held by pid {}", identity.pid);
+            let detail = format!("{because}, and another user has it; --port {port} examines it");
+            selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
             continue;
         }
         let kind = kind_of(survey, identity, command.as_ref(), selection, Some(kind));
@@ -524,7 +569,8 @@ fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
             && !(program.claim.is_idle && program.is_enabled != Some(true))
         {
             let file = program.claim.configuration.clone().unwrap_or_else(|| program.claim.evidence.clone());
-            found.push(homes::UnitPort { port, kind, file });
+            let me = rustix::process::geteuid().as_raw();
+            found.push(homes::UnitPort { port, kind, file, owner: program.claim.owner.or(Some(me)) });
         }
     }
     found

@@ -194,7 +194,22 @@ fn options() -> OpenOptions {
 
 fn open(path: &Path) -> io::Result<File> {
     let file = options().open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(no_file());
+    }
+    // In a directory like /tmp anybody can make it first: to read what is seen here, or to say what was seen before.
+    let me = rustix::process::geteuid().as_raw();
+    let why = if found.uid() != me {
+        format!("belongs to uid {}", found.uid())
+    } else if found.mode() & 0o002 != 0 {
+        "may be written by everybody".to_owned()
+    } else {
+        return Ok(file);
+    };
+    let name = printable(path.file_name().unwrap_or_default().as_encoded_bytes());
+    let detail = format!("{name} {why}; a record is kept in a file of one's own: name another, or remove it");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, detail))
 }
 
 /// The file that a full record would replace, if there is one.

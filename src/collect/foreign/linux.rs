@@ -7,7 +7,7 @@ use crate::collect::linux::links;
 use crate::collect::linux::proc_dir::ProcDir;
 use crate::model::Identity;
 use crate::parse::link::{Link, classify};
-use crate::parse::process::status;
+use crate::parse::process::{mount_id, mounted_by, status};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2, readlinkat,
@@ -55,6 +55,13 @@ impl Found {
     /// Device of its filesystem.
     pub fn device(&self) -> u64 {
         self.stat.st_dev
+    }
+
+    /// Id of the mount that it was found on, in any namespace (proc_pid_fdinfo(5)).
+    pub fn mount(&self) -> Option<u64> {
+        let name = format!("fdinfo/{}", self.descriptor.as_raw_fd());
+        let read = ProcDir::open(std::process::id()).ok()?.read(&std::ffi::CString::new(name).ok()?).ok()?;
+        mount_id(&read)
     }
 
     /// Inode number.
@@ -184,12 +191,16 @@ fn anchored(identity: Identity) -> Result<ProcDir, Failure> {
 fn rights_of(directory: &ProcDir) -> Result<Rights, Failure> {
     let read = directory.read(c"status").map_err(|_| Failure::Vanished)?;
     let status = status(&read).map_err(|error| Failure::Malformed(error.to_string()))?;
-    let least = |ids: [u32; 4]| ids.into_iter().find(|id| *id != 0).unwrap_or(0);
-    let (uid, gid) = (least(status.uids), least(status.gids));
+    let (uid, gid) = (least_privileged(status.uids), least_privileged(status.gids));
     if uid == 0 && rights::is_root() && is_own(directory, c"ns/user") == Some(false) {
         return Err(Failure::OtherUserNamespace);
     }
     Ok(Rights { uid, gid, groups: status.groups })
+}
+
+/// Of four ids one that is not root's, where there is one.
+pub fn least_privileged(ids: [u32; 4]) -> u32 {
+    ids.into_iter().find(|id| *id != 0).unwrap_or(0)
 }
 
 /// Takes the rights of a process, and answers with its held directory.
@@ -300,7 +311,7 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<Owned
             if last == Last::Socket && is_of_others(fstat(&way.here)?.st_uid) {
                 return Err(Failure::LinkOfOthers);
             }
-            rights::lower_to(stat.st_uid)?;
+            rights::lower_to(answers_for(&found, &stat)?)?;
             let target = readlinkat(&found, "", Vec::new()).map_err(rights::refused)?.into_bytes();
             if target.starts_with(b"/") {
                 way = Way { here: root.try_clone()?, above: Vec::new() };
@@ -366,7 +377,23 @@ fn component(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd,
 fn enter(directory: &OwnedFd) -> Result<(), Failure> {
     let stat = fstat(directory)?;
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    if is_directory { rights::lower_to(stat.st_uid) } else { Ok(()) }
+    if is_directory { rights::lower_to(answers_for(directory, &stat)?) } else { Ok(()) }
+}
+
+/// Who answers for a directory or a link: its owner. A filesystem in user space says of owners what it likes, so there it is the user who
+/// mounted it (`user_id=`, mount.fuse3(8)); of a mount that is not in the doctor's own table nobody, as whom nothing is readable that
+/// others may not read.
+fn answers_for(file: &OwnedFd, stat: &Stat) -> Result<u32, Failure> {
+    /// `FUSE_SUPER_MAGIC` of linux/magic.h.
+    const FUSE: i64 = 0x6573_5546;
+    const NOBODY: u32 = 65_534;
+    let can_lower = stat.st_uid == 0 && rights::is_root() && !rights::are_lowered();
+    if !can_lower || fstatfs(file)?.f_type != FUSE {
+        return Ok(stat.st_uid);
+    }
+    let information = std::fs::read(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap_or_default();
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    Ok(mount_id(&information).and_then(|id| mounted_by(&mounts, id)).unwrap_or(NOBODY))
 }
 
 fn is_of_others(uid: u32) -> bool {

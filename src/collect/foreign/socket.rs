@@ -48,11 +48,11 @@ pub use unix::exchange;
 mod unix {
     use super::{Failure, ForeignPath, Login, Peer};
     use crate::collect::Deadline;
-    use crate::collect::foreign::linux::{Last, find, held_sockets};
-    use crate::collect::linux::proc_dir::ProcDir;
+    use crate::collect::foreign::linux::{Found, Last, find, held_sockets, least_privileged};
+    use crate::collect::linux::proc_dir::{ProcDir, own_mounts};
     use crate::collect::linux::sockets::{diagnostics_socket, unix_listeners};
     use crate::model::Identity;
-    use crate::parse::process::status;
+    use crate::parse::process::{device_of_mount, status};
     use crate::parse::socket_diagnostics::UnixListener;
     use rustix::fs::{FileType, Mode, OFlags, open, openat};
     use rustix::net::sockopt::socket_peercred;
@@ -67,9 +67,11 @@ mod unix {
 
     /// What is known of a supervising process before its socket is looked for.
     struct Holder {
-        uids: [u32; 4],
-        /// Files of the sockets that it holds; `None` where its descriptors may not be read.
-        files: Option<Vec<u32>>,
+        uid: u32,
+        /// Listening sockets that it holds; `None` where its descriptors may not be read.
+        sockets: Option<Vec<UnixListener>>,
+        /// Its table of mounts.
+        mounts: Vec<u8>,
     }
 
     /// See the module.
@@ -87,23 +89,24 @@ mod unix {
         if found.file_type() != FileType::Socket {
             return Err(not_asked("it is no socket"));
         }
-        // Both are the lower half: the kernel tells no more of it.
-        let file = u32::try_from(found.inode() & u64::from(u32::MAX)).unwrap_or(0);
-        let is_proven = match holder.as_ref().map(|holder| &holder.files) {
-            Some(Some(files)) if !files.contains(&file) => {
-                return Err(not_asked("the supervisor does not hold the socket that listens there"));
-            }
-            Some(Some(_)) | None => true,
-            Some(None) if super::super::rights::is_root() => {
-                return Err(not_asked("the descriptors of the supervisor cannot be read"));
-            }
-            Some(None) => false,
+        let is_proven = match &holder {
+            None => true,
+            Some(holder) => match &holder.sockets {
+                Some(sockets) if !holds(sockets, &found, &holder.mounts) => {
+                    return Err(not_asked("the supervisor does not hold the socket that listens there"));
+                }
+                Some(_) => true,
+                None if super::super::rights::is_root() => {
+                    return Err(not_asked("the descriptors of the supervisor cannot be read"));
+                }
+                None => false,
+            },
         };
         // The socket that was looked at, by the descriptor: no second look at the name.
         let mut stream = UnixStream::connect(found.own_name())?;
         let uid = socket_peercred(&stream)?.uid.as_raw();
         let is_expected = match &holder {
-            Some(holder) => holder.uids.contains(&uid),
+            Some(holder) => holder.uid == uid,
             None => uid == 0 || uid == rustix::process::geteuid().as_raw(),
         };
         if !is_expected {
@@ -114,6 +117,21 @@ mod unix {
         Ok(stream)
     }
 
+    /// Whether one of the sockets is bound to the file. Its device is that of stat(2), or that of the mount where these differ (btrfs,
+    /// overlayfs).
+    fn holds(sockets: &[UnixListener], file: &Found, mounts: &[u8]) -> bool {
+        // The kernel tells the lower half of the number.
+        let inode = u32::try_from(file.inode() & u64::from(u32::MAX)).unwrap_or(0);
+        let of_stat = (rustix::fs::major(file.device()), rustix::fs::minor(file.device()));
+        let of_mount = file
+            .mount()
+            .and_then(|id| [mounts, &own_mounts()].into_iter().find_map(|table| device_of_mount(table, id)));
+        sockets.iter().any(|socket| {
+            let device = socket.file_device;
+            socket.file_inode == inode && (device == of_stat || Some(device) == of_mount)
+        })
+    }
+
     fn not_asked(why: &str) -> Failure {
         Failure::NotAsked(why.to_owned())
     }
@@ -122,17 +140,17 @@ mod unix {
         let directory = ProcDir::anchor(identity).map_err(|_| Failure::Vanished)?;
         let read = directory.read(c"status").map_err(|_| Failure::Vanished)?;
         let status = status(&read).map_err(|error| Failure::Malformed(error.to_string()))?;
-        let files = match held_sockets(&directory) {
+        let sockets = match held_sockets(&directory) {
             None => None,
             Some(held) => {
                 let listeners = listeners_of(&directory)
                     .map_err(|error| not_asked(&format!("the kernel does not list its Unix sockets: {error}")))?
                     .into_iter();
-                let own = listeners.filter(|listener| held.contains(&listener.inode));
-                Some(own.map(|listener| listener.file_inode).collect())
+                Some(listeners.filter(|listener| held.contains(&listener.inode)).collect())
             }
         };
-        Ok(Holder { uids: status.uids, files })
+        let mounts = directory.read(c"mountinfo").unwrap_or_default();
+        Ok(Holder { uid: least_privileged(status.uids), sockets, mounts })
     }
 
     /// Listening Unix sockets of the network namespace of a process: the kernel lists those of one namespace at a time.

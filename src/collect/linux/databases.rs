@@ -19,14 +19,18 @@ use crate::parse::text::nul_separated;
 use crate::report::mask;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::path::DecInt;
+use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
+
+/// Largest table of locks that is read, in bytes.
+const MAX_LOCK_TABLE: u32 = 4 * 1024 * 1024;
 
 /// Reads a database.
 pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
     let files = Files::of(path);
     let mut read = databases::read(&host.workers, &files)?;
-    match lock_table() {
+    match lock_table(host) {
         Ok(table) => read.value.locks = locks_of(host, path, &files, &table),
         Err(gap) => read.gaps.push(gap.blocking(LOCKS_DECIDE)),
     }
@@ -36,12 +40,17 @@ pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFi
 /// What moves, once more. How long after, and what its holder did meanwhile, the caller knows.
 pub fn again(host: &LinuxHost, path: &ForeignPath) -> SecondLook {
     let files = Files::of(path);
-    let locks = lock_table().ok().map(|table| locks_of(host, path, &files, &table));
+    let locks = lock_table(host).ok().map(|table| locks_of(host, path, &files, &table));
     SecondLook { locks, ..databases::again(&host.workers, &files) }
 }
 
-fn lock_table() -> Result<Vec<KernelLock>, Gap> {
-    let bytes = std::fs::read("/proc/locks").map_err(|error| Gap::from_io("/proc/locks", &error))?;
+/// The kernel's table of locks. The worker reads it: any user can make it so long that it takes minutes.
+fn lock_table(host: &LinuxHost) -> Result<Vec<KernelLock>, Gap> {
+    let request = Request::KernelFile { path: ByteBuf::from("/proc/locks"), limit: MAX_LOCK_TABLE };
+    let bytes = host.workers.bytes_of_process(request)?;
+    if bytes.len() >= usize::try_from(MAX_LOCK_TABLE).unwrap_or(usize::MAX) {
+        return Err(Gap::new("/proc/locks", GapReason::Malformed, "larger than what is read"));
+    }
     Ok(locks::parse(&bytes).0)
 }
 
@@ -158,7 +167,7 @@ pub fn holders(
     let uses = |holder: &DatabaseHolder| {
         holder.descriptors_db > 0 && holder.descriptors_wal > 0 && holder.descriptors_shm > 0 && holder.deleted == 0
     };
-    if found.iter().flatten().any(uses) && lock_table().is_ok_and(|table| table.is_empty()) {
+    if found.iter().flatten().any(uses) && lock_table(host).is_ok_and(|table| table.is_empty()) {
         let detail = "the table of locks is empty although databases are in use; something hides it";
         gaps.push(Gap::new("/proc/locks", GapReason::Unsupported, detail).blocking(LOCKS_DECIDE));
     }

@@ -242,6 +242,10 @@ impl Host for LinuxHost {
         self.workers.kind_of(path)
     }
 
+    fn owner_of(&self, path: &ForeignPath) -> Option<u32> {
+        self.workers.stat(path).ok().map(|stat| stat.owner)
+    }
+
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
         let identity = process.identity;
         let mut files = Vec::new();

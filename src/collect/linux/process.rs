@@ -130,6 +130,12 @@ pub fn name_of(pid: u32) -> Option<String> {
     Some(ProcDir::open(pid).ok()?.stat().ok()?.name)
 }
 
+/// The pid of a process in its own pid namespace, the innermost one.
+pub fn pid_inside(pid: u32) -> Option<u32> {
+    let status = ProcDir::open(pid).ok()?.read(c"status").ok()?;
+    parse::status(&status).ok()?.namespace_pids.last().copied()
+}
+
 /// Tells what a pid is.
 pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
     let unreadable = |error: std::io::Error| match error.kind() {

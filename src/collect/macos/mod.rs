@@ -295,6 +295,10 @@ impl Host for MacHost {
         self.workers.kind_of(path)
     }
 
+    fn owner_of(&self, path: &ForeignPath) -> Option<u32> {
+        self.workers.stat(path).ok().map(|stat| stat.owner)
+    }
+
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
         let pid = process.identity.pid;
         let what = format!("output of pid {pid}");

@@ -188,7 +188,7 @@ fn stat_of(found: &Found) -> FileStat {
         },
         device: found.device(),
         inode: found.inode(),
-        owner: found.owner(),
+        owner: if found.owner() == 0 && foreign::are_lowered() { foreign::applied() } else { found.owner() },
         size: found.size(),
         modified_ns: modified(seconds, nanoseconds),
     }
@@ -357,7 +357,7 @@ fn kernel_file(path: &[u8], limit: u32) -> Result<Vec<u8>, Failure> {
         Mode::empty(),
     )?);
     if !foreign::is_kernel_file(&file)? {
-        return Err(Failure::System(libc::EINVAL));
+        return Err(Failure::Malformed("something hides it: what is there is no file of the kernel".to_owned()));
     }
     // A page is what most of them are shorter than.
     let mut bytes = Vec::with_capacity(4096);
@@ -520,7 +520,7 @@ mod tests {
         #[cfg(target_os = "linux")]
         assert!(matches!(
             perform(Request::KernelFile { path: ByteBuf::from("/etc/passwd"), limit: 9 }),
-            Err(Failure::System(_))
+            Err(Failure::Malformed(_))
         ));
     }
 }

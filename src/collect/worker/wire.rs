@@ -172,7 +172,7 @@ pub struct FileStat {
     pub device: u64,
     /// Inode number.
     pub inode: u64,
-    /// User that owns it.
+    /// User that answers for it: its owner, or where that is root the user whose rights applied.
     pub owner: u32,
     /// Size in bytes.
     pub size: u64,

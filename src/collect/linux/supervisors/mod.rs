@@ -7,11 +7,13 @@ pub mod service_directory;
 mod supervisord;
 pub mod systemd;
 
-use super::LinuxHost;
+use super::{LinuxHost, process};
 use crate::collect::foreign::Peer;
 use crate::collect::{Collected, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, Process};
 use crate::parse::text::printable;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -42,6 +44,8 @@ pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Coll
 /// Where a supervisor lives: its own paths and pids, as they are seen from here.
 struct Place {
     process: Process,
+    /// Its children: their pids in its own namespace, and here.
+    children: OnceCell<HashMap<u32, u32>>,
 }
 
 impl Place {
@@ -49,7 +53,7 @@ impl Place {
         let identity = host
             .identify(pid)
             .map_err(|problem| Gap::new(format!("supervisor {pid}"), GapReason::Vanished, problem.to_string()))?;
-        Ok(Self { process: host.process(identity)?.value })
+        Ok(Self { process: host.process(identity)?.value, children: OnceCell::new() })
     }
 
     /// A path of the supervisor's.
@@ -72,12 +76,13 @@ impl Place {
         if self.process.namespace_pids.len() <= 1 {
             return Some(named);
         }
-        let own = self.process.identity.pid;
-        let children = host.process_table().ok()?.into_iter().filter(|entry| entry.ppid == own);
-        children.map(|entry| entry.pid).find(|pid| {
-            let process = host.identify(*pid).ok().and_then(|identity| host.process(identity).ok());
-            process.is_some_and(|read| read.value.namespace_pids.last() == Some(&named))
-        })
+        let children = self.children.get_or_init(|| {
+            let own = self.process.identity.pid;
+            let table = host.process_table().unwrap_or_default().into_iter();
+            let pids = table.filter(|entry| entry.ppid == own).map(|entry| entry.pid);
+            pids.filter_map(|pid| Some((process::pid_inside(pid)?, pid))).collect()
+        });
+        children.get(&named).copied()
     }
 }
 

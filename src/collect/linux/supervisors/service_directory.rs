@@ -1,6 +1,6 @@
 //! runit, s6 and daemontools: a supervising process stands in the service's directory and keeps `supervise/status` in it.
 
-use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
+use super::{Asks, LARGEST_FILE, Place, another_user, milliseconds, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::{Collected, FileKind, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::{Gap, GapReason, HostPath, Supervisor};
@@ -32,7 +32,11 @@ impl Asks for ServiceDirectory {
 
 /// The service in a directory of the doctor's own mount namespace.
 pub fn named(host: &LinuxHost, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
-    read(host, kind, directory, &directory.shown())
+    let mut program = read(host, kind, directory, &directory.shown())?;
+    // Whoever can put a link there decides what a command of root on it does.
+    let owners = ["", "supervise"].map(|name| host.workers.stat(&directory.join(name)).map(|stat| stat.owner));
+    program.claim.owner = owners.into_iter().filter_map(|owner| another_user(owner.ok()?)).max();
+    Ok(program)
 }
 
 fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {

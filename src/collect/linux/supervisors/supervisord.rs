@@ -96,7 +96,8 @@ fn program(
         state: Some(info.state),
         pid: Some(place.process.identity.pid),
         owner: place.owner(),
-        log: info.error_log.or(info.log),
+        // `syslog`, and whatever else a daemon of another user answers, is no file.
+        log: [info.error_log, info.log].into_iter().flatten().find(|path| path.starts_with('/')),
         configuration: Some(shown(path)),
         policy: configured.autorestart.map(|value| format!("autorestart={value}")),
         port: configured.webui_port,
