@@ -99,7 +99,7 @@ def apart():
 
 def under_callgrind(command, directory, *options):
     """Runs a command and its children under callgrind, whose files are left in a directory."""
-    tool = ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={directory}/%p", *options]
+    tool = ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={directory}/%p", "--log-file=/dev/null", *options]
     done = subprocess.run([*tool, *command], env=PLAIN, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode not in (0, 1, 2):
         sys.exit(f"benches: {command} ended with {done.returncode}: {done.stderr[-600:]}")

@@ -182,9 +182,9 @@ mod interpreter {
 
     /// Frames of one stack that are handed on; the holder of a lock may stand far out.
     const MOST_FRAMES: usize = 256;
-    /// Bytes of names that are handed on, so that the answer stays below the reader's largest.
+    /// Bytes of names that are handed on, so that the answer stays below the largest that is read.
     const MOST_TEXT: usize = 2 * 1024 * 1024;
-    /// Most memory that the reader may use for it: garbage can ask for any amount.
+    /// Most memory that the worker may use for it: garbage can ask for any amount.
     #[cfg(target_os = "linux")]
     const MOST_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 

@@ -336,9 +336,7 @@ impl Worker {
 
 /// Executes this program again, as a worker. This is the only program that the main process starts.
 fn start() -> io::Result<Connection> {
-    // The file that runs now, even when it was replaced or unlinked meanwhile.
-    let program =
-        if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
+    let program = own_program()?;
     // What it says of errors of its own goes nowhere, which takes no /dev/null.
     let (_, nowhere) = io::pipe()?;
     let mut child = Command::new(program)
@@ -354,6 +352,21 @@ fn start() -> io::Result<Connection> {
         (Some(input), Some(output)) => Ok(Connection::new(input.into(), output.into(), pid)),
         _ => Err(io::ErrorKind::NotConnected.into()),
     }
+}
+
+/// The file that runs now, even when it was replaced or unlinked meanwhile.
+#[cfg(target_os = "linux")]
+fn own_program() -> io::Result<PathBuf> {
+    let link = |name: &str| rustix::fs::readlink(name, Vec::new());
+    // An instrumenting loader (valgrind) is the program for the kernel; it answers the usual link, and no other, with the program's name.
+    let is_instrumented = link("/proc/self/exe")? != link("/proc/thread-self/exe")?;
+    if is_instrumented { std::env::current_exe() } else { Ok(PathBuf::from("/proc/self/exe")) }
+}
+
+/// The file that was started.
+#[cfg(not(target_os = "linux"))]
+fn own_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
 }
 
 fn timeout(request: &Request, detail: &str) -> Gap {
