@@ -364,3 +364,27 @@ fn a_mapped_name_that_is_ambiguous_is_not_opened() {
         assert!(answer.stdout.contains("cannot be told for certain"), "{}", answer.stdout);
     });
 }
+
+/// Three hundred processes of the stranger have 65,000 arguments each.
+#[test]
+fn long_command_lines_take_little_memory() {
+    isolated("long_command_lines_take_little_memory", |place| {
+        let body = "import os, signal, sys\nfor _ in range(300):\n  if os.fork() == 0:\n    os.setsid()\n    \
+                    os.execve('/bin/sh', ['a', '-c', 'read line < never', *['a'] * 65000], {})\n\
+                    print('ready 1', flush=True)\nsignal.pause()\n";
+        let directory = place.directory("many", STRANGER);
+        fifo(&directory.join("never"));
+        let mut command = Command::new(PYTHON);
+        command.args(["-c", body]).current_dir(&directory).env_clear();
+        as_user(&mut command, STRANGER);
+        let _many = start(&mut command);
+        let (server, _) = server(place, NEIGHBOUR);
+        let mut bounded = Command::new("/bin/sh");
+        let line =
+            format!("ulimit -v 1000000; exec {} check --json --port {}", place.program().display(), server.port);
+        bounded.args(["-c", &line]).current_dir("/").env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        let answer = run_with(&mut bounded);
+        assert_eq!(answer.exit, 0, "{} {}", answer.stdout, answer.stderr);
+        assert_eq!(answer.json()["servers"][0]["status"], "healthy", "{}", answer.stdout);
+    });
+}

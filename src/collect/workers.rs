@@ -15,6 +15,9 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+/// Words of a command line that are kept: what a program is stands in the first, and any user can start a thousand with 60,000 each.
+const MOST_WORDS: usize = 2048;
+
 /// An account.
 #[derive(Clone)]
 pub struct User {
@@ -135,10 +138,10 @@ impl Workers {
         Ok(found.into_iter().map(PathBuf::from).collect())
     }
 
-    /// Command lines, a word each argument, in text that holds every byte ([`kept`]).
+    /// Command lines, a word each argument, of very long ones the first, in text that holds every byte ([`kept`]).
     pub fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
         let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
-        let words = |block: Vec<u8>| nul_separated(&block).into_iter().map(kept).collect();
+        let words = |block: Vec<u8>| nul_separated(&block).into_iter().take(MOST_WORDS).map(kept).collect();
         self.bytes_of_processes(&requests).into_iter().map(|answer| answer.map(words)).collect()
     }
 

@@ -253,7 +253,9 @@ impl Request {
             Self::DescriptorStats(process, _) => format!("files of the descriptors of pid {}", process.pid),
             Self::KernelFile { path, .. } => printable(path),
             Self::Exchange { socket, .. } => format!("answer on {}", socket.shown()),
-            Self::Run { tool, .. } => tool.name().to_owned(),
+            Self::Run { tool, user: None, .. } => tool.name().to_owned(),
+            // One user's manager that does not answer is no reason not to ask another's.
+            Self::Run { tool, user: Some(user), .. } => format!("{} of uid {user}", tool.name()),
             Self::Stat(path)
             | Self::Read { path, .. }
             | Self::List { path, .. }
@@ -337,6 +339,9 @@ mod tests {
             assert_eq!(read_from::<Request>(&mut &*bytes).unwrap(), request);
             assert!(read_from::<Request>(&mut &bytes[..bytes.len() - 1]).is_err());
         }
+        // What hangs for one user is asked for another.
+        let of = |user| Request::Run { tool: Tool::Systemctl, arguments: Vec::new(), user, keep: 1 }.what();
+        assert!(of(None) != of(Some(1)) && of(Some(1)) != of(Some(2)));
         let reply: Reply = Err(Failure::NotReadableBy(4000));
         assert_eq!(read_from::<Reply>(&mut &*frame(&reply).unwrap()).unwrap(), reply);
         assert!(frame(&ByteBuf::from(vec![0; MAX_FRAME])).is_err());
