@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::hung::{Fate, Hung};
 use common::stranger::{NEIGHBOUR, PYTHON, Place, STRANGER, as_user, fifo, gaps, give, give_all, isolated};
 use common::traced::traced;
 use common::{Guard, run_with, skipped, start};
@@ -386,5 +387,43 @@ fn long_command_lines_take_little_memory() {
         let answer = run_with(&mut bounded);
         assert_eq!(answer.exit, 0, "{} {}", answer.stdout, answer.stderr);
         assert_eq!(answer.json()["servers"][0]["status"], "healthy", "{}", answer.stdout);
+    });
+}
+
+/// Eight servers of the stranger have homes that do not answer.
+#[test]
+fn homes_of_one_user_that_hang_leave_time_for_others() {
+    isolated("homes_of_one_user_that_hang_leave_time_for_others", |place| {
+        let directory = place.directory("hung", STRANGER);
+        let Some(mut hung) = Hung::serving(&directory, Fate::Unanswered, Path::new("/bin/sleep")) else {
+            return skipped("homes_of_one_user_that_hang", "it takes /dev/fuse");
+        };
+        let strangers: Vec<Guard> =
+            (0..8).map(|index| place.server(STRANGER, &directory.join(format!("home-{index}")))).collect();
+        hung.hang();
+        let (server, _) = server(place, NEIGHBOUR);
+        let envelope = run_with(&mut place.doctor("check --json")).json();
+        let servers = envelope["servers"].as_array().unwrap();
+        let found = servers.iter().find(|found| found["pid"] == server.pid()).expect("the server");
+        assert_eq!(found["status"], "healthy", "{found:#}");
+        let said = "3 reads of files of uid 4000 have not been answered";
+        assert!(envelope.to_string().contains(said), "{envelope:#}");
+        drop(strangers);
+    });
+}
+
+/// A configuration of the stranger includes files by three thousand patterns.
+#[test]
+fn included_files_without_end_are_a_gap() {
+    isolated("included_files_without_end_are_a_gap", |place| {
+        let answer =
+            process_info(&[&[("name", "webui"), ("group", "webui"), ("statename", "RUNNING"), ("pid", "1")]]);
+        let patterns: String = (0..3000).map(|number| format!(" included/{number}*.conf")).collect();
+        let _supervisor = supervisord(place, &format!("command=/bin/true\n[include]\nfiles ={patterns}"), &answer);
+        place.directory("supervisord/included", STRANGER);
+        let (server, _) = server(place, NEIGHBOUR);
+        let envelope = run_with(&mut place.doctor(&format!("check --json --port {}", server.port))).json();
+        assert_eq!(envelope["servers"][0]["status"], "healthy", "{envelope:#}");
+        assert!(envelope.to_string().contains("more than 256 are not read"), "{envelope:#}");
     });
 }

@@ -59,7 +59,7 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
             let home = home.map_or(String::new(), |home| format!("PM2_HOME={} ", quoted(home)));
             format!("{own}{home}pm2 {word} {name}")
         }
-        "docker" | "podman" => format!("{} {word} {name}", claim.kind),
+        "docker" | "podman" if claim.name.is_some() => format!("{} {word} {name}", claim.kind),
         "respawn-loop" if verb == Verb::Stop => format!("kill {}", claim.pid?),
         _ => return None,
     })

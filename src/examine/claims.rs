@@ -2,7 +2,7 @@
 
 use super::Examination;
 use crate::model::{Expected, Gap, GapReason, Hop, PidFileState, Process, Role, Server, Supervisor, id};
-use crate::parse::cgroup::{Unit, container_of};
+use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use crate::parse::expect::Expect;
 use crate::patient::{Asked, Fit, Known, Wanted, same_network};
@@ -431,7 +431,27 @@ impl Examination<'_> {
         let is_init = chain.process.namespace_pids.last() == Some(&1);
         let evidence =
             if is_init { "it is the first process of its container" } else { "its control group is a container's" };
+        // A user can give a control group below their own any name; the runtime of another user is not asked for it.
+        let owner = chain.process.cgroup.as_deref().and_then(delegated_to);
+        if let Some(owner) = owner.filter(|owner| *owner != rustix::process::geteuid().as_raw()) {
+            let detail =
+                format!("the runtime of uid {owner} is asked by that user only: run hermes-doctor as that user");
+            server.gaps.push(Gap::new(format!("{runtime} on container {short}"), GapReason::NotAsked, detail));
+            let supervisor = Supervisor {
+                kind: runtime.to_owned(),
+                claims_this: is_init.then_some(true),
+                evidence: format!("{evidence}, by its name below the manager of uid {owner}"),
+                ..Supervisor::default()
+            };
+            return Claims::of(supervisor, None);
+        }
         let supervisor = match self.survey.host.container(runtime, &short) {
+            // It runs another process: then the name of the control group is not its.
+            Ok(program)
+                if program.claim.claimed_pid.is_some() && chain.position(program.claim.claimed_pid).is_none() =>
+            {
+                Supervisor::none(format!("{evidence}, and {} runs another process", program.claim.evidence))
+            }
             Ok(program) => {
                 let is_its = chain.position(program.claim.claimed_pid).is_some() || is_init;
                 let evidence = format!("{evidence}, and {} names it", program.claim.evidence);

@@ -52,9 +52,10 @@ pub fn unit_of(path: &str) -> Option<Unit> {
     let mut unit = None;
     for part in path.split('/') {
         let manager = part.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service"));
-        if let Some(uid) = manager.and_then(|uid| uid.parse().ok()) {
+        // Below a user's manager, and below a unit, the names are what that user likes.
+        let is_manager = user_manager.is_none() && unit.is_none();
+        if let Some(uid) = manager.and_then(|uid| uid.parse().ok()).filter(|_| is_manager) {
             user_manager = Some(uid);
-            unit = None;
         } else if part.ends_with(".service") && unit.is_none() {
             unit = Some(part.to_owned());
         } else if part.ends_with(".scope") {
@@ -64,6 +65,11 @@ pub fn unit_of(path: &str) -> Option<Unit> {
         }
     }
     unit.map(|name| Unit { name, user_manager })
+}
+
+/// The user whose manager a control group path leads through, and who names what is below it.
+pub fn delegated_to(path: &str) -> Option<u32> {
+    path.split('/').find_map(|part| part.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok())
 }
 
 /// The container of a control group path, as its runtime's name and the short id.
@@ -107,6 +113,11 @@ mod tests {
         assert_eq!((unit.name.as_str(), unit.user_manager), ("hermes-webui.service", None));
         let unit = unit_of("/user.slice/user-1000.slice/user@1000.service/app.slice/hermes-webui.service").unwrap();
         assert_eq!((unit.name.as_str(), unit.user_manager), ("hermes-webui.service", Some(1000)));
+        let forged = "/user.slice/user-4000.slice/user@4000.service/app.slice/user@0.service/app.slice/x.service";
+        assert_eq!(unit_of(forged).unwrap().user_manager, Some(4000));
+        assert_eq!(delegated_to(forged), Some(4000));
+        let forged = unit_of("/system.slice/of-4000.service/user@0.service/app.slice/x.service").unwrap();
+        assert_eq!((forged.name.as_str(), forged.user_manager), ("of-4000.service", None));
         let unit = unit_of("/system.slice/x.service/worker").unwrap();
         assert_eq!(unit.name, "x.service");
     }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Largest configuration or pid file that is read.
 const LARGEST_FILE: usize = 64 * 1024;
+/// Environment files that are read of one unit.
+const MOST_ENVIRONMENT_FILES: usize = 8;
 /// Profiles that are looked at in one home.
 const MOST_PROFILES: usize = 64;
 
@@ -316,7 +318,7 @@ pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
     let of_unit = |unit: &UnitOnDisk| {
         let command = unit.file.command.as_deref().and_then(recognise_configured)?;
         let of_environment = || {
-            let files = unit.file.environment_files.iter();
+            let files = unit.file.environment_files.iter().take(MOST_ENVIRONMENT_FILES);
             let files =
                 files.map(|file| ForeignPath::of_file(unit.owner, unit.owner, HostPath::from_kept(file).path()));
             let read = files.filter_map(|file| match survey.host.read_file(&file, LARGEST_FILE) {

@@ -203,6 +203,11 @@ pub fn least_privileged(ids: [u32; 4]) -> u32 {
     ids.into_iter().find(|id| *id != 0).unwrap_or(0)
 }
 
+/// The user with whose rights the paths of a process are opened.
+pub fn user_of(process: Identity) -> Option<u32> {
+    anchored(process).and_then(|directory| rights_of(&directory)).ok().map(|rights| rights.uid)
+}
+
 /// Takes the rights of a process, and answers with its held directory.
 ///
 /// # Errors

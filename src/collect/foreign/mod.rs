@@ -20,7 +20,7 @@ pub use rights::{Rights, applied, are_lowered, restore};
 pub use socket::{Login, Peer, exchange};
 pub use system::{Found, Last, find};
 #[cfg(target_os = "linux")]
-pub use system::{as_process, is_kernel_file, is_own, program_is_readable};
+pub use system::{as_process, is_kernel_file, is_own, program_is_readable, user_of};
 
 use crate::model::{Gap, GapReason, Identity};
 use crate::parse::text::printable;

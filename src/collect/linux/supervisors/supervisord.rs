@@ -173,7 +173,13 @@ fn included(
     gaps: &mut Vec<Gap>,
 ) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for pattern in patterns {
+    for (at, pattern) in patterns.iter().enumerate() {
+        if at >= MOST_INCLUDES || found.len() >= MOST_INCLUDES {
+            let what = format!("included files of {}", shown(directory));
+            gaps.push(Gap::new(what, GapReason::NotAsked, format!("more than {MOST_INCLUDES} are not read")));
+            found.truncate(MOST_INCLUDES);
+            break;
+        }
         let path = directory.join(HostPath::from_kept(pattern).path());
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
         let name = name.as_bytes();
