@@ -6,7 +6,7 @@
 mod common;
 
 use common::hung::{Fate, Hung};
-use common::stranger::{NEIGHBOUR, PYTHON, Place, STRANGER, as_user, fifo, gaps, give, give_all, isolated};
+use common::stranger::{NEIGHBOUR, PYTHON, Place, STRANGER, as_user, fifo, gaps, give, give_all, isolated, link};
 use common::traced::traced;
 use common::{Guard, run_with, skipped, start};
 use serde_json::Value;
@@ -425,5 +425,47 @@ fn included_files_without_end_are_a_gap() {
         let envelope = run_with(&mut place.doctor(&format!("check --json --port {}", server.port))).json();
         assert_eq!(envelope["servers"][0]["status"], "healthy", "{envelope:#}");
         assert!(envelope.to_string().contains("more than 256 are not read"), "{envelope:#}");
+    });
+}
+
+/// A server of root has its home in a directory of the stranger, where a link leads to a file of root.
+#[test]
+fn a_home_of_root_in_a_directory_of_another_user_is_read_as_that_user() {
+    isolated("a_home_of_root_in_a_directory_of_another_user_is_read_as_that_user", |place| {
+        let secret = place.secret_of("root/state.db", &[b"SQLite format 3\0".to_vec(), vec![0; 8176]].concat());
+        let home = place.directory("user/.hermes", STRANGER);
+        give(home.parent().unwrap(), STRANGER);
+        std::fs::write(home.join("config.yaml"), "").unwrap();
+        give_all(&home, STRANGER);
+        for name in ["state.db", "kanban.db", "webui.ctl.env"] {
+            link(&secret, &home.join(name), STRANGER);
+        }
+        let server = place.server(0, &home);
+        for view in ["check", "db", "report"] {
+            let (answer, trace) = traced(&place.doctor(&format!("{view} --pid {}", server.pid())), &[]);
+            trace.assert_never_opened(&secret);
+            assert!((0..=3).contains(&answer.exit), "{view}: {}", answer.stderr);
+        }
+    });
+}
+
+/// Under `no_setuid_fixup` the kernel leaves root's capabilities over files when the filesystem user changes.
+#[test]
+fn capabilities_that_stay_are_refused() {
+    isolated("capabilities_that_stay_are_refused", |place| {
+        let home = place.directory("user/.hermes", STRANGER);
+        give(home.parent().unwrap(), STRANGER);
+        place.accounts(&[format!("stranger:x:4000:4000::{}:/bin/sh", place.path("user").display()).as_bytes()]);
+        let secret = place.secret("root/secret", b"HERMES_WEBUI_PORT=8787");
+        std::fs::write(home.join("config.yaml"), "").unwrap();
+        give_all(&home, STRANGER);
+        link(&secret, &home.join("webui.ctl.env"), STRANGER);
+        let doctor = place.doctor("check --json");
+        let mut kept = Command::new("setpriv");
+        kept.arg("--securebits=+no_setuid_fixup").arg(doctor.get_program()).args(doctor.get_args());
+        kept.envs(doctor.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir("/");
+        let (answer, trace) = traced(&kept, &[]);
+        trace.assert_never_opened(&secret);
+        assert!(answer.stdout.contains("uid 4000"), "{}", answer.stdout);
     });
 }

@@ -153,8 +153,11 @@ impl Examination<'_> {
 impl Examination<'_> {
     /// A log that a supervisor names: a path of the supervising process, or of the user whose manager it is.
     pub(super) fn log_of(&self, claim: &Supervisor, path: &Path) -> ForeignPath {
-        match claim.pid.map(|pid| self.survey.host.identify(pid)) {
-            Some(Ok(supervisor)) => ForeignPath::of_process(supervisor, path),
+        let owner = claim.owner.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        // Its pid can be another user's process by now.
+        let is_its = |process: &Process| process.uid == owner;
+        match claim.pid.and_then(|pid| self.survey.process_of(pid)).filter(is_its) {
+            Some(supervisor) => ForeignPath::of_process(supervisor.identity, path),
             _ => claim.owner.map_or_else(|| ForeignPath::of_person(path), |user| ForeignPath::of_user(user, path)),
         }
     }

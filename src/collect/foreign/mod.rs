@@ -20,7 +20,7 @@ pub use rights::{Rights, applied, are_lowered, restore};
 pub use socket::{Login, Peer, exchange};
 pub use system::{Found, Last, find};
 #[cfg(target_os = "linux")]
-pub use system::{as_process, is_kernel_file, is_own, program_is_readable, user_of};
+pub use system::{as_process, is_kernel_file, is_own, is_root_here, program_is_readable, user_of};
 
 use crate::model::{Gap, GapReason, Identity};
 use crate::parse::text::printable;
@@ -118,6 +118,9 @@ impl ForeignPath {
     #[must_use]
     pub fn resolved_to(&self, name: &Path, reader: u32) -> Self {
         match self.namer {
+            // A directory of another user has lowered root's rights on the way: they stay lowered.
+            #[cfg(target_os = "linux")]
+            Namer::Process(process) if reader != 0 && is_root_here(process) => Self::of_user(reader, name),
             Namer::Process(process) => Self::of_link(process, name),
             Namer::Person | Namer::User(_) => Self::of_file(reader, reader, name),
         }

@@ -92,7 +92,7 @@ pub fn refused(error: rustix::io::Errno) -> Failure {
 #[cfg(target_os = "linux")]
 mod system {
     use rustix::process::{Gid, getgroups};
-    use rustix::thread::set_thread_groups;
+    use rustix::thread::{CapabilitySet, capabilities, set_thread_groups};
     use std::sync::OnceLock;
 
     /// The groups that this process was started with.
@@ -113,7 +113,14 @@ mod system {
         set_group(gid);
         set_user(uid);
         crate::collect::worker::end_with_parent();
-        set_group(u32::MAX) == gid && applied() == uid
+        set_group(u32::MAX) == gid && applied() == uid && !overrides_permissions()
+    }
+
+    /// Whether capabilities over files are still in effect: they stay where a unit or a container has set `no_setuid_fixup`
+    /// (capabilities(7)).
+    fn overrides_permissions() -> bool {
+        let over_files = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
+        capabilities(None).map_or(true, |sets| sets.effective.intersects(over_files))
     }
 
     pub fn restore() -> bool {
