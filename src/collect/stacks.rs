@@ -131,7 +131,7 @@ mod binaries {
         if let Some(file) = files.iter().find(|file| file.contains(&b'\\')) {
             return Ok(Some(format!("{} is mapped, and its name cannot be told for certain", printable(file))));
         }
-        for file in files.into_iter().filter(|path| memchr::memmem::find(path, b"python").is_some()) {
+        for file in files.into_iter().filter(|path| is_interpreter(path)) {
             foreign::restore()?;
             let path = ForeignPath::of_process(process, std::path::Path::new(std::ffi::OsStr::from_bytes(file)));
             let found = foreign::find(&path, Last::Followed);
@@ -143,6 +143,12 @@ mod binaries {
         foreign::restore()?;
         foreign::as_process(process)?;
         Ok(None)
+    }
+
+    /// Whether a file is an interpreter or its library by its name; modules of its own below `lib/python3.11` are not opened.
+    fn is_interpreter(path: &[u8]) -> bool {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        name.starts_with(b"python") || memchr::memmem::find(name, b"libpython").is_some()
     }
 }
 
