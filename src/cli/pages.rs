@@ -197,7 +197,7 @@ fn append_notes(sections: &mut Roff, text: &str) {
 fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String> {
     let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
     let already_there = |path: &Path| format!("{} is there already; --force writes over it", shown(path));
-    answers(directory).and_then(|()| std::fs::create_dir_all(directory)).map_err(|error| {
+    answers(directory).and_then(|()| report::place::create_directories(directory)).map_err(|error| {
         format!("{} cannot be made: {}; name another directory", shown(directory), said(&error))
     })?;
     let paths: Vec<_> = pages.iter().map(|page| directory.join(&page.file)).collect();

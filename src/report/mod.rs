@@ -2,6 +2,7 @@
 
 pub mod mask;
 mod names;
+pub mod place;
 pub mod record;
 pub mod redact;
 pub mod schema;
@@ -11,6 +12,7 @@ mod vocabulary;
 use crate::collect::worker::answers;
 use crate::model::{DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Tool, id, time};
 use crate::parse::text::{is_printable, printable};
+use place::Place;
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -78,7 +80,9 @@ fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<
 /// # Errors
 /// `AlreadyExists` without `force`, and those of the file system.
 pub fn write_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
-    place(path, bytes, force, None)
+    answers(path)?;
+    let place = Place::find(path)?;
+    persist(written(&place, bytes, None)?, &place, force)
 }
 
 /// Mode of a file that every user may read.
@@ -88,6 +92,7 @@ const FOR_ALL: u32 = 0o644;
 pub struct Staged {
     file: NamedTempFile,
     path: PathBuf,
+    place: Place,
 }
 
 /// Writes a file that every user may read (mode 0644) beside its place.
@@ -95,7 +100,9 @@ pub struct Staged {
 /// # Errors
 /// Those of the file system.
 pub fn stage(path: PathBuf, bytes: &[u8]) -> io::Result<Staged> {
-    Ok(Staged { file: written(&path, bytes, Some(FOR_ALL))?, path })
+    answers(&path)?;
+    let place = Place::find(&path)?;
+    Ok(Staged { file: written(&place, bytes, Some(FOR_ALL))?, path, place })
 }
 
 impl Staged {
@@ -109,22 +116,17 @@ impl Staged {
     /// # Errors
     /// `AlreadyExists` without `force`, and those of the file system.
     pub fn publish(self, force: bool) -> io::Result<()> {
-        persist(self.file, &self.path, force)
+        persist(self.file, &self.place, force)
     }
 }
 
-fn place(path: &Path, bytes: &[u8], force: bool, mode: Option<u32>) -> io::Result<()> {
-    persist(written(path, bytes, mode)?, path, force)
-}
-
-fn persist(file: NamedTempFile, path: &Path, force: bool) -> io::Result<()> {
-    let kept = if force { file.persist(path) } else { file.persist_noclobber(path) };
+fn persist(file: NamedTempFile, place: &Place, force: bool) -> io::Result<()> {
+    let kept = if force { file.persist(place.path()) } else { file.persist_noclobber(place.path()) };
     kept.map(drop).map_err(|error| error.error)
 }
 
-fn written(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<NamedTempFile> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    answers(path)?;
+fn written(place: &Place, bytes: &[u8], mode: Option<u32>) -> io::Result<NamedTempFile> {
+    let directory = place.path().parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
     file.write_all(bytes)?;
     if let Some(mode) = mode {
@@ -142,15 +144,16 @@ fn written(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<NamedTemp
 /// `AlreadyExists` where anything else is in its place, and those of the file system.
 pub fn publish(path: &Path, bytes: &[u8], begin: &str) -> io::Result<()> {
     answers(path)?;
-    let is_taken = match std::fs::symlink_metadata(path) {
-        Ok(found) => !found.is_file() || (found.len() > 0 && !begins_with(path, begin)?),
+    let place = Place::find(path)?;
+    let is_taken = match std::fs::symlink_metadata(place.path()) {
+        Ok(found) => !found.is_file() || (found.len() > 0 && !begins_with(place.path(), begin)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(error),
     };
     if is_taken {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    place(path, bytes, true, Some(FOR_ALL))
+    persist(written(&place, bytes, Some(FOR_ALL))?, &place, true)
 }
 
 /// Opened so that neither a link is followed nor a pipe waited for, should one have taken its place just now.

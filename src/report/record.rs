@@ -1,5 +1,6 @@
 //! The flight recorder's file: lines appended whole, bounded by rotation, readable by nobody else.
 
+use super::place::Place;
 use crate::collect::Deadline;
 use crate::collect::worker::{NamedFile, answers};
 use crate::model::{Gap, GapReason, History, Record};
@@ -55,14 +56,14 @@ impl Recorder {
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        answers(&self.path)?;
+        let place = self.place()?;
         let largest = self.largest;
-        let mut size = self.current()?.metadata()?.len();
+        let mut size = self.current(place.path())?.metadata()?.len();
         if size > 0 && size.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX)) > largest {
-            self.rotate()?;
-            size = self.current()?.metadata()?.len();
+            self.rotate(place.path())?;
+            size = self.current(place.path())?.metadata()?.len();
         }
-        let mut file = self.current()?;
+        let mut file = self.current(place.path())?;
         if size > 0 {
             let mut last = [0_u8; 1];
             file.seek(SeekFrom::End(-1))?;
@@ -83,38 +84,44 @@ impl Recorder {
     /// Those of the file system; `ResourceBusy` where another recorder has it; `AlreadyExists` where the file, or that which a
     /// full record would replace, is not a record of this program.
     pub fn begin(&mut self) -> io::Result<()> {
-        answers(&self.path)?;
+        let place = self.place()?;
         // A week later would be too late to say it. A link is refused when it would be replaced: where it leads is not asked before.
-        let older = older(&self.path);
+        let older = older(place.path());
         if std::fs::symlink_metadata(&older).is_ok_and(|found| !found.is_symlink()) {
             open_older(&older)?;
         }
-        self.current().map(drop)
+        self.current(place.path()).map(drop)
+    }
+
+    /// Where the record is now: its directory may be another one than before.
+    fn place(&self) -> io::Result<Place> {
+        answers(&self.path)?;
+        Place::find(&self.path)
     }
 
     /// The locked file at the path. Where the path leads to another file by now, or to none, that one is opened, locked and checked.
-    fn current(&mut self) -> io::Result<&File> {
+    fn current(&mut self, path: &Path) -> io::Result<&File> {
         let held = self.file.take();
         let file = match held {
-            Some(file) if is_at(&file, &self.path)? => file,
-            held => acquire(&self.path, held.as_ref())?,
+            Some(file) if is_at(&file, path)? => file,
+            held => acquire(path, held.as_ref())?,
         };
         Ok(self.file.insert(file))
     }
 
     /// Makes the full record the older one and begins a new one. The lock of the old file is held until the new one is locked.
-    fn rotate(&mut self) -> io::Result<()> {
-        let older = older(&self.path);
+    fn rotate(&mut self, path: &Path) -> io::Result<()> {
+        let older = older(path);
         // Held until the rename: the file may be the record of another recorder.
         let replaced = open_older(&older)?;
         if let Some(replaced) = &replaced {
             lock(replaced, &older)?;
         }
         // Where the path leads to another file, that one is not known to be full, and was not checked.
-        if self.file.as_ref().map_or(Ok(false), |file| is_at(file, &self.path))? {
-            std::fs::rename(&self.path, &older)?;
+        if self.file.as_ref().map_or(Ok(false), |file| is_at(file, path))? {
+            std::fs::rename(path, &older)?;
         }
-        self.current().map(drop)
+        self.current(path).map(drop)
     }
 
     /// Writes a report beside the record, to a name that did not exist, whole or not at all.

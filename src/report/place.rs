@@ -1,0 +1,203 @@
+//! Where a file is written that a person has named. A link on the way could be another user's, and lead what root writes anywhere: only
+//! links of root and of the caller are followed, and the directory at the end is held open while the file is written.
+
+use crate::parse::text::printable;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// Links that are followed in one path, as many as the kernel follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// A file's place: its directory, held open, and its name there.
+#[derive(Debug)]
+pub struct Place {
+    _directory: OwnedFd,
+    path: PathBuf,
+}
+
+impl Place {
+    /// The place of a file, which need not be there.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where a link of another user is on the way, and those of the file system.
+    pub fn find(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(Errno::ISDIR)?;
+        let directory = walk(path.parent().unwrap_or(Path::new("")), false)?;
+        let path = name_of(&directory).map_or_else(|| path.to_owned(), |directory| directory.join(name));
+        Ok(Self { _directory: directory, path })
+    }
+
+    /// A path of it that no exchange of names changes for as long as this is held.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Makes a directory and those above it, where they are not there.
+///
+/// # Errors
+/// As [`Place::find`].
+pub fn create_directories(path: &Path) -> io::Result<()> {
+    walk(path, true).map(drop)
+}
+
+/// A path by way of the open directory; `None` where there is none, without /proc.
+#[cfg(target_os = "linux")]
+fn name_of(directory: &OwnedFd) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    rustix::fs::stat(&path).is_ok().then_some(path)
+}
+
+/// There is no path by way of a descriptor there: the one that the directory has now, without links (`F_GETPATH`, fcntl(2)).
+#[cfg(not(target_os = "linux"))]
+fn name_of(directory: &OwnedFd) -> Option<PathBuf> {
+    let path = rustix::fs::getpath(directory).ok()?;
+    Some(PathBuf::from(OsString::from_vec(path.into_bytes())))
+}
+
+fn walk(path: &Path, creates: bool) -> io::Result<OwnedFd> {
+    let mut rest: VecDeque<OsString> = names(path);
+    let mut here = directory(CWD, if path.is_absolute() { "/" } else { "." })?;
+    let mut links = 0;
+    while let Some(name) = rest.pop_front() {
+        match link_at(&here, &name) {
+            Ok(Some(link)) => {
+                if let Some(why) = link.objection(&fstat(&here)?) {
+                    let detail = format!("{} {why}, and is not followed", printable(name.as_bytes()));
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, detail));
+                }
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::LOOP.into());
+                }
+                let target = PathBuf::from(OsString::from_vec(link.target));
+                if target.is_absolute() {
+                    here = directory(CWD, "/")?;
+                }
+                names(&target).into_iter().rev().for_each(|name| rest.push_front(name));
+            }
+            Err(Errno::NOENT) if creates => {
+                match mkdirat(&here, &*name, Mode::from_raw_mode(0o777)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                here = directory(&here, &*name)?;
+            }
+            Ok(None) => here = directory(&here, &*name)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(here)
+}
+
+/// The names in a path; `..` is one of them, and asked of the directory that was reached.
+fn names(path: &Path) -> VecDeque<OsString> {
+    let name = |component: Component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    };
+    path.components().filter_map(name).collect()
+}
+
+fn directory(parent: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    #[cfg(target_os = "linux")]
+    let access = OFlags::PATH;
+    #[cfg(not(target_os = "linux"))]
+    let access = OFlags::RDONLY;
+    openat(parent, name, access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+struct Link {
+    owner: u32,
+    names: u64,
+    target: Vec<u8>,
+}
+
+impl Link {
+    /// Why it is not followed: only one of root or of the caller is, where no other user can have put it.
+    fn objection(&self, directory: &Stat) -> Option<String> {
+        let is_own = |uid: u32| uid == 0 || uid == rustix::process::geteuid().as_raw();
+        if !is_own(self.owner) {
+            return Some(format!("is a link of uid {}", self.owner));
+        }
+        if !is_own(directory.st_uid) {
+            return Some(format!("is a link in a directory of uid {}", directory.st_uid));
+        }
+        // Any user can give another name to it (link(2)), where the system allows that.
+        (self.names != 1).then(|| "is a link with several names".to_owned())
+    }
+}
+
+/// The link of a name; `None` where something else is there.
+fn link_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<Link>, Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        // The link itself is held, so that it is the one whose owner was looked at.
+        let held = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let found = fstat(&held)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
+            return Ok(None);
+        }
+        Ok(Some(link(&found, readlinkat(&held, "", Vec::new())?.into_bytes())))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let found = rustix::fs::statat(parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
+            return Ok(None);
+        }
+        Ok(Some(link(&found, readlinkat(parent, name, Vec::new())?.into_bytes())))
+    }
+}
+
+fn link(found: &Stat, target: Vec<u8>) -> Link {
+    Link { owner: found.st_uid, names: found.st_nlink.into(), target }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn own_links_are_followed_and_the_directory_is_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let (real, other) = (directory.path().join("real"), directory.path().join("other"));
+        create_directories(&real.join("a/b")).unwrap();
+        symlink("real/a", directory.path().join("link")).unwrap();
+        let place = Place::find(&directory.path().join("link/b/../b/file")).unwrap();
+        std::fs::rename(&real, &other).unwrap();
+        #[cfg(target_os = "linux")]
+        {
+            std::fs::write(place.path(), "x").unwrap();
+            assert!(std::fs::metadata(other.join("a/b/file")).unwrap().is_file());
+        }
+        drop(place);
+        assert_eq!(Place::find(&real.join("file")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        symlink("round", directory.path().join("round")).unwrap();
+        let round = Place::find(&directory.path().join("round/file")).unwrap_err();
+        assert_eq!(round.raw_os_error(), Some(libc::ELOOP));
+    }
+
+    #[test]
+    fn a_link_is_trusted_by_its_owner_and_by_its_directory() {
+        let directory = rustix::fs::stat(tempfile::tempdir().unwrap().path()).unwrap();
+        let me = rustix::process::geteuid().as_raw();
+        let link = |owner, names| Link { owner, names, target: Vec::new() };
+        assert_eq!((link(me, 1).objection(&directory), link(0, 1).objection(&directory)), (None, None));
+        let other = me.wrapping_add(4000);
+        assert_eq!(link(other, 1).objection(&directory), Some(format!("is a link of uid {other}")));
+        assert!(link(me, 2).objection(&directory).is_some());
+        let mut foreign = directory;
+        foreign.st_uid = other;
+        assert_eq!(link(me, 1).objection(&foreign), Some(format!("is a link in a directory of uid {other}")));
+    }
+}
