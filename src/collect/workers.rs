@@ -18,9 +18,6 @@ use std::path::PathBuf;
 /// Words of a command line that are kept: what a program is stands in the first, and any user can start a thousand with 60,000 each.
 const MOST_WORDS: usize = 2048;
 
-/// Reads of one user's files that may stay unanswered in one examination: each takes the time of a timeout.
-const MAX_UNANSWERED: usize = 3;
-
 /// An account.
 #[derive(Clone)]
 pub struct User {
@@ -43,24 +40,21 @@ pub struct Workers {
     /// The table of mounts, and remote mounts that have not answered: each is asked once.
     mounts: OnceCell<Vec<u8>>,
     silent_mounts: RefCell<HashSet<Vec<u8>>>,
-    /// Reads of other users' files that have not been answered, by user.
-    unanswered: RefCell<HashMap<u32, usize>>,
 }
 
 impl Workers {
     /// Starts none before the first request.
     pub fn new(deadline: Deadline) -> Self {
         let processes = Worker::new();
-        let files = processes.sharing();
+        let (files, tools) = (processes.sharing(), processes.beside());
         Self {
             deadline,
             processes: RefCell::new(processes),
             files: RefCell::new(files),
-            tools: RefCell::new(Worker::new()),
+            tools: RefCell::new(tools),
             users: RefCell::new(HashMap::new()),
             mounts: OnceCell::new(),
             silent_mounts: RefCell::new(HashSet::new()),
-            unanswered: RefCell::new(HashMap::new()),
         }
     }
 
@@ -96,17 +90,9 @@ impl Workers {
             let detail = format!("the filesystem on {} has not answered before", printable(mount));
             return Err(Gap::new(request.what(), GapReason::Timeout, detail));
         }
-        let user = request.path().and_then(named_by);
-        if let Some(user) = user
-            && self.unanswered.borrow().get(&user).is_some_and(|count| *count >= MAX_UNANSWERED)
-        {
-            let detail = format!("{MAX_UNANSWERED} reads of files of uid {user} have not been answered");
-            return Err(Gap::new(request.what(), GapReason::Timeout, detail));
-        }
         let answer = self.files.borrow_mut().ask(request, self.deadline);
         if answer.as_ref().is_err_and(|gap| gap.reason == GapReason::Timeout) {
             self.silent_mounts.borrow_mut().extend(mount);
-            user.into_iter().for_each(|user| *self.unanswered.borrow_mut().entry(user).or_default() += 1);
         }
         answer
     }
@@ -231,9 +217,7 @@ impl Workers {
     pub fn name_of(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
         let request = Request::Name(path.clone());
         match self.of_file(request.clone())? {
-            Answer::Name(name, reader) => {
-                Ok(path.resolved_to(&PathBuf::from(OsString::from_vec(name.into_vec())), reader))
-            }
+            Answer::Name(found) => Ok(found),
             _ => Err(mismatch(&request)),
         }
     }
@@ -300,17 +284,6 @@ impl Workers {
     pub fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
         resolve(name, self.deadline).ok()
     }
-}
-
-/// The user who named a path, where that is another one than the doctor's.
-fn named_by(path: &ForeignPath) -> Option<u32> {
-    #[cfg(target_os = "linux")]
-    let of_process = || path.process().and_then(crate::collect::foreign::user_of);
-    // There the user of a process is known to the worker alone.
-    #[cfg(not(target_os = "linux"))]
-    let of_process = || None;
-    let user = path.user().or_else(of_process)?;
-    Some(user).filter(|user| *user != 0 && *user != rustix::process::geteuid().as_raw())
 }
 
 /// The doctor's own table of mounts; empty where the system has none.

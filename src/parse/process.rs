@@ -89,6 +89,10 @@ fn number<T: FromStr>(digits: &[u8], what: &'static str) -> Result<T, ParseError
 /// The fields of `/proc/PID/status` that are used here (proc_pid_status(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusLines {
+    /// Short name, printable.
+    pub name: String,
+    /// Parent.
+    pub ppid: Option<u32>,
     /// Thread group id: the process that a thread belongs to.
     pub tgid: u32,
     /// Debugger, where there is one.
@@ -116,6 +120,7 @@ pub struct StatusLines {
 pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
     let (mut tgid, mut tracer_pid, mut uids, mut gids, mut threads) = (None, None, None, None, None);
     let (mut resident_bytes, mut namespace_pids, mut groups) = (None, Vec::new(), Vec::new());
+    let (mut short_name, mut ppid) = (String::new(), None);
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -123,6 +128,8 @@ pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
         let mut first = || words.next().unwrap_or_default();
         // A newline in the name, which is anybody's, is escaped by the kernel.
         match name {
+            b"Name" => short_name = printable(value.trim_ascii_start()),
+            b"PPid" => ppid = Some(number(first(), "PPid of status")?),
             b"Tgid" => tgid = Some(number(first(), "Tgid of status")?),
             b"TracerPid" => tracer_pid = Some(number::<u32>(first(), "TracerPid of status")?),
             b"Uid" => uids = Some(four(words, "Uid of status")?),
@@ -138,6 +145,8 @@ pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
     }
     let missing = |name| move || ParseError::new("status", format!("no line {name}"));
     Ok(StatusLines {
+        name: short_name,
+        ppid,
         tgid: tgid.ok_or_else(missing("Tgid"))?,
         tracer_pid: Some(tracer_pid.ok_or_else(missing("TracerPid"))?).filter(|pid| *pid != 0),
         uid: uids.ok_or_else(missing("Uid"))?[0],
@@ -224,6 +233,12 @@ fn is_local_filesystem(name: &str) -> bool {
         "zfs",
     ];
     LOCAL.contains(&name)
+}
+
+/// The pid in a path of `/proc/PID`.
+pub fn pid_in(path: &[u8]) -> Option<u32> {
+    let first = path.strip_prefix(b"/proc/")?.split(|byte| *byte == b'/').next()?;
+    std::str::from_utf8(first).ok()?.parse().ok()
 }
 
 /// The `mnt_id` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5)).
@@ -471,6 +486,8 @@ mod tests {
     fn reads_the_lines_of_a_status() {
         let lines = status(STATUS.as_bytes()).unwrap();
         let expected = StatusLines {
+            name: "py\\nTgid:\\u{9}1".into(),
+            ppid: Some(1),
             tgid: 4711,
             tracer_pid: Some(99),
             uid: 1000,
@@ -493,6 +510,7 @@ mod tests {
             ("4 27", "4 x"),
             ("Tgid:\t4711", "Tgid:\t-1"),
             ("12\t1", "12\ty"),
+            ("PPid:\t1", "PPid:\tx"),
         ] {
             assert!(status(STATUS.replace(from, to).as_bytes()).is_err(), "{to}");
         }

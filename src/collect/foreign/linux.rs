@@ -169,6 +169,9 @@ fn begin(path: &ForeignPath) -> Result<Start, Failure> {
         Base::Descriptor(number) => path_only(&directory, format!("fd/{number}"))?,
     };
     rights.take()?;
+    if let Some(uid) = path.lowered {
+        Rights::of_user(uid).take()?;
+    }
     Ok(Start { root, is_elsewhere, here })
 }
 
@@ -203,15 +206,14 @@ pub fn least_privileged(ids: [u32; 4]) -> u32 {
     ids.into_iter().find(|id| *id != 0).unwrap_or(0)
 }
 
-/// The user with whose rights the paths of a process are opened.
-pub fn user_of(process: Identity) -> Option<u32> {
-    anchored(process).and_then(|directory| rights_of(&directory)).ok().map(|rights| rights.uid)
-}
-
-/// Whether a process is root's, and in the doctor's own mount namespace.
-pub fn is_root_here(process: Identity) -> bool {
-    user_of(process) == Some(0)
-        && anchored(process).is_ok_and(|directory| is_own(&directory, c"ns/mnt") != Some(false))
+/// The user with whose rights the paths of a process are opened. Its `status` is read, which it cannot hold up.
+///
+/// # Errors
+/// [`Failure`] where it is gone.
+pub fn user_of(pid: u32) -> Result<u32, Failure> {
+    let read = ProcDir::open(pid)?.read(c"status")?;
+    let status = status(&read).map_err(|error| Failure::Malformed(error.to_string()))?;
+    Ok(least_privileged(status.uids))
 }
 
 /// Takes the rights of a process, and answers with its held directory.
@@ -252,17 +254,19 @@ fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Fail
     let is_settled = !rights::is_root() || rights::are_lowered();
     let is_from_root = matches!(path.base, Base::Root | Base::Namespace);
     if is_settled && is_from_root && last != Last::Socket {
-        match in_root(&root, &path.path, last) {
-            Err(error) if is_missing(error) => {}
+        // Root's worker looks at each link, who made it.
+        let links = if rights::is_root() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+        match in_root(&root, &path.path, last, links) {
+            Err(error) if is_missing(error) || error == Errno::LOOP => {}
             found => return found.map_err(rights::refused),
         }
     }
-    let walked = walk(&root, here, &path.path, last)?;
+    let walked = walk(&root, here, path, last)?;
     if !is_from_root || !is_elsewhere {
         return Ok(walked);
     }
     // In another root directory the kernel must come to the same file, where it can be asked to stay there.
-    match in_root(&root, &path.path, last) {
+    match in_root(&root, &path.path, last, ResolveFlags::empty()) {
         Err(error) if is_missing(error) => Ok(walked),
         found => {
             let is_same = same_file(&fstat(found.map_err(rights::refused)?)?, &fstat(&walked)?);
@@ -277,10 +281,10 @@ fn is_missing(error: Errno) -> bool {
 }
 
 /// The kernel's own walk, which does not leave the root directory (openat2(2)).
-fn in_root(root: &OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Errno> {
+fn in_root(root: &OwnedFd, path: &[u8], last: Last, links: ResolveFlags) -> Result<OwnedFd, Errno> {
     let no_link = if last == Last::Itself { OFlags::NOFOLLOW } else { OFlags::empty() };
     let flags = OFlags::PATH | OFlags::CLOEXEC | no_link;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | links;
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -291,12 +295,15 @@ fn in_root(root: &OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Takes a path component by component. Root's rights are lowered at the first directory or link of another user. `..` goes back
+/// Takes a path component by component. Root's rights are lowered at the first directory or link of another user, and those of any user
+/// at a link that another one has made: where it leads was not that user's choice. `..` goes back
 /// along the directories that the walk came through, and from a working directory upwards as far as the root directory.
-fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Failure> {
-    let mut rest: VecDeque<Vec<u8>> = components(path).collect();
+fn walk(root: &OwnedFd, start: OwnedFd, path: &ForeignPath, last: Last) -> Result<OwnedFd, Failure> {
+    let mut rest: VecDeque<Vec<u8>> = components(&path.path).collect();
     let mut way = Way { here: start, above: Vec::new() };
     let mut links = 0;
+    // Rights that were changed once on the way are kept: another change could give more.
+    let own = Some(rights::applied()).filter(|_| path.lowered.is_none());
     enter(&way.here)?;
     while let Some(name) = rest.pop_front() {
         match &*name {
@@ -322,7 +329,11 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<Owned
             if last == Last::Socket && is_of_others(fstat(&way.here)?.st_uid) {
                 return Err(Failure::LinkOfOthers);
             }
-            rights::lower_to(answers_for(&found, &stat)?)?;
+            if Some(rights::applied()) == own {
+                let directory = fstat(&way.here)?;
+                let makers = [answers_for(&found, &stat)?, answers_for(&way.here, &directory)?];
+                rights::leave_to(makers.into_iter().find(|uid| *uid != 0 && Some(*uid) != own))?;
+            }
             let target = readlinkat(&found, "", Vec::new()).map_err(rights::refused)?.into_bytes();
             if target.starts_with(b"/") {
                 way = Way { here: root.try_clone()?, above: Vec::new() };
@@ -398,7 +409,7 @@ fn answers_for(file: &OwnedFd, stat: &Stat) -> Result<u32, Failure> {
     /// `FUSE_SUPER_MAGIC` of linux/magic.h.
     const FUSE: i64 = 0x6573_5546;
     const NOBODY: u32 = 65_534;
-    let can_lower = stat.st_uid == 0 && rights::is_root() && !rights::are_lowered();
+    let can_lower = rights::is_root() && [0, rights::applied()].contains(&stat.st_uid);
     // One that does not answer that question can be such a filesystem too.
     let can_be_fuse = || fstatfs(file).map_or(true, |found| found.f_type == FUSE);
     if !can_lower || !can_be_fuse() {
@@ -465,10 +476,11 @@ pub fn is_kernel_file(descriptor: impl AsFd) -> Result<bool, Failure> {
 pub fn held_sockets(directory: &ProcDir) -> Option<Vec<u64>> {
     let held = directory.directory(c"fd").ok()?;
     let (mut found, mut is_refused) = (Vec::new(), false);
-    links::each(&held, |_, link| {
-        is_refused |= links::is_refused(link);
-        if let Ok(Link::Socket(inode)) = link.map(classify) {
-            found.push(inode);
+    links::each(&held, 0, |_, link| {
+        match link.map(classify) {
+            Ok(Link::Socket(inode)) => found.push(inode),
+            Err(error) => is_refused |= links::is_refused(error.raw_os_error()),
+            Ok(_) => {}
         }
         std::ops::ControlFlow::Continue(())
     })

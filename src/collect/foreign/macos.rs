@@ -54,6 +54,14 @@ pub fn find(path: &ForeignPath, last: Last) -> Result<Found, Failure> {
     walk(rest, last)
 }
 
+/// The user with whose rights the paths of a process are opened.
+///
+/// # Errors
+/// [`Failure`] where it is gone.
+pub fn user_of(pid: u32) -> Result<u32, Failure> {
+    crate::collect::macos::user_of(pid).ok_or(Failure::Vanished)
+}
+
 impl Found {
     /// What it is.
     pub fn file_type(&self) -> FileType {

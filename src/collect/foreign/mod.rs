@@ -18,9 +18,10 @@ use macos as system;
 
 pub use rights::{Rights, applied, are_lowered, restore};
 pub use socket::{Login, Peer, exchange};
+pub use system::user_of;
 pub use system::{Found, Last, find};
 #[cfg(target_os = "linux")]
-pub use system::{as_process, is_kernel_file, is_own, is_root_here, program_is_readable, user_of};
+pub use system::{as_process, is_kernel_file, is_own, program_is_readable};
 
 use crate::model::{Gap, GapReason, Identity};
 use crate::parse::text::printable;
@@ -61,11 +62,13 @@ pub struct ForeignPath {
     namer: Namer,
     base: Base,
     path: ByteBuf,
+    /// Another user than the namer, whose link was on the way to it: that user's rights apply.
+    lowered: Option<u32>,
 }
 
 impl ForeignPath {
     fn new(namer: Namer, base: Base, path: &Path) -> Self {
-        Self { namer, base, path: ByteBuf::from(path.as_os_str().as_bytes()) }
+        Self { namer, base, path: ByteBuf::from(path.as_os_str().as_bytes()), lowered: None }
     }
 
     /// A path that a person named, or that belongs to the system. It is made absolute by the working directory of this program.
@@ -118,10 +121,12 @@ impl ForeignPath {
     #[must_use]
     pub fn resolved_to(&self, name: &Path, reader: u32) -> Self {
         match self.namer {
-            // A directory of another user has lowered root's rights on the way: they stay lowered.
-            #[cfg(target_os = "linux")]
-            Namer::Process(process) if reader != 0 && is_root_here(process) => Self::of_user(reader, name),
-            Namer::Process(process) => Self::of_link(process, name),
+            Namer::Process(process) => {
+                // Rights that were lowered on the way stay lowered.
+                let is_other = reader != 0 && user_of(process.pid).is_ok_and(|user| user != reader);
+                let lowered = if is_other { Some(reader) } else { self.lowered };
+                Self { lowered, ..Self::of_link(process, name) }
+            }
             Namer::Person | Namer::User(_) => Self::of_file(reader, reader, name),
         }
     }
@@ -142,7 +147,7 @@ impl ForeignPath {
             Base::WorkingDirectory | Base::Descriptor(_) if name.is_absolute() => Base::Root,
             base => base,
         };
-        Self::new(self.namer, base, &self.path().join(name))
+        Self { lowered: self.lowered, ..Self::new(self.namer, base, &self.path().join(name)) }
     }
 
     /// The path with a suffix to its last name, such as `-wal`.
@@ -156,8 +161,8 @@ impl ForeignPath {
     /// The directory of this path and the name in it; `None` for a root directory and for paths without a name.
     pub fn split(&self) -> Option<(Self, &[u8])> {
         let path = self.path();
-        let parent = Self::new(self.namer, self.base, path.parent()?);
-        Some((parent, path.file_name()?.as_bytes()))
+        let name = path.file_name()?.as_bytes();
+        Some((Self { lowered: self.lowered, ..Self::new(self.namer, self.base, path.parent()?) }, name))
     }
 
     /// Its text, safe to print.

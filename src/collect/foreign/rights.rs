@@ -62,6 +62,16 @@ pub fn lower_to(uid: u32) -> Result<(), Failure> {
     Rights::of_user(uid).take()
 }
 
+/// Takes the rights of the user who has made a link, or has the directory that it is in, in the place of those that apply.
+///
+/// # Errors
+/// As [`Rights::take`].
+// On macOS lowered rights cannot be changed, only given back.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+pub fn leave_to(user: Option<u32>) -> Result<(), Failure> {
+    user.filter(|_| is_root()).map_or(Ok(()), |uid| Rights::of_user(uid).take())
+}
+
 /// Whether another user's rights apply in the place of root's.
 pub fn are_lowered() -> bool {
     is_root() && applied() != 0

@@ -3,28 +3,30 @@
 //! Nothing is opened through SQLite: even a reader that does no more than open and close can unlink a live write-ahead
 //! log. Plain reads of another process's files take no lock and give none back.
 
-use super::LinuxHost;
-use super::links;
-use super::proc_dir::{ProcDir, read_all};
-use super::process;
+use super::proc_dir::own_mounts;
+use super::{LinuxHost, links, process, procfs};
 use crate::collect::databases::{self, Files, LOCKS_DECIDE};
 use crate::collect::worker::Request;
+use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
-use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, LockRole, Process, SecondLook};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, Identity, LockRole, Process, SecondLook,
+};
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
 use crate::parse::process::{descriptor_inode, mount_of};
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
-use rustix::fs::{Mode, OFlags, openat};
-use rustix::path::DecInt;
 use serde_bytes::ByteBuf;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 /// Largest table of locks that is read, in bytes.
 const MAX_LOCK_TABLE: u32 = 4 * 1024 * 1024;
+
+/// What a gap in the search for holders is called.
+const HOLDERS: &str = "holders of databases";
 
 /// Reads a database.
 pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
@@ -56,10 +58,12 @@ fn lock_table(host: &LinuxHost) -> Result<Vec<KernelLock>, Gap> {
 
 /// Locks on a database and on its index, by role.
 fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[KernelLock]) -> Vec<DatabaseLock> {
-    let named_by = path.process().and_then(|process| ProcDir::anchor(process).ok());
-    let elsewhere = named_by.filter(|directory| process::namespace(directory, c"ns/mnt").0 == Some(true));
-    let directory = elsewhere.map_or_else(|| ProcDir::open(std::process::id()), Ok);
-    let mounts = directory.and_then(|directory| directory.read(c"mountinfo")).unwrap_or_default();
+    let workers = &host.workers;
+    let is_elsewhere = |process: &Identity| process::namespace(workers, process.pid, "ns/mnt").0 == Some(true);
+    let elsewhere = path.process().filter(is_elsewhere);
+    let mounts = elsewhere.map_or_else(own_mounts, |process| {
+        procfs::one_of(workers, process, procfs::file(process.pid, "mountinfo")).unwrap_or_default()
+    });
     // Under a link the mount is that of where it leads; the first name is right for all but those.
     let of_mount = mount_of(&mounts, path.bytes()).map(|mount| mount.device);
     let mut found = Vec::new();
@@ -97,6 +101,15 @@ struct Wanted {
     inodes: BTreeMap<SqlitePart, u64>,
 }
 
+/// Descriptors of one process on a wanted file, under one name.
+struct Hit {
+    pid: u32,
+    text: Vec<u8>,
+    /// One of them: what one of them is, all of them are.
+    descriptor: u32,
+    count: u64,
+}
+
 /// Who has these databases open.
 pub fn holders(
     host: &LinuxHost,
@@ -104,7 +117,7 @@ pub fn holders(
     paths: &[ForeignPath],
     among: Option<&[u32]>,
 ) -> Collected<Vec<Vec<DatabaseHolder>>> {
-    let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); paths.len()];
+    let workers = &host.workers;
     let wanted: HashMap<Vec<u8>, Wanted> = paths
         .iter()
         .enumerate()
@@ -112,56 +125,25 @@ pub fn holders(
             let files = Files::of(path);
             let inodes = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm]
                 .into_iter()
-                .filter_map(|part| Some((part, host.workers.identity_of(files.part(part)).ok()?.1)))
+                .filter_map(|part| Some((part, workers.identity_of(files.part(part)).ok()?.1)))
                 .collect();
             (path.bytes().to_vec(), Wanted { index, inodes })
         })
         .collect();
     let place = seen_by.filter(|process| process.foreign_mounts == Some(true));
-    let own_mounts = ProcDir::open(place.map_or(std::process::id(), |process| process.identity.pid))
-        .and_then(|directory| directory.link(c"ns/mnt"))
-        .ok();
-    let listed;
-    let pids = match among {
-        Some(pids) => pids,
-        None => {
-            listed = process::all_pids();
-            &listed
+    let place = place.map_or(std::process::id(), |process| process.identity.pid);
+    let pids = match among.map_or_else(process::all_pids, |pids| Ok(pids.to_vec())) {
+        Ok(pids) => pids,
+        Err(gap) => {
+            let gaps = vec![Gap { what: HOLDERS.to_owned(), blocks: Vec::new(), ..gap }];
+            return Collected { value: vec![Vec::new(); paths.len()], gaps };
         }
     };
-    let (mut refused, mut unread, mut unasked) = (0_usize, 0_usize, 0_usize);
-    for (index, pid) in pids.iter().enumerate() {
-        if host.workers.deadline.is_over() {
-            unasked = pids.len() - index;
-            break;
-        }
-        match held_by(*pid, &wanted, own_mounts.as_deref()) {
-            Ok(held) => {
-                for (index, mut holder) in held {
-                    holder.command = command_of(host, *pid);
-                    if let Some(list) = found.get_mut(index) {
-                        list.push(holder);
-                    }
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => refused += 1,
-            Err(error) if error.kind() == std::io::ErrorKind::Other => unread += 1,
-            // It ended meanwhile.
-            Err(_) => {}
-        }
-    }
+    let (hits, problems, unread) = hits_among(workers, &pids, &wanted);
+    let found = holders_of(workers, paths.len(), &wanted, &hits, place);
     // A process whose links may not be read matters where a database has no holder that could be seen.
-    if found.iter().any(Vec::is_empty) {
-        refused += unread;
-    }
-    let mut gaps = Vec::new();
-    if unasked > 0 {
-        let detail = format!("{unasked} processes were not asked");
-        gaps.push(Gap::new("holders of databases", GapReason::Timeout, detail));
-    } else if refused > 0 {
-        let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
-        gaps.push(Gap::new("holders of databases", GapReason::Permission, detail));
-    }
+    let unread = if found.iter().any(Vec::is_empty) { unread } else { 0 };
+    let mut gaps: Vec<Gap> = process::completeness(HOLDERS, &problems, unread).into_iter().collect();
     // A live connection has a lock on the index, whatever became of those on the database. Where the whole host has none,
     // something hides the table.
     let uses = |holder: &DatabaseHolder| {
@@ -174,76 +156,105 @@ pub fn holders(
     Collected { value: found, gaps }
 }
 
-fn command_of(host: &LinuxHost, pid: u32) -> String {
-    let answer = host.workers.bytes_of_process(Request::CommandLine(pid)).unwrap_or_default();
-    let line = mask::command(&nul_separated(&answer));
-    if line.is_empty() { process::name_of(pid).map_or_else(String::new, |name| format!("[{name}]")) } else { line }
-}
-
-/// What one process holds of the wanted databases; an error of the kind `Other` where its links may not be read.
-fn held_by(
-    pid: u32,
+/// Descriptors on wanted files; the processes that could not be read, and how many there are whose links may only be listed.
+fn hits_among(
+    workers: &Workers,
+    pids: &[u32],
     wanted: &HashMap<Vec<u8>, Wanted>,
-    own_mounts: Option<&[u8]>,
-) -> std::io::Result<Vec<(usize, DatabaseHolder)>> {
-    let directory = ProcDir::open(pid)?;
-    let held = directory.directory(c"fd")?;
-    // Distinct targets only: what one of them is, all of them are.
-    let mut hits: HashMap<Vec<u8>, (u32, u64)> = HashMap::new();
-    let mut is_refused = false;
-    links::each(&held, |number, link| {
-        is_refused |= links::is_refused(link);
-        if let Ok(text) = link
-            && family_of(text, wanted).is_some()
-        {
-            match hits.get_mut(text) {
-                Some((_, count)) => *count += 1,
-                None => drop(hits.insert(text.to_vec(), (number, 1))),
+) -> (Vec<Hit>, Vec<(u32, Gap)>, usize) {
+    let mut hits: Vec<Hit> = Vec::new();
+    let mut places: HashMap<(u32, Vec<u8>), usize> = HashMap::new();
+    let mut unread: HashSet<u32> = HashSet::new();
+    let problems = procfs::each_link(workers, pids, b"/", |pid, link| {
+        match link.text {
+            Ok(text) if family_of(&text, wanted).is_some() => {
+                let text = text.into_vec();
+                let place = *places.entry((pid, text.clone())).or_insert(hits.len());
+                match hits.get_mut(place) {
+                    Some(hit) => hit.count += 1,
+                    None => hits.push(Hit { pid, text, descriptor: link.number, count: 1 }),
+                }
             }
+            Err(error) if links::is_refused(error) => drop(unread.insert(pid)),
+            _ => {}
         }
         ControlFlow::Continue(())
-    })?;
-    if hits.is_empty() {
-        return if is_refused { Err(std::io::ErrorKind::Other.into()) } else { Ok(Vec::new()) };
+    });
+    // Of one that was found with a database it is known enough.
+    unread.retain(|pid| hits.iter().all(|hit| hit.pid != *pid));
+    (hits, problems, unread.len())
+}
+
+/// Who holds what was found. `place` is the process in whose mount namespace the wanted names are.
+fn holders_of(
+    workers: &Workers,
+    count: usize,
+    wanted: &HashMap<Vec<u8>, Wanted>,
+    hits: &[Hit],
+    place: u32,
+) -> Vec<Vec<DatabaseHolder>> {
+    let mut pids: Vec<u32> = hits.iter().map(|hit| hit.pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    let namespace = |pid| workers.bytes_of_process(procfs::link(pid, "ns/mnt")).ok();
+    let own = namespace(place);
+    let information: Vec<Request> =
+        hits.iter().map(|hit| procfs::file(hit.pid, &format!("fdinfo/{}", hit.descriptor))).collect();
+    let information = workers.bytes_of_processes(&information);
+    let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); count];
+    for pid in pids {
+        let is_same_place = own.is_some() && namespace(pid) == own;
+        let status = workers.bytes_of_process(procfs::file(pid, "status")).ok();
+        let status = status.and_then(|bytes| crate::parse::process::status(&bytes).ok());
+        let same_pid_namespace = status.is_some_and(|status| status.namespace_pids.len() <= 1);
+        let mut of_one: BTreeMap<usize, DatabaseHolder> = BTreeMap::new();
+        for (hit, information) in hits.iter().zip(&information).filter(|(hit, _)| hit.pid == pid) {
+            let Some((wanted, part, marked)) = family_of(&hit.text, wanted) else { continue };
+            let inode = information.as_ref().ok().and_then(|lines| descriptor_inode(lines));
+            let now = wanted.inodes.get(&part).copied();
+            let is_current = inode.is_some() && inode == now;
+            // The same name in another mount namespace is another file, unless its inode says that it is this one.
+            if !is_same_place && !is_current {
+                continue;
+            }
+            let holder = of_one.entry(wanted.index).or_insert_with(|| DatabaseHolder {
+                pid,
+                command: String::new(),
+                descriptors_db: 0,
+                descriptors_wal: 0,
+                descriptors_shm: 0,
+                deleted: 0,
+                replaced: 0,
+                has_shared_lock: None,
+                same_pid_namespace,
+            });
+            match part {
+                SqlitePart::Database => holder.descriptors_db += hit.count,
+                SqlitePart::Wal => holder.descriptors_wal += hit.count,
+                SqlitePart::Shm => holder.descriptors_shm += hit.count,
+            }
+            // A file can be named so that it looks unlinked; then it is the one at the path.
+            if marked && !is_current {
+                holder.deleted += hit.count;
+            } else if inode.is_some() && now.is_some() && !is_current {
+                holder.replaced += hit.count;
+            }
+        }
+        let command = if of_one.is_empty() { String::new() } else { command_of(workers, pid) };
+        for (index, holder) in of_one {
+            if let Some(list) = found.get_mut(index) {
+                list.push(DatabaseHolder { command: command.clone(), ..holder });
+            }
+        }
     }
-    let same_place = own_mounts.is_some() && directory.link(c"ns/mnt").ok().as_deref() == own_mounts;
-    let information = directory.directory(c"fdinfo")?;
-    let status = directory.read(c"status").ok().and_then(|bytes| crate::parse::process::status(&bytes).ok());
-    let same_pid_namespace = status.is_some_and(|status| status.namespace_pids.len() <= 1);
-    let mut found: BTreeMap<usize, DatabaseHolder> = BTreeMap::new();
-    for (text, (descriptor, count)) in &hits {
-        let Some((wanted, part, marked)) = family_of(text, wanted) else { continue };
-        let inode = inode_of(&information, *descriptor);
-        let now = wanted.inodes.get(&part).copied();
-        let is_current = inode.is_some() && inode == now;
-        // The same name in another mount namespace is another file, unless its inode says that it is this one.
-        if !same_place && !is_current {
-            continue;
-        }
-        let holder = found.entry(wanted.index).or_insert_with(|| DatabaseHolder {
-            pid,
-            command: String::new(),
-            descriptors_db: 0,
-            descriptors_wal: 0,
-            descriptors_shm: 0,
-            deleted: 0,
-            replaced: 0,
-            has_shared_lock: None,
-            same_pid_namespace,
-        });
-        match part {
-            SqlitePart::Database => holder.descriptors_db += count,
-            SqlitePart::Wal => holder.descriptors_wal += count,
-            SqlitePart::Shm => holder.descriptors_shm += count,
-        }
-        // A file can be named so that it looks unlinked; then it is the one at the path.
-        if marked && !is_current {
-            holder.deleted += count;
-        } else if inode.is_some() && now.is_some() && !is_current {
-            holder.replaced += count;
-        }
-    }
-    Ok(found.into_iter().collect())
+    found
+}
+
+fn command_of(workers: &Workers, pid: u32) -> String {
+    let answer = workers.bytes_of_process(Request::CommandLine(pid)).unwrap_or_default();
+    let line = mask::command(&nul_separated(&answer));
+    let name = || process::name_of(workers, pid).map_or_else(String::new, |name| format!("[{name}]"));
+    if line.is_empty() { name() } else { line }
 }
 
 /// The wanted database that a link's text belongs to, the part, and whether it is marked as unlinked.
@@ -257,10 +268,4 @@ fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Wanted>) -> Option<(&
         Link::Path { path, marked_deleted: true } => part_of(path, true),
         _ => None,
     })
-}
-
-fn inode_of(information: &rustix::fd::OwnedFd, descriptor: u32) -> Option<u64> {
-    let file =
-        openat(information, DecInt::new(descriptor), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    descriptor_inode(&read_all(&file).ok()?)
 }

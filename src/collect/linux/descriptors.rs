@@ -1,7 +1,7 @@
 //! Open descriptors, counted while they are read: memory grows with distinct targets, not with descriptors.
 
-use super::links;
-use super::proc_dir::ProcDir;
+use super::proc_dir::own_mounts;
+use super::procfs;
 use super::sockets::other_sockets;
 use crate::collect::worker::wire::DescriptorStat;
 use crate::collect::worker::{Answer, Request};
@@ -11,13 +11,10 @@ use crate::model::id;
 use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily};
 use crate::parse::descriptors::{MOST_TARGETS, Rows, count_family, other_row, tcp_row};
 use crate::parse::link::{self, Link};
-use crate::parse::process::{local_mounts, mount_id, open_files_limit};
+use crate::parse::process::{local_mounts, open_files_limit};
 use crate::parse::sockets::{OtherSocket, TcpSocket};
 use crate::parse::text::printable;
 use foldhash::HashMap;
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, openat};
-use rustix::path::DecInt;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -47,20 +44,18 @@ struct Held {
 }
 
 /// Reads the descriptors of a process.
-pub fn read(
-    directory: &ProcDir,
-    process: &Process,
-    table: &SocketTable,
-    workers: &Workers,
-) -> Collected<DescriptorRead> {
-    let (mut read, walked) = walked(directory);
+///
+/// # Errors
+/// A gap when it is gone.
+pub fn read(process: &Process, table: &SocketTable, workers: &Workers) -> Result<Collected<DescriptorRead>, Gap> {
+    let (mut read, walked) = walked(process.identity, workers)?;
     if let Some(walk) = walked {
         let (facts, gaps) = (&mut read.value.facts, &mut read.gaps);
         let mut rows = Rows::with_room(walk.paths.len() + walk.pipes.len());
-        rows.look_at_paths(directory, process, workers, &walk.paths, facts, gaps);
+        rows.look_at_paths(process, workers, &walk.paths, facts, gaps);
         // They take most of the memory, and are rows now.
         drop(walk.paths);
-        rows.look_at_sockets(&walk.sockets, process, table, facts);
+        rows.look_at_sockets(&walk.sockets, process, workers, table, facts);
         let mut pipes: Vec<(&u64, &u64)> = walk.pipes.iter().collect();
         pipes.sort_unstable_by_key(|(inode, count)| (std::cmp::Reverse(**count), **inode));
         for (index, (inode, count)) in pipes.into_iter().enumerate() {
@@ -82,92 +77,78 @@ pub fn read(
         rows.finish(facts);
         read.value.sockets = walk.sockets.into_keys().collect();
     }
-    read
+    Ok(read)
 }
 
 /// Their number, the limit, and which sockets are among them.
-pub fn in_brief(directory: &ProcDir) -> Collected<DescriptorRead> {
-    let (mut read, walked) = walked(directory);
+///
+/// # Errors
+/// As [`read`].
+pub fn in_brief(process: &Process, workers: &Workers) -> Result<Collected<DescriptorRead>, Gap> {
+    let (mut read, walked) = walked(process.identity, workers)?;
     if let Some(walk) = walked {
         read.value.sockets = walk.sockets.into_keys().collect();
     }
-    read
+    Ok(read)
 }
 
 /// Limits and number, and what the walk found where there could be one.
-fn walked(directory: &ProcDir) -> (Collected<DescriptorRead>, Option<Walk>) {
-    let pid = directory.pid();
+fn walked(process: Identity, workers: &Workers) -> Result<(Collected<DescriptorRead>, Option<Walk>), Gap> {
+    let pid = process.pid;
     let mut gaps = Vec::new();
     let mut facts = Descriptors::default();
-    match directory.read(c"limits").map_err(|error| Gap::from_io(format!("limits of pid {pid}"), &error)).and_then(
-        |bytes| {
-            open_files_limit(&bytes)
-                .map_err(|error| Gap::new(format!("limits of pid {pid}"), GapReason::Malformed, error.to_string()))
-        },
-    ) {
+    let limit = procfs::one_of(workers, process, procfs::file(pid, "limits")).and_then(|bytes| {
+        open_files_limit(&bytes).map_err(|error| Gap::new("limits", GapReason::Malformed, error.to_string()))
+    });
+    match limit {
         Ok(limit) => (facts.soft_limit, facts.hard_limit) = (limit.soft, limit.hard),
-        Err(gap) => gaps.push(gap.blocking(&[id::DESCRIPTOR_CEILING, id::DESCRIPTOR_LIMIT_LOW])),
+        Err(gap) => {
+            let gap = Gap { what: format!("limits of pid {pid}"), ..gap };
+            gaps.push(gap.blocking(&[id::DESCRIPTOR_CEILING, id::DESCRIPTOR_LIMIT_LOW]));
+        }
     }
-    let held = match directory.directory(c"fd") {
-        Ok(held) => held,
-        Err(error) => {
-            // The number alone is had without permission: since Linux 6.2 it is the size of the directory.
-            facts.open = counted(directory);
-            let mut gap = Gap::from_io(format!("descriptors of pid {pid}"), &error).blocking(&[
-                id::STATE_DB_HANDLE_LEAK,
-                id::CLOSE_WAIT_LEAK,
-                id::DELETED_FILES_HELD,
-            ]);
-            if facts.open.is_none() {
-                gap = gap.blocking(&[id::DESCRIPTOR_CEILING]);
-            }
-            if gap.reason == GapReason::Permission {
-                gap.detail = "run as root, or as the user of the process".to_owned();
-            }
-            gaps.push(gap);
-            return (Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, None);
+    let mut walk = Walk::default();
+    let mut problems = procfs::each_link(workers, &[pid], b"", |_, link| {
+        match link.text {
+            Ok(text) => walk.count(&text, link.number),
+            Err(error) => walk.count_unreadable(error),
         }
+        ControlFlow::Continue(())
+    });
+    procfs::prove(workers, process)?;
+    let Some((_, gap)) = problems.pop() else {
+        facts.open = Some(walk.open);
+        return Ok((Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, Some(walk)));
     };
-    let found = match walk(&held) {
-        Ok(walk) => {
-            facts.open = Some(walk.open);
-            Some(walk)
-        }
-        Err(error) => {
-            gaps.push(Gap::from_io(format!("descriptors of pid {pid}"), &error).blocking(&[
-                id::STATE_DB_HANDLE_LEAK,
-                id::DESCRIPTOR_CEILING,
-                id::CLOSE_WAIT_LEAK,
-            ]));
-            None
-        }
-    };
-    (Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, found)
+    // The number alone is had without permission: since Linux 6.2 it is the size of the directory.
+    facts.open = counted(workers, pid);
+    let mut gap = Gap { what: format!("descriptors of pid {pid}"), ..gap }.blocking(&[
+        id::STATE_DB_HANDLE_LEAK,
+        id::CLOSE_WAIT_LEAK,
+        id::DELETED_FILES_HELD,
+    ]);
+    if facts.open.is_none() {
+        gap = gap.blocking(&[id::DESCRIPTOR_CEILING]);
+    }
+    if gap.reason == GapReason::Permission {
+        gap.detail = "run as root, or as the user of the process".to_owned();
+    }
+    gaps.push(gap);
+    Ok((Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, None))
 }
 
 /// `st_size` of `/proc/PID/fd` is the number of open descriptors since Linux 6.2, and 0 before.
-pub fn counted(directory: &ProcDir) -> Option<u64> {
-    let size = rustix::fs::statat(directory, c"fd", AtFlags::empty()).ok()?.st_size;
-    u64::try_from(size).ok().filter(|count| *count > 0)
-}
-
-/// The hot path: one system call a descriptor.
-fn walk(held: &OwnedFd) -> std::io::Result<Walk> {
-    let mut found = Walk::default();
-    links::each(held, |number, link| {
-        match link {
-            Ok(text) => found.count(text, number),
-            Err(error) => {
-                found.open += 1;
-                *found.unreadable.entry(std::io::Error::from(error).to_string()).or_default() += 1;
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(found)
+pub fn counted(workers: &Workers, pid: u32) -> Option<u64> {
+    procfs::attributes(workers, pid, "fd").ok().map(|found| found.size).filter(|count| *count > 0)
 }
 
 impl Walk {
+    fn count_unreadable(&mut self, error: i32) {
+        self.open += 1;
+        let reason = std::io::Error::from_raw_os_error(error).to_string();
+        *self.unreadable.entry(reason).or_default() += 1;
+    }
+
     fn count(&mut self, text: &[u8], descriptor: u32) {
         self.open += 1;
         match link::classify(text) {
@@ -200,7 +181,6 @@ struct Stated {
 trait Looked {
     fn look_at_paths(
         &mut self,
-        directory: &ProcDir,
         process: &Process,
         workers: &Workers,
         paths: &HashMap<Box<[u8]>, Held>,
@@ -212,6 +192,7 @@ trait Looked {
         &mut self,
         held: &HashMap<u64, u64>,
         process: &Process,
+        workers: &Workers,
         table: &SocketTable,
         facts: &mut Descriptors,
     );
@@ -220,15 +201,13 @@ trait Looked {
 impl Looked for Rows {
     fn look_at_paths(
         &mut self,
-        directory: &ProcDir,
         process: &Process,
         workers: &Workers,
         paths: &HashMap<Box<[u8]>, Held>,
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     ) {
-        let mounts = Mounts::of(directory);
-        let information = directory.directory(c"fdinfo").ok();
+        let mounts = Mounts::of(process.identity, workers);
         let mut ordered: Vec<(&[u8], &Held)> = paths.iter().map(|(path, held)| (&**path, held)).collect();
         let order = |a: &(&[u8], &Held), b: &(&[u8], &Held)| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0));
         // Only those that are kept need an order.
@@ -240,18 +219,22 @@ impl Looked for Rows {
         let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
         let (mut not_stated, mut foreign, mut unplaced) = (0_u64, 0_u64, 0_u64);
         let is_asked = |index: usize, marked: bool| index < if marked { MOST_STATED } else { MOST_SHOWN };
-        // Asked at once: the worker is waited for once.
-        let mut asked: Vec<u32> = Vec::new();
+        let mut candidates: Vec<u32> = Vec::new();
         for (index, (text, row)) in ordered.iter().enumerate() {
             let is_marked = matches!(link::classify(text), Link::Path { marked_deleted: true, .. });
             if is_asked(index, is_marked) {
-                match mounts.is_local(information.as_ref(), row.descriptor) {
-                    Some(true) => asked.push(row.descriptor),
-                    Some(false) => foreign += 1,
-                    None => unplaced += 1,
-                }
+                candidates.push(row.descriptor);
             } else {
                 not_stated += 1;
+            }
+        }
+        // Asked at once: the worker is waited for once.
+        let mut asked: Vec<u32> = Vec::new();
+        for (descriptor, is_local) in mounts.are_local(candidates, process.identity, workers) {
+            match is_local {
+                Some(true) => asked.push(descriptor),
+                Some(false) => foreign += 1,
+                None => unplaced += 1,
             }
         }
         let all_stated = stated(process.identity, asked, workers).unwrap_or_else(|gap| {
@@ -305,6 +288,7 @@ impl Looked for Rows {
         &mut self,
         held: &HashMap<u64, u64>,
         process: &Process,
+        workers: &Workers,
         table: &SocketTable,
         facts: &mut Descriptors,
     ) {
@@ -316,7 +300,7 @@ impl Looked for Rows {
             .collect();
         // The other tables are read only when something is left to look up.
         let others: HashMap<u64, OtherSocket> =
-            if tcp.len() < held.len() { other_sockets(process, held) } else { HashMap::default() };
+            if tcp.len() < held.len() { other_sockets(workers, process, held) } else { HashMap::default() };
         let rows = held.iter().map(|(inode, count)| match (tcp.get(inode), others.get(inode)) {
             (Some(socket), _) => tcp_row(socket, *count),
             (None, Some(socket)) => other_row(socket, *count),
@@ -339,21 +323,25 @@ struct Mounts {
 }
 
 impl Mounts {
-    fn of(directory: &ProcDir) -> Self {
-        let of_process = directory.read(c"mountinfo").map(|table| local_mounts(&table)).unwrap_or_default();
+    fn of(process: Identity, workers: &Workers) -> Self {
+        let table = procfs::one_of(workers, process, procfs::file(process.pid, "mountinfo"));
+        let of_process = table.map(|table| local_mounts(&table)).unwrap_or_default();
         Self { of_process, own: OnceCell::new() }
     }
 
-    /// `None` where the mount of a descriptor is not known.
-    fn is_local(&self, information: Option<&OwnedFd>, descriptor: u32) -> Option<bool> {
-        // The mount's is the third line of few (proc_pid_fdinfo(5)): one read has it.
-        let mut lines = [0_u8; 256];
-        let file =
-            openat(information?, DecInt::new(descriptor), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let length = rustix::io::read(&file, &mut lines).ok()?;
-        let id = mount_id(lines.get(..length)?)?;
-        let of_own = || std::fs::read("/proc/self/mountinfo").map(|table| local_mounts(&table)).unwrap_or_default();
-        self.of_process.get(&id).or_else(|| self.own.get_or_init(of_own).get(&id)).copied()
+    /// Of each descriptor whether it is on a local mount; `None` where its mount is not known.
+    fn are_local(&self, numbers: Vec<u32>, process: Identity, workers: &Workers) -> Vec<(u32, Option<bool>)> {
+        if numbers.is_empty() {
+            return Vec::new();
+        }
+        let found = match procfs::one(workers, Request::DescriptorMounts(process, numbers.clone())) {
+            Ok(Answer::Mounts(found)) => found,
+            _ => vec![None; numbers.len()],
+        };
+        let of_own = || local_mounts(&own_mounts());
+        let is_local =
+            |id: u64| self.of_process.get(&id).or_else(|| self.own.get_or_init(of_own).get(&id)).copied();
+        numbers.into_iter().zip(found).map(|(number, id)| (number, id.and_then(is_local))).collect()
     }
 }
 
@@ -363,8 +351,7 @@ fn stated(process: Identity, numbers: Vec<u32>, workers: &Workers) -> Result<Has
         return Ok(HashMap::default());
     }
     let request = Request::DescriptorStats(process, numbers.clone());
-    let answer = workers.of_processes(std::slice::from_ref(&request)).pop();
-    let Some(Answer::Descriptors(found)) = answer.transpose()? else {
+    let Answer::Descriptors(found) = procfs::one(workers, request.clone())? else {
         return Err(Gap::new(request.what(), GapReason::Malformed, ""));
     };
     Ok(numbers.into_iter().zip(found).filter_map(|(number, stat)| Some((number, kind_of(stat?)))).collect())

@@ -7,6 +7,7 @@ mod executables;
 pub mod links;
 pub mod proc_dir;
 mod process;
+mod procfs;
 mod resources;
 pub mod sockets;
 mod supervisors;
@@ -24,7 +25,6 @@ use crate::model::{
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::text::printable;
-use executables::Executables;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -35,31 +35,31 @@ use std::path::{Path, PathBuf};
 /// The running system.
 pub struct LinuxHost {
     workers: Workers,
-    executables: OnceCell<Executables>,
+    programs: OnceCell<ByProgram>,
 }
 
 impl LinuxHost {
     /// Reads nothing yet.
     pub fn new(deadline: Deadline) -> Self {
-        Self { workers: Workers::new(deadline), executables: OnceCell::new() }
+        Self { workers: Workers::new(deadline), programs: OnceCell::new() }
     }
 }
 
 impl SingleProcesses for LinuxHost {
     fn entry(&self, pid: u32) -> Option<ProcessEntry> {
-        process::entry(pid)
+        process::entry(&self.workers, pid)
     }
 
     fn children(&self, pid: u32) -> Option<Vec<u32>> {
-        process::children(pid)
+        process::children(&self.workers, pid)
     }
 
     fn by_program(&self) -> Result<ByProgram, Gap> {
-        if let Some(known) = self.executables.get() {
-            return Ok(known.by_program());
+        if let Some(known) = self.programs.get() {
+            return Ok(known.clone());
         }
-        let read = Executables::read()?;
-        Ok(self.executables.get_or_init(|| read).by_program())
+        let read = executables::by_program(&self.workers)?;
+        Ok(self.programs.get_or_init(|| read).clone())
     }
 }
 
@@ -76,12 +76,12 @@ impl Host for LinuxHost {
             arch: std::env::consts::ARCH.into(),
             uptime_ms: process::uptime().map(|uptime| u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
             root: rustix::process::geteuid().is_root(),
-            init: process::name_of(1),
+            init: process::name_of(&self.workers, 1),
         }
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {
-        process::table()
+        process::table(&self.workers)
     }
 
     fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
@@ -89,7 +89,7 @@ impl Host for LinuxHost {
     }
 
     fn identify(&self, pid: u32) -> Result<Identity, PidProblem> {
-        process::identify(pid)
+        process::identify(&self.workers, pid)
     }
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
@@ -99,28 +99,24 @@ impl Host for LinuxHost {
     }
 
     fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap> {
-        let what = format!("working directory of pid {}", identity.pid);
-        let link = proc_dir::ProcDir::anchor(identity)?.link(c"cwd").map_err(|error| Gap::from_io(what, &error))?;
+        let link = procfs::one_of(&self.workers, identity, procfs::link(identity.pid, "cwd"))
+            .map_err(|gap| Gap { what: format!("working directory of pid {}", identity.pid), ..gap })?;
         Ok(PathBuf::from(OsString::from_vec(link)))
     }
 
     fn descriptors(&self, process: &Process, table: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
-        let directory = proc_dir::ProcDir::anchor(process.identity)?;
-        Ok(descriptors::read(&directory, process, table, &self.workers))
+        descriptors::read(process, table, &self.workers)
     }
 
     fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
-        let directory = proc_dir::ProcDir::anchor(process.identity)?;
-        Ok(descriptors::in_brief(&directory))
+        descriptors::in_brief(process, &self.workers)
     }
 
     fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
-        let directory = proc_dir::ProcDir::anchor(identity)?;
-        let what = format!("usage of pid {}", identity.pid);
-        let line = directory.stat().map_err(|error| Gap::from_io(what, &error))?;
+        let line = procfs::prove(&self.workers, identity)?;
         let per_second = rustix::param::clock_ticks_per_second().max(1);
         let cpu_ms = line.cpu_ticks.saturating_mul(1000) / per_second;
-        Ok(Usage { open: descriptors::counted(&directory), cpu_ms })
+        Ok(Usage { open: descriptors::counted(&self.workers, identity.pid), cpu_ms })
     }
 
     fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
@@ -128,14 +124,14 @@ impl Host for LinuxHost {
     }
 
     fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-        threads::pipe_readers(identity, descriptor, self.workers.deadline)
+        threads::pipe_readers(&self.workers, identity, descriptor)
     }
 
     fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
-        // The memory map is read by pid: the anchors before and after prove whose it was.
-        proc_dir::ProcDir::anchor(identity)?;
+        // The memory map is read by pid: the proofs before and after say whose it was.
+        procfs::prove(&self.workers, identity)?;
         let look = super::stacks::read(identity, self.workers.deadline)?;
-        proc_dir::ProcDir::anchor(identity)?;
+        procfs::prove(&self.workers, identity)?;
         Ok(look)
     }
 
@@ -144,32 +140,17 @@ impl Host for LinuxHost {
     }
 
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(of, sockets::Detail::Plain, self.workers.deadline)
+        sockets::table(&self.workers, of, sockets::Detail::Plain)
     }
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
-        sockets::table(of, sockets::Detail::Progress, self.workers.deadline)
+        sockets::table(&self.workers, of, sockets::Detail::Progress)
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
-        let deadline = self.workers.deadline;
-        let of = |pids: &[u32]| process::holders(inodes, pids, deadline, |_, _| {});
-        match (among, self.executables.get()) {
-            (Some(pids), _) => of(pids),
-            (None, Some(known)) => known.fresh().map_or_else(|| of(&process::all_pids()), of),
-            // The one walk tells of the programs as well.
-            (None, None) => {
-                let mut seen = match Executables::list() {
-                    Ok(listed) => listed,
-                    Err(gap) => return (HashMap::new(), Err(process::no_holders(gap))),
-                };
-                let pids = seen.pids.clone();
-                let found = process::holders(inodes, &pids, deadline, |pid, held| seen.look_beside(pid, held));
-                if !deadline.is_over() {
-                    let _ = self.executables.set(seen);
-                }
-                found
-            }
+        match among.map_or_else(process::all_pids, |pids| Ok(pids.to_vec())) {
+            Ok(pids) => process::holders(&self.workers, inodes, &pids),
+            Err(gap) => (HashMap::new(), Err(process::no_holders(gap))),
         }
     }
 

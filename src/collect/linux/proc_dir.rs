@@ -5,8 +5,7 @@ use crate::parse::process::{StatLine, stat};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::mem::MaybeUninit;
 
 /// Files of `/proc/PID` are small; this bounds the odd one that is not (`/proc/PID/net/tcp`, `mountinfo`).
@@ -15,7 +14,6 @@ const LARGEST_FILE: usize = 32 * 1024 * 1024;
 /// An open `/proc/PID` directory.
 pub struct ProcDir {
     directory: OwnedFd,
-    pid: u32,
 }
 
 impl ProcDir {
@@ -23,46 +21,24 @@ impl ProcDir {
     pub fn open(pid: u32) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())?;
-        Ok(Self { directory, pid })
+        Ok(Self { directory })
     }
 
     /// Opens the directory of a known process; a gap when that process is gone, even if its pid is used again.
     pub fn anchor(identity: Identity) -> Result<Self, Gap> {
-        Self::anchor_with_stat(identity).map(|(directory, _)| directory)
-    }
-
-    /// The same, and the line that proved whose it is.
-    pub fn anchor_with_stat(identity: Identity) -> Result<(Self, StatLine), Gap> {
         let gone = |detail: String| Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail);
         let directory = Self::open(identity.pid).map_err(|error| gone(error.to_string()))?;
         let line = directory.stat().map_err(|error| gone(error.to_string()))?;
         if line.start_ticks != identity.start_ticks {
             return Err(gone("the pid belongs to another process now".to_owned()));
         }
-        Ok((directory, line))
-    }
-
-    /// The pid.
-    pub fn pid(&self) -> u32 {
-        self.pid
+        Ok(directory)
     }
 
     /// Reads one file whole.
     pub fn read(&self, name: &CStr) -> io::Result<Vec<u8>> {
         let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         read_all(&file)
-    }
-
-    /// Tells of each line of one file, and holds no more than one.
-    pub fn each_line(&self, name: &CStr, mut look: impl FnMut(&[u8])) -> io::Result<()> {
-        let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut file = BufReader::new(File::from(file).take(LARGEST_FILE as u64));
-        let mut line = Vec::new();
-        while file.read_until(b'\n', &mut line)? > 0 {
-            look(line.strip_suffix(b"\n").unwrap_or(&line));
-            line.clear();
-        }
-        Ok(())
     }
 
     /// Opens a directory below.

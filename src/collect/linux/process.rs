@@ -1,36 +1,37 @@
 //! The process table and single processes.
 
-use super::links;
-use super::proc_dir::{ProcDir, numbers_in, read_all, stat_below};
+use super::proc_dir::numbers_in;
+use super::{links, procfs};
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
-use crate::collect::{Collected, Deadline, HIDDEN, PidProblem, ProcessEntry};
+use crate::collect::{Collected, HIDDEN, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
 use crate::parse::link::{Link, classify};
-use crate::parse::process::StatLine;
 use crate::parse::text::{nul_separated, printable};
 use crate::parse::{cgroup, process as parse};
 use crate::report::mask;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-/// All processes. Command lines, environments and threads are left out: reading those can hang.
-pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
-    let proc = proc_directory()?;
-    let pids = numbers_in(&proc).map_err(|error| no_table(GapReason::Unsupported, &error.to_string()))?;
-    // One that has ended since is left out.
-    Ok(pids.into_iter().filter_map(|pid| entry_of(pid, stat_below(&proc, format!("{pid}/stat")).ok()?)).collect())
+/// All processes. Command lines, environments and threads are left out: reading those takes longer.
+///
+/// # Errors
+/// A gap where no process can be seen.
+pub fn table(workers: &Workers) -> Result<Vec<ProcessEntry>, Gap> {
+    let pids = all_pids()?;
+    let requests: Vec<Request> = pids.iter().map(|pid| procfs::file(*pid, "stat")).collect();
+    let answers = workers.bytes_of_processes(&requests);
+    let entries = pids.into_iter().zip(answers).map(|(pid, answer)| entry_of(workers, pid, answer));
+    entries.filter_map(Result::transpose).collect()
 }
 
 /// `/proc`, open.
-pub fn proc_directory() -> Result<OwnedFd, Gap> {
+fn proc_directory() -> Result<OwnedFd, Gap> {
     if !std::path::Path::new("/proc/self/stat").exists() {
         return Err(no_table(GapReason::NotFound, "/proc is not mounted here"));
     }
@@ -50,7 +51,7 @@ pub fn no_holders(gap: Gap) -> Gap {
 
 /// What is said of processes that are not shown: with `hidepid` (proc(5)) those of other users are not there or refuse even their
 /// `stat`, as the first does wherever something else forbids it.
-pub fn hidden() -> Option<Gap> {
+pub fn hidden(workers: &Workers) -> Option<Gap> {
     let gap = |detail: &str| Gap::new(HIDDEN, GapReason::Permission, detail);
     let is_root = rustix::process::geteuid().is_root();
     // Not read by root, who is told all, where the table of mounts can be long.
@@ -58,8 +59,8 @@ pub fn hidden() -> Option<Gap> {
         let detail = "/proc is mounted with hidepid, which hides them; run as root, or as the user of the server";
         return Some(gap(detail));
     }
-    let error = stat_below(CWD, "/proc/1/stat").err()?;
-    let is_hidden = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+    let gap_of_first = workers.bytes_of_process(procfs::file(1, "stat")).err()?;
+    let is_hidden = matches!(gap_of_first.reason, GapReason::NotFound | GapReason::Permission);
     is_hidden.then(|| gap("/proc does not show them; run as root, or as the user of the server"))
 }
 
@@ -72,17 +73,36 @@ fn is_hidden_by(mounts: &[u8]) -> bool {
 }
 
 /// One row of the table; `None` for a kernel thread, and for what has ended.
-pub fn entry(pid: u32) -> Option<ProcessEntry> {
-    entry_of(pid, stat_below(CWD, format!("/proc/{pid}/stat")).ok()?)
+pub fn entry(workers: &Workers, pid: u32) -> Option<ProcessEntry> {
+    entry_of(workers, pid, workers.bytes_of_process(procfs::file(pid, "stat"))).ok().flatten()
 }
 
-fn entry_of(pid: u32, line: StatLine) -> Option<ProcessEntry> {
-    (!line.is_kernel_thread()).then(|| ProcessEntry {
-        pid,
-        ppid: line.ppid,
-        name: line.name,
-        zombie: line.state == ProcessState::Zombie,
-    })
+fn entry_of(workers: &Workers, pid: u32, stat: Result<Vec<u8>, Gap>) -> Result<Option<ProcessEntry>, Gap> {
+    let is_late = |gap: &Gap| matches!(gap.reason, GapReason::Timeout | GapReason::Unsupported);
+    match stat {
+        Ok(bytes) => {
+            let Ok(line) = procfs::parsed_stat(pid, &bytes) else { return Ok(None) };
+            Ok((!line.is_kernel_thread()).then(|| ProcessEntry {
+                pid,
+                ppid: line.ppid,
+                name: line.name,
+                zombie: line.state == ProcessState::Zombie,
+            }))
+        }
+        // One that is held up in execve(2) does not answer; its `status` takes no lock.
+        Err(gap) if is_late(&gap) => match workers.bytes_of_process(procfs::file(pid, "status")) {
+            Ok(bytes) => Ok(parse::status(&bytes).ok().map(|status| ProcessEntry {
+                pid,
+                ppid: status.ppid.unwrap_or(0),
+                name: status.name,
+                zombie: false,
+            })),
+            Err(gap) if is_late(&gap) => Err(no_table(gap.reason, gap.told())),
+            Err(_) => Ok(None),
+        },
+        // It has ended since, or may not be looked at.
+        Err(_) => Ok(None),
+    }
 }
 
 /// Threads whose lists of children are read.
@@ -91,29 +111,31 @@ const MOST_LISTS: usize = 64;
 /// Children of a process: each of its threads has a list of those that it has started (proc_tid_children(5)). `None` where the
 /// kernel was built without those lists, and where reading them would be dearer than the table. A child may be missing whose
 /// sibling ends at this very moment.
-pub fn children(pid: u32) -> Option<Vec<u32>> {
+pub fn children(workers: &Workers, pid: u32) -> Option<Vec<u32>> {
     if !std::path::Path::new("/proc/thread-self/children").exists() {
         return None;
     }
-    let mut found = Vec::new();
-    let tasks = match ProcDir::open(pid).and_then(|directory| directory.directory(c"task")) {
-        Ok(tasks) => tasks,
-        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => {
-            return Some(found);
-        }
+    let threads = match procfs::numbers(workers, pid, "task") {
+        Ok(threads) => threads,
+        Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => return Some(Vec::new()),
         Err(_) => return None,
     };
-    let threads = numbers_in(&tasks).unwrap_or_default();
     if threads.len() > MOST_LISTS {
         return None;
     }
-    for tid in threads {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        // A thread that has ended has handed its children on.
-        let Ok(list) = openat(&tasks, format!("{tid}/children"), flags, Mode::empty()) else { continue };
-        let list = read_all(&list).unwrap_or_default();
-        let words = list.split(u8::is_ascii_whitespace);
-        found.extend(words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok()));
+    let requests: Vec<Request> =
+        threads.iter().map(|tid| procfs::file(pid, &format!("task/{tid}/children"))).collect();
+    let mut found = Vec::new();
+    for list in workers.bytes_of_processes(&requests) {
+        match list {
+            Ok(list) => {
+                let words = list.split(u8::is_ascii_whitespace);
+                found.extend(words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok()));
+            }
+            // A thread that has ended has handed its children on.
+            Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => {}
+            Err(_) => return None,
+        }
     }
     Some(found)
 }
@@ -126,29 +148,30 @@ pub fn uptime() -> Option<Duration> {
 }
 
 /// Short name of a process.
-pub fn name_of(pid: u32) -> Option<String> {
-    Some(ProcDir::open(pid).ok()?.stat().ok()?.name)
+pub fn name_of(workers: &Workers, pid: u32) -> Option<String> {
+    procfs::stat_line(workers, pid).ok().map(|line| line.name)
 }
 
 /// The pid of a process in its own pid namespace, the innermost one.
-pub fn pid_inside(pid: u32) -> Option<u32> {
-    let status = ProcDir::open(pid).ok()?.read(c"status").ok()?;
+pub fn pid_inside(workers: &Workers, pid: u32) -> Option<u32> {
+    let status = workers.bytes_of_process(procfs::file(pid, "status")).ok()?;
     parse::status(&status).ok()?.namespace_pids.last().copied()
 }
 
 /// Tells what a pid is.
-pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => PidProblem::Absent(pid),
-        _ if error.raw_os_error() == Some(libc::ESRCH) => PidProblem::Absent(pid),
-        _ => PidProblem::Unreadable(pid, error.to_string()),
+///
+/// # Errors
+/// Why it is no process that can be examined.
+pub fn identify(workers: &Workers, pid: u32) -> Result<Identity, PidProblem> {
+    let unreadable = |gap: Gap| match gap.reason {
+        GapReason::NotFound | GapReason::Vanished => PidProblem::Absent(pid),
+        _ => PidProblem::Unreadable(pid, gap.told().to_owned()),
     };
-    let directory = ProcDir::open(pid).map_err(unreadable)?;
-    let line = directory.stat().map_err(unreadable)?;
+    let line = procfs::stat_line(workers, pid).map_err(unreadable)?;
     if line.is_kernel_thread() {
         return Err(PidProblem::Kernel(pid, line.name));
     }
-    let status = directory.read(c"status").map_err(unreadable)?;
+    let status = workers.bytes_of_process(procfs::file(pid, "status")).map_err(unreadable)?;
     let status = parse::status(&status).map_err(|error| PidProblem::Unreadable(pid, error.to_string()))?;
     // A main thread that has ended shows as Z for as long as other threads of the process run on.
     if line.state == ProcessState::Zombie && status.threads <= 1 {
@@ -160,53 +183,40 @@ pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
     Ok(Identity { pid, start_ticks: line.start_ticks })
 }
 
-/// Reads everything that is said of one process. The workers make the reads that may hang.
+/// Reads everything that is said of one process.
+///
+/// # Errors
+/// A gap when it is gone.
 pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>, Gap> {
     let pid = identity.pid;
     let mut gaps = Vec::new();
-    let (directory, line) = ProcDir::anchor_with_stat(identity)?;
-    let vanished =
-        |error: std::io::Error| Gap::new(format!("process {pid}"), GapReason::Vanished, error.to_string());
-    let status = directory.read(c"status").map_err(vanished)?;
+    let line = procfs::prove(workers, identity)?;
+    let requests = [
+        procfs::file(pid, "status"),
+        procfs::link(pid, "exe"),
+        Request::CommandLine(pid),
+        Request::Markers(pid),
+        procfs::file(pid, "cgroup"),
+    ];
+    let mut answers = workers.bytes_of_processes(&requests).into_iter();
+    let mut next = |what: &str| {
+        let nothing = Gap::new(what, GapReason::Unsupported, "the worker gave no answer");
+        let answer = answers.next().unwrap_or(Err(nothing));
+        answer.map_err(|gap| Gap { what: format!("{what} of pid {pid}"), ..gap })
+    };
+    let mut or_gap = |answer: Result<Vec<u8>, Gap>| answer.map_err(|gap| gaps.push(gap)).ok();
+    let status = next("status").map_err(|gap| Gap { what: format!("process {pid}"), ..gap })?;
+    let executable = or_gap(next("executable")).map(|path| printable(&path));
+    let command = or_gap(next("command line")).map(|block| mask::command(&nul_separated(&block)));
+    let environment =
+        or_gap(next("supervisor markers")).map(|block| parse::environment(&block)).unwrap_or_default();
+    let cgroup = or_gap(next("control group")).and_then(|bytes| cgroup::path_of(&bytes));
     let status = parse::status(&status)
         .map_err(|error| Gap::new(format!("status of pid {pid}"), GapReason::Malformed, error.to_string()))?;
-    let executable = match directory.link(c"exe") {
-        Ok(path) => Some(printable(&path)),
-        Err(error) => {
-            gaps.push(Gap::from_io(format!("executable of pid {pid}"), &error));
-            None
-        }
-    };
-    let requests = [Request::CommandLine(pid), Request::Markers(pid)];
-    let mut answers = workers.bytes_of_processes(&requests).into_iter();
-    let command = match answers.next() {
-        Some(Ok(block)) => Some(mask::command(&nul_separated(&block))),
-        Some(Err(gap)) => {
-            gaps.push(gap);
-            None
-        }
-        None => None,
-    };
-    let environment = match answers.next() {
-        Some(Ok(block)) => parse::environment(&block),
-        Some(Err(gap)) => {
-            gaps.push(gap);
-            parse::Environment::default()
-        }
-        None => parse::Environment::default(),
-    };
-    let cgroup = match directory.read(c"cgroup") {
-        Ok(bytes) => cgroup::path_of(&bytes),
-        Err(error) => {
-            gaps.push(Gap::from_io(format!("control group of pid {pid}"), &error));
-            None
-        }
-    };
+    let (foreign_network, network) = namespace(workers, pid, "ns/net");
+    let foreign_mounts = namespace(workers, pid, "ns/mnt").0;
+    procfs::prove(workers, identity)?;
     let age = age(line.start_ticks);
-    // The anchor proves that all of the above is of one process; the worker's answers went by pid, so look again.
-    let again = ProcDir::anchor(identity)?;
-    drop(again);
-    let (foreign_network, network) = namespace(&directory, c"ns/net");
     let value = Process {
         identity,
         ppid: line.ppid,
@@ -226,7 +236,7 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
         namespace_pids: status.namespace_pids,
         foreign_network,
         network_namespace: network.and_then(|link| parse::namespace_inode(&link)),
-        foreign_mounts: namespace(&directory, c"ns/mnt").0,
+        foreign_mounts,
         cgroup,
         zombie_children: Vec::new(),
         home: environment.hermes_home,
@@ -248,92 +258,73 @@ fn start_time(age: Duration) -> Option<String> {
 }
 
 /// Whether a namespace is another one than the doctor's, and its link.
-pub fn namespace(directory: &ProcDir, name: &'static std::ffi::CStr) -> (Option<bool>, Option<Vec<u8>>) {
-    let link = directory.link(name).ok();
-    let own = || {
-        let path = [b"/proc/self/", name.to_bytes()].concat();
-        Some(rustix::fs::readlink(path, Vec::new()).ok()?.into_bytes())
-    };
-    if link.is_some() {
-        return (own().map(|own| Some(own) != link), link);
+pub fn namespace(workers: &Workers, pid: u32, name: &str) -> (Option<bool>, Option<Vec<u8>>) {
+    if let Ok(link) = workers.bytes_of_process(procfs::link(pid, name)) {
+        let own = rustix::fs::readlink(format!("/proc/self/{name}"), Vec::new()).ok();
+        return (own.map(|own| own.into_bytes() != link), Some(link));
     }
     // The namespace link of another user's process is not for everybody, but its socket table is: each network
     // namespace has its own file of it, with an inode number of its own.
-    if name != c"ns/net" {
+    if name != "ns/net" {
         return (None, None);
     }
-    let inode = |directory: &ProcDir| {
-        rustix::fs::statat(directory, c"net/tcp", rustix::fs::AtFlags::empty()).ok().map(|stat| stat.st_ino)
-    };
-    let is_foreign = || Some(inode(directory)? != inode(&ProcDir::open(std::process::id()).ok()?)?);
+    let inode = |pid| procfs::attributes(workers, pid, "net/tcp").ok().map(|found| found.inode);
+    let is_foreign = || Some(inode(pid)? != inode(std::process::id())?);
     (is_foreign(), None)
 }
 
-/// Which of these processes hold these sockets. `beside` is given the open directory of each one's descriptors as well.
+/// Which of these processes hold these sockets.
 pub fn holders(
+    workers: &Workers,
     inodes: &HashSet<u64>,
     pids: &[u32],
-    deadline: Deadline,
-    mut beside: impl FnMut(u32, &Result<OwnedFd, Errno>),
 ) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
     let mut found: HashMap<u64, Vec<u32>> = HashMap::new();
-    let proc = match proc_directory() {
-        Ok(proc) => proc,
-        Err(gap) => return (found, Err(no_holders(gap))),
-    };
-    let (mut refused, mut unread, mut unasked) = (0_usize, 0_usize, 0_usize);
-    for (index, pid) in pids.iter().enumerate() {
-        if deadline.is_over() {
-            unasked = pids.len() - index;
-            break;
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let held = openat(&proc, format!("{pid}/fd"), flags, Mode::empty());
-        beside(*pid, &held);
-        match held.map_err(std::io::Error::from).and_then(|held| sockets_among(&held, inodes)) {
-            Ok((held, is_refused)) => {
-                unread += usize::from(is_refused);
-                held.into_iter().for_each(|inode| found.entry(inode).or_default().push(*pid));
+    let mut of_one: HashMap<u32, usize> = HashMap::new();
+    let mut unread: HashSet<u32> = HashSet::new();
+    let problems = procfs::each_link(workers, pids, b"socket:", |pid, link| {
+        match link.text.as_deref().map(|text| classify(text)) {
+            Ok(Link::Socket(inode)) if inodes.contains(&inode) => {
+                let holders = found.entry(inode).or_default();
+                if !holders.contains(&pid) {
+                    holders.push(pid);
+                    *of_one.entry(pid).or_default() += 1;
+                }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => refused += 1,
-            // It ended meanwhile, and holds nothing.
-            Err(_) => {}
+            Err(error) if links::is_refused(*error) => drop(unread.insert(pid)),
+            _ => {}
         }
-    }
+        // A server's listener is among its first.
+        let is_all = of_one.get(&pid).is_some_and(|count| *count == inodes.len());
+        if is_all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     // A process whose links may not be read matters where a socket has no holder that could be seen.
-    if found.len() < inodes.len() {
-        refused += unread;
+    let unread = if found.len() < inodes.len() { unread.len() } else { 0 };
+    let complete = completeness("holders of sockets", &problems, unread);
+    (found, complete.map_or(Ok(()), Err))
+}
+
+/// What is said of processes whose descriptors could not be read; `unread` are those whose links may only be listed.
+pub fn completeness(what: &str, problems: &[(u32, Gap)], unread: usize) -> Option<Gap> {
+    let count = |reason| problems.iter().filter(|(_, gap)| gap.reason == reason).count();
+    // What else is wrong with one is that it has ended, and holds nothing.
+    let (unasked, refused) = (count(GapReason::Timeout), count(GapReason::Permission) + unread);
+    if unasked > 0 {
+        let why = problems.iter().find(|(_, gap)| gap.reason == GapReason::Timeout);
+        let why = why.map_or_else(String::new, |(pid, gap)| format!(", pid {pid} since {}", gap.told()));
+        let detail = format!("{unasked} processes were not read{why}");
+        return Some(Gap::new(what, GapReason::Timeout, detail));
     }
-    let complete = if unasked > 0 {
-        Err(Gap::new("holders of sockets", GapReason::Timeout, format!("{unasked} processes were not asked")))
-    } else if refused > 0 {
-        let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
-        Err(Gap::new("holders of sockets", GapReason::Permission, detail))
-    } else {
-        Ok(())
-    };
-    (found, complete)
+    let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
+    (refused > 0).then(|| Gap::new(what, GapReason::Permission, detail))
 }
 
 /// Pids of all processes, kernel threads among them.
-pub fn all_pids() -> Vec<u32> {
-    proc_directory().ok().and_then(|proc| numbers_in(proc).ok()).unwrap_or_default()
-}
-
-/// Those of the sockets that are among the descriptors of an open directory, and whether some link may not be read.
-fn sockets_among(held: &OwnedFd, inodes: &HashSet<u64>) -> std::io::Result<(HashSet<u64>, bool)> {
-    let (mut found, mut is_refused) = (HashSet::new(), false);
-    links::each(held, |_, link| {
-        is_refused |= links::is_refused(link);
-        if let Ok(Link::Socket(inode)) = link.map(classify)
-            && inodes.contains(&inode)
-        {
-            found.insert(inode);
-        }
-        // A server's listener is among its first.
-        if found.len() == inodes.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok((found, is_refused))
+///
+/// # Errors
+/// A gap where there is no `/proc`.
+pub fn all_pids() -> Result<Vec<u32>, Gap> {
+    numbers_in(proc_directory()?).map_err(|error| no_table(GapReason::Unsupported, &error.to_string()))
 }
 
 /// Addresses of this machine, from its interfaces; loopback always.
@@ -368,16 +359,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_what_a_pid_is() {
-        let me = std::process::id();
-        assert_eq!(identify(me).unwrap().pid, me);
-        assert_eq!(identify(4_000_000_000), Err(PidProblem::Absent(4_000_000_000)));
-    }
-
-    #[test]
-    fn the_table_has_this_process_without_reading_command_lines() {
-        let entries = table().unwrap();
-        let own = entries.iter().find(|entry| entry.pid == std::process::id()).unwrap();
-        assert!(own.ppid > 0 && !own.zombie && !own.name.is_empty());
+    fn processes_that_were_not_read_are_a_gap_and_those_that_ended_are_none() {
+        let problem = |reason| (7, Gap::new("descriptors of pid 7", reason, "why"));
+        let reason =
+            |problems: &[(u32, Gap)], unread| completeness("holders", problems, unread).map(|gap| gap.reason);
+        assert_eq!(reason(&[problem(GapReason::Vanished), problem(GapReason::NotFound)], 0), None);
+        assert_eq!(reason(&[problem(GapReason::Vanished)], 1), Some(GapReason::Permission));
+        assert_eq!(reason(&[problem(GapReason::Permission)], 0), Some(GapReason::Permission));
+        let both = [problem(GapReason::Permission), problem(GapReason::Timeout)];
+        assert_eq!(reason(&both, 0), Some(GapReason::Timeout));
+        assert!(completeness("holders", &both, 0).unwrap().detail.contains("why"));
     }
 }

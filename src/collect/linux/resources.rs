@@ -1,14 +1,12 @@
 //! Limits of tasks and memory: of the process, of its control groups in both versions of the hierarchy, and of the host.
 
-use super::LinuxHost;
-use super::proc_dir::ProcDir;
+use super::{LinuxHost, procfs};
 use crate::collect::Collected;
 use crate::collect::worker::Request;
 use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources};
 use crate::parse::resources::{self as parse, Controller, GroupFiles, Mount};
 use crate::parse::text::printable;
 use serde_bytes::ByteBuf;
-use std::os::unix::fs::MetadataExt;
 
 /// Largest file that is read; `memory.stat` has a few kilobytes.
 const LARGEST_FILE: u32 = 64 * 1024;
@@ -21,12 +19,9 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let limits = host_limits(host);
     let own = process_limits(host, process, &limits, &mut gaps);
     let (mut task_groups, mut memory_groups) = (Vec::new(), Vec::new());
-    let cgroup = ProcDir::anchor(process.identity)
-        .and_then(|directory| {
-            let what = format!("control groups of pid {}", process.identity.pid);
-            directory.read(c"cgroup").map_err(|error| Gap::from_io(what, &error))
-        })
-        .map_err(|gap| gaps.push(gap));
+    let pid = process.identity.pid;
+    let cgroup = procfs::one_of(&host.workers, process.identity, procfs::file(pid, "cgroup"))
+        .map_err(|gap| gaps.push(Gap { what: format!("control groups of pid {pid}"), ..gap }));
     let mounts = std::fs::read("/proc/self/mountinfo").map(|table| parse::mounts(&table)).unwrap_or_default();
     if let Ok(cgroup) = cgroup {
         for controller in [Controller::Pids, Controller::Memory] {
@@ -97,15 +92,20 @@ fn host_limits(host: &LinuxHost) -> HostLimits {
 
 fn process_limits(host: &LinuxHost, process: &Process, limits: &HostLimits, gaps: &mut Vec<Gap>) -> ProcessLimits {
     let pid = process.identity.pid;
-    let Ok(directory) = ProcDir::anchor(process.identity) else { return ProcessLimits::default() };
-    let tasks_max = match directory.read(c"limits") {
-        Ok(bytes) => parse::tasks_limit(&bytes).flatten(),
-        Err(error) => {
-            gaps.push(Gap::from_io(format!("limits of pid {pid}"), &error));
+    let requests = [procfs::file(pid, "limits"), procfs::file(pid, "status")];
+    let Ok(read) = procfs::of_one(&host.workers, process.identity, &requests) else {
+        return ProcessLimits::default();
+    };
+    let mut read = read.into_iter();
+    let tasks_max = match read.next() {
+        Some(Ok(bytes)) => parse::tasks_limit(&bytes).flatten(),
+        Some(Err(gap)) => {
+            gaps.push(Gap { what: format!("limits of pid {pid}"), ..gap });
             None
         }
+        None => None,
     };
-    let is_bound = directory.read(c"status").ok().and_then(|bytes| parse::is_bound(&bytes));
+    let is_bound = read.next().and_then(Result::ok).and_then(|bytes| parse::is_bound(&bytes));
     // Walking through all processes is worth it only where their number can be in the way.
     let can_matter = tasks_max
         .zip(limits.tasks)
@@ -114,28 +114,11 @@ fn process_limits(host: &LinuxHost, process: &Process, limits: &HostLimits, gaps
     ProcessLimits { tasks_max, is_bound, user_tasks }
 }
 
-/// Threads of all processes of a user: `task` has a link for each, and two of its own.
+/// Threads of all processes of a user.
 fn tasks_of(host: &LinuxHost, uid: u32) -> u64 {
-    let mut count = 0_u64;
-    for pid in super::process::all_pids() {
-        if host.workers.deadline.is_over() {
-            break;
-        }
-        if let Ok(task) = std::fs::metadata(format!("/proc/{pid}/task"))
-            && owner(pid) == Some(uid)
-        {
-            count = count.saturating_add(task.nlink().saturating_sub(2));
-        }
-    }
-    count
-}
-
-/// Who owns a process. The owner of its directory is root where it may not be traced, so its status is asked then.
-fn owner(pid: u32) -> Option<u32> {
-    match std::fs::metadata(format!("/proc/{pid}")).ok()?.uid() {
-        0 => crate::parse::process::status(&std::fs::read(format!("/proc/{pid}/status")).ok()?)
-            .ok()
-            .map(|status| status.uid),
-        uid => Some(uid),
-    }
+    let pids = super::process::all_pids().unwrap_or_default();
+    let requests: Vec<Request> = pids.iter().map(|pid| procfs::file(*pid, "status")).collect();
+    let read = host.workers.bytes_of_processes(&requests).into_iter().flatten();
+    let status = read.filter_map(|bytes| crate::parse::process::status(&bytes).ok());
+    status.filter(|status| status.uid == uid).map(|status| status.threads).sum()
 }

@@ -2,7 +2,9 @@
 //! or where the process lives in another network namespace.
 
 use super::proc_dir::ProcDir;
+use super::procfs;
 use crate::collect::deadline::wait_readable;
+use crate::collect::workers::Workers;
 use crate::collect::{Collected, Deadline, SocketTable};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Process};
@@ -16,7 +18,6 @@ use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, Stat
 use netlink_packet_sock_diag::unix::{self, UnixRequest};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
-use std::ffi::CStr;
 use std::io;
 use std::time::Duration;
 
@@ -33,11 +34,11 @@ pub enum Detail {
 }
 
 /// TCP sockets of the network namespace of `process`, or of the doctor's own.
-pub fn table(process: Option<&Process>, detail: Detail, deadline: Deadline) -> Collected<SocketTable> {
+pub fn table(workers: &Workers, process: Option<&Process>, detail: Detail) -> Collected<SocketTable> {
     let mut gaps = Vec::new();
     let foreign = process.filter(|process| process.foreign_network == Some(true));
     if foreign.is_none() {
-        match diagnostics(detail, deadline.within(PATIENCE)) {
+        match diagnostics(detail, workers.deadline.within(PATIENCE)) {
             Ok(tcp) => {
                 return Collected {
                     value: SocketTable { tcp, source: "sock_diag".into(), is_partial: false },
@@ -52,7 +53,7 @@ pub fn table(process: Option<&Process>, detail: Detail, deadline: Deadline) -> C
     let mut source = String::new();
     for name in ["tcp", "tcp6"] {
         let path = format!("/proc/{pid}/net/{name}");
-        match read_table(foreign, name) {
+        match read_table(workers, foreign, name) {
             Ok(bytes) => {
                 let (rows, bad) = tcp_table(&bytes);
                 tcp.extend(rows);
@@ -62,8 +63,8 @@ pub fn table(process: Option<&Process>, detail: Detail, deadline: Deadline) -> C
                 }
             }
             // A kernel without IPv6 has no tcp6.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && name == "tcp6" => {}
-            Err(error) => gaps.push(Gap::from_io(&path, &error).blocking(&[
+            Err(gap) if gap.reason == GapReason::NotFound && name == "tcp6" => {}
+            Err(gap) => gaps.push(Gap { what: path, ..gap }.blocking(&[
                 id::ACCEPT_STALLED,
                 id::CLOSE_WAIT_LEAK,
                 id::PORT_HELD,
@@ -73,15 +74,15 @@ pub fn table(process: Option<&Process>, detail: Detail, deadline: Deadline) -> C
     Collected { value: SocketTable { tcp, source, is_partial: false }, gaps }
 }
 
-/// One text table: of a process by its held directory, so that it is that process's; else of this one.
-fn read_table(process: Option<&Process>, name: &str) -> io::Result<Vec<u8>> {
-    let directory = match process {
-        Some(process) => {
-            ProcDir::anchor(process.identity).map_err(|gap| io::Error::new(io::ErrorKind::NotFound, gap.detail))?
-        }
-        None => ProcDir::open(std::process::id())?,
-    };
-    directory.read(if name == "tcp6" { c"net/tcp6" } else { c"net/tcp" })
+/// One text table: of a process by its pid, proved to be its; else of this one.
+fn read_table(workers: &Workers, process: Option<&Process>, name: &str) -> Result<Vec<u8>, Gap> {
+    let name = format!("net/{name}");
+    let Some(process) = process else { return own_table(&name).map_err(|error| Gap::from_io(name, &error)) };
+    procfs::one_of(workers, process.identity, procfs::file(process.identity.pid, &name))
+}
+
+fn own_table(name: &str) -> io::Result<Vec<u8>> {
+    ProcDir::open(std::process::id())?.read(&std::ffi::CString::new(name)?)
 }
 
 fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>> {
@@ -214,17 +215,22 @@ fn netlink_fd(socket: &Socket) -> impl rustix::fd::AsFd {
 }
 
 /// Sockets other than TCP, from the text tables of the process's own network namespace.
-pub fn other_sockets(process: &Process, wanted: &HashMap<u64, u64>) -> HashMap<u64, OtherSocket> {
+pub fn other_sockets(
+    workers: &Workers,
+    process: &Process,
+    wanted: &HashMap<u64, u64>,
+) -> HashMap<u64, OtherSocket> {
     let mut found = HashMap::default();
-    let Ok(directory) = ProcDir::anchor(process.identity) else { return found };
+    let foreign = Some(process).filter(|process| process.foreign_network == Some(true));
     for (name, column, parse) in OTHER_TABLES {
-        // A line for each socket of the host: few of them are the process's, and only those are kept. What cannot be read adds
-        // nothing.
-        let _ = directory.each_line(name, |line| {
+        // What cannot be read adds nothing.
+        let Ok(table) = read_table(workers, foreign, name) else { continue };
+        // A line for each socket of the host: few of them are the process's.
+        for line in table.split(|byte| *byte == b'\n') {
             if inode_in(line, *column).is_some_and(|inode| wanted.contains_key(&inode)) {
                 found.extend(parse(&[b"header\n", line].concat()).into_iter().map(|row| (row.inode, row)));
             }
-        });
+        }
     }
     found
 }
@@ -233,12 +239,12 @@ pub fn other_sockets(process: &Process, wanted: &HashMap<u64, u64>) -> HashMap<u
 type Parse = fn(&[u8]) -> Vec<OtherSocket>;
 
 /// Tables of sockets, the column of the inode in each, and how its lines are read (proc_pid_net(5)).
-const OTHER_TABLES: &[(&CStr, usize, Parse)] = &[
-    (c"net/unix", 6, |table| unix_table(table).0),
-    (c"net/udp", 9, |table| udp_table(table).0),
-    (c"net/udp6", 9, |table| udp_table(table).0),
-    (c"net/netlink", 9, |table| inode_column(table, "netlink", 9)),
-    (c"net/packet", 8, |table| inode_column(table, "packet", 8)),
+const OTHER_TABLES: &[(&str, usize, Parse)] = &[
+    ("unix", 6, |table| unix_table(table).0),
+    ("udp", 9, |table| udp_table(table).0),
+    ("udp6", 9, |table| udp_table(table).0),
+    ("netlink", 9, |table| inode_column(table, "netlink", 9)),
+    ("packet", 8, |table| inode_column(table, "packet", 8)),
 ];
 
 #[cfg(test)]

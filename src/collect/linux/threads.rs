@@ -1,17 +1,16 @@
 //! The threads of a process at one moment: states, wait channels, system calls and what they have used so far.
 
 use super::LinuxHost;
-use super::links;
-use super::proc_dir::{ProcDir, numbers_in, read_all};
+use super::process::all_pids;
+use super::procfs;
 use crate::collect::worker::Request;
-use crate::collect::{Collected, Deadline, ThreadEntry};
+use crate::collect::workers::Workers;
+use crate::collect::{Collected, ThreadEntry};
 use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
 use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
-use rustix::fs::{Mode, OFlags, openat};
 use serde_bytes::ByteBuf;
-use std::ffi::CStr;
 use std::ops::ControlFlow;
 
 /// Threads that are looked at; a server with more has its first and its newest ones looked at.
@@ -25,14 +24,22 @@ const MOST_CALLS: usize = 512;
 /// # Errors
 /// A gap when the process is gone.
 pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
-    let directory = ProcDir::anchor(identity)?;
-    let what = || format!("threads of pid {}", identity.pid);
-    let tasks = directory.directory(c"task").map_err(|error| Gap::from_io(what(), &error))?;
-    let mut names = numbers_in(&tasks).map_err(|error| Gap::from_io(what(), &error))?;
+    procfs::prove(&host.workers, identity)?;
+    let mut names = procfs::numbers(&host.workers, identity.pid, "task")
+        .map_err(|gap| Gap { what: format!("threads of pid {}", identity.pid), ..gap })?;
     names.sort_unstable();
     let omitted = names.len().saturating_sub(MOST_THREADS);
     names.drain((MOST_THREADS / 2).min(names.len())..(MOST_THREADS / 2).min(names.len()) + omitted);
-    let mut found: Vec<ThreadEntry> = names.iter().filter_map(|tid| one(&tasks, identity.pid, *tid)).collect();
+    let requests: Vec<Request> = names
+        .iter()
+        .flat_map(|tid| FILES.map(|name| procfs::file(identity.pid, &format!("task/{tid}/{name}"))))
+        .collect();
+    let files = host.workers.bytes_of_processes(&requests);
+    let mut found: Vec<ThreadEntry> = names
+        .iter()
+        .zip(files.chunks_exact(FILES.len()))
+        .filter_map(|(tid, files)| one(identity.pid, *tid, files))
+        .collect();
     // The call needs the permission to attach and takes a lock of the process, so it is read where that may hang.
     found.sort_by_key(|entry| (!entry.is_main, std::cmp::Reverse(entry.cpu_ms > 0), std::cmp::Reverse(entry.tid)));
     let requests: Vec<Request> = found
@@ -60,22 +67,18 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
             Err(_) => {}
         }
     }
-    // The anchor proves the directory; what the worker read went by pid, so it is looked at again.
-    ProcDir::anchor(identity)?;
+    procfs::prove(&host.workers, identity)?;
     let omitted = u64::try_from(omitted).unwrap_or(u64::MAX);
     Ok(Collected { value: (found, omitted), gaps })
 }
 
-/// One thread; `None` when it ended meanwhile.
-fn one(tasks: &impl rustix::fd::AsFd, pid: u32, tid: u32) -> Option<ThreadEntry> {
-    let name = std::ffi::CString::new(tid.to_string()).ok()?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(tasks, name.as_c_str(), flags, Mode::empty()).ok()?;
-    let read = |name: &CStr| {
-        let file = openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        read_all(&file).ok()
-    };
-    let line = stat(&read(c"stat")?).ok()?;
+/// Files of a thread that are read.
+const FILES: [&str; 3] = ["stat", "status", "wchan"];
+
+/// One thread from those; `None` when it ended meanwhile.
+fn one(pid: u32, tid: u32, files: &[Result<Vec<u8>, Gap>]) -> Option<ThreadEntry> {
+    let read = |index: usize| files.get(index)?.as_deref().ok();
+    let line = stat(read(0)?).ok()?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     // The start is counted on this clock, proc_pid_stat(5); /proc/uptime shows the same.
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -87,51 +90,39 @@ fn one(tasks: &impl rustix::fd::AsFd, pid: u32, tid: u32) -> Option<ThreadEntry>
         is_main: tid == pid,
         age_ms: now.saturating_sub(line.start_ticks.saturating_mul(1000) / per_second),
         cpu_ms: line.cpu_ticks.saturating_mul(1000) / per_second,
-        sleeps: read(c"status").as_deref().and_then(thread::voluntary_switches),
+        sleeps: read(1).and_then(thread::voluntary_switches),
         look: ThreadLook {
             state: line.state,
-            wait_channel: read(c"wchan").as_deref().and_then(thread::wait_channel),
+            wait_channel: read(2).and_then(thread::wait_channel),
             system_call: None,
         },
     })
 }
 
 /// Who can read from the pipe behind a descriptor: processes with that pipe open, and not for writing only.
+///
+/// # Errors
+/// A gap when the process is gone, or its descriptor may not be read.
 pub fn pipe_readers(
+    workers: &Workers,
     identity: Identity,
     descriptor: u32,
-    deadline: Deadline,
 ) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-    let directory = ProcDir::anchor(identity)?;
-    let what = || format!("descriptor {descriptor} of pid {}", identity.pid);
-    let name = std::ffi::CString::new(format!("fd/{descriptor}")).unwrap_or_default();
-    let target = directory.link(&name).map_err(|error| Gap::from_io(what(), &error))?;
+    let target = workers.bytes_of_process(Request::DescriptorLink(identity, descriptor))?;
     let Link::Pipe(inode) = classify(&target) else { return Ok(None) };
-    let mut readers = Vec::new();
-    for pid in super::process::all_pids() {
-        if deadline.is_over() {
-            break;
+    let mut ends: Vec<(u32, u32)> = Vec::new();
+    // What cannot be read, or has ended meanwhile, is no process that one could name.
+    procfs::each_link(workers, &all_pids()?, &target, |pid, link| {
+        if link.text.is_ok_and(|text| *text == target) {
+            ends.push((pid, link.number));
         }
-        // What cannot be read, or has ended meanwhile, is nobody whom one could name.
-        if reads_from(pid, &target).unwrap_or(false) {
-            readers.push(pid);
-        }
-    }
+        ControlFlow::Continue(())
+    });
+    let requests: Vec<Request> =
+        ends.iter().map(|(pid, number)| procfs::file(*pid, &format!("fdinfo/{number}"))).collect();
+    let answers = workers.bytes_of_processes(&requests).into_iter();
+    let reading = answers.zip(ends).filter(|(info, _)| info.as_deref().is_ok_and(thread::is_open_for_reading));
+    let mut readers: Vec<u32> = reading.map(|(_, (pid, _))| pid).collect();
+    readers.dedup();
     Ok(Some((inode, readers)))
-}
-
-fn reads_from(pid: u32, pipe: &[u8]) -> std::io::Result<bool> {
-    let directory = ProcDir::open(pid)?;
-    let held = directory.directory(c"fd")?;
-    let mut reads = false;
-    links::each(&held, |number, link| {
-        let is_it = link.is_ok_and(|text| text == pipe);
-        let info = || std::ffi::CString::new(format!("fdinfo/{number}")).ok();
-        reads = is_it
-            && info()
-                .and_then(|info| directory.read(&info).ok())
-                .is_some_and(|info| thread::is_open_for_reading(&info));
-        if reads { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(reads)
 }

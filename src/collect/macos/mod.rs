@@ -96,6 +96,11 @@ pub(super) fn owner_of(identity: Identity) -> Option<u32> {
     (found.start_ticks() == identity.start_ticks).then_some(found.uid)
 }
 
+/// The user of whatever process has a pid now; for the worker.
+pub(super) fn user_of(pid: u32) -> Option<u32> {
+    process::kernel_process(pid).ok().flatten().map(|found| found.uid)
+}
+
 /// The working directory of a process; for the worker.
 pub(super) fn directory_of(identity: Identity) -> io::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt;

@@ -7,7 +7,10 @@
 //! its parent as soon as it can be ended.
 
 mod file;
+#[cfg(target_os = "linux")]
+mod procfs;
 mod serve;
+mod shares;
 mod tools;
 pub mod wire;
 
@@ -17,17 +20,21 @@ pub use wire::{Answer, Request};
 
 use super::Deadline;
 use super::deadline::wait_readable;
-use crate::collect::foreign::Failure;
+use crate::collect::foreign::{Failure, ForeignPath};
 use crate::model::{Gap, GapReason};
 use rustix::buffer::spare_capacity;
 use rustix::process::{Pid, WaitOptions, waitpid};
+use shares::Shares;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+#[cfg(not(test))]
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
+#[cfg(not(test))]
+use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,9 +54,11 @@ const STACKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a worker that has nothing to do may take to end.
 const END_TIMEOUT: Duration = Duration::from_millis(100);
 /// Workers that may be abandoned in one examination; after that, reads are gaps at once.
-const MAX_ABANDONED: usize = 4;
+const MAX_ABANDONED: usize = 8;
 /// Those that may remain of earlier examinations of the same process.
 const MAX_REMAINING: usize = 32;
+/// How long slow reads may take together before it is asked whose they were.
+const SLOW_TOGETHER: Duration = Duration::from_millis(250);
 /// Requests under way.
 const WINDOW: usize = 64;
 /// Bytes of requests under way. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
@@ -105,7 +114,7 @@ impl Drop for Running {
         let _ = wait_readable(&connection.output, deadline);
         while !has_ended(connection.child) {
             if deadline.is_over() {
-                return leave(connection.child, None);
+                return leave(Remaining { child: connection.child, what: None, user: None });
             }
             std::thread::yield_now();
         }
@@ -117,14 +126,16 @@ struct Remaining {
     child: Pid,
     /// What it was asked for and has not answered.
     what: Option<String>,
+    /// Whose that is, where it is another user's.
+    user: Option<u32>,
 }
 
 /// Those of this whole process. One that takes samples for days must reap those that have ended, ask nothing again for which one of
 /// them still waits, and start no more when too many do not end.
 static REMAINING: Mutex<Vec<Remaining>> = Mutex::new(Vec::new());
 
-fn leave(child: Pid, what: Option<String>) {
-    REMAINING.lock().unwrap_or_else(PoisonError::into_inner).push(Remaining { child, what });
+fn leave(worker: Remaining) {
+    REMAINING.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
 }
 
 /// Reaps those that have ended, without waiting, and looks at the others.
@@ -152,11 +163,12 @@ pub struct Worker {
     read_timeout: Duration,
     /// Whether none is started while too many of earlier examinations remain.
     is_of_examination: bool,
+    shares: Rc<RefCell<Shares>>,
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.abandoned.drain(..).for_each(|worker| leave(worker.child, worker.what));
+        self.abandoned.drain(..).for_each(leave);
     }
 }
 
@@ -180,6 +192,7 @@ impl Worker {
             failed_to_start: None,
             read_timeout,
             is_of_examination: true,
+            shares: Rc::default(),
         }
     }
 
@@ -191,8 +204,15 @@ impl Worker {
     /// One that shares the running worker process, since starting one costs more than most of what it is asked, and has its own
     /// number of them that may be abandoned.
     pub fn sharing(&self) -> Self {
-        let mut other = Self::with_timeout(self.read_timeout);
+        let mut other = self.beside();
         other.running = Rc::clone(&self.running);
+        other
+    }
+
+    /// One with a worker process of its own, of the same examination.
+    pub fn beside(&self) -> Self {
+        let mut other = Self::with_timeout(self.read_timeout);
+        other.shares = Rc::clone(&self.shares);
         other
     }
 
@@ -207,58 +227,140 @@ impl Worker {
     }
 
     /// Performs the requests and answers in their order. Each has its timeout, all have the deadline. What an abandoned worker was
-    /// asked for is not asked again while that worker remains.
+    /// asked for is not asked again while that worker remains, nor is more of a user who has taken their share.
     pub fn perform(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Answer, Gap>> {
-        let mut unanswered: Vec<String> =
-            remaining(|workers| workers.iter().filter_map(|worker| worker.what.clone()).collect());
-        unanswered.extend(self.abandoned.iter().filter_map(|worker| worker.what.clone()));
-        if unanswered.is_empty() {
-            return self.perform_all(requests, deadline);
+        let mut answers: Vec<Option<Result<Answer, Gap>>> = requests.iter().map(|_| None).collect();
+        let mut waiting: Vec<(usize, &Request)> = requests.iter().enumerate().collect();
+        while !waiting.is_empty() {
+            for (index, gap) in self.refused(&waiting, deadline) {
+                answers[index] = Some(Err(gap));
+            }
+            waiting.retain(|(index, _)| answers[*index].is_none());
+            let asked: Vec<&Request> = waiting.iter().map(|(_, request)| *request).collect();
+            let had = self.perform_some(&asked, deadline);
+            self.count(&asked, &had);
+            for ((index, _), (answer, _)) in waiting.drain(..had.len()).zip(had) {
+                answers[index] = Some(answer);
+            }
         }
-        let is_unanswered: Vec<bool> =
-            requests.iter().map(|request| unanswered.contains(&request.what())).collect();
-        let others = requests.iter().zip(&is_unanswered).filter(|(_, is_unanswered)| !**is_unanswered);
-        let others: Vec<Request> = others.map(|(request, _)| request.clone()).collect();
-        let mut answers = self.perform_all(&others, deadline).into_iter();
-        let earlier = |request| timeout(request, "an earlier request for it has not been answered yet");
-        requests
-            .iter()
-            .zip(is_unanswered)
-            .map(|(request, is_unanswered)| {
-                let answer = if is_unanswered { None } else { answers.next() };
-                answer.unwrap_or_else(|| Err(earlier(request)))
-            })
-            .collect()
+        let nothing = |request: &Request| Gap::new(request.what(), GapReason::Unsupported, "there was no answer");
+        answers.into_iter().zip(requests).map(|(answer, request)| answer.unwrap_or(Err(nothing(request)))).collect()
     }
 
-    fn perform_all(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Answer, Gap>> {
+    /// Those of the requests that are not made, by their indices, and why.
+    fn refused(&mut self, requests: &[(usize, &Request)], deadline: Deadline) -> Vec<(usize, Gap)> {
+        let of_worker = |worker: &Remaining| (worker.what.clone(), worker.user);
+        let mut left: Vec<(Option<String>, Option<u32>)> =
+            remaining(|workers| workers.iter().map(of_worker).collect());
+        left.extend(self.abandoned.iter().map(of_worker));
+        if left.is_empty() && self.shares.borrow().are_even() {
+            return Vec::new();
+        }
+        let users = self.users_of(&requests.iter().map(|(_, request)| *request).collect::<Vec<_>>(), deadline);
+        let mut refused = Vec::new();
+        for ((index, request), user) in requests.iter().zip(users) {
+            let what = request.what();
+            if left.iter().any(|(unanswered, _)| unanswered.as_ref() == Some(&what)) {
+                let detail = "an earlier request for it has not been answered yet";
+                refused.push((*index, Gap::new(what, GapReason::Timeout, detail)));
+            } else if let Some(user) = user {
+                let waiting = left.iter().filter(|(_, of)| *of == Some(user)).count();
+                let refusal = self.shares.borrow().refusal(user, waiting, deadline.remaining());
+                refused.extend(refusal.map(|detail| (*index, Gap::new(what, GapReason::Timeout, detail))));
+            }
+        }
+        refused
+    }
+
+    /// The user whose process or path each request is about, where it is one that is counted.
+    fn users_of(&mut self, requests: &[&Request], deadline: Deadline) -> Vec<Option<u32>> {
+        let mut unknown: Vec<u32> = requests.iter().filter_map(|request| request.process()).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.retain(|pid| self.shares.borrow().user_of(*pid).is_none());
+        let questions: Vec<Request> = unknown.iter().map(|pid| Request::UserOf(*pid)).collect();
+        let questions: Vec<&Request> = questions.iter().collect();
+        let answers = self.perform_some(&questions, deadline);
+        for (pid, (answer, _)) in unknown.into_iter().zip(answers) {
+            let user = if let Ok(Answer::User(user)) = answer { Some(user) } else { None };
+            self.shares.borrow_mut().know(pid, user);
+        }
+        let shares = self.shares.borrow();
+        let user = |request: &&Request| match request.process() {
+            Some(pid) => shares.user_of(pid).flatten(),
+            None => request.path().and_then(ForeignPath::user).and_then(shares::counted),
+        };
+        requests.iter().map(user).collect()
+    }
+
+    /// Counts what was slow or not answered among the shares of users.
+    fn count(&mut self, requests: &[&Request], had: &[(Result<Answer, Gap>, Duration)]) {
+        let is_late = |answer: &Result<Answer, Gap>| matches!(answer, Err(gap) if gap.reason == GapReason::Timeout);
+        let (slow, took): (Vec<&Request>, Vec<(bool, Duration)>) = requests
+            .iter()
+            .zip(had)
+            .filter(|(_, (_, took))| Shares::is_slow(*took))
+            .map(|(request, (answer, took))| (*request, (!is_late(answer), *took)))
+            .unzip();
+        if slow.is_empty() {
+            return;
+        }
+        let users = self.users_of(&slow, Deadline::after(self.read_timeout));
+        for ((user, (is_answered, took)), request) in users.into_iter().zip(took).zip(slow) {
+            let Some(user) = user else { continue };
+            self.shares.borrow_mut().count(user, took, is_answered);
+            let what = Some(request.what());
+            self.abandoned
+                .iter_mut()
+                .filter(|worker| worker.what == what)
+                .for_each(|worker| worker.user = Some(user));
+        }
+    }
+
+    /// Performs requests until one hangs, or the slow ones together have taken some time. Answers with those that were made, each with
+    /// the time it took.
+    fn perform_some(&mut self, requests: &[&Request], deadline: Deadline) -> Vec<(Result<Answer, Gap>, Duration)> {
         let mut answers = Vec::with_capacity(requests.len());
         // Lengths of the requests that are sent and not answered.
         let mut under_way: VecDeque<usize> = VecDeque::new();
         let mut next = 0;
+        let mut slow = Duration::ZERO;
         while let Some(request) = requests.get(answers.len()) {
+            let is_last = slow > SLOW_TOGETHER;
+            if is_last && under_way.is_empty() {
+                break;
+            }
             let begun = Instant::now();
             if deadline.is_over() {
-                answers.push(Err(timeout(request, "the time of the whole examination was over")));
+                answers.push((Err(timeout(request, "the time of the whole examination was over")), Duration::ZERO));
                 continue;
             }
-            match self.step(requests, &mut under_way, &mut next, answers.len(), deadline) {
+            // Nothing more is sent when it is to end.
+            let sendable = if is_last { requests.get(..next).unwrap_or_default() } else { requests };
+            match self.step(sendable, &mut under_way, &mut next, answers.len(), deadline) {
                 Ok(reply) => {
                     under_way.pop_front();
-                    let gap = |failure: Failure| failure.gap(request.what()).after(begun.elapsed());
-                    answers.push(reply.map_err(gap));
+                    let took = begun.elapsed();
+                    slow += if Shares::is_slow(took) { took } else { Duration::ZERO };
+                    let gap = |failure: Failure| failure.gap(request.what()).after(took);
+                    answers.push((reply.map_err(gap), took));
                 }
                 Err(error) => {
-                    // The request at the head hangs, or the worker died of it. Those behind it get a new worker.
+                    // The request at the head hangs, or the worker died of it.
                     let hangs = error.kind() == io::ErrorKind::TimedOut;
                     self.abandon(hangs.then(|| request.what()));
                     under_way.clear();
-                    next = answers.len() + 1;
                     let gap = match error.kind() {
                         io::ErrorKind::TimedOut => timeout(request, "no answer in time; the read was abandoned"),
                         _ => Gap::new(request.what(), GapReason::Unsupported, format!("no worker: {error}")),
                     };
-                    answers.push(Err(gap.after(begun.elapsed())));
+                    let took = begun.elapsed();
+                    answers.push((Err(gap.after(took)), took));
+                    // Those behind it get a new worker; after one that hangs it is first asked whose it was.
+                    next = answers.len();
+                    if hangs {
+                        break;
+                    }
                 }
             }
         }
@@ -272,7 +374,7 @@ impl Worker {
     /// Sends what the window allows and takes the answer of the oldest request.
     fn step(
         &mut self,
-        requests: &[Request],
+        requests: &[&Request],
         under_way: &mut VecDeque<usize>,
         next: &mut usize,
         oldest: usize,
@@ -289,7 +391,7 @@ impl Worker {
             while let Some(request) = requests.get(*next)
                 && under_way.len() < WINDOW
             {
-                let request = frame(request)?;
+                let request = frame(*request)?;
                 // One alone is always sent: the worker takes it in while it is written.
                 if !under_way.is_empty() && already + bytes.len() + request.len() > WINDOW_BYTES {
                     break;
@@ -329,12 +431,13 @@ impl Worker {
     /// Drops the pipes, which is all that is done to the worker: no signal, no wait.
     fn abandon(&mut self, what: Option<String>) {
         if let Some(connection) = self.running.borrow_mut().0.take() {
-            self.abandoned.push(Remaining { child: connection.child, what });
+            self.abandoned.push(Remaining { child: connection.child, what, user: None });
         }
     }
 }
 
 /// Executes this program again, as a worker. This is the only program that the main process starts.
+#[cfg(not(test))]
 fn start() -> io::Result<Connection> {
     let program = own_program()?;
     // What it says of errors of its own goes nowhere, which takes no /dev/null.
@@ -354,8 +457,19 @@ fn start() -> io::Result<Connection> {
     }
 }
 
+/// The program of unit tests is no worker: a thread is, and a process that ends at once has its pid.
+#[cfg(test)]
+fn start() -> io::Result<Connection> {
+    let (requests, input) = io::pipe()?;
+    let (output, answers) = io::pipe()?;
+    let (requests, answers) = (OwnedFd::from(requests), OwnedFd::from(answers));
+    std::thread::spawn(move || serve::serve_on(File::from(requests), File::from(answers)));
+    let child = Command::new("true").spawn()?;
+    Ok(Connection::new(input.into(), output.into(), Pid::from_child(&child)))
+}
+
 /// The file that runs now, even when it was replaced or unlinked meanwhile.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(test)))]
 fn own_program() -> io::Result<PathBuf> {
     let link = |name: &str| rustix::fs::readlink(name, Vec::new());
     // An instrumenting loader (valgrind) is the program for the kernel; it answers the usual link, and no other, with the program's name.
@@ -364,7 +478,7 @@ fn own_program() -> io::Result<PathBuf> {
 }
 
 /// The file that was started.
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(not(target_os = "linux"), not(test)))]
 fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
@@ -376,6 +490,7 @@ fn timeout(request: &Request, detail: &str) -> Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Stdio;
 
     /// Staged, since the kernel lets few processes make a `cmdline` that cannot be read: a worker that takes requests and
     /// never answers.
@@ -392,7 +507,7 @@ mod tests {
         assert!(begun.elapsed() < READ_TIMEOUT * 4, "{:?}", begun.elapsed());
         let gap = answers[0].as_ref().unwrap_err();
         assert_eq!((gap.what.as_str(), gap.reason), ("command line of pid 7", GapReason::Timeout));
-        assert!(worker.running.borrow().0.is_none());
+        assert!(worker.running.borrow().0.as_ref().is_none_or(|connection| connection.child != pid));
         assert_eq!(worker.abandoned.pop().map(|worker| worker.child), Some(pid));
         assert_eq!(child.try_wait().unwrap(), None, "it was neither ended nor waited for");
         child.kill().unwrap();

@@ -1,19 +1,21 @@
 //! The worker's own side: it takes requests from its standard input and answers on its standard output, one after the other.
 
-use super::wire::{
-    Account, Answer, DescriptorStat, FileContent, FileKind, FileStat, Reply, Request, Until, frame, read_from,
-};
+#[cfg(target_os = "linux")]
+use super::procfs::{self, kernel_file};
+use super::wire::{Account, Answer, FileContent, FileKind, FileStat, Reply, Request, Until, frame, read_from};
 use super::{MAX_ANSWER, tools};
 use crate::collect::foreign::{self, Failure, ForeignPath, Found, Last};
-use crate::model::Identity;
 use crate::parse::accounts::{account, accounts};
 use rustix::fs::{Dir, FileType};
 use serde_bytes::ByteBuf;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::net::ToSocketAddrs;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 /// Largest answer of a supervisor, in bytes.
 const MAX_EXCHANGE: u64 = 1024 * 1024;
@@ -30,8 +32,12 @@ pub fn serve() {
     else {
         return;
     };
-    let mut input = BufReader::new(File::from(input));
-    let mut output = File::from(output);
+    serve_on(File::from(input), File::from(output));
+}
+
+/// The same on a pair of pipes.
+pub fn serve_on(input: File, mut output: File) {
+    let mut input = BufReader::new(input);
     while let Ok(request) = read_from::<Request>(&mut input) {
         // Rights that cannot be given back would be those of the next request.
         if foreign::restore().is_err() {
@@ -109,9 +115,25 @@ pub fn perform(request: Request) -> Reply {
     match request {
         Request::CommandLine(pid) => bytes(command_line(pid)?),
         Request::Markers(pid) => bytes(markers(&environment(pid)?)),
+        Request::UserOf(pid) => Ok(Answer::User(foreign::user_of(pid)?)),
         Request::KernelFile { path, limit } => bytes(kernel_file(&path, limit)?),
-        Request::DescriptorLink(process, number) => bytes(descriptor_link(process, number)?),
-        Request::DescriptorStats(process, numbers) => Ok(Answer::Descriptors(descriptor_stats(process, &numbers)?)),
+        #[cfg(target_os = "linux")]
+        Request::KernelLink(_)
+        | Request::KernelStat(_)
+        | Request::KernelNumbers(_)
+        | Request::DescriptorLink(..)
+        | Request::DescriptorLinks { .. }
+        | Request::DescriptorStats(..)
+        | Request::DescriptorMounts(..) => procfs::perform(request),
+        // There is no procfs there.
+        #[cfg(not(target_os = "linux"))]
+        Request::KernelLink(_)
+        | Request::KernelStat(_)
+        | Request::KernelNumbers(_)
+        | Request::DescriptorLink(..)
+        | Request::DescriptorLinks { .. }
+        | Request::DescriptorStats(..)
+        | Request::DescriptorMounts(..) => Err(Failure::System(libc::ENOTSUP)),
         Request::DescriptorRecords(pid) => bytes(descriptor_records(pid)?),
         Request::Stacks(process) => bytes(crate::collect::stacks::answer(process)?),
         Request::Account(uid) => Ok(Answer::Account(account_of(uid)?)),
@@ -131,8 +153,8 @@ pub fn perform(request: Request) -> Reply {
         }
         Request::Link(path) => bytes(foreign::find(&path, Last::Itself)?.link()?),
         Request::Name(path) => {
-            let name = ByteBuf::from(name(&path)?);
-            Ok(Answer::Name(name, foreign::applied()))
+            let name = name(&path)?;
+            Ok(Answer::Name(path.resolved_to(Path::new(OsStr::from_bytes(&name)), foreign::applied())))
         }
         Request::Locks(path, ranges) => bytes(locks(&path, &ranges)?),
         Request::Exchange { socket, peer, message, login, until } => {
@@ -282,7 +304,6 @@ fn locks(path: &ForeignPath, ranges: &[(u64, u64)]) -> Result<Vec<u8>, Failure> 
 /// The account of a user. passwd(5) is read first, as name services are configured to nearly everywhere: to start those takes longer
 /// than all else that is read of a process.
 fn account_of(uid: u32) -> Result<Account, Failure> {
-    use std::os::unix::ffi::OsStrExt;
     use uzers::os::unix::UserExt;
     let text = std::fs::read("/etc/passwd").unwrap_or_default();
     if let Some(found) = account(&text, uid) {
@@ -347,50 +368,6 @@ fn environment(pid: u32) -> Result<Vec<u8>, Failure> {
     kernel_file(format!("/proc/{pid}/environ").as_bytes(), MAX_BLOCK)
 }
 
-/// First bytes of a file of the kernel, which must lie on a filesystem of the kernel.
-#[cfg(target_os = "linux")]
-fn kernel_file(path: &[u8], limit: u32) -> Result<Vec<u8>, Failure> {
-    use rustix::fs::{Mode, OFlags, open};
-    let file = File::from(open(
-        path,
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?);
-    if !foreign::is_kernel_file(&file)? {
-        return Err(Failure::Malformed("something hides it: what is there is no file of the kernel".to_owned()));
-    }
-    // A page is what most of them are shorter than.
-    let mut bytes = Vec::with_capacity(4096);
-    file.take(u64::from(limit)).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-#[cfg(target_os = "linux")]
-fn descriptor_link(process: Identity, number: u32) -> Result<Vec<u8>, Failure> {
-    let directory = held(process)?;
-    let name = std::ffi::CString::new(format!("fd/{number}")).unwrap_or_default();
-    Ok(directory.link(&name)?)
-}
-
-/// Asks what descriptors are open on, through their own links: no name is looked up, and the kernel is told not to ask a server.
-#[cfg(target_os = "linux")]
-fn descriptor_stats(process: Identity, numbers: &[u32]) -> Result<Vec<Option<DescriptorStat>>, Failure> {
-    use rustix::fs::{AtFlags, StatxFlags, statx};
-    let descriptors = held(process)?.directory(c"fd")?;
-    let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE;
-    let one = |number: &u32| {
-        let name = rustix::path::DecInt::new(*number);
-        let found = statx(&descriptors, name, AtFlags::STATX_DONT_SYNC, wanted).ok()?;
-        Some(DescriptorStat { mode: found.stx_mode, links: found.stx_nlink, size: found.stx_size })
-    };
-    Ok(numbers.iter().map(one).collect())
-}
-
-#[cfg(target_os = "linux")]
-fn held(process: Identity) -> Result<crate::collect::linux::proc_dir::ProcDir, Failure> {
-    crate::collect::linux::proc_dir::ProcDir::anchor(process).map_err(|_| Failure::Vanished)
-}
-
 #[cfg(target_os = "linux")]
 fn descriptor_records(_pid: u32) -> Result<Vec<u8>, Failure> {
     Err(Failure::System(libc::ENOTSUP))
@@ -413,16 +390,6 @@ fn environment(pid: u32) -> Result<Vec<u8>, Failure> {
 
 #[cfg(not(target_os = "linux"))]
 fn kernel_file(_path: &[u8], _limit: u32) -> Result<Vec<u8>, Failure> {
-    Err(Failure::System(libc::ENOTSUP))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn descriptor_link(_process: Identity, _number: u32) -> Result<Vec<u8>, Failure> {
-    Err(Failure::System(libc::ENOTSUP))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn descriptor_stats(_process: Identity, _numbers: &[u32]) -> Result<Vec<Option<DescriptorStat>>, Failure> {
     Err(Failure::System(libc::ENOTSUP))
 }
 

@@ -29,8 +29,27 @@ pub enum Request {
         /// Bytes at most.
         limit: u32,
     },
+    /// Text of a link of the kernel, by a path that this program has made: below `/proc/PID`. [`Answer::Bytes`].
+    KernelLink(ByteBuf),
+    /// The user with whose rights the paths of a process are opened. [`Answer::User`].
+    UserOf(u32),
+    /// Metadata of a file of the kernel, by such a path. [`Answer::Stat`].
+    KernelStat(ByteBuf),
+    /// The names in a directory of the kernel that are numbers, such as the threads in `/proc/PID/task`. [`Answer::Numbers`].
+    KernelNumbers(ByteBuf),
     /// Text of the link of a descriptor. [`Answer::Bytes`].
     DescriptorLink(Identity, u32),
+    /// Links of the descriptors of a process, as many as one answer holds. [`Answer::Links`].
+    DescriptorLinks {
+        /// The process.
+        pid: u32,
+        /// The descriptor to begin at.
+        first: u32,
+        /// What the texts begin with; others are counted and left out.
+        beginning: ByteBuf,
+    },
+    /// Ids of the mounts that descriptors are on (proc_pid_fdinfo(5)), each `None` where it is closed. [`Answer::Mounts`].
+    DescriptorMounts(Identity, Vec<u32>),
     /// What descriptors are open on, each `None` where it is closed or refused. [`Answer::Descriptors`].
     DescriptorStats(Identity, Vec<u32>),
     /// Records of all descriptors of a process of macOS ([`crate::parse::darwin::descriptor`]): asking for a file's path asks its
@@ -136,14 +155,22 @@ pub enum Answer {
     Bytes(ByteBuf),
     /// Names.
     Names(Vec<ByteBuf>),
-    /// A name without links, and the user whose rights applied where it was found.
-    Name(ByteBuf, u32),
+    /// The same file by its name without links, with the rights that applied where it was found.
+    Name(ForeignPath),
     /// Metadata.
     Stat(FileStat),
     /// Content of a file.
     File(FileContent),
     /// What descriptors are open on.
     Descriptors(Vec<Option<DescriptorStat>>),
+    /// Links of descriptors.
+    Links(DescriptorLinks),
+    /// Ids of mounts.
+    Mounts(Vec<Option<u64>>),
+    /// Numbers.
+    Numbers(Vec<u32>),
+    /// A user.
+    User(u32),
     /// An account.
     Account(Account),
     /// Addresses.
@@ -204,6 +231,24 @@ pub struct DescriptorStat {
     pub size: u64,
 }
 
+/// Links of the descriptors of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescriptorLinks {
+    /// Those that were wanted.
+    pub links: Vec<DescriptorLink>,
+    /// The descriptor to go on at; `None` where these were the last.
+    pub next: Option<u32>,
+}
+
+/// The link of one descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescriptorLink {
+    /// Its number.
+    pub number: u32,
+    /// Its text, or the error number of readlink(2).
+    pub text: Result<ByteBuf, i32>,
+}
+
 /// One account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -239,19 +284,47 @@ impl Request {
         }
     }
 
+    /// The process that decides how long the answer takes. Its `status` takes no lock that it can hold.
+    pub fn process(&self) -> Option<u32> {
+        match self {
+            Self::CommandLine(pid)
+            | Self::Markers(pid)
+            | Self::DescriptorRecords(pid)
+            | Self::DescriptorLinks { pid, .. } => Some(*pid),
+            Self::Stacks(process)
+            | Self::DescriptorLink(process, _)
+            | Self::DescriptorStats(process, _)
+            | Self::DescriptorMounts(process, _) => Some(process.pid),
+            Self::KernelFile { path, .. }
+            | Self::KernelLink(path)
+            | Self::KernelStat(path)
+            | Self::KernelNumbers(path) => {
+                crate::parse::process::pid_in(path).filter(|_| !path.ends_with(b"/status"))
+            }
+            Self::UserOf(_) => None,
+            _ => Some(self.path()?.process()?.pid),
+        }
+    }
+
     /// What is asked for, for a gap.
     pub fn what(&self) -> String {
         match self {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
+            Self::UserOf(pid) => format!("user of pid {pid}"),
             Self::Account(uid) => format!("user {uid}"),
             Self::Homes => "home directories in /etc/passwd".to_owned(),
             Self::Resolve(name) => format!("addresses of {}", printable(name.as_bytes())),
             Self::Stacks(process) => format!("Python stacks of pid {}", process.pid),
             Self::DescriptorRecords(pid) => format!("descriptors of pid {pid}"),
             Self::DescriptorLink(process, number) => format!("descriptor {number} of pid {}", process.pid),
+            Self::DescriptorLinks { pid, .. } => format!("descriptors of pid {pid}"),
             Self::DescriptorStats(process, _) => format!("files of the descriptors of pid {}", process.pid),
-            Self::KernelFile { path, .. } => printable(path),
+            Self::DescriptorMounts(process, _) => format!("mounts of the descriptors of pid {}", process.pid),
+            Self::KernelFile { path, .. }
+            | Self::KernelLink(path)
+            | Self::KernelStat(path)
+            | Self::KernelNumbers(path) => printable(path),
             Self::Exchange { socket, .. } => format!("answer on {}", socket.shown()),
             Self::Run { tool, user: None, .. } => tool.name().to_owned(),
             // One user's manager that does not answer is no reason not to ask another's.

@@ -80,7 +80,7 @@ impl Place {
             let own = self.process.identity.pid;
             let table = host.process_table().unwrap_or_default().into_iter();
             let pids = table.filter(|entry| entry.ppid == own).map(|entry| entry.pid);
-            pids.filter_map(|pid| Some((process::pid_inside(pid)?, pid))).collect()
+            pids.filter_map(|pid| Some((process::pid_inside(&host.workers, pid)?, pid))).collect()
         });
         children.get(&named).copied()
     }

@@ -1,0 +1,155 @@
+//! What is asked of procfs. The main process opens nothing of another process there: the worker does, where it can be abandoned.
+
+use crate::collect::worker::wire::{DescriptorLink, FileStat};
+use crate::collect::worker::{Answer, Request};
+use crate::collect::workers::Workers;
+use crate::model::{Gap, GapReason, Identity};
+use crate::parse::process::{StatLine, stat};
+use serde_bytes::ByteBuf;
+use std::ops::ControlFlow;
+
+/// Largest file that is read, in bytes; a few tables can be longer.
+const MAX_FILE: u32 = 4 * 1024 * 1024;
+
+/// The content of a file of a process.
+pub fn file(pid: u32, name: &str) -> Request {
+    Request::KernelFile { path: path(pid, name), limit: MAX_FILE }
+}
+
+/// The text of a link of a process.
+pub fn link(pid: u32, name: &str) -> Request {
+    Request::KernelLink(path(pid, name))
+}
+
+fn path(pid: u32, name: &str) -> ByteBuf {
+    ByteBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// The `stat` line of a process.
+///
+/// # Errors
+/// A gap with the reason.
+pub fn stat_line(workers: &Workers, pid: u32) -> Result<StatLine, Gap> {
+    parsed_stat(pid, &workers.bytes_of_process(file(pid, "stat"))?)
+}
+
+/// The `stat` line of a process from its bytes.
+///
+/// # Errors
+/// A gap where it is none.
+pub fn parsed_stat(pid: u32, bytes: &[u8]) -> Result<StatLine, Gap> {
+    stat(bytes).map_err(|error| Gap::new(format!("/proc/{pid}/stat"), GapReason::Malformed, error.to_string()))
+}
+
+/// Metadata of a file of a process.
+///
+/// # Errors
+/// A gap with the reason.
+pub fn attributes(workers: &Workers, pid: u32, name: &str) -> Result<FileStat, Gap> {
+    let request = Request::KernelStat(path(pid, name));
+    match one(workers, request.clone())? {
+        Answer::Stat(stat) => Ok(stat),
+        _ => Err(Gap::new(request.what(), GapReason::Malformed, "")),
+    }
+}
+
+/// The names in a directory of a process that are numbers.
+///
+/// # Errors
+/// A gap with the reason.
+pub fn numbers(workers: &Workers, pid: u32, name: &str) -> Result<Vec<u32>, Gap> {
+    let request = Request::KernelNumbers(path(pid, name));
+    match one(workers, request.clone())? {
+        Answer::Numbers(numbers) => Ok(numbers),
+        _ => Err(Gap::new(request.what(), GapReason::Malformed, "")),
+    }
+}
+
+/// The answer to one request.
+///
+/// # Errors
+/// A gap with the reason.
+pub fn one(workers: &Workers, request: Request) -> Result<Answer, Gap> {
+    let nothing = Gap::new(request.what(), GapReason::Unsupported, "the worker gave no answer");
+    workers.of_processes(&[request]).pop().unwrap_or(Err(nothing))
+}
+
+/// Proves that a pid is still that of a known process; answers with its `stat` line. What is read by pid between two such proofs is of
+/// that process.
+///
+/// # Errors
+/// A gap when the process is gone, even if its pid is used again.
+pub fn prove(workers: &Workers, process: Identity) -> Result<StatLine, Gap> {
+    let gone = |detail: String, reason| Gap::new(format!("process {}", process.pid), reason, detail);
+    let line = stat_line(workers, process.pid).map_err(|gap| match gap.reason {
+        GapReason::Timeout => gone(gap.detail, GapReason::Timeout),
+        _ => gone(gap.told().to_owned(), GapReason::Vanished),
+    })?;
+    if line.start_ticks != process.start_ticks {
+        return Err(gone("the pid belongs to another process now".to_owned(), GapReason::Vanished));
+    }
+    Ok(line)
+}
+
+/// Files and links of one process, read between two proofs that they are that process's.
+///
+/// # Errors
+/// As [`prove`]; what could not be read is an error of its own.
+pub fn of_one(
+    workers: &Workers,
+    process: Identity,
+    requests: &[Request],
+) -> Result<Vec<Result<Vec<u8>, Gap>>, Gap> {
+    prove(workers, process)?;
+    let answers = workers.bytes_of_processes(requests);
+    prove(workers, process)?;
+    Ok(answers)
+}
+
+/// One of them.
+///
+/// # Errors
+/// As [`of_one`].
+pub fn one_of(workers: &Workers, process: Identity, request: Request) -> Result<Vec<u8>, Gap> {
+    let nothing = Gap::new(request.what(), GapReason::Unsupported, "the worker gave no answer");
+    of_one(workers, process, &[request])?.pop().unwrap_or(Err(nothing))
+}
+
+/// Tells `take` of the links of the descriptors of processes that begin with some bytes, and of those that could not be read, until it
+/// has had enough of one process. Answers with the processes that could not be read to the end. All are read in turn, a part of each,
+/// so that one with very many descriptors does not keep the others waiting.
+pub fn each_link(
+    workers: &Workers,
+    pids: &[u32],
+    beginning: &[u8],
+    mut take: impl FnMut(u32, DescriptorLink) -> ControlFlow<()>,
+) -> Vec<(u32, Gap)> {
+    let mut unread = Vec::new();
+    let mut waiting: Vec<(u32, u32)> = pids.iter().map(|pid| (*pid, 0)).collect();
+    while !waiting.is_empty() {
+        let requests: Vec<Request> = waiting
+            .iter()
+            .map(|(pid, first)| Request::DescriptorLinks {
+                pid: *pid,
+                first: *first,
+                beginning: ByteBuf::from(beginning),
+            })
+            .collect();
+        let answers = workers.of_processes(&requests);
+        let mut others = Vec::new();
+        for ((pid, _), answer) in waiting.into_iter().zip(answers) {
+            match answer {
+                Ok(Answer::Links(found)) => {
+                    let is_enough = found.links.into_iter().any(|link| take(pid, link).is_break());
+                    others.extend(found.next.filter(|_| !is_enough).map(|next| (pid, next)));
+                }
+                Ok(_) => {
+                    unread.push((pid, Gap::new(format!("descriptors of pid {pid}"), GapReason::Malformed, "")))
+                }
+                Err(gap) => unread.push((pid, gap)),
+            }
+        }
+        waiting = others;
+    }
+    unread
+}

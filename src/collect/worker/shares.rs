@@ -1,0 +1,103 @@
+//! What one user may take of an examination: any user can have processes and files that take long to read, or never answer.
+
+use rustix::process::geteuid;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Reads of what one user has that may stay unanswered: each takes the time of a timeout, and leaves a worker behind.
+pub const MAX_UNANSWERED: usize = 3;
+/// What takes less is not counted.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// What other users have taken of one examination so far. Those of root and of the doctor's own user are not counted.
+#[derive(Debug, Default)]
+pub struct Shares {
+    by_user: HashMap<u32, Share>,
+    /// Users of processes, as far as they were asked.
+    users: HashMap<u32, Option<u32>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    unanswered: usize,
+    spent: Duration,
+}
+
+impl Shares {
+    /// Whether all answered at once so far.
+    pub fn are_even(&self) -> bool {
+        self.by_user.is_empty()
+    }
+
+    /// Whether a read is to be counted.
+    pub fn is_slow(took: Duration) -> bool {
+        took >= SLOW
+    }
+
+    /// Counts a read.
+    pub fn count(&mut self, user: u32, took: Duration, is_answered: bool) {
+        let share = self.by_user.entry(user).or_default();
+        share.spent = share.spent.saturating_add(took);
+        share.unanswered += usize::from(!is_answered);
+    }
+
+    /// Why nothing more of a user is read, with so many workers that wait for that user since earlier examinations. A user may take no
+    /// more time than is left then, so that there is some for everybody else.
+    pub fn refusal(&self, user: u32, waiting: usize, left: Duration) -> Option<String> {
+        let share = self.by_user.get(&user).copied().unwrap_or_default();
+        if share.unanswered.max(waiting) >= MAX_UNANSWERED {
+            return Some(format!(
+                "{MAX_UNANSWERED} reads of files and processes of uid {user} have not been answered"
+            ));
+        }
+        let spent = share.spent.as_millis();
+        (share.spent > left)
+            .then(|| format!("files and processes of uid {user} have taken {spent} ms, more than is left"))
+    }
+
+    /// The user of a process: `None` where nobody has asked yet, `Some(None)` where it is not counted.
+    pub fn user_of(&self, pid: u32) -> Option<Option<u32>> {
+        self.users.get(&pid).copied()
+    }
+
+    /// Keeps the user of a process.
+    pub fn know(&mut self, pid: u32, user: Option<u32>) {
+        self.users.insert(pid, user.and_then(counted));
+    }
+}
+
+/// A user, where it is one that is counted.
+pub fn counted(user: u32) -> Option<u32> {
+    Some(user).filter(|user| *user != 0 && *user != geteuid().as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_user_takes_no_more_than_is_left() {
+        let other = geteuid().as_raw().wrapping_add(4000);
+        let mut shares = Shares::default();
+        assert!(shares.are_even() && counted(0).is_none() && counted(other) == Some(other));
+        shares.count(other, 4 * SECOND, true);
+        assert_eq!(shares.refusal(other, 0, 6 * SECOND), None);
+        assert!(shares.refusal(other, 0, 3 * SECOND).is_some());
+        assert_eq!(shares.refusal(other + 1, 0, 3 * SECOND), None);
+    }
+
+    #[test]
+    fn unanswered_reads_of_one_user_are_few() {
+        let other = geteuid().as_raw().wrapping_add(4000);
+        let mut shares = Shares::default();
+        for _ in 0..MAX_UNANSWERED {
+            assert_eq!(shares.refusal(other, 0, 9 * SECOND), None);
+            shares.count(other, SLOW, false);
+        }
+        assert!(shares.refusal(other, 0, 9 * SECOND).is_some());
+        // Those of earlier examinations count as well.
+        assert!(shares.refusal(other + 1, MAX_UNANSWERED, 9 * SECOND).is_some());
+    }
+}
