@@ -8,7 +8,7 @@ mod common;
 use common::hung::{Fate, Hung};
 use common::stranger::{NEIGHBOUR, PYTHON, Place, STRANGER, as_user, fifo, gaps, give, give_all, isolated, link};
 use common::traced::traced;
-use common::{Guard, run_with, skipped, start};
+use common::{Guard, run_with, skipped, start, wait_for};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -406,9 +406,130 @@ fn homes_of_one_user_that_hang_leave_time_for_others() {
         let servers = envelope["servers"].as_array().unwrap();
         let found = servers.iter().find(|found| found["pid"] == server.pid()).expect("the server");
         assert_eq!(found["status"], "healthy", "{found:#}");
-        let said = "3 reads of files of uid 4000 have not been answered";
+        let said = "3 reads of files and processes of uid 4000 have not been answered";
         assert!(envelope.to_string().contains(said), "{envelope:#}");
         drop(strangers);
+    });
+}
+
+/// The server of the neighbour in an answer.
+fn neighbour<'a>(envelope: &'a Value, server: &Guard) -> &'a Value {
+    let servers = envelope["servers"].as_array().unwrap();
+    servers.iter().find(|found| found["pid"] == server.pid()).unwrap_or_else(|| panic!("no server: {envelope:#}"))
+}
+
+/// Processes of the stranger are held up in execve(2) for ever, where newer kernels make whoever reads their `stat` wait.
+#[test]
+fn processes_that_are_held_up_in_execve_hold_up_no_examination() {
+    isolated("processes_that_are_held_up_in_execve_hold_up_no_examination", |place| {
+        let directory = place.directory("unflushed", 0);
+        let Some(_hung) = Hung::serving(&directory, Fate::Unflushed, Path::new("/bin/sleep")) else {
+            return skipped("processes_that_are_held_up", "it takes /dev/fuse");
+        };
+        let mut held_up = Command::new(PYTHON);
+        held_up.arg(place.script("held_up.py")).arg(STRANGER.to_string()).arg(directory.join("file")).arg("6");
+        let _held_up = start(&mut held_up);
+        let (server, _) = server(place, NEIGHBOUR);
+        for arguments in ["check --json".to_owned(), format!("check --json --pid {}", server.pid())] {
+            let envelope = run_with(&mut place.doctor(&arguments)).json();
+            assert_eq!(neighbour(&envelope, &server)["status"], "healthy", "{envelope:#}");
+        }
+        let mut watch = place.doctor("watch --samples 3 --every 100ms --port");
+        watch.arg(server.port.to_string()).arg("--record").arg(place.path("record"));
+        let answer = run_with(&mut watch);
+        assert_eq!(answer.exit, 0, "{} {}", answer.stdout, answer.stderr);
+    });
+}
+
+/// Processes of the stranger pass for servers and have so many descriptors, on so long a path, that to read them all takes longer than
+/// an examination.
+#[test]
+fn descriptors_of_one_user_leave_time_for_others() {
+    isolated("descriptors_of_one_user_leave_time_for_others", |place| {
+        let (server, _) = server(place, NEIGHBOUR);
+        let directory = place.directory("deep", STRANGER);
+        let mut holders = Command::new(PYTHON);
+        holders.arg(place.script("many_descriptors.py")).arg(STRANGER.to_string()).args(["200", "19000"]);
+        let _holders = start(holders.current_dir(&directory));
+        let envelope = run_with(&mut place.doctor(&format!("check --json --port {}", server.port))).json();
+        let found = neighbour(&envelope, &server);
+        assert_eq!(found["status"], "healthy", "{envelope:#}");
+        let holders = &found["listeners"]["sockets"][0]["holders"];
+        assert_eq!(*holders, serde_json::json!([server.pid()]), "{found:#}");
+    });
+}
+
+/// Homes of the stranger hang, ever new ones: workers wait for them from examination to examination.
+#[test]
+fn homes_that_hang_anew_do_not_make_watch_blind() {
+    isolated("homes_that_hang_anew_do_not_make_watch_blind", |place| {
+        let directory = place.directory("hung", STRANGER);
+        let Some(mut hung) = Hung::serving(&directory, Fate::Unanswered, Path::new("/bin/sleep")) else {
+            return skipped("homes_that_hang_anew", "it takes /dev/fuse");
+        };
+        hung.hang();
+        let (server, _) = server(place, NEIGHBOUR);
+        let record = place.path("record");
+        let mut watch = place.doctor("watch --samples 40 --every 100ms --json --record");
+        let mut watch = watch.arg(&record).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let read = || std::fs::read_to_string(&record).unwrap_or_default();
+        let of_server = |text: &str| text.matches(&format!("\"pid\":{},", server.pid())).count();
+        let (mut homes, mut seen) = (0, 0);
+        let mut strangers: Vec<Guard> = Vec::new();
+        while watch.try_wait().unwrap().is_none() {
+            homes += 4;
+            let start = |home| place.server(STRANGER, &directory.join(format!("home-{home}")));
+            strangers = (homes - 4..homes).map(start).collect();
+            wait_for("the next examination", || {
+                of_server(&read()) > seen + 1 || watch.try_wait().unwrap().is_some()
+            });
+            seen = of_server(&read());
+        }
+        drop(strangers);
+        let text = read();
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of_neighbour: Vec<Value> = records.filter(|record| record["pid"] == server.pid()).collect();
+        assert_eq!(of_neighbour.len(), 40, "{text}");
+        assert!(of_neighbour.iter().all(|record| record["status"] == "healthy"), "{of_neighbour:#?}");
+    });
+}
+
+/// Whatever root writes where the stranger has put a link is not written.
+#[test]
+fn links_of_another_user_lead_no_output_away() {
+    isolated("links_of_another_user_lead_no_output_away", |place| {
+        let (server, _) = server(place, NEIGHBOUR);
+        let (own, kept) = (place.directory("own", 0), place.directory("kept", 0));
+        let record = kept.join("record");
+        let watch = format!("watch --port {} --samples 1 --record {}", server.port, record.display());
+        assert_eq!(run_with(&mut place.doctor(&watch)).exit, 0);
+        let directory = place.directory("theirs", STRANGER);
+        link(&own, &directory.join("link"), STRANGER);
+        // Also one that root has made there, which the stranger can exchange.
+        std::os::unix::fs::symlink(&own, directory.join("of-root")).unwrap();
+        for name in ["link", "of-root"] {
+            let (port, place_of) = (server.port, directory.join(name).display().to_string());
+            for arguments in [
+                format!("report --port {port} --yes --output {place_of}/x.json"),
+                format!("report --port {port} --yes --force --output {place_of}/./x.json"),
+                format!("watch --port {port} --samples 1 --record {place_of}/record"),
+                format!("history {} --svg {place_of}/x.svg", record.display()),
+                format!("check --port {port} --format openmetrics --output {place_of}/x.prom"),
+                format!("man --directory {place_of}/pages"),
+            ] {
+                let answer = run_with(&mut place.doctor(&arguments));
+                assert_eq!(answer.exit, 3, "{arguments}: {} {}", answer.stdout, answer.stderr);
+                assert!(answer.stderr.contains("is not followed"), "{arguments}: {}", answer.stderr);
+                assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0, "{arguments}");
+            }
+        }
+        // Below a directory of the stranger without a link it is written, and a link of root's own is followed.
+        std::os::unix::fs::symlink(&own, kept.join("link")).unwrap();
+        for file in [directory.join("x.json"), kept.join("link/x.json")] {
+            let arguments = format!("report --port {} --yes --output {}", server.port, file.display());
+            assert_eq!(run_with(&mut place.doctor(&arguments)).exit, 0);
+            assert!(file.exists());
+        }
     });
 }
 

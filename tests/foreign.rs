@@ -488,6 +488,49 @@ fn a_directory_of_another_user_is_read_as_that_user_whoever_named_it() {
     });
 }
 
+/// A server of the neighbour has its home in a directory of the stranger, whose link leads to a database that only the neighbour may
+/// read: it was the stranger who chose it.
+#[test]
+fn a_link_of_another_user_is_followed_as_that_user() {
+    isolated("a_link_of_another_user_is_followed_as_that_user", |place| {
+        let private = place.directory("private", NEIGHBOUR);
+        let secret = private.join("secret.db");
+        let connection = rusqlite::Connection::open(&secret).unwrap();
+        connection.execute_batch("PRAGMA page_size=32768; CREATE TABLE t (a)").unwrap();
+        drop(connection);
+        // A second link, the neighbour's own, gives back nothing.
+        link(&secret, &private.join("second"), NEIGHBOUR);
+        give_all(&private, NEIGHBOUR);
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o711)).unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let home = place.directory("theirs/home", STRANGER);
+        give(home.parent().unwrap(), STRANGER);
+        std::fs::write(home.join("config.yaml"), "").unwrap();
+        for target in ["secret.db", "second"] {
+            link(&private.join(target), &home.join("state.db"), STRANGER);
+            let server = place.server(NEIGHBOUR, &home);
+            let arguments = format!("check --json --pid {}", server.pid());
+            let (answer, trace) = traced(&place.doctor(&arguments), &[]);
+            trace.assert_never_opened(&secret);
+            let found = gaps(&answer.json());
+            assert!(found.iter().any(|gap| is_refused_to(STRANGER, gap)), "{target}: {found:?}");
+            // The neighbour's own doctor reads what the neighbour may read.
+            let own = run_with(&mut place.doctor_as(NEIGHBOUR, &arguments)).json();
+            assert_eq!(own["servers"][0]["databases"][0]["header"]["page_size_bytes"], 32768, "{target}: {own:#}");
+        }
+        // Links of root and of the neighbour are followed as before.
+        let honest = place.directory("honest/home", NEIGHBOUR);
+        std::fs::write(honest.join("config.yaml"), "").unwrap();
+        give_all(&honest, NEIGHBOUR);
+        link(&secret, &honest.join("state.db"), NEIGHBOUR);
+        link(&honest, &place.path("honest/link"), 0);
+        let server = place.server(NEIGHBOUR, &place.path("honest/link"));
+        let answer = run_with(&mut place.doctor(&format!("check --json --pid {}", server.pid()))).json();
+        assert_eq!(answer["servers"][0]["databases"][0]["header"]["page_size_bytes"], 32768, "{answer:#}");
+        assert!(gaps(&answer).iter().all(|gap| gap.1 != "permission"), "{:?}", gaps(&answer));
+    });
+}
+
 /// Units of a user's manager: the file itself, and the file of its `EnvironmentFile=`.
 #[test]
 fn units_of_a_user_are_read_as_that_user() {

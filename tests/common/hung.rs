@@ -12,6 +12,8 @@ pub enum Fate {
     Unread,
     /// It is read and never answered: not even a kill ends the wait.
     Unanswered,
+    /// All is answered but FLUSH: whoever closes the file waits, and so does an execve(2) that closes it.
+    Unflushed,
 }
 
 /// A mounted filesystem; its end frees whoever waits for it.
@@ -36,6 +38,7 @@ impl Hung {
         let how = match fate {
             Fate::Unread => "unread",
             Fate::Unanswered => "unanswered",
+            Fate::Unflushed => "unflushed",
         };
         let mut daemon = Command::new("python3")
             .arg(patient_file("fuse.py"))

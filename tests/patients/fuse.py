@@ -1,6 +1,7 @@
 """A filesystem with one file, `file`, whose daemon answers until a line comes on its standard input; then it leaves
-requests `unread`, or reads them and leaves them `unanswered`. Arguments: where it is mounted, which of the two, and
-the file whose bytes it serves; without the last it never answers at all."""
+requests `unread`, or reads them and leaves them `unanswered`. With `unflushed` it answers all but FLUSH, from the
+beginning: whoever closes the file waits. Arguments: where it is mounted, which of the three, and the file whose bytes
+it serves; without the last it never answers at all."""
 import ctypes
 import os
 import select
@@ -16,7 +17,7 @@ if ctypes.CDLL(None, use_errno=True).mount(b"hung", os.fsencode(place), b"fuse",
     sys.exit("no mount")
 
 # Numbers and structures of the kernel's include/uapi/linux/fuse.h.
-LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, INIT, OPENDIR, READDIR = 1, 2, 3, 14, 15, 18, 26, 27, 28
+LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, FLUSH, INIT, OPENDIR, READDIR = 1, 2, 3, 14, 15, 18, 25, 26, 27, 28
 RELEASEDIR, ACCESS, INTERRUPT, BATCH_FORGET = 29, 34, 36, 42
 ENOENT, ENOSYS = 2, 38
 ROOT, FILE = 1, 2
@@ -64,6 +65,8 @@ def serve(seconds, replies=True):
             continue
         request = os.read(fuse, 1 << 20)
         _, opcode, unique, node = struct.unpack_from("<2I2Q", request)
+        if opcode == FLUSH and how == "unflushed":
+            continue
         if replies and opcode not in (FORGET, BATCH_FORGET, INTERRUPT):
             error, body = answer(opcode, node, request[40:])
             os.write(fuse, struct.pack("<IiQ", 16 + len(body), -error, unique) + body)
