@@ -117,7 +117,7 @@ fn directory(parent: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd,
 
 struct Link {
     owner: u32,
-    names: u64,
+    has_one_name: bool,
     target: Vec<u8>,
 }
 
@@ -132,7 +132,7 @@ impl Link {
             return Some(format!("is a link in a directory of uid {}", directory.st_uid));
         }
         // Any user can give another name to it (link(2)), where the system allows that.
-        (self.names != 1).then(|| "is a link with several names".to_owned())
+        (!self.has_one_name).then(|| "is a link with several names".to_owned())
     }
 }
 
@@ -159,7 +159,7 @@ fn link_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<Link>, Errno> {
 }
 
 fn link(found: &Stat, target: Vec<u8>) -> Link {
-    Link { owner: found.st_uid, names: found.st_nlink.into(), target }
+    Link { owner: found.st_uid, has_one_name: found.st_nlink == 1, target }
 }
 
 #[cfg(test)]
@@ -191,13 +191,13 @@ mod tests {
     fn a_link_is_trusted_by_its_owner_and_by_its_directory() {
         let directory = rustix::fs::stat(tempfile::tempdir().unwrap().path()).unwrap();
         let me = rustix::process::geteuid().as_raw();
-        let link = |owner, names| Link { owner, names, target: Vec::new() };
-        assert_eq!((link(me, 1).objection(&directory), link(0, 1).objection(&directory)), (None, None));
+        let link = |owner, has_one_name| Link { owner, has_one_name, target: Vec::new() };
+        assert_eq!((link(me, true).objection(&directory), link(0, true).objection(&directory)), (None, None));
         let other = me.wrapping_add(4000);
-        assert_eq!(link(other, 1).objection(&directory), Some(format!("is a link of uid {other}")));
-        assert!(link(me, 2).objection(&directory).is_some());
+        assert_eq!(link(other, true).objection(&directory), Some(format!("is a link of uid {other}")));
+        assert!(link(me, false).objection(&directory).is_some());
         let mut foreign = directory;
         foreign.st_uid = other;
-        assert_eq!(link(me, 1).objection(&foreign), Some(format!("is a link in a directory of uid {other}")));
+        assert_eq!(link(me, true).objection(&foreign), Some(format!("is a link in a directory of uid {other}")));
     }
 }
