@@ -55,8 +55,9 @@ const NAMING: &[&str] = &[
     "inotify_add_watch",
 ];
 
-/// Whether the main process may make this call: procfs, control groups, and what the loader and the C library read at the start.
-fn may_be_of_main(call: &Call, program: &Path) -> bool {
+/// Whether the main process may make this call: of procfs what is its own or the system's, control groups, and what the loader and the C
+/// library read at the start.
+fn may_be_of_main(call: &Call, main: u32, program: &Path) -> bool {
     if call.name == "connect" {
         return !call.arguments.contains("AF_UNIX");
     }
@@ -79,6 +80,9 @@ fn may_be_of_main(call: &Call, program: &Path) -> bool {
     if let Some(rest) = text.strip_prefix("/proc/") {
         // What is behind a link of procfs is elsewhere; to read the link itself is not to follow it.
         let parts: Vec<&str> = rest.split('/').collect();
+        if parts[0].parse::<u32>().is_ok_and(|pid| pid != main) {
+            return false;
+        }
         let link = parts.iter().position(|part| matches!(*part, "root" | "cwd" | "exe"));
         let descriptor = parts.iter().position(|part| *part == "fd" || *part == "map_files").map(|at| at + 1);
         let link = link.or(descriptor.filter(|at| *at < parts.len()));
@@ -130,7 +134,7 @@ fn the_main_process_names_no_file_that_can_hang() {
             let program = place.program();
             let strays: Vec<String> = trace
                 .of_main()
-                .filter(|call| !may_be_of_main(call, &program))
+                .filter(|call| !may_be_of_main(call, trace.main, &program))
                 .map(|call| format!("{}({}) = {}", call.name, call.arguments, call.result))
                 .collect();
             let first: Vec<&String> = strays.iter().take(8).collect();

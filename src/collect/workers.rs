@@ -5,7 +5,7 @@ use super::worker::wire::{FileContent, FileStat, Output, Tool, Until};
 use super::worker::{Answer, Request, Worker};
 use super::{Deadline, FileKind, LogTail, SourceFile};
 use crate::model::{Gap, GapReason};
-use crate::parse::process::mount_of;
+use crate::parse::mounts;
 use crate::parse::text::{kept, nul_separated, printable};
 use serde_bytes::ByteBuf;
 use std::cell::{OnceCell, RefCell};
@@ -101,8 +101,8 @@ impl Workers {
     /// in other namespaces, are not among them.
     fn remote_mount(&self, path: &ForeignPath) -> Option<Vec<u8>> {
         let table = self.mounts.get_or_init(own_mounts);
-        let found = mount_of(table, path.bytes()).filter(|_| path.process().is_none())?;
-        (!found.is_local).then_some(found.point)
+        let found = mounts::of_path(table, path.bytes()).filter(|_| path.process().is_none())?;
+        (!found.is_local()).then_some(found.point)
     }
 
     fn bytes_of_file(&self, request: Request) -> Result<Vec<u8>, Gap> {

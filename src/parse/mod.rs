@@ -18,6 +18,7 @@ pub mod link;
 pub mod locks;
 pub mod log;
 pub mod markdown;
+pub mod mounts;
 pub mod pm2;
 pub mod process;
 pub mod python_source;

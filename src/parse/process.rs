@@ -190,51 +190,6 @@ pub fn open_files_limit(bytes: &[u8]) -> Result<OpenFilesLimit, ParseError> {
     Ok(OpenFilesLimit { soft: value()?, hard: value()? })
 }
 
-/// Mounts by their ids, each with whether its filesystem answers from memory or a local disk, from `/proc/PID/mountinfo`
-/// (proc_pid_mountinfo(5)). A file on any other mount is never asked anything: its server may be gone.
-pub fn local_mounts(mountinfo: &[u8]) -> std::collections::HashMap<u64, bool> {
-    mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let line = std::str::from_utf8(line).ok()?;
-            let id = line.split(' ').next()?.parse().ok()?;
-            let (_, after) = line.split_once(" - ")?;
-            Some((id, is_local_filesystem(after.split(' ').next()?)))
-        })
-        .collect()
-}
-
-fn is_local_filesystem(name: &str) -> bool {
-    const LOCAL: &[&str] = &[
-        "bcachefs",
-        "btrfs",
-        "cgroup",
-        "cgroup2",
-        "devpts",
-        "devtmpfs",
-        "ext2",
-        "ext3",
-        "ext4",
-        "f2fs",
-        "hugetlbfs",
-        "iso9660",
-        "jfs",
-        "mqueue",
-        "overlay",
-        "proc",
-        "ramfs",
-        "reiserfs",
-        "rootfs",
-        "squashfs",
-        "sysfs",
-        "tmpfs",
-        "vfat",
-        "xfs",
-        "zfs",
-    ];
-    LOCAL.contains(&name)
-}
-
 /// The pid in a path of `/proc/PID`.
 pub fn pid_in(path: &[u8]) -> Option<u32> {
     let first = path.strip_prefix(b"/proc/")?.split(|byte| *byte == b'/').next()?;
@@ -247,18 +202,6 @@ pub fn mount_id(fdinfo: &[u8]) -> Option<u64> {
         let value = line.strip_prefix(b"mnt_id:")?;
         std::str::from_utf8(value).ok()?.trim().parse().ok()
     })
-}
-
-/// The user who mounted a filesystem in user space: `user_id=` among the options of its superblock in `/proc/PID/mountinfo`
-/// (mount.fuse3(8), proc_pid_mountinfo(5)).
-pub fn mounted_by(mountinfo: &[u8], id: u64) -> Option<u32> {
-    let text = |line| std::str::from_utf8(line).ok();
-    let line = mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(text)
-        .find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
-    let (_, after) = line.split_once(" - ")?;
-    after.split(' ').nth(2)?.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
 }
 
 /// `ino` of `/proc/PID/fdinfo/N`, the inode of the open file (since Linux 5.14, proc_pid_fdinfo(5)).
@@ -281,91 +224,6 @@ pub fn mapped_files(maps: &[u8]) -> Vec<&[u8]> {
     found.sort_unstable();
     found.dedup();
     found
-}
-
-/// Whether `/proc` hides processes of others, by the options of its mount in `/proc/self/mountinfo` (proc(5), `hidepid`), and the
-/// group that sees them all the same. Kernels before 5.8 tell the mode by its number.
-pub fn hidepid(mountinfo: &[u8]) -> Option<Option<u32>> {
-    let text = String::from_utf8_lossy(mountinfo);
-    // The last one mounted there is the one that is seen.
-    let options = text.lines().rev().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let is_proc = before.split(' ').nth(4) == Some("/proc") && after.starts_with("proc ");
-        is_proc.then(|| after.split(' ').nth(2)).flatten()
-    })?;
-    let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
-    match value("hidepid")? {
-        "0" | "off" => None,
-        // Only who may trace a process sees it then, of whatever group.
-        "4" | "ptraceable" => Some(None),
-        _ => Some(value("gid").and_then(|gid| gid.parse().ok())),
-    }
-}
-
-/// Device of a mount by its id, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
-pub fn device_of_mount(mountinfo: &[u8], id: u64) -> Option<(u32, u32)> {
-    let wanted = format!("{id} ");
-    let line = mountinfo.split(|byte| *byte == b'\n').find(|line| line.starts_with(wanted.as_bytes()))?;
-    path_mount(line).map(|mount| mount.device)
-}
-
-/// The mount that a path lies on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathMount {
-    /// Its device: the one that the lock table shows. On btrfs and overlayfs it is another one than stat(2) shows.
-    pub device: (u32, u32),
-    /// Where it is mounted.
-    pub point: Vec<u8>,
-    /// Whether its filesystem answers from memory or a local disk.
-    pub is_local: bool,
-}
-
-/// The mount that a path lies on, by its text, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
-pub fn mount_of(mountinfo: &[u8], path: &[u8]) -> Option<PathMount> {
-    let mut best: Option<PathMount> = None;
-    for line in mountinfo.split(|byte| *byte == b'\n') {
-        let Some(found) = path_mount(line) else { continue };
-        let rest = path.strip_prefix(&*found.point);
-        let is_above = found.point == b"/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-        // Of two mounts on one point the later one is on top.
-        if is_above && best.as_ref().is_none_or(|best| found.point.len() >= best.point.len()) {
-            best = Some(found);
-        }
-    }
-    best
-}
-
-fn path_mount(line: &[u8]) -> Option<PathMount> {
-    let separator = memchr::memmem::find(line, b" - ")?;
-    let mut fields = line.get(..separator)?.split(|byte| *byte == b' ').skip(2);
-    let (device, _, point) = (fields.next()?, fields.next()?, fields.next()?);
-    let (major, minor) = std::str::from_utf8(device).ok()?.split_once(':')?;
-    let kind = line.get(separator + 3..)?.split(|byte| *byte == b' ').next()?;
-    Some(PathMount {
-        device: (major.parse().ok()?, minor.parse().ok()?),
-        point: unescaped(point),
-        is_local: std::str::from_utf8(kind).is_ok_and(is_local_filesystem),
-    })
-}
-
-/// A mount point as it is: the table writes space, tab, newline and backslash as `\ooo` (proc_pid_mountinfo(5)).
-fn unescaped(point: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(point.len());
-    let mut rest = point;
-    while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    out
 }
 
 /// Inode number of a namespace link, `net:[4026531840]` (namespaces(7)).
@@ -410,31 +268,6 @@ fn is_noise(name: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn knows_how_processes_are_hidden() {
-        let table = |options: &str| {
-            format!("25 1 0:24 / /sys rw - sysfs sysfs rw\n26 1 0:23 / /proc rw,nosuid - proc proc {options}\n")
-        };
-        for (options, expected) in [
-            ("rw", None),
-            ("rw,hidepid=off", None),
-            ("rw,hidepid=0", None),
-            ("rw,hidepid=2", Some(None)),
-            ("rw,hidepid=invisible", Some(None)),
-            ("rw,gid=27,hidepid=noaccess", Some(Some(27))),
-            ("rw,gid=27,hidepid=ptraceable", Some(None)),
-        ] {
-            assert_eq!(hidepid(table(options).as_bytes()), expected, "{options}");
-        }
-        // What is mounted over it counts, and what is mounted elsewhere does not.
-        let two = table("rw,hidepid=2")
-            + "90 26 0:50 / /proc rw - proc proc rw\n91 1 0:51 / /c/proc rw - proc proc rw,hidepid=2\n";
-        assert_eq!(hidepid(two.as_bytes()), None);
-        for damaged in [&b""[..], b" - ", b"\xff - proc", b"1 2 3 4 /proc - proc"] {
-            assert_eq!(hidepid(damaged), None);
-        }
-    }
-
     use super::*;
 
     #[test]
@@ -531,33 +364,9 @@ mod tests {
     }
 
     #[test]
-    fn local_mounts_leave_out_network_and_fuse() {
-        let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
-            40 22 0:44 / /mnt/nfs rw shared:5 - nfs4 server:/x rw\n\
-            41 22 0:45 / /mnt/f rw - fuse.sshfs s rw\n23 22 0:5 / /dev rw - devtmpfs dev rw\nbroken\n";
-        let mut found: Vec<_> = local_mounts(table).into_iter().collect();
-        found.sort_unstable();
-        assert_eq!(found, [(22, true), (23, true), (40, false), (41, false)]);
-    }
-
-    #[test]
-    fn reads_the_mount_id() {
+    fn reads_what_a_descriptor_is_open_on() {
         assert_eq!(mount_id(b"pos:\t0\nflags:\t0100002\nmnt_id:\t28\nino:\t7\n"), Some(28));
         assert_eq!(mount_id(b"pos:\t0\n"), None);
-    }
-
-    #[test]
-    fn finds_the_device_of_a_path() {
-        let table = b"1 0 0:30 / / rw - btrfs /dev/sda rw\n2 1 0:31 / /home rw - btrfs x rw\n\
-            3 2 8:1 / /home/h/my\\040disk rw - ext4 x rw\ngarbage\n4 1 0:99 / /homestead rw - x x rw\n\
-            5 1 0:40 / /n\xe9 rw - nfs4 x rw\n";
-        let device_of_mount =
-            |table: &[u8], path: &[u8]| mount_of(table, path).map(|found| (found.device, found.is_local));
-        assert_eq!(device_of_mount(table, b"/etc/x"), Some(((0, 30), true)));
-        assert_eq!(device_of_mount(table, b"/home/h/.hermes/state.db"), Some(((0, 31), true)));
-        assert_eq!(device_of_mount(table, b"/home/h/my disk/state.db"), Some(((8, 1), true)));
-        assert_eq!(device_of_mount(table, b"/n\xe9/x"), Some(((0, 40), false)));
-        assert_eq!(device_of_mount(b"", b"/x"), None);
         assert_eq!(descriptor_inode(b"pos:\t0\nflags:\t02\nmnt_id:\t29\nino:\t789\n"), Some(789));
         assert_eq!(descriptor_inode(b"ino:\tx\n"), None);
     }

@@ -1,5 +1,6 @@
 //! Limits of tasks and memory: `/proc/sys`, `/proc/loadavg`, `/proc/pressure`, and the files of control groups.
 
+use super::mounts::{Mount, mounts};
 use crate::model::{MemoryGroup, Pressure, TaskGroup};
 use procfs_core::FromBufRead;
 use procfs_core::process::{LimitValue, Limits};
@@ -26,7 +27,7 @@ impl Controller {
 
 /// Where a hierarchy of control groups is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub struct Hierarchy {
     /// Version of the hierarchy.
     pub version: u8,
     /// Controllers of version 1; version 2 has them group by group.
@@ -37,31 +38,20 @@ pub struct Mount {
     pub point: String,
 }
 
-/// Hierarchies of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-pub fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
-    let text = String::from_utf8_lossy(mountinfo);
-    let of_line = |line: &str| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut kind = after.split(' ');
-        let version = match kind.next()? {
+/// Hierarchies of `/proc/self/mountinfo`.
+pub fn hierarchies(mountinfo: &[u8]) -> Vec<Hierarchy> {
+    let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let of_mount = |mount: Mount| {
+        let version = match &*mount.filesystem {
             "cgroup" => 1,
             "cgroup2" => 2,
             _ => return None,
         };
-        let mut fields = before.split(' ').skip(3);
-        let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
-        let options = if version == 1 { kind.nth(1)? } else { "" };
+        let options = if version == 1 { &*mount.options } else { "" };
         let controllers = options.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
-        Some(Mount { version, controllers, root, point })
+        Some(Hierarchy { version, controllers, root: text(&mount.root), point: text(&mount.point) })
     };
-    text.lines().filter_map(of_line).collect()
-}
-
-/// Spaces and the like are octal numbers in mountinfo.
-fn unescaped(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    mounts(mountinfo).filter_map(of_mount).collect()
 }
 
 /// The group of a controller in `/proc/PID/cgroup` (cgroups(7)): its hierarchy's version and path. That of version 1 where the
@@ -86,7 +76,7 @@ pub fn group_of(cgroup: &[u8], controller: Controller) -> Option<(u8, String)> {
 
 /// The directory of a group below its mount point, and those above it up to the mount point, each with its path; `None` where the
 /// group is not below what is mounted, as in another cgroup namespace.
-pub fn directories(mount: &Mount, path: &str) -> Option<Vec<(String, String)>> {
+pub fn directories(mount: &Hierarchy, path: &str) -> Option<Vec<(String, String)>> {
     if path.split('/').any(|part| part == "..") || mount.root.split('/').any(|part| part == "..") {
         return None;
     }
@@ -258,12 +248,11 @@ mod tests {
 35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
 36 31 0:33 /docker/abc /mnt/my\\040groups rw - cgroup cgroup rw,cpu,pids\n\
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n";
-        let found = mounts(table);
+        let found = hierarchies(table);
         assert_eq!(found.len(), 3);
         assert_eq!((found[0].version, found[0].controllers.last().map(String::as_str)), (1, Some("memory")));
         assert_eq!((found[1].root.as_str(), found[1].point.as_str()), ("/docker/abc", "/mnt/my groups"));
         assert_eq!((found[2].version, found[2].controllers.len()), (2, 0));
-        assert!(mounts(b"garbage - cgroup\n - cgroup2\n").is_empty());
     }
 
     #[test]
@@ -278,7 +267,7 @@ mod tests {
     #[test]
     fn goes_up_to_the_mount_point() {
         let mount =
-            |root: &str| Mount { version: 2, controllers: Vec::new(), root: root.into(), point: "/c".into() };
+            |root: &str| Hierarchy { version: 2, controllers: Vec::new(), root: root.into(), point: "/c".into() };
         let paths = |root: &str, path: &str| {
             directories(&mount(root), path)
                 .map(|found| found.into_iter().map(|(path, directory)| format!("{path}={directory}")).collect())

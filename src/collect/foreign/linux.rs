@@ -4,10 +4,11 @@
 use super::rights::{self, Rights};
 use super::{Base, Failure, ForeignPath, Namer};
 use crate::collect::linux::links;
-use crate::collect::linux::proc_dir::ProcDir;
+use crate::collect::linux::proc_dir::{ProcDir, own_mounts};
 use crate::model::Identity;
 use crate::parse::link::{Link, classify};
-use crate::parse::process::{mount_id, mounted_by, status};
+use crate::parse::mounts::by_id;
+use crate::parse::process::{mount_id, status};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2, readlinkat,
@@ -416,8 +417,8 @@ fn answers_for(file: &OwnedFd, stat: &Stat) -> Result<u32, Failure> {
         return Ok(stat.st_uid);
     }
     let information = std::fs::read(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap_or_default();
-    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    Ok(mount_id(&information).and_then(|id| mounted_by(&mounts, id)).unwrap_or(NOBODY))
+    let mount = mount_id(&information).and_then(|id| by_id(&own_mounts(), id));
+    Ok(mount.and_then(|mount| mount.mounted_by()).unwrap_or(NOBODY))
 }
 
 fn is_of_others(uid: u32) -> bool {

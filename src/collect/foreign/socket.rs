@@ -52,7 +52,8 @@ mod unix {
     use crate::collect::linux::proc_dir::{ProcDir, own_mounts};
     use crate::collect::linux::sockets::{diagnostics_socket, unix_listeners};
     use crate::model::Identity;
-    use crate::parse::process::{device_of_mount, status};
+    use crate::parse::mounts::by_id;
+    use crate::parse::process::status;
     use crate::parse::socket_diagnostics::UnixListener;
     use rustix::fs::{FileType, Mode, OFlags, open, openat};
     use rustix::net::sockopt::socket_peercred;
@@ -125,7 +126,8 @@ mod unix {
         let of_stat = (rustix::fs::major(file.device()), rustix::fs::minor(file.device()));
         let of_mount = file
             .mount()
-            .and_then(|id| [mounts, &own_mounts()].into_iter().find_map(|table| device_of_mount(table, id)));
+            .and_then(|id| [mounts, &own_mounts()].into_iter().find_map(|table| by_id(table, id)))
+            .map(|mount| mount.device);
         sockets.iter().any(|socket| {
             let device = socket.file_device;
             socket.file_inode == inode && (device == of_stat || Some(device) == of_mount)

@@ -1,10 +1,13 @@
 //! Control groups by id: the id in socket diagnostics is the inode number of the group's directory.
 
+use super::proc_dir::own_mounts;
 use crate::collect::Deadline;
 use crate::model::{Gap, GapReason};
+use crate::parse::mounts::mounts;
 use crate::parse::text::printable;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,12 +69,8 @@ fn relative(root: &Path, path: &Path) -> String {
     format!("/{}", printable(tail.as_os_str().as_bytes()))
 }
 
-/// Where the cgroup2 tree is mounted, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+/// Where the cgroup2 tree is mounted.
 fn mount_point() -> Option<PathBuf> {
-    // The names of other mounts are no text by themselves.
-    let table = std::fs::read("/proc/self/mountinfo").ok()?;
-    String::from_utf8_lossy(&table).lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        (after.split(' ').next()? == "cgroup2").then(|| PathBuf::from(before.split(' ').nth(4).unwrap_or("")))
-    })
+    let found = mounts(&own_mounts()).find(|mount| mount.filesystem == "cgroup2")?;
+    Some(PathBuf::from(OsString::from_vec(found.point)))
 }

@@ -14,7 +14,8 @@ use crate::model::{
 };
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
-use crate::parse::process::{descriptor_inode, mount_of};
+use crate::parse::mounts;
+use crate::parse::process::descriptor_inode;
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
@@ -61,11 +62,11 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
     let workers = &host.workers;
     let is_elsewhere = |process: &Identity| process::namespace(workers, process.pid, "ns/mnt").0 == Some(true);
     let elsewhere = path.process().filter(is_elsewhere);
-    let mounts = elsewhere.map_or_else(own_mounts, |process| {
+    let mount_table = elsewhere.map_or_else(own_mounts, |process| {
         procfs::one_of(workers, process, procfs::file(process.pid, "mountinfo")).unwrap_or_default()
     });
     // Under a link the mount is that of where it leads; the first name is right for all but those.
-    let of_mount = mount_of(&mounts, path.bytes()).map(|mount| mount.device);
+    let of_mount = mounts::of_path(&mount_table, path.bytes()).map(|mount| mount.device);
     let mut found = Vec::new();
     for part in [SqlitePart::Database, SqlitePart::Shm] {
         let Ok((device, inode)) = host.workers.identity_of(files.part(part)) else { continue };

@@ -1,6 +1,6 @@
 //! The process table and single processes.
 
-use super::proc_dir::numbers_in;
+use super::proc_dir::{numbers_in, own_mounts};
 use super::{links, procfs};
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
@@ -8,6 +8,7 @@ use crate::collect::{Collected, HIDDEN, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
 use crate::parse::link::{Link, classify};
+use crate::parse::mounts::hidepid;
 use crate::parse::text::{nul_separated, printable};
 use crate::parse::{cgroup, process as parse};
 use crate::report::mask;
@@ -55,7 +56,7 @@ pub fn hidden(workers: &Workers) -> Option<Gap> {
     let gap = |detail: &str| Gap::new(HIDDEN, GapReason::Permission, detail);
     let is_root = rustix::process::geteuid().is_root();
     // Not read by root, who is told all, where the table of mounts can be long.
-    if !is_root && std::fs::read("/proc/self/mountinfo").is_ok_and(|mounts| is_hidden_by(&mounts)) {
+    if !is_root && is_hidden_by(&own_mounts()) {
         let detail = "/proc is mounted with hidepid, which hides them; run as root, or as the user of the server";
         return Some(gap(detail));
     }
@@ -65,7 +66,7 @@ pub fn hidden(workers: &Workers) -> Option<Gap> {
 }
 
 fn is_hidden_by(mounts: &[u8]) -> bool {
-    parse::hidepid(mounts).is_some_and(|exempt| {
+    hidepid(mounts).is_some_and(|exempt| {
         let groups = rustix::process::getgroups().unwrap_or_default();
         let own = rustix::process::getegid();
         !exempt.is_some_and(|group| own.as_raw() == group || groups.iter().any(|own| own.as_raw() == group))

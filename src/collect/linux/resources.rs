@@ -1,10 +1,11 @@
 //! Limits of tasks and memory: of the process, of its control groups in both versions of the hierarchy, and of the host.
 
+use super::proc_dir::own_mounts;
 use super::{LinuxHost, procfs};
 use crate::collect::Collected;
 use crate::collect::worker::Request;
 use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources};
-use crate::parse::resources::{self as parse, Controller, GroupFiles, Mount};
+use crate::parse::resources::{self as parse, Controller, GroupFiles, Hierarchy};
 use crate::parse::text::printable;
 use serde_bytes::ByteBuf;
 
@@ -22,7 +23,7 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let pid = process.identity.pid;
     let cgroup = procfs::one_of(&host.workers, process.identity, procfs::file(pid, "cgroup"))
         .map_err(|gap| gaps.push(Gap { what: format!("control groups of pid {pid}"), ..gap }));
-    let mounts = std::fs::read("/proc/self/mountinfo").map(|table| parse::mounts(&table)).unwrap_or_default();
+    let mounts = parse::hierarchies(&own_mounts());
     if let Ok(cgroup) = cgroup {
         for controller in [Controller::Pids, Controller::Memory] {
             let Some((version, path)) = parse::group_of(&cgroup, controller) else { continue };
@@ -47,7 +48,12 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
 }
 
 /// A group's directory and those above it. A hierarchy can be mounted in several places, each with another group on top.
-fn directories(mounts: &[Mount], controller: Controller, version: u8, path: &str) -> Option<Vec<(String, String)>> {
+fn directories(
+    mounts: &[Hierarchy],
+    controller: Controller,
+    version: u8,
+    path: &str,
+) -> Option<Vec<(String, String)>> {
     mounts
         .iter()
         .filter(|mount| mount.version == version)
