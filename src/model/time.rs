@@ -29,16 +29,26 @@ pub fn rfc3339_of_unix(since_epoch: Duration) -> Option<String> {
     SystemTime::UNIX_EPOCH.checked_add(since_epoch).and_then(rfc3339_seconds)
 }
 
-/// The time of a text; `None` where it is not RFC 3339 in UTC, as this program writes it.
+/// The time of a text; `None` where it is not RFC 3339 in UTC, as this program writes it, or before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
-    humantime::parse_rfc3339(text).ok()
+    let (day, time) = text.strip_suffix('Z')?.split_once('T')?;
+    // The library takes shorter forms of ISO 8601 as well.
+    if day.len() != 10 || time.len() < 8 {
+        return None;
+    }
+    let at: DateTime = format!("{day}T{time}").parse().ok()?;
+    let since_epoch = Duration::try_from(at.duration_since(EPOCH)).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(since_epoch)
 }
+
+/// 1970.
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
 /// The date and time in UTC, where it can be written. A [`jiff::Timestamp`] ends a day before the year 9999 does.
 fn date_time(at: SystemTime) -> Option<DateTime> {
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let since_epoch = SignedDuration::try_from(since_epoch).ok()?;
-    date(1970, 1, 1).at(0, 0, 0, 0).checked_add(since_epoch).ok()
+    EPOCH.checked_add(since_epoch).ok()
 }
 
 #[cfg(test)]
@@ -66,6 +76,29 @@ mod tests {
             let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(parse_rfc3339(&rfc3339_seconds(at).unwrap()), Some(whole));
         }
+    }
+
+    #[test]
+    fn texts_of_other_forms_are_no_times() {
+        for text in [
+            "",
+            "2026-11-28",
+            "2026-11-28T12:00Z",
+            "2026-11-28T12:00:00",
+            "2026-11-28T12:00:00+01:00",
+            "2026-11-28 12:00:00Z",
+            "2026-11-28T120000Z",
+            "2026-13-28T12:00:00Z",
+            "2026-11-28T25:00:00Z",
+            "-002026-11-28T12:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+        let read = |text| parse_rfc3339(text).and_then(rfc3339_millis);
+        assert_eq!(read("2026-11-28T12:00:00.250Z").as_deref(), Some("2026-11-28T12:00:00.250Z"));
+        assert_eq!(read("9999-12-31T23:59:59.999Z").as_deref(), Some("9999-12-31T23:59:59.999Z"));
+        assert_eq!(read("1970-01-01T00:00:00Z").as_deref(), Some("1970-01-01T00:00:00.000Z"));
     }
 
     #[test]

@@ -413,7 +413,7 @@ mod tests {
             .map(|text| Gap::new(text, GapReason::Timeout, "x"))
             .to_vec();
         let started_ns =
-            humantime::parse_rfc3339(&started).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            crate::model::time::parse_rfc3339(&started).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/database-locked.json");
         let recorded = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
         envelope.databases.extend(recorded.servers.into_iter().flat_map(|server| server.databases));
