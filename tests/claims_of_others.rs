@@ -233,12 +233,26 @@ fn a_filesystem_of_a_user_does_not_say_whose_it_is() {
         let mut filesystem = Command::new(PYTHON);
         filesystem.arg(place.script("lying_fuse.py")).arg(&home).stderr(Stdio::null());
         filesystem.args(["webui.ctl.env", secret.to_str().unwrap(), "webui.pid", secret.to_str().unwrap()]);
-        filesystem.args(["state.db", secret.to_str().unwrap()]);
+        let own = place.directory("own", 0);
+        filesystem.args(["state.db", secret.to_str().unwrap(), "away", own.to_str().unwrap()]);
         let _filesystem = start(&mut filesystem);
         for arguments in ["check --json".to_owned(), format!("db --json --home {}/.hermes", home.display())] {
             let (answer, trace) = traced(&place.doctor(&arguments), &[]);
             trace.assert_never_opened(&secret);
             assert!(answer.stdout.contains("uid 4000"), "{arguments}: {}", answer.stdout);
+        }
+        // Nor does it lead away what root writes.
+        let away = home.join(".hermes/away");
+        let (server, _) = server(place, NEIGHBOUR);
+        for arguments in [
+            format!("report --yes --port {} --output {}/x.json", server.port, away.display()),
+            format!("watch --port {} --samples 1 --record {}/record", server.port, away.display()),
+        ] {
+            let answer = run_with(&mut place.doctor(&arguments));
+            assert_eq!(answer.exit, 3, "{arguments}: {} {}", answer.stdout, answer.stderr);
+            let said = "it is on a filesystem that uid 4000 has mounted";
+            assert!(answer.stderr.contains(said), "{arguments}: {}", answer.stderr);
+            assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0, "{arguments}");
         }
     });
 }
@@ -337,8 +351,10 @@ fn a_table_of_locks_without_end_is_a_gap() {
         let arguments = format!("db --json --file {}", home.join("state.db").display());
         let answer = run_with(&mut place.doctor(&arguments));
         let why = gaps(&answer.json());
-        let is_it =
-            |gap: &(String, String, String)| gap.0 == "/proc/locks" && gap.2.contains("larger than what is read");
+        // On a host with much to do, as many as are read can take too long.
+        let is_it = |gap: &(String, String, String)| {
+            gap.0 == "/proc/locks" && (gap.2.contains("larger than what is read") || gap.1 == "timeout")
+        };
         assert!(why.iter().any(is_it), "{why:#?}");
     });
 }

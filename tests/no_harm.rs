@@ -128,6 +128,39 @@ fn joined(calls: &str) -> Vec<String> {
     lines
 }
 
+/// Names by way of an open directory (`/proc/self/fd/N/…`) as the names that they are.
+fn resolved(lines: Vec<String>) -> Vec<String> {
+    let mut open: HashMap<(String, String), String> = HashMap::new();
+    let mut found = Vec::new();
+    for mut line in lines {
+        let pid = line.split(' ').next().unwrap_or_default().to_owned();
+        for ((of, number), path) in &open {
+            if *of == pid {
+                line = line.replace(&format!("/proc/self/fd/{number}/"), &format!("{path}/"));
+            }
+        }
+        if let Some((_, result)) = line.rsplit_once(" = ")
+            && let Some((number, path)) = result.split_once('<')
+            && let Some(path) = path.strip_suffix('>')
+        {
+            open.insert((pid, number.to_owned()), path.to_owned());
+        }
+        found.push(line);
+    }
+    found
+}
+
+#[test]
+fn names_of_open_directories_are_resolved() {
+    let lines = [
+        "7 openat(AT_FDCWD, \"/o\", O_PATH) = 3</o>",
+        "8 rename(\"/proc/self/fd/3/a\", \"/proc/self/fd/3/b\") = 0",
+        "7 rename(\"/proc/self/fd/3/a\", \"/proc/self/fd/3/b\") = 0",
+    ];
+    let found = resolved(lines.map(str::to_owned).into());
+    assert_eq!(found[1..], [lines[1], "7 rename(\"/o/a\", \"/o/b\") = 0"]);
+}
+
 #[test]
 fn calls_are_joined() {
     let calls = "7 fchmod(4</o/a>, 0644 <unfinished ...>\n8 close(3) = 0\n7 <... fchmod resumed>) = 0\n8 kill(7, 9 <unfinished ...>";
@@ -275,7 +308,7 @@ fn no_examination_does_harm() {
             let calls = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
             assert!(calls.lines().any(|line| call(line) == "openat"), "{arguments}: nothing was traced");
             let place = written.path().to_str().unwrap();
-            for line in joined(&calls) {
+            for line in resolved(joined(&calls)) {
                 if arguments.contains(" -o ") && writes_what_was_asked(&line, place) {
                     continue;
                 }

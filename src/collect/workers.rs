@@ -5,7 +5,7 @@ use super::worker::wire::{FileContent, FileStat, Output, Tool, Until};
 use super::worker::{Answer, Request, Worker};
 use super::{Deadline, FileKind, LogTail, SourceFile};
 use crate::model::{Gap, GapReason};
-use crate::parse::mounts;
+use crate::parse::mounts::{self, Mount};
 use crate::parse::text::{kept, nul_separated, printable};
 use serde_bytes::ByteBuf;
 use std::cell::{OnceCell, RefCell};
@@ -38,7 +38,7 @@ pub struct Workers {
     tools: RefCell<Worker>,
     users: RefCell<HashMap<u32, Option<User>>>,
     /// The table of mounts, and remote mounts that have not answered: each is asked once.
-    mounts: OnceCell<Vec<u8>>,
+    mounts: OnceCell<Vec<Mount>>,
     silent_mounts: RefCell<HashSet<Vec<u8>>>,
 }
 
@@ -100,9 +100,16 @@ impl Workers {
     /// The mount point of a network or FUSE filesystem that a path lies on, by the text of the path. Paths of processes, which can be
     /// in other namespaces, are not among them.
     fn remote_mount(&self, path: &ForeignPath) -> Option<Vec<u8>> {
-        let table = self.mounts.get_or_init(own_mounts);
-        let found = mounts::of_path(table, path.bytes()).filter(|_| path.process().is_none())?;
-        (!found.is_local()).then_some(found.point)
+        if path.process().is_some() {
+            return None;
+        }
+        let found = mounts::of_path(self.mounts(), path.bytes())?;
+        (!found.is_local()).then(|| found.point.clone())
+    }
+
+    /// The doctor's own mounts, read once: any user can make the table long.
+    pub fn mounts(&self) -> &[Mount] {
+        self.mounts.get_or_init(|| mounts::mounts(&own_mounts()).collect())
     }
 
     fn bytes_of_file(&self, request: Request) -> Result<Vec<u8>, Gap> {

@@ -31,6 +31,16 @@ pub fn account(text: &[u8], uid: u32) -> Option<Account<'_>> {
     accounts(text).find(|account| account.uid == uid)
 }
 
+/// The user below whose home directory a path lies, by its text: the nearest one.
+pub fn whose_home_has(passwd: &[u8], path: &[u8]) -> Option<u32> {
+    let is_in = |account: &Account| {
+        let home = account.home.strip_suffix(b"/").unwrap_or(account.home);
+        let rest = path.strip_prefix(home).filter(|_| !home.is_empty());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    accounts(passwd).filter(is_in).max_by_key(|account| account.home.len()).map(|account| account.uid)
+}
+
 /// Ids of the groups that name a user as a member, in the text of group(5).
 pub fn groups_of(text: &[u8], name: &[u8]) -> Vec<u32> {
     let mut found: Vec<u32> = text
@@ -44,6 +54,18 @@ pub fn groups_of(text: &[u8], name: &[u8]) -> Vec<u32> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// The user of whom an id is a subordinate one, by the texts of subuid(5) and passwd(5). Those of root are given to containers by root, and
+/// count for themselves.
+pub fn owner_of(subordinate: &[u8], passwd: &[u8], uid: u32) -> Option<u32> {
+    let name = subordinate.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, first, count) = (fields.next()?, number(fields.next()?)?, number(fields.next()?)?);
+        (first..first.saturating_add(count)).contains(&uid).then_some(name)
+    })?;
+    let by_name = || accounts(passwd).find(|account| account.name == name).map(|account| account.uid);
+    by_name().or_else(|| number(name)).filter(|owner| *owner != 0)
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
@@ -74,5 +96,23 @@ mod tests {
         let text = b"adm:x:4:syslog,jo\nbroken\njo:x:8:\nwheel:x:10:jo\nother:x:11:joe\nx:x:y:jo\nagain:x:10:jo";
         assert_eq!(groups_of(text, b"jo"), [4, 10]);
         assert_eq!(groups_of(text, b"nobody"), [0_u32; 0]);
+    }
+
+    #[test]
+    fn finds_the_account_of_a_path() {
+        let passwd = b"root:x:0:0::/root:\nsync:x:4:4::/:\njo:x:7:7::/home/jo/:\nnested:x:8:8::/home/jo/n:\n";
+        let whose = |path: &str| whose_home_has(passwd, path.as_bytes());
+        assert_eq!((whose("/root"), whose("/home/jo/x"), whose("/home/jo")), (Some(0), Some(7), Some(7)));
+        assert_eq!((whose("/home/jo/n/.hermes"), whose("/home/joe"), whose("/srv")), (Some(8), None, None));
+    }
+
+    #[test]
+    fn finds_the_owner_of_a_subordinate_id() {
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\njo:x:1000:8::/home/jo:/bin/sh\n";
+        let subordinate = b"broken\nroot:50000:10\njo:100000:65536\n4000:165536:65536\nlost:300000:5\nx:y:z\n";
+        let owner = |uid| owner_of(subordinate, passwd, uid);
+        assert_eq!((owner(99_999), owner(100_000), owner(165_535)), (None, Some(1000), Some(1000)));
+        assert_eq!((owner(165_536), owner(50_003), owner(300_001), owner(0)), (Some(4000), None, None, None));
+        assert_eq!(owner_of(b"jo:4294967295:4294967295", passwd, u32::MAX), None);
     }
 }

@@ -60,8 +60,8 @@ pub fn by_id(table: &[u8], id: u64) -> Option<Mount> {
 }
 
 /// The mount that a path lies on, by its text. Of two mounts on one point the later one is on top.
-pub fn of_path(table: &[u8], path: &[u8]) -> Option<Mount> {
-    mounts(table).filter(|mount| mount.is_above(path)).max_by_key(|mount| mount.point.len())
+pub fn of_path<'m>(mounts: &'m [Mount], path: &[u8]) -> Option<&'m Mount> {
+    mounts.iter().filter(|mount| mount.is_above(path)).max_by_key(|mount| mount.point.len())
 }
 
 /// Whether `/proc` hides processes of others (proc(5), `hidepid`), and the group that sees them all the same. Kernels before 5.8 tell the
@@ -190,8 +190,9 @@ mod tests {
         let table = b"1 0 0:30 / / rw - btrfs /dev/sda rw\n2 1 0:31 / /home rw - btrfs x rw\n\
             3 2 8:1 / /home/h/my\\040disk rw - ext4 x rw\ngarbage\n4 1 0:99 / /homestead rw - x x rw\n\
             5 1 0:40 / /n\xe9 rw - nfs4 x rw\n";
+        let all = |table: &[u8]| mounts(table).collect::<Vec<_>>();
         let device_of_mount =
-            |table: &[u8], path: &[u8]| of_path(table, path).map(|found| (found.device, found.is_local()));
+            |table: &[u8], path: &[u8]| of_path(&all(table), path).map(|found| (found.device, found.is_local()));
         assert_eq!(device_of_mount(table, b"/etc/x"), Some(((0, 30), true)));
         assert_eq!(device_of_mount(table, b"/home/h/.hermes/state.db"), Some(((0, 31), true)));
         assert_eq!(device_of_mount(table, b"/home/h/my disk/state.db"), Some(((8, 1), true)));

@@ -3,7 +3,7 @@
 
 use crate::parse::text::printable;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, readlinkat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -67,9 +67,10 @@ fn walk(path: &Path, creates: bool) -> io::Result<OwnedFd> {
     let mut here = directory(CWD, if path.is_absolute() { "/" } else { "." })?;
     let mut links = 0;
     while let Some(name) = rest.pop_front() {
+        refuse_mount_of_others(&here)?;
         match link_at(&here, &name) {
             Ok(Some(link)) => {
-                if let Some(why) = link.objection(&fstat(&here)?) {
+                if let Some(why) = link.objection(owner_of(&here, &fstat(&here)?)) {
                     let detail = format!("{} {why}, and is not followed", printable(name.as_bytes()));
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, detail));
                 }
@@ -94,6 +95,7 @@ fn walk(path: &Path, creates: bool) -> io::Result<OwnedFd> {
             Err(error) => return Err(error.into()),
         }
     }
+    refuse_mount_of_others(&here)?;
     Ok(here)
 }
 
@@ -123,17 +125,20 @@ struct Link {
 
 impl Link {
     /// Why it is not followed: only one of root or of the caller is, where no other user can have put it.
-    fn objection(&self, directory: &Stat) -> Option<String> {
-        let is_own = |uid: u32| uid == 0 || uid == rustix::process::geteuid().as_raw();
+    fn objection(&self, directory_owner: u32) -> Option<String> {
         if !is_own(self.owner) {
             return Some(format!("is a link of uid {}", self.owner));
         }
-        if !is_own(directory.st_uid) {
-            return Some(format!("is a link in a directory of uid {}", directory.st_uid));
+        if !is_own(directory_owner) {
+            return Some(format!("is a link in a directory of uid {directory_owner}"));
         }
         // Any user can give another name to it (link(2)), where the system allows that.
         (!self.has_one_name).then(|| "is a link with several names".to_owned())
     }
+}
+
+fn is_own(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 /// The link of a name; `None` where something else is there.
@@ -146,7 +151,8 @@ fn link_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<Link>, Errno> {
         if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
             return Ok(None);
         }
-        Ok(Some(link(&found, readlinkat(&held, "", Vec::new())?.into_bytes())))
+        let target = readlinkat(&held, "", Vec::new())?.into_bytes();
+        Ok(Some(Link { owner: owner_of(&held, &found), has_one_name: found.st_nlink == 1, target }))
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -154,12 +160,34 @@ fn link_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<Link>, Errno> {
         if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
             return Ok(None);
         }
-        Ok(Some(link(&found, readlinkat(parent, name, Vec::new())?.into_bytes())))
+        let target = readlinkat(parent, name, Vec::new())?.into_bytes();
+        Ok(Some(Link { owner: found.st_uid, has_one_name: found.st_nlink == 1, target }))
     }
 }
 
-fn link(found: &Stat, target: Vec<u8>) -> Link {
-    Link { owner: found.st_uid, has_one_name: found.st_nlink == 1, target }
+#[cfg(target_os = "linux")]
+use crate::collect::foreign::{mounted_by, owner_of};
+
+/// Refuses a directory of a filesystem in user space that another user has mounted: it may answer others and never this process.
+fn refuse_mount_of_others(directory: &OwnedFd) -> io::Result<()> {
+    match mounted_by(directory).filter(|uid| !is_own(*uid)) {
+        Some(uid) => {
+            let detail = format!("it is on a filesystem that uid {uid} has mounted");
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Nothing tells there who mounted a filesystem in user space.
+#[cfg(not(target_os = "linux"))]
+fn owner_of(_file: &OwnedFd, stat: &rustix::fs::Stat) -> u32 {
+    stat.st_uid
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mounted_by(_file: &OwnedFd) -> Option<u32> {
+    None
 }
 
 #[cfg(test)]
@@ -189,15 +217,12 @@ mod tests {
 
     #[test]
     fn a_link_is_trusted_by_its_owner_and_by_its_directory() {
-        let directory = rustix::fs::stat(tempfile::tempdir().unwrap().path()).unwrap();
         let me = rustix::process::geteuid().as_raw();
-        let link = |owner, has_one_name| Link { owner, has_one_name, target: Vec::new() };
-        assert_eq!((link(me, true).objection(&directory), link(0, true).objection(&directory)), (None, None));
         let other = me.wrapping_add(4000);
-        assert_eq!(link(other, true).objection(&directory), Some(format!("is a link of uid {other}")));
-        assert!(link(me, false).objection(&directory).is_some());
-        let mut foreign = directory;
-        foreign.st_uid = other;
-        assert_eq!(link(me, true).objection(&foreign), Some(format!("is a link in a directory of uid {other}")));
+        let link = |owner, has_one_name| Link { owner, has_one_name, target: Vec::new() };
+        assert_eq!((link(me, true).objection(me), link(0, true).objection(0)), (None, None));
+        assert_eq!(link(other, true).objection(me), Some(format!("is a link of uid {other}")));
+        assert_eq!(link(me, true).objection(other), Some(format!("is a link in a directory of uid {other}")));
+        assert!(link(me, false).objection(me).is_some());
     }
 }

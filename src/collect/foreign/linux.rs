@@ -332,7 +332,7 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &ForeignPath, last: Last) -> Resul
             }
             if Some(rights::applied()) == own {
                 let directory = fstat(&way.here)?;
-                let makers = [answers_for(&found, &stat)?, answers_for(&way.here, &directory)?];
+                let makers = [owner_of(&found, &stat), owner_of(&way.here, &directory)];
                 rights::leave_to(makers.into_iter().find(|uid| *uid != 0 && Some(*uid) != own))?;
             }
             let target = readlinkat(&found, "", Vec::new()).map_err(rights::refused)?.into_bytes();
@@ -400,25 +400,26 @@ fn component(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd,
 fn enter(directory: &OwnedFd) -> Result<(), Failure> {
     let stat = fstat(directory)?;
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    if is_directory { rights::lower_to(answers_for(directory, &stat)?) } else { Ok(()) }
+    if is_directory { rights::lower_to(owner_of(directory, &stat)) } else { Ok(()) }
 }
 
-/// Who answers for a directory or a link: its owner. A filesystem in user space says of owners what it likes, so there it is the user who
-/// mounted it (`user_id=`, mount.fuse3(8)); of a mount that is not in the doctor's own table nobody, as whom nothing is readable that
-/// others may not read.
-fn answers_for(file: &OwnedFd, stat: &Stat) -> Result<u32, Failure> {
+/// Who has made a file. A filesystem in user space says of owners what it likes, so there it is the user who mounted it (`user_id=`,
+/// mount.fuse3(8)); of a mount that is not in the doctor's own table it is a user to whom nothing belongs.
+pub fn owner_of(file: &OwnedFd, stat: &Stat) -> u32 {
     /// `FUSE_SUPER_MAGIC` of linux/magic.h.
     const FUSE: i64 = 0x6573_5546;
     const NOBODY: u32 = 65_534;
-    let can_lower = rights::is_root() && [0, rights::applied()].contains(&stat.st_uid);
     // One that does not answer that question can be such a filesystem too.
-    let can_be_fuse = || fstatfs(file).map_or(true, |found| found.f_type == FUSE);
-    if !can_lower || !can_be_fuse() {
-        return Ok(stat.st_uid);
+    if fstatfs(file).is_ok_and(|found| found.f_type != FUSE) {
+        return stat.st_uid;
     }
-    let information = std::fs::read(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap_or_default();
-    let mount = mount_id(&information).and_then(|id| by_id(&own_mounts(), id));
-    Ok(mount.and_then(|mount| mount.mounted_by()).unwrap_or(NOBODY))
+    mounted_by(file).unwrap_or(NOBODY)
+}
+
+/// The user who mounted the filesystem in user space that a file is on. The kernel is asked, and the filesystem is not.
+pub fn mounted_by(file: &OwnedFd) -> Option<u32> {
+    let information = std::fs::read(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    by_id(&own_mounts(), mount_id(&information)?)?.mounted_by()
 }
 
 fn is_of_others(uid: u32) -> bool {

@@ -21,7 +21,7 @@ pub use socket::{Login, Peer, exchange};
 pub use system::user_of;
 pub use system::{Found, Last, find};
 #[cfg(target_os = "linux")]
-pub use system::{as_process, is_kernel_file, is_own, program_is_readable};
+pub use system::{as_process, is_kernel_file, is_own, mounted_by, owner_of, program_is_readable};
 
 use crate::model::{Gap, GapReason, Identity};
 use crate::parse::text::printable;

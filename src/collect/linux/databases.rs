@@ -3,7 +3,6 @@
 //! Nothing is opened through SQLite: even a reader that does no more than open and close can unlink a live write-ahead
 //! log. Plain reads of another process's files take no lock and give none back.
 
-use super::proc_dir::own_mounts;
 use super::{LinuxHost, links, process, procfs};
 use crate::collect::databases::{self, Files, LOCKS_DECIDE};
 use crate::collect::worker::Request;
@@ -14,12 +13,13 @@ use crate::model::{
 };
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
-use crate::parse::mounts;
+use crate::parse::mounts::{self, Mount};
 use crate::parse::process::descriptor_inode;
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
 use serde_bytes::ByteBuf;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -62,11 +62,15 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
     let workers = &host.workers;
     let is_elsewhere = |process: &Identity| process::namespace(workers, process.pid, "ns/mnt").0 == Some(true);
     let elsewhere = path.process().filter(is_elsewhere);
-    let mount_table = elsewhere.map_or_else(own_mounts, |process| {
-        procfs::one_of(workers, process, procfs::file(process.pid, "mountinfo")).unwrap_or_default()
-    });
+    let mounts: Cow<[Mount]> = match elsewhere {
+        None => Cow::Borrowed(workers.mounts()),
+        Some(process) => {
+            let table = procfs::one_of(workers, process, procfs::file(process.pid, "mountinfo"));
+            mounts::mounts(&table.unwrap_or_default()).collect()
+        }
+    };
     // Under a link the mount is that of where it leads; the first name is right for all but those.
-    let of_mount = mounts::of_path(&mount_table, path.bytes()).map(|mount| mount.device);
+    let of_mount = mounts::of_path(&mounts, path.bytes()).map(|mount| mount.device);
     let mut found = Vec::new();
     for part in [SqlitePart::Database, SqlitePart::Shm] {
         let Ok((device, inode)) = host.workers.identity_of(files.part(part)) else { continue };

@@ -1,6 +1,5 @@
 //! Open descriptors, counted while they are read: memory grows with distinct targets, not with descriptors.
 
-use super::proc_dir::own_mounts;
 use super::procfs;
 use super::sockets::other_sockets;
 use crate::collect::worker::wire::DescriptorStat;
@@ -11,12 +10,11 @@ use crate::model::id;
 use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily};
 use crate::parse::descriptors::{MOST_TARGETS, Rows, count_family, other_row, tcp_row};
 use crate::parse::link::{self, Link};
-use crate::parse::mounts::local_mounts;
+use crate::parse::mounts::{Mount, local_mounts};
 use crate::parse::process::open_files_limit;
 use crate::parse::sockets::{OtherSocket, TcpSocket};
 use crate::parse::text::printable;
 use foldhash::HashMap;
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -320,14 +318,13 @@ impl Looked for Rows {
 /// outside of its namespace (as the log of a container does), those that this process has. An id is one mount's in the whole system.
 struct Mounts {
     of_process: std::collections::HashMap<u64, bool>,
-    own: OnceCell<std::collections::HashMap<u64, bool>>,
 }
 
 impl Mounts {
     fn of(process: Identity, workers: &Workers) -> Self {
         let table = procfs::one_of(workers, process, procfs::file(process.pid, "mountinfo"));
         let of_process = table.map(|table| local_mounts(&table)).unwrap_or_default();
-        Self { of_process, own: OnceCell::new() }
+        Self { of_process }
     }
 
     /// Of each descriptor whether it is on a local mount; `None` where its mount is not known.
@@ -339,9 +336,8 @@ impl Mounts {
             Ok(Answer::Mounts(found)) => found,
             _ => vec![None; numbers.len()],
         };
-        let of_own = || local_mounts(&own_mounts());
-        let is_local =
-            |id: u64| self.of_process.get(&id).or_else(|| self.own.get_or_init(of_own).get(&id)).copied();
+        let of_own = |id: u64| workers.mounts().iter().find(|mount| mount.id == id).map(Mount::is_local);
+        let is_local = |id: u64| self.of_process.get(&id).copied().or_else(|| of_own(id));
         numbers.into_iter().zip(found).map(|(number, id)| (number, id.and_then(is_local))).collect()
     }
 }

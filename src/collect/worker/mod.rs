@@ -20,13 +20,13 @@ pub use wire::{Answer, Request};
 
 use super::Deadline;
 use super::deadline::wait_readable;
-use crate::collect::foreign::{Failure, ForeignPath};
+use crate::collect::foreign::Failure;
 use crate::model::{Gap, GapReason};
 use rustix::buffer::spare_capacity;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use shares::Shares;
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -38,7 +38,7 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use wire::{Reply, frame, read_frame};
+use wire::{Reply, Subject, frame, read_frame};
 
 /// The hidden first argument that makes this program a worker.
 pub const ARGUMENT: &str = "internal-worker";
@@ -54,11 +54,13 @@ const STACKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a worker that has nothing to do may take to end.
 const END_TIMEOUT: Duration = Duration::from_millis(100);
 /// Workers that may be abandoned in one examination; after that, reads are gaps at once.
-const MAX_ABANDONED: usize = 8;
+const MAX_ABANDONED: usize = 16;
 /// Those that may remain of earlier examinations of the same process.
 const MAX_REMAINING: usize = 32;
-/// How long slow reads may take together before it is asked whose they were.
-const SLOW_TOGETHER: Duration = Duration::from_millis(250);
+/// Reads that take so long are not many: on a host with much to do most take less.
+const LONG: Duration = Duration::from_millis(50);
+/// How long those may take together before it is asked whose they were.
+const LONG_TOGETHER: Duration = Duration::from_millis(250);
 /// Requests under way.
 const WINDOW: usize = 64;
 /// Bytes of requests under way. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
@@ -114,7 +116,7 @@ impl Drop for Running {
         let _ = wait_readable(&connection.output, deadline);
         while !has_ended(connection.child) {
             if deadline.is_over() {
-                return leave(Remaining { child: connection.child, what: None, user: None });
+                return leave(Remaining { child: connection.child, waits_for: None, user: None });
             }
             std::thread::yield_now();
         }
@@ -124,8 +126,8 @@ impl Drop for Running {
 /// A worker that is not asked any more and has not ended yet.
 struct Remaining {
     child: Pid,
-    /// What it was asked for and has not answered.
-    what: Option<String>,
+    /// What it waits for ([`Request::waits_for`]).
+    waits_for: Option<String>,
     /// Whose that is, where it is another user's.
     user: Option<u32>,
 }
@@ -159,6 +161,8 @@ fn has_ended(child: Pid) -> bool {
 pub struct Worker {
     running: Rc<RefCell<Running>>,
     abandoned: Vec<Remaining>,
+    /// What was asked for in this examination and not answered in time.
+    unanswered: Vec<String>,
     failed_to_start: Option<io::ErrorKind>,
     read_timeout: Duration,
     /// Whether none is started while too many of earlier examinations remain.
@@ -189,6 +193,7 @@ impl Worker {
         Self {
             running: Rc::default(),
             abandoned: Vec::new(),
+            unanswered: Vec::new(),
             failed_to_start: None,
             read_timeout,
             is_of_examination: true,
@@ -236,31 +241,51 @@ impl Worker {
                 answers[index] = Some(Err(gap));
             }
             waiting.retain(|(index, _)| answers[*index].is_none());
-            let asked: Vec<&Request> = waiting.iter().map(|(_, request)| *request).collect();
-            let had = self.perform_some(&asked, deadline);
+            // What belongs to users who were slow comes last and one by one, so that nothing waits behind it.
+            let (last, first) = self.parted(waiting, deadline);
+            let (chosen, others, window) = if first.is_empty() { (last, first, 1) } else { (first, last, WINDOW) };
+            let asked: Vec<&Request> = chosen.iter().map(|(_, request)| *request).collect();
+            let had = self.perform_some(&asked, window, deadline);
             self.count(&asked, &had);
-            for ((index, _), (answer, _)) in waiting.drain(..had.len()).zip(had) {
-                answers[index] = Some(answer);
+            for ((index, _), (answer, _)) in chosen.iter().zip(had) {
+                answers[*index] = Some(answer);
             }
+            waiting = chosen.into_iter().chain(others).filter(|(index, _)| answers[*index].is_none()).collect();
         }
         let nothing = |request: &Request| Gap::new(request.what(), GapReason::Unsupported, "there was no answer");
         answers.into_iter().zip(requests).map(|(answer, request)| answer.unwrap_or(Err(nothing(request)))).collect()
     }
 
+    /// The requests of users who were slow, and the others.
+    fn parted<'r>(
+        &mut self,
+        requests: Vec<(usize, &'r Request)>,
+        deadline: Deadline,
+    ) -> (Vec<(usize, &'r Request)>, Vec<(usize, &'r Request)>) {
+        if self.shares.borrow().are_even() {
+            return (Vec::new(), requests);
+        }
+        let users = self.users_of(&requests.iter().map(|(_, request)| *request).collect::<Vec<_>>(), deadline);
+        let shares = self.shares.borrow();
+        let mut users = users.into_iter();
+        requests.into_iter().partition(|_| users.next().flatten().is_some_and(|user| shares.has(user)))
+    }
+
     /// Those of the requests that are not made, by their indices, and why.
     fn refused(&mut self, requests: &[(usize, &Request)], deadline: Deadline) -> Vec<(usize, Gap)> {
-        let of_worker = |worker: &Remaining| (worker.what.clone(), worker.user);
+        let of_worker = |worker: &Remaining| (worker.waits_for.clone(), worker.user);
         let mut left: Vec<(Option<String>, Option<u32>)> =
             remaining(|workers| workers.iter().map(of_worker).collect());
         left.extend(self.abandoned.iter().map(of_worker));
+        left.extend(self.unanswered.iter().map(|waits_for| (Some(waits_for.clone()), None)));
         if left.is_empty() && self.shares.borrow().are_even() {
             return Vec::new();
         }
         let users = self.users_of(&requests.iter().map(|(_, request)| *request).collect::<Vec<_>>(), deadline);
         let mut refused = Vec::new();
         for ((index, request), user) in requests.iter().zip(users) {
-            let what = request.what();
-            if left.iter().any(|(unanswered, _)| unanswered.as_ref() == Some(&what)) {
+            let (what, waits_for) = (request.what(), request.waits_for());
+            if left.iter().any(|(unanswered, _)| unanswered.as_ref() == Some(&waits_for)) {
                 let detail = "an earlier request for it has not been answered yet";
                 refused.push((*index, Gap::new(what, GapReason::Timeout, detail)));
             } else if let Some(user) = user {
@@ -274,23 +299,18 @@ impl Worker {
 
     /// The user whose process or path each request is about, where it is one that is counted.
     fn users_of(&mut self, requests: &[&Request], deadline: Deadline) -> Vec<Option<u32>> {
-        let mut unknown: Vec<u32> = requests.iter().filter_map(|request| request.process()).collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        unknown.retain(|pid| self.shares.borrow().user_of(*pid).is_none());
-        let questions: Vec<Request> = unknown.iter().map(|pid| Request::UserOf(*pid)).collect();
-        let questions: Vec<&Request> = questions.iter().collect();
-        let answers = self.perform_some(&questions, deadline);
-        for (pid, (answer, _)) in unknown.into_iter().zip(answers) {
+        let subjects: Vec<Option<Subject>> = requests.iter().map(|request| request.subject()).collect();
+        let unknown: BTreeSet<&Subject> = subjects.iter().flatten().collect();
+        let unknown: Vec<Subject> =
+            unknown.into_iter().filter(|subject| !self.shares.borrow().knows(subject)).cloned().collect();
+        let questions: Vec<Request> = unknown.iter().map(|subject| Request::Accountable(subject.clone())).collect();
+        let answers = self.perform_some(&questions.iter().collect::<Vec<_>>(), WINDOW, deadline);
+        for (subject, (answer, _)) in unknown.into_iter().zip(answers) {
             let user = if let Ok(Answer::User(user)) = answer { Some(user) } else { None };
-            self.shares.borrow_mut().know(pid, user);
+            self.shares.borrow_mut().know(subject, user);
         }
         let shares = self.shares.borrow();
-        let user = |request: &&Request| match request.process() {
-            Some(pid) => shares.user_of(pid).flatten(),
-            None => request.path().and_then(ForeignPath::user).and_then(shares::counted),
-        };
-        requests.iter().map(user).collect()
+        subjects.iter().map(|subject| shares.user_of(subject.as_ref()?)).collect()
     }
 
     /// Counts what was slow or not answered among the shares of users.
@@ -309,25 +329,29 @@ impl Worker {
         for ((user, (is_answered, took)), request) in users.into_iter().zip(took).zip(slow) {
             let Some(user) = user else { continue };
             self.shares.borrow_mut().count(user, took, is_answered);
-            let what = Some(request.what());
+            let waits_for = Some(request.waits_for());
             self.abandoned
                 .iter_mut()
-                .filter(|worker| worker.what == what)
+                .filter(|worker| worker.waits_for == waits_for)
                 .for_each(|worker| worker.user = Some(user));
         }
     }
 
-    /// Performs requests until one hangs, or the slow ones together have taken some time. Answers with those that were made, each with
-    /// the time it took.
-    fn perform_some(&mut self, requests: &[&Request], deadline: Deadline) -> Vec<(Result<Answer, Gap>, Duration)> {
+    /// Performs requests until one hangs, or long ones together have taken some time. Answers with those that were made, each with
+    /// the time it took. At most `window` are under way.
+    fn perform_some(
+        &mut self,
+        requests: &[&Request],
+        window: usize,
+        deadline: Deadline,
+    ) -> Vec<(Result<Answer, Gap>, Duration)> {
         let mut answers = Vec::with_capacity(requests.len());
         // Lengths of the requests that are sent and not answered.
         let mut under_way: VecDeque<usize> = VecDeque::new();
         let mut next = 0;
-        let mut slow = Duration::ZERO;
+        let mut long = Duration::ZERO;
         while let Some(request) = requests.get(answers.len()) {
-            let is_last = slow > SLOW_TOGETHER;
-            if is_last && under_way.is_empty() {
+            if long > LONG_TOGETHER {
                 break;
             }
             let begun = Instant::now();
@@ -335,20 +359,18 @@ impl Worker {
                 answers.push((Err(timeout(request, "the time of the whole examination was over")), Duration::ZERO));
                 continue;
             }
-            // Nothing more is sent when it is to end.
-            let sendable = if is_last { requests.get(..next).unwrap_or_default() } else { requests };
-            match self.step(sendable, &mut under_way, &mut next, answers.len(), deadline) {
+            match self.step(requests, &mut under_way, &mut next, window, answers.len(), deadline) {
                 Ok(reply) => {
                     under_way.pop_front();
                     let took = begun.elapsed();
-                    slow += if Shares::is_slow(took) { took } else { Duration::ZERO };
+                    long += if took >= LONG { took } else { Duration::ZERO };
                     let gap = |failure: Failure| failure.gap(request.what()).after(took);
                     answers.push((reply.map_err(gap), took));
                 }
                 Err(error) => {
                     // The request at the head hangs, or the worker died of it.
                     let hangs = error.kind() == io::ErrorKind::TimedOut;
-                    self.abandon(hangs.then(|| request.what()));
+                    self.abandon(hangs.then(|| request.waits_for()));
                     under_way.clear();
                     let gap = match error.kind() {
                         io::ErrorKind::TimedOut => timeout(request, "no answer in time; the read was abandoned"),
@@ -364,7 +386,7 @@ impl Worker {
                 }
             }
         }
-        // What the time was over for may still be answered, and would be taken for the answer to what is asked next.
+        // What is under way then may be slow as well, or would be taken for the answer to what is asked next.
         if !under_way.is_empty() {
             self.abandon(None);
         }
@@ -377,6 +399,7 @@ impl Worker {
         requests: &[&Request],
         under_way: &mut VecDeque<usize>,
         next: &mut usize,
+        window: usize,
         oldest: usize,
         deadline: Deadline,
     ) -> io::Result<Reply> {
@@ -385,11 +408,11 @@ impl Worker {
         let mut running = self.running.borrow_mut();
         let connection = running.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         // Many at once: a system call for each would cost more than what is read.
-        if under_way.len() <= WINDOW / 2 {
+        if under_way.len() <= window / 2 {
             let mut bytes = Vec::new();
             let already: usize = under_way.iter().sum();
             while let Some(request) = requests.get(*next)
-                && under_way.len() < WINDOW
+                && under_way.len() < window
             {
                 let request = frame(*request)?;
                 // One alone is always sent: the worker takes it in while it is written.
@@ -419,6 +442,8 @@ impl Worker {
         if let Some(kind) = self.failed_to_start {
             return Err(kind.into());
         }
+        // Those that were only slow have ended since.
+        self.abandoned.retain(|worker| !has_ended(worker.child));
         let are_too_many = || remaining(|workers| workers.len() >= MAX_REMAINING);
         if self.abandoned.len() >= MAX_ABANDONED || self.is_of_examination && are_too_many() {
             return Err(io::Error::other("too many reads were abandoned already"));
@@ -429,9 +454,10 @@ impl Worker {
     }
 
     /// Drops the pipes, which is all that is done to the worker: no signal, no wait.
-    fn abandon(&mut self, what: Option<String>) {
+    fn abandon(&mut self, waits_for: Option<String>) {
+        self.unanswered.extend(waits_for.clone());
         if let Some(connection) = self.running.borrow_mut().0.take() {
-            self.abandoned.push(Remaining { child: connection.child, what, user: None });
+            self.abandoned.push(Remaining { child: connection.child, waits_for, user: None });
         }
     }
 }
@@ -512,5 +538,32 @@ mod tests {
         assert_eq!(child.try_wait().unwrap(), None, "it was neither ended nor waited for");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// A worker whose answers each take a while, but come in time.
+    #[test]
+    fn what_takes_long_together_is_left_before_all_of_it_was_read() {
+        let (mut requests, input) = io::pipe().unwrap();
+        let (output, mut answers) = io::pipe().unwrap();
+        let far_end = std::thread::spawn(move || {
+            while wire::read_from::<Request>(&mut requests).is_ok() {
+                std::thread::sleep(LONG + Duration::from_millis(10));
+                let reply: Reply = Ok(Answer::Numbers(Vec::new()));
+                if answers.write_all(&frame(&reply).unwrap()).is_err() {
+                    break;
+                }
+            }
+        });
+        let child = Command::new("true").spawn().unwrap();
+        let mut worker = Worker::with_timeout(Duration::from_secs(20));
+        let connection = Connection::new(input.into(), output.into(), Pid::from_child(&child));
+        worker.running.borrow_mut().0 = Some(connection);
+        let all: Vec<Request> = (0..WINDOW as u32).map(Request::CommandLine).collect();
+        let all: Vec<&Request> = all.iter().collect();
+        let had = worker.perform_some(&all, WINDOW, Deadline::after(Duration::from_secs(60)));
+        assert!((1..=5).contains(&had.len()), "{} were read", had.len());
+        assert!(had.iter().all(|(answer, took)| answer.is_ok() && *took >= LONG));
+        assert!(worker.running.borrow().0.is_none(), "the others are read by another worker");
+        far_end.join().unwrap();
     }
 }

@@ -2,10 +2,12 @@
 
 #[cfg(target_os = "linux")]
 use super::procfs::{self, kernel_file};
-use super::wire::{Account, Answer, FileContent, FileKind, FileStat, Reply, Request, Until, frame, read_from};
+use super::wire::{
+    Account, Answer, FileContent, FileKind, FileStat, Reply, Request, Subject, Until, frame, read_from,
+};
 use super::{MAX_ANSWER, tools};
 use crate::collect::foreign::{self, Failure, ForeignPath, Found, Last};
-use crate::parse::accounts::{account, accounts};
+use crate::parse::accounts::{account, accounts, owner_of, whose_home_has};
 use rustix::fs::{Dir, FileType};
 use serde_bytes::ByteBuf;
 use std::ffi::OsStr;
@@ -115,7 +117,7 @@ pub fn perform(request: Request) -> Reply {
     match request {
         Request::CommandLine(pid) => bytes(command_line(pid)?),
         Request::Markers(pid) => bytes(markers(&environment(pid)?)),
-        Request::UserOf(pid) => Ok(Answer::User(foreign::user_of(pid)?)),
+        Request::Accountable(subject) => Ok(Answer::User(accountable(subject)?)),
         Request::KernelFile { path, limit } => bytes(kernel_file(&path, limit)?),
         #[cfg(target_os = "linux")]
         Request::KernelLink(_)
@@ -314,6 +316,18 @@ fn account_of(uid: u32) -> Result<Account, Failure> {
         name: ByteBuf::from(user.name().as_encoded_bytes()),
         home: ByteBuf::from(user.home_dir().as_os_str().as_bytes()),
     })
+}
+
+/// Any user can have processes and files of all of their subordinate ids (newuidmap(1)).
+fn accountable(subject: Subject) -> Result<u32, Failure> {
+    let read = |path| std::fs::read(path).unwrap_or_default();
+    let passwd = read("/etc/passwd");
+    let uid = match subject {
+        Subject::Process(pid) => foreign::user_of(pid)?,
+        Subject::User(uid) => uid,
+        Subject::Path(path) => whose_home_has(&passwd, &path).ok_or(Failure::System(libc::ENOENT))?,
+    };
+    Ok(owner_of(&read("/etc/subuid"), &passwd, uid).unwrap_or(uid))
 }
 
 /// Homes of people and of services that may run Hermes: system users below 1000 keep homes in `/var` and `/nonexistent`.

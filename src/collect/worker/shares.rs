@@ -1,5 +1,6 @@
 //! What one user may take of an examination: any user can have processes and files that take long to read, or never answer.
 
+use super::wire::Subject;
 use rustix::process::geteuid;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,8 +14,8 @@ const SLOW: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub struct Shares {
     by_user: HashMap<u32, Share>,
-    /// Users of processes, as far as they were asked.
-    users: HashMap<u32, Option<u32>>,
+    /// For whom something counts, as far as that was asked.
+    users: HashMap<Subject, Option<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +28,11 @@ impl Shares {
     /// Whether all answered at once so far.
     pub fn are_even(&self) -> bool {
         self.by_user.is_empty()
+    }
+
+    /// Whether something of a user was counted.
+    pub fn has(&self, user: u32) -> bool {
+        self.by_user.contains_key(&user)
     }
 
     /// Whether a read is to be counted.
@@ -55,20 +61,20 @@ impl Shares {
             .then(|| format!("files and processes of uid {user} have taken {spent} ms, more than is left"))
     }
 
-    /// The user of a process: `None` where nobody has asked yet, `Some(None)` where it is not counted.
-    pub fn user_of(&self, pid: u32) -> Option<Option<u32>> {
-        self.users.get(&pid).copied()
+    /// Whether it was asked for whom something counts.
+    pub fn knows(&self, subject: &Subject) -> bool {
+        self.users.contains_key(subject)
     }
 
-    /// Keeps the user of a process.
-    pub fn know(&mut self, pid: u32, user: Option<u32>) {
-        self.users.insert(pid, user.and_then(counted));
+    /// The user for whom something counts, where it is one that is counted.
+    pub fn user_of(&self, subject: &Subject) -> Option<u32> {
+        self.users.get(subject).copied().flatten()
     }
-}
 
-/// A user, where it is one that is counted.
-pub fn counted(user: u32) -> Option<u32> {
-    Some(user).filter(|user| *user != 0 && *user != geteuid().as_raw())
+    /// Keeps for whom something counts.
+    pub fn know(&mut self, subject: Subject, user: Option<u32>) {
+        self.users.insert(subject, user.filter(|user| *user != 0 && *user != geteuid().as_raw()));
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +87,12 @@ mod tests {
     fn a_user_takes_no_more_than_is_left() {
         let other = geteuid().as_raw().wrapping_add(4000);
         let mut shares = Shares::default();
-        assert!(shares.are_even() && counted(0).is_none() && counted(other) == Some(other));
+        assert!(shares.are_even());
+        for (subject, user) in [(Subject::Process(1), 0), (Subject::Process(2), other), (Subject::User(3), other)] {
+            assert!(!shares.knows(&subject));
+            shares.know(subject.clone(), Some(user));
+            assert_eq!(shares.user_of(&subject), Some(user).filter(|user| *user != 0));
+        }
         shares.count(other, 4 * SECOND, true);
         assert_eq!(shares.refusal(other, 0, 6 * SECOND), None);
         assert!(shares.refusal(other, 0, 3 * SECOND).is_some());

@@ -31,8 +31,8 @@ pub enum Request {
     },
     /// Text of a link of the kernel, by a path that this program has made: below `/proc/PID`. [`Answer::Bytes`].
     KernelLink(ByteBuf),
-    /// The user with whose rights the paths of a process are opened. [`Answer::User`].
-    UserOf(u32),
+    /// The user for whom something counts in the shares of an examination. [`Answer::User`].
+    Accountable(Subject),
     /// Metadata of a file of the kernel, by such a path. [`Answer::Stat`].
     KernelStat(ByteBuf),
     /// The names in a directory of the kernel that are numbers, such as the threads in `/proc/PID/task`. [`Answer::Numbers`].
@@ -115,6 +115,17 @@ pub enum Request {
         /// Bytes of its output that are kept, from the end.
         keep: u32,
     },
+}
+
+/// What belongs to a user.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    /// A process: it counts for the user with whose rights its paths are opened.
+    Process(u32),
+    /// A user: one of the subordinate ids of another counts for that one (subuid(5)).
+    User(u32),
+    /// A path, by its text: what is below the home directory of an account counts for its user.
+    Path(ByteBuf),
 }
 
 /// Where the answer of an exchange ends.
@@ -301,9 +312,23 @@ impl Request {
             | Self::KernelNumbers(path) => {
                 crate::parse::process::pid_in(path).filter(|_| !path.ends_with(b"/status"))
             }
-            Self::UserOf(_) => None,
+            Self::Accountable(_) => None,
             _ => Some(self.path()?.process()?.pid),
         }
+    }
+
+    /// What decides for whom it counts.
+    pub fn subject(&self) -> Option<Subject> {
+        let of_path = |path: &ForeignPath| {
+            path.user().map_or_else(|| Subject::Path(ByteBuf::from(path.bytes())), Subject::User)
+        };
+        self.process().map(Subject::Process).or_else(|| self.path().map(of_path))
+    }
+
+    /// What the answer waits for: where one request for it has no answer, another has none either. Two processes can have different
+    /// files by one name.
+    pub fn waits_for(&self) -> String {
+        self.path().map_or_else(|| self.what(), |path| format!("{path:?}"))
     }
 
     /// What is asked for, for a gap.
@@ -311,7 +336,9 @@ impl Request {
         match self {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
-            Self::UserOf(pid) => format!("user of pid {pid}"),
+            Self::Accountable(Subject::Process(pid)) => format!("user of pid {pid}"),
+            Self::Accountable(Subject::User(uid)) => format!("owner of the subordinate uid {uid}"),
+            Self::Accountable(Subject::Path(path)) => format!("account whose home has {}", printable(path)),
             Self::Account(uid) => format!("user {uid}"),
             Self::Homes => "home directories in /etc/passwd".to_owned(),
             Self::Resolve(name) => format!("addresses of {}", printable(name.as_bytes())),
@@ -415,6 +442,11 @@ mod tests {
         // What hangs for one user is asked for another.
         let of = |user| Request::Run { tool: Tool::Systemctl, arguments: Vec::new(), user, keep: 1 }.what();
         assert!(of(None) != of(Some(1)) && of(Some(1)) != of(Some(2)));
+        // So is what another process has by the same name, and not what is there once more.
+        let file = |pid| ForeignPath::of_process(Identity { pid, start_ticks: 1 }, Path::new("/h/state.db"));
+        let read = |pid| Request::Read { path: file(pid), offset: 0, limit: 1 }.waits_for();
+        assert_ne!(read(1), read(2));
+        assert_eq!(read(1), Request::Stat(file(1)).waits_for());
         let reply: Reply = Err(Failure::NotReadableBy(4000));
         assert_eq!(read_from::<Reply>(&mut &*frame(&reply).unwrap()).unwrap(), reply);
         assert!(frame(&ByteBuf::from(vec![0; MAX_FRAME])).is_err());
