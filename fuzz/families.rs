@@ -22,14 +22,16 @@ fn text_of(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
 
 /// Files of the kernel about one process and the machine, link targets, groups, and the table of locks.
 pub fn kernel(bytes: &[u8]) {
-    use hermes_doctor::parse::{cgroup, descriptors, link, locks, process, resources, thread};
+    use hermes_doctor::parse::{cgroup, descriptors, link, locks, mounts, process, resources, thread};
     let _ = process::stat(bytes);
     let _ = process::status(bytes);
     let _ = process::open_files_limit(bytes);
-    let _ = process::local_mounts(bytes);
+    let _ = mounts::local_mounts(bytes);
     let _ = process::mount_id(bytes);
     let _ = process::descriptor_inode(bytes);
-    let _ = process::mount_of(bytes, b"/srv/hermes/state.db");
+    let all: Vec<_> = mounts::mounts(bytes).collect();
+    let _ = mounts::of_path(&all, b"/srv/hermes/state.db");
+    let _ = mounts::hidepid(bytes);
     let _ = process::namespace_inode(bytes);
     for (name, value) in process::environment(bytes).markers {
         no_controls(&name);
@@ -57,7 +59,7 @@ pub fn kernel(bytes: &[u8]) {
     for part in [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm] {
         let _ = locks::roles_of_answers(bytes, part);
     }
-    let mounts = resources::mounts(bytes);
+    let mounts = resources::hierarchies(bytes);
     for controller in [resources::Controller::Pids, resources::Controller::Memory] {
         let group = resources::group_of(bytes, controller);
         let path = group.map_or_else(|| text_of(bytes).into_owned(), |(_, path)| path);

@@ -58,7 +58,6 @@ const MODULES: &[(&str, &str)] = &[
     ("collect/linux/links.rs", "procfs"),
     ("collect/linux/proc_dir.rs", "procfs"),
     ("collect/linux/process.rs", "procfs"),
-    ("collect/linux/resources.rs", "procfs"),
     ("collect/linux/sockets.rs", "procfs"),
     ("report/mod.rs", "output that a person has named"),
     ("report/place.rs", "the way to output that a person has named"),

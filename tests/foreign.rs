@@ -518,6 +518,23 @@ fn a_link_of_another_user_is_followed_as_that_user() {
             let own = run_with(&mut place.doctor_as(NEIGHBOUR, &arguments)).json();
             assert_eq!(own["servers"][0]["databases"][0]["header"]["page_size_bytes"], 32768, "{target}: {own:#}");
         }
+        // Nor does a link of the neighbour's own home lead root there by way of the stranger's.
+        let account = place.directory("account", NEIGHBOUR);
+        link(&home, &account.join(".hermes"), NEIGHBOUR);
+        place.accounts(&[format!("neighbour:x:5000:5000::{}:/bin/sh", account.display()).as_bytes()]);
+        for arguments in [
+            "check --json".to_owned(),
+            format!("db --json --home {}/.hermes", account.display()),
+            format!("db --json --file {}/.hermes/state.db", account.display()),
+        ] {
+            let (answer, trace) = traced(&place.doctor(&arguments), &[]);
+            trace.assert_never_opened(&secret);
+            assert!(
+                answer.stdout.contains("not readable by its owner, uid 4000"),
+                "{arguments}: {}",
+                answer.stdout
+            );
+        }
         // Links of root and of the neighbour are followed as before.
         let honest = place.directory("honest/home", NEIGHBOUR);
         std::fs::write(honest.join("config.yaml"), "").unwrap();

@@ -8,6 +8,7 @@ use crate::model::{Envelope, Redaction};
 use crate::parse::text::printable;
 use crate::render::{self, View};
 use crate::report;
+use crate::report::place::Place;
 use crate::report::redact::{Level, host_names, redacted};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -60,16 +61,20 @@ fn already_there(name: &str) -> String {
 /// Why a file cannot be written, as far as that shows without writing.
 fn unusable(file: &Path, force: bool) -> Option<String> {
     let name = printable(file.as_os_str().as_encoded_bytes());
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Err(error) = answers(file) {
         return Some(format!("{name} cannot be written: {}; name another with -o", said(&error)));
     }
-    if !directory.is_dir() {
-        let directory = printable(directory.as_os_str().as_encoded_bytes());
-        return Some(format!("{directory} is no directory; name a file in one that is there with -o"));
-    }
+    let place = match Place::find(file) {
+        Ok(place) => place,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let directory = printable(directory.as_os_str().as_encoded_bytes());
+            return Some(format!("{directory} is no directory; name a file in one that is there with -o"));
+        }
+        Err(error) => return Some(format!("{name} cannot be written: {}; name another with -o", said(&error))),
+    };
     // A link counts as a file that is there, wherever it leads.
-    match std::fs::symlink_metadata(file) {
+    match std::fs::symlink_metadata(place.path()) {
         Ok(found) if found.is_dir() => Some(format!("{name} is a directory; name a file in it with -o")),
         Ok(_) if !force => Some(already_there(&name)),
         _ => None,

@@ -8,7 +8,7 @@ use crate::model::{
     Gap, GapReason, Hop, HostPath, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor, id,
 };
 use crate::parse::cgroup::unit_of;
-use crate::parse::command::CommandRole;
+use crate::parse::command::{CommandRole, HermesCommand};
 use crate::parse::role::{Classified, classify};
 use crate::parse::sockets::{TcpSocket, TcpState};
 use crate::patient::{home_of, is_confirmed, same_network};
@@ -20,6 +20,8 @@ use std::path::Path;
 const MOST_HOPS: usize = 32;
 /// Servers beside the examined one that are listed.
 const MOST_SIBLINGS: usize = 64;
+/// Servers of a host that one is compared with.
+const MOST_COMPARED: usize = 256;
 
 impl Examination<'_> {
     /// Fills in `server.lineage`; for a server that does not run where somebody should be running it.
@@ -118,7 +120,7 @@ impl Examination<'_> {
     }
 
     /// Other Hermes servers with the same port or home.
-    fn siblings(&self, server: &Server, process: &Process) -> Vec<Sibling> {
+    fn siblings(&self, server: &mut Server, process: &Process) -> Vec<Sibling> {
         let survey = self.survey;
         let own = process.identity.pid;
         let family: HashSet<u32> = survey.relatives(own).into_iter().collect();
@@ -126,9 +128,22 @@ impl Examination<'_> {
         let own_home = home
             .and_then(|home| survey.host.directory_identity(&ForeignPath::of_process(process.identity, home)).ok());
         let mut found = Vec::new();
-        for (pid, command) in survey.hermes_servers() {
-            if family.contains(&pid) || command.role != CommandRole::Server || found.len() >= MOST_SIBLINGS {
-                continue;
+        let is_other =
+            |(pid, command): &&(u32, HermesCommand)| !family.contains(pid) && command.role == CommandRole::Server;
+        let mut others: Vec<(u32, HermesCommand)> =
+            survey.hermes_servers().iter().filter(is_other).cloned().collect();
+        // Any user can start thousands; those of the server's own user come first.
+        if others.len() > MOST_COMPARED {
+            let is_of_another = |pid: u32| survey.process_of(pid).is_none_or(|other| other.uid != process.uid);
+            others.sort_by_cached_key(|(pid, _)| is_of_another(*pid));
+            let what = format!("{} more servers of this host", others.len() - MOST_COMPARED);
+            let detail = format!("more than {MOST_COMPARED} are not compared with this one");
+            server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
+            others.truncate(MOST_COMPARED);
+        }
+        for (pid, command) in others {
+            if found.len() >= MOST_SIBLINGS {
+                break;
             }
             let (Ok(identity), Some(other)) = (survey.host.identify(pid), survey.process_of(pid)) else { continue };
             let same_port =

@@ -340,7 +340,7 @@ fn not_listening(
 
 fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
     let mut patients = Vec::new();
-    for (pid, command) in survey.hermes_servers() {
+    for (pid, command) in survey.hermes_servers().iter().cloned() {
         if command.role != CommandRole::Server || selection.kind.is_some_and(|kind| kind != command.kind) {
             continue;
         }
@@ -436,7 +436,7 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     let mut of_users: BTreeMap<Option<u32>, usize> = BTreeMap::new();
     // The first of every user come before the second of any: none may use up the time of another's.
     let mut order = Vec::new();
-    for (pid, command) in survey.hermes_servers() {
+    for (pid, command) in survey.hermes_servers().iter().cloned() {
         let wanted = selection.kind.is_none_or(|kind| kind == command.kind);
         if command.role != CommandRole::Server || command.demo || !wanted {
             continue;

@@ -34,6 +34,7 @@ pub struct Survey<'a> {
     single_children: RefCell<HashMap<u32, Option<Vec<u32>>>>,
     commands: OnceCell<HashMap<u32, Vec<String>>>,
     /// Command lines that were read one by one.
+    servers: OnceCell<Vec<(u32, HermesCommand)>>,
     single_commands: RefCell<HashMap<u32, Vec<String>>>,
     /// Processes that were read whole, and when.
     whole: RefCell<HashMap<u32, (Instant, Collected<Process>)>>,
@@ -61,6 +62,7 @@ impl<'a> Survey<'a> {
             single_processes: RefCell::default(),
             single_children: RefCell::default(),
             commands: OnceCell::new(),
+            servers: OnceCell::new(),
             single_commands: RefCell::default(),
             whole: RefCell::default(),
             sockets: OnceCell::new(),
@@ -304,16 +306,23 @@ impl<'a> Survey<'a> {
 
     /// Of those, the ones without a server of their kind above them: a child that a server has forked keeps its command
     /// line and is part of it.
-    pub fn hermes_servers(&self) -> Vec<(u32, HermesCommand)> {
-        let all = self.hermes();
-        let is_server = |pid: u32, kind: ServerKind| {
-            all.iter().any(|(other, command)| {
-                *other == pid && command.kind == kind && command.role == CommandRole::Server
-            })
-        };
-        let has_server_above =
-            |pid: u32, kind: ServerKind| self.ancestors(pid).into_iter().any(|ancestor| is_server(ancestor, kind));
-        all.iter().filter(|(pid, command)| !has_server_above(*pid, command.kind)).cloned().collect()
+    pub fn hermes_servers(&self) -> &[(u32, HermesCommand)] {
+        self.servers.get_or_init(|| {
+            let all = self.hermes();
+            let servers: HashSet<(u32, ServerKind)> = all
+                .iter()
+                .filter(|(_, command)| command.role == CommandRole::Server)
+                .map(|(pid, command)| (*pid, command.kind))
+                .collect();
+            // One row of the table after the other would take longer than all of it.
+            if all.len() > FEW {
+                self.processes();
+            }
+            let has_server_above = |pid: u32, kind: ServerKind| {
+                self.ancestors(pid).into_iter().any(|ancestor| servers.contains(&(ancestor, kind)))
+            };
+            all.into_iter().filter(|(pid, command)| !has_server_above(*pid, command.kind)).collect()
+        })
     }
 
     /// TCP sockets of the doctor's own network namespace.

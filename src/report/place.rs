@@ -65,9 +65,9 @@ fn name_of(directory: &OwnedFd) -> Option<PathBuf> {
 fn walk(path: &Path, creates: bool) -> io::Result<OwnedFd> {
     let mut rest: VecDeque<OsString> = names(path);
     let mut here = directory(CWD, if path.is_absolute() { "/" } else { "." })?;
+    refuse_mount_of_others(&here)?;
     let mut links = 0;
     while let Some(name) = rest.pop_front() {
-        refuse_mount_of_others(&here)?;
         match link_at(&here, &name) {
             Ok(Some(link)) => {
                 if let Some(why) = link.objection(owner_of(&here, &fstat(&here)?)) {
@@ -84,7 +84,7 @@ fn walk(path: &Path, creates: bool) -> io::Result<OwnedFd> {
                 }
                 names(&target).into_iter().rev().for_each(|name| rest.push_front(name));
             }
-            Err(Errno::NOENT) if creates => {
+            Err(error) if creates && error.kind() == io::ErrorKind::NotFound => {
                 match mkdirat(&here, &*name, Mode::from_raw_mode(0o777)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
@@ -92,10 +92,9 @@ fn walk(path: &Path, creates: bool) -> io::Result<OwnedFd> {
                 here = directory(&here, &*name)?;
             }
             Ok(None) => here = directory(&here, &*name)?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    refuse_mount_of_others(&here)?;
     Ok(here)
 }
 
@@ -142,11 +141,12 @@ fn is_own(uid: u32) -> bool {
 }
 
 /// The link of a name; `None` where something else is there.
-fn link_at(parent: &OwnedFd, name: &OsStr) -> Result<Option<Link>, Errno> {
+fn link_at(parent: &OwnedFd, name: &OsStr) -> io::Result<Option<Link>> {
     #[cfg(target_os = "linux")]
     {
         // The link itself is held, so that it is the one whose owner was looked at.
         let held = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        refuse_mount_of_others(&held)?;
         let found = fstat(&held)?;
         if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
             return Ok(None);

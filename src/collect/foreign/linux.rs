@@ -103,11 +103,13 @@ impl Found {
         let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let own = self.own_name();
         // The access time is left alone, where the user whose rights apply may ask for that: the owner of the file (open(2)).
-        let opened = match open(&*own, flags | OFlags::NOATIME, Mode::empty()) {
-            Err(Errno::PERM) => open(&*own, flags, Mode::empty()),
-            opened => opened,
-        };
-        opened.map(File::from).map_err(rights::refused)
+        rights::with_each(|| {
+            let opened = match open(&*own, flags | OFlags::NOATIME, Mode::empty()) {
+                Err(Errno::PERM) => open(&*own, flags, Mode::empty()),
+                opened => opened,
+            };
+            opened.map(File::from).map_err(rights::refused)
+        })
     }
 
     /// The text of a link.
@@ -170,8 +172,8 @@ fn begin(path: &ForeignPath) -> Result<Start, Failure> {
         Base::Descriptor(number) => path_only(&directory, format!("fd/{number}"))?,
     };
     rights.take()?;
-    if let Some(uid) = path.lowered {
-        Rights::of_user(uid).take()?;
+    for uid in &path.lowered {
+        Rights::of_user(*uid).take()?;
     }
     Ok(Start { root, is_elsewhere, here })
 }
@@ -254,7 +256,7 @@ fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Fail
     // Rights that end in the middle of the path, and paths that do not begin at the root, take every step by itself.
     let is_settled = !rights::is_root() || rights::are_lowered();
     let is_from_root = matches!(path.base, Base::Root | Base::Namespace);
-    if is_settled && is_from_root && last != Last::Socket {
+    if is_settled && is_from_root && last != Last::Socket && path.lowered.is_empty() {
         // Root's worker looks at each link, who made it.
         let links = if rights::is_root() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
         match in_root(&root, &path.path, last, links) {
@@ -262,7 +264,7 @@ fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Fail
             found => return found.map_err(rights::refused),
         }
     }
-    let walked = walk(&root, here, path, last)?;
+    let walked = walk(&root, here, &path.path, last)?;
     if !is_from_root || !is_elsewhere {
         return Ok(walked);
     }
@@ -299,12 +301,10 @@ fn in_root(root: &OwnedFd, path: &[u8], last: Last, links: ResolveFlags) -> Resu
 /// Takes a path component by component. Root's rights are lowered at the first directory or link of another user, and those of any user
 /// at a link that another one has made: where it leads was not that user's choice. `..` goes back
 /// along the directories that the walk came through, and from a working directory upwards as far as the root directory.
-fn walk(root: &OwnedFd, start: OwnedFd, path: &ForeignPath, last: Last) -> Result<OwnedFd, Failure> {
-    let mut rest: VecDeque<Vec<u8>> = components(&path.path).collect();
+fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Failure> {
+    let mut rest: VecDeque<Vec<u8>> = components(path).collect();
     let mut way = Way { here: start, above: Vec::new() };
     let mut links = 0;
-    // Rights that were changed once on the way are kept: another change could give more.
-    let own = Some(rights::applied()).filter(|_| path.lowered.is_none());
     enter(&way.here)?;
     while let Some(name) = rest.pop_front() {
         match &*name {
@@ -330,10 +330,11 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &ForeignPath, last: Last) -> Resul
             if last == Last::Socket && is_of_others(fstat(&way.here)?.st_uid) {
                 return Err(Failure::LinkOfOthers);
             }
-            if Some(rights::applied()) == own {
-                let directory = fstat(&way.here)?;
-                let makers = [owner_of(&found, &stat), owner_of(&way.here, &directory)];
-                rights::leave_to(makers.into_iter().find(|uid| *uid != 0 && Some(*uid) != own))?;
+            let directory = fstat(&way.here)?;
+            for uid in [owner_of(&found, &stat), owner_of(&way.here, &directory)] {
+                if uid != 0 && !rights::taken().contains(&uid) {
+                    Rights::of_user(uid).take()?;
+                }
             }
             let target = readlinkat(&found, "", Vec::new()).map_err(rights::refused)?.into_bytes();
             if target.starts_with(b"/") {
@@ -386,6 +387,10 @@ fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
 
 /// One step. A directory in the middle is asked for as one, which mounts what is mounted on demand (autofs).
 fn component(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd, Failure> {
+    rights::with_each(|| component_with_these_rights(directory, name, is_last))
+}
+
+fn component_with_these_rights(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if !is_last {
         match openat(directory, name, flags | OFlags::DIRECTORY, Mode::empty()) {

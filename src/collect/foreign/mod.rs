@@ -16,7 +16,7 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
 
-pub use rights::{Rights, applied, are_lowered, restore};
+pub use rights::{Rights, are_lowered, reader, restore};
 pub use socket::{Login, Peer, exchange};
 pub use system::user_of;
 pub use system::{Found, Last, find};
@@ -62,13 +62,13 @@ pub struct ForeignPath {
     namer: Namer,
     base: Base,
     path: ByteBuf,
-    /// Another user than the namer, whose link was on the way to it: that user's rights apply.
-    lowered: Option<u32>,
+    /// Other users than the namer, whose links were on the way to it: it must be allowed to them, too.
+    lowered: Vec<u32>,
 }
 
 impl ForeignPath {
     fn new(namer: Namer, base: Base, path: &Path) -> Self {
-        Self { namer, base, path: ByteBuf::from(path.as_os_str().as_bytes()), lowered: None }
+        Self { namer, base, path: ByteBuf::from(path.as_os_str().as_bytes()), lowered: Vec::new() }
     }
 
     /// A path that a person named, or that belongs to the system. It is made absolute by the working directory of this program.
@@ -117,17 +117,20 @@ impl ForeignPath {
         }
     }
 
-    /// The same file by the name that the kernel has for it, found with the rights of `reader`.
+    /// The same file by the name that the kernel has for it, with the rights that were taken to find it.
     #[must_use]
-    pub fn resolved_to(&self, name: &Path, reader: u32) -> Self {
+    pub fn resolved_to(&self, name: &Path) -> Self {
+        let taken = rights::taken();
         match self.namer {
             Namer::Process(process) => {
-                // Rights that were lowered on the way stay lowered.
-                let is_other = reader != 0 && user_of(process.pid).is_ok_and(|user| user != reader);
-                let lowered = if is_other { Some(reader) } else { self.lowered };
+                let own = user_of(process.pid).ok();
+                let lowered = taken.into_iter().filter(|uid| Some(*uid) != own).collect();
                 Self { lowered, ..Self::of_link(process, name) }
             }
-            Namer::Person | Namer::User(_) => Self::of_file(reader, reader, name),
+            Namer::Person | Namer::User(_) => match taken.split_last() {
+                None => Self::of_person(name),
+                Some((last, others)) => Self { lowered: others.to_vec(), ..Self::of_user(*last, name) },
+            },
         }
     }
 
@@ -147,7 +150,7 @@ impl ForeignPath {
             Base::WorkingDirectory | Base::Descriptor(_) if name.is_absolute() => Base::Root,
             base => base,
         };
-        Self { lowered: self.lowered, ..Self::new(self.namer, base, &self.path().join(name)) }
+        Self { lowered: self.lowered.clone(), ..Self::new(self.namer, base, &self.path().join(name)) }
     }
 
     /// The path with a suffix to its last name, such as `-wal`.
@@ -162,7 +165,7 @@ impl ForeignPath {
     pub fn split(&self) -> Option<(Self, &[u8])> {
         let path = self.path();
         let name = path.file_name()?.as_bytes();
-        Some((Self { lowered: self.lowered, ..Self::new(self.namer, self.base, path.parent()?) }, name))
+        Some((Self { lowered: self.lowered.clone(), ..Self::new(self.namer, self.base, path.parent()?) }, name))
     }
 
     /// Its text, safe to print.

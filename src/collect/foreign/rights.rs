@@ -7,6 +7,7 @@
 
 use super::Failure;
 use crate::parse::accounts::{account, groups_of};
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 /// User and groups of somebody who named a path.
@@ -40,9 +41,53 @@ impl Rights {
         if !is_root() || self.uid == 0 {
             return Ok(());
         }
-        let is_taken = system::set(self.uid, self.gid, &self.groups);
-        is_taken.then_some(()).ok_or(Failure::Rights(self.uid))
+        self.apply()?;
+        TAKEN.with_borrow_mut(|taken| {
+            if !taken.contains(self) {
+                taken.push(self.clone());
+            }
+        });
+        Ok(())
     }
+
+    fn apply(&self) -> Result<(), Failure> {
+        let is_applied = system::set(self.uid, self.gid, &self.groups);
+        is_applied.then_some(()).ok_or(Failure::Rights(self.uid))
+    }
+}
+
+thread_local! {
+    /// Rights that were taken for one request: of who named the path, and of each user whose link was followed. What is opened must be
+    /// allowed to all of them.
+    static TAKEN: RefCell<Vec<Rights>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The users whose rights were taken.
+pub fn taken() -> Vec<u32> {
+    TAKEN.with_borrow(|taken| taken.iter().map(|rights| rights.uid).collect())
+}
+
+/// The user with whose rights something was found: the last whose link was followed.
+pub fn reader() -> u32 {
+    taken().last().copied().unwrap_or_else(applied)
+}
+
+/// Does something with the rights of each of them, those of the last first, since that user is the one who chose it.
+///
+/// # Errors
+/// The first error.
+// On macOS rights are taken once.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+pub fn with_each<T>(mut action: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let all = TAKEN.with_borrow(Clone::clone);
+    let Some((last, others)) = all.split_last().filter(|(_, others)| !others.is_empty()) else { return action() };
+    let mut result = action()?;
+    for rights in others {
+        rights.apply()?;
+        result = action()?;
+    }
+    last.apply()?;
+    Ok(result)
 }
 
 /// Whether this process was started with rights to give up.
@@ -62,16 +107,6 @@ pub fn lower_to(uid: u32) -> Result<(), Failure> {
     Rights::of_user(uid).take()
 }
 
-/// Takes the rights of the user who has made a link, or has the directory that it is in, in the place of those that apply.
-///
-/// # Errors
-/// As [`Rights::take`].
-// On macOS lowered rights cannot be changed, only given back.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
-pub fn leave_to(user: Option<u32>) -> Result<(), Failure> {
-    user.filter(|_| is_root()).map_or(Ok(()), |uid| Rights::of_user(uid).take())
-}
-
 /// Whether another user's rights apply in the place of root's.
 pub fn are_lowered() -> bool {
     is_root() && applied() != 0
@@ -87,6 +122,7 @@ pub fn applied() -> u32 {
 /// # Errors
 /// [`Failure::Rights`] where that is refused; the worker must end then.
 pub fn restore() -> Result<(), Failure> {
+    TAKEN.with_borrow_mut(Vec::clear);
     if !is_root() || applied() == 0 {
         return Ok(());
     }

@@ -14,12 +14,13 @@ use crate::model::{
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
 use crate::parse::mounts::{self, Mount};
-use crate::parse::process::descriptor_inode;
+use crate::parse::process::{descriptor_inode, mount_id};
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
 use serde_bytes::ByteBuf;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -103,7 +104,8 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
 /// A database that is looked for among descriptors.
 struct Wanted {
     index: usize,
-    inodes: BTreeMap<SqlitePart, u64>,
+    /// Device and inode number of each part.
+    files: BTreeMap<SqlitePart, (u64, u64)>,
 }
 
 /// Descriptors of one process on a wanted file, under one name.
@@ -128,11 +130,11 @@ pub fn holders(
         .enumerate()
         .map(|(index, path)| {
             let files = Files::of(path);
-            let inodes = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm]
+            let files = [SqlitePart::Database, SqlitePart::Wal, SqlitePart::Shm]
                 .into_iter()
-                .filter_map(|part| Some((part, workers.identity_of(files.part(part)).ok()?.1)))
+                .filter_map(|part| Some((part, workers.identity_of(files.part(part)).ok()?)))
                 .collect();
-            (path.bytes().to_vec(), Wanted { index, inodes })
+            (path.bytes().to_vec(), Wanted { index, files })
         })
         .collect();
     let place = seen_by.filter(|process| process.foreign_mounts == Some(true));
@@ -209,15 +211,29 @@ fn holders_of(
     let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); count];
     for pid in pids {
         let is_same_place = own.is_some() && namespace(pid) == own;
+        let mounts: OnceCell<Vec<Mount>> = OnceCell::new();
+        let is_on = |lines: &[u8], device: u64| {
+            let read = || workers.bytes_of_process(procfs::file(pid, "mountinfo")).unwrap_or_default();
+            let mounts = mounts.get_or_init(|| mounts::mounts(&read()).collect());
+            let mount = mount_id(lines).and_then(|id| mounts.iter().find(|mount| mount.id == id));
+            mount.is_some_and(|mount| {
+                // On btrfs and overlayfs the device of a mount is another one than that of its files.
+                let own =
+                    workers.mounts().iter().any(|own| own.device == mount.device && own.mounted_by().is_none());
+                mount.device == (rustix::fs::major(device), rustix::fs::minor(device)) || own
+            })
+        };
         let status = workers.bytes_of_process(procfs::file(pid, "status")).ok();
         let status = status.and_then(|bytes| crate::parse::process::status(&bytes).ok());
         let same_pid_namespace = status.is_some_and(|status| status.namespace_pids.len() <= 1);
         let mut of_one: BTreeMap<usize, DatabaseHolder> = BTreeMap::new();
         for (hit, information) in hits.iter().zip(&information).filter(|(hit, _)| hit.pid == pid) {
             let Some((wanted, part, marked)) = family_of(&hit.text, wanted) else { continue };
-            let inode = information.as_ref().ok().and_then(|lines| descriptor_inode(lines));
-            let now = wanted.inodes.get(&part).copied();
-            let is_current = inode.is_some() && inode == now;
+            let lines = information.as_deref().unwrap_or_default();
+            let (inode, now) = (descriptor_inode(lines), wanted.files.get(&part));
+            let has_number = inode.is_some() && inode == now.map(|(_, inode)| *inode);
+            // Numbers of inodes are those of a filesystem, and any user can mount one in a namespace of their own.
+            let is_current = has_number && (is_same_place || now.is_some_and(|(device, _)| is_on(lines, *device)));
             // The same name in another mount namespace is another file, unless its inode says that it is this one.
             if !is_same_place && !is_current {
                 continue;

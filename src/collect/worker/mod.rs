@@ -157,6 +157,9 @@ fn has_ended(child: Pid) -> bool {
     !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None))
 }
 
+/// A request and its index.
+type Waiting<'r> = (usize, &'r Request);
+
 /// The near end: starts workers, keeps one at a time, and abandons those that hang.
 pub struct Worker {
     running: Rc<RefCell<Running>>,
@@ -235,7 +238,7 @@ impl Worker {
     /// asked for is not asked again while that worker remains, nor is more of a user who has taken their share.
     pub fn perform(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Answer, Gap>> {
         let mut answers: Vec<Option<Result<Answer, Gap>>> = requests.iter().map(|_| None).collect();
-        let mut waiting: Vec<(usize, &Request)> = requests.iter().enumerate().collect();
+        let mut waiting: Vec<Waiting> = requests.iter().enumerate().collect();
         while !waiting.is_empty() {
             for (index, gap) in self.refused(&waiting, deadline) {
                 answers[index] = Some(Err(gap));
@@ -259,9 +262,9 @@ impl Worker {
     /// The requests of users who were slow, and the others.
     fn parted<'r>(
         &mut self,
-        requests: Vec<(usize, &'r Request)>,
+        requests: Vec<Waiting<'r>>,
         deadline: Deadline,
-    ) -> (Vec<(usize, &'r Request)>, Vec<(usize, &'r Request)>) {
+    ) -> (Vec<Waiting<'r>>, Vec<Waiting<'r>>) {
         if self.shares.borrow().are_even() {
             return (Vec::new(), requests);
         }
@@ -272,7 +275,7 @@ impl Worker {
     }
 
     /// Those of the requests that are not made, by their indices, and why.
-    fn refused(&mut self, requests: &[(usize, &Request)], deadline: Deadline) -> Vec<(usize, Gap)> {
+    fn refused(&mut self, requests: &[Waiting], deadline: Deadline) -> Vec<(usize, Gap)> {
         let of_worker = |worker: &Remaining| (worker.waits_for.clone(), worker.user);
         let mut left: Vec<(Option<String>, Option<u32>)> =
             remaining(|workers| workers.iter().map(of_worker).collect());
@@ -304,10 +307,17 @@ impl Worker {
         let unknown: Vec<Subject> =
             unknown.into_iter().filter(|subject| !self.shares.borrow().knows(subject)).cloned().collect();
         let questions: Vec<Request> = unknown.iter().map(|subject| Request::Accountable(subject.clone())).collect();
-        let answers = self.perform_some(&questions.iter().collect::<Vec<_>>(), WINDOW, deadline);
-        for (subject, (answer, _)) in unknown.into_iter().zip(answers) {
-            let user = if let Ok(Answer::User(user)) = answer { Some(user) } else { None };
-            self.shares.borrow_mut().know(subject, user);
+        // Where the table of accounts does not answer, nothing more is asked of it: each question would take the time of a timeout.
+        let has_answered = !self.shares.borrow().accounts_hang;
+        let questions: Vec<&Request> = questions.iter().filter(|_| has_answered).collect();
+        let answers = self.perform_some(&questions, WINDOW, deadline);
+        let mut answers = answers.into_iter().map(|(answer, _)| answer);
+        for subject in unknown {
+            let answer = answers.next();
+            let mut shares = self.shares.borrow_mut();
+            shares.accounts_hang |= matches!(&answer, Some(Err(gap)) if gap.reason == GapReason::Timeout);
+            let user = if let Some(Ok(Answer::User(user))) = answer { Some(user) } else { None };
+            shares.know(subject, user);
         }
         let shares = self.shares.borrow();
         subjects.iter().map(|subject| shares.user_of(subject.as_ref()?)).collect()
@@ -554,9 +564,11 @@ mod tests {
                 }
             }
         });
-        let child = Command::new("true").spawn().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        child.wait().unwrap();
         let mut worker = Worker::with_timeout(Duration::from_secs(20));
-        let connection = Connection::new(input.into(), output.into(), Pid::from_child(&child));
+        let connection = Connection::new(input.into(), output.into(), pid);
         worker.running.borrow_mut().0 = Some(connection);
         let all: Vec<Request> = (0..WINDOW as u32).map(Request::CommandLine).collect();
         let all: Vec<&Request> = all.iter().collect();

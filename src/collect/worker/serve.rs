@@ -156,7 +156,7 @@ pub fn perform(request: Request) -> Reply {
         Request::Link(path) => bytes(foreign::find(&path, Last::Itself)?.link()?),
         Request::Name(path) => {
             let name = name(&path)?;
-            Ok(Answer::Name(path.resolved_to(Path::new(OsStr::from_bytes(&name)), foreign::applied())))
+            Ok(Answer::Name(path.resolved_to(Path::new(OsStr::from_bytes(&name)))))
         }
         Request::Locks(path, ranges) => bytes(locks(&path, &ranges)?),
         Request::Exchange { socket, peer, message, login, until } => {
@@ -212,7 +212,7 @@ fn stat_of(found: &Found) -> FileStat {
         },
         device: found.device(),
         inode: found.inode(),
-        owner: if found.owner() == 0 && foreign::are_lowered() { foreign::applied() } else { found.owner() },
+        owner: if found.owner() == 0 && foreign::are_lowered() { foreign::reader() } else { found.owner() },
         size: found.size(),
         modified_ns: modified(seconds, nanoseconds),
     }
@@ -248,7 +248,7 @@ fn read(path: &ForeignPath, offset: u64, limit: u32) -> Result<FileContent, Fail
     Ok(FileContent {
         bytes: ByteBuf::from(bytes),
         owner: metadata.uid(),
-        reader: foreign::applied(),
+        reader: foreign::reader(),
         modified_ns: modified(metadata.mtime(), u64::try_from(metadata.mtime_nsec()).unwrap_or(0)),
     })
 }

@@ -16,6 +16,8 @@ pub struct Shares {
     by_user: HashMap<u32, Share>,
     /// For whom something counts, as far as that was asked.
     users: HashMap<Subject, Option<u32>>,
+    /// Whether the table of accounts, which that takes, has not answered.
+    pub accounts_hang: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
