@@ -176,6 +176,24 @@ fn a_database_without_its_lock_is_critical() {
     assert_eq!(envelope["databases"][0]["holders"][0]["has_shared_lock"], false);
 }
 
+/// A backup, or another user: it has some of the files open, none for writing, and takes no lock.
+#[test]
+fn a_reader_of_the_files_is_no_connection() {
+    let reads = "import sys, time\nfiles = [open(name, 'rb') for name in sys.argv[1:]]\nprint('ready 1', flush=True)\ntime.sleep(600)";
+    let patient = patient("pool");
+    let name = |suffix: &str| format!("{}{suffix}", patient.path.display());
+    for files in [[name("-wal"), name("-shm")], [name(""), name("-wal")]] {
+        let reader = start(Command::new("python3").args(["-c", reads]).args(&files));
+        let (envelope, ids) = patient.examine();
+        assert_eq!((envelope["status"].as_str(), ids), (Some("healthy"), vec![]), "{files:?}: {envelope:#}");
+        let holders = envelope["databases"][0]["holders"].as_array().unwrap();
+        let found = holders.iter().find(|holder| holder["pid"] == reader.pid()).expect("the reader is named");
+        assert_eq!(found["reads_only"], true, "{found:#}");
+        let other = holders.iter().find(|holder| holder["pid"] == patient.pid()).expect("so is the server");
+        assert_eq!(other["reads_only"], Value::Null, "{other:#}");
+    }
+}
+
 /// A forked child has its parent's descriptors and none of its locks: that is well.
 #[test]
 fn a_forked_child_has_lost_nothing() {

@@ -72,6 +72,7 @@ fn generation_deleted(database: &DatabaseFile) -> Option<Finding> {
     let on_old: Vec<&DatabaseHolder> = database
         .holders
         .iter()
+        .filter(|holder| !holder.reads_only)
         .filter(|holder| holder.deleted > 0 || holder.replaced > 0 || is_renamed(holder))
         .collect();
     let first = on_old.first()?;
@@ -308,6 +309,7 @@ fn lost<'d>(database: &'d DatabaseFile, locks: &[DatabaseLock]) -> Vec<&'d Datab
             database.journal_mode == "wal"
                 && is_told
                 && holder.same_pid_namespace
+                && !holder.reads_only
                 && holder.has_shared_lock == Some(false)
                 && uses
                 && holder.deleted == 0

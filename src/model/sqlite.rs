@@ -244,6 +244,10 @@ pub struct DatabaseHolder {
     pub has_shared_lock: Option<bool>,
     /// Whether it lives in the doctor's pid namespace; if not, the lock table may not show its pid.
     pub same_pid_namespace: bool,
+    /// Whether none of these descriptors is open for writing, as those of SQLite are: then it copies or reads the files and is no
+    /// connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_only: bool,
 }
 
 /// The same database a moment later: what stands still under a held lock is stuck, what moves is busy.

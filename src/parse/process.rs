@@ -210,6 +210,15 @@ pub fn descriptor_inode(bytes: &[u8]) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
 }
 
+/// Whether a descriptor is open for reading only, by the `flags` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5), open(2)).
+pub fn is_read_only(fdinfo: &[u8]) -> bool {
+    let flags = fdinfo.split(|byte| *byte == b'\n').find_map(|line| {
+        let digits = std::str::from_utf8(line.strip_prefix(b"flags:")?).ok()?;
+        u32::from_str_radix(digits.trim(), 8).ok()
+    });
+    flags.is_some_and(|flags| flags & 3 == 0)
+}
+
 /// Paths of the files that a process has mapped to be executed, each once, from `/proc/PID/maps` (proc_pid_maps(5)).
 pub fn mapped_files(maps: &[u8]) -> Vec<&[u8]> {
     let mut found: Vec<&[u8]> = maps
@@ -367,6 +376,9 @@ mod tests {
     fn reads_what_a_descriptor_is_open_on() {
         assert_eq!(mount_id(b"pos:\t0\nflags:\t0100002\nmnt_id:\t28\nino:\t7\n"), Some(28));
         assert_eq!(mount_id(b"pos:\t0\n"), None);
+        let is_read_only = |flags: &str| is_read_only(format!("pos:\t0\nflags:\t{flags}\n").as_bytes());
+        assert!(is_read_only("0100000") && !is_read_only("0100002") && !is_read_only("0100001"));
+        assert!(!is_read_only("x") && !super::is_read_only(b""));
         assert_eq!(descriptor_inode(b"pos:\t0\nflags:\t02\nmnt_id:\t29\nino:\t789\n"), Some(789));
         assert_eq!(descriptor_inode(b"ino:\tx\n"), None);
     }

@@ -725,5 +725,6 @@ fn holder(
         replaced: 0,
         has_shared_lock,
         same_pid_namespace: true,
+        reads_only: false,
     }
 }

@@ -14,7 +14,7 @@ use crate::model::{
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
 use crate::parse::mounts::{self, Mount};
-use crate::parse::process::{descriptor_inode, mount_id};
+use crate::parse::process::{descriptor_inode, is_read_only, mount_id};
 use crate::parse::sqlite;
 use crate::parse::text::nul_separated;
 use crate::report::mask;
@@ -112,10 +112,13 @@ struct Wanted {
 struct Hit {
     pid: u32,
     text: Vec<u8>,
-    /// One of them: what one of them is, all of them are.
-    descriptor: u32,
+    /// Some of them: what one of them is open on, all of them are.
+    descriptors: Vec<u32>,
     count: u64,
 }
+
+/// Descriptors of a name that are looked at more closely.
+const MOST_DESCRIPTORS: usize = 16;
 
 /// Who has these databases open.
 pub fn holders(
@@ -178,8 +181,13 @@ fn hits_among(
                 let text = text.into_vec();
                 let place = *places.entry((pid, text.clone())).or_insert(hits.len());
                 match hits.get_mut(place) {
-                    Some(hit) => hit.count += 1,
-                    None => hits.push(Hit { pid, text, descriptor: link.number, count: 1 }),
+                    Some(hit) => {
+                        hit.count += 1;
+                        if hit.descriptors.len() < MOST_DESCRIPTORS {
+                            hit.descriptors.push(link.number);
+                        }
+                    }
+                    None => hits.push(Hit { pid, text, descriptors: vec![link.number], count: 1 }),
                 }
             }
             Err(error) if links::is_refused(error) => drop(unread.insert(pid)),
@@ -205,9 +213,15 @@ fn holders_of(
     pids.dedup();
     let namespace = |pid| workers.bytes_of_process(procfs::link(pid, "ns/mnt")).ok();
     let own = namespace(place);
-    let information: Vec<Request> =
-        hits.iter().map(|hit| procfs::file(hit.pid, &format!("fdinfo/{}", hit.descriptor))).collect();
-    let information = workers.bytes_of_processes(&information);
+    let requests: Vec<Request> = hits
+        .iter()
+        .flat_map(|hit| hit.descriptors.iter().map(|number| procfs::file(hit.pid, &format!("fdinfo/{number}"))))
+        .collect();
+    let mut answers = workers.bytes_of_processes(&requests).into_iter();
+    let information: Vec<Vec<Vec<u8>>> = hits
+        .iter()
+        .map(|hit| answers.by_ref().take(hit.descriptors.len()).map(Result::unwrap_or_default).collect())
+        .collect();
     let mut found: Vec<Vec<DatabaseHolder>> = vec![Vec::new(); count];
     for pid in pids {
         let is_same_place = own.is_some() && namespace(pid) == own;
@@ -229,7 +243,7 @@ fn holders_of(
         let mut of_one: BTreeMap<usize, DatabaseHolder> = BTreeMap::new();
         for (hit, information) in hits.iter().zip(&information).filter(|(hit, _)| hit.pid == pid) {
             let Some((wanted, part, marked)) = family_of(&hit.text, wanted) else { continue };
-            let lines = information.as_deref().unwrap_or_default();
+            let lines = information.first().map(Vec::as_slice).unwrap_or_default();
             let (inode, now) = (descriptor_inode(lines), wanted.files.get(&part));
             let has_number = inode.is_some() && inode == now.map(|(_, inode)| *inode);
             // Numbers of inodes are those of a filesystem, and any user can mount one in a namespace of their own.
@@ -248,7 +262,10 @@ fn holders_of(
                 replaced: 0,
                 has_shared_lock: None,
                 same_pid_namespace,
+                reads_only: true,
             });
+            let looked_at_all = hit.count == u64::try_from(information.len()).unwrap_or(0);
+            holder.reads_only &= looked_at_all && information.iter().all(|lines| is_read_only(lines));
             match part {
                 SqlitePart::Database => holder.descriptors_db += hit.count,
                 SqlitePart::Wal => holder.descriptors_wal += hit.count,

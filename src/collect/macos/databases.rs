@@ -130,6 +130,7 @@ fn empty(pid: u32) -> DatabaseHolder {
         // A question names one holder of a shared lock and hides the others.
         has_shared_lock: None,
         same_pid_namespace: true,
+        reads_only: false,
     }
 }
 
