@@ -103,7 +103,7 @@ impl Found {
         let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let own = self.own_name();
         // The access time is left alone, where the user whose rights apply may ask for that: the owner of the file (open(2)).
-        rights::with_each(|| {
+        rights::for_each_user(|| {
             let opened = match open(&*own, flags | OFlags::NOATIME, Mode::empty()) {
                 Err(Errno::PERM) => open(&*own, flags, Mode::empty()),
                 opened => opened,
@@ -332,7 +332,7 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<Owned
             }
             let directory = fstat(&way.here)?;
             for uid in [owner_of(&found, &stat), owner_of(&way.here, &directory)] {
-                if uid != 0 && !rights::taken().contains(&uid) {
+                if uid != 0 && !rights::users().contains(&uid) {
                     Rights::of_user(uid).take()?;
                 }
             }
@@ -387,7 +387,7 @@ fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
 
 /// One step. A directory in the middle is asked for as one, which mounts what is mounted on demand (autofs).
 fn component(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd, Failure> {
-    rights::with_each(|| component_with_these_rights(directory, name, is_last))
+    rights::for_each_user(|| component_with_these_rights(directory, name, is_last))
 }
 
 fn component_with_these_rights(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd, Failure> {

@@ -62,7 +62,7 @@ pub struct ForeignPath {
     namer: Namer,
     base: Base,
     path: ByteBuf,
-    /// Other users than the namer, whose links were on the way to it: it must be allowed to them, too.
+    /// Owners of links on the way to the file, other than the namer: their rights must permit access as well.
     lowered: Vec<u32>,
 }
 
@@ -117,17 +117,17 @@ impl ForeignPath {
         }
     }
 
-    /// The same file by the name that the kernel has for it, with the rights that were taken to find it.
+    /// The same file by the kernel's name for it, restricted to the rights that applied when it was found.
     #[must_use]
     pub fn resolved_to(&self, name: &Path) -> Self {
-        let taken = rights::taken();
+        let users = rights::users();
         match self.namer {
             Namer::Process(process) => {
                 let own = user_of(process.pid).ok();
-                let lowered = taken.into_iter().filter(|uid| Some(*uid) != own).collect();
+                let lowered = users.into_iter().filter(|uid| Some(*uid) != own).collect();
                 Self { lowered, ..Self::of_link(process, name) }
             }
-            Namer::Person | Namer::User(_) => match taken.split_last() {
+            Namer::Person | Namer::User(_) => match users.split_last() {
                 None => Self::of_person(name),
                 Some((last, others)) => Self { lowered: others.to_vec(), ..Self::of_user(*last, name) },
             },

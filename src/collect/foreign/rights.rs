@@ -42,9 +42,9 @@ impl Rights {
             return Ok(());
         }
         self.apply()?;
-        TAKEN.with_borrow_mut(|taken| {
-            if !taken.contains(self) {
-                taken.push(self.clone());
+        LOWERED.with_borrow_mut(|lowered| {
+            if !lowered.contains(self) {
+                lowered.push(self.clone());
             }
         });
         Ok(())
@@ -57,29 +57,29 @@ impl Rights {
 }
 
 thread_local! {
-    /// Rights that were taken for one request: of who named the path, and of each user whose link was followed. What is opened must be
-    /// allowed to all of them.
-    static TAKEN: RefCell<Vec<Rights>> = const { RefCell::new(Vec::new()) };
+    /// The rights that one request is restricted to: those of the process or user that named the path, and those of each user whose link
+    /// was followed. All of them must permit what is opened.
+    static LOWERED: RefCell<Vec<Rights>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The users whose rights were taken.
-pub fn taken() -> Vec<u32> {
-    TAKEN.with_borrow(|taken| taken.iter().map(|rights| rights.uid).collect())
+/// The users whose rights restrict this request, the latest last.
+pub fn users() -> Vec<u32> {
+    LOWERED.with_borrow(|lowered| lowered.iter().map(|rights| rights.uid).collect())
 }
 
-/// The user with whose rights something was found: the last whose link was followed.
+/// The user whose rights were applied last: the owner of the last link that was followed.
 pub fn reader() -> u32 {
-    taken().last().copied().unwrap_or_else(applied)
+    users().last().copied().unwrap_or_else(applied)
 }
 
-/// Does something with the rights of each of them, those of the last first, since that user is the one who chose it.
+/// Runs `action` with the rights of each of these users in turn, the latest first, and returns the last result.
 ///
 /// # Errors
 /// The first error.
 // On macOS rights are taken once.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
-pub fn with_each<T>(mut action: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
-    let all = TAKEN.with_borrow(Clone::clone);
+pub fn for_each_user<T>(mut action: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let all = LOWERED.with_borrow(Clone::clone);
     let Some((last, others)) = all.split_last().filter(|(_, others)| !others.is_empty()) else { return action() };
     let mut result = action()?;
     for rights in others {
@@ -122,7 +122,7 @@ pub fn applied() -> u32 {
 /// # Errors
 /// [`Failure::Rights`] where that is refused; the worker must end then.
 pub fn restore() -> Result<(), Failure> {
-    TAKEN.with_borrow_mut(Vec::clear);
+    LOWERED.with_borrow_mut(Vec::clear);
     if !is_root() || applied() == 0 {
         return Ok(());
     }

@@ -57,9 +57,9 @@ const END_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_ABANDONED: usize = 16;
 /// Those that may remain of earlier examinations of the same process.
 const MAX_REMAINING: usize = 32;
-/// Reads that take so long are not many: on a host with much to do most take less.
+/// A long read. On a loaded host most reads take less.
 const LONG: Duration = Duration::from_millis(50);
-/// How long those may take together before it is asked whose they were.
+/// Total duration of long reads after which they are charged to their users.
 const LONG_TOGETHER: Duration = Duration::from_millis(250);
 /// Requests under way.
 const WINDOW: usize = 64;
@@ -240,12 +240,12 @@ impl Worker {
         let mut answers: Vec<Option<Result<Answer, Gap>>> = requests.iter().map(|_| None).collect();
         let mut waiting: Vec<Waiting> = requests.iter().enumerate().collect();
         while !waiting.is_empty() {
-            for (index, gap) in self.refused(&waiting, deadline) {
+            for (index, gap) in self.refusals(&waiting, deadline) {
                 answers[index] = Some(Err(gap));
             }
             waiting.retain(|(index, _)| answers[*index].is_none());
-            // What belongs to users who were slow comes last and one by one, so that nothing waits behind it.
-            let (last, first) = self.parted(waiting, deadline);
+            // Requests for users whose reads were slow are made last and one at a time, so that no other request waits behind them.
+            let (last, first) = self.split_by_share(waiting, deadline);
             let (chosen, others, window) = if first.is_empty() { (last, first, 1) } else { (first, last, WINDOW) };
             let asked: Vec<&Request> = chosen.iter().map(|(_, request)| *request).collect();
             let had = self.perform_some(&asked, window, deadline);
@@ -259,8 +259,8 @@ impl Worker {
         answers.into_iter().zip(requests).map(|(answer, request)| answer.unwrap_or(Err(nothing(request)))).collect()
     }
 
-    /// The requests of users who were slow, and the others.
-    fn parted<'r>(
+    /// Splits requests into those for users whose reads were slow, and the others.
+    fn split_by_share<'r>(
         &mut self,
         requests: Vec<Waiting<'r>>,
         deadline: Deadline,
@@ -274,8 +274,8 @@ impl Worker {
         requests.into_iter().partition(|_| users.next().flatten().is_some_and(|user| shares.has(user)))
     }
 
-    /// Those of the requests that are not made, by their indices, and why.
-    fn refused(&mut self, requests: &[Waiting], deadline: Deadline) -> Vec<(usize, Gap)> {
+    /// The requests that are not made, by index, each with the reason.
+    fn refusals(&mut self, requests: &[Waiting], deadline: Deadline) -> Vec<(usize, Gap)> {
         let of_worker = |worker: &Remaining| (worker.waits_for.clone(), worker.user);
         let mut left: Vec<(Option<String>, Option<u32>)> =
             remaining(|workers| workers.iter().map(of_worker).collect());
@@ -300,14 +300,14 @@ impl Worker {
         refused
     }
 
-    /// The user whose process or path each request is about, where it is one that is counted.
+    /// The user that each request is charged to; `None` where it is not charged.
     fn users_of(&mut self, requests: &[&Request], deadline: Deadline) -> Vec<Option<u32>> {
         let subjects: Vec<Option<Subject>> = requests.iter().map(|request| request.subject()).collect();
         let unknown: BTreeSet<&Subject> = subjects.iter().flatten().collect();
         let unknown: Vec<Subject> =
             unknown.into_iter().filter(|subject| !self.shares.borrow().knows(subject)).cloned().collect();
         let questions: Vec<Request> = unknown.iter().map(|subject| Request::Accountable(subject.clone())).collect();
-        // Where the table of accounts does not answer, nothing more is asked of it: each question would take the time of a timeout.
+        // After one timeout the table of accounts is not read again: each attempt would take another timeout.
         let has_answered = !self.shares.borrow().accounts_hang;
         let questions: Vec<&Request> = questions.iter().filter(|_| has_answered).collect();
         let answers = self.perform_some(&questions, WINDOW, deadline);
@@ -323,7 +323,7 @@ impl Worker {
         subjects.iter().map(|subject| shares.user_of(subject.as_ref()?)).collect()
     }
 
-    /// Counts what was slow or not answered among the shares of users.
+    /// Charges slow and unanswered requests to their users.
     fn count(&mut self, requests: &[&Request], had: &[(Result<Answer, Gap>, Duration)]) {
         let is_late = |answer: &Result<Answer, Gap>| matches!(answer, Err(gap) if gap.reason == GapReason::Timeout);
         let (slow, took): (Vec<&Request>, Vec<(bool, Duration)>) = requests
@@ -347,8 +347,8 @@ impl Worker {
         }
     }
 
-    /// Performs requests until one hangs, or long ones together have taken some time. Answers with those that were made, each with
-    /// the time it took. At most `window` are under way.
+    /// Performs requests until one times out, or until long ones have taken [`LONG_TOGETHER`]. Returns the answers of those that were
+    /// made, each with its duration. At most `window` requests are in flight.
     fn perform_some(
         &mut self,
         requests: &[&Request],

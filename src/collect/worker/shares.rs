@@ -1,22 +1,22 @@
-//! What one user may take of an examination: any user can have processes and files that take long to read, or never answer.
+//! Limits per user: the processes and files of any user can be slow to read, or never answer.
 
 use super::wire::Subject;
 use rustix::process::geteuid;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Reads of what one user has that may stay unanswered: each takes the time of a timeout, and leaves a worker behind.
+/// Unanswered reads per user: each costs a timeout and leaves a worker process behind.
 pub const MAX_UNANSWERED: usize = 3;
-/// What takes less is not counted.
+/// Shorter reads are not charged.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// What other users have taken of one examination so far. Those of root and of the doctor's own user are not counted.
+/// What the reads of one examination were charged to other users so far. Root and the doctor's own user are not charged.
 #[derive(Debug, Default)]
 pub struct Shares {
     by_user: HashMap<u32, Share>,
-    /// For whom something counts, as far as that was asked.
+    /// The user that each subject is charged to, as far as resolved.
     users: HashMap<Subject, Option<u32>>,
-    /// Whether the table of accounts, which that takes, has not answered.
+    /// Whether the table of accounts, which that needs, timed out.
     pub accounts_hang: bool,
 }
 
@@ -27,30 +27,30 @@ struct Share {
 }
 
 impl Shares {
-    /// Whether all answered at once so far.
+    /// Whether nothing was charged so far.
     pub fn are_even(&self) -> bool {
         self.by_user.is_empty()
     }
 
-    /// Whether something of a user was counted.
+    /// Whether a user was charged for a read.
     pub fn has(&self, user: u32) -> bool {
         self.by_user.contains_key(&user)
     }
 
-    /// Whether a read is to be counted.
+    /// Whether a read of this duration is charged.
     pub fn is_slow(took: Duration) -> bool {
         took >= SLOW
     }
 
-    /// Counts a read.
+    /// Charges a read to a user.
     pub fn count(&mut self, user: u32, took: Duration, is_answered: bool) {
         let share = self.by_user.entry(user).or_default();
         share.spent = share.spent.saturating_add(took);
         share.unanswered += usize::from(!is_answered);
     }
 
-    /// Why nothing more of a user is read, with so many workers that wait for that user since earlier examinations. A user may take no
-    /// more time than is left then, so that there is some for everybody else.
+    /// Why no more reads are made for a user; `waiting` is the number of workers that still wait for one of that user's files. Reads of
+    /// one user may take no more time than remains, so that the others get their share.
     pub fn refusal(&self, user: u32, waiting: usize, left: Duration) -> Option<String> {
         let share = self.by_user.get(&user).copied().unwrap_or_default();
         if share.unanswered.max(waiting) >= MAX_UNANSWERED {
@@ -63,17 +63,17 @@ impl Shares {
             .then(|| format!("files and processes of uid {user} have taken {spent} ms, more than is left"))
     }
 
-    /// Whether it was asked for whom something counts.
+    /// Whether the user of a subject is resolved.
     pub fn knows(&self, subject: &Subject) -> bool {
         self.users.contains_key(subject)
     }
 
-    /// The user for whom something counts, where it is one that is counted.
+    /// The user that a subject is charged to; `None` where it is not charged.
     pub fn user_of(&self, subject: &Subject) -> Option<u32> {
         self.users.get(subject).copied().flatten()
     }
 
-    /// Keeps for whom something counts.
+    /// Stores the user of a subject.
     pub fn know(&mut self, subject: Subject, user: Option<u32>) {
         self.users.insert(subject, user.filter(|user| *user != 0 && *user != geteuid().as_raw()));
     }

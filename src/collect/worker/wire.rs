@@ -31,7 +31,7 @@ pub enum Request {
     },
     /// Text of a link of the kernel, by a path that this program has made: below `/proc/PID`. [`Answer::Bytes`].
     KernelLink(ByteBuf),
-    /// The user for whom something counts in the shares of an examination. [`Answer::User`].
+    /// The user that reads of a subject are charged to. [`Answer::User`].
     Accountable(Subject),
     /// Metadata of a file of the kernel, by such a path. [`Answer::Stat`].
     KernelStat(ByteBuf),
@@ -117,14 +117,14 @@ pub enum Request {
     },
 }
 
-/// What belongs to a user.
+/// What a read is about, for the limits per user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
-    /// A process: it counts for the user with whose rights its paths are opened.
+    /// A process: charged to the user whose rights its paths are opened with.
     Process(u32),
-    /// A user: one of the subordinate ids of another counts for that one (subuid(5)).
+    /// A user id: a subordinate id is charged to its owner (subuid(5)).
     User(u32),
-    /// A path, by its text: what is below the home directory of an account counts for its user.
+    /// A path, by its text: below the home directory of an account it is charged to that account.
     Path(ByteBuf),
 }
 
@@ -295,7 +295,7 @@ impl Request {
         }
     }
 
-    /// The process that decides how long the answer takes. Its `status` takes no lock that it can hold.
+    /// The process that can delay the answer. It cannot delay its `status`, which takes no lock.
     pub fn process(&self) -> Option<u32> {
         match self {
             Self::CommandLine(pid)
@@ -317,7 +317,7 @@ impl Request {
         }
     }
 
-    /// What decides for whom it counts.
+    /// The subject that the request is charged to.
     pub fn subject(&self) -> Option<Subject> {
         let of_path = |path: &ForeignPath| {
             path.user().map_or_else(|| Subject::Path(ByteBuf::from(path.bytes())), Subject::User)
@@ -325,8 +325,8 @@ impl Request {
         self.process().map(Subject::Process).or_else(|| self.path().map(of_path))
     }
 
-    /// What the answer waits for: where one request for it has no answer, another has none either. Two processes can have different
-    /// files by one name.
+    /// A key of what the answer waits for: while one request with this key is unanswered, no other is made. It includes the namer, since
+    /// two processes can have different files by one name.
     pub fn waits_for(&self) -> String {
         self.path().map_or_else(|| self.what(), |path| format!("{path:?}"))
     }
