@@ -250,7 +250,7 @@ fn a_filesystem_of_a_user_does_not_say_whose_it_is() {
         ] {
             let answer = run_with(&mut place.doctor(&arguments));
             assert_eq!(answer.exit, 3, "{arguments}: {} {}", answer.stdout, answer.stderr);
-            let said = "it is on a filesystem that uid 4000 has mounted";
+            let said = "it is on a FUSE filesystem mounted by uid 4000";
             assert!(answer.stderr.contains(said), "{arguments}: {}", answer.stderr);
             assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0, "{arguments}");
         }

@@ -21,8 +21,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Whether its filesystem answers from memory or a local disk. A file on any other mount is never asked anything: its server may be
-    /// gone.
+    /// Whether its filesystem is in memory or on a local disk. Files on other mounts are never read: their server may be gone.
     pub fn is_local(&self) -> bool {
         LOCAL.contains(&&*self.filesystem)
     }

@@ -1,5 +1,5 @@
-//! Where a file is written that a person has named. A link on the way could be another user's, and lead what root writes anywhere: only
-//! links of root and of the caller are followed, and the directory at the end is held open while the file is written.
+//! Paths of output files. A link on the way that another user controls could lead what root writes anywhere: only links of root and of
+//! the caller are followed, and the directory is held open while the file is written.
 
 use crate::parse::text::printable;
 use rustix::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 /// Links that are followed in one path, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// A file's place: its directory, held open, and its name there.
+/// The place of an output file: its directory, held open, and its name.
 #[derive(Debug)]
 pub struct Place {
     _directory: OwnedFd,
@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of a file, which need not be there.
+    /// Resolves the place of a file, which need not exist.
     ///
     /// # Errors
     /// `PermissionDenied` where a link of another user is on the way, and those of the file system.
@@ -33,13 +33,13 @@ impl Place {
         Ok(Self { _directory: directory, path })
     }
 
-    /// A path of it that no exchange of names changes for as long as this is held.
+    /// A path of the file that stays valid while this is held, even if a directory on the way is renamed.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Makes a directory and those above it, where they are not there.
+/// Creates a directory and its missing parents.
 ///
 /// # Errors
 /// As [`Place::find`].
@@ -47,7 +47,7 @@ pub fn create_directories(path: &Path) -> io::Result<()> {
     walk(path, true).map(drop)
 }
 
-/// A path by way of the open directory; `None` where there is none, without /proc.
+/// A path through the open descriptor; `None` where /proc is not mounted.
 #[cfg(target_os = "linux")]
 fn name_of(directory: &OwnedFd) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
@@ -55,7 +55,7 @@ fn name_of(directory: &OwnedFd) -> Option<PathBuf> {
     rustix::fs::stat(&path).is_ok().then_some(path)
 }
 
-/// There is no path by way of a descriptor there: the one that the directory has now, without links (`F_GETPATH`, fcntl(2)).
+/// The current path of the directory, without links (`F_GETPATH`, fcntl(2)): macOS has no paths through descriptors.
 #[cfg(not(target_os = "linux"))]
 fn name_of(directory: &OwnedFd) -> Option<PathBuf> {
     let path = rustix::fs::getpath(directory).ok()?;
@@ -123,7 +123,7 @@ struct Link {
 }
 
 impl Link {
-    /// Why it is not followed: only one of root or of the caller is, where no other user can have put it.
+    /// Why the link is not followed: its owner and its directory's owner must be root or the caller.
     fn objection(&self, directory_owner: u32) -> Option<String> {
         if !is_own(self.owner) {
             return Some(format!("is a link of uid {}", self.owner));
@@ -131,7 +131,7 @@ impl Link {
         if !is_own(directory_owner) {
             return Some(format!("is a link in a directory of uid {directory_owner}"));
         }
-        // Any user can give another name to it (link(2)), where the system allows that.
+        // Another user may have made a hard link to it (link(2)).
         (!self.has_one_name).then(|| "is a link with several names".to_owned())
     }
 }
@@ -140,11 +140,11 @@ fn is_own(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
-/// The link of a name; `None` where something else is there.
+/// Reads a link; `None` if the name is not a link.
 fn link_at(parent: &OwnedFd, name: &OsStr) -> io::Result<Option<Link>> {
     #[cfg(target_os = "linux")]
     {
-        // The link itself is held, so that it is the one whose owner was looked at.
+        // The descriptor proves that the owner and the target are of the same link.
         let held = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         refuse_mount_of_others(&held)?;
         let found = fstat(&held)?;
@@ -168,11 +168,11 @@ fn link_at(parent: &OwnedFd, name: &OsStr) -> io::Result<Option<Link>> {
 #[cfg(target_os = "linux")]
 use crate::collect::foreign::{mounted_by, owner_of};
 
-/// Refuses a directory of a filesystem in user space that another user has mounted: it may answer others and never this process.
+/// Refuses a FUSE filesystem that another user mounted: its server decides which requests it answers, and can hang this process.
 fn refuse_mount_of_others(directory: &OwnedFd) -> io::Result<()> {
     match mounted_by(directory).filter(|uid| !is_own(*uid)) {
         Some(uid) => {
-            let detail = format!("it is on a filesystem that uid {uid} has mounted");
+            let detail = format!("it is on a FUSE filesystem mounted by uid {uid}");
             Err(io::Error::new(io::ErrorKind::PermissionDenied, detail))
         }
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! What is asked of procfs. The main process opens nothing of another process there: the worker does, where it can be abandoned.
+//! Reads of procfs. The main process opens no file of another process there: the worker does, and can be abandoned.
 
 use crate::collect::worker::wire::{DescriptorLink, FileStat};
 use crate::collect::worker::{Answer, Request};
@@ -115,9 +115,9 @@ pub fn one_of(workers: &Workers, process: Identity, request: Request) -> Result<
     of_one(workers, process, &[request])?.pop().unwrap_or(Err(nothing))
 }
 
-/// Tells `take` of the links of the descriptors of processes that begin with some bytes, and of those that could not be read, until it
-/// has had enough of one process. Answers with the processes that could not be read to the end. All are read in turn, a part of each,
-/// so that one with very many descriptors does not keep the others waiting.
+/// Calls `take` for each descriptor link of these processes that begins with `beginning`, and for each that cannot be read, until it
+/// breaks for that process. Returns the processes that were not read to the end. The processes are read in turn, a page of each, so
+/// that one with very many descriptors does not delay the others.
 pub fn each_link(
     workers: &Workers,
     pids: &[u32],
