@@ -1,6 +1,6 @@
 //! hermes-doctor names the root cause of a wedged Hermes host and changes nothing on it.
 //!
-//! A fact travels one way: `cli` → `patient` → `collect` → `model` → `diagnose` → `render`; `examine` walks it.
+//! A fact travels one way: `cli` → `target` → `collect` → `model` → `diagnose` → `render`; `examine` walks it.
 
 pub mod cli;
 pub mod collect;
@@ -11,7 +11,7 @@ pub mod examine;
 pub mod mcp;
 pub mod model;
 pub mod parse;
-pub mod patient;
 pub mod probe;
 pub mod render;
 pub mod report;
+pub mod target;

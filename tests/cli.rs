@@ -30,7 +30,7 @@ fn help_and_version_are_no_errors() {
     ] {
         assert!(help.contains(word), "{word}");
     }
-    assert!(!help.contains("demo-patient"));
+    assert!(!help.contains("demo-server"));
     assert!(run("fds --help").stdout.contains("Examples:"));
 }
 

@@ -164,7 +164,7 @@ fn patients_of(parent: u32) -> Vec<u32> {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let ppid = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
-            String::from_utf8_lossy(&line).contains("demo-patient") && ppid == Some(parent)
+            String::from_utf8_lossy(&line).contains("demo-server") && ppid == Some(parent)
         })
         .collect()
 }

@@ -17,7 +17,7 @@ use hermes_doctor::parse::darwin::descriptor::{self, Record};
 use hermes_doctor::parse::darwin::socket::{self, Socket};
 use hermes_doctor::parse::launchd_plist::JobFile;
 use hermes_doctor::parse::process::environment;
-use hermes_doctor::patient::Selection;
+use hermes_doctor::target::Selection;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;

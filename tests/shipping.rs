@@ -67,7 +67,7 @@ fn every_command_has_its_page() {
         for option in help.split_whitespace().map(option).filter(|word| word.starts_with("--")) {
             assert!(plain.contains(&option), "{command}: {option}");
         }
-        assert!(!plain.contains("demo-patient"), "{command}");
+        assert!(!plain.contains("demo-server"), "{command}");
     }
 }
 
@@ -132,7 +132,7 @@ fn a_page_that_is_there_is_not_written_over() {
 fn what_cannot_be_shown_is_said() {
     for (arguments, why) in [
         ("man nosuch", "there is no command \"nosuch\"; there are check, "),
-        ("man demo-patient", "there is no command"),
+        ("man demo-server", "there is no command"),
         ("man --force", "--directory"),
         ("man fds --force", "cannot be used with"),
         ("man fds --directory /x", "cannot be used with"),
@@ -153,7 +153,7 @@ fn script(shell: &str, file: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let answer = run(&format!("completions {shell}"));
     assert_eq!((answer.exit, answer.stderr.as_str()), (0, ""));
-    assert!(!answer.stdout.contains("demo-patient"));
+    assert!(!answer.stdout.contains("demo-server"));
     for command in commands() {
         assert!(answer.stdout.contains(&command), "{shell}: {command}");
     }

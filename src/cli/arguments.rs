@@ -22,7 +22,7 @@ Examples:
   hermes-doctor report -o hermes-report.json  for a bug report, names hidden
   hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
-  hermes-doctor demo                          see it work on its own patients
+  hermes-doctor demo                          see it work on its own targets
 
 Exit status:
   0  examined, and healthy (information changes nothing)
@@ -143,21 +143,21 @@ pub enum Command {
         after_help = "Examples:\n  hermes-doctor man fds | man -l -           (mandoc -a on macOS)\n  hermes-doctor man --directory ~/.local/share/man/man1"
     )]
     Man(ManArguments),
-    /// Starts a small patient of its own, examines it as any other server, and cleans up
+    /// Starts a small target of its own, examines it as any other server, and cleans up
     #[command(
-        after_help = "Examples:\n  hermes-doctor demo           each patient in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
+        after_help = "Examples:\n  hermes-doctor demo           each target in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
     )]
     Demo {
-        /// Which patient; without one, each in turn
+        /// Which target; without one, each in turn
         #[arg(value_enum, value_name = "NAME")]
         name: Option<crate::demo::Name>,
     },
-    /// Plays a patient of `demo`
-    #[command(name = crate::parse::command::DEMO_PATIENT, hide = true)]
-    DemoPatient {
+    /// Plays the server of a `demo` scenario
+    #[command(name = crate::parse::command::DEMO_SERVER, hide = true)]
+    DemoServer {
         /// The part to play
         #[arg(value_enum)]
-        part: crate::demo::PatientPart,
+        part: crate::demo::ServerPart,
     },
 }
 

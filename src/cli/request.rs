@@ -4,7 +4,7 @@ use super::arguments::*;
 use super::run::STANDARD_INPUT;
 use crate::examine::{Request, Routes};
 use crate::model::{Part, ServerKind};
-use crate::patient::Selection;
+use crate::target::Selection;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl Cli {
                 | Command::Schema
                 | Command::Completions { .. }
                 | Command::Man(_)
-                | Command::DemoPatient { .. }
+                | Command::DemoServer { .. }
                 | Command::History(_),
             ) => return None,
             Some(Command::Report(_)) => ("report", all),

@@ -52,7 +52,7 @@ fn execute(cli: &Cli) -> u8 {
         }
         Some(Command::Completions { shell }) => super::pages::completions(*shell),
         Some(Command::Man(arguments)) => super::pages::man(cli, arguments),
-        Some(Command::DemoPatient { part }) => demo::play(*part, cli.selection.port, cli.selection.home.as_deref()),
+        Some(Command::DemoServer { part }) => demo::play(*part, cli.selection.port, cli.selection.home.as_deref()),
         Some(Command::Demo { name: Some(name) }) => demonstrate(cli, &view, *name),
         Some(Command::Demo { name: None }) => demonstrate_all(cli, &view),
         Some(Command::Fds(arguments)) => over_time::fds(cli, &view, arguments),

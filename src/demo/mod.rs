@@ -1,36 +1,36 @@
-//! Patients that the doctor starts itself, on loopback and in a temporary home, and examines as any other server.
+//! Demo scenarios: servers that the doctor starts itself, on loopback and in a temporary home, and examines as any other server.
 //!
-//! Each is this program again, so that a demonstration needs nothing installed. A patient ends when the pipe on
+//! Each is this program again, so that a demonstration needs nothing installed. A server ends when the pipe on
 //! its standard input closes, so nothing stays behind, whatever ends the demonstration.
 
-mod patient;
+mod server;
 mod stage;
 
-pub use patient::play;
+pub use server::play;
 
 use crate::collect::{Deadline, this_host};
 use crate::examine::{Progress, Request, examine};
 use crate::model::{Demonstration, Envelope, Severity, Status, id};
-use crate::patient::Selection;
 use crate::report::redact::{Level, host_names, redacted};
+use crate::target::Selection;
 use clap::ValueEnum;
 use thiserror::Error;
 
 /// A demonstration that could not be given.
 #[derive(Debug, Error)]
 pub enum DemoError {
-    /// The patient could not be started.
-    #[error("the patient could not be started: {0}")]
+    /// The server could not be started.
+    #[error("the server could not be started: {0}")]
     Start(#[from] std::io::Error),
-    /// The patient started and did not come up.
-    #[error("the patient {0} did not come up in time")]
+    /// The server started and did not come up.
+    #[error("the server {0} did not come up in time")]
     NotReady(&'static str),
     /// The budget was used up by others before.
     #[error("no time was left for it (--budget)")]
     NoTime,
     /// The examination refused.
     #[error(transparent)]
-    Select(#[from] crate::patient::SelectError),
+    Select(#[from] crate::target::SelectError),
 }
 
 /// The demonstrations.
@@ -67,9 +67,9 @@ pub enum Name {
     Tls,
 }
 
-/// The parts that a patient process can play.
+/// The parts that a server process can play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PatientPart {
+pub enum ServerPart {
     /// Answers as a healthy server.
     Healthy,
     /// Holds database handles.
@@ -103,7 +103,7 @@ pub enum PatientPart {
     Tls,
 }
 
-impl PatientPart {
+impl ServerPart {
     /// The part on the command line.
     fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -113,7 +113,7 @@ impl PatientPart {
 /// What a demonstration stages, and what must be found.
 struct Plan {
     name: Name,
-    part: PatientPart,
+    part: ServerPart,
     staged: &'static str,
     /// The finding that must be found: a root cause, or for an exit status of 0 any finding.
     expected: &'static [&'static str],
@@ -123,97 +123,97 @@ struct Plan {
 const PLANS: &[Plan] = &[
     Plan {
         name: Name::Healthy,
-        part: PatientPart::Healthy,
+        part: ServerPart::Healthy,
         staged: "a server that is well",
         expected: &[],
         exit: 0,
     },
     Plan {
         name: Name::Leak,
-        part: PatientPart::Leak,
+        part: ServerPart::Leak,
         staged: "119 state.db and 113 state.db-wal descriptors of 256",
         expected: &[id::STATE_DB_HANDLE_LEAK],
         exit: 2,
     },
     Plan {
         name: Name::Ceiling,
-        part: PatientPart::Ceiling,
+        part: ServerPart::Ceiling,
         staged: "sockets up to the limit of 128",
         expected: &[id::DESCRIPTOR_CEILING],
         exit: 2,
     },
     Plan {
         name: Name::Stopped,
-        part: PatientPart::Stopped,
+        part: ServerPart::Stopped,
         staged: "a stopped process",
         expected: &[id::PROCESS_STOPPED],
         exit: 2,
     },
     Plan {
         name: Name::Mute,
-        part: PatientPart::Mute,
+        part: ServerPart::Mute,
         staged: "accepts nothing, its queue fills",
         expected: &[id::ACCEPT_STALLED],
         exit: 2,
     },
     Plan {
         name: Name::Deadlock,
-        part: PatientPart::Deadlock,
+        part: ServerPart::Deadlock,
         staged: "handlers wait for a lock that is kept",
         expected: &[id::HANDLERS_STUCK],
         exit: 2,
     },
     Plan {
         name: Name::LockedRoute,
-        part: PatientPart::LockedRoute,
+        part: ServerPart::LockedRoute,
         staged: "/health answers, /api/sessions waits for a lock",
         expected: &[id::HANDLERS_STUCK],
         exit: 2,
     },
     Plan {
         name: Name::FullPipe,
-        part: PatientPart::FullPipe,
+        part: ServerPart::FullPipe,
         staged: "its log goes to a pipe that nobody reads",
         expected: &[id::OUTPUT_PIPE_FULL],
         exit: 2,
     },
     Plan {
         name: Name::SilentClose,
-        part: PatientPart::SilentClose,
+        part: ServerPart::SilentClose,
         staged: "closes without a byte",
         expected: &[id::REPLY_EMPTY],
         exit: 2,
     },
     Plan {
         name: Name::CloseWait,
-        part: PatientPart::CloseWait,
+        part: ServerPart::CloseWait,
         staged: "keeps 60 connections that the peer closed",
         expected: &[id::CLOSE_WAIT_LEAK],
         exit: 1,
     },
     Plan {
         name: Name::Unsupervised,
-        part: PatientPart::Launcher,
+        part: ServerPart::Launcher,
         staged: "double-forked, nobody claims it",
         expected: &[id::UNSUPERVISED_SERVER],
         exit: 0,
     },
     Plan {
         name: Name::Orphan,
-        part: PatientPart::Respawner,
+        part: ServerPart::Respawner,
         staged: "double-forked, its launcher restarted in vain",
         expected: &[id::ORPHANED_SERVER, id::RESPAWN_LOOP],
         exit: 2,
     },
     Plan {
         name: Name::Foreign,
-        part: PatientPart::Foreign,
+        part: ServerPart::Foreign,
         staged: "another program on the home's port",
         expected: &[id::PORT_HELD],
         exit: 2,
     },
     #[cfg(feature = "tls")]
-    Plan { name: Name::Tls, part: PatientPart::Tls, staged: "a healthy server behind TLS", expected: &[], exit: 0 },
+    Plan { name: Name::Tls, part: ServerPart::Tls, staged: "a healthy server behind TLS", expected: &[], exit: 0 },
 ];
 
 impl Name {
@@ -238,28 +238,28 @@ impl Name {
     }
 }
 
-/// Starts a patient, examines it, and cleans up.
+/// Starts a server, examines it, and cleans up.
 ///
 /// # Errors
-/// When the patient cannot be started or examined.
+/// When the server cannot be started or examined.
 pub fn show(name: Name, request: &Request, progress: &dyn Progress) -> Result<Envelope, DemoError> {
     let plan = name.plan();
     if request.budget.is_zero() {
         return Err(DemoError::NoTime);
     }
-    progress.step("starting the patient");
-    let patient = stage::start(plan)?;
+    progress.step("starting the server");
+    let server = stage::start(plan)?;
     let selection = if name == Name::Foreign {
-        Selection { home: Some(patient.home().to_owned()), ..Selection::default() }
+        Selection { home: Some(server.home().to_owned()), ..Selection::default() }
     } else {
-        Selection { port: Some(patient.port()), home: Some(patient.home().to_owned()), ..Selection::default() }
+        Selection { port: Some(server.port()), home: Some(server.home().to_owned()), ..Selection::default() }
     };
     let request = Request { selection, ..request.clone() };
     let deadline = Deadline::after(request.budget);
     let host = this_host(deadline);
     let result = examine(&*host, &request, deadline, progress);
     progress.step("cleaning up");
-    drop(patient);
+    drop(server);
     Ok(result?)
 }
 
@@ -289,7 +289,7 @@ pub fn check(name: Name, request: &Request, progress: &dyn Progress) -> Demonstr
     }
 }
 
-/// Root causes; where the patient is healthy and a piece of information is expected, the information.
+/// Root causes; where the server is healthy and a piece of information is expected, the information.
 fn found(envelope: &Envelope, plan: &Plan) -> Vec<String> {
     let roots: Vec<String> = envelope.servers.iter().flat_map(|server| server.root_causes.clone()).collect();
     if !roots.is_empty() || plan.expected.is_empty() {

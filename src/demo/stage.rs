@@ -1,9 +1,9 @@
-//! Starts a patient and takes it away again.
+//! Starts a server and takes it away again.
 
 use super::{DemoError, Plan};
 use crate::collect::worker::answers;
 use crate::collect::{Deadline, this_host};
-use crate::parse::command::DEMO_PATIENT;
+use crate::parse::command::DEMO_SERVER;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a patient may take to come up.
+/// How long a server may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What must be gone when the demonstration ends, however it ends.
@@ -38,10 +38,10 @@ impl Remains {
     }
 }
 
-/// A running patient.
-pub struct Patient {
+/// A running server.
+pub struct DemoServer {
     child: Child,
-    /// Closing it is what ends patients that are not our own children any more.
+    /// Closing it is what ends servers that are not our own children any more.
     control: Option<ChildStdin>,
     remains: Arc<Mutex<Remains>>,
     server: u32,
@@ -49,7 +49,7 @@ pub struct Patient {
     home: PathBuf,
 }
 
-impl Patient {
+impl DemoServer {
     /// Its home.
     pub fn home(&self) -> &Path {
         &self.home
@@ -61,8 +61,8 @@ impl Patient {
     }
 }
 
-/// Starts the patient of a plan and waits until it is what it should be.
-pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
+/// Starts the server of a plan and waits until it is what it should be.
+pub fn start(plan: &Plan) -> Result<DemoServer, DemoError> {
     let remains = Arc::new(Mutex::new(Remains::default()));
     clear_on_signal(&remains)?;
     // Held until all is noted and nothing more is written, so that a signal in between leaves nothing behind.
@@ -73,11 +73,11 @@ pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
     noted.home = Some(home.clone());
     // An empty file is a valid, empty database; it makes the directory a Hermes home.
     std::fs::write(home.join("state.db"), b"").inspect_err(|_| noted.clear())?;
-    // Free now; should somebody take it meanwhile, the patient does not come up and says so.
+    // Free now; should somebody take it meanwhile, the server does not come up and says so.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     std::fs::write(home.join("webui.ctl.env"), format!("PORT={port}\n")).inspect_err(|_| noted.clear())?;
     let mut child = Command::new(std::env::current_exe()?)
-        .arg(DEMO_PATIENT)
+        .arg(DEMO_SERVER)
         .arg(plan.part.word())
         .args(["--port", &port.to_string(), "--home"])
         .arg(&home)
@@ -90,7 +90,7 @@ pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
     drop(noted);
     let control = child.stdin.take();
     let output = child.stdout.take();
-    let mut patient = Patient { child, control, remains, server: 0, port, home };
+    let mut server = DemoServer { child, control, remains, server: 0, port, home };
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
@@ -101,37 +101,37 @@ pub fn start(plan: &Plan) -> Result<Patient, DemoError> {
     });
     let line = receiver.recv_timeout(PATIENCE).unwrap_or_default();
     let ready = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok());
-    patient.server = ready.ok_or(DemoError::NotReady("process"))?;
-    settle(plan, &mut patient)?;
-    Ok(patient)
+    server.server = ready.ok_or(DemoError::NotReady("process"))?;
+    settle(plan, &mut server)?;
+    Ok(server)
 }
 
-/// Brings the patient into the state that is to be shown.
-fn settle(plan: &Plan, patient: &mut Patient) -> Result<(), DemoError> {
+/// Brings the server into the state that is to be shown.
+fn settle(plan: &Plan, server: &mut DemoServer) -> Result<(), DemoError> {
     match plan.part {
-        super::PatientPart::Stopped => {
-            let pid = i32::try_from(patient.child.id()).ok().and_then(Pid::from_raw);
+        super::ServerPart::Stopped => {
+            let pid = i32::try_from(server.child.id()).ok().and_then(Pid::from_raw);
             if let Some(pid) = pid {
                 kill_process(pid, Signal::STOP).map_err(std::io::Error::from)?;
             }
         }
         // The launcher of the unsupervised server leaves; only then is the server nobody's child.
-        super::PatientPart::Launcher => {
+        super::ServerPart::Launcher => {
             let end = Instant::now() + PATIENCE;
-            while patient.child.try_wait()?.is_none() {
+            while server.child.try_wait()?.is_none() {
                 if Instant::now() > end {
                     return Err(DemoError::NotReady("launcher"));
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
-            lock(&patient.remains).child = None;
+            lock(&server.remains).child = None;
         }
         // The first launcher must have left, or the server is still below its supervisor.
-        super::PatientPart::Respawner => {
+        super::ServerPart::Respawner => {
             let end = Instant::now() + PATIENCE;
             let host = this_host(Deadline::after(PATIENCE));
             let parent = |pid| Some(host.process(host.identify(pid).ok()?).ok()?.value.ppid);
-            while parent(patient.server).and_then(parent) == Some(patient.child.id()) {
+            while parent(server.server).and_then(parent) == Some(server.child.id()) {
                 if Instant::now() > end {
                     return Err(DemoError::NotReady("orphan"));
                 }
@@ -143,7 +143,7 @@ fn settle(plan: &Plan, patient: &mut Patient) -> Result<(), DemoError> {
     Ok(())
 }
 
-impl Drop for Patient {
+impl Drop for DemoServer {
     fn drop(&mut self) {
         drop(self.control.take());
         lock(&self.remains).clear();
@@ -168,7 +168,7 @@ fn lock(remains: &Mutex<Remains>) -> std::sync::MutexGuard<'_, Remains> {
     remains.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Cleans up when the person ends the demonstration. One handler serves all patients, one after the other: with more
+/// Cleans up when the person ends the demonstration. One handler serves all servers, one after the other: with more
 /// than one, the first to wake could end the program before the right one has cleaned up.
 fn clear_on_signal(remains: &Arc<Mutex<Remains>>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

@@ -5,8 +5,8 @@ use crate::model::{Expected, Gap, GapReason, Hop, PidFileState, Process, Role, S
 use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use crate::parse::expect::Expect;
-use crate::patient::{Asked, Fit, Known, Wanted, same_network};
 use crate::report::mask;
+use crate::target::{Asked, Fit, Known, Wanted, same_network};
 
 /// What the supervisors of this host say of the server.
 pub(super) struct Claims {
@@ -60,7 +60,7 @@ impl Examination<'_> {
             kind: server.kind,
             port: server.port,
             home: home.as_deref(),
-            command: self.patient.command.as_ref(),
+            command: self.target.command.as_ref(),
             process,
         };
         let expect = self.request.selection.expect.as_ref();
@@ -100,7 +100,7 @@ impl Examination<'_> {
             claims.others.push(Supervisor { evidence, ..claim });
         }
         claims.others.extend(server.pid_files.iter().filter(|file| file.state == PidFileState::Live).map(|file| {
-            let named = self.patient.pid_files.iter().find(|read| read.file.path == file.path);
+            let named = self.target.pid_files.iter().find(|read| read.file.path == file.path);
             let claimed_pid = named.and_then(|read| read.names).map(|names| names.pid);
             Supervisor {
                 kind: "pid-file".to_owned(),
@@ -474,7 +474,7 @@ impl Examination<'_> {
     /// A loop on this host that starts this very server, and that the server is not below: same kind, port, home, user
     /// and network. A loop whose own server runs is content, and none of this server's.
     fn respawn_loop(&self, server: &Server, chain: &Chain<'_>) -> Option<(u32, Expected)> {
-        let own = self.patient.command.as_ref();
+        let own = self.target.command.as_ref();
         let process = chain.process;
         self.survey.hermes().into_iter().find_map(|(pid, command)| {
             let is_above = chain.position(Some(pid)).is_some();

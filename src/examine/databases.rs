@@ -4,7 +4,7 @@ use super::Examination;
 use crate::collect::{Deadline, ForeignPath, Host};
 use crate::diagnose;
 use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondLook, Server, id};
-use crate::patient::Survey;
+use crate::target::Survey;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ impl Examination<'_> {
         let host = self.survey.host;
         let identity = process.as_ref().map(|process| process.identity);
         let mut paths: Vec<ForeignPath> = Vec::new();
-        if let Some(home) = &self.patient.home {
+        if let Some(home) = &self.target.home {
             let home = ForeignPath::of(identity, home);
             paths = known_in(host, &home, self.request.command == "db", &mut server.gaps);
         }

@@ -272,7 +272,7 @@ impl Examination<'_> {
                 return Some((Outcome::Refused, "the process listens on no TCP port".to_owned()));
             }
         }
-        if server.process.is_none() && server.port.is_none() && self.patient.url.is_none() {
+        if server.process.is_none() && server.port.is_none() && self.target.url.is_none() {
             return Some((Outcome::NotProbed, "it does not run, and its port is not known".to_owned()));
         }
         // A connection would start the service, and that is the person's to decide.
@@ -300,7 +300,7 @@ impl Examination<'_> {
         patience: Patience,
     ) -> Result<Plan, Box<Attempt>> {
         let path = health_path(server.kind, deep).to_owned();
-        if let Some(url) = &self.patient.url {
+        if let Some(url) = &self.target.url {
             let host = url.host_str().unwrap_or_default().to_owned();
             let port = url.port_or_known_default().unwrap_or(80);
             let tls = url.scheme() == "https";
@@ -332,7 +332,7 @@ impl Examination<'_> {
         let own: Vec<SocketAddr> = match &server.listeners {
             Some(listeners) => {
                 let mine = |inode: u64| {
-                    self.patient.expectation.port_belongs_because.is_some()
+                    self.target.expectation.port_belongs_because.is_some()
                         || sockets_held.is_none_or(|held| held.is_empty() || held.contains(&inode))
                 };
                 let mut rows: Vec<SocketAddr> = listeners

@@ -11,8 +11,8 @@ use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, HermesCommand};
 use crate::parse::role::{Classified, classify};
 use crate::parse::sockets::{TcpSocket, TcpState};
-use crate::patient::{home_of, is_confirmed, same_network};
 use crate::report::mask;
+use crate::target::{home_of, is_confirmed, same_network};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -124,7 +124,7 @@ impl Examination<'_> {
         let survey = self.survey;
         let own = process.identity.pid;
         let family: HashSet<u32> = survey.relatives(own).into_iter().collect();
-        let home = self.patient.home.as_deref();
+        let home = self.target.home.as_deref();
         let own_home = home
             .and_then(|home| survey.host.directory_identity(&ForeignPath::of_process(process.identity, home)).ok());
         let mut found = Vec::new();

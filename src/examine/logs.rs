@@ -139,7 +139,7 @@ impl Examination<'_> {
             let rotated = process.map(|process| ForeignPath::of_link(process.identity, &rotated));
             places.push(Place::File { name: file.name, place: file.place, rotated, is_shared: false });
         }
-        let Some(home) = &self.patient.home else { return places };
+        let Some(home) = &self.target.home else { return places };
         for (name, is_shared) in known_in(server.kind, server.port) {
             let name = home.join(name);
             let place = ForeignPath::of(process.map(|process| process.identity), &name);

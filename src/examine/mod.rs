@@ -19,8 +19,8 @@ use crate::collect::{Deadline, ForeignPath, Host, SocketTable};
 use crate::diagnose;
 use crate::model::{Envelope, Gap, GapReason, Part, PidFile, Process, Server, Status, id};
 use crate::parse::sockets::TcpState;
-use crate::patient::{Patient, SelectError, Selection, Survey, select};
 use crate::report;
+use crate::target::{SelectError, Selection, Survey, Target, select};
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime};
@@ -113,20 +113,20 @@ pub fn examine(
     }
     progress.step("looking for the server");
     let selected = select(&survey, &request.selection)?;
-    for (index, patient) in selected.patients.iter().enumerate() {
+    for (index, target) in selected.targets.iter().enumerate() {
         // No server may use up the time of those behind it.
-        let left = u32::try_from(selected.patients.len() - index).unwrap_or(u32::MAX);
+        let left = u32::try_from(selected.targets.len() - index).unwrap_or(u32::MAX);
         let deadline = deadline.within(deadline.remaining() / left.min(3));
-        let examination = Examination { survey: &survey, request, deadline, progress, patient };
+        let examination = Examination { survey: &survey, request, deadline, progress, target };
         let mut server = examination.run_to_the_end();
         if server.process.is_none()
-            && !patient.expectation.remote
+            && !target.expectation.remote
             && let Some(reason) = survey.incomplete()
         {
             let detail = "some processes could not be looked at, so it could be one of them";
             server.gaps.push(Gap::new("all processes", reason, detail).blocking(&[id::SERVER_NOT_RUNNING]));
         }
-        if server.process.is_none() && !patient.expectation.remote && survey.alike() > 0 {
+        if server.process.is_none() && !target.expectation.remote && survey.alike() > 0 {
             let detail = "each runs a program that runs many times here, and is no server's by the command lines of others; --pid examines one";
             let what = format!("command lines of {} processes", survey.alike());
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
@@ -140,7 +140,7 @@ pub fn examine(
     let stray: Vec<PidFile> = selected.stray_pid_files.into_iter().map(|read| read.file).collect();
     // No server runs here, and the databases are there all the same.
     if envelope.servers.is_empty() && request.parts == [Part::Databases] {
-        let homes = crate::patient::homes(&survey).into_iter().map(|home| ForeignPath::of_person(&home));
+        let homes = crate::target::homes(&survey).into_iter().map(|home| ForeignPath::of_person(&home));
         let paths: Vec<_> =
             homes.flat_map(|home| databases::known_in(host, &home, false, &mut envelope.gaps)).collect();
         examine_databases(&survey, &paths, deadline, &mut envelope);
@@ -171,7 +171,7 @@ struct Examination<'a> {
     request: &'a Request,
     deadline: Deadline,
     progress: &'a dyn Progress,
-    patient: &'a Patient,
+    target: &'a Target,
 }
 
 impl Examination<'_> {
@@ -192,12 +192,12 @@ impl Examination<'_> {
 
     /// The server before anything of it was read.
     fn unexamined(&self) -> Server {
-        let patient = self.patient;
+        let target = self.target;
         Server {
-            kind: patient.kind,
+            kind: target.kind,
             pid: None,
-            port: patient.port,
-            home: patient
+            port: target.port,
+            home: target
                 .home
                 .as_deref()
                 .map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes())),
@@ -207,13 +207,13 @@ impl Examination<'_> {
             passed: Vec::new(),
             gaps: Vec::new(),
             examined: self.request.parts.clone(),
-            expectation: patient.expectation.clone(),
+            expectation: target.expectation.clone(),
             process: None,
             descriptors: None,
             lineage: None,
             health: None,
             listeners: None,
-            pid_files: patient.pid_files.iter().map(|read| read.file.clone()).collect(),
+            pid_files: target.pid_files.iter().map(|read| read.file.clone()).collect(),
             databases: Vec::new(),
             stacks: None,
             trend: None,
@@ -225,9 +225,9 @@ impl Examination<'_> {
     }
 
     fn run(&self) -> Server {
-        let patient = self.patient;
+        let target = self.target;
         let mut server = self.unexamined();
-        if patient.expectation.remote {
+        if target.expectation.remote {
             server.gaps.extend(remote_gaps(&server.examined));
             if self.asks(Part::Health) {
                 self.probe(&mut server, None);
@@ -269,7 +269,7 @@ impl Examination<'_> {
             self.logs(&mut server);
         }
         // What was seen after its end is nobody's: a pid is looked at again, with its start time.
-        if let Some(identity) = self.patient.identity.filter(|_| server.process.is_some())
+        if let Some(identity) = self.target.identity.filter(|_| server.process.is_some())
             && self.survey.host.identify(identity.pid) != Ok(identity)
         {
             self.ended(&mut server, identity);
@@ -295,7 +295,7 @@ impl Examination<'_> {
         let was_named = server.expectation.named_by.iter().any(names);
         let listens = server.port.is_none_or(|port| {
             let table = self.survey.host.sockets(None).value;
-            crate::patient::listening(&table, port).next().is_some()
+            crate::target::listening(&table, port).next().is_some()
         });
         if was_named && !listens {
             server.gaps.push(Gap::new(what, GapReason::Vanished, "it ended while it was examined"));
@@ -318,7 +318,7 @@ impl Examination<'_> {
     }
 
     fn process(&self, gaps: &mut Vec<Gap>) -> Option<Process> {
-        let identity = self.patient.identity?;
+        let identity = self.target.identity?;
         match self.survey.process(identity) {
             Ok(read) => {
                 gaps.extend(read.gaps);

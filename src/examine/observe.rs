@@ -5,7 +5,7 @@ use super::claims::Watched;
 use crate::diagnose;
 use crate::model::{Relaunch, Server, Supervisor};
 use crate::parse::command::{CommandRole, recognise};
-use crate::patient::listening;
+use crate::target::listening;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

@@ -6,20 +6,20 @@ use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Ser
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
-use crate::patient::listening;
 use crate::report::mask;
+use crate::target::listening;
 use std::collections::{HashMap, HashSet};
 
 impl Examination<'_> {
     /// Settles the port: as named, else one that the process listens on.
     pub(super) fn find_port(&self, server: &mut Server, table: &SocketTable, sockets_held: Option<&HashSet<u64>>) {
-        if server.port.is_some() && self.patient.command.as_ref().is_none_or(|command| command.port != Some(0)) {
+        if server.port.is_some() && self.target.command.as_ref().is_none_or(|command| command.port != Some(0)) {
             let listens_there = |port| {
                 sockets_held.is_some_and(|held| listening(table, port).any(|socket| held.contains(&socket.inode)))
             };
             // A port that only its own command line names may have been taken by another; then its own tells more.
-            let was_named = self.patient.expectation.named_by.iter().any(|by| by.starts_with("--port"));
-            if was_named || self.patient.identity.is_none() || server.port.is_some_and(listens_there) {
+            let was_named = self.target.expectation.named_by.iter().any(|by| by.starts_with("--port"));
+            if was_named || self.target.identity.is_none() || server.port.is_some_and(listens_there) {
                 return;
             }
         }

@@ -3,10 +3,10 @@
 use super::{Request, Silent, examine};
 use crate::collect::{Deadline, PidProblem, this_host};
 use crate::model::{Envelope, Identity, Part, Record, Server, Status};
-use crate::patient::Selection;
 use crate::render;
 use crate::report::record::Recorder;
 use crate::report::redact::{Level, host_names, redacted};
+use crate::target::Selection;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -269,18 +269,18 @@ pub struct Replayed {
     pub is_newer: bool,
 }
 
-/// One patient of `demo`, and whether the verdict was the expected one.
+/// One scenario of `demo`, and whether the verdict was the expected one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Demonstration {
-    /// Name of the patient.
+    /// Name of the scenario.
     pub name: String,
     /// What was staged.
     pub staged: String,
-    /// The finding that must be found; `null` for a healthy patient.
+    /// The finding that must be found; `null` for a healthy server.
     pub expected: Option<String>,
     /// The exit status that must follow.
     pub expected_exit: u8,
-    /// Root causes that were found; for a patient without one the findings.
+    /// Root causes that were found; for a scenario without one the findings.
     pub found: Vec<String>,
     /// The exit status that followed.
     pub exit: u8,

@@ -27,19 +27,19 @@ pub struct HermesCommand {
     pub port: Option<u16>,
     /// Profile of the arguments.
     pub profile: Option<String>,
-    /// Home of the arguments (a demonstration's patient names it).
+    /// Home of the arguments (a demonstration's target names it).
     pub home: Option<String>,
     /// The script, module or program that told.
     pub program: String,
     /// False where another program could carry the same command line (`python server.py`): something else
     /// must confirm it.
     pub certain: bool,
-    /// A patient of the doctor's own demonstration: found only by who asks for it.
+    /// A target of the doctor's own demonstration: found only by who asks for it.
     pub demo: bool,
 }
 
-/// Hidden subcommand of this program that plays a patient.
-pub const DEMO_PATIENT: &str = "demo-patient";
+/// Hidden subcommand of this program that plays a target.
+pub const DEMO_SERVER: &str = "demo-server";
 
 /// Recognises a command line; `None` for any other program.
 pub fn recognise<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
@@ -211,8 +211,8 @@ fn python_module(module: &str, arguments: &[&str]) -> Option<HermesCommand> {
 
 /// A program or script by its path.
 fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
-    if arguments.first() == Some(&DEMO_PATIENT) {
-        return demo_patient(path, arguments);
+    if arguments.first() == Some(&DEMO_SERVER) {
+        return demo_server(path, arguments);
     }
     match program_name(path) {
         "hermes" => hermes(path, arguments),
@@ -293,9 +293,9 @@ fn server(kind: ServerKind, program: &str, arguments: &[&str]) -> HermesCommand 
     }
 }
 
-fn demo_patient(program: &str, arguments: &[&str]) -> Option<HermesCommand> {
+fn demo_server(program: &str, arguments: &[&str]) -> Option<HermesCommand> {
     let (word, rest) = arguments.split_first()?;
-    if *word != DEMO_PATIENT {
+    if *word != DEMO_SERVER {
         return None;
     }
     let role = match *rest.first()? {
@@ -527,7 +527,7 @@ mod tests {
             "bash -c 'echo hermes'",
             "node /x/hermes-web-ui/index.js",
             "hermes-doctor check",
-            "hermes-doctor demo-patient foreign --port 1",
+            "hermes-doctor demo-target foreign --port 1",
             "",
         ] {
             assert_eq!(of(line), None, "{line}");
@@ -554,12 +554,12 @@ mod tests {
     }
 
     #[test]
-    fn knows_its_own_patients() {
-        let command = of("/x/hermes-doctor demo-patient leak --port 4242 --home /tmp/h").unwrap();
+    fn knows_its_own_targets() {
+        let command = of("/x/hermes-doctor demo-target leak --port 4242 --home /tmp/h").unwrap();
         assert!(command.demo);
         assert_eq!((command.port, command.home.as_deref()), (Some(4242), Some("/tmp/h")));
-        assert!(of("/x/another-name demo-patient healthy --port 1 --home /h").unwrap().demo);
-        let command = of("/x/hermes-doctor demo-patient respawner --port 1 --home /h").unwrap();
+        assert!(of("/x/another-name demo-target healthy --port 1 --home /h").unwrap().demo);
+        let command = of("/x/hermes-doctor demo-target respawner --port 1 --home /h").unwrap();
         assert_eq!(command.role, CommandRole::RespawnLoop);
     }
 

@@ -53,7 +53,7 @@ const HERMES_PARTS: &[&str] = &[
      entrypoint dispatch wrapper doctor report stderr stdout error errors timestamp slash worker entry external kanban \
      board boards state response store memory profiles profile sessions config yaml auth models health cron desktop \
      studio workspace ai deep projects wal db sqlite sqlite3 pid exit diag starts retired malformed backup manifest \
-     journal hermeswebui nousresearch static index demo patient supervised",
+     journal hermeswebui nousresearch static index demo target supervised",
     // Programs
     "bash sh dash zsh fish ash ksh env nohup setsid sudo su runuser setpriv gosu chpst setuidgid tini dumb catatonit \
      login sshd ssh tmux screen zellij cron crond atd nginx caddy haproxy envoy socat traefik proxy cloudflared \

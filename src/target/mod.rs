@@ -39,7 +39,7 @@ pub struct Selection {
 
 /// One server to examine.
 #[derive(Clone, Debug)]
-pub struct Patient {
+pub struct Target {
     /// What it is, or should be.
     pub kind: ServerKind,
     /// The process; `None` if it is not there or on another host.
@@ -62,7 +62,7 @@ pub struct Patient {
 #[derive(Clone, Debug, Default)]
 pub struct Selected {
     /// The servers to examine.
-    pub patients: Vec<Patient>,
+    pub targets: Vec<Target>,
     /// Pid files that belong to none of them.
     pub stray_pid_files: Vec<PidFileRead>,
     /// What could not be looked at, and where nothing was found.

@@ -1,7 +1,7 @@
-//! The patients' side: what each process does until its standard input closes.
+//! The servers' side: what each process does until its standard input closes.
 
-use super::PatientPart;
-use crate::parse::command::DEMO_PATIENT;
+use super::ServerPart;
+use crate::parse::command::DEMO_SERVER;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,17 +11,17 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-/// Descriptors of the leaking patient: the numbers of a real report, 119 on the database and 113 on its WAL.
+/// Descriptors of the leaking server: the numbers of a real report, 119 on the database and 113 on its WAL.
 const LEAKED: [(&str, usize); 3] = [("state.db", 119), ("state.db-wal", 113), ("state.db-shm", 1)];
 
 /// Plays a part and returns the exit status.
-pub fn play(part: PatientPart, port: Option<u16>, home: Option<&Path>) -> u8 {
+pub fn play(part: ServerPart, port: Option<u16>, home: Option<&Path>) -> u8 {
     let (Some(port), Some(home)) = (port, home) else { return super::super::cli::EXIT_UNKNOWN };
     end_with_standard_input();
-    // A patient that is stopped never sees the end of its input. Servers that are detached on purpose lose their
+    // A server that is stopped never sees the end of its input. Servers that are detached on purpose lose their
     // parent early and must not end with it.
     #[cfg(target_os = "linux")]
-    if part != PatientPart::Detached {
+    if part != ServerPart::Detached {
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     }
     match perform(part, port, home) {
@@ -39,42 +39,42 @@ fn end_with_standard_input() {
     });
 }
 
-fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
+fn perform(part: ServerPart, port: u16, home: &Path) -> io::Result<()> {
     match part {
-        PatientPart::Launcher => return launch(port, home),
-        PatientPart::Respawner => return respawn(port, home),
-        PatientPart::Detached => drop(setsid()),
-        PatientPart::Leak => limit(256)?,
-        PatientPart::Ceiling => limit(128)?,
-        PatientPart::CloseWait => limit(1024)?,
+        ServerPart::Launcher => return launch(port, home),
+        ServerPart::Respawner => return respawn(port, home),
+        ServerPart::Detached => drop(setsid()),
+        ServerPart::Leak => limit(256)?,
+        ServerPart::Ceiling => limit(128)?,
+        ServerPart::CloseWait => limit(1024)?,
         _ => {}
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    if part != PatientPart::Foreign {
+    if part != ServerPart::Foreign {
         std::fs::write(home.join("webui.pid"), format!("{}\n", std::process::id()))?;
     }
     let started = Instant::now();
     match part {
-        PatientPart::Leak => {
+        ServerPart::Leak => {
             let held = leak(home)?;
             ready();
             serve(&listener, started, held.len())
         }
-        PatientPart::Ceiling => {
+        ServerPart::Ceiling => {
             let held = fill_with_sockets(&listener);
             ready();
             spin_at_the_ceiling(&listener, &held)
         }
-        PatientPart::Mute => {
+        ServerPart::Mute => {
             let clients: Vec<TcpStream> =
                 (0..3).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port))).collect::<io::Result<_>>()?;
             ready();
             sleep_for_ever(&clients)
         }
-        PatientPart::Deadlock => serve_locked(&listener, started, |_| true),
-        PatientPart::LockedRoute => serve_locked(&listener, started, |path| path.starts_with("/api/sessions")),
-        PatientPart::FullPipe => serve_into_a_pipe(&listener, started),
-        PatientPart::SilentClose => {
+        ServerPart::Deadlock => serve_locked(&listener, started, |_| true),
+        ServerPart::LockedRoute => serve_locked(&listener, started, |path| path.starts_with("/api/sessions")),
+        ServerPart::FullPipe => serve_into_a_pipe(&listener, started),
+        ServerPart::SilentClose => {
             ready();
             for stream in listener.incoming().flatten() {
                 // Read first: closing with unread bytes would reset the connection instead.
@@ -82,12 +82,12 @@ fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
             }
             Ok(())
         }
-        PatientPart::CloseWait => {
+        ServerPart::CloseWait => {
             let held = connections_that_the_peer_closed(60)?;
             ready();
             serve(&listener, started, held.len())
         }
-        PatientPart::Foreign => {
+        ServerPart::Foreign => {
             ready();
             for stream in listener.incoming().flatten() {
                 let _ = read_request(&stream);
@@ -97,7 +97,7 @@ fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
             Ok(())
         }
         #[cfg(feature = "tls")]
-        PatientPart::Tls => serve_tls(&listener, started),
+        ServerPart::Tls => serve_tls(&listener, started),
         _ => {
             ready();
             serve(&listener, started, 0)
@@ -105,7 +105,7 @@ fn perform(part: PatientPart, port: u16, home: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells the demonstration that the patient is what it should be.
+/// Tells the demonstration that the server is what it should be.
 fn ready() {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "ready {}", std::process::id());
@@ -149,7 +149,7 @@ fn fill_with_sockets(listener: &TcpListener) -> Vec<TcpStream> {
         if held.len() > 100_000 {
             break;
         }
-        // A copy is a descriptor like any other; it is kept for as long as the patient lives.
+        // A copy is a descriptor like any other; it is kept for as long as the server lives.
         std::mem::forget(copy);
     }
     held
@@ -299,8 +299,8 @@ fn launch(port: u16, home: &Path) -> io::Result<()> {
     if !answers(address) {
         // The server inherits both pipes: it says that it is ready, and ends when the first closes.
         Command::new(std::env::current_exe()?)
-            .arg(DEMO_PATIENT)
-            .arg(PatientPart::Detached.word())
+            .arg(DEMO_SERVER)
+            .arg(ServerPart::Detached.word())
             .args(["--port", &port.to_string(), "--home"])
             .arg(home)
             .stderr(Stdio::null())
@@ -329,8 +329,8 @@ fn answers(address: SocketAddr) -> bool {
 fn respawn(port: u16, home: &Path) -> io::Result<()> {
     loop {
         Command::new(std::env::current_exe()?)
-            .arg(DEMO_PATIENT)
-            .arg(PatientPart::Launcher.word())
+            .arg(DEMO_SERVER)
+            .arg(ServerPart::Launcher.word())
             .args(["--port", &port.to_string(), "--home"])
             .arg(home)
             .stderr(Stdio::null())

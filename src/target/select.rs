@@ -3,7 +3,7 @@
 use super::homes::{self, Home, same_path};
 use super::owner::{home_of, is_confirmed, kind_of, listening, listens_anywhere, owner_of, said_home};
 use super::programs::{Fit, Known, Wanted, kind_of_program, server_of};
-use super::{Patient, SelectError, Selected, Selection, Survey};
+use super::{SelectError, Selected, Selection, Survey, Target};
 use crate::collect::Program;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
@@ -66,20 +66,20 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
         (None, Some((pid, _))) => by_pid(survey, selection, pid)?,
         (None, None) => {
             let kind = kind_of_program(&program, selection);
-            Selected { patients: vec![absent_program(selection, &program, kind)], ..Selected::default() }
+            Selected { targets: vec![absent_program(selection, &program, kind)], ..Selected::default() }
         }
     };
-    for patient in &mut selected.patients {
-        patient.expectation.named_by = vec![expect.to_string()];
-        patient.home = patient.home.take().or_else(|| program.claim.home.clone().map(PathBuf::from));
+    for target in &mut selected.targets {
+        target.expectation.named_by = vec![expect.to_string()];
+        target.home = target.home.take().or_else(|| program.claim.home.clone().map(PathBuf::from));
     }
     Ok(selected)
 }
 
 /// A server that a program is configured to be, and that is not there.
-fn absent_program(selection: &Selection, program: &Program, kind: ServerKind) -> Patient {
+fn absent_program(selection: &Selection, program: &Program, kind: ServerKind) -> Target {
     let claim = &program.claim;
-    Patient {
+    Target {
         // Without a word of the configuration the port is not known, and whoever has the usual one tells nothing.
         port: claim.port,
         ..absent(kind, claim.home.clone().map(PathBuf::from), selection)
@@ -108,9 +108,9 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
     if is_own_host(survey, host) {
         let narrowed = Selection { url: None, port: Some(selection.port.unwrap_or(port)), ..selection.clone() };
         let mut selected = select(survey, &narrowed)?;
-        for patient in &mut selected.patients {
-            patient.url = Some(url.clone());
-            patient.expectation.named_by.insert(0, format!("--url {shown}"));
+        for target in &mut selected.targets {
+            target.url = Some(url.clone());
+            target.expectation.named_by.insert(0, format!("--url {shown}"));
         }
         return Ok(selected);
     }
@@ -124,7 +124,7 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
         ));
     }
     let kind = selection.kind.or_else(|| default_kind(port)).unwrap_or(ServerKind::Other);
-    let patient = Patient {
+    let target = Target {
         kind,
         identity: None,
         command: None,
@@ -141,7 +141,7 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
         },
         pid_files: Vec::new(),
     };
-    Ok(Selected { patients: vec![patient], ..Selected::default() })
+    Ok(Selected { targets: vec![target], ..Selected::default() })
 }
 
 fn is_own_host(survey: &Survey<'_>, host: &str) -> bool {
@@ -172,7 +172,7 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
             kind.is_hermes().then(|| format!("--port {port} was given with --pid {pid}"));
     }
     expectation.any_program = kind == ServerKind::Other;
-    let mut patient = Patient {
+    let mut target = Target {
         kind,
         identity: Some(identity),
         port: selection.port.or_else(|| command.as_ref()?.port.filter(|port| *port != 0)),
@@ -188,12 +188,12 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
             pid_files: home.pid_files.into_iter().filter(|file| is_about(file.names, Some(identity))).collect(),
             ..home
         };
-        add_pid_files(&mut patient, &about);
-        take_own_home(survey, &mut patient, selection);
+        add_pid_files(&mut target, &about);
+        take_own_home(survey, &mut target, selection);
     } else {
-        find_home(survey, &mut patient);
+        find_home(survey, &mut target);
     }
-    Ok(Selected { patients: vec![patient], ..Selected::default() })
+    Ok(Selected { targets: vec![target], ..Selected::default() })
 }
 
 fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<Home>) -> Selected {
@@ -239,7 +239,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
         None => expected_kind.unwrap_or(ServerKind::Other),
     };
     let any_program = belongs.is_none();
-    let mut patient = Patient {
+    let mut target = Target {
         kind,
         identity,
         command,
@@ -256,14 +256,14 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
     };
     // A named home's files are this server's; of the others only those that name it.
     for home in &homes {
-        if patient.home.is_some() || names(survey, home, identity) {
-            patient.home.get_or_insert_with(|| home.path.clone());
-            add_pid_files(&mut patient, home);
+        if target.home.is_some() || names(survey, home, identity) {
+            target.home.get_or_insert_with(|| home.path.clone());
+            add_pid_files(&mut target, home);
         }
     }
-    take_own_home(survey, &mut patient, selection);
-    find_home(survey, &mut patient);
-    Selected { patients: vec![patient], ..Selected::default() }
+    take_own_home(survey, &mut target, selection);
+    find_home(survey, &mut target);
+    Selected { targets: vec![target], ..Selected::default() }
 }
 
 /// Whether a pid file of a home that was found, and that nobody named, is about a process.
@@ -284,35 +284,32 @@ fn is_about(names: Option<Identity>, identity: Option<Identity>) -> bool {
     names.is_some() && names == identity
 }
 
-fn add_pid_files(patient: &mut Patient, home: &Home) {
-    patient.pid_files.extend(
-        home.pid_files
-            .iter()
-            .filter(|file| file.kind == patient.kind || patient.kind == ServerKind::Other)
-            .cloned(),
+fn add_pid_files(target: &mut Target, home: &Home) {
+    target.pid_files.extend(
+        home.pid_files.iter().filter(|file| file.kind == target.kind || target.kind == ServerKind::Other).cloned(),
     );
 }
 
 /// A server that says another home than the one that was named keeps its own; the difference is judged later.
-fn take_own_home(survey: &Survey<'_>, patient: &mut Patient, selection: &Selection) {
-    if let (Some(identity), Some(command), Some(named)) = (patient.identity, &patient.command, &selection.home)
-        && !patient.pid_files.iter().any(|file| is_about(file.names, Some(identity)))
+fn take_own_home(survey: &Survey<'_>, target: &mut Target, selection: &Selection) {
+    if let (Some(identity), Some(command), Some(named)) = (target.identity, &target.command, &selection.home)
+        && !target.pid_files.iter().any(|file| is_about(file.names, Some(identity)))
         && let Some(own) = said_home(survey, identity, command).filter(|own| !same_path(own, named))
     {
-        patient.home = Some(own);
+        target.home = Some(own);
     }
 }
 
 /// Fills in the home that a server's own command line or environment names, and the pid files in it.
-fn find_home(survey: &Survey<'_>, patient: &mut Patient) {
-    let (None, Some(identity), Some(command)) = (&patient.home, patient.identity, &patient.command) else { return };
-    if !patient.kind.is_hermes() {
+fn find_home(survey: &Survey<'_>, target: &mut Target) {
+    let (None, Some(identity), Some(command)) = (&target.home, target.identity, &target.command) else { return };
+    if !target.kind.is_hermes() {
         return;
     }
     let Some(path) = home_of(survey, identity, command) else { return };
     if let Some(home) = homes::of_server(survey, survey.process_of(identity.pid).as_ref(), &path) {
-        patient.home = Some(path);
-        add_pid_files(patient, &home);
+        target.home = Some(path);
+        add_pid_files(target, &home);
     }
 }
 
@@ -339,7 +336,7 @@ fn not_listening(
 }
 
 fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
-    let mut patients = Vec::new();
+    let mut targets = Vec::new();
     for (pid, command) in survey.hermes_servers().iter().cloned() {
         if command.role != CommandRole::Server || selection.kind.is_some_and(|kind| kind != command.kind) {
             continue;
@@ -348,58 +345,58 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
         let is_named = home.pid_files.iter().any(|file| is_about(file.names, Some(identity)));
         let is_in = home_of(survey, identity, &command).is_some_and(|path| same_path(&path, &home.path));
         if is_named || is_in && is_confirmed(survey, identity, &command) {
-            patients.push(server_of_home(selection, &home, identity, command));
+            targets.push(server_of_home(selection, &home, identity, command));
         }
     }
     // The port that the home names, when none of its servers has it.
     let kind = selection.kind.unwrap_or(ServerKind::Webui);
     let port = home.webui_port.as_ref().filter(|_| kind == ServerKind::Webui);
     if let Some((port, file)) = port
-        && !patients.iter().any(|patient| patient.kind == ServerKind::Webui)
+        && !targets.iter().any(|target| target.kind == ServerKind::Webui)
     {
         let mut selected = by_port(survey, selection, *port, Some(home.clone()));
-        for patient in &mut selected.patients {
-            patient.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
-            patient.expectation.port_belongs_because = Some(format!("{file} names the port"));
-            patient.expectation.any_program = false;
+        for target in &mut selected.targets {
+            target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
+            target.expectation.port_belongs_because = Some(format!("{file} names the port"));
+            target.expectation.any_program = false;
         }
-        patients.extend(selected.patients);
+        targets.extend(selected.targets);
     }
-    if patients.is_empty() {
+    if targets.is_empty() {
         let kinds = match selection.kind {
             Some(kind) => vec![kind],
             None if home.kinds.is_empty() => vec![ServerKind::Other],
             None => home.kinds.clone(),
         };
         for kind in kinds {
-            let mut patient = absent(kind, Some(home.path.clone()), selection);
-            patient.expectation.named_by.push(format!("--home {}", homes::shown(&home.path)));
-            add_pid_files(&mut patient, &home);
-            patients.push(patient);
+            let mut target = absent(kind, Some(home.path.clone()), selection);
+            target.expectation.named_by.push(format!("--home {}", homes::shown(&home.path)));
+            add_pid_files(&mut target, &home);
+            targets.push(target);
         }
     }
     // Pid files of kinds that do not run here belong to no examined server.
     let is_taken =
-        |path: &str| patients.iter().any(|patient| patient.pid_files.iter().any(|own| own.file.path == path));
+        |path: &str| targets.iter().any(|target| target.pid_files.iter().any(|own| own.file.path == path));
     let stray_pid_files = home.pid_files.iter().filter(|file| !is_taken(&file.file.path)).cloned().collect();
-    Selected { patients, stray_pid_files, ..Selected::default() }
+    Selected { targets, stray_pid_files, ..Selected::default() }
 }
 
-fn server_of_home(selection: &Selection, home: &Home, identity: Identity, command: HermesCommand) -> Patient {
+fn server_of_home(selection: &Selection, home: &Home, identity: Identity, command: HermesCommand) -> Target {
     let kind = command.kind;
-    let mut patient = Patient {
+    let mut target = Target {
         identity: Some(identity),
         port: command.port.filter(|port| *port != 0),
         command: Some(command),
         ..absent(kind, Some(home.path.clone()), selection)
     };
-    patient.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
-    add_pid_files(&mut patient, home);
-    patient
+    target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
+    add_pid_files(&mut target, home);
+    target
 }
 
-fn absent(kind: ServerKind, home: Option<PathBuf>, selection: &Selection) -> Patient {
-    Patient {
+fn absent(kind: ServerKind, home: Option<PathBuf>, selection: &Selection) -> Target {
+    Target {
         kind,
         identity: None,
         command: None,
@@ -461,7 +458,7 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             .filter(|_| !is_inside)
             .find(|home| path.as_ref().is_some_and(|path| same_path(path, &home.path)));
         let kind = command.kind;
-        let mut patient = Patient {
+        let mut target = Target {
             identity: Some(identity),
             port: command.port.filter(|port| *port != 0),
             command: Some(command),
@@ -473,14 +470,14 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             .filter(|_| home.is_none())
             .and_then(|path| homes::of_server(survey, process.as_ref(), path));
         if let Some(home) = own.as_ref().or(home) {
-            add_pid_files(&mut patient, home);
+            add_pid_files(&mut target, home);
         }
-        selected.patients.push(patient);
+        selected.targets.push(target);
         order.push(turn);
     }
-    let mut in_turn: Vec<_> = order.into_iter().zip(selected.patients).collect();
+    let mut in_turn: Vec<_> = order.into_iter().zip(selected.targets).collect();
     in_turn.sort_by_key(|(turn, _)| *turn);
-    selected.patients = in_turn.into_iter().map(|(_, patient)| patient).collect();
+    selected.targets = in_turn.into_iter().map(|(_, target)| target).collect();
     for (uid, count) in of_users.into_iter().filter(|(_, count)| *count > MOST_OF_ONE_USER) {
         let whose = uid.map_or("users that are not known".to_owned(), |uid| format!("uid {uid}"));
         let what = format!("{} more processes of {whose}", count - MOST_OF_ONE_USER);
@@ -489,22 +486,22 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     }
     add_ports(survey, selection, &homes, &mut selected);
     add_absent_programs(survey, selection, &mut selected);
-    let known: Vec<Identity> = selected.patients.iter().filter_map(|patient| patient.identity).collect();
+    let known: Vec<Identity> = selected.targets.iter().filter_map(|target| target.identity).collect();
     selected.stray_pid_files = homes
         .iter()
         .flat_map(|home| home.pid_files.iter())
         .filter(|file| {
             file.names.is_none_or(|names| !known.contains(&names))
                 && !selected
-                    .patients
+                    .targets
                     .iter()
-                    .any(|patient| patient.pid_files.iter().any(|own| own.file.path == file.file.path))
+                    .any(|target| target.pid_files.iter().any(|own| own.file.path == file.file.path))
         })
         .cloned()
         .collect();
-    if selected.patients.is_empty() {
+    if selected.targets.is_empty() {
         match selection.kind {
-            Some(kind) => selected.patients.push(absent(kind, None, selection)),
+            Some(kind) => selected.targets.push(absent(kind, None, selection)),
             None => selected.gaps.push(nothing_found(survey, &homes)),
         }
     }
@@ -532,7 +529,7 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
         if selection.kind.is_some_and(|wanted| wanted != kind) {
             continue;
         }
-        let taken: Vec<Identity> = selected.patients.iter().filter_map(|patient| patient.identity).collect();
+        let taken: Vec<Identity> = selected.targets.iter().filter_map(|target| target.identity).collect();
         let Some((identity, command)) = owner_of(survey, port).filter(|(owner, _)| !taken.contains(owner)) else {
             continue;
         };
@@ -546,7 +543,7 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
             continue;
         }
         let kind = kind_of(survey, identity, command.as_ref(), selection, Some(kind));
-        selected.patients.push(Patient {
+        selected.targets.push(Target {
             kind,
             identity: Some(identity),
             command,
@@ -597,41 +594,41 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
         if !is_wanted || !is_certain || program.is_oneshot {
             continue;
         }
-        let is_found = selected.patients.iter().any(|patient| is_run_by(survey, patient, known));
+        let is_found = selected.targets.iter().any(|target| is_run_by(survey, target, known));
         if !is_found {
-            let mut patient = absent_program(selection, program, kind);
-            patient.expectation.named_by.push(format!("{} ({})", claim.title(), claim.evidence));
-            selected.patients.push(patient);
+            let mut target = absent_program(selection, program, kind);
+            target.expectation.named_by.push(format!("{} ({})", claim.title(), claim.evidence));
+            selected.targets.push(target);
         }
     }
 }
 
 /// Whether a server that was found is the one that a program is for.
-fn is_run_by(survey: &Survey<'_>, patient: &Patient, known: &Known) -> bool {
-    let process = patient.identity.and_then(|identity| survey.process_of(identity.pid));
+fn is_run_by(survey: &Survey<'_>, target: &Target, known: &Known) -> bool {
+    let process = target.identity.and_then(|identity| survey.process_of(identity.pid));
     let listening = process.as_ref().map(|process| survey.ports_below(process.identity.pid)).unwrap_or_default();
-    let mut ports: Vec<Option<u16>> = patient.port.into_iter().chain(listening).map(Some).collect();
+    let mut ports: Vec<Option<u16>> = target.port.into_iter().chain(listening).map(Some).collect();
     if ports.is_empty() {
-        ports.push(patient.kind.default_port());
+        ports.push(target.kind.default_port());
     }
     let fits = |port: &Option<u16>| {
         let wanted = Wanted {
-            kind: patient.kind,
+            kind: target.kind,
             port: *port,
-            home: patient.home.as_deref(),
-            command: patient.command.as_ref(),
+            home: target.home.as_deref(),
+            command: target.command.as_ref(),
             process: process.as_ref(),
         };
         let fitting = survey.programs_for(&wanted);
         // A stranger on its port stands for it; another home's server does not.
-        let is_it = |fit: Fit| fit != Fit::Rival || !patient.kind.is_hermes();
+        let is_it = |fit: Fit| fit != Fit::Rival || !target.kind.is_hermes();
         fitting.iter().any(|(fit, fitting)| is_it(*fit) && *fitting == known)
     };
     let is_below = |pid: u32| {
         let claimed = known.program.claim.claimed_pid;
         claimed.is_some_and(|claimed| claimed == pid || survey.ancestors(pid).contains(&claimed))
     };
-    patient.identity.is_some_and(|identity| is_below(identity.pid)) || ports.iter().any(fits)
+    target.identity.is_some_and(|identity| is_below(identity.pid)) || ports.iter().any(fits)
 }
 
 fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
