@@ -66,7 +66,7 @@ const MODULES: &[(&str, &str)] = &[
     ("cli/pages.rs", "output that a person has named"),
     ("probe/mod.rs", "the connection to the server that is examined"),
     ("demo/stage.rs", "servers and files of its own"),
-    ("demo/patient.rs", "servers and files of its own"),
+    ("demo/server.rs", "servers and files of its own"),
 ];
 
 fn sources() -> BTreeMap<String, String> {

@@ -527,7 +527,7 @@ mod tests {
             "bash -c 'echo hermes'",
             "node /x/hermes-web-ui/index.js",
             "hermes-doctor check",
-            "hermes-doctor demo-target foreign --port 1",
+            "hermes-doctor demo-server foreign --port 1",
             "",
         ] {
             assert_eq!(of(line), None, "{line}");
@@ -554,12 +554,12 @@ mod tests {
     }
 
     #[test]
-    fn knows_its_own_targets() {
-        let command = of("/x/hermes-doctor demo-target leak --port 4242 --home /tmp/h").unwrap();
+    fn knows_its_own_demo_servers() {
+        let command = of("/x/hermes-doctor demo-server leak --port 4242 --home /tmp/h").unwrap();
         assert!(command.demo);
         assert_eq!((command.port, command.home.as_deref()), (Some(4242), Some("/tmp/h")));
-        assert!(of("/x/another-name demo-target healthy --port 1 --home /h").unwrap().demo);
-        let command = of("/x/hermes-doctor demo-target respawner --port 1 --home /h").unwrap();
+        assert!(of("/x/another-name demo-server healthy --port 1 --home /h").unwrap().demo);
+        let command = of("/x/hermes-doctor demo-server respawner --port 1 --home /h").unwrap();
         assert_eq!(command.role, CommandRole::RespawnLoop);
     }
 
