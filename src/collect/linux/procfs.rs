@@ -8,6 +8,9 @@ use crate::parse::process::{StatLine, stat};
 use serde_bytes::ByteBuf;
 use std::ops::ControlFlow;
 
+/// The part of the remaining time that one scan of descriptors may take: one quarter. The HTTP requests come after it.
+const SCAN_SHARE: u32 = 4;
+
 /// Largest file that is read, in bytes; a few tables can be longer.
 const MAX_FILE: u32 = 4 * 1024 * 1024;
 
@@ -126,7 +129,15 @@ pub fn each_link(
 ) -> Vec<(u32, Gap)> {
     let mut unread = Vec::new();
     let mut waiting: Vec<(u32, u32)> = pids.iter().map(|pid| (*pid, 0)).collect();
+    let limit = workers.deadline.within(workers.deadline.remaining() / SCAN_SHARE);
     while !waiting.is_empty() {
+        if limit.is_over() {
+            let late = |pid: u32| {
+                Gap::new(format!("descriptors of pid {pid}"), GapReason::Timeout, "the scan reached its time limit")
+            };
+            unread.extend(waiting.into_iter().map(|(pid, _)| (pid, late(pid))));
+            break;
+        }
         let requests: Vec<Request> = waiting
             .iter()
             .map(|(pid, first)| Request::DescriptorLinks {

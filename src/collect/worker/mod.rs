@@ -329,7 +329,7 @@ impl Worker {
         let (slow, took): (Vec<&Request>, Vec<(bool, Duration)>) = requests
             .iter()
             .zip(had)
-            .filter(|(_, (_, took))| Shares::is_slow(*took))
+            .filter(|(request, (_, took))| Shares::is_slow(*took) || request.is_further_page())
             .map(|(request, (answer, took))| (*request, (!is_late(answer), *took)))
             .unzip();
         if slow.is_empty() {

@@ -317,6 +317,12 @@ impl Request {
         }
     }
 
+    /// Whether the request is for more than the first page of the descriptors of a process. Each page is short, and there can be very
+    /// many.
+    pub fn is_further_page(&self) -> bool {
+        matches!(self, Self::DescriptorLinks { first, .. } if *first > 0)
+    }
+
     /// The subject that the request is charged to.
     pub fn subject(&self) -> Option<Subject> {
         let of_path = |path: &ForeignPath| {
