@@ -182,7 +182,7 @@ fn a_long_look_shows_progress_on_a_terminal_only() {
             ),
             "look 2, ",
         ),
-        ("demo healthy".to_owned(), "starting the patient"),
+        ("demo healthy".to_owned(), "starting the server"),
         ("demo orphan --observe 1s".to_owned(), "looking on for up to 1 s"),
     ] {
         let terminal = tty::run(at_home(&arguments), Output::Pipe, Output::Terminal(80));

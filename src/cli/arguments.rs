@@ -22,7 +22,7 @@ Examples:
   hermes-doctor report -o hermes-report.json  for a bug report, names hidden
   hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
-  hermes-doctor demo                          see it work on its own targets
+  hermes-doctor demo                          see it work on its own servers
 
 Exit status:
   0  examined, and healthy (information changes nothing)
@@ -143,12 +143,12 @@ pub enum Command {
         after_help = "Examples:\n  hermes-doctor man fds | man -l -           (mandoc -a on macOS)\n  hermes-doctor man --directory ~/.local/share/man/man1"
     )]
     Man(ManArguments),
-    /// Starts a small target of its own, examines it as any other server, and cleans up
+    /// Starts a small server of its own, examines it as any other server, and cleans up
     #[command(
-        after_help = "Examples:\n  hermes-doctor demo           each target in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
+        after_help = "Examples:\n  hermes-doctor demo           each scenario in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
     )]
     Demo {
-        /// Which target; without one, each in turn
+        /// Which scenario; without one, each in turn
         #[arg(value_enum, value_name = "NAME")]
         name: Option<crate::demo::Name>,
     },
