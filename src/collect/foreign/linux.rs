@@ -209,7 +209,7 @@ pub fn least_privileged(ids: [u32; 4]) -> u32 {
     ids.into_iter().find(|id| *id != 0).unwrap_or(0)
 }
 
-/// The user with whose rights the paths of a process are opened. Its `status` is read, which it cannot hold up.
+/// The user that the paths of a process are opened as. Reads `status`, which the process cannot delay.
 ///
 /// # Errors
 /// [`Failure`] where it is gone.

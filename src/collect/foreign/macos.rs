@@ -54,7 +54,7 @@ pub fn find(path: &ForeignPath, last: Last) -> Result<Found, Failure> {
     walk(rest, last)
 }
 
-/// The user with whose rights the paths of a process are opened.
+/// The user that the paths of a process are opened as.
 ///
 /// # Errors
 /// [`Failure`] where it is gone.

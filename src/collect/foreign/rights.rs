@@ -57,17 +57,17 @@ impl Rights {
 }
 
 thread_local! {
-    /// The rights that one request is restricted to: those of the process or user that named the path, and those of each user whose link
-    /// was followed. All of them must permit what is opened.
+    /// The rights that one request is restricted to: those of the process or user that named the path, and those of the owner of each
+    /// link that was followed. All of them must permit what is opened.
     static LOWERED: RefCell<Vec<Rights>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The users whose rights restrict this request, the latest last.
+/// The users that this request is restricted to, the latest last.
 pub fn users() -> Vec<u32> {
     LOWERED.with_borrow(|lowered| lowered.iter().map(|rights| rights.uid).collect())
 }
 
-/// The user whose rights were applied last: the owner of the last link that was followed.
+/// The user that was applied last: the owner of the last link that was followed.
 pub fn reader() -> u32 {
     users().last().copied().unwrap_or_else(applied)
 }

@@ -166,7 +166,7 @@ pub fn holders(
     Collected { value: found, gaps }
 }
 
-/// Descriptors on wanted files; the processes that could not be read, and how many there are whose links may only be listed.
+/// Descriptors on wanted files; the processes that could not be read; and the number of processes with links that can be listed only.
 fn hits_among(
     workers: &Workers,
     pids: &[u32],
@@ -200,7 +200,7 @@ fn hits_among(
     (hits, problems, unread.len())
 }
 
-/// Who holds what was found. `place` is the process in whose mount namespace the wanted names are.
+/// The holders of the wanted files. `place` is a process in the mount namespace of the wanted names.
 fn holders_of(
     workers: &Workers,
     count: usize,

@@ -128,7 +128,7 @@ impl Host for LinuxHost {
     }
 
     fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
-        // The memory map is read by pid: the proofs before and after say whose it was.
+        // The memory map is read by pid: the checks before and after prove that it is this process's.
         procfs::prove(&self.workers, identity)?;
         let look = super::stacks::read(identity, self.workers.deadline)?;
         procfs::prove(&self.workers, identity)?;
