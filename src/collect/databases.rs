@@ -5,7 +5,9 @@
 
 use super::workers::Workers;
 use super::{Collected, ForeignPath};
-use crate::model::{DatabaseFile, FileStamp, Gap, GapReason, HostPath, SecondLook, WalFile, WalIndex, id};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, FileStamp, Gap, GapReason, HostPath, SecondLook, WalFile, WalIndex, id,
+};
 use crate::parse::link::SqlitePart;
 use crate::parse::sqlite;
 
@@ -152,4 +154,12 @@ fn index(workers: &Workers, path: &ForeignPath) -> Result<Option<WalIndex>, Gap>
         }
     }
     Ok(last)
+}
+/// Counts descriptors on one part of a database.
+pub fn count(holder: &mut DatabaseHolder, part: SqlitePart, descriptors: u64) {
+    match part {
+        SqlitePart::Database => holder.descriptors_db += descriptors,
+        SqlitePart::Wal => holder.descriptors_wal += descriptors,
+        SqlitePart::Shm => holder.descriptors_shm += descriptors,
+    }
 }

@@ -250,6 +250,24 @@ pub struct DatabaseHolder {
     pub reads_only: bool,
 }
 
+impl DatabaseHolder {
+    /// A process of which no descriptor has been counted yet.
+    pub fn new(pid: u32, same_pid_namespace: bool) -> Self {
+        Self {
+            pid,
+            command: String::new(),
+            descriptors_db: 0,
+            descriptors_wal: 0,
+            descriptors_shm: 0,
+            deleted: 0,
+            replaced: 0,
+            has_shared_lock: None,
+            same_pid_namespace,
+            reads_only: false,
+        }
+    }
+}
+
 /// The same database a moment later: what stands still under a held lock is stuck, what moves is busy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecondLook {

@@ -226,17 +226,6 @@ fn holders_of(
     for pid in pids {
         let is_same_place = own.is_some() && namespace(pid) == own;
         let mounts: OnceCell<Vec<Mount>> = OnceCell::new();
-        let is_on = |lines: &[u8], device: u64| {
-            let read = || workers.bytes_of_process(procfs::file(pid, "mountinfo")).unwrap_or_default();
-            let mounts = mounts.get_or_init(|| mounts::mounts(&read()).collect());
-            let mount = mount_id(lines).and_then(|id| mounts.iter().find(|mount| mount.id == id));
-            mount.is_some_and(|mount| {
-                // On btrfs and overlayfs the device of a mount is another one than that of its files.
-                let own =
-                    workers.mounts().iter().any(|own| own.device == mount.device && own.mounted_by().is_none());
-                mount.device == (rustix::fs::major(device), rustix::fs::minor(device)) || own
-            })
-        };
         let status = workers.bytes_of_process(procfs::file(pid, "status")).ok();
         let status = status.and_then(|bytes| crate::parse::process::status(&bytes).ok());
         let same_pid_namespace = status.is_some_and(|status| status.namespace_pids.len() <= 1);
@@ -247,30 +236,19 @@ fn holders_of(
             let (inode, now) = (descriptor_inode(lines), wanted.files.get(&part));
             let has_number = inode.is_some() && inode == now.map(|(_, inode)| *inode);
             // Numbers of inodes are those of a filesystem, and any user can mount one in a namespace of their own.
-            let is_current = has_number && (is_same_place || now.is_some_and(|(device, _)| is_on(lines, *device)));
+            let is_current = has_number
+                && (is_same_place || now.is_some_and(|file| is_on_device(workers, pid, &mounts, lines, file.0)));
             // The same name in another mount namespace is another file, unless its inode says that it is this one.
             if !is_same_place && !is_current {
                 continue;
             }
             let holder = of_one.entry(wanted.index).or_insert_with(|| DatabaseHolder {
-                pid,
-                command: String::new(),
-                descriptors_db: 0,
-                descriptors_wal: 0,
-                descriptors_shm: 0,
-                deleted: 0,
-                replaced: 0,
-                has_shared_lock: None,
-                same_pid_namespace,
                 reads_only: true,
+                ..DatabaseHolder::new(pid, same_pid_namespace)
             });
             let looked_at_all = hit.count == u64::try_from(information.len()).unwrap_or(0);
             holder.reads_only &= looked_at_all && information.iter().all(|lines| is_read_only(lines));
-            match part {
-                SqlitePart::Database => holder.descriptors_db += hit.count,
-                SqlitePart::Wal => holder.descriptors_wal += hit.count,
-                SqlitePart::Shm => holder.descriptors_shm += hit.count,
-            }
+            databases::count(holder, part, hit.count);
             // A file can be named so that it looks unlinked; then it is the one at the path.
             if marked && !is_current {
                 holder.deleted += hit.count;
@@ -286,6 +264,19 @@ fn holders_of(
         }
     }
     found
+}
+
+/// Whether a descriptor, by its `fdinfo` lines, is on the device of a file. `of_process` are the mounts of its process, read once.
+fn is_on_device(workers: &Workers, pid: u32, of_process: &OnceCell<Vec<Mount>>, lines: &[u8], device: u64) -> bool {
+    let read = || workers.bytes_of_process(procfs::file(pid, "mountinfo")).unwrap_or_default();
+    let mounts = of_process.get_or_init(|| mounts::mounts(&read()).collect());
+    let Some(mount) = mount_id(lines).and_then(|id| mounts.iter().find(|mount| mount.id == id)) else {
+        return false;
+    };
+    // On btrfs and overlayfs the device of a mount is another one than that of its files.
+    let is_mounted_here =
+        || workers.mounts().iter().any(|own| own.device == mount.device && own.mounted_by().is_none());
+    mount.device == (rustix::fs::major(device), rustix::fs::minor(device)) || is_mounted_here()
 }
 
 fn command_of(workers: &Workers, pid: u32) -> String {

@@ -57,12 +57,12 @@ pub fn holders(
         parts.filter_map(|part| Some((part, host.workers.identity_of(files.part(part)).ok()?.1))).collect()
     };
     let now: Vec<BTreeMap<SqlitePart, u64>> = paths.iter().map(of_path).collect();
-    let listed: Vec<u32>;
-    let pids = match among {
-        Some(pids) => pids,
-        None => {
-            listed = process::table().unwrap_or_default().into_iter().map(|entry| entry.pid).collect();
-            &listed
+    let all = || process::table().map(|table| table.into_iter().map(|entry| entry.pid).collect());
+    let pids: Vec<u32> = match among.map_or_else(all, |pids| Ok(pids.to_vec())) {
+        Ok(pids) => pids,
+        Err(gap) => {
+            let gap = Gap { what: "holders of databases".to_owned(), blocks: Vec::new(), ..gap };
+            return Collected { value: found, gaps: vec![gap] };
         }
     };
     let (mut refused, mut unasked) = (0_usize, 0_usize);
@@ -87,12 +87,8 @@ pub fn holders(
         let mut held: BTreeMap<usize, DatabaseHolder> = BTreeMap::new();
         for record in decode(&records).unwrap_or_default() {
             let Some((at, part, file)) = database_part(&record, &names) else { continue };
-            let holder = held.entry(at).or_insert_with(|| empty(*pid));
-            match part {
-                SqlitePart::Database => holder.descriptors_db += 1,
-                SqlitePart::Wal => holder.descriptors_wal += 1,
-                SqlitePart::Shm => holder.descriptors_shm += 1,
-            }
+            let holder = held.entry(at).or_insert_with(|| DatabaseHolder::new(*pid, true));
+            databases::count(holder, part, 1);
             let current = now.get(at).and_then(|parts| parts.get(&part));
             if file.links == 0 {
                 holder.deleted += 1;
@@ -116,22 +112,6 @@ pub fn holders(
         gaps.push(Gap::new("holders of databases", GapReason::Permission, detail));
     }
     Collected { value: found, gaps }
-}
-
-fn empty(pid: u32) -> DatabaseHolder {
-    DatabaseHolder {
-        pid,
-        command: String::new(),
-        descriptors_db: 0,
-        descriptors_wal: 0,
-        descriptors_shm: 0,
-        deleted: 0,
-        replaced: 0,
-        // A question names one holder of a shared lock and hides the others.
-        has_shared_lock: None,
-        same_pid_namespace: true,
-        reads_only: false,
-    }
 }
 
 fn command_of(host: &MacHost, pid: u32) -> String {

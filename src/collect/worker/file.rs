@@ -1,7 +1,8 @@
 //! Files that a person named: their filesystem may be one that hangs.
 
+use super::connection::has_ended;
 use super::wire::{FileKind, FileStat};
-use super::{Answer, Request, Worker, has_ended};
+use super::{Answer, Request, Worker};
 use crate::collect::Deadline;
 use crate::collect::foreign::ForeignPath;
 use crate::model::{Gap, GapReason};

@@ -6,6 +6,7 @@
 //! no environment, and two pipes. When it does not answer in time it is abandoned: nothing waits for it, and the kernel ends it with
 //! its parent as soon as it can be ended.
 
+mod connection;
 mod file;
 #[cfg(target_os = "linux")]
 mod procfs;
@@ -14,29 +15,20 @@ mod shares;
 mod tools;
 pub mod wire;
 
+pub use connection::reap;
 pub use file::{NamedFile, answers};
 pub use serve::{end_with_parent, serve};
 pub use wire::{Answer, Request};
 
 use super::Deadline;
-use super::deadline::wait_readable;
 use crate::collect::foreign::Failure;
 use crate::model::{Gap, GapReason};
-use rustix::buffer::spare_capacity;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use connection::{Remaining, Running, has_ended, leave, remaining, start};
 use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-#[cfg(not(test))]
-use std::path::PathBuf;
-use std::process::Command;
-#[cfg(not(test))]
-use std::process::Stdio;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wire::{Reply, Subject, frame, read_frame};
 
@@ -51,8 +43,6 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_millis(1500);
 const TOOL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the memory of an interpreter may take to be read.
 const STACKS_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a worker that has nothing to do may take to end.
-const END_TIMEOUT: Duration = Duration::from_millis(100);
 /// Workers that may be abandoned in one examination; after that, reads are gaps at once.
 const MAX_ABANDONED: usize = 16;
 /// Those that may remain of earlier examinations of the same process.
@@ -65,97 +55,8 @@ const LONG_TOGETHER: Duration = Duration::from_millis(250);
 const WINDOW: usize = 64;
 /// Bytes of requests under way. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
 const WINDOW_BYTES: usize = 32 * 1024;
-/// Bytes that are read of answers at least, where there are as many.
-const PIECE: usize = 16 * 1024;
 /// Largest content of an answer, in bytes.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
-
-struct Connection {
-    input: File,
-    output: File,
-    /// What has been read of it, and how much of that has been taken.
-    read: Vec<u8>,
-    taken: usize,
-    child: Pid,
-}
-
-impl Connection {
-    fn new(input: OwnedFd, output: OwnedFd, child: Pid) -> Self {
-        Self { input: File::from(input), output: File::from(output), read: Vec::new(), taken: 0, child }
-    }
-
-    /// `read_exact` that gives up at a deadline. As much is read as is there: answers come many at once.
-    fn read_exact(&mut self, buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
-        while self.read.len() - self.taken < buffer.len() {
-            wait_readable(&self.output, deadline)?;
-            self.read.drain(..std::mem::take(&mut self.taken));
-            self.read.reserve(PIECE);
-            match rustix::io::read(&self.output, spare_capacity(&mut self.read)) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let end = self.taken + buffer.len();
-        buffer.copy_from_slice(self.read.get(self.taken..end).ok_or(io::ErrorKind::UnexpectedEof)?);
-        self.taken = end;
-        Ok(())
-    }
-}
-
-/// The worker that runs now, if any.
-#[derive(Default)]
-struct Running(Option<Connection>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let Some(connection) = self.0.take() else { return };
-        // It sees the end of its input and ends, which is waited for: until then it would be a zombie, for as long as nothing is asked.
-        drop(connection.input);
-        let deadline = Deadline::after(END_TIMEOUT);
-        let _ = wait_readable(&connection.output, deadline);
-        while !has_ended(connection.child) {
-            if deadline.is_over() {
-                return leave(Remaining { child: connection.child, waits_for: None, user: None });
-            }
-            std::thread::yield_now();
-        }
-    }
-}
-
-/// A worker that is not asked any more and has not ended yet.
-struct Remaining {
-    child: Pid,
-    /// What it waits for ([`Request::waits_for`]).
-    waits_for: Option<String>,
-    /// Whose that is, where it is another user's.
-    user: Option<u32>,
-}
-
-/// Those of this whole process. One that takes samples for days must reap those that have ended, ask nothing again for which one of
-/// them still waits, and start no more when too many do not end.
-static REMAINING: Mutex<Vec<Remaining>> = Mutex::new(Vec::new());
-
-fn leave(worker: Remaining) {
-    REMAINING.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-}
-
-/// Reaps those that have ended, without waiting, and looks at the others.
-fn remaining<T>(look: impl FnOnce(&[Remaining]) -> T) -> T {
-    let mut remaining = REMAINING.lock().unwrap_or_else(PoisonError::into_inner);
-    remaining.retain(|worker| !has_ended(worker.child));
-    look(&remaining)
-}
-
-/// Reaps workers that have ended since they were abandoned, without waiting.
-pub fn reap() {
-    remaining(|_| ());
-}
-
-/// Reaps a worker that has ended, without waiting.
-fn has_ended(child: Pid) -> bool {
-    !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None))
-}
 
 /// A request and its index.
 type Waiting<'r> = (usize, &'r Request);
@@ -388,7 +289,7 @@ impl Worker {
                     };
                     let took = begun.elapsed();
                     answers.push((Err(gap.after(took)), took));
-                    // Those behind it get a new worker; after one that hangs it is first asked whose it was.
+                    // Those behind it get a new worker; after one that hangs its user is looked up first.
                     next = answers.len();
                     if hangs {
                         break;
@@ -472,51 +373,19 @@ impl Worker {
     }
 }
 
-/// Executes this program again, as a worker. This is the only program that the main process starts.
-#[cfg(not(test))]
-fn start() -> io::Result<Connection> {
-    let program = own_program()?;
-    // What it says of errors of its own goes nowhere, which takes no /dev/null.
-    let (_, nowhere) = io::pipe()?;
-    let mut child = Command::new(program)
-        .arg(ARGUMENT)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(nowhere)
-        .spawn()?;
-    let pid = Pid::from_child(&child);
-    match (child.stdin.take(), child.stdout.take()) {
-        (Some(input), Some(output)) => Ok(Connection::new(input.into(), output.into(), pid)),
-        _ => Err(io::ErrorKind::NotConnected.into()),
+/// Other systems have no procfs.
+#[cfg(not(target_os = "linux"))]
+mod procfs {
+    use super::wire::{Reply, Request};
+    use crate::collect::foreign::Failure;
+
+    pub fn perform(_request: Request) -> Reply {
+        Err(Failure::System(libc::ENOTSUP))
     }
-}
 
-/// The program of unit tests is no worker: a thread is, and a process that ends at once has its pid.
-#[cfg(test)]
-fn start() -> io::Result<Connection> {
-    let (requests, input) = io::pipe()?;
-    let (output, answers) = io::pipe()?;
-    let (requests, answers) = (OwnedFd::from(requests), OwnedFd::from(answers));
-    std::thread::spawn(move || serve::serve_on(File::from(requests), File::from(answers)));
-    let child = Command::new("true").spawn()?;
-    Ok(Connection::new(input.into(), output.into(), Pid::from_child(&child)))
-}
-
-/// The file that runs now, even when it was replaced or unlinked meanwhile.
-#[cfg(all(target_os = "linux", not(test)))]
-fn own_program() -> io::Result<PathBuf> {
-    let link = |name: &str| rustix::fs::readlink(name, Vec::new());
-    // An instrumenting loader (valgrind) is the program for the kernel; it answers the usual link, and no other, with the program's name.
-    let is_instrumented = link("/proc/self/exe")? != link("/proc/thread-self/exe")?;
-    if is_instrumented { std::env::current_exe() } else { Ok(PathBuf::from("/proc/self/exe")) }
-}
-
-/// The file that was started.
-#[cfg(all(not(target_os = "linux"), not(test)))]
-fn own_program() -> io::Result<PathBuf> {
-    std::env::current_exe()
+    pub fn kernel_file(_path: &[u8], _limit: u32) -> Result<Vec<u8>, Failure> {
+        Err(Failure::System(libc::ENOTSUP))
+    }
 }
 
 fn timeout(request: &Request, detail: &str) -> Gap {
@@ -525,8 +394,10 @@ fn timeout(request: &Request, detail: &str) -> Gap {
 
 #[cfg(test)]
 mod tests {
+    use super::connection::Connection;
     use super::*;
-    use std::process::Stdio;
+    use rustix::process::Pid;
+    use std::process::{Command, Stdio};
 
     /// Staged, since the kernel lets few processes make a `cmdline` that cannot be read: a worker that takes requests and
     /// never answers.

@@ -1,6 +1,5 @@
 //! The worker's own side: it takes requests from its standard input and answers on its standard output, one after the other.
 
-#[cfg(target_os = "linux")]
 use super::procfs::{self, kernel_file};
 use super::wire::{
     Account, Answer, FileContent, FileKind, FileStat, Reply, Request, Subject, Until, frame, read_from,
@@ -119,7 +118,6 @@ pub fn perform(request: Request) -> Reply {
         Request::Markers(pid) => bytes(markers(&environment(pid)?)),
         Request::Accountable(subject) => Ok(Answer::User(accountable(subject)?)),
         Request::KernelFile { path, limit } => bytes(kernel_file(&path, limit)?),
-        #[cfg(target_os = "linux")]
         Request::KernelLink(_)
         | Request::KernelStat(_)
         | Request::KernelNumbers(_)
@@ -127,15 +125,6 @@ pub fn perform(request: Request) -> Reply {
         | Request::DescriptorLinks { .. }
         | Request::DescriptorStats(..)
         | Request::DescriptorMounts(..) => procfs::perform(request),
-        // There is no procfs there.
-        #[cfg(not(target_os = "linux"))]
-        Request::KernelLink(_)
-        | Request::KernelStat(_)
-        | Request::KernelNumbers(_)
-        | Request::DescriptorLink(..)
-        | Request::DescriptorLinks { .. }
-        | Request::DescriptorStats(..)
-        | Request::DescriptorMounts(..) => Err(Failure::System(libc::ENOTSUP)),
         Request::DescriptorRecords(pid) => bytes(descriptor_records(pid)?),
         Request::Stacks(process) => bytes(crate::collect::stacks::answer(process)?),
         Request::Account(uid) => Ok(Answer::Account(account_of(uid)?)),
@@ -400,11 +389,6 @@ fn environment(pid: u32) -> Result<Vec<u8>, Failure> {
         return Err(Failure::System(libc::EPERM));
     }
     Ok(environment)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn kernel_file(_path: &[u8], _limit: u32) -> Result<Vec<u8>, Failure> {
-    Err(Failure::System(libc::ENOTSUP))
 }
 
 #[cfg(not(target_os = "linux"))]
