@@ -48,7 +48,7 @@ const MODULES: &[(&str, &str)] = &[
     ("collect/foreign/macos.rs", "the opener"),
     ("collect/foreign/rights.rs", "passwd(5) and group(5), in the worker"),
     ("collect/foreign/socket.rs", "the opener's sockets"),
-    ("collect/worker/mod.rs", "starts the worker: this program again"),
+    ("collect/worker/connection.rs", "starts the worker: this program again"),
     ("collect/worker/procfs.rs", "procfs, in the worker"),
     ("collect/worker/serve.rs", "the worker's side"),
     ("collect/worker/tools.rs", "tools by absolute paths, in the worker"),
