@@ -1,14 +1,14 @@
 //! Foreign bytes by family, each given to everything that reads its kind. Nothing here may panic, whatever the bytes.
-//! The fuzz targets and `tests/seeds.rs` share it, so that the seeds are proven by an ordinary test.
+//! The fuzz targets and `tests/it/seeds.rs` share it, so that the seeds are proven by an ordinary test.
 
-use hermes_doctor::cli::Cli;
 use hermes_doctor::collect::replay;
+use hermes_doctor::command::Cli;
 use hermes_doctor::examine::{Request, replaying};
 use hermes_doctor::model::{Part, ServerKind};
 use hermes_doctor::parse;
 use hermes_doctor::parse::link::SqlitePart;
+use hermes_doctor::parse::mask;
 use hermes_doctor::render::{self, Style, View, plot};
-use hermes_doctor::report::mask;
 use hermes_doctor::report::redact::{self, Level};
 
 /// Terminal controls that no foreign text may carry into output.
@@ -22,10 +22,10 @@ fn text_of(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
 
 /// Files of the kernel about one process and the machine, link targets, groups, and the table of locks.
 pub fn kernel(bytes: &[u8]) {
-    use hermes_doctor::parse::{cgroup, descriptors, link, locks, mounts, process, resources, thread};
+    use hermes_doctor::parse::{cgroup, descriptors, limits, link, locks, mounts, process, resources, thread};
     let _ = process::stat(bytes);
     let _ = process::status(bytes);
-    let _ = process::open_files_limit(bytes);
+    let _ = limits::limits(bytes);
     let _ = mounts::local_mounts(bytes);
     let _ = process::mount_id(bytes);
     let _ = process::descriptor_inode(bytes);
@@ -75,9 +75,6 @@ pub fn kernel(bytes: &[u8]) {
     }
     let _ = resources::limit(bytes);
     let _ = resources::pressure(bytes);
-    let _ = resources::file_numbers(bytes);
-    let _ = resources::tasks(bytes);
-    let _ = resources::tasks_limit(bytes);
     let _ = resources::is_bound(bytes);
 }
 
@@ -226,7 +223,7 @@ pub fn logs(bytes: &[u8]) {
         let history = lines.history();
         for record in &history.records {
             no_controls(&record.server);
-            no_controls(&record.at);
+            no_controls(record.at.as_str());
         }
         let records: Vec<_> = history.records.iter().collect();
         if let Some(Ok(drawing)) = records.first().map(|first| plot::svg(&first.server, &records)) {
@@ -323,7 +320,8 @@ pub fn darwin(bytes: &[u8]) {
 
 /// Command lines, expectations of who starts a server, and what is masked of both.
 pub fn commands(bytes: &[u8]) {
-    use hermes_doctor::parse::{command, expect, role, text};
+    use hermes_doctor::model::text;
+    use hermes_doctor::parse::{command, expect, role};
     let shown = text::printable(bytes);
     assert!(text::is_printable(&shown), "what was made printable is not: {shown:?}");
     let words = text::nul_separated(bytes);

@@ -1,9 +1,11 @@
 //! hermes-doctor names the root cause of a wedged Hermes host and changes nothing on it.
 //!
-//! A fact travels one way: `cli` → `target` → `collect` → `model` → `diagnose` → `render`; `examine` walks it.
+//! Data moves one way: `cli` and `mcp` → `command` → `target` → `collect` → `model` → `diagnose` → `render`; `examine` sequences the steps.
+//! tests/it/architecture.rs has the table of allowed edges between modules.
 
 pub mod cli;
 pub mod collect;
+pub mod command;
 pub mod demo;
 pub mod diagnose;
 pub mod examine;
@@ -15,3 +17,13 @@ pub mod probe;
 pub mod render;
 pub mod report;
 pub mod target;
+
+/// Runs the program with these arguments, and returns its exit status.
+pub fn run(arguments: &[std::ffi::OsString]) -> u8 {
+    #[cfg(feature = "mcp")]
+    let serve = mcp::serve;
+    // Without the feature the command `mcp` is unknown.
+    #[cfg(not(feature = "mcp"))]
+    let serve = |_| command::EXIT_UNKNOWN;
+    cli::run(arguments, serve)
+}

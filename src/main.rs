@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         // `ulimit -s` holds for the main thread alone.
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
         if let Ok(thread) = thread {
-            return thread.join().unwrap_or(ExitCode::from(hermes_doctor::cli::EXIT_UNKNOWN));
+            return thread.join().unwrap_or(ExitCode::from(hermes_doctor::command::EXIT_UNKNOWN));
         }
     }
     run()
@@ -38,5 +38,5 @@ fn run() -> ExitCode {
         hermes_doctor::collect::worker::serve();
         return ExitCode::SUCCESS;
     }
-    ExitCode::from(hermes_doctor::cli::run(&arguments))
+    ExitCode::from(hermes_doctor::run(&arguments))
 }

@@ -2,6 +2,7 @@
 #![cfg(not(feature = "tls"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use common::{ids, server};

@@ -1,9 +1,9 @@
 //! Answers for monitoring systems: what leaves the host by itself, again and again, is hidden first.
 
-use super::terminal::{complain, emit, said};
-use super::{Cli, EXIT_UNKNOWN};
+use super::terminal::{complain, emit};
+use crate::command::{Cli, EXIT_UNKNOWN, cause_of};
 use crate::model::Envelope;
-use crate::parse::text::printable;
+use crate::model::text::printable;
 use crate::render::{self, fleet, openmetrics};
 use crate::report;
 use crate::report::redact::{Level, host_names, redacted};
@@ -36,7 +36,7 @@ pub fn metrics(cli: &Cli, envelope: &Envelope) -> u8 {
                 ErrorKind::AlreadyExists => {
                     format!("{name} is there already and is no file of this program; name another with -o")
                 }
-                _ => format!("{name} cannot be written: {}; name another with -o", said(&error)),
+                _ => format!("{name} cannot be written: {}; name another with -o", cause_of(&error)),
             });
             EXIT_UNKNOWN
         }

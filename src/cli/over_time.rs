@@ -1,9 +1,9 @@
 //! The commands that look for a while: `fds` over time, `watch`, and `history`, which reads back what that has seen.
 
-use super::run::{answer, examined, refuse, refuse_with, saved_reports};
-use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, is_output_lost, said};
-use super::{Cli, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments};
+use super::answer::{answer, examined, refuse, refuse_with};
+use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, is_output_lost};
 use crate::collect::Deadline;
+use crate::command::{Cli, EXIT_UNKNOWN, FdsArguments, HistoryArguments, WatchArguments, cause_of, saved_reports};
 use crate::diagnose;
 use crate::examine::Request;
 use crate::examine::recording::{self, RecordingPlan};
@@ -162,7 +162,7 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
         file,
         largest: arguments.largest.saturating_mul(1024 * 1024),
     };
-    let shown = crate::parse::text::printable(plan.file.as_os_str().as_encoded_bytes());
+    let shown = crate::model::text::printable(plan.file.as_os_str().as_encoded_bytes());
     let shows = std::io::stderr().is_terminal() && !cli.output.quiet;
     let mut told = Told { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: HashMap::new() };
     let last = recording::record(&request, &plan, &mut told);
@@ -175,7 +175,7 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
             return refuse(
                 cli,
                 "watch",
-                &format!("{shown} cannot be written: {}; name another with --record", said(&error)),
+                &format!("{shown} cannot be written: {}; name another with --record", cause_of(&error)),
             );
         }
     };
@@ -244,7 +244,7 @@ impl recording::Listener for Told<'_> {
         *times += 1;
         // A full disk would say the same at every look.
         if *times <= 3 || times.is_multiple_of(100) {
-            self.above(|| complain(&crate::parse::text::printable(what.as_bytes())));
+            self.above(|| complain(&crate::model::text::printable(what.as_bytes())));
         }
     }
 
@@ -256,7 +256,7 @@ impl recording::Listener for Told<'_> {
 /// `history`: a record read back, judged, and drawn.
 pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let begun = Instant::now();
-    let name = crate::parse::text::printable(arguments.file.as_os_str().as_encoded_bytes());
+    let name = crate::model::text::printable(arguments.file.as_os_str().as_encoded_bytes());
     let history = match report::record::read(&arguments.file, Deadline::after(report::record::LONGEST)) {
         Ok(history) if history.records.is_empty() => {
             let line = format!("{name} has no look of `hermes-doctor watch` in it; name the file of its --record");
@@ -264,8 +264,10 @@ pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
         }
         Ok(history) => history,
         Err(error) => {
-            let line =
-                format!("{name} cannot be read: {}; name the file of `hermes-doctor watch --record`", said(&error));
+            let line = format!(
+                "{name} cannot be read: {}; name the file of `hermes-doctor watch --record`",
+                cause_of(&error)
+            );
             return refuse(cli, "history", &line);
         }
     };
@@ -283,13 +285,13 @@ pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
 
 /// Draws the server that was looked at most.
 fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
-    let name = crate::parse::text::printable(path.as_os_str().as_encoded_bytes());
+    let name = crate::model::text::printable(path.as_os_str().as_encoded_bytes());
     let servers = diagnose::history::by_server(history);
     let most = servers.into_iter().max_by_key(|(_, records)| records.len());
     let (server, records) = most.ok_or_else(|| "there is nothing to draw".to_owned())?;
     let text = render::plot::svg(server, &records)?;
     report::write_new(path, text.as_bytes(), force).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => format!("{name} is there already; --force writes over it"),
-        _ => format!("{name} cannot be written: {}; name another with --svg", said(&error)),
+        _ => format!("{name} cannot be written: {}; name another with --svg", cause_of(&error)),
     })
 }

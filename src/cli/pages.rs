@@ -1,12 +1,12 @@
 //! Completions for shells and manual pages, made from the definition of the command line, so that neither can say
 //! anything else than `--help`.
 
-use super::run::refuse;
-use super::terminal::{emit, said};
-use super::{Cli, ManArguments};
+use super::answer::refuse;
+use super::terminal::emit;
 use crate::collect::worker::answers;
+use crate::command::{Cli, ManArguments, cause_of};
 use crate::diagnose::catalogue::CATALOGUE;
-use crate::parse::text::printable;
+use crate::model::text::printable;
 use crate::report;
 use clap::builder::{PossibleValuesParser, Resettable};
 use clap::{Arg, Command, CommandFactory};
@@ -198,7 +198,7 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
     let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
     let already_there = |path: &Path| format!("{} is there already; --force writes over it", shown(path));
     answers(directory).and_then(|()| report::place::create_directories(directory)).map_err(|error| {
-        format!("{} cannot be made: {}; name another directory", shown(directory), said(&error))
+        format!("{} cannot be made: {}; name another directory", shown(directory), cause_of(&error))
     })?;
     let paths: Vec<_> = pages.iter().map(|page| directory.join(&page.file)).collect();
     // A link counts as a file that is there, wherever it leads.
@@ -207,7 +207,7 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
     }
     let refused = |path: &Path, error: io::Error| match error.kind() {
         ErrorKind::AlreadyExists => already_there(path),
-        _ => format!("{} cannot be written: {}; name another directory", shown(path), said(&error)),
+        _ => format!("{} cannot be written: {}; name another directory", shown(path), cause_of(&error)),
     };
     // A disk that has no room for all gets none.
     let mut staged = Vec::with_capacity(pages.len());

@@ -1,11 +1,11 @@
 //! `report`: everything that `check` knows, hidden and put into the form of an attachment.
 
-use super::run::{examined, refuse, refuse_with};
-use super::terminal::{complain, emit, said};
-use super::{Cli, EXIT_UNKNOWN, ReportArguments};
+use super::answer::{examined, refuse, refuse_with};
+use super::terminal::{complain, emit};
 use crate::collect::worker::answers;
+use crate::command::{Cli, EXIT_UNKNOWN, ReportArguments, cause_of};
+use crate::model::text::printable;
 use crate::model::{Envelope, Redaction};
-use crate::parse::text::printable;
 use crate::render::{self, View};
 use crate::report;
 use crate::report::place::Place;
@@ -44,7 +44,7 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     if let Err(error) = report::write_new(file, text.as_bytes(), arguments.force) {
         let line = match error.kind() {
             ErrorKind::AlreadyExists => already_there(&name),
-            _ => format!("{name} cannot be written: {}; name another with -o", said(&error)),
+            _ => format!("{name} cannot be written: {}; name another with -o", cause_of(&error)),
         };
         return refuse(cli, request.command, &line);
     }
@@ -62,7 +62,7 @@ fn already_there(name: &str) -> String {
 fn unusable(file: &Path, force: bool) -> Option<String> {
     let name = printable(file.as_os_str().as_encoded_bytes());
     if let Err(error) = answers(file) {
-        return Some(format!("{name} cannot be written: {}; name another with -o", said(&error)));
+        return Some(format!("{name} cannot be written: {}; name another with -o", cause_of(&error)));
     }
     let place = match Place::find(file) {
         Ok(place) => place,
@@ -71,7 +71,7 @@ fn unusable(file: &Path, force: bool) -> Option<String> {
             let directory = printable(directory.as_os_str().as_encoded_bytes());
             return Some(format!("{directory} is no directory; name a file in one that is there with -o"));
         }
-        Err(error) => return Some(format!("{name} cannot be written: {}; name another with -o", said(&error))),
+        Err(error) => return Some(format!("{name} cannot be written: {}; name another with -o", cause_of(&error))),
     };
     // A link counts as a file that is there, wherever it leads.
     match std::fs::symlink_metadata(place.path()) {
@@ -149,7 +149,7 @@ fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -
     out.push_str(&format!("What was hidden (--redact {}):\n", redaction.level));
     for hidden in &redaction.hidden {
         let placeholder = match (hidden.placeholder.as_str(), hidden.distinct) {
-            (alone @ ("~" | report::mask::MASK), _) => alone.to_owned(),
+            (alone @ ("~" | crate::parse::mask::MASK), _) => alone.to_owned(),
             (prefix, 1) => format!("{prefix}-N"),
             (prefix, distinct) => format!("{prefix}-N ({distinct} different)"),
         };

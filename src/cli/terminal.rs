@@ -1,6 +1,6 @@
 //! What is written for a person, and how it is shown that something goes on.
 
-use super::{Cli, When};
+use crate::command::{Cli, When, unwritten_output};
 use crate::examine::Progress;
 use crate::model::Envelope;
 use crate::render::{self, Style};
@@ -56,11 +56,6 @@ fn note_output(written: io::Result<()>) {
     }
 }
 
-/// The line about a failed write to standard output.
-pub fn unwritten_output(error: &io::Error) -> String {
-    format!("cannot write standard output: {}; free space there, or redirect it to another file", said(error))
-}
-
 /// Standard output without the buffer of the standard library, which takes a descriptor that cannot be written for one that nobody
 /// reads, and reports a pipe that takes nothing at the moment as an error.
 struct StandardOutput;
@@ -86,12 +81,6 @@ impl Write for StandardOutput {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// An error of the system in words, without its number and what is said after it.
-pub fn said(error: &dyn std::fmt::Display) -> String {
-    let text = error.to_string();
-    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
 /// One line on standard error.

@@ -1,11 +1,9 @@
 //! How the command line is read, and what is said where it does not fit.
 
-use super::run::nothing_examined;
 use super::terminal::{emit, use_colour};
-use super::{Cli, EXIT_UNKNOWN, Format, When};
+use crate::command::{Cli, EXIT_UNKNOWN, Format, When, nothing_examined, sanitized};
 use crate::model::{Gap, GapReason};
 use crate::render::{self, Style};
-use crate::report;
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
@@ -27,7 +25,7 @@ pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
         return 0;
     }
     let text = error.to_string();
-    let shown = harmless(&text);
+    let shown = sanitized(&text);
     match wanted_form(arguments) {
         Some(Format::Nagios) => emit(&render::nagios::nothing(&in_one_line(&shown))),
         Some(Format::Json) => {
@@ -54,29 +52,6 @@ fn in_one_line(text: &str) -> String {
     let told = paragraphs.filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more information"));
     let lines = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
-}
-
-/// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
-pub(crate) fn harmless(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let line = |line: &str| {
-        let words: Vec<String> = line
-            .split(' ')
-            .map(|word| {
-                let word = if word.contains('?') && word.contains('/') {
-                    report::mask::url(word)
-                } else {
-                    word.to_owned()
-                };
-                match word.char_indices().nth(LONGEST) {
-                    Some((at, _)) => format!("{}…", word.get(..at).unwrap_or_default()),
-                    None => word,
-                }
-            })
-            .collect();
-        crate::parse::text::printable(report::mask::text(&words.join(" ")).as_bytes()) + "\n"
-    };
-    text.lines().map(line).collect()
 }
 
 /// The form that was asked for, when the arguments as a whole cannot be parsed: a program gets what it can read.

@@ -6,6 +6,7 @@
 mod databases;
 mod deadline;
 pub mod foreign;
+mod host_facts;
 pub mod launchd;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -234,7 +235,7 @@ impl Program {
             self.claim.home = found.home.map(|home| HostPath::from_kept(&home)).or(self.claim.home.take());
         }
         let words: Vec<&[u8]> = self.command.iter().map(String::as_bytes).collect();
-        self.claim.command = Some(crate::report::mask::command(&words)).filter(|line| !line.is_empty());
+        self.claim.command = Some(crate::parse::mask::command(&words)).filter(|line| !line.is_empty());
         self
     }
 }

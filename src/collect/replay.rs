@@ -2,9 +2,9 @@
 
 use crate::collect::Deadline;
 use crate::collect::worker::NamedFile;
+use crate::model::text::printable;
 use crate::model::{Envelope, Gap, GapReason, SCHEMA, id};
 use crate::parse::markdown;
-use crate::parse::text::printable;
 use crate::parse::version::is_newer;
 use serde::Deserialize;
 use serde_json::Value;

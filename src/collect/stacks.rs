@@ -80,7 +80,7 @@ fn advice(reason: GapReason, pid: u32, detail: &str) -> String {
     let yama = scope.map_or_else(String::new, |scope| {
         format!(
             " (with kernel.yama.ptrace_scope 0; here it is {})",
-            crate::parse::text::printable(scope.as_bytes())
+            crate::model::text::printable(scope.as_bytes())
         )
     });
     format!("it takes the server's own user{yama}, root, or CAP_SYS_PTRACE")
@@ -103,7 +103,7 @@ pub fn answer(process: Identity) -> Result<Vec<u8>, Failure> {
     let answer = match looked {
         Ok(look) => Answer::Look(look),
         Err((reason, detail)) => {
-            Answer::Failed(reason, crate::parse::text::printable(detail.as_bytes()).chars().take(500).collect())
+            Answer::Failed(reason, crate::model::text::printable(detail.as_bytes()).chars().take(500).collect())
         }
     };
     serde_json::to_vec(&answer).map_err(|error| Failure::Malformed(error.to_string()))
@@ -114,8 +114,8 @@ pub fn answer(process: Identity) -> Result<Vec<u8>, Failure> {
 mod binaries {
     use crate::collect::foreign::{self, Failure, ForeignPath, Last};
     use crate::model::Identity;
+    use crate::model::text::printable;
     use crate::parse::process::mapped_files;
-    use crate::parse::text::printable;
     use rustix::fs::FileType;
     use std::os::unix::ffi::OsStrExt;
 
@@ -184,8 +184,8 @@ use interpreter::look;
 #[cfg(feature = "stacks")]
 mod interpreter {
     use super::TRIES;
+    use crate::model::text::printable;
     use crate::model::{GapReason, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame};
-    use crate::parse::text::printable;
     use py_spy::config::{Config, LineNo, LockingStrategy};
     use py_spy::{PythonSpy, StackTrace};
     use std::collections::HashMap;

@@ -16,7 +16,7 @@ const LEAKED: [(&str, usize); 3] = [("state.db", 119), ("state.db-wal", 113), ("
 
 /// Plays a part and returns the exit status.
 pub fn play(part: ServerPart, port: Option<u16>, home: Option<&Path>) -> u8 {
-    let (Some(port), Some(home)) = (port, home) else { return super::super::cli::EXIT_UNKNOWN };
+    let (Some(port), Some(home)) = (port, home) else { return 1 };
     end_with_standard_input();
     // A server that is stopped never sees the end of its input. Servers that are detached on purpose lose their
     // parent early and must not end with it.

@@ -1,7 +1,7 @@
 //! A record of the flight recorder, judged: what grows in the life of the last process.
 
 use super::trend::{findings, judge_trend};
-use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend, time};
+use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -42,7 +42,7 @@ struct TimedRecord<'a> {
 
 impl<'a> TimedRecord<'a> {
     fn new(record: &'a Record) -> Self {
-        Self { record, at: time::parse_rfc3339(&record.at) }
+        Self { record, at: record.at.time() }
     }
 
     fn all(records: &[&'a Record]) -> Vec<Self> {

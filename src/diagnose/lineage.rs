@@ -93,7 +93,7 @@ fn claim_evidence(claim: &Supervisor) -> Vec<Evidence> {
         evidence.push(Evidence::new("how its main process ended last", result.clone(), source()));
     }
     if let Some(since) = &claim.since {
-        evidence.push(Evidence::new("in this state since", since.clone(), source()));
+        evidence.push(Evidence::new("in this state since", since.to_string(), source()));
     }
     if let Some(policy) = &claim.policy {
         evidence.push(Evidence::new("how it is to be run", policy.clone(), source()));

@@ -62,7 +62,7 @@ fn not_running(server: &Server) -> Option<Finding> {
     let title = match server.port {
         _ if stopped.is_some() => {
             let claim = stopped.cloned().unwrap_or_default();
-            let since = claim.since.as_deref().map_or(String::new(), |since| format!(" since {since}"));
+            let since = claim.since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
             let state = claim.state.as_deref().unwrap_or("down");
             format!("{} is stopped: {} is enabled and {state}{since}", server.kind.title(), claim.title())
         }

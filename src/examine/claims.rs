@@ -5,7 +5,7 @@ use crate::model::{Expected, Gap, GapReason, Hop, PidFileState, Process, Role, S
 use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use crate::parse::expect::Expect;
-use crate::report::mask;
+use crate::parse::mask;
 use crate::target::{Asked, Fit, Known, Wanted, same_network};
 
 /// What the supervisors of this host say of the server.

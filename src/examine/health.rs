@@ -204,7 +204,7 @@ impl Examination<'_> {
         let tls = health.url.starts_with("https:");
         for path in paths {
             let patience = Patience { phase: self.request.timeout * ROUTE_PATIENCE, total: self.deadline };
-            let shown = crate::report::mask::url(&path);
+            let shown = crate::parse::mask::url(&path);
             if self.deadline.is_over() {
                 let gap = Gap::new(format!("route {shown}"), GapReason::Timeout, "no time was left for it");
                 server.gaps.push(gap.blocking(&[id::ROUTE_SLOW]));
@@ -316,7 +316,7 @@ impl Examination<'_> {
                     Ok(Plan { host: Some(host), addresses, tls: Some(tls), path: said, resolve: Some(phase) })
                 }
                 Err(outcome) => Err(Box::new(Attempt {
-                    url: crate::report::mask::url(url.as_str()),
+                    url: crate::parse::mask::url(url.as_str()),
                     address: None,
                     outcome,
                     http_status: None,

@@ -2,10 +2,10 @@
 
 use super::Examination;
 use crate::collect::{ForeignPath, LogTail};
+use crate::model::text::printable;
 use crate::model::{Gap, GapReason, HostPath, LogFacts, Process, Server, ServerKind, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::log::{self, Clock};
-use crate::parse::text::printable;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
@@ -73,7 +73,7 @@ impl Examination<'_> {
 
     /// What the times of this server's logs are compared with. In another mount namespace the zone can be another one.
     fn clock(&self, process: Option<&Process>) -> Clock {
-        let started = process.and_then(|process| process.start_time.as_deref()?.parse::<Timestamp>().ok());
+        let started = process.and_then(|process| process.start_time.as_ref()?.as_str().parse::<Timestamp>().ok());
         let elsewhere = process.filter(|process| process.foreign_mounts == Some(true));
         let zone = match elsewhere {
             None => self.own_zone(),

@@ -200,7 +200,7 @@ impl Examination<'_> {
             home: target
                 .home
                 .as_deref()
-                .map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes())),
+                .map(|home| crate::model::text::printable(home.as_os_str().as_encoded_bytes())),
             status: Status::Unknown,
             root_causes: Vec::new(),
             findings: Vec::new(),

@@ -5,8 +5,8 @@ use crate::collect::SocketTable;
 use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Server, id};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
+use crate::parse::mask;
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
-use crate::report::mask;
 use crate::target::listening;
 use std::collections::{HashMap, HashSet};
 

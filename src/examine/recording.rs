@@ -2,7 +2,7 @@
 
 use super::{Request, Silent, examine};
 use crate::collect::{Deadline, PidProblem, this_host};
-use crate::model::{Envelope, Identity, Part, Record, Server, Status};
+use crate::model::{Envelope, Identity, Part, Record, Server, Status, Timestamp};
 use crate::render;
 use crate::report::record::Recorder;
 use crate::report::redact::{Level, host_names, redacted};
@@ -164,7 +164,7 @@ fn look(request: &Request) -> Result<Envelope, String> {
 }
 
 /// Everything that `check` knows, beside the record, without the names of people and hosts: it is made to be attached.
-fn keep_report(request: &Request, recorder: &Recorder, at: &str) -> Result<PathBuf, String> {
+fn keep_report(request: &Request, recorder: &Recorder, at: &Timestamp) -> Result<PathBuf, String> {
     let parts = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
     let envelope = look(&Request { command: "check", parts, ..request.clone() })?;
     recorder
@@ -177,8 +177,8 @@ fn named(selection: &Selection) -> Option<String> {
     let parts = [
         selection.kind.map(|kind| kind.word().to_owned()),
         selection.port.map(|port| format!("port {port}")),
-        selection.url.as_ref().map(|url| crate::report::mask::url(url.as_str())),
-        selection.home.as_ref().map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes())),
+        selection.url.as_ref().map(|url| crate::parse::mask::url(url.as_str())),
+        selection.home.as_ref().map(|home| crate::model::text::printable(home.as_os_str().as_encoded_bytes())),
         selection.pid.map(|pid| format!("pid {pid}")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -210,7 +210,7 @@ fn has_ended(old: &Record) -> bool {
 }
 
 /// The last word on a server of which nothing is found any more.
-fn ended(old: &Record, at: &str) -> Record {
+fn ended(old: &Record, at: &Timestamp) -> Record {
     Record {
         at: at.to_owned(),
         server: old.server.clone(),
@@ -220,7 +220,7 @@ fn ended(old: &Record, at: &str) -> Record {
     }
 }
 
-fn of_server(server: &Server, name: String, at: &str) -> Record {
+fn of_server(server: &Server, name: String, at: &Timestamp) -> Record {
     let descriptors = server.descriptors.as_ref();
     let largest = descriptors.and_then(|facts| facts.sqlite.iter().max_by_key(|family| family.handles()));
     let listeners = server.listeners.as_ref();

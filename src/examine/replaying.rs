@@ -61,7 +61,7 @@ fn rules_of(server: &Server) -> BTreeSet<String> {
 
 fn is_named(server: &Server, request: &Request) -> bool {
     let named = &request.selection;
-    let home = named.home.as_ref().map(|home| crate::parse::text::printable(home.as_os_str().as_encoded_bytes()));
+    let home = named.home.as_ref().map(|home| crate::model::text::printable(home.as_os_str().as_encoded_bytes()));
     named.pid.is_none_or(|pid| server.pid == Some(pid))
         && named.port.is_none_or(|port| server.port == Some(port))
         && named.kind.is_none_or(|kind| server.kind == kind)

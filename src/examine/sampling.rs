@@ -3,7 +3,7 @@
 use crate::collect::{Deadline, Host, this_host};
 use crate::model::{
     Batch, Descriptors, Envelope, Exercise, FamilySample, Gap, GapReason, Identity, Outcome, PathCost, Process,
-    Sample, Server, Trend, id, time,
+    Sample, Server, Trend, id,
 };
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, Knock, Patience};
@@ -220,7 +220,7 @@ pub fn compare(
         let Some((old, then)) = old.and_then(|old| Some((old, old.descriptors.as_ref()?))) else {
             return Err(CompareError::NoSuchServer(name.clone()));
         };
-        let at = time::parse_rfc3339(&report.started_at).ok_or_else(|| CompareError::NoTime(name.clone()))?;
+        let at = report.started_at.time().ok_or_else(|| CompareError::NoTime(name.clone()))?;
         let identity = |server: &Server| server.process.as_ref().map(|process| process.identity);
         if identity(old) != identity(server) {
             let pid = old.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
@@ -345,7 +345,7 @@ pub fn exercise(
     let scheme = if tls { "https" } else { "http" };
     let mut exercise = Exercise { to: format!("{scheme}://{address}"), ..Exercise::default() };
     'paths: for path in &plan.paths {
-        let shown = crate::report::mask::url(&crate::parse::text::printable(path.as_bytes()));
+        let shown = crate::parse::mask::url(&crate::model::text::printable(path.as_bytes()));
         let mut before = None;
         let mut sent = 0_u64;
         let mut batch = 0_u64;

@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_catalogue_is_not_hidden_from_anybody() {
-        let envelope = crate::cli::explained(Some("state-db-handle-leak")).unwrap();
+        let envelope = crate::command::explained(Some("state-db-handle-leak")).unwrap();
         let answer = Answer::examined(envelope.clone(), Level::Paranoid, 10);
         assert_eq!(answer.envelope.unwrap(), serde_json::to_value(&envelope).unwrap());
     }

@@ -1,7 +1,7 @@
 //! The arguments of the tools: typed, described for a model, and turned into the command line that they stand for, so that
 //! one set of rules holds for both.
 
-use crate::cli::{Cli, Command, KindArgument};
+use crate::command::{Cli, Command, KindArgument};
 use crate::examine::sampling::SamplingPlan;
 use clap::{Parser, ValueEnum};
 use schemars::generate::SchemaSettings;
@@ -167,10 +167,10 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
     // What a caller leaves open is often sent as null.
     given.retain(|_, value| !value.is_null());
     if let Some(unknown) = given.keys().find(|name| !names.contains(&name.as_str())) {
-        let unknown = crate::parse::text::printable(unknown.as_bytes());
+        let unknown = crate::model::text::printable(unknown.as_bytes());
         return Err(format!("{command} has no argument {unknown:?}; it takes {}", names.join(", ")));
     }
-    let arguments = typed(given).map_err(|line| crate::cli::harmless(&line).trim_end().to_owned())?;
+    let arguments = typed(given).map_err(|line| crate::command::sanitized(&line).trim_end().to_owned())?;
     // Standard input belongs to the protocol.
     if arguments.from.iter().any(|path| path.as_os_str() == "-") {
         return Err("from takes the paths of files; - is not one".to_owned());
@@ -178,7 +178,7 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
     let words = arguments.words(command);
     let cli = Cli::try_parse_from(words).and_then(|cli| cli.check().map(|()| cli)).map_err(|error| {
         // The parser's first line is the error; what follows is how to call the program.
-        let text = crate::cli::harmless(&error.render().to_string());
+        let text = crate::command::sanitized(&error.render().to_string());
         let told: Vec<&str> = text.lines().take_while(|line| !line.starts_with("Usage:")).collect();
         told.join("\n").trim_start_matches("error: ").trim_end().to_owned()
     })?;
@@ -266,7 +266,7 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::DbArguments;
+    use crate::command::DbArguments;
     use serde_json::json;
 
     const ALL: &[&str] = &[

@@ -6,8 +6,8 @@ mod arguments;
 mod tools;
 mod transport;
 
-use crate::cli;
 use crate::collect::Deadline;
+use crate::command;
 use crate::diagnose;
 use crate::examine::Progress;
 use crate::examine::sampling::{self, SamplingPlan, Watcher};
@@ -65,14 +65,14 @@ pub fn serve(level: Level) -> u8 {
     // What is under way is left behind: nobody waits for its answer, and its readers end with this process.
     runtime.shutdown_background();
     if let Some(error) = output.failure() {
-        return complain(&cli::unwritten_output(&error));
+        return complain(&command::unwritten_output(&error));
     }
-    ended.map_or_else(|line| complain(&crate::parse::text::printable(line.as_bytes())), |()| 0)
+    ended.map_or_else(|line| complain(&crate::model::text::printable(line.as_bytes())), |()| 0)
 }
 
 fn complain(line: &str) -> u8 {
     let _ = writeln!(std::io::stderr().lock(), "hermes-doctor: {line}");
-    cli::EXIT_UNKNOWN
+    command::EXIT_UNKNOWN
 }
 
 /// The server.
@@ -133,7 +133,8 @@ impl Doctor {
     async fn answer(&self, name: &'static str, call: Call) -> Answer {
         let (level, budget) = (self.level, call.budget());
         let begun = Instant::now();
-        let nothing = |line: String| nothing(name, Gap { reason: GapReason::Timeout, ..cli::refusal(line) }, level);
+        let nothing =
+            |line: String| nothing(name, Gap { reason: GapReason::Timeout, ..command::refusal(line) }, level);
         let Ok(Some(place)) = tokio::time::timeout(budget, Places::take(&self.places)).await else {
             return nothing(format!("{MOST_CALLS} calls are under way and none has ended; ask again later"));
         };
@@ -172,7 +173,7 @@ impl rmcp::ServerHandler for Doctor {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::named(&request.name) else {
-            let name = crate::parse::text::printable(request.name.as_bytes());
+            let name = crate::model::text::printable(request.name.as_bytes());
             let line = format!("there is no tool {name:?}; the tools are {}", tools::names());
             return Err(ErrorData::invalid_params(line, None));
         };
@@ -191,27 +192,29 @@ impl rmcp::ServerHandler for Doctor {
 }
 
 fn nothing(command: &str, gap: Gap, level: Level) -> Answer {
-    Answer::nothing(cli::nothing_examined(command, gap), level)
+    Answer::nothing(command::nothing_examined(command, gap), level)
 }
 
 /// One run of the command; off the loop, since it waits for the host.
 fn examined(name: &str, call: &Call, deadline: Deadline, called_off: &'static AtomicBool, level: Level) -> Answer {
     let begun = Instant::now();
     let examined = match (&call.cli.command, call.cli.request()) {
-        (Some(cli::Command::Explain { id }), _) => cli::explained(id.as_deref()).map_err(cli::refusal),
+        (Some(command::Command::Explain { id }), _) => command::explained(id.as_deref()).map_err(command::refusal),
         (_, Some(request)) => {
             let waiting = Waiting { called_off, deadline };
-            cli::examined_until(&call.cli, &request, deadline, &waiting).and_then(|envelope| match call.sampling {
-                Some(plan) => sampled(envelope, plan, &waiting, begun).map_err(cli::refusal),
-                None => Ok(envelope),
+            command::examine_until(&call.cli, &request, deadline, &waiting).and_then(|envelope| {
+                match call.sampling {
+                    Some(plan) => sampled(envelope, plan, &waiting, begun).map_err(command::refusal),
+                    None => Ok(envelope),
+                }
             })
         }
-        (_, None) => Err(cli::refusal("this tool examines nothing".to_owned())),
+        (_, None) => Err(command::refusal("this tool examines nothing".to_owned())),
     };
     match examined {
         Ok(envelope) => Answer::examined(envelope, level, call.top),
         // Only the host has names to hide; an id that does not exist is the caller's word.
-        Err(gap) if matches!(call.cli.command, Some(cli::Command::Explain { .. })) => {
+        Err(gap) if matches!(call.cli.command, Some(command::Command::Explain { .. })) => {
             nothing(name, gap, Level::None)
         }
         Err(gap) => nothing(name, gap, level),

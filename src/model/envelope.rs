@@ -2,7 +2,7 @@
 
 use super::{
     DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
-    PidFile, Process, Redaction, Resources, Stacks, Status, Trend,
+    PidFile, Process, Redaction, Resources, Stacks, Status, Timestamp, Trend,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub struct Tool {
 }
 
 /// The machine, without anything that names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostFacts {
     /// Operating system: `linux`, `macos`.
     pub os: String,
@@ -87,8 +87,17 @@ pub struct HostFacts {
     pub kernel: Option<String>,
     /// Processor architecture.
     pub arch: String,
-    /// Time since boot in milliseconds.
+    /// Time since boot in milliseconds, with the precision of a second.
     pub uptime_ms: Option<u64>,
+    /// Memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Memory that programs can have without swapping, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_available_bytes: Option<u64>,
+    /// Load average of one minute (getloadavg(3)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
     /// Whether the doctor ran as root.
     pub root: bool,
     /// Name of pid 1.
@@ -221,7 +230,7 @@ pub struct Envelope {
     pub host: HostFacts,
     /// When the examination began, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
-    pub started_at: String,
+    pub started_at: Timestamp,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
     /// The worst of its servers and of the findings of the host.

@@ -1,6 +1,6 @@
 //! What the flight recorder writes down, a line a look, and what is read back from it.
 
-use super::Status;
+use super::{Status, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// When, RFC 3339.
-    pub at: String,
+    pub at: Timestamp,
     /// Time since the host booted, in milliseconds, suspended time included: unlike `at`, it does not move when the clock is set.
     /// Not there in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

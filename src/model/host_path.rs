@@ -1,6 +1,6 @@
 //! A path of the host: any bytes but NUL, and the text that is shown for them.
 
-use crate::parse::text::{kept, printable, raw};
+use crate::model::text::{kept, printable, raw};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! Where a server comes from, and who claims it.
 
-use super::HostPath;
+use super::{HostPath, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub struct Hop {
     /// Its parent's pid.
     pub ppid: u32,
     /// Start time, RFC 3339.
-    pub start_time: Option<String>,
+    pub start_time: Option<Timestamp>,
     /// Time since the start, in milliseconds.
     pub age_ms: Option<u64>,
     /// User.
@@ -121,7 +121,7 @@ pub struct Supervisor {
     pub pid: Option<u32>,
     /// When it entered this state, RFC 3339.
     #[serde(default)]
-    pub since: Option<String>,
+    pub since: Option<Timestamp>,
     /// Its command as configured, secrets masked.
     #[serde(default)]
     pub command: Option<String>,

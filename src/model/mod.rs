@@ -21,7 +21,8 @@ mod redaction;
 mod resources;
 mod sqlite;
 mod stacks;
-pub mod time;
+pub mod text;
+mod time;
 mod trend;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadLook};
@@ -52,4 +53,5 @@ pub use stacks::{
     LockHolder, LockWait, MOST_FRAMES, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame, StackGroup,
     StackRole, StackThread, Stacks,
 };
+pub use time::Timestamp;
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};

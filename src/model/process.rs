@@ -1,6 +1,6 @@
 //! One process, and the files that claim to name it.
 
-use super::HostPath;
+use super::{HostPath, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ pub struct Process {
     /// Scheduler state of the main thread.
     pub state: ProcessState,
     /// Start time, RFC 3339.
-    pub start_time: Option<String>,
+    pub start_time: Option<Timestamp>,
     /// Time since the start, in milliseconds.
     pub age_ms: Option<u64>,
     /// Number of threads.

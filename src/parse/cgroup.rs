@@ -11,7 +11,7 @@ pub fn path_of(bytes: &[u8]) -> Option<String> {
         // One line that does not parse must not cost the rest.
         let Ok(groups) = ProcessCGroups::from_buf_read(line) else { continue };
         for group in groups.0 {
-            let path = super::text::printable(group.pathname.as_bytes());
+            let path = crate::model::text::printable(group.pathname.as_bytes());
             if group.hierarchy == 0 {
                 unified = Some(path);
             } else if group.controllers.iter().any(|name| name == "name=systemd") {

@@ -1,7 +1,7 @@
 //! The answer of `GET /containers/ID/json` (Docker Engine API, "Inspect a container"; Podman answers the same).
 
 use super::ParseError;
-use super::text::printable;
+use crate::model::text::printable;
 use serde::Deserialize;
 
 /// What a runtime says of a container. Its environment is not looked at.

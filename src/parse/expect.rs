@@ -49,10 +49,10 @@ impl Expect {
     pub fn name(&self) -> String {
         match self {
             Self::Systemd { unit: name, .. } | Self::Launchd(name) | Self::Supervisord(name) | Self::Pm2(name) => {
-                super::text::printable(name.as_bytes())
+                crate::model::text::printable(name.as_bytes())
             }
             Self::ServiceDirectory(_, directory) => {
-                super::text::printable(directory.as_os_str().as_encoded_bytes())
+                crate::model::text::printable(directory.as_os_str().as_encoded_bytes())
             }
             Self::Pid(pid) => pid.to_string(),
             Self::Nobody => String::new(),

@@ -4,7 +4,7 @@
 //! with `?deep=1`, `checks`. Gateway `/health`: `status`, `platform`. Dashboard and serve `/api/status`: `version`
 //! and, by version, `gateway_running`, `hermes_home` …
 
-use super::text::printable;
+use crate::model::text::printable;
 use crate::model::{HealthAnswer, Outcome, ServerKind};
 use serde_json::Value;
 

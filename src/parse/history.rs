@@ -1,6 +1,6 @@
 //! The flight recorder's file: JSON Lines, one object a line (jsonlines.org), the last of which can be torn.
 
-use crate::model::{History, Record};
+use crate::model::{History, Record, Timestamp};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
@@ -103,9 +103,9 @@ impl Lines {
 
 /// Texts of a file that anybody may have written.
 fn clean(record: Record) -> Record {
-    let shown = |text: String| super::text::printable(text.as_bytes());
+    let shown = |text: String| crate::model::text::printable(text.as_bytes());
     Record {
-        at: shown(record.at),
+        at: Timestamp::from(shown(record.at.to_string())),
         server: shown(record.server),
         root_causes: record.root_causes.into_iter().map(shown).collect(),
         health: record.health.map(shown),

@@ -1,8 +1,8 @@
 //! Files of a HERMES_HOME that name a server: pid files, the WebUI control script's state, and the port in
 //! environment files.
 
-use super::text::kept;
 use crate::model::HostPath;
+use crate::model::text::kept;
 use serde_json::Value;
 
 /// A server that a file of the home names.

@@ -1,7 +1,7 @@
 //! The head and body of an HTTP/1 answer (RFC 9112), bounded.
 
 use super::ParseError;
-use super::text::printable;
+use crate::model::text::printable;
 
 /// Largest head that is read, in bytes.
 pub const LARGEST_HEAD: usize = 64 * 1024;

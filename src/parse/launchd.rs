@@ -9,7 +9,7 @@
 //! outermost indentation, and a block ends at the closing bracket that is indented like the line that opened it.
 
 use super::ParseError;
-use super::text::printable;
+use crate::model::text::printable;
 
 /// Most rows, arguments or conditions that are taken from one answer. A Mac has some hundreds of jobs.
 const MOST: usize = 4096;

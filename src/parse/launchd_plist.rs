@@ -1,7 +1,7 @@
 //! Property lists of launchd's jobs, as they lie on the disk (launchd.plist(5)), in XML or in binary.
 
 use super::ParseError;
-use super::text::printable;
+use crate::model::text::printable;
 use plist::{Dictionary, Value};
 
 const WHAT: &str = "property list";

@@ -2,8 +2,8 @@
 
 use super::link::SqlitePart;
 use super::sqlite::{lock_roles_of_database, lock_roles_of_index};
-use super::text::printable;
 use crate::model::DatabaseLock;
+use crate::model::text::printable;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]

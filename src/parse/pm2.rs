@@ -14,7 +14,7 @@
 //! kept and nothing else.
 
 use super::ParseError;
-use super::text::printable;
+use crate::model::text::printable;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;

@@ -2,7 +2,7 @@
 //! is copied.
 
 use super::ParseError;
-use super::text::{nul_separated, printable};
+use crate::model::text::{nul_separated, printable};
 use crate::model::{HostPath, ProcessState};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -162,32 +162,6 @@ pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
 fn four<'a>(words: impl Iterator<Item = &'a [u8]>, what: &'static str) -> Result<[u32; 4], ParseError> {
     let ids: Vec<u32> = words.map(|word| number(word, what)).collect::<Result<_, _>>()?;
     ids.try_into().map_err(|ids: Vec<u32>| ParseError::new(what, format!("{} ids and not four", ids.len())))
-}
-
-/// Soft and hard limit of open descriptors; `None` is unlimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenFilesLimit {
-    /// Soft limit.
-    pub soft: Option<u64>,
-    /// Hard limit.
-    pub hard: Option<u64>,
-}
-
-/// Parses the `Max open files` line of `/proc/PID/limits` (proc_pid_limits(5)).
-///
-/// # Errors
-/// When there is no such line, or it has no two limits.
-pub fn open_files_limit(bytes: &[u8]) -> Result<OpenFilesLimit, ParseError> {
-    let row = bytes
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"Max open files "))
-        .ok_or_else(|| ParseError::new("limits", "no line Max open files"))?;
-    let mut words = row.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    let mut value = || match words.next().unwrap_or_default() {
-        b"unlimited" => Ok(None),
-        digits => number(digits, "Max open files of limits").map(Some),
-    };
-    Ok(OpenFilesLimit { soft: value()?, hard: value()? })
 }
 
 /// The pid in a path of `/proc/PID`.
@@ -363,13 +337,6 @@ mod tests {
         assert!(stat(b"").is_err());
         assert!(stat(b"1 (x").is_err());
         assert!(status(b"Name: x\n").is_err());
-        assert!(open_files_limit(b"\n\nx\n").is_err());
-    }
-
-    #[test]
-    fn reads_the_open_files_limit() {
-        let table = include_bytes!("testdata/limits.txt");
-        assert_eq!(open_files_limit(table).unwrap(), OpenFilesLimit { soft: Some(256), hard: None });
     }
 
     #[test]

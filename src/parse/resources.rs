@@ -2,8 +2,6 @@
 
 use super::mounts::{Mount, mounts};
 use crate::model::{MemoryGroup, Pressure, TaskGroup};
-use procfs_core::FromBufRead;
-use procfs_core::process::{LimitValue, Limits};
 use std::collections::BTreeMap;
 
 /// The controllers whose limits are looked at.
@@ -199,31 +197,6 @@ pub fn memory_group(path: String, version: u8, is_own: bool, files: &GroupFiles)
     (is_limited || is_own && group.current_bytes.is_some()).then_some(group)
 }
 
-/// Open files and their limit: first and third number of `/proc/sys/fs/file-nr`.
-pub fn file_numbers(bytes: &[u8]) -> Option<(u64, u64)> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let mut numbers = text.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
-    Some((numbers.next()??, numbers.nth(1)??))
-}
-
-/// Processes and threads of the host: behind the slash in the fourth field of `/proc/loadavg`.
-pub fn tasks(bytes: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    text.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
-}
-
-/// Soft limit `Max processes` of `/proc/PID/limits`; `None` inside is unlimited.
-pub fn tasks_limit(bytes: &[u8]) -> Option<Option<u64>> {
-    let text = String::from_utf8_lossy(bytes);
-    // The parser counts words from the end of each line, and panics on fewer.
-    let lines: String =
-        text.lines().filter(|line| line.split_whitespace().count() >= 4).flat_map(|line| [line, "\n"]).collect();
-    match Limits::from_buf_read(lines.as_bytes()).ok()?.max_processes.soft_limit {
-        LimitValue::Unlimited => Some(None),
-        LimitValue::Value(value) => Some(Some(value)),
-    }
-}
-
 /// Whether a process is bound by its limit of processes: neither root nor a holder of `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN`
 /// (capabilities(7); the check is `copy_process` of the kernel's kernel/fork.c). From `/proc/PID/status`.
 pub fn is_bound(status: &[u8]) -> Option<bool> {
@@ -295,14 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn reads_pressure_and_the_hosts_numbers() {
+    fn reads_pressure() {
         let text =
             b"some avg10=12.50 avg60=1.00 avg300=0.10 total=99\nfull avg10=3.25 avg60=0.00 avg300=0.00 total=1\n";
         assert_eq!(pressure(text), Some(Pressure { some_avg10: 12.5, full_avg10: Some(3.25) }));
         assert_eq!(pressure(b"some avg10=1.00 total=9\n"), Some(Pressure { some_avg10: 1.0, full_avg10: None }));
         assert_eq!((pressure(b""), pressure(b"some avg10=NaN\n")), (None, None));
-        assert_eq!(file_numbers(b"1184\t0\t9223372036854775807\n"), Some((1184, 9_223_372_036_854_775_807)));
-        assert_eq!((tasks(b"0.50 0.40 0.30 2/345 6789\n"), tasks(b"0.5\n")), (Some(345), None));
     }
 
     #[test]
@@ -315,9 +286,6 @@ mod tests {
         assert_eq!(is_bound(status(1000, "0000000001000000").as_bytes()), Some(false));
         assert_eq!(is_bound(status(1000, "0000000000200000").as_bytes()), Some(false));
         assert_eq!(is_bound(b"Uid: x"), None);
-        let limits = std::fs::read("/proc/self/limits").unwrap_or_default();
-        assert_eq!(tasks_limit(&limits).is_some(), cfg!(target_os = "linux"));
-        assert_eq!(tasks_limit(b"Max processes\n"), None);
     }
 
     fn files(had: &[(&'static str, &str)]) -> GroupFiles {

@@ -1,8 +1,8 @@
 //! What a process on the way to pid 1 is, by its name and command line.
 
 use super::command::{CommandRole, is_shell, program_name, recognise};
-use super::text::printable;
 use crate::model::Role;
+use crate::model::text::printable;
 
 /// A role, the name of that thing, and why it is held for that.
 #[derive(Clone, Debug, PartialEq, Eq)]

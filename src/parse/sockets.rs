@@ -1,7 +1,7 @@
 //! The kernel's socket tables, from text (`/proc/net/tcp` and its kin) and as the shape that socket
 //! diagnostics are turned into as well.
 
-use super::text::printable;
+use crate::model::text::printable;
 use procfs_core::net::{TcpNetEntries, UdpNetEntries, UnixNetEntries};
 use procfs_core::{ExplicitSystemInfo, FromBufRead, FromBufReadSI};
 use std::net::SocketAddr;

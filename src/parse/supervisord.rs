@@ -2,8 +2,8 @@
 //! (the "XML-RPC API Documentation" of Supervisor).
 
 use super::ParseError;
-use super::text::{kept, printable};
 use crate::model::HostPath;
+use crate::model::text::{kept, printable};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Output of `systemctl show`: one `Key=Value` a line (systemctl(1), org.freedesktop.systemd1(5)), and unit files.
 
-use super::text::{kept, printable};
 use crate::model::HostPath;
+use crate::model::text::{kept, printable};
 use std::time::Duration;
 
 /// What a systemd manager says of one service. Properties that it does not print stay empty.

@@ -1,7 +1,7 @@
 //! `/proc/PID/task/TID/syscall` and `wchan`, and the switches of `status`.
 
-use super::text::printable;
 use crate::model::SystemCall;
+use crate::model::text::printable;
 
 /// Calls whose first argument is a descriptor and in which a server can wait long.
 const ON_DESCRIPTOR: &[&str] = &[

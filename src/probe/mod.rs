@@ -14,8 +14,8 @@ mod tls;
 
 use crate::collect::Deadline;
 use crate::model::{Attempt, HealthAnswer, Outcome, Phase, PhaseName, ServerKind};
+use crate::parse::mask;
 use crate::parse::{health, http};
-use crate::report::mask;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -358,7 +358,7 @@ fn record<T>(attempt: &mut Attempt, name: PhaseName, begun: Instant, result: io:
 fn phase(name: PhaseName, begun: Instant, error: Option<String>) -> Phase {
     // Microseconds are as fine as it means anything.
     let ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-    Phase { name, ms, error: error.map(|error| crate::parse::text::printable(error.as_bytes())) }
+    Phase { name, ms, error: error.map(|error| crate::model::text::printable(error.as_bytes())) }
 }
 
 fn length(bytes: &[u8]) -> u64 {

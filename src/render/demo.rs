@@ -1,13 +1,12 @@
 //! What `demo` shows.
 
 use super::View;
-use crate::demo::Name;
 use crate::model::Demonstration;
 use comfy_table::{Cell, ColumnConstraint, Width};
 
 /// A line above one demonstration.
-pub fn heading(name: Name, view: &View) -> String {
-    format!("demo {}: {}\n\n", view.style.bold(&name.word()), name.staged())
+pub fn heading(name: &str, staged: &str, view: &View) -> String {
+    format!("demo {}: {staged}\n\n", view.style.bold(name))
 }
 
 /// All demonstrations in a table.

@@ -129,7 +129,7 @@ fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
     }
     if let Some(state) = &supervisor.state {
         let restarts = supervisor.restarts.map_or(String::new(), |restarts| format!(", {restarts} restarts"));
-        let since = supervisor.since.as_deref().map_or(String::new(), |since| format!(", since {since}"));
+        let since = supervisor.since.as_ref().map_or(String::new(), |since| format!(", since {since}"));
         let result = supervisor.result.as_deref().map_or(String::new(), |result| format!(", last end: {result}"));
         add("State", format!("{state}{restarts}{since}{result}"));
     }

@@ -128,7 +128,7 @@ fn heading(envelope: &Envelope) -> String {
         envelope.status.word(),
         code(&format!("{} {}", envelope.tool.name, envelope.tool.version)),
         code(&format!("{}{kernel} {}", host.os, host.arch)),
-        code(&envelope.started_at),
+        code(envelope.started_at.as_str()),
         words::duration(envelope.elapsed_ms),
     )
 }

@@ -2,7 +2,7 @@
 //! the textfile collector of node_exporter reads: gauges only, names that end in their unit, no timestamps.
 
 use super::fleet::{self, Name};
-use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity, time};
+use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -156,7 +156,7 @@ pub const FAMILIES: &[Family] = &[
         Some(Base::Seconds),
         "When the process started, in seconds since 1970.",
         |server, out| {
-            let started = server.process.as_ref().and_then(|process| process.start_time.as_deref());
+            let started = server.process.as_ref().and_then(|process| process.start_time.as_ref());
             out.real(&[], started.and_then(since_1970));
         },
     ),
@@ -465,9 +465,8 @@ fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-fn since_1970(text: &str) -> Option<f64> {
-    let at = time::parse_rfc3339(text)?;
-    Some(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
+fn since_1970(at: &Timestamp) -> Option<f64> {
+    Some(at.time()?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
 }
 
 fn phase_word(phase: PhaseName) -> &'static str {

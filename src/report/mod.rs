@@ -1,6 +1,5 @@
 //! What leaves the program: the envelope, sealed so that no secret of a command line or URL goes with it.
 
-pub mod mask;
 mod names;
 pub mod place;
 pub mod record;
@@ -10,8 +9,11 @@ mod texts;
 mod vocabulary;
 
 use crate::collect::worker::answers;
-use crate::model::{DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Tool, id, time};
-use crate::parse::text::{is_printable, printable};
+use crate::model::text::{is_printable, printable};
+use crate::model::{
+    DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Timestamp, Tool, id,
+};
+use crate::parse::mask;
 use place::Place;
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -27,7 +29,7 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
         tool: own_tool(),
         command: command.to_owned(),
         host,
-        started_at: time::clamped_rfc3339_millis(started_at),
+        started_at: Timestamp::clamped_millis(started_at),
         elapsed_ms: 0,
         status: Status::Unknown,
         servers: Vec::new(),

@@ -1,11 +1,11 @@
 //! Puts placeholders in the place of names: the same for the same name in one report, numbered in the order of meeting.
 
-use super::mask::{self, MASK};
 use super::redact::Level;
 use super::vocabulary::{
     LONGEST_NUMBER, in_python_library, is_command_word, is_ending, is_known_name, is_prose, is_system_name,
 };
-use crate::model::time;
+use crate::model::Timestamp;
+use crate::parse::mask::{self, MASK};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddrV4};
@@ -441,7 +441,7 @@ impl Names {
         if token.is_empty() || is_placeholder(token) {
             return token.to_owned();
         }
-        if let Some(at) = time::parse_rfc3339(token) {
+        if let Some(at) = Timestamp::from(token).time() {
             return self.time(at, token);
         }
         let name = token.trim_start_matches('-');
@@ -513,8 +513,8 @@ impl Names {
             Ok(after) => to.checked_add(after),
             Err(before) => to.checked_sub(before.duration()),
         };
-        let write = if text.contains('.') { time::rfc3339_millis } else { time::rfc3339_seconds };
-        moved.and_then(write).unwrap_or_else(|| MASK.to_owned())
+        let write = if text.contains('.') { Timestamp::millis } else { Timestamp::seconds };
+        moved.and_then(write).map_or_else(|| MASK.to_owned(), |at| at.to_string())
     }
 
     /// The same for nanoseconds since 1970.

@@ -1,7 +1,7 @@
 //! Paths of output files. A link on the way that another user controls could lead what root writes anywhere: only links of root and of
 //! the caller are followed, and the directory is held open while the file is written.
 
-use crate::parse::text::printable;
+use crate::model::text::printable;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, readlinkat};
 use rustix::io::Errno;

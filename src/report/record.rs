@@ -3,10 +3,10 @@
 use super::place::Place;
 use crate::collect::Deadline;
 use crate::collect::worker::{NamedFile, answers};
-use crate::model::{Gap, GapReason, History, Record};
+use crate::model::text::printable;
+use crate::model::{Gap, GapReason, History, Record, Timestamp};
 use crate::parse::history::{HEAD_BYTES, Lines, begins_with_record};
 use crate::parse::locks::KernelLock;
-use crate::parse::text::printable;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -128,8 +128,8 @@ impl Recorder {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn keep(&self, text: &str, at: &str) -> io::Result<PathBuf> {
-        let stamp: String = at.chars().filter(char::is_ascii_alphanumeric).collect();
+    pub fn keep(&self, text: &str, at: &Timestamp) -> io::Result<PathBuf> {
+        let stamp: String = at.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
         let mut tries = 0;
         loop {
             tries += 1;
@@ -426,9 +426,9 @@ mod tests {
         assert!(Recorder::new(link, 4096).append(&record(1)).is_err());
         assert!(Recorder::new(directory.path().to_owned(), 4096).append(&record(1)).is_err());
         let recorder = Recorder::new(directory.path().join("f"), 4096);
-        let kept = recorder.keep("{}", "2026-11-24T20:00:00Z").unwrap();
+        let kept = recorder.keep("{}", &"2026-11-24T20:00:00Z".into()).unwrap();
         assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
-        let again = recorder.keep("{}", "2026-11-24T20:00:00Z").unwrap();
+        let again = recorder.keep("{}", &"2026-11-24T20:00:00Z".into()).unwrap();
         assert_ne!(again, kept);
     }
 }

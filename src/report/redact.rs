@@ -3,11 +3,11 @@
 //! which ending, and of what class an address is.
 
 use super::emptied;
-use super::mask::MASK;
 use super::names::{Kind, Names, Text, numbered};
 use super::vocabulary::{in_python_library, is_function, is_known_name, is_prose};
 use crate::diagnose;
-use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id, time};
+use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id};
+use crate::parse::mask::MASK;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +72,7 @@ fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope>
         return Some(plain);
     }
     let mut value = serde_json::to_value(&plain).ok()?;
-    let started = time::parse_rfc3339(&envelope.started_at);
+    let started = envelope.started_at.time();
     let mut names = Names::new(level, hosts, started);
     strings(&value, "", &mut |_, text| names.learn_placeholders(text));
     // The server's own user first, so that `~` is his home.
@@ -409,11 +409,10 @@ mod tests {
     fn the_strict_level_moves_times_and_hides_directories_of_hermes() {
         let mut envelope = crate::report::envelope("check", HostFacts::default(), SystemTime::now());
         let started = envelope.started_at.clone();
-        envelope.gaps = ["/opt/hermes/profiles/state.db", "hermes-webui.service", &started]
+        envelope.gaps = ["/opt/hermes/profiles/state.db", "hermes-webui.service", started.as_str()]
             .map(|text| Gap::new(text, GapReason::Timeout, "x"))
             .to_vec();
-        let started_ns =
-            crate::model::time::parse_rfc3339(&started).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let started_ns = started.time().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/database-locked.json");
         let recorded = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
         envelope.databases.extend(recorded.servers.into_iter().flat_map(|server| server.databases));
@@ -426,7 +425,7 @@ mod tests {
         assert_eq!(texts[1..], ["hermes-unit-1.service", millennium]);
         assert!(texts[0].starts_with("/opt/dir-") && texts[0].ends_with("/state.db"), "{texts:?}");
         assert!(!texts[0].contains("hermes") && !texts[0].contains("profiles"), "{texts:?}");
-        assert_eq!(hidden.started_at, millennium);
+        assert_eq!(hidden.started_at.as_str(), millennium);
     }
 
     proptest::proptest! {

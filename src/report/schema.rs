@@ -7,7 +7,7 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-/// The schema as it is kept in the documents: what the program prints. `tests/schema.rs` compares it with that of the types.
+/// The schema as it is kept in the documents: what the program prints. `tests/it/schema.rs` compares it with that of the types.
 pub fn kept() -> &'static str {
     include_str!("../../docs/schema/hermes-doctor-1.json")
 }

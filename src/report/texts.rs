@@ -1,7 +1,7 @@
 //! Looks at every text that would leave, without writing any of it: mostly there is nothing to mask, and writing takes twice as long.
 
-use super::mask;
-use crate::parse::text::is_printable;
+use crate::model::text::is_printable;
+use crate::parse::mask;
 use serde::ser::{self, Impossible, Serialize, Serializer};
 use std::fmt::{self, Display};
 

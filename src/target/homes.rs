@@ -2,10 +2,10 @@
 
 use super::{SelectError, Survey};
 use crate::collect::{FileKind, ForeignPath, PidProblem, UnitOnDisk};
+use crate::model::text::printable;
 use crate::model::{Gap, GapReason, HostPath, Identity, PidFile, PidFileState, Process, ServerKind};
 use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
-use crate::parse::text::printable;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -133,7 +133,7 @@ impl Place<'_> {
             other.is_some_and(|other| {
                 other.namespace_pids.len() > 1
                     && other.namespace_pids.last() == Some(&named)
-                    && super::programs::same_network(&other, process)
+                    && super::survey::same_network(&other, process)
             })
         })
     }
@@ -269,7 +269,7 @@ fn compare(survey: &Survey<'_>, place: Place<'_>, name: &str, kind: ServerKind, 
         Err(problem) => (PidFileState::Dead, problem.to_string(), None),
         Ok(identity) => {
             let argv = survey.command(pid);
-            let command = crate::report::mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>());
+            let command = crate::parse::mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>());
             let is_other_start =
                 record.start_ticks.is_some_and(|ticks| !is_same_start(ticks, identity.start_ticks));
             match recognise(&argv) {

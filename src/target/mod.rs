@@ -2,15 +2,17 @@
 
 mod homes;
 mod owner;
+mod program;
 mod programs;
 mod select;
 mod survey;
 
 pub use homes::{Home, PidFileRead, paths as homes};
 pub use owner::{home_of, is_confirmed, listening};
-pub use programs::{Asked, Fit, Known, Programs, Wanted, same_network, server_of};
+pub use program::{Asked, Known, Programs};
+pub use programs::{Fit, Wanted, server_of};
 pub use select::select;
-pub use survey::Survey;
+pub use survey::{Survey, same_network};
 
 use crate::collect::PidProblem;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};

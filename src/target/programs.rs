@@ -1,9 +1,11 @@
 //! The programs of this host's supervisors, asked at most once, and which of them is for a server.
 
 use super::homes::same_path;
+use super::program::{Asked, Known, Programs, of_process};
+use super::survey::same_network;
 use super::{Selection, Survey};
-use crate::collect::{Collected, ForeignPath, Host, Program, SupervisorProcess};
-use crate::model::{Gap, GapReason, HostPath, Process, Role, ServerKind, Supervisor};
+use crate::collect::{Collected, ForeignPath, Program, SupervisorProcess};
+use crate::model::{Gap, GapReason, HostPath, Process, Role, ServerKind};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
 use crate::parse::expect::Expect;
@@ -16,60 +18,6 @@ use std::path::Path;
 const MOST_SUPERVISORS: usize = 256;
 /// Programs of one user's supervisors, other than root's, that are compared with servers.
 const MOST_PROGRAMS: usize = 512;
-
-/// How a program was asked for, so that it can be asked for again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// A supervising process, for the program of this name.
-    Supervisor(SupervisorProcess, String),
-    /// The manager of a unit.
-    Unit(Unit),
-    /// A job of launchd, by its target.
-    Job(String),
-    /// A service directory and the word for its supervisor.
-    Service(String, ForeignPath),
-    /// A process that was named.
-    Process(u32),
-}
-
-/// A program, and how it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// How.
-    pub asked: Asked,
-    /// What was answered.
-    pub program: Program,
-}
-
-impl Known {
-    /// Asks once more.
-    pub fn again(&self, host: &dyn Host) -> Option<Program> {
-        match &self.asked {
-            Asked::Supervisor(supervisor, name) => {
-                let programs = host.programs(supervisor).ok()?;
-                programs.value.into_iter().find(|program| program.claim.name.as_ref() == Some(name))
-            }
-            Asked::Unit(unit) => host.unit(unit).ok(),
-            Asked::Job(target) => host.job(target).ok(),
-            Asked::Service(kind, directory) => host.service(kind, directory).ok(),
-            Asked::Process(pid) => Some(of_process(host, *pid)),
-        }
-    }
-
-    /// The command, recognised.
-    pub fn command(&self) -> Option<HermesCommand> {
-        recognise_configured(&self.program.command)
-    }
-}
-
-/// All programs that could be asked for, and the supervisors that could not be asked.
-#[derive(Clone, Debug, Default)]
-pub struct Programs {
-    /// Whatever their command is.
-    pub known: Vec<Known>,
-    /// The others.
-    pub unasked: Vec<(SupervisorProcess, Gap)>,
-}
 
 /// How a program stands to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,14 +88,6 @@ impl Wanted<'_> {
 
 fn directory(program: &str) -> Option<&str> {
     program.rsplit_once('/').map(|(directory, _)| directory)
-}
-
-/// Whether two processes are in one network: a port of one is a port of the other.
-pub fn same_network(a: &Process, b: &Process) -> bool {
-    match (a.network_namespace, b.network_namespace) {
-        (Some(a), Some(b)) => a == b,
-        _ => a.foreign_network == b.foreign_network,
-    }
 }
 
 impl Survey<'_> {
@@ -419,24 +359,6 @@ fn target_of(program: &Program) -> String {
     program.claim.scope.as_ref().map_or_else(|| name.to_owned(), |scope| format!("{scope}/{name}"))
 }
 
-/// A process that was named as the one to expect, as its own claim.
-fn of_process(host: &dyn Host, pid: u32) -> Program {
-    let (claimed_pid, state) = match host.identify(pid) {
-        Ok(_) => (Some(pid), "runs".to_owned()),
-        Err(problem) => (None, problem.to_string()),
-    };
-    let claim = Supervisor {
-        kind: "pid".to_owned(),
-        name: Some(pid.to_string()),
-        claimed_pid,
-        evidence: format!("process {pid}"),
-        state: Some(state),
-        ..Supervisor::default()
-    };
-    let command = host.commands(&[pid]).pop().and_then(Result::ok).unwrap_or_default();
-    Program { claim, command, ..Program::default() }.recognised()
-}
-
 /// The Hermes server that a program runs: its claimed process, or the first server below it.
 pub fn server_of(survey: &Survey<'_>, program: &Program) -> Option<(u32, HermesCommand)> {
     let claimed = program.claim.claimed_pid?;
@@ -454,6 +376,7 @@ pub fn kind_of_program(program: &Program, selection: &Selection) -> ServerKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Supervisor;
 
     fn program(line: &str, port: Option<u16>, home: Option<&str>) -> Program {
         let claim = Supervisor { port, home: home.map(crate::model::HostPath::from), ..Supervisor::default() };

@@ -2,7 +2,8 @@
 
 use super::homes::{self, Home, same_path};
 use super::owner::{home_of, is_confirmed, kind_of, listening, listens_anywhere, owner_of, said_home};
-use super::programs::{Fit, Known, Wanted, kind_of_program, server_of};
+use super::program::Known;
+use super::programs::{Fit, Wanted, kind_of_program, server_of};
 use super::{SelectError, Selected, Selection, Survey, Target};
 use crate::collect::Program;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
@@ -92,7 +93,7 @@ fn default_kind(port: u16) -> Option<ServerKind> {
 }
 
 fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selected, SelectError> {
-    let shown = crate::report::mask::url(url.as_str());
+    let shown = crate::parse::mask::url(url.as_str());
     if !matches!(url.scheme(), "http" | "https") {
         return Err(SelectError::Url(shown, "only http and https are examined"));
     }

@@ -1,6 +1,6 @@
 //! What is known of all processes, read at most once and only when somebody asks.
 
-use super::programs::Programs;
+use super::program::Programs;
 use crate::collect::{ByProgram, Collected, HIDDEN, Host, ProcessEntry, SocketTable, UnitOnDisk};
 use crate::model::{Gap, GapReason, Identity, Process, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, recognise, runs_others};
@@ -401,6 +401,14 @@ impl<'a> Survey<'a> {
 /// A process that ended between two reads is the normal course of a host.
 fn is_worth_telling(gap: &Gap) -> bool {
     !matches!(gap.reason, crate::model::GapReason::Vanished | crate::model::GapReason::NotFound)
+}
+
+/// Whether two processes are in one network: a port of one is a port of the other.
+pub fn same_network(a: &Process, b: &Process) -> bool {
+    match (a.network_namespace, b.network_namespace) {
+        (Some(a), Some(b)) => a == b,
+        _ => a.foreign_network == b.foreign_network,
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

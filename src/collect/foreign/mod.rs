@@ -23,8 +23,8 @@ pub use system::{Found, Last, find};
 #[cfg(target_os = "linux")]
 pub use system::{as_process, is_kernel_file, is_own, mounted_by, owner_of, program_is_readable};
 
+use crate::model::text::printable;
 use crate::model::{Gap, GapReason, Identity};
-use crate::parse::text::printable;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::io;

@@ -97,7 +97,7 @@ mod unix {
                     return Err(not_asked("the supervisor does not hold the socket that listens there"));
                 }
                 Some(_) => true,
-                None if super::super::rights::is_root() => {
+                None if crate::collect::foreign::rights::is_root() => {
                     return Err(not_asked("the descriptors of the supervisor cannot be read"));
                 }
                 None => false,

@@ -2,9 +2,9 @@
 
 use super::proc_dir::own_mounts;
 use crate::collect::Deadline;
+use crate::model::text::printable;
 use crate::model::{Gap, GapReason};
 use crate::parse::mounts::mounts;
-use crate::parse::text::printable;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

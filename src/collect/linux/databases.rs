@@ -8,16 +8,16 @@ use crate::collect::databases::{self, Files, LOCKS_DECIDE};
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
+use crate::model::text::nul_separated;
 use crate::model::{
     DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, Identity, LockRole, Process, SecondLook,
 };
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
+use crate::parse::mask;
 use crate::parse::mounts::{self, Mount};
 use crate::parse::process::{descriptor_inode, is_read_only, mount_id};
 use crate::parse::sqlite;
-use crate::parse::text::nul_separated;
-use crate::report::mask;
 use serde_bytes::ByteBuf;
 use std::borrow::Cow;
 use std::cell::OnceCell;

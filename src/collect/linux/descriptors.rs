@@ -7,13 +7,13 @@ use crate::collect::worker::{Answer, Request};
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
+use crate::model::text::printable;
 use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily};
 use crate::parse::descriptors::{MOST_TARGETS, Rows, count_family, other_row, tcp_row};
+use crate::parse::limits;
 use crate::parse::link::{self, Link};
 use crate::parse::mounts::{Mount, local_mounts};
-use crate::parse::process::open_files_limit;
 use crate::parse::sockets::{OtherSocket, TcpSocket};
-use crate::parse::text::printable;
 use foldhash::HashMap;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -97,10 +97,14 @@ fn walked(process: Identity, workers: &Workers) -> Result<(Collected<DescriptorR
     let mut gaps = Vec::new();
     let mut facts = Descriptors::default();
     let limit = procfs::one_of(workers, process, procfs::file(pid, "limits")).and_then(|bytes| {
-        open_files_limit(&bytes).map_err(|error| Gap::new("limits", GapReason::Malformed, error.to_string()))
+        limits::limits(&bytes).map_err(|error| Gap::new("limits", GapReason::Malformed, error.to_string()))
     });
     match limit {
-        Ok(limit) => (facts.soft_limit, facts.hard_limit) = (limit.soft, limit.hard),
+        Ok(limits) => {
+            let open = limits.max_open_files;
+            (facts.soft_limit, facts.hard_limit) =
+                (limits::number(open.soft_limit), limits::number(open.hard_limit));
+        }
         Err(gap) => {
             let gap = Gap { what: format!("limits of pid {pid}"), ..gap };
             gaps.push(gap.blocking(&[id::DESCRIPTOR_CEILING, id::DESCRIPTOR_LIMIT_LOW]));

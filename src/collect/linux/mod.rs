@@ -20,11 +20,12 @@ use super::{
     ProcessEntry, Program, SingleProcesses, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk,
     Usage,
 };
+use crate::collect::host_facts;
+use crate::model::text::printable;
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
 };
 use crate::parse::cgroup::Unit;
-use crate::parse::text::printable;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -69,15 +70,7 @@ impl Host for LinuxHost {
     }
 
     fn facts(&self) -> HostFacts {
-        let uname = rustix::system::uname();
-        HostFacts {
-            os: "linux".into(),
-            kernel: Some(printable(uname.release().to_bytes())),
-            arch: std::env::consts::ARCH.into(),
-            uptime_ms: process::uptime().map(|uptime| u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
-            root: rustix::process::geteuid().is_root(),
-            init: process::name_of(&self.workers, 1),
-        }
+        host_facts::read(process::name_of(&self.workers, 1))
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {

@@ -6,12 +6,12 @@ use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, HIDDEN, PidProblem, ProcessEntry};
 use crate::model::id;
-use crate::model::{Gap, GapReason, Identity, Process, ProcessState};
+use crate::model::text::{nul_separated, printable};
+use crate::model::{Gap, GapReason, Identity, Process, ProcessState, Timestamp};
 use crate::parse::link::{Link, classify};
+use crate::parse::mask;
 use crate::parse::mounts::hidepid;
-use crate::parse::text::{nul_separated, printable};
 use crate::parse::{cgroup, process as parse};
-use crate::report::mask;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::collections::{HashMap, HashSet};
@@ -253,9 +253,9 @@ fn age(start_ticks: u64) -> Option<Duration> {
     Some(uptime()?.saturating_sub(started))
 }
 
-fn start_time(age: Duration) -> Option<String> {
+fn start_time(age: Duration) -> Option<Timestamp> {
     // The clock can be before the start: at 1970 until the time is known, or set back.
-    crate::model::time::rfc3339_seconds(SystemTime::now().checked_sub(age)?)
+    Timestamp::seconds(SystemTime::now().checked_sub(age)?)
 }
 
 /// Whether a namespace is another one than the doctor's, and its link.

@@ -4,9 +4,11 @@ use super::proc_dir::own_mounts;
 use super::{LinuxHost, procfs};
 use crate::collect::Collected;
 use crate::collect::worker::Request;
+use crate::model::text::printable;
 use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources};
+use crate::parse::ParseError;
+use crate::parse::limits;
 use crate::parse::resources::{self as parse, Controller, GroupFiles, Hierarchy};
-use crate::parse::text::printable;
 use serde_bytes::ByteBuf;
 
 /// Largest file that is read; `memory.stat` has a few kilobytes.
@@ -62,7 +64,7 @@ fn directories(
 }
 
 /// Files of one directory; `None` for those that are not there or cannot be read.
-fn files(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8>>> {
+fn files_below(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8>>> {
     let requests: Vec<Request> =
         names.iter().map(|name| Request::KernelFile { path: path(directory, name), limit: LARGEST_FILE }).collect();
     host.workers.bytes_of_processes(&requests).into_iter().map(Result::ok).collect()
@@ -74,39 +76,42 @@ fn path(directory: &str, name: &str) -> ByteBuf {
 
 /// The files of a group that belong to a controller, by name.
 fn group_files(host: &LinuxHost, directory: &str, names: &'static [&'static str]) -> GroupFiles {
-    let had = files(host, directory, names);
+    let had = files_below(host, directory, names);
     names.iter().zip(had).filter_map(|(name, bytes)| Some((*name, bytes?))).collect()
 }
 
+/// Limits of the host; what cannot be read is not known.
 fn host_limits(host: &LinuxHost) -> HostLimits {
-    let had = files(
-        host,
-        "/proc",
-        &["sys/fs/file-nr", "loadavg", "sys/kernel/threads-max", "sys/kernel/pid_max", "pressure/memory"],
-    );
-    let file = |index: usize| had.get(index)?.as_deref();
-    let files = file(0).and_then(parse::file_numbers);
+    use ::procfs::Current;
+    let files = ::procfs::sys::fs::file_nr().ok();
+    let pressure = files_below(host, "/proc/pressure", &["memory"]).pop().flatten();
     HostLimits {
-        files: files.map(|(open, _)| open),
-        files_max: files.map(|(_, most)| most),
-        tasks: file(1).and_then(parse::tasks),
-        threads_max: file(2).and_then(parse::number),
-        pid_max: file(3).and_then(parse::number),
-        memory_pressure: file(4).and_then(parse::pressure),
+        files: files.as_ref().map(|files| files.allocated),
+        files_max: files.map(|files| files.max),
+        tasks: ::procfs::LoadAverage::current().ok().map(|load| u64::from(load.max)),
+        threads_max: ::procfs::sys::kernel::threads_max().ok().map(u64::from),
+        pid_max: ::procfs::sys::kernel::pid_max().ok().and_then(|max| u64::try_from(max).ok()),
+        memory_pressure: pressure.as_deref().and_then(parse::pressure),
     }
 }
 
-fn process_limits(host: &LinuxHost, process: &Process, limits: &HostLimits, gaps: &mut Vec<Gap>) -> ProcessLimits {
+fn process_limits(host: &LinuxHost, process: &Process, of_host: &HostLimits, gaps: &mut Vec<Gap>) -> ProcessLimits {
     let pid = process.identity.pid;
     let requests = [procfs::file(pid, "limits"), procfs::file(pid, "status")];
-    let Ok(read) = procfs::of_one(&host.workers, process.identity, &requests) else {
-        return ProcessLimits::default();
+    let mut or_gap = |gap: Gap| gaps.push(Gap { what: format!("limits of pid {pid}"), ..gap });
+    let mut read = match procfs::of_one(&host.workers, process.identity, &requests) {
+        Ok(read) => read.into_iter(),
+        Err(gap) => {
+            or_gap(gap);
+            return ProcessLimits::default();
+        }
     };
-    let mut read = read.into_iter();
-    let tasks_max = match read.next() {
-        Some(Ok(bytes)) => parse::tasks_limit(&bytes).flatten(),
+    let malformed = |error: ParseError| Gap::new("limits", GapReason::Malformed, error.to_string());
+    let table = read.next().map(|read| read.and_then(|bytes| limits::limits(&bytes).map_err(malformed)));
+    let tasks_max = match table {
+        Some(Ok(table)) => limits::number(table.max_processes.soft_limit),
         Some(Err(gap)) => {
-            gaps.push(Gap { what: format!("limits of pid {pid}"), ..gap });
+            or_gap(gap);
             None
         }
         None => None,
@@ -114,7 +119,7 @@ fn process_limits(host: &LinuxHost, process: &Process, limits: &HostLimits, gaps
     let is_bound = read.next().and_then(Result::ok).and_then(|bytes| parse::is_bound(&bytes));
     // Walking through all processes is worth it only where their number can be in the way.
     let can_matter = tasks_max
-        .zip(limits.tasks)
+        .zip(of_host.tasks)
         .is_some_and(|(most, tasks)| is_bound == Some(true) && tasks.saturating_mul(5) >= most.saturating_mul(4));
     let user_tasks = can_matter.then(|| tasks_of(host, process.uid));
     ProcessLimits { tasks_max, is_bound, user_tasks }

@@ -5,12 +5,12 @@ use crate::collect::databases::{self, Files, LOCKS_DECIDE};
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
+use crate::model::text::nul_separated;
 use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, SecondLook};
 use crate::parse::darwin::descriptor::{database_part, decode};
 use crate::parse::link::SqlitePart;
 use crate::parse::locks::{DATABASE_QUESTIONS, INDEX_QUESTIONS, roles_of_answers};
-use crate::parse::text::nul_separated;
-use crate::report::mask;
+use crate::parse::mask;
 use std::collections::BTreeMap;
 
 /// Reads a database.

@@ -15,6 +15,7 @@ use super::{
     Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
     ProcessEntry, Program, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
+use crate::collect::host_facts;
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
     id,
@@ -22,7 +23,6 @@ use crate::model::{
 use crate::parse::cgroup::Unit;
 use crate::parse::darwin::descriptor::{self, Record};
 use crate::parse::darwin::{procargs, process as parse};
-use crate::parse::text::printable;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -133,16 +133,7 @@ fn unsupported(what: &str, why: &str) -> Gap {
 
 impl Host for MacHost {
     fn facts(&self) -> HostFacts {
-        let uname = rustix::system::uname();
-        let uptime = sysinfo::System::uptime().ok().map(|seconds| seconds.saturating_mul(1000));
-        HostFacts {
-            os: std::env::consts::OS.into(),
-            kernel: Some(printable(uname.release().to_bytes())),
-            arch: std::env::consts::ARCH.into(),
-            uptime_ms: uptime,
-            root: rustix::process::geteuid().is_root(),
-            init: process::kernel_process(1).ok().flatten().map(|process| process.name),
-        }
+        host_facts::read(process::kernel_process(1).ok().flatten().map(|process| process.name))
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {

@@ -3,12 +3,12 @@
 use super::{MacHost, calls};
 use crate::collect::worker::Request;
 use crate::collect::{Collected, PidProblem, ProcessEntry, ThreadEntry, Usage};
+use crate::model::text::{nul_separated, printable};
 use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadLook, id};
 use crate::parse::darwin::procargs;
 use crate::parse::darwin::process::{self as parse, KernelProcess};
+use crate::parse::mask;
 use crate::parse::process::environment;
-use crate::parse::text::{nul_separated, printable};
-use crate::report::mask;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -98,7 +98,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         uid: kernel.uid,
         user: None,
         state: kernel.state.clone().unwrap_or_else(|| state_of_threads(pid)),
-        start_time: crate::model::time::rfc3339_of_unix(Duration::from_micros(kernel.started_us)),
+        start_time: crate::model::Timestamp::of_unix(Duration::from_micros(kernel.started_us)),
         age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         threads: task.map(|task| task.threads),
         resident_bytes: task.map(|task| task.resident_bytes),

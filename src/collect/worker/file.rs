@@ -130,7 +130,7 @@ impl NamedFile {
 /// A file, opened by this process; a pipe in its place is not waited for.
 fn opened(path: &Path) -> Result<File, Gap> {
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    opened.map_err(|error| Gap::from_io(crate::parse::text::printable(path.as_os_str().as_encoded_bytes()), &error))
+    opened.map_err(|error| Gap::from_io(crate::model::text::printable(path.as_os_str().as_encoded_bytes()), &error))
 }
 
 impl Read for NamedFile {

@@ -6,7 +6,7 @@ use super::wire::{
 };
 use super::{MAX_ANSWER, tools};
 use crate::collect::foreign::{self, Failure, ForeignPath, Found, Last};
-use crate::parse::accounts::{account, accounts, owner_of, whose_home_has};
+use crate::parse::accounts::{accounts, owner_of, whose_home_has};
 use rustix::fs::{Dir, FileType};
 use serde_bytes::ByteBuf;
 use std::ffi::OsStr;
@@ -292,17 +292,12 @@ fn locks(path: &ForeignPath, ranges: &[(u64, u64)]) -> Result<Vec<u8>, Failure> 
     Ok(answer)
 }
 
-/// The account of a user. passwd(5) is read first, as name services are configured to nearly everywhere: to start those takes longer
-/// than all else that is read of a process.
+/// The account of a user, from the name services of the host (nsswitch.conf(5)).
 fn account_of(uid: u32) -> Result<Account, Failure> {
     use uzers::os::unix::UserExt;
-    let text = std::fs::read("/etc/passwd").unwrap_or_default();
-    if let Some(found) = account(&text, uid) {
-        return Ok(Account { name: ByteBuf::from(found.name), home: ByteBuf::from(found.home) });
-    }
     let user = uzers::get_user_by_uid(uid).ok_or(Failure::System(libc::ENOENT))?;
     Ok(Account {
-        name: ByteBuf::from(user.name().as_encoded_bytes()),
+        name: ByteBuf::from(user.name().as_bytes()),
         home: ByteBuf::from(user.home_dir().as_os_str().as_bytes()),
     })
 }
@@ -349,7 +344,7 @@ const MARKERS: &[&str] = &[
 ];
 
 fn markers(block: &[u8]) -> Vec<u8> {
-    crate::parse::text::nul_separated(block)
+    crate::model::text::nul_separated(block)
         .into_iter()
         .filter(|entry| {
             entry

@@ -3,7 +3,7 @@
 
 use crate::collect::foreign::{Failure, ForeignPath, Login, Peer};
 use crate::model::Identity;
-use crate::parse::text::printable;
+use crate::model::text::printable;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

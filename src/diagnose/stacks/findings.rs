@@ -1,6 +1,6 @@
 //! What stacks prove: evidence for findings about requests that wait, and findings of their own.
 
-use super::super::verdict::finding;
+use crate::diagnose::verdict::finding;
 use crate::model::{
     Evidence, Finding, LockHolder, LockWait, NextStep, Server, Severity, StackFrame, StackRole, Stacks, id,
 };
@@ -133,7 +133,7 @@ fn one_finding(server: &Server, stacks: &Stacks, locks: &[&LockWait]) -> Option<
     let mut evidence: Vec<Evidence> = locks.iter().flat_map(|lock| of_lock(lock)).collect();
     let between = stacks.between_ms.unwrap_or(0);
     evidence.push(Evidence::new("time between the two looks in milliseconds", between, SOURCE));
-    let pid = super::super::selector(server);
+    let pid = crate::diagnose::selector(server);
     let next = vec![
         NextStep::run("keep the stacks", format!("hermes-doctor stacks{pid} --json > hermes-stacks.json")),
         NextStep::say(if lock.is_cycle {

@@ -6,11 +6,11 @@
 use super::Image;
 use super::layout::*;
 use super::socket::{self, Socket};
+use crate::model::text::printable;
 use crate::model::{Descriptors, Gap, GapReason};
 use crate::parse::ParseError;
 use crate::parse::descriptors::{Rows, count_family, other_row, tcp_row};
 use crate::parse::link::{self, SqlitePart};
-use crate::parse::text::printable;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 

@@ -3,8 +3,8 @@
 use super::Image;
 use super::layout::*;
 use crate::model::ProcessState;
+use crate::model::text::printable;
 use crate::parse::ParseError;
-use crate::parse::text::printable;
 use std::path::PathBuf;
 
 /// One process of the kernel's table (`struct kinfo_proc`), which is for everybody to read.

@@ -2,9 +2,9 @@
 
 use super::Image;
 use super::layout::*;
+use crate::model::text::printable;
 use crate::parse::ParseError;
 use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState};
-use crate::parse::text::printable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// States by Apple's numbers (`TSI_S_*` of `sys/proc_info.h`), as [`TcpState`] numbers them.

@@ -1,118 +1,103 @@
-//! Facts of a server on the page: tables, the tree of its lineage, bars, and drawings of what was sampled.
+//! The sections of a server on the page: its process tree, tables, bars, and plots of what was sampled.
 
-use super::{code, escape, folded};
+use super::{folded, scrolled};
 use crate::model::{
-    Activity, Attempt, DatabaseFile, Descriptors, Health, Hop, Lineage, Listeners, Look, Server, Supervisor, Thread,
+    Activity, Attempt, DatabaseFile, Descriptors, Health, HealthSeries, Hop, Lineage, Listeners, Look, Server,
+    SqliteFamily, Supervisor, Target, Thread,
 };
 use crate::render::{plot, words};
 use base64::Engine;
+use maud::{Markup, html as markup};
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 /// Rows of a table; the JSON has all.
-const MOST_ROWS: usize = 40;
+const MAX_ROWS: usize = 40;
 /// Deepest nesting that is shown; a saved report could hold a circle.
-const DEEPEST: usize = 48;
+const MAX_DEPTH: usize = 48;
 
-/// Each part of the examination that has facts, folded up but for the lineage.
-pub fn sections(server: &Server) -> String {
-    let mut out = String::new();
-    if let Some(facts) = &server.lineage {
-        out.push_str(&folded("Lineage", &lineage(server, facts), "open"));
+/// One section for each part of the examination that has facts.
+pub fn sections(server: &Server) -> Markup {
+    markup! {
+        @if let Some(facts) = &server.lineage {
+            details open { summary { "Lineage" } (lineage(server, facts)) }
+        }
+        @if let Some(trend) = &server.trend {
+            details open { summary { "Over time" } (plots(plot::trend(trend))) }
+        }
+        @if let Some(facts) = &server.descriptors { (folded("Descriptors", descriptors(facts))) }
+        @if let Some(facts) = &server.listeners { (folded("Port", port(facts))) }
+        @if let Some(facts) = &server.health { (folded("HTTP", health(facts))) }
+        (databases(&server.databases))
     }
-    if let Some(trend) = &server.trend {
-        let drawn: Vec<Drawing> = plot::trend(trend).into_iter().collect();
-        out.push_str(&folded("Over time", &drawings(&drawn), "open"));
-    }
-    if let Some(facts) = &server.descriptors {
-        out.push_str(&folded("Descriptors", &descriptors(facts), ""));
-    }
-    if let Some(facts) = &server.listeners {
-        out.push_str(&folded("Port", &port(facts), ""));
-    }
-    if let Some(facts) = &server.health {
-        out.push_str(&folded("HTTP", &health(facts), ""));
-    }
-    out.push_str(&databases(&server.databases));
-    out
 }
 
-/// A heading and an SVG.
-type Drawing = (String, String);
-
-/// Drawings as pictures: within one nothing can act.
-fn drawings(drawn: &[Drawing]) -> String {
-    let mut out = String::from("<div class=\"plots\">\n");
-    for (title, svg) in drawn {
-        let data = base64::engine::general_purpose::STANDARD.encode(svg);
-        let _ = writeln!(out, "<img alt=\"{}\" src=\"data:image/svg+xml;base64,{data}\">", escape(title));
+/// Plots as images, each with its title.
+fn plots(drawn: impl IntoIterator<Item = (String, String)>) -> Markup {
+    let encoded = |svg: String| base64::engine::general_purpose::STANDARD.encode(svg);
+    markup! {
+        div.plots {
+            @for (title, svg) in drawn { img alt=(title) src={ "data:image/svg+xml;base64," (encoded(svg)) }; }
+        }
     }
-    out + "</div>\n"
 }
 
-/// A table; cells are text.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    // A column of numbers stands to the right.
-    let is_one = |cell: &String| {
+fn table(header: &[&str], rows: &[Vec<String>]) -> Markup {
+    let is_number = |cell: &String| {
         let number = cell.strip_suffix(" ms").unwrap_or(cell);
         number == "-" || number.parse::<f64>().is_ok_and(f64::is_finite)
     };
-    let is_number = |index: usize| rows.iter().all(|row| row.get(index).is_some_and(is_one));
-    let class = |index| if is_number(index) { " class=\"number\"" } else { "" };
-    let mut out = String::from("<div class=\"scroll\"><table>\n<tr>");
-    for (index, name) in header.iter().enumerate() {
-        let _ = write!(out, "<th{}>{}</th>", class(index), escape(name));
-    }
-    out.push_str("</tr>\n");
-    for row in rows.iter().take(MOST_ROWS) {
-        out.push_str("<tr>");
-        for (index, cell) in row.iter().enumerate() {
-            let _ = write!(out, "<td{}>{}</td>", class(index), escape(cell));
+    let is_aligned_right = |index: usize| rows.iter().all(|row| row.get(index).is_some_and(is_number));
+    let class = |index| is_aligned_right(index).then_some("number");
+    markup! {
+        (scrolled(markup! {
+            table {
+                tr { @for (index, name) in header.iter().enumerate() { th class=[class(index)] { (name) } } }
+                @for row in rows.iter().take(MAX_ROWS) {
+                    tr { @for (index, cell) in row.iter().enumerate() { td class=[class(index)] { (cell) } } }
+                }
+            }
+        }))
+        @if rows.len() > MAX_ROWS {
+            p.dim { (rows.len() - MAX_ROWS) " more rows are in the JSON." }
         }
-        out.push_str("</tr>\n");
     }
-    out.push_str("</table></div>\n");
-    if rows.len() > MOST_ROWS {
-        let _ = writeln!(out, "<p class=\"dim\">{} more rows are in the JSON.</p>", rows.len() - MOST_ROWS);
-    }
-    out
 }
 
-/// Labels with texts beside them.
-fn list(rows: &[(&str, String)]) -> String {
-    let mut out = String::from("<dl>\n");
-    for (label, text) in rows {
-        let _ = writeln!(out, "<dt>{}</dt><dd>{}</dd>", escape(label), escape(text));
+fn list(rows: &[(&str, String)]) -> Markup {
+    markup! { dl { @for (label, text) in rows { dt { (label) } dd { (text) } } } }
+}
+
+/// One bar: its label, its length in any unit, its text, and whether it is marked as an error.
+struct Bar {
+    label: String,
+    length: f64,
+    text: String,
+    is_error: bool,
+}
+
+fn bars(bars: &[Bar]) -> Markup {
+    let max = bars.iter().map(|bar| bar.length).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    markup! {
+        div.bars {
+            @for bar in bars.iter().take(MAX_ROWS) {
+                span { (bar.label) }
+                div.bar.critical[bar.is_error] style=(width(bar.length / max)) {}
+                span.number { (bar.text) }
+            }
+        }
     }
-    out + "</dl>\n"
 }
 
-/// Lengths beside each other: label, length, words.
-fn bars(rows: &[(String, f64, String, bool)]) -> String {
-    let most = rows.iter().map(|row| row.1).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    let mut out = String::from("<div class=\"bars\">\n");
-    for (label, length, words, is_bad) in rows.iter().take(MOST_ROWS) {
-        let class = if *is_bad { "bar critical" } else { "bar" };
-        let _ = writeln!(
-            out,
-            "<span>{}</span><div class=\"{class}\" style=\"width:{:.1}%\"></div><span class=\"number\">{}</span>",
-            escape(label),
-            (length / most * 100.0).clamp(0.0, 100.0),
-            escape(words)
-        );
-    }
-    out + "</div>\n"
+/// A width in CSS from a part of 1.
+fn width(part: f64) -> String {
+    format!("width:{:.1}%", (part * 100.0).clamp(0.0, 100.0))
 }
 
-fn text(value: Option<&String>) -> String {
-    value.cloned().unwrap_or_else(|| "-".to_owned())
-}
-
-fn number(value: Option<impl ToString>) -> String {
+fn text(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-fn lineage(server: &Server, facts: &Lineage) -> String {
+fn lineage(server: &Server, facts: &Lineage) -> Markup {
     let mut nodes: Vec<&Hop> = Vec::new();
     for hop in facts.hops.iter().chain(&facts.relatives) {
         if nodes.iter().all(|known| known.pid != hop.pid) {
@@ -121,234 +106,205 @@ fn lineage(server: &Server, facts: &Lineage) -> String {
     }
     nodes.sort_by_key(|hop| hop.pid);
     let pids: HashSet<u32> = nodes.iter().map(|hop| hop.pid).collect();
-    let mut out = String::from("<ul class=\"tree\">\n");
-    let mut drawn = HashSet::new();
     let is_top = |hop: &&&Hop| !pids.contains(&hop.ppid) || hop.ppid == hop.pid;
-    // Whatever hangs in a circle has no top.
-    for hop in nodes.iter().filter(is_top).chain(&nodes) {
-        node(&mut out, server, hop, &nodes, &mut drawn, 0);
+    let mut drawn = HashSet::new();
+    markup! {
+        ul.tree {
+            // A circle has no top: its processes come last.
+            @for hop in nodes.iter().filter(is_top).chain(&nodes) { (node(server, hop, &nodes, &mut drawn, 0)) }
+        }
+        (list(&supervision(facts)))
     }
-    out.push_str("</ul>\n");
+}
+
+fn supervision(facts: &Lineage) -> Vec<(&'static str, String)> {
     let claim = &facts.supervisor;
     let claims = match claim.claims_this {
         Some(true) => "claims this server",
-        Some(false) if claim.kind == "none" => "nobody claims this server",
+        Some(false) if claim.kind == "none" => "no supervisor claims this server",
         Some(false) => "does not claim this server",
         None => "it is not known whether it claims this server",
     };
-    let mut rows = vec![("Supervisor", format!("{}: {claims} ({})", claim.title(), claim.evidence))];
-    rows.push((
-        "Expected",
-        facts.expected.as_ref().map_or("nobody".to_owned(), |expected| {
-            format!("{} {} ({})", expected.kind, expected.name, expected.why)
-        }),
-    ));
+    let expected = facts.expected.as_ref();
+    let expected = expected.map(|expected| format!("{} {} ({})", expected.kind, expected.name, expected.why));
+    let mut rows = vec![
+        ("Supervisor", format!("{}: {claims} ({})", claim.title(), claim.evidence)),
+        ("Expected", expected.unwrap_or_else(|| "none".to_owned())),
+    ];
     rows.extend(about(claim));
     rows.push(("Detached", format!("{}: {}", if facts.detached { "yes" } else { "no" }, facts.detached_because)));
     if let Some(cgroup) = &facts.cgroup {
         rows.push(("Control group", format!("{cgroup} ({})", facts.unit.as_deref().unwrap_or("no service unit"))));
     }
     if let Some(relaunch) = &facts.relaunch {
-        rows.push((
-            "Looked on",
-            format!(
-                "for {} at {}: {} pids, restarts +{}, the port opened or closed {} times; {}",
-                words::duration(relaunch.observed_ms),
-                relaunch.of.as_deref().unwrap_or("the supervisor"),
-                relaunch.pids.len(),
-                relaunch.restarts,
-                relaunch.port_changes,
-                relaunch.states.join(", ")
-            ),
-        ));
+        let observed = format!(
+            "{} for {}: {} pids, restarts +{}, the port opened or closed {} times; {}",
+            relaunch.of.as_deref().unwrap_or("the supervisor"),
+            words::duration(relaunch.observed_ms),
+            relaunch.pids.len(),
+            relaunch.restarts,
+            relaunch.port_changes,
+            relaunch.states.join(", ")
+        );
+        rows.push(("Observed", observed));
     }
-    for claim in &facts.claims {
-        rows.push(("Also for it", format!("{} ({})", claim.title(), claim.evidence)));
-    }
-    for (name, value) in &facts.markers {
-        rows.push(("Marker", format!("{name}={value}")));
-    }
-    out + &list(&rows)
+    rows.extend(
+        facts.claims.iter().map(|claim| ("Other claim", format!("{} ({})", claim.title(), claim.evidence))),
+    );
+    rows.extend(facts.markers.iter().map(|(name, value)| ("Marker", format!("{name}={value}"))));
+    rows
 }
 
 fn about(claim: &Supervisor) -> Vec<(&'static str, String)> {
     let fields = [
-        ("State", &claim.state),
-        ("Since", &claim.since),
-        ("Last end", &claim.result),
-        ("Command", &claim.command),
-        ("Policy", &claim.policy),
-        ("Configured in", &claim.configuration),
-        ("Log", &claim.log),
+        ("State", claim.state.clone()),
+        ("Since", claim.since.as_ref().map(ToString::to_string)),
+        ("Last end", claim.result.clone()),
+        ("Command", claim.command.clone()),
+        ("Policy", claim.policy.clone()),
+        ("Configured in", claim.configuration.clone()),
+        ("Log", claim.log.clone()),
     ];
     let mut rows: Vec<(&str, String)> =
-        fields.into_iter().filter_map(|(label, value)| Some((label, value.clone()?))).collect();
+        fields.into_iter().filter_map(|(label, value)| Some((label, value?))).collect();
     rows.extend(claim.restarts.map(|restarts| ("Restarts", restarts.to_string())));
     rows
 }
 
 /// One process and those below it.
-fn node(out: &mut String, server: &Server, hop: &Hop, nodes: &[&Hop], drawn: &mut HashSet<u32>, depth: usize) {
-    if depth > DEEPEST || !drawn.insert(hop.pid) {
-        return;
+fn node(server: &Server, hop: &Hop, nodes: &[&Hop], drawn: &mut HashSet<u32>, depth: usize) -> Markup {
+    if depth > MAX_DEPTH || !drawn.insert(hop.pid) {
+        return Markup::default();
     }
     let is_examined = server.pid == Some(hop.pid);
     let name = hop.name.as_deref().filter(|name| *name != hop.role.words());
-    let name = name.map_or(String::new(), |name| format!(" {name}"));
-    let mut first = format!("{}{name} · pid {}", hop.role.words(), hop.pid);
-    if let Some(age) = hop.age_ms {
-        let _ = write!(first, " · up {}", words::duration(age));
-    }
-    if let Some(user) = &hop.user {
-        let _ = write!(first, " · {user}");
-    }
-    let (class, mark) = match is_examined {
-        true => ("examined", " <span class=\"mark\">◀ examined</span>"),
-        false => ("hop", ""),
-    };
-    let _ = write!(
-        out,
-        "<li><div class=\"{class}\">{}{mark}</div><div>{}</div><div class=\"dim\">{}</div>",
-        escape(&first),
-        code(&hop.command),
-        escape(&hop.evidence)
-    );
     let children: Vec<&&Hop> =
         nodes.iter().filter(|other| other.ppid == hop.pid && !drawn.contains(&other.pid)).collect();
-    if !children.is_empty() {
-        out.push_str("\n<ul>\n");
-        for child in children {
-            node(out, server, child, nodes, drawn, depth + 1);
+    markup! {
+        li {
+            div.(if is_examined { "examined" } else { "hop" }) {
+                (hop.role.words())
+                @if let Some(name) = name { " " (name) }
+                " · pid " (hop.pid)
+                @if let Some(age) = hop.age_ms { " · up " (words::duration(age)) }
+                @if let Some(user) = &hop.user { " · " (user) }
+                @if is_examined { " " span.mark { "◀ examined" } }
+            }
+            div { code { (hop.command) } }
+            div.dim { (hop.evidence) }
+            @if !children.is_empty() {
+                ul { @for child in children { (node(server, child, nodes, drawn, depth + 1)) } }
+            }
         }
-        out.push_str("</ul>\n");
     }
-    out.push_str("</li>\n");
 }
 
-fn descriptors(facts: &Descriptors) -> String {
+fn descriptors(facts: &Descriptors) -> Markup {
     let share = facts.share().unwrap_or(0.0);
     let class = match share {
         share if share >= 0.95 => "critical",
         share if share >= 0.8 => "warning",
         _ => "healthy",
     };
-    let mut out = format!(
-        "<p>{} open of {} (hard limit {})</p>\n<div class=\"meter\"><div class=\"{class}\" style=\"width:{:.1}%\"></div></div>\n",
-        escape(&number(facts.open)),
-        escape(&number(facts.soft_limit)),
-        escape(&number(facts.hard_limit)),
-        (share * 100.0).clamp(0.0, 100.0)
-    );
     let mut kinds: Vec<(&String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind, *count)).collect();
     kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    let rows: Vec<_> =
-        kinds.into_iter().map(|(kind, count)| (kind.clone(), count as f64, count.to_string(), false)).collect();
-    out.push_str(&bars(&rows));
-    if !facts.sqlite.is_empty() {
-        let row = |family: &crate::model::SqliteFamily| {
-            let counts = [family.db, family.wal, family.shm, family.deleted, family.connections];
-            let mut row: Vec<String> = counts.iter().map(u64::to_string).collect();
-            row.push(family.path.to_string());
-            row
+    let bar = |(kind, count): (&String, u64)| Bar {
+        label: kind.clone(),
+        length: count as f64,
+        text: count.to_string(),
+        is_error: false,
+    };
+    let kinds: Vec<Bar> = kinds.into_iter().map(bar).collect();
+    let family = |family: &SqliteFamily| {
+        let counts = [family.db, family.wal, family.shm, family.deleted, family.connections];
+        counts.iter().map(u64::to_string).chain([family.path.to_string()]).collect()
+    };
+    let families: Vec<Vec<String>> = facts.sqlite.iter().map(family).collect();
+    let target = |target: &Target| {
+        let unlinked = match (target.deleted, target.size_bytes) {
+            (true, Some(size)) => format!(" (unlinked, {})", words::bytes(size)),
+            (true, None) => " (unlinked)".to_owned(),
+            _ => String::new(),
         };
-        let rows: Vec<_> = facts.sqlite.iter().map(row).collect();
-        out.push_str(&table(&["db", "wal", "shm", "deleted", "connections", "Database"], &rows));
+        vec![target.count.to_string(), target.kind.to_string(), format!("{}{unlinked}", target.target)]
+    };
+    let targets: Vec<Vec<String>> = facts.targets.iter().map(target).collect();
+    let close_wait = facts.close_wait.iter().flat_map(|close_wait| &close_wait.by_peer);
+    let peers: Vec<Vec<String>> = close_wait.map(|peer| vec![peer.count.to_string(), peer.peer.clone()]).collect();
+    markup! {
+        p { (text(facts.open)) " open of " (text(facts.soft_limit)) " (hard limit " (text(facts.hard_limit)) ")" }
+        div.meter { div.(class) style=(width(share)) {} }
+        (bars(&kinds))
+        @if !families.is_empty() {
+            (table(&["db", "wal", "shm", "deleted", "connections", "Database"], &families))
+        }
+        (table(&["Count", "Kind", "Target"], &targets))
+        @if !peers.is_empty() { (table(&["CLOSE-WAIT", "Peer"], &peers)) }
     }
-    let rows: Vec<_> = facts
-        .targets
-        .iter()
-        .map(|target| {
-            let deleted = match (target.deleted, target.size_bytes) {
-                (true, Some(size)) => format!(" (unlinked, {})", words::bytes(size)),
-                (true, None) => " (unlinked)".to_owned(),
-                _ => String::new(),
-            };
-            vec![target.count.to_string(), target.kind.to_string(), format!("{}{deleted}", target.target)]
-        })
-        .collect();
-    out.push_str(&table(&["Count", "Kind", "Target"], &rows));
-    if let Some(close_wait) = facts.close_wait.as_ref().filter(|close_wait| !close_wait.by_peer.is_empty()) {
-        let rows: Vec<_> =
-            close_wait.by_peer.iter().map(|peer| vec![peer.count.to_string(), peer.peer.clone()]).collect();
-        out.push_str(&table(&["CLOSE-WAIT", "Peer"], &rows));
-    }
-    out
 }
 
-fn port(facts: &Listeners) -> String {
-    let sockets: Vec<_> = facts
-        .sockets
-        .iter()
-        .map(|socket| {
-            let held: Vec<String> = socket.holders.iter().map(u32::to_string).collect();
-            vec![
-                socket.address.clone(),
-                socket.accept_queue.to_string(),
-                number(socket.backlog),
-                text(socket.unit.as_ref()),
-                if held.is_empty() { format!("uid {}, not readable", socket.uid) } else { held.join(", ") },
-            ]
-        })
-        .collect();
-    let mut out = table(&["Address", "Queue", "Backlog", "Unit", "Held by"], &sockets);
-    let holders: Vec<_> = facts
-        .holders
-        .iter()
-        .map(|holder| {
-            let program = holder.kind.map(|kind| kind.title().to_owned()).or_else(|| holder.front.clone());
-            vec![holder.pid.to_string(), program.unwrap_or_else(|| "other".to_owned()), holder.command.clone()]
-        })
-        .collect();
-    out.push_str(&table(&["Pid", "Program", "Command"], &holders));
+fn port(facts: &Listeners) -> Markup {
+    let mut sockets = Vec::new();
+    for socket in &facts.sockets {
+        let held: Vec<String> = socket.holders.iter().map(u32::to_string).collect();
+        sockets.push(vec![
+            socket.address.clone(),
+            socket.accept_queue.to_string(),
+            text(socket.backlog),
+            text(socket.unit.as_ref()),
+            if held.is_empty() { format!("uid {}, not readable", socket.uid) } else { held.join(", ") },
+        ]);
+    }
+    let mut holders = Vec::new();
+    for holder in &facts.holders {
+        let program = holder.kind.map(|kind| kind.title().to_owned()).or_else(|| holder.front.clone());
+        let program = program.unwrap_or_else(|| "other".to_owned());
+        holders.push(vec![holder.pid.to_string(), program, holder.command.clone()]);
+    }
     let connections = &facts.connections;
-    out.push_str(&list(&[(
-        "Connections",
-        format!(
-            "{} established, {} CLOSE-WAIT, {} not accepted",
-            connections.established, connections.close_wait, connections.not_accepted
-        ),
-    )]));
-    out + &looks("while the health request waited", &facts.looks)
-}
-
-/// What waited at the port while a request did.
-fn looks(title: &str, looks: &[Look]) -> String {
-    if looks.is_empty() {
-        return String::new();
+    let connections = format!(
+        "{} established, {} CLOSE-WAIT, {} pending",
+        connections.established, connections.close_wait, connections.not_accepted
+    );
+    markup! {
+        (table(&["Address", "Queue", "Backlog", "Unit", "Holders"], &sockets))
+        (table(&["Pid", "Program", "Command"], &holders))
+        (list(&[("Connections", connections)]))
+        (samples("while the health request waited", &facts.looks))
     }
-    let rows: Vec<_> = looks
-        .iter()
-        .map(|look| {
-            let accepted = match look.probe_accepted {
-                Some(true) => "yes",
-                Some(false) => "no",
-                None => "not seen",
-            };
-            vec![
-                format!("{} ms", look.after_connect_ms),
-                look.accept_queue.to_string(),
-                look.not_accepted.to_string(),
-                number(look.unanswered),
-                look.accepted_since.to_string(),
-                look.answered_since.to_string(),
-                accepted.to_owned(),
-            ]
-        })
-        .collect();
-    let header = [
-        "After",
-        "Queue",
-        "Owned by nobody",
-        "Unanswered",
-        "Accepted since",
-        "Answered since",
-        "Our request accepted",
-    ];
-    let drawn: Vec<Drawing> = plot::looks(looks, title).into_iter().collect();
-    format!("<h3>The port {}</h3>\n{}{}", escape(title), drawings(&drawn), table(&header, &rows))
 }
 
-fn health(facts: &Health) -> String {
+/// Samples of the port while a request waited.
+fn samples(title: &str, samples: &[Look]) -> Markup {
+    let row = |sample: &Look| {
+        let is_accepted = match sample.probe_accepted {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "unknown",
+        };
+        vec![
+            format!("{} ms", sample.after_connect_ms),
+            sample.accept_queue.to_string(),
+            sample.not_accepted.to_string(),
+            text(sample.unanswered),
+            sample.accepted_since.to_string(),
+            sample.answered_since.to_string(),
+            is_accepted.to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = samples.iter().map(row).collect();
+    let header =
+        ["After", "Queue", "Pending", "Unanswered", "Accepted since", "Answered since", "Own request accepted"];
+    markup! {
+        @if !rows.is_empty() {
+            h3 { "The port " (title) }
+            (plots(plot::looks(samples, title)))
+            (table(&header, &rows))
+        }
+    }
+}
+
+fn health(facts: &Health) -> Markup {
     let mut rows = vec![("Outcome", facts.outcome.words().to_owned())];
     rows.extend(facts.http_status.map(|status| ("HTTP status", status.to_string())));
     for (label, value) in
@@ -357,147 +313,147 @@ fn health(facts: &Health) -> String {
         rows.extend(value.clone().map(|value| (label, value)));
     }
     if let Some(answer) = &facts.answer {
-        rows.extend(answer.status.clone().map(|status| ("Says", status)));
+        rows.extend(answer.status.clone().map(|status| ("Status in the answer", status)));
         rows.extend(answer.version.clone().map(|version| ("Version", version)));
         rows.extend(answer.active_streams.map(|streams| ("Streams", streams.to_string())));
-        rows.extend(
-            answer.accepted_total.map(|total| ("Accepted", format!("{total} connections since its start"))),
-        );
+        let accepted = answer.accepted_total.map(|total| format!("{total} connections since its start"));
+        rows.extend(accepted.map(|accepted| ("Accepted", accepted)));
         rows.extend(answer.checks.iter().map(|(name, status)| ("Check", format!("{name}: {status}"))));
     }
-    let mut out = list(&rows);
-    for (index, attempt) in facts.attempts.iter().enumerate() {
-        let decides = if facts.decided_by == Some(index) && facts.attempts.len() > 1 { " (decides)" } else { "" };
-        out.push_str(&phases(attempt, decides));
+    let decides = |index| facts.decided_by == Some(index) && facts.attempts.len() > 1;
+    markup! {
+        (list(&rows))
+        @for (index, attempt) in facts.attempts.iter().enumerate() {
+            (phases(attempt, if decides(index) { " (decides)" } else { "" }))
+        }
+        @for route in &facts.routes {
+            (phases(&route.attempt, &format!(" (deadline {} ms)", route.deadline_ms)))
+            (self::samples("while that route waited", &route.looks))
+            @if let Some(facts) = &route.activity { (activity(facts)) }
+        }
+        @if let Some(facts) = &facts.activity { (activity(facts)) }
+        @if let Some(facts) = &facts.series { (series(facts)) }
     }
-    for route in &facts.routes {
-        out.push_str(&phases(&route.attempt, &format!(" (deadline {} ms)", route.deadline_ms)));
-        out.push_str(&looks("while that route waited", &route.looks));
-        out.push_str(&route.activity.as_ref().map_or(String::new(), activity));
+}
+
+/// Requests by the time that they took.
+fn series(facts: &HealthSeries) -> Markup {
+    let mut buckets = Vec::new();
+    for bucket in &facts.histogram {
+        let up_to = bucket.up_to_ms.map(|ms| format!("up to {}", words::milliseconds(ms)));
+        buckets.push(Bar {
+            label: up_to.unwrap_or_else(|| "longer".to_owned()),
+            length: bucket.count as f64,
+            text: bucket.count.to_string(),
+            is_error: false,
+        });
     }
-    out.push_str(&facts.activity.as_ref().map_or(String::new(), activity));
-    if let Some(series) = &facts.series {
-        let rows: Vec<_> = series
-            .histogram
-            .iter()
-            .map(|bucket| {
-                let label =
-                    bucket.up_to_ms.map_or("longer".to_owned(), |ms| format!("up to {}", words::milliseconds(ms)));
-                (label, bucket.count as f64, bucket.count.to_string(), false)
-            })
-            .collect();
-        let _ = writeln!(out, "<h3>{} of {} requests</h3>", series.requests, series.planned);
-        out.push_str(&bars(&rows));
+    markup! {
+        h3 { (facts.requests) " of " (facts.planned) " requests" }
+        (bars(&buckets))
     }
-    out
 }
 
 /// The phases of a request as bars of their time.
-fn phases(attempt: &Attempt, remark: &str) -> String {
-    let rows: Vec<_> = attempt
-        .phases
-        .iter()
-        .map(|phase| {
-            let error = phase.error.as_deref().map_or(String::new(), |error| format!(": {error}"));
-            (
-                phase.name.words().to_owned(),
-                phase.ms,
-                format!("{}{error}", words::milliseconds(phase.ms)),
-                phase.error.is_some(),
-            )
-        })
-        .collect();
-    let address = attempt.address.as_deref().map_or(String::new(), |address| format!(" at {address}"));
-    let status = attempt.http_status.map_or(String::new(), |status| format!(", HTTP {status}"));
-    format!(
-        "<h3>GET {}</h3>\n<p class=\"dim\">{}</p>\n{}",
-        escape(&attempt.url),
-        escape(&format!("{}{status}, {} bytes{address}{remark}", attempt.outcome.words(), attempt.bytes_received)),
-        bars(&rows)
-    )
+fn phases(attempt: &Attempt, remark: &str) -> Markup {
+    let mut phases = Vec::new();
+    for phase in &attempt.phases {
+        let error = phase.error.as_deref().map_or(String::new(), |error| format!(": {error}"));
+        phases.push(Bar {
+            label: phase.name.words().to_owned(),
+            length: phase.ms,
+            text: format!("{}{error}", words::milliseconds(phase.ms)),
+            is_error: phase.error.is_some(),
+        });
+    }
+    markup! {
+        h3 { "GET " (attempt.url) }
+        p.dim {
+            (attempt.outcome.words())
+            @if let Some(status) = attempt.http_status { ", HTTP " (status) }
+            ", " (attempt.bytes_received) " bytes"
+            @if let Some(address) = &attempt.address { " at " (address) }
+            (remark)
+        }
+        (bars(&phases))
+    }
 }
 
-fn activity(facts: &Activity) -> String {
+fn activity(facts: &Activity) -> Markup {
     let row = |thread: &Thread| {
         let last = thread.last();
-        let call = last.and_then(|look| look.system_call.as_ref()).map(|call| {
+        let call = last.and_then(|sample| sample.system_call.as_ref()).map(|call| {
             let on = call.descriptor.map_or(String::new(), |descriptor| format!(" on {descriptor}"));
             format!("{}{on}", call.name)
         });
+        let which = match (thread.is_main, thread.is_new) {
+            (true, _) => "main",
+            (false, true) => "new",
+            (false, false) => "",
+        };
         vec![
             thread.tid.to_string(),
             thread.name.clone(),
-            if thread.is_main {
-                "main"
-            } else if thread.is_new {
-                "new"
-            } else {
-                ""
-            }
-            .to_owned(),
-            last.map_or(String::new(), |look| look.state.words().to_owned()),
-            text(last.and_then(|look| look.wait_channel.as_ref())),
-            text(call.as_ref()),
-            number(thread.cpu_ms),
+            which.to_owned(),
+            last.map_or(String::new(), |sample| sample.state.words().to_owned()),
+            text(last.and_then(|sample| sample.wait_channel.as_ref())),
+            text(call),
+            text(thread.cpu_ms),
         ]
     };
-    let rows: Vec<_> = facts.threads.iter().map(row).collect();
-    format!(
-        "<h3>Threads while {} waited</h3>\n<p class=\"dim\">two looks, {} ms apart; {} ms CPU of the process</p>\n{}",
-        escape(&facts.path),
-        facts.between_ms,
-        facts.cpu_ms,
-        table(&["Thread", "Name", "Which", "State", "Sleeps in", "System call", "CPU ms"], &rows)
-    )
+    let rows: Vec<Vec<String>> = facts.threads.iter().map(row).collect();
+    markup! {
+        h3 { "Threads while " (facts.path) " waited" }
+        p.dim { "two samples, " (facts.between_ms) " ms apart; " (facts.cpu_ms) " ms CPU of the process" }
+        (table(&["Thread", "Name", "Which", "State", "Sleeps in", "System call", "CPU ms"], &rows))
+    }
 }
 
 /// Databases with their logs, locks and holders.
-pub fn databases(databases: &[DatabaseFile]) -> String {
-    if databases.is_empty() {
-        return String::new();
-    }
-    let mut out = String::new();
-    for database in databases {
-        let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), words::bytes);
-        let mut rows = vec![("Journal", database.journal_mode.clone()), ("Size", size(database.size_bytes))];
-        if let Some(wal) = &database.wal {
-            rows.push((
-                "Log",
-                format!("{}, of which {} in use", words::bytes(wal.size_bytes), size(wal.useful_bytes)),
-            ));
-        }
-        if let Some(index) = &database.index {
-            rows.push((
-                "Index",
-                format!(
-                    "frame {} committed, {} copied back, {} behind",
-                    index.max_frame,
-                    index.backfilled_frames,
-                    index.frames_behind()
-                ),
-            ));
-        }
-        for lock in &database.locks {
-            let how = if lock.is_waiting { "is waited for" } else { "is held" };
-            let pid = lock.pid.map_or("a process that is not shown".to_owned(), |pid| format!("pid {pid}"));
-            rows.push(("Lock", format!("{} {how} by {pid}", lock.words())));
-        }
-        let _ = write!(out, "<h3>{}</h3>\n{}", escape(&database.path), list(&rows));
-        let holders: Vec<_> = database
-            .holders
-            .iter()
-            .map(|holder| {
-                let counts =
-                    [holder.descriptors_db, holder.descriptors_wal, holder.descriptors_shm, holder.deleted];
-                let mut row = vec![holder.pid.to_string()];
-                row.extend(counts.iter().map(u64::to_string));
-                row.push(holder.command.clone());
-                row
-            })
-            .collect();
-        if !holders.is_empty() {
-            out.push_str(&table(&["Pid", "db", "wal", "shm", "deleted", "Command"], &holders));
+pub fn databases(databases: &[DatabaseFile]) -> Markup {
+    markup! {
+        @if !databases.is_empty() {
+            (folded(&format!("Databases ({})", databases.len()), markup! {
+                @for facts in databases { (database(facts)) }
+            }))
         }
     }
-    folded(&format!("Databases ({})", databases.len()), &out, "")
+}
+
+fn database(facts: &DatabaseFile) -> Markup {
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), words::bytes);
+    let mut rows = vec![("Journal", facts.journal_mode.clone()), ("Size", size(facts.size_bytes))];
+    if let Some(wal) = &facts.wal {
+        let log = format!("{}, of which {} in use", words::bytes(wal.size_bytes), size(wal.useful_bytes));
+        rows.push(("Log", log));
+    }
+    if let Some(index) = &facts.index {
+        let frames = format!(
+            "frame {} committed, {} copied back, {} behind",
+            index.max_frame,
+            index.backfilled_frames,
+            index.frames_behind()
+        );
+        rows.push(("Index", frames));
+    }
+    for lock in &facts.locks {
+        let state = if lock.is_waiting { "waited for" } else { "held" };
+        let pid = lock.pid.map_or("a process that is not shown".to_owned(), |pid| format!("pid {pid}"));
+        rows.push(("Lock", format!("{}, {state} by {pid}", lock.words())));
+    }
+    let mut holders = Vec::new();
+    for holder in &facts.holders {
+        let counts = [holder.descriptors_db, holder.descriptors_wal, holder.descriptors_shm, holder.deleted];
+        let mut row = vec![holder.pid.to_string()];
+        row.extend(counts.iter().map(u64::to_string));
+        row.push(holder.command.clone());
+        holders.push(row);
+    }
+    markup! {
+        h3 { (facts.path) }
+        (list(&rows))
+        @if !holders.is_empty() {
+            (table(&["Pid", "db", "wal", "shm", "deleted", "Command"], &holders))
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::collect::foreign::Peer;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{ForeignPath, Program};
-use crate::model::{Gap, GapReason, Supervisor};
+use crate::model::{Gap, GapReason, Supervisor, Timestamp};
 use crate::parse::container::{ContainerState, inspect};
 use crate::parse::http;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ fn program(runtime: &str, id: &str, state: ContainerState, source: String) -> Pr
         is_idle: has_ended && !restarts_it || state.status == "created",
         state: Some(state.status),
         restarts: state.restarts,
-        since: Some(state.started_at).filter(|at| !at.is_empty()),
+        since: Some(state.started_at).filter(|at| !at.is_empty()).map(Timestamp::from),
         log: Some(format!("{runtime} logs {name}")),
         policy: Some(format!("restart={}", state.restart_policy)),
         result: has_ended.then(|| format!("exit status {}", state.exit_code)),

@@ -10,8 +10,8 @@ pub mod systemd;
 use super::{LinuxHost, process};
 use crate::collect::foreign::Peer;
 use crate::collect::{Collected, ForeignPath, Host, Program, SupervisorProcess};
-use crate::model::{Gap, GapReason, Process};
-use crate::parse::text::printable;
+use crate::model::text::printable;
+use crate::model::{Gap, GapReason, Process, Timestamp};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -95,9 +95,9 @@ fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
-/// RFC 3339 of seconds since 1970.
-fn timestamp(seconds: u64) -> Option<String> {
-    crate::model::time::rfc3339_of_unix(Duration::from_secs(seconds))
+/// The time that many seconds after 1970.
+fn timestamp(seconds: u64) -> Option<Timestamp> {
+    Timestamp::of_unix(Duration::from_secs(seconds))
 }
 
 /// Time since then, as the clock of this machine says.

@@ -4,9 +4,9 @@ use super::{Asks, Place, milliseconds, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host, Program, SocketTable, SupervisorProcess};
+use crate::model::text::printable;
 use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::pm2::{self, Pm2Program};
-use crate::parse::text::printable;
 use std::path::{Path, PathBuf};
 
 /// See the module.

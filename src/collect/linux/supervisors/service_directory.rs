@@ -3,10 +3,10 @@
 use super::{Asks, LARGEST_FILE, Place, another_user, milliseconds, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::{Collected, FileKind, ForeignPath, Host, Program, SupervisorProcess};
+use crate::model::text::kept;
 use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::home::{variable, variable_directories};
 use crate::parse::service_status::{self, ServiceStatus};
-use crate::parse::text::kept;
 use std::time::Duration;
 
 /// A service that is up for less than this has just been started.

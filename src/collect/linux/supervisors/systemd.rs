@@ -5,7 +5,7 @@ use super::{Asks, LARGEST_FILE, another_user, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
 use crate::collect::worker::wire::Tool;
 use crate::collect::{Collected, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
-use crate::model::{Gap, GapReason, HostPath, Supervisor, time};
+use crate::model::{Gap, GapReason, HostPath, Supervisor, Timestamp};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
@@ -207,7 +207,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
             Some(_) if own_user => "user".to_owned(),
             Some(user) => format!("user {user}"),
         }),
-        since: since.and_then(|age| SystemTime::now().checked_sub(age)).and_then(time::rfc3339_seconds),
+        since: since.and_then(|age| SystemTime::now().checked_sub(age)).and_then(Timestamp::seconds),
         configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()),
         log: Some(log(&unit, file.map(|(file, _)| file))),
         owner: user.and_then(another_user),

@@ -1,0 +1,34 @@
+//! Parts of messages that every front end prints.
+
+use crate::parse::mask;
+use std::io;
+
+/// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
+pub fn sanitized(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let line = |line: &str| {
+        let words: Vec<String> = line
+            .split(' ')
+            .map(|word| {
+                let word = if word.contains('?') && word.contains('/') { mask::url(word) } else { word.to_owned() };
+                match word.char_indices().nth(LONGEST) {
+                    Some((at, _)) => format!("{}…", word.get(..at).unwrap_or_default()),
+                    None => word,
+                }
+            })
+            .collect();
+        crate::model::text::printable(mask::text(&words.join(" ")).as_bytes()) + "\n"
+    };
+    text.lines().map(line).collect()
+}
+
+/// The line about a failed write to standard output.
+pub fn unwritten_output(error: &io::Error) -> String {
+    format!("cannot write standard output: {}; free space there, or redirect it to another file", cause_of(error))
+}
+
+/// An error of the system in words, without its number and what is said after it.
+pub fn cause_of(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,14 @@
+//! Commands as data: the arguments, the typed request that they stand for, and its execution up to the envelope. Both front ends, the
+//! command line and MCP, use it.
+
+mod arguments;
+mod message;
+mod request;
+mod run;
+
+pub use arguments::*;
+pub use message::{cause_of, sanitized, unwritten_output};
+pub use run::{STANDARD_INPUT, examine_until, explained, nothing_examined, refusal, saved_reports};
+
+/// Exit status of a run without a verdict: bad arguments, nothing to examine, a required check that could not run, unwritten output.
+pub const EXIT_UNKNOWN: u8 = 3;

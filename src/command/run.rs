@@ -1,0 +1,155 @@
+//! Runs a command up to its envelope, which the front ends print.
+
+use super::Cli;
+use crate::collect::replay::ReplayError;
+use crate::collect::{Deadline, replay, this_host};
+use crate::diagnose::{self, catalogue};
+use crate::examine::{Progress, Request, examine, replaying, sampling};
+use crate::model::text::printable;
+use crate::model::{Envelope, Explanation, Gap, GapReason, HostFacts, Status};
+use crate::report;
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// What the request names, on this host or in a saved report.
+///
+/// # Errors
+/// A gap with one line for a person, when nothing can be examined at all.
+pub fn examine_until(
+    cli: &Cli,
+    request: &Request,
+    deadline: Deadline,
+    progress: &dyn Progress,
+) -> Result<Envelope, Gap> {
+    if !cli.selection.from.is_empty() {
+        return replayed(cli, request).map_err(refusal);
+    }
+    let host = this_host(deadline);
+    examine(&*host, request, deadline, progress)
+        .map_err(|error| Gap { reason: error.reason(), ..refusal(error.to_string()) })
+}
+
+/// What stands in the place of an examination that could not be made.
+pub fn refusal(line: String) -> Gap {
+    Gap::new("selection", GapReason::NotFound, line)
+}
+
+/// A saved report in the place of the host; of two, the second, with what has grown since the first.
+fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
+    let mut reports = saved_reports(&cli.selection.from, cli.budget())?;
+    // The later report is the current one, in whatever order they were named.
+    reports.sort_by_key(|(_, report)| report.started_at.time());
+    let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
+    let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
+    if !reports.is_empty() {
+        let now = envelope.started_at.time().ok_or_else(|| format!("{name}: invalid `started_at`"))?;
+        let is_hidden = report::redact::is_hidden(&envelope);
+        for server in &mut envelope.servers {
+            sampling::compare(server, now, is_hidden, &reports).map_err(|error| error.to_string())?;
+            diagnose::judge(server);
+        }
+        let elapsed = Duration::from_millis(envelope.elapsed_ms);
+        envelope = report::seal(envelope, elapsed);
+    }
+    Ok(envelope)
+}
+
+/// The name of a report that stands for standard input.
+pub const STANDARD_INPUT: &str = "-";
+
+/// How long standard input may bring nothing: at its other end a host may be examined, and a person may be asked for a password.
+const INPUT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A saved report from standard input.
+fn read_input() -> Result<Envelope, ReplayError> {
+    let unread = |error: &std::io::Error| ReplayError::Unreadable(Gap::from_io("standard input", error));
+    let mut bytes = Vec::new();
+    while bytes.len() <= replay::LARGEST_REPORT {
+        let wait = Timespec::try_from(INPUT_TIMEOUT).unwrap_or_default();
+        let input = rustix::stdio::stdin();
+        let read = match poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&wait)) {
+            Ok(0) => return Err(unread(&std::io::ErrorKind::TimedOut.into())),
+            Ok(_) => {
+                bytes.reserve(64 * 1024);
+                rustix::io::read(input, spare_capacity(&mut bytes))
+            }
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(unread(&error.into())),
+        }
+    }
+    replay::read(&bytes)
+}
+
+/// Saved reports, each with the name of its file.
+pub fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String, Envelope)>, String> {
+    let deadline = Deadline::after(budget);
+    let read = |path: &PathBuf| {
+        let is_input = path.as_path() == Path::new(STANDARD_INPUT);
+        let name =
+            if is_input { "standard input".to_owned() } else { printable(path.as_os_str().as_encoded_bytes()) };
+        let report = if is_input { read_input() } else { replay::read_file(path, deadline) };
+        match report {
+            Ok(report) => Ok((name, report)),
+            Err(error) => {
+                Err(format!("{name}: {error}; name a report that `hermes-doctor report -o FILE` has written"))
+            }
+        }
+    };
+    paths.iter().map(read).collect()
+}
+
+/// The answer when nothing could be examined.
+pub fn nothing_examined(command: &str, gap: Gap) -> Envelope {
+    let mut envelope = report::envelope(command, HostFacts::default(), SystemTime::now());
+    envelope.host.os = std::env::consts::OS.to_owned();
+    envelope.host.arch = std::env::consts::ARCH.to_owned();
+    envelope.gaps.push(gap);
+    report::seal(envelope, Duration::ZERO)
+}
+
+/// The catalogue's entry of one finding, or all.
+///
+/// # Errors
+/// One line that names similar ones.
+pub fn explained(id: Option<&str>) -> Result<Envelope, String> {
+    let entries: Vec<&catalogue::Entry> = match id {
+        None => catalogue::CATALOGUE.iter().collect(),
+        Some(id) => match catalogue::entry(id) {
+            Some(entry) => vec![entry],
+            None => {
+                let similar = catalogue::similar(id);
+                let hint = if similar.is_empty() {
+                    "`hermes-doctor explain` lists all".to_owned()
+                } else {
+                    format!("did you mean {}?", similar.join(", "))
+                };
+                let shown = crate::model::text::printable(id.as_bytes());
+                let shown = if id.is_empty() { "\"\"".to_owned() } else { format!("{shown:?}") };
+                return Err(format!("there is no finding {shown}; {hint}"));
+            }
+        },
+    };
+    let mut envelope = report::envelope("explain", HostFacts::default(), SystemTime::now());
+    envelope.explanations = entries
+        .into_iter()
+        .map(|entry| Explanation {
+            id: entry.id.to_owned(),
+            heading: entry.heading.to_owned(),
+            severity: entry.severity.to_owned(),
+            decided_by: entry.decided_by.to_owned(),
+            look_alike: entry.look_alike.to_owned(),
+            why: entry.why.to_owned(),
+            remedy: entry.remedy.to_owned(),
+        })
+        .collect();
+    let mut envelope = report::seal(envelope, Duration::ZERO);
+    envelope.status = Status::Healthy;
+    Ok(envelope)
+}

@@ -1,0 +1,242 @@
+//! What a module of the program may do, read from its source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Calls that open a file or a connection by its name, ask for what a name leads to, or start a program.
+const CALLS: &[&str] = &[
+    "File::open",
+    "File::create",
+    "OpenOptions",
+    "fs::read",
+    "fs::write",
+    "fs::metadata",
+    "fs::symlink_metadata",
+    "fs::canonicalize",
+    "fs::rename",
+    "fs::remove",
+    "fs::create_dir",
+    "fs::copy",
+    "read_link",
+    "readlink",
+    "openat",
+    "fs::open",
+    " open(",
+    "ProcDir::open(",
+    "statat(",
+    "stat(\"",
+    "statx(",
+    "fstatfs(",
+    ".exists()",
+    ".is_file()",
+    ".is_dir()",
+    "Stream::connect",
+    " Command::new",
+    "exec(",
+    "to_socket_addrs",
+    "uzers::",
+    "tempfile::",
+    "temp_dir",
+    "try_system",
+    " ::procfs::",
+    "sysinfo::",
+];
+
+/// Modules that make such calls, and what for. Everything else that a process, a configuration or a user has named goes through the
+/// worker as a `ForeignPath`.
+const MODULES: &[(&str, &str)] = &[
+    ("collect/foreign/linux.rs", "the opener"),
+    ("collect/foreign/macos.rs", "the opener"),
+    ("collect/foreign/rights.rs", "passwd(5) and group(5), in the worker"),
+    ("collect/foreign/socket.rs", "the opener's sockets"),
+    ("collect/worker/connection.rs", "starts the worker: this program again"),
+    ("collect/worker/procfs.rs", "procfs, in the worker"),
+    ("collect/worker/serve.rs", "the worker's side"),
+    ("collect/worker/tools.rs", "tools by absolute paths, in the worker"),
+    ("collect/worker/file.rs", "this process's own descriptors: /dev/stdin and its like"),
+    ("collect/stacks.rs", "procfs, and py-spy in the worker"),
+    ("collect/macos/mod.rs", "addresses of this Mac, by sysinfo"),
+    ("collect/linux/cgroup.rs", "control groups"),
+    ("collect/linux/links.rs", "procfs"),
+    ("collect/linux/proc_dir.rs", "procfs"),
+    ("collect/linux/process.rs", "procfs"),
+    ("collect/linux/sockets.rs", "procfs"),
+    ("collect/host_facts.rs", "the host's own numbers, by sysinfo"),
+    ("collect/linux/resources.rs", "limits of the host, by procfs"),
+    ("report/mod.rs", "output that a person has named"),
+    ("report/place.rs", "the way to output that a person has named"),
+    ("report/record.rs", "the record that a person has named"),
+    ("cli/report.rs", "output that a person has named"),
+    ("cli/pages.rs", "output that a person has named"),
+    ("probe/mod.rs", "the connection to the server that is examined"),
+    ("demo/stage.rs", "servers and files of its own"),
+    ("demo/server.rs", "servers and files of its own"),
+];
+
+fn sources() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![root.clone()];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.insert(name(&root, &path), without_tests(&text));
+        }
+    }
+    found
+}
+
+fn name(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()
+}
+
+/// The text without comments, and up to the tests at its end.
+fn without_tests(text: &str) -> String {
+    let end = text.find("\nmod tests {").unwrap_or(text.len());
+    text[..end].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn names_are_opened_in_few_places() {
+    let sources = sources();
+    assert!(sources.len() > 100, "only {} sources were found", sources.len());
+    let is_test = |name: &str| name.ends_with("tests.rs");
+    let calls = |text: &str| CALLS.iter().filter(|call| text.contains(**call)).copied().collect::<Vec<_>>();
+    let callers: BTreeMap<&str, Vec<&str>> = sources
+        .iter()
+        .filter(|(name, _)| !is_test(name))
+        .map(|(name, text)| (name.as_str(), calls(text)))
+        .filter(|(_, calls)| !calls.is_empty())
+        .collect();
+    let known: BTreeSet<&str> = MODULES.iter().map(|(name, _)| *name).collect();
+    let strays: Vec<_> = callers.iter().filter(|(name, _)| !known.contains(*name)).collect();
+    assert!(strays.is_empty(), "these open by name what others may have named; use the worker: {strays:#?}");
+    let stale: Vec<_> = known.iter().filter(|name| !callers.contains_key(*name)).collect();
+    assert!(stale.is_empty(), "these make no such call any more: {stale:?}");
+}
+
+/// A foreign path turns into a file in its own module only.
+#[test]
+fn foreign_paths_are_no_paths() {
+    let text = &sources()["collect/foreign/mod.rs"];
+    for conversion in ["AsRef<Path> for ForeignPath", "Deref for ForeignPath", "From<ForeignPath>", "pub fn path("]
+    {
+        assert!(!text.contains(conversion), "{conversion}");
+    }
+    assert!(text.contains("fn path(&self) -> &Path"), "the private way to its path has another name now");
+}
+
+/// The modules at the top, each with those that it may use. Data moves from the last to the first; a front end uses no other one.
+const EDGES: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("parse", &["model"]),
+    ("collect", &["model", "parse"]),
+    ("probe", &["collect", "model", "parse"]),
+    ("target", &["collect", "model", "parse"]),
+    ("diagnose", &["model", "parse"]),
+    ("report", &["collect", "model", "parse"]),
+    ("render", &["model"]),
+    ("examine", &["collect", "diagnose", "model", "parse", "probe", "report", "target"]),
+    ("demo", &["collect", "examine", "model", "parse", "report", "target"]),
+    ("command", &["collect", "demo", "diagnose", "examine", "model", "parse", "report", "target"]),
+    ("cli", &["collect", "command", "demo", "diagnose", "examine", "model", "parse", "render", "report", "target"]),
+    ("mcp", &["collect", "command", "diagnose", "examine", "model", "parse", "render", "report"]),
+    ("lib.rs", &["cli", "command", "mcp"]),
+    ("main.rs", &[]),
+];
+
+/// Edges that are wrong, each with what will remove it.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("report", "diagnose", "findings of a redacted report are to be made of redacted facts, by the caller"),
+    ("render", "diagnose", "titles and the cause tree are to be worded once, before rendering"),
+    ("examine", "render", "the recorder keeps a report, whose JSON is to be made by the caller"),
+];
+
+#[test]
+fn modules_use_only_those_below_them() {
+    let mut found: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in sources() {
+        let top = name.split('/').next().unwrap().to_owned();
+        assert!(
+            !text.contains("super::super::"),
+            "{name} names a module by super::super::, which this test cannot follow"
+        );
+        assert!(
+            !text.contains("crate::{"),
+            "{name} uses several modules in one line, which this test cannot follow"
+        );
+        for (at, _) in text.match_indices("crate::") {
+            let is_of_macro = text[..at].ends_with('$');
+            let module: String = text[at + "crate::".len()..]
+                .chars()
+                .take_while(|character| character.is_ascii_alphanumeric() || *character == '_')
+                .collect();
+            if module != top && !is_of_macro {
+                found.entry((top.clone(), module)).or_default().insert(name.clone());
+            }
+        }
+    }
+    let is_allowed = |from: &str, to: &str| EDGES.iter().any(|(name, below)| *name == from && below.contains(&to));
+    let is_known = |from: &str, to: &str| EXCEPTIONS.iter().any(|(a, b, _)| (*a, *b) == (from, to));
+    let wrong: Vec<_> =
+        found.iter().filter(|((from, to), _)| !is_allowed(from, to) && !is_known(from, to)).collect();
+    assert!(wrong.is_empty(), "these uses go against the direction of data: {wrong:#?}");
+    let has = |from: &str, to: &str| found.contains_key(&(from.to_owned(), to.to_owned()));
+    let stale: Vec<_> = EXCEPTIONS.iter().filter(|(from, to, _)| !has(from, to)).collect();
+    assert!(stale.is_empty(), "these exceptions are not needed any more: {stale:?}");
+    let tops: BTreeSet<String> = sources().keys().map(|name| name.split('/').next().unwrap().to_owned()).collect();
+    let listed: BTreeSet<String> = EDGES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(tops, listed, "modules at the top, and those of the table");
+}
+
+/// Within one module at the top files use each other in one direction, too.
+#[test]
+fn files_of_a_module_use_each_other_in_one_direction() {
+    for top in ["cli", "command", "mcp", "target"] {
+        let files: BTreeMap<String, String> = sources()
+            .into_iter()
+            .filter_map(|(name, text)| {
+                Some((name.strip_prefix(top)?.strip_prefix('/')?.strip_suffix(".rs")?.to_owned(), text))
+            })
+            .filter(|(name, _)| name != "mod")
+            .collect();
+        let all = sources();
+        let exports = &all[&format!("{top}/mod.rs")];
+        // `mod.rs` names what its files export: a use of such a name is a use of the file.
+        let file_of = |name: &str| {
+            let exports_it = |file: &&String| {
+                listed_in_braces(exports, &format!("pub use {file}::{{")).contains(name)
+                    || exports.contains(&format!("pub use {file}::{name};"))
+            };
+            files.keys().find(exports_it).cloned().or_else(|| files.contains_key(name).then(|| name.to_owned()))
+        };
+        let uses = |own: &str, text: &str| -> BTreeSet<String> {
+            let mut names: BTreeSet<&str> = BTreeSet::new();
+            for beginning in ["super::", &format!("crate::{top}::")] {
+                names.extend(listed_in_braces(text, &format!("{beginning}{{")));
+                let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+                names.extend(
+                    text.split(beginning).skip(1).filter_map(|rest| rest.split(|it| !is_of_name(it)).next()),
+                );
+            }
+            names.into_iter().filter_map(file_of).filter(|file| file != own).collect()
+        };
+        let mut left: BTreeMap<String, BTreeSet<String>> =
+            files.iter().map(|(name, text)| (name.clone(), uses(name, text))).collect();
+        while let Some(free) = left.iter().find(|(_, uses)| uses.is_empty()).map(|(name, _)| name.clone()) {
+            left.remove(&free);
+            for uses in left.values_mut() {
+                uses.remove(&free);
+            }
+        }
+        assert!(left.is_empty(), "a circle in {top}: {left:?}");
+    }
+}
+
+/// The names in the braces of such a line.
+fn listed_in_braces<'t>(text: &'t str, beginning: &str) -> BTreeSet<&'t str> {
+    let lists = text.split(beginning).skip(1).filter_map(|rest| rest.split('}').next());
+    lists.flat_map(|list| list.split([',', '\n', ' '])).map(str::trim).filter(|name| !name.is_empty()).collect()
+}

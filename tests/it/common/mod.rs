@@ -1,0 +1,300 @@
+//! Starts patients, runs the doctor on them, and takes them away again by their pids.
+#![allow(dead_code)]
+
+#[cfg(target_os = "linux")]
+pub mod hung;
+pub mod reported;
+#[cfg(target_os = "linux")]
+pub mod stranger;
+#[cfg(target_os = "linux")]
+pub mod traced;
+pub mod tty;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The program under test: that of this build, or the one that `HERMES_DOCTOR_PROGRAM` names (a release, which the compiler
+/// makes otherwise).
+pub fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let named = std::env::var("HERMES_DOCTOR_PROGRAM").ok();
+        let named = named.as_deref().unwrap_or(built_program());
+        // Tests run it in other directories.
+        let path = Path::new(named).canonicalize().unwrap_or_else(|error| panic!("{named}: {error}"));
+        path.into_os_string().into_string().expect("the path of the program is UTF-8")
+    })
+}
+
+/// The program that is built with the tests.
+fn built_program() -> &'static str {
+    // `cargo xtask` is no integration test, and is not told the name.
+    option_env!("CARGO_BIN_EXE_hermes-doctor")
+        .unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/target/debug/hermes-doctor"))
+}
+
+/// The program under test, to be run with arguments.
+pub fn doctor() -> Command {
+    doctor_of(program())
+}
+
+/// The program that is built with the tests, for libraries that are to be loaded before its own: the static program loads none.
+pub fn dynamic_doctor() -> Command {
+    doctor_of(built_program())
+}
+
+fn doctor_of(program: &str) -> Command {
+    let mut command = Command::new(program);
+    // A developer's own host must not change what is found.
+    command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// The same, which hears Ctrl-C even where these tests were started in the background, with that ignored (GNU env).
+pub fn interruptible() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(program());
+    command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// What one run said.
+pub struct Answer {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    fn of(output: Output) -> Self {
+        Self {
+            exit: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The envelope; the exit status must agree with it.
+    pub fn json(&self) -> Value {
+        let envelope: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {}\n{}", self.stdout, self.stderr));
+        assert_eq!(envelope["schema"], "hermes-doctor/1");
+        let code = match envelope["status"].as_str().unwrap() {
+            "healthy" => 0,
+            "warning" => 1,
+            "critical" => 2,
+            "unknown" => 3,
+            other => panic!("status {other}"),
+        };
+        assert_eq!(self.exit, code, "exit status and envelope disagree: {}", self.stdout);
+        // The last answer of each test, for `cargo xtask fixtures --of-tests`.
+        if let (Some(directory), Some(name)) =
+            (std::env::var_os("HERMES_DOCTOR_KEEP"), std::thread::current().name())
+        {
+            let name = name.rsplit("::").next().unwrap_or_default();
+            std::fs::write(Path::new(&directory).join(format!("{name}.json")), &self.stdout).unwrap();
+        }
+        envelope
+    }
+}
+
+/// Runs the doctor with these arguments, separated by spaces.
+pub fn run(arguments: &str) -> Answer {
+    run_with(doctor().args(arguments.split_whitespace()))
+}
+
+/// Runs a prepared command.
+pub fn run_with(command: &mut Command) -> Answer {
+    Answer::of(command.stdin(Stdio::null()).output().expect("the doctor runs"))
+}
+
+/// Runs the doctor with `--json` and returns its only server.
+pub fn server(arguments: &str) -> Value {
+    let envelope = run(&format!("{arguments} --json")).json();
+    let servers = envelope["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), 1, "{envelope:#}");
+    servers[0].clone()
+}
+
+/// Ids of the findings of a server.
+pub fn ids(server: &Value) -> Vec<String> {
+    server["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// One finding of a server.
+pub fn finding<'a>(server: &'a Value, id: &str) -> &'a Value {
+    server["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["id"] == id)
+        .unwrap_or_else(|| panic!("no finding {id} in {server:#}"))
+}
+
+/// Root causes of a server.
+pub fn roots(server: &Value) -> Vec<&str> {
+    server["root_causes"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect()
+}
+
+/// A process that is killed by its pid and reaped when the test ends.
+pub struct Guard {
+    pub child: Child,
+    pub port: u16,
+    pub home: Option<tempfile::TempDir>,
+}
+
+impl Guard {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.as_ref().unwrap().path()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        signal_pid(self.pid(), signal);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process that a test has started.
+pub fn signal_pid(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Starts a command that prints `ready PORT` when it is up.
+pub fn start(command: &mut Command) -> Guard {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the patient starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().strip_prefix("ready ").and_then(|port| port.parse().ok());
+    let guard = Guard { child, port: port.unwrap_or(0), home: None };
+    assert!(port.is_some(), "the patient said {line:?}");
+    guard
+}
+
+/// Path of a file in `tests/patients`.
+pub fn patient_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/patients").join(name)
+}
+
+/// A home as Hermes leaves it.
+pub fn home() -> tempfile::TempDir {
+    let home = tempfile::Builder::new().prefix("hermes-doctor-test-").tempdir().unwrap();
+    std::fs::write(home.path().join("config.yaml"), "").unwrap();
+    home
+}
+
+/// The real server's shape in Python, with CPython's sqlite3; `what` chooses what is wrong with it.
+pub fn webui(what: &str) -> Guard {
+    webui_of(Path::new("python3"), what)
+}
+
+/// The same under another interpreter.
+pub fn webui_of(python: &Path, what: &str) -> Guard {
+    let home = home();
+    let mut guard = start(
+        Command::new(python)
+            .arg(patient_file("hermes-webui/server.py"))
+            // What a test run is written to is no log of the server's.
+            .stderr(Stdio::null())
+            .env("HERMES_HOME", home.path())
+            .env("PATIENT", what),
+    );
+    guard.home = Some(home);
+    guard
+}
+
+/// Every CPython from 3.10 on that is here: the one on the PATH first, then those of a version manager.
+pub fn pythons() -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("python3")];
+    let versions = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv/versions"));
+    for entry in versions.and_then(|path| std::fs::read_dir(path).ok()).into_iter().flatten().flatten() {
+        let program = entry.path().join("bin/python3");
+        let is_new = entry.file_name().to_str().is_some_and(|name| name.starts_with("3.1"));
+        if is_new && program.exists() {
+            found.push(program);
+        }
+    }
+    found.extend(["/usr/bin/python3"].map(PathBuf::from).into_iter().filter(|path| path.exists()));
+    found
+}
+
+/// Waits for a condition, as long as a busy machine may take; panics with `what` when it does not come.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < end, "{what} did not happen in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a thread waits for in the kernel; `0` of one that does not wait.
+#[cfg(target_os = "linux")]
+pub fn wait_channel(pid: u32, tid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).unwrap_or_default()
+}
+
+/// Ids of the threads of a process.
+#[cfg(target_os = "linux")]
+pub fn threads(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Children of a process that have ended and were not reaped.
+#[cfg(target_os = "linux")]
+pub fn zombies_of(parent: u32) -> usize {
+    let stat = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("stat")).ok();
+    let is_one = |line: &String| {
+        let fields: Vec<&str> = line.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[0] == "Z" && fields[1] == parent.to_string()
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter_map(stat).filter(is_one).count()
+}
+
+/// Waits until a process has at least so many threads, and three looks in a row find all of them waiting.
+#[cfg(target_os = "linux")]
+pub fn settled(pid: u32, count: usize) {
+    let mut looks = 0;
+    wait_for("threads that all wait", || {
+        std::thread::sleep(Duration::from_millis(60));
+        let threads = threads(pid);
+        let all_wait = threads.len() >= count && threads.iter().all(|tid| wait_channel(pid, *tid) != "0");
+        looks = if all_wait { looks + 1 } else { 0 };
+        looks == 3
+    });
+}
+
+/// Says on standard error that a test could not be made, and why.
+pub fn skipped(test: &str, why: &str) {
+    assert!(std::env::var_os("HERMES_DOCTOR_NO_SKIP").is_none(), "{test} must not be skipped here: {why}");
+    eprintln!("skipped: {test}: {why}");
+}
+
+/// A program that `tests/run` has installed, or that is on the PATH.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/bin").join(name);
+    if own.exists() {
+        return Some(own);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.exists())
+}

@@ -1,0 +1,346 @@
+//! Diagnosis on recorded hosts: each file in fixtures/ is a report, judged again from its facts alone.
+
+use crate::common::reported;
+use crate::pages::{HOSTS, fixtures_page, path, read};
+use hermes_doctor::collect::replay;
+use hermes_doctor::diagnose;
+use hermes_doctor::model::{Envelope, Status};
+use std::path::Path;
+
+#[test]
+fn every_recorded_host_gets_its_verdict_from_its_facts() {
+    for (name, status, roots) in HOSTS {
+        let mut envelope = read(name);
+        let server = &mut envelope.servers[0];
+        let recorded = server.clone();
+        server.findings.clear();
+        server.passed.clear();
+        server.root_causes.clear();
+        server.status = Status::Unknown;
+        diagnose::judge(server);
+        assert_eq!(
+            (server.status, server.root_causes.as_slice()),
+            (*status, roots.map_strings().as_slice()),
+            "{name}"
+        );
+        // Titles and advice may improve on an old report; what was found and why may not change.
+        let facts = |server: &hermes_doctor::model::Server| -> Vec<_> {
+            let findings = server.findings.iter();
+            findings.map(|found| (found.id.clone(), found.severity, found.caused_by.clone())).collect()
+        };
+        assert_eq!(facts(server), facts(&recorded), "{name}");
+        // Rules that are newer than the report may pass besides.
+        assert!(recorded.passed.iter().all(|id| server.passed.contains(id)), "{name}: {:?}", server.passed);
+    }
+}
+
+trait Strings {
+    fn map_strings(&self) -> Vec<String>;
+}
+
+impl Strings for &[&str] {
+    fn map_strings(&self) -> Vec<String> {
+        self.iter().map(|id| (*id).to_owned()).collect()
+    }
+}
+
+/// The same delay two minutes after the start is a warning; and where the thread of the request stands still, nobody
+/// waits for a migration.
+#[test]
+fn a_late_route_is_a_warning_of_a_server_that_has_started() {
+    for (age_ms, status) in [(119_000, Status::Healthy), (3_600_000, Status::Warning)] {
+        let mut envelope = read("route-late");
+        let server = &mut envelope.servers[0];
+        server.process.as_mut().unwrap().age_ms = Some(age_ms);
+        diagnose::judge(server);
+        assert_eq!(server.status, status);
+        assert!(server.findings.iter().any(|finding| finding.id == "route-slow"));
+    }
+}
+
+/// What is known of threads decides: without a second look, or with a thread that has come on, nothing is named.
+#[test]
+fn a_thread_that_has_come_on_is_not_stuck() {
+    for name in ["state-d", "output-pipe-full"] {
+        let mut envelope = read(name);
+        let server = &mut envelope.servers[0];
+        let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
+        activity.threads.iter_mut().for_each(|thread| thread.sleeps = thread.sleeps.map(|sleeps| sleeps + 40));
+        diagnose::judge(server);
+        let ids: Vec<&str> = server.findings.iter().map(|finding| finding.id.as_str()).collect();
+        assert!(!ids.contains(&"uninterruptible-sleep") && !ids.contains(&"output-pipe-full"), "{name}: {ids:?}");
+        assert_eq!(server.status, Status::Critical, "{name}");
+    }
+    // Others get their answers meanwhile: late, and not stuck.
+    let mut envelope = read("handlers-deadlocked");
+    let server = &mut envelope.servers[0];
+    server.listeners.as_mut().unwrap().looks.last_mut().unwrap().answered_since = 3;
+    diagnose::judge(server);
+    assert_eq!(
+        (server.status, server.root_causes.as_slice()),
+        (Status::Warning, &["http-no-answer".to_owned()][..])
+    );
+}
+
+/// Threads in state D that wait for memory of their control group (the report: `mem_cgroup_handle_over_high`).
+#[test]
+fn a_wait_for_memory_of_the_group_is_its_cause() {
+    let mut envelope = read("state-d");
+    let server = &mut envelope.servers[0];
+    server.resources = Some(hermes_doctor::model::Resources::default());
+    let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
+    let looks = activity.threads.iter_mut().flat_map(|thread| &mut thread.looks);
+    looks.for_each(|look| look.wait_channel = Some("mem_cgroup_handle_over_high".to_owned()));
+    diagnose::judge(server);
+    assert_eq!(
+        (server.status, server.root_causes.as_slice()),
+        (Status::Critical, &["memory-pressure".to_owned()][..])
+    );
+}
+
+/// A low limit that other things fill is its own cause; one that would do without the leaked handles is not.
+#[test]
+fn a_low_limit_is_low_by_itself_or_by_a_leak() {
+    let roots = |handles: u64| {
+        let mut envelope = read("report-A84233-dashboard-handles");
+        let server = &mut envelope.servers[0];
+        let family = &mut server.descriptors.as_mut().unwrap().sqlite[0];
+        (family.db, family.wal) = (handles / 2, handles - handles / 2);
+        diagnose::judge(server);
+        server.root_causes.clone()
+    };
+    assert_eq!(roots(98), ["state-db-handle-leak"]);
+    assert_eq!(roots(64), ["state-db-handle-leak"]);
+    // As many for sockets and tools, with a pool of connections as it should be.
+    assert_eq!(roots(40), ["descriptor-limit-low"]);
+    assert_eq!(roots(13), ["descriptor-limit-low"]);
+}
+
+/// What the kernel throttles for its memory is not sent to look for a disk.
+#[test]
+fn a_throttled_thread_waits_for_no_disk() {
+    for (name, says) in [("report-A70800-memory-high", "memory.high"), ("state-d", "network mount")] {
+        let mut envelope = read(name);
+        let server = &mut envelope.servers[0];
+        diagnose::judge(server);
+        let found = server.findings.iter().find(|finding| finding.id == "uninterruptible-sleep").unwrap();
+        assert_eq!(found.next.iter().filter(|step| step.what.contains(says)).count(), 1, "{name}");
+        assert!(!found.next.iter().any(|step| step.what.contains("mount") && step.what.contains("memory")));
+    }
+}
+
+/// A debugger that holds the process is information by itself, and the cause of the silence all the same.
+#[test]
+fn a_debugger_is_the_cause_of_the_silence() {
+    let mut envelope = read("stopped");
+    let server = &mut envelope.servers[0];
+    let process = server.process.as_mut().unwrap();
+    process.state = hermes_doctor::model::ProcessState::Traced;
+    process.tracer_pid = Some(4711);
+    diagnose::judge(server);
+    assert_eq!(
+        (server.status, server.root_causes.as_slice()),
+        (Status::Critical, &["process-stopped".to_owned()][..])
+    );
+    let stopped = server.findings.iter().find(|finding| finding.id == "process-stopped").unwrap();
+    assert_eq!(stopped.severity, hermes_doctor::model::Severity::Info);
+    assert!(stopped.title.contains("4711"));
+}
+
+/// Alive, and nobody listens: refused once it is old enough, not known while it may be starting.
+#[test]
+fn refused_is_a_finding_only_of_a_server_that_has_started() {
+    for (age_ms, starting) in [(3_600_000, false), (2_000, true)] {
+        let mut envelope = read("healthy-pool");
+        let server = &mut envelope.servers[0];
+        server.process.as_mut().unwrap().age_ms = Some(age_ms);
+        let health = server.health.as_mut().unwrap();
+        health.outcome = hermes_doctor::model::Outcome::Refused;
+        health.http_status = None;
+        health.answer = None;
+        server.listeners.as_mut().unwrap().sockets.clear();
+        server.listeners.as_mut().unwrap().holders.clear();
+        if starting {
+            let gap = hermes_doctor::model::Gap::new("HTTP", hermes_doctor::model::GapReason::NotFound, "young");
+            server.gaps.push(gap.blocking(hermes_doctor::model::id::HTTP));
+        }
+        diagnose::judge(server);
+        if starting {
+            assert_eq!((server.status, server.root_causes.len()), (Status::Unknown, 0), "{:?}", server.findings);
+        } else {
+            assert_eq!(server.status, Status::Critical);
+            assert_eq!(server.root_causes, ["connection-refused"]);
+        }
+    }
+}
+
+/// Findings of a server after its facts were changed.
+fn judged(name: &str, change: impl FnOnce(&mut hermes_doctor::model::Server)) -> (Status, Vec<String>) {
+    let mut envelope = read(name);
+    let server = &mut envelope.servers[0];
+    change(server);
+    diagnose::judge(server);
+    (server.status, server.findings.iter().map(|found| found.id.clone()).collect())
+}
+
+/// Two of a kind on one home: not while one takes over from the other, not for different kinds, and not a desktop's own
+/// backend beside one that is served.
+#[test]
+fn two_of_a_kind_on_one_home_are_duplicates() {
+    let old = |server: &mut hermes_doctor::model::Server| {
+        server.process.as_mut().unwrap().age_ms = Some(3_600_000);
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.relatives.iter_mut().for_each(|hop| hop.age_ms = Some(3_600_000));
+    };
+    let has = |found: &(Status, Vec<String>)| found.1.iter().any(|id| id == "duplicate-servers");
+    assert!(has(&judged("two-owners", old)));
+    assert!(!has(&judged("two-owners", |_| {})), "both are younger than half a minute");
+    for change in [
+        |sibling: &mut hermes_doctor::model::Sibling| sibling.kind = hermes_doctor::model::ServerKind::Gateway,
+        |sibling: &mut hermes_doctor::model::Sibling| sibling.any_port = true,
+        |sibling: &mut hermes_doctor::model::Sibling| sibling.same_home = false,
+    ] {
+        let found = judged("two-owners", |server| {
+            old(server);
+            server.lineage.as_mut().unwrap().siblings.iter_mut().for_each(change);
+        });
+        assert!(!has(&found), "{found:?}");
+    }
+}
+
+/// A loop from one look, and what only looks like one: a restart that somebody has just made changes the pid once, and
+/// restarts of long ago are no loop.
+#[test]
+fn one_restart_is_no_loop() {
+    let looping = |found: &(Status, Vec<String>)| found.1.iter().any(|id| id == "respawn-loop");
+    // Just being started again, often before; without any look at it.
+    assert!(looping(&judged("systemd-orphan", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.relaunch = None;
+        (lineage.supervisor.restarts, lineage.supervisor.is_restarting) = (Some(312), true);
+    })));
+    // Its process is younger than the time between two starts.
+    assert!(looping(&judged("systemd-orphan", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.relaunch = None;
+        lineage.supervisor.restarts = Some(312);
+        lineage.supervisor.is_restarting = false;
+        lineage.supervisor.claimed_age_ms = Some(200);
+    })));
+    let found = judged("systemd-orphan", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        let relaunch = lineage.relaunch.as_mut().unwrap();
+        relaunch.pids.truncate(2);
+        (relaunch.restarts, relaunch.port_changes) = (0, 0);
+        (lineage.supervisor.restarts, lineage.supervisor.is_restarting) = (Some(1), false);
+    });
+    assert!(!looping(&found) && found.0 == Status::Warning, "{found:?}");
+    let found = judged("systemd-forking", |server| {
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.supervisor.restarts = Some(312);
+        lineage.supervisor.claimed_age_ms = Some(86_400_000);
+    });
+    assert_eq!(found, (Status::Healthy, Vec::new()));
+}
+
+/// A counter that is moved by a person's restart as well must move twice.
+#[test]
+fn counters_differ_in_what_they_count() {
+    use hermes_doctor::model::{Relaunch, Supervisor};
+    let repeated = |kind: &str, pids: usize, restarts: u64, states: &[&str]| {
+        let claim = Supervisor { kind: kind.into(), restarts: Some(0), ..Supervisor::default() };
+        let relaunch = Relaunch {
+            pids: (1..).take(pids).collect(),
+            restarts,
+            states: states.map_strings(),
+            ..Relaunch::default()
+        };
+        diagnose::is_repeated(&claim, &relaunch)
+    };
+    assert!(repeated("systemd", 1, 1, &[]) && !repeated("systemd", 2, 0, &[]));
+    assert!(!repeated("pm2", 2, 1, &[]) && repeated("pm2", 2, 2, &[]));
+    assert!(!repeated("launchd", 2, 1, &[]) && !repeated("runit", 2, 0, &["up", "down, want up", "up"]));
+    assert!(repeated("runit", 3, 0, &[]) && repeated("respawn-loop", 2, 0, &[]));
+    assert!(repeated("supervisord", 2, 0, &["STARTING", "BACKOFF"]));
+    // Three restarts by hand, and the manager's own counter has not moved.
+    assert!(!repeated("systemd", 4, 0, &["active (running)", "inactive (dead)", "active (running)"]));
+}
+
+/// It has replaced itself by the server, which then ended.
+#[test]
+fn a_launcher_that_ran_for_long_was_the_server() {
+    let gone = |ran_ms| {
+        judged("systemd-launcher-gone", |server| server.lineage.as_mut().unwrap().supervisor.ran_ms = Some(ran_ms))
+            .1
+    };
+    assert!(gone(2_000).contains(&"launcher-detached".to_owned()));
+    assert!(!gone(7_200_000).contains(&"launcher-detached".to_owned()));
+    assert!(gone(7_200_000).contains(&"server-not-running".to_owned()));
+}
+
+/// The manager knows that its server was killed for want of memory: that is why it has given up, and why nobody listens.
+#[test]
+fn a_killed_server_is_down_because_of_memory() {
+    let mut envelope = read("systemd-failed");
+    let server = &mut envelope.servers[0];
+    server.lineage.as_mut().unwrap().supervisor.result = Some("oom-kill, signal 9".to_owned());
+    diagnose::judge(server);
+    assert_eq!(server.root_causes, ["memory-killed"], "{:?}", server.findings);
+    let caused =
+        |id: &str| server.findings.iter().find(|found| found.id == id).map(|found| found.caused_by.clone());
+    assert_eq!(caused("supervisor-gave-up"), Some(vec!["memory-killed".to_owned()]));
+    assert_eq!(caused("memory-killed"), Some(Vec::new()));
+}
+
+#[test]
+fn every_fixture_is_tested() {
+    let mut files: Vec<String> = std::fs::read_dir(path("x").parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    files.sort();
+    let mut known: Vec<&str> = HOSTS.iter().map(|(name, ..)| *name).collect();
+    known.sort_unstable();
+    assert_eq!(files, known);
+}
+
+#[test]
+fn hostile_reports_are_refused() {
+    let deep = format!("{{\"servers\":{}", "[".repeat(100_000));
+    for bytes in
+        [&b""[..], b"{}", b"[]", b"null", b"\xff\xfe", b"{\"schema\":\"hermes-doctor/1\"}", deep.as_bytes()]
+    {
+        assert!(replay::read(bytes).is_err());
+    }
+    let other =
+        std::fs::read_to_string(path("unsupervised")).unwrap().replace("hermes-doctor/1", "hermes-doctor/99");
+    assert!(replay::read(other.as_bytes()).unwrap_err().to_string().contains("hermes-doctor/99"));
+}
+
+/// The files are what was reported: nobody has changed them by hand, or the facts without the files.
+#[test]
+fn hosts_of_reports_have_the_reported_facts() {
+    let facts = |mut envelope: Envelope| {
+        envelope.tool.version = String::new();
+        for server in &mut envelope.servers {
+            (server.findings, server.passed) = (Vec::new(), Vec::new());
+        }
+        envelope
+    };
+    for reported in reported::REPORTED {
+        if let Some(made) = reported::host(reported) {
+            assert_eq!(facts(read(&format!("report-{}", reported.name))), facts(made), "{}", reported.name);
+        }
+    }
+}
+
+#[test]
+fn the_fixtures_page_is_true() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fixtures.md");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), fixtures_page(), "cargo xtask docs");
+    let made = HOSTS.iter().filter(|(name, ..)| name.starts_with("report-"));
+    for (name, ..) in made {
+        let is_it = |reported: &reported::Reported| format!("report-{}", reported.name) == *name;
+        assert!(reported::REPORTED.iter().any(is_it), "{name} has no source in tests/it/common/reported.rs");
+    }
+}

@@ -1,0 +1,546 @@
+//! Descriptors over time, requests that leave something open, and the flight recorder.
+
+use crate::common;
+
+use common::{
+    doctor, finding, ids, patient_file, pythons, run, run_with, server, signal_pid, start, wait_for, webui,
+    webui_of,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+fn growth<'a>(server: &'a Value, series: &str) -> &'a Value {
+    let all = server["growth"].as_array().unwrap_or_else(|| panic!("no growth: {server:#}"));
+    all.iter()
+        .find(|growth| growth["series"].as_str().unwrap().starts_with(series))
+        .unwrap_or_else(|| panic!("{server:#}"))
+}
+
+/// A real staircase: 100 connections a second of two descriptors each, none given back. The rate is right after ten
+/// samples.
+#[test]
+fn a_staircase_is_a_leak_with_its_rate() {
+    let patient = webui("steady=10");
+    let found = server(&format!("fds --port {} --samples 10 --every 500ms", patient.port));
+    let grown = growth(&found, "family:");
+    let rate = grown["per_hour"].as_f64().unwrap();
+    assert!((rate - 720_000.0).abs() < 72_000.0, "{rate}: {grown:#}");
+    assert!(grown["per_hour_low"].as_f64().unwrap() <= rate && rate <= grown["per_hour_high"].as_f64().unwrap());
+    assert_eq!((grown["shape"].as_str(), grown["idle"].as_bool()), (Some("staircase"), Some(true)), "{grown:#}");
+    let leak = finding(&found, "state-db-handle-leak");
+    assert!(leak["title"].as_str().unwrap().contains("an hour"), "{leak:#}");
+    assert!(leak["title"].as_str().unwrap().contains("no client is connected"), "{leak:#}");
+    assert_eq!(found["trend"]["samples"].as_array().unwrap().len(), 10);
+    let shown = run(&format!("fds --port {} --samples 4 --every 100ms", patient.port)).stdout;
+    assert!(shown.contains("CHANGE") && shown.contains("Growth"), "{shown}");
+}
+
+/// A client that asks for the session list until it is told to end.
+struct Client {
+    ended: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Client {
+    fn start(port: u16, pause: Duration) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let thread = std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+                    let _ = stream.write_all(b"GET /api/sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+                    let _ = stream.read_to_end(&mut Vec::new());
+                }
+                std::thread::sleep(pause);
+            }
+        });
+        Self { ended, thread: Some(thread) }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+/// Connections that CPython's garbage collector closes, under load: up and down, and no leak at any phase.
+#[test]
+fn connections_that_are_closed_late_are_no_leak() {
+    let mut saw_teeth = 0;
+    for _ in 0..4 {
+        for python in pythons() {
+            let patient = webui_of(&python, "forgetful");
+            let _client = Client::start(patient.port, Duration::from_millis(4));
+            let found = server(&format!("fds --port {} --samples 16 --every 150ms", patient.port));
+            for id in ["state-db-handle-leak", "descriptor-growth"] {
+                assert!(!ids(&found).contains(&id.to_owned()), "{}: {found:#}", python.display());
+            }
+            assert_eq!(found["status"], "healthy", "{}: {found:#}", python.display());
+            // Where falls were seen, it is called what it is, with its peak.
+            let has_handles = found["growth"].to_string().contains("family:");
+            if has_handles && growth(&found, "family:")["shape"] == "saw-tooth" {
+                let title = finding(&found, "deferred-close")["title"].as_str().unwrap();
+                assert!(
+                    title.contains("fall back to") && title.contains("at most"),
+                    "{}: {title}",
+                    python.display()
+                );
+                saw_teeth += 1;
+            }
+        }
+        // How often the collector comes is its own business: a saw-tooth is seen sooner or later.
+        if saw_teeth > 0 {
+            return;
+        }
+    }
+    panic!("no interpreter here was seen to close late");
+}
+
+#[test]
+fn too_few_samples_say_what_is_missing() {
+    let patient = webui("steady=5");
+    let found = server(&format!("fds --port {} --samples 2 --every 300ms", patient.port));
+    let grown = growth(&found, "open");
+    assert_eq!(grown["shape"], "undecided", "{grown:#}");
+    assert!(!grown["missing"].as_str().unwrap().is_empty());
+    assert!(!ids(&found).contains(&"descriptor-growth".to_owned()));
+}
+
+/// Until somebody ends it, and then a summary.
+#[test]
+fn a_watch_ends_with_its_summary() {
+    let patient = webui("");
+    let child = common::interruptible()
+        .args(["fds", "--port", &patient.port.to_string(), "--watch", "100ms"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(900));
+    signal_pid(child.id(), Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.lines().next().unwrap().contains("CLOSE-WAIT"), "{text}");
+    assert!(text.contains(" samples ") && text.contains("Verdict"), "{text}");
+    // A patient that ends in between ends the look, and what was seen stands.
+    let patient = webui("");
+    let killer = std::thread::spawn({
+        let pid = patient.pid();
+        move || {
+            std::thread::sleep(Duration::from_millis(600));
+            signal_pid(pid, Signal::KILL);
+        }
+    });
+    let found = server(&format!("fds --port {} --samples 50 --every 100ms", patient.port));
+    killer.join().unwrap();
+    assert!(found["trend"]["samples"].as_array().unwrap().len() < 20, "{found:#}");
+    assert!(found["gaps"].to_string().contains("it ended while it was looked at"), "{found:#}");
+}
+
+/// Which request leaves something open.
+#[test]
+fn requests_show_what_they_leave_open() {
+    let patient = webui("keeps");
+    let found =
+        server(&format!("fds --port {} --exercise /health /api/sessions --requests 20 --batch 5", patient.port));
+    let paths = found["exercise"]["paths"].as_array().unwrap();
+    assert_eq!(
+        (paths[0]["path"].as_str(), paths[0]["left_open"].as_i64()),
+        (Some("/health"), Some(0)),
+        "{paths:#?}"
+    );
+    assert!(paths[1]["per_request"].as_f64().unwrap() >= 1.0, "{paths:#?}");
+    assert!(paths[1]["left_database_handles"].as_i64().unwrap() >= 20, "{paths:#?}");
+    let left = finding(&found, "descriptor-growth");
+    assert!(left["title"].as_str().unwrap().starts_with("each request of /api/sessions left "), "{left:#}");
+    assert_eq!((left["severity"].as_str(), found["status"].as_str()), (Some("info"), Some("healthy")));
+    // What is there afterwards, not what was before.
+    assert_eq!(found["descriptors"]["open"], found["exercise"]["batches"][9]["open"]);
+    assert_eq!(found["exercise"]["batches"].as_array().unwrap().len(), 10);
+    assert!(found["exercise"]["stopped"].is_null());
+    let shown = run(&format!("fds --port {} --exercise /health --requests 4 --batch 2", patient.port));
+    assert!(shown.stdout.contains("batch=1 fd=") && shown.stdout.contains("state_handles="), "{}", shown.stdout);
+    assert!(shown.stderr.contains("puts load on it"), "{}", shown.stderr);
+}
+
+#[test]
+fn requests_stop_before_the_server_does() {
+    let patient = webui("keeps,limit=64");
+    let found = server(&format!("fds --port {} --exercise /api/sessions --requests 500 --batch 2", patient.port));
+    let stopped = found["exercise"]["stopped"].as_str().unwrap();
+    assert!(stopped.contains("80 %"), "{stopped}");
+    let last = found["exercise"]["batches"].as_array().unwrap().last().unwrap()["open"].as_u64().unwrap();
+    assert!((51..=60).contains(&last), "{last}");
+    // It still answers.
+    assert_eq!(server(&format!("health --port {}", patient.port))["health"]["outcome"], "ok");
+    let patient = webui("silent");
+    let found =
+        server(&format!("fds --port {} --exercise /health --requests 50 --batch 1 --timeout 200ms", patient.port));
+    assert!(found["exercise"]["stopped"].as_str().unwrap().contains("none of the last batch"), "{found:#}");
+}
+
+/// On another address than a loopback one nothing is sent without being asked for.
+#[test]
+fn requests_go_to_loopback_only() {
+    use hermes_doctor::examine::sampling::{ExerciseError, ExercisePlan, exercise};
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/healthy-pool.json");
+    let mut envelope = hermes_doctor::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
+    let server = &mut envelope.servers[0];
+    server.listeners.as_mut().unwrap().sockets[0].address = "192.0.2.7".to_owned();
+    let plan = ExercisePlan {
+        paths: vec!["/health".to_owned()],
+        requests: 1,
+        batch: 1,
+        yes_remote: false,
+        timeout: Duration::from_millis(100),
+    };
+    let refused = exercise(server, &plan, &|| false, &mut |_| panic!("a request was sent"));
+    assert_eq!(refused, Err(ExerciseError::NotLoopback("192.0.2.7".parse().unwrap())));
+    for bad in
+        ["--exercise health", "--requests 5", "--exercise /x --requests 0", "--watch --samples 3", "--every 1s"]
+    {
+        assert_eq!(run(&format!("fds --port 1 {bad}")).exit, 3, "{bad}");
+    }
+}
+
+/// A saved report counts as one sample; of a server that was started again nothing is compared.
+#[test]
+fn a_saved_report_is_compared() {
+    let patient = webui("steady=50");
+    let directory = tempfile::tempdir().unwrap();
+    let old = directory.path().join("old.json");
+    std::fs::write(&old, run(&format!("check --port {} --json", patient.port)).stdout).unwrap();
+    std::thread::sleep(Duration::from_millis(1200));
+    let compare = format!("fds --port {} --compare {}", patient.port, old.display());
+    let found = server(&compare);
+    let samples = found["trend"]["samples"].as_array().unwrap();
+    assert_eq!(samples.len(), 2);
+    let open = |index: usize| samples[index]["open"].as_u64().unwrap();
+    assert!(open(1) >= open(0) + 15, "{samples:#?}");
+    assert_eq!(growth(&found, "open")["shape"], "undecided");
+    assert!(run(&compare).stdout.contains("AN HOUR"));
+    // The same report of another process.
+    let text = std::fs::read_to_string(&old).unwrap();
+    let ticks =
+        serde_json::from_str::<Value>(&text).unwrap()["servers"][0]["process"]["identity"]["start_ticks"].clone();
+    std::fs::write(&old, text.replace(&format!("\"start_ticks\": {ticks}"), "\"start_ticks\": 1")).unwrap();
+    let found = server(&compare);
+    assert!(found["gaps"].to_string().contains("started again"), "{found:#}");
+    for (text, words) in [("{}", "not a hermes-doctor report"), ("", "not a hermes-doctor report")] {
+        std::fs::write(&old, text).unwrap();
+        let answer = run(&compare);
+        assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{}", answer.stderr);
+        assert!(answer.stderr.contains(words), "{}", answer.stderr);
+    }
+    assert_eq!(run(&format!("fds --port {} --compare /dev/zero", patient.port)).exit, 3);
+}
+
+/// A record of a server that leaks into its limit and is started again: its changes, and the full report that was kept
+/// before the restart.
+#[test]
+fn the_recorder_keeps_what_a_restart_destroys() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = directory.path().join("flight.jsonl");
+    let home = common::home();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let patient = |what: &str| {
+        start(
+            Command::new("python3")
+                .arg(patient_file("hermes-webui/server.py"))
+                .env("HERMES_HOME", home.path())
+                .env("PORT", port.to_string())
+                .env("PATIENT", what),
+        )
+    };
+    let watch = |samples: u32| {
+        run_with(doctor().args(["watch", "--every", "300ms", "--samples", &samples.to_string()]).args([
+            "--port",
+            &port.to_string(),
+            "--record",
+            record.to_str().unwrap(),
+        ]))
+    };
+    let ill = patient("limit=100,steady=20");
+    let answer = watch(14);
+    let (first_pid, begun) = (ill.pid(), answer.stdout.clone());
+    assert_eq!(answer.exit, 2, "{begun}");
+    drop(ill);
+    let well = patient("");
+    let answer = watch(3);
+    assert_eq!(answer.exit, 0, "{}", answer.stdout);
+    assert!(
+        answer.stdout.contains(&format!("started again: pid {first_pid} became {}", well.pid())),
+        "{}",
+        answer.stdout
+    );
+    assert_eq!(std::fs::metadata(&record).unwrap().permissions().mode() & 0o777, 0o600);
+    let reports: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&reports[0]).unwrap()).unwrap();
+    assert_eq!(
+        (report["servers"][0]["pid"].as_u64(), report["status"].as_str()),
+        (Some(u64::from(first_pid)), Some("critical"))
+    );
+
+    // A torn last line costs nothing but itself.
+    let text = std::fs::read(&record).unwrap();
+    std::fs::write(&record, [&text[..], &text[..60]].concat()).unwrap();
+    let svg = directory.path().join("flight.svg");
+    let show = |more: &str| run(&format!("history {} {more}", record.display()));
+    let shown = show(&format!("--svg {}", svg.display()));
+    for words in ["17 looks", "full report:", "became critical", "started again", "last line is incomplete"] {
+        assert!(shown.stdout.contains(words), "{words}: {}", shown.stdout);
+    }
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    assert!(
+        drawn.starts_with("<svg") && drawn.contains("open descriptors") && drawn.contains("polyline"),
+        "{drawn}"
+    );
+    assert!(!drawn.contains("<script") && !drawn.contains("href"));
+    let again = show(&format!("--svg {}", svg.display()));
+    assert_eq!((again.exit, again.stderr.contains("--force")), (3, true), "{}", again.stderr);
+    assert_eq!(show(&format!("--svg {} --force", svg.display())).exit, shown.exit);
+    let envelope = show("--json").json();
+    assert_eq!(envelope["history"]["records"].as_array().unwrap().len(), 17);
+    assert_eq!(envelope["history"]["ends_torn"], true);
+    // The recorder goes on behind it.
+    assert_eq!(watch(1).exit, 0);
+    let envelope = show("--json").json();
+    assert_eq!(
+        (envelope["history"]["records"].as_array().unwrap().len(), envelope["history"]["lines_skipped"].as_u64()),
+        (18, Some(1))
+    );
+}
+
+/// What ends while it is looked at is not healthy, and what was seen before stands.
+#[test]
+fn a_server_that_ends_while_it_is_watched_is_down() {
+    let patient = webui("");
+    let (port, pid) = (patient.port, patient.pid());
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1500));
+        signal_pid(pid, Signal::KILL);
+    });
+    let answer = run(&format!("fds --port {port} --samples 30 --every 300ms --json"));
+    ends.join().unwrap();
+    let envelope = answer.json();
+    let found = &envelope["servers"][0];
+    assert_eq!((answer.exit, ids(found)), (2, vec!["server-not-running".to_owned()]), "{found:#}");
+    assert!(found["trend"]["samples"].as_array().unwrap().len() >= 3, "{found:#}");
+    assert!(found["gaps"].to_string().contains("it ended while it was looked at"), "{found:#}");
+}
+
+/// The end of a server is an event of that server, named or found, and no other one.
+#[test]
+fn the_end_of_a_server_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = directory.path().join("flight.jsonl");
+    let patient = webui("");
+    let (pid, port) = (patient.pid(), patient.port);
+    let watch = format!("watch --port {port} --samples 2 --every 100ms --record {}", record.display());
+    assert_eq!(run(&watch).exit, 0);
+    drop(patient);
+    let answer = run(&watch);
+    assert_eq!(answer.exit, 2);
+    assert!(answer.stdout.contains(&format!("port {port}  ended: pid {pid}")), "{}", answer.stdout);
+    let envelope = run(&format!("history {} --json", record.display())).json();
+    let records = envelope["history"]["records"].as_array().unwrap();
+    assert!(records.iter().all(|line| line["server"] == format!("port {port}").as_str()), "{records:#?}");
+
+    // Without a name it is found, and missed when it is there no more: by a recorder that looks once at a time, too.
+    let record = directory.path().join("all.jsonl");
+    let patient = webui("");
+    let pid = patient.pid();
+    let look = format!("watch --samples 1 --record {}", record.display());
+    run(&look);
+    drop(patient);
+    run(&look);
+    let ended = |text: String| text.matches(&format!("ended: pid {pid}")).count();
+    assert_eq!(ended(std::fs::read_to_string(&record).unwrap()), 1);
+    run(&look);
+    assert_eq!(ended(std::fs::read_to_string(&record).unwrap()), 1, "it ends once");
+}
+
+#[test]
+fn a_record_that_is_none_gets_one_clear_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty");
+    std::fs::write(&empty, "{}\n[]\nnonsense").unwrap();
+    for path in ["/nonexistent", "/dev/zero", directory.path().to_str().unwrap(), empty.to_str().unwrap()] {
+        let answer = run(&format!("history {path}"));
+        assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{path}: {}", answer.stderr);
+    }
+    // What is open already is read here, and so is a file where no reader can be started.
+    let record = directory.path().join("record");
+    assert_eq!(run(&format!("watch --port 1 --samples 1 --record {}", record.display())).exit, 2);
+    for line in ["exec $0 history /dev/stdin --json < $1", "ulimit -n 4; exec $0 history $1 --json"] {
+        let answer = run_with(Command::new("sh").args(["-c", line]).arg(doctor().get_program()).arg(&record));
+        assert!(answer.exit < 3, "{line}: {}", answer.stderr);
+        assert_eq!(answer.json()["history"]["records"].as_array().unwrap().len(), 1, "{line}: {}", answer.stdout);
+    }
+    // A link in the record's place is not followed.
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path().join("target"), &link).unwrap();
+    let answer = run(&format!("watch --port 1 --samples 1 --record {}", link.display()));
+    assert!(answer.exit == 3 && answer.stderr.contains("cannot be written"), "{}", answer.stderr);
+    assert!(!directory.path().join("target").exists());
+    let answer = run("watch --port 1 --samples 1 --record /nonexistent/flight.jsonl");
+    assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{}", answer.stderr);
+}
+
+/// Ctrl-C ends the recorder between two looks, with what was seen.
+#[test]
+fn the_recorder_ends_when_it_is_told() {
+    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let record = directory.path().join("flight.jsonl");
+    let child = doctor()
+        .args(["watch", "--every", "1h", "--port", &patient.port.to_string(), "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the first look", || record.exists());
+    std::thread::sleep(Duration::from_millis(200));
+    signal_pid(child.id(), Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 looks written to"));
+}
+
+/// As `nohup` does, and a shell for what a script starts in the background.
+#[test]
+fn the_recorder_goes_on_where_a_signal_was_ignored() {
+    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let record = directory.path().join("flight.jsonl");
+    let child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", common::program(), "watch", "--every", "100ms"])
+        .args(["--samples", "12", "--port", &patient.port.to_string(), "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let looks = || std::fs::read_to_string(&record).map_or(0, |text| text.lines().count());
+    wait_for("the first look", || looks() > 0);
+    signal_pid(child.id(), Signal::HUP);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(looks(), 12);
+}
+
+/// A terminal sends Ctrl-C to the reader as well, which still has an answer to give for the summary.
+#[test]
+fn an_interrupted_series_of_requests_has_its_summary_whole() {
+    let patient = webui("");
+    let child = common::interruptible()
+        .args(["health", "--repeat", "50", "--json", "--port", &patient.port.to_string()])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(900));
+    let group = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process_group(group, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let envelope: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((envelope["status"].as_str(), output.status.code()), (Some("healthy"), Some(0)), "{envelope:#}");
+    assert_eq!(envelope["servers"][0]["gaps"], serde_json::json!([]), "{envelope:#}");
+}
+
+/// Nothing is known of the servers that were there before, and all of those that come later.
+#[test]
+fn who_comes_after_a_record_that_cannot_be_read_is_told() {
+    let (there, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (record, older) = (directory.path().join("flight.jsonl"), directory.path().join("flight.jsonl.1"));
+    std::os::unix::fs::symlink(&older, &older).unwrap();
+    let child = doctor()
+        .args(["watch", "--every", "200ms", "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines_of = |patient: &common::Guard| -> Vec<String> {
+        let text = std::fs::read_to_string(&record).unwrap_or_default();
+        let home = patient.home().to_str().unwrap().to_owned();
+        text.lines().filter(|line| line.contains(&home)).map(str::to_owned).collect()
+    };
+    wait_for("the first look", || !lines_of(&there).is_empty());
+    let later = webui("");
+    wait_for("a look at the second", || !lines_of(&later).is_empty());
+    signal_pid(child.id(), Signal::TERM);
+    let errors = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(errors.contains("so no change since then is told"), "{errors}");
+    assert!(lines_of(&later)[0].contains("first look: "), "{:?}", lines_of(&later));
+    assert!(!lines_of(&there)[0].contains("first look: "), "{:?}", lines_of(&there));
+}
+
+/// A look at a wedged server takes longer than the time between two looks: it is heard all the same.
+#[test]
+fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
+    let (patient, directory) = (webui("deadlock"), tempfile::tempdir().unwrap());
+    let record = directory.path().join("flight.jsonl");
+    let child = doctor()
+        .args(["watch", "--every", "100ms", "--timeout", "400ms", "--port", &patient.port.to_string(), "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("three looks", || std::fs::read_to_string(&record).is_ok_and(|text| text.lines().count() >= 3));
+    let told = std::time::Instant::now();
+    signal_pid(child.id(), Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    // One look may have been under way.
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// A recorder looks for weeks: what a look has started, it takes away.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_looks_leave_nothing_behind() {
+    let patient = webui("");
+    let record = patient.home().join("record");
+    let mut watch = doctor()
+        .args(["watch", "--pid", &patient.pid().to_string(), "--every", "1ms", "--samples", "60", "--record"])
+        .arg(&record)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = watch.id();
+    let looks = || std::fs::read_to_string(&record).unwrap_or_default().lines().count();
+    let mut most = 0;
+    while watch.try_wait().unwrap().is_none() {
+        most = most.max(common::zombies_of(pid));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(looks(), 60);
+    // The reader of the look before may just have ended.
+    assert!(most <= 3, "{most} children that have ended and were not taken away");
+}
