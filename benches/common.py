@@ -18,7 +18,7 @@ def build():
     """The helpers in C, each with its name to its program."""
     BUILT.mkdir(parents=True, exist_ok=True)
     built = {}
-    for name in ("floor", "patient", "measure"):
+    for name in ("floor", "server", "measure"):
         source, program = ROOT / f"benches/{name}.c", BUILT / name
         if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
             # Static: starting a program is part of what is measured, its dynamic loader is not.
@@ -48,7 +48,7 @@ def with_descriptors(count, directory=None):
     with contextlib.ExitStack() as stack:
         directory = directory or stack.enter_context(tempfile.TemporaryDirectory(prefix="hermes-doctor-bench-"))
         arguments = ["python3", f"{directory}/hermes-webui/server.py", "descriptors", str(count), directory]
-        yield stack.enter_context(started(arguments, executable=build()["patient"]))
+        yield stack.enter_context(started(arguments, executable=build()["server"]))
 
 
 @contextlib.contextmanager
@@ -56,8 +56,8 @@ def healthy():
     """The healthy server of the tests."""
     with tempfile.TemporaryDirectory(prefix="hermes-doctor-bench-") as home:
         pathlib.Path(home, "config.yaml").touch()
-        server = ROOT / "tests/patients/hermes-webui/server.py"
-        environment = {"PATH": "/usr/bin:/bin", "HERMES_HOME": home, "PATIENT": "", "PORT": "0"}
+        server = ROOT / "tests/programs/hermes-webui/server.py"
+        environment = {"PATH": "/usr/bin:/bin", "HERMES_HOME": home, "TEST_SERVER": "", "PORT": "0"}
         with started([sys.executable, server], env=environment, stderr=subprocess.DEVNULL) as found:
             yield found
 
@@ -81,7 +81,7 @@ def looks():
             yield command, [command, "--pid", str(pid)]
         yield "port", ["port", str(port)]
         yield "check", ["check", "--port", str(port)]
-        with started([build()["patient"], "idle", "500"]):
+        with started([build()["server"], "idle", "500"]):
             yield "check, 500 idle processes", ["check", "--port", str(port)]
 
 

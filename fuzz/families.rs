@@ -190,7 +190,7 @@ pub fn http(bytes: &[u8]) {
         let rest = bytes.get(head.length..).unwrap_or_default();
         let _ = http::body(&head, rest, false);
         if let Ok(http::Body::Complete(body)) = http::body(&head, rest, true) {
-            assert!(body.len() <= http::LARGEST_BODY, "a body is larger than its bound");
+            assert!(body.len() <= http::MAX_BODY_BYTES, "a body is larger than its bound");
             for kind in kinds {
                 let (_, answer) = health::read_answer(kind, head.status, head.server.as_deref(), &body);
                 let _ = health::is_hermes_answer(head.server.as_deref(), answer.as_ref());

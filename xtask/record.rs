@@ -1,6 +1,6 @@
 //! Records fixtures from real servers. Look at each change before it is kept.
 
-use crate::common::{self, patient_file, reported, run, webui};
+use crate::common::{self, program_file, reported, run, webui};
 use crate::launchd;
 use crate::pages::path;
 use hermes_doctor::collect::replay;
@@ -35,8 +35,8 @@ pub fn servers() {
         ("unsupervised", ""),
         ("zombies", "zombies=12"),
     ] {
-        let patient = webui(what);
-        keep(name, &run(&format!("check --json --port {}", patient.port)).stdout);
+        let target = webui(what);
+        keep(name, &run(&format!("check --json --port {}", target.port)).stdout);
     }
     keep("not-running", &run("check --json --port 8787").stdout);
 }
@@ -57,18 +57,18 @@ pub fn wedges() {
         ("route-late", "slow-route=5100"),
         ("state-d", &format!("dstate={}", fifo.display())),
     ] {
-        let patient = webui(what);
+        let target = webui(what);
         std::thread::sleep(std::time::Duration::from_secs(1));
-        keep(name, &run(&format!("check --json --port {}", patient.port)).stdout);
+        keep(name, &run(&format!("check --json --port {}", target.port)).stdout);
         if what.starts_with("dstate") {
             drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
         }
     }
-    let patient = webui("writes");
-    let path = patient.home().join("state.db");
-    let database = patient_file("database.py");
+    let target = webui("writes");
+    let path = target.home().join("state.db");
+    let database = program_file("database.py");
     let _writer = common::start(Command::new("python3").arg(database).arg(&path).arg("writer"));
-    keep("database-locked", &run(&format!("check --json --port {}", patient.port)).stdout);
+    keep("database-locked", &run(&format!("check --json --port {}", target.port)).stdout);
 }
 
 /// Hosts of public reports, from tests/it/common/reported.rs.
@@ -182,10 +182,10 @@ fn keep(name: &str, json: &str) {
     envelope.host.init = Some("init".into());
     let mut text = serde_json::to_string_pretty(&envelope).unwrap();
     for (from, to) in [
-        (patient_file("limits/hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
-        (patient_file("hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
+        (program_file("limits/hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
+        (program_file("hermes-webui").to_str().unwrap(), "/srv/hermes-webui"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin"), "/usr/bin"),
-        (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/patients"), "/srv"),
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs"), "/srv"),
         (common::program(), "/usr/local/bin/hermes-doctor"),
         ("target/debug/hermes-doctor", "/usr/local/bin/hermes-doctor"),
         // A version manager's shim is no part of a real host.

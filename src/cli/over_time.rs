@@ -164,7 +164,8 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
     };
     let shown = crate::model::text::printable(plan.file.as_os_str().as_encoded_bytes());
     let shows = std::io::stderr().is_terminal() && !cli.output.quiet;
-    let mut told = Told { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: HashMap::new() };
+    let mut told =
+        ChangePrinter { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: HashMap::new() };
     let last = recording::record(&request, &plan, &mut told);
     if let Some(bar) = &told.bar {
         bar.finish_and_clear();
@@ -195,10 +196,10 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
 }
 
 /// Failures that are told apart.
-const MOST_FAILURES: usize = 32;
+const MAX_FAILURES: usize = 32;
 
 /// Tells what changes while it is recorded.
-struct Told<'a> {
+struct ChangePrinter<'a> {
     cli: &'a Cli,
     bar: Option<indicatif::ProgressBar>,
     ended: Arc<AtomicBool>,
@@ -208,7 +209,7 @@ struct Told<'a> {
     failures: HashMap<String, u64>,
 }
 
-impl Told<'_> {
+impl ChangePrinter<'_> {
     /// Says something above the line that shows that it is alive.
     fn above(&self, say: impl FnOnce()) {
         match &self.bar {
@@ -218,7 +219,7 @@ impl Told<'_> {
     }
 }
 
-impl recording::Listener for Told<'_> {
+impl recording::Listener for ChangePrinter<'_> {
     fn recorded(&mut self, record: &Record, is_written: bool) {
         self.looks += 1;
         self.written += u64::from(is_written);
@@ -237,7 +238,7 @@ impl recording::Listener for Told<'_> {
 
     fn failed(&mut self, what: &str) {
         // No more than a few, whatever an error has in it.
-        if self.failures.len() >= MOST_FAILURES {
+        if self.failures.len() >= MAX_FAILURES {
             self.failures.clear();
         }
         let times = self.failures.entry(what.to_owned()).or_default();
@@ -257,7 +258,7 @@ impl recording::Listener for Told<'_> {
 pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let begun = Instant::now();
     let name = crate::model::text::printable(arguments.file.as_os_str().as_encoded_bytes());
-    let history = match report::record::read(&arguments.file, Deadline::after(report::record::LONGEST)) {
+    let history = match report::record::read(&arguments.file, Deadline::after(report::record::MAX_LENGTH)) {
         Ok(history) if history.records.is_empty() => {
             let line = format!("{name} has no look of `hermes-doctor watch` in it; name the file of its --record");
             return refuse(cli, "history", &line);

@@ -6,7 +6,7 @@
 use super::workers::Workers;
 use super::{Collected, ForeignPath};
 use crate::model::{
-    DatabaseFile, DatabaseHolder, FileStamp, Gap, GapReason, HostPath, SecondLook, WalFile, WalIndex, id,
+    DatabaseFile, DatabaseHolder, FileStamp, Gap, GapReason, HostPath, SecondSample, WalFile, WalIndex, id,
 };
 use crate::parse::link::SqlitePart;
 use crate::parse::sqlite;
@@ -92,9 +92,9 @@ pub fn read(workers: &Workers, files: &Files) -> Result<Collected<DatabaseFile>,
 }
 
 /// What moves, once more, without the locks. How long after, and what its holder did meanwhile, the caller knows.
-pub fn again(workers: &Workers, files: &Files) -> SecondLook {
+pub fn again(workers: &Workers, files: &Files) -> SecondSample {
     let index = index(workers, &files.shm).ok().flatten();
-    SecondLook {
+    SecondSample {
         after_ms: 0,
         max_frame: index.as_ref().map(|index| index.max_frame),
         change: index.as_ref().map(|index| index.change),

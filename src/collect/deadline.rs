@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn what_was_called_off_is_over_in_each_of_its_steps() {
-        static CALLED_OFF: AtomicBool = AtomicBool::new(false);
-        let whole = Deadline::after(Duration::from_secs(1000)).unless(&CALLED_OFF);
+        static CANCELLED: AtomicBool = AtomicBool::new(false);
+        let whole = Deadline::after(Duration::from_secs(1000)).unless(&CANCELLED);
         let step = whole.within(Duration::from_secs(500));
         assert!(!whole.is_over() && step.remaining() <= Duration::from_secs(500));
         assert!(step.goes_on() && step.at_once() < Duration::from_secs(1));
-        CALLED_OFF.store(true, Ordering::Relaxed);
+        CANCELLED.store(true, Ordering::Relaxed);
         assert!(whole.is_over() && step.is_over() && !step.goes_on());
         let plain = Deadline::after(Duration::from_secs(1000));
         assert!(!plain.goes_on() && plain.at_once() > Duration::from_secs(900));

@@ -9,7 +9,7 @@ use crate::parse::launchd_plist::JobFile;
 use std::collections::HashSet;
 
 /// Jobs that are asked for one by one.
-const MOST_JOBS: usize = 48;
+const MAX_JOBS: usize = 48;
 /// Seconds between two starts, unless configured (launchd.plist(5)).
 const THROTTLE_S: u64 = 10;
 
@@ -35,7 +35,7 @@ impl OnDisk {
 }
 
 /// What is known before launchd is asked.
-pub struct Known<'a> {
+pub struct LaunchdFacts<'a> {
     /// Users whose sessions may have jobs.
     pub users: &'a [u32],
     /// Hermes processes and those above them: a job may have started any of them.
@@ -48,7 +48,7 @@ pub struct Known<'a> {
 ///
 /// # Errors
 /// A gap when no domain answers.
-pub fn programs(launchctl: Launchctl<'_>, known: &Known<'_>) -> Result<Vec<Program>, Gap> {
+pub fn programs(launchctl: Launchctl<'_>, known: &LaunchdFacts<'_>) -> Result<Vec<Program>, Gap> {
     let mut found = Vec::new();
     let mut loaded: HashSet<String> = HashSet::new();
     let mut last = None;
@@ -67,7 +67,7 @@ pub fn programs(launchctl: Launchctl<'_>, known: &Known<'_>) -> Result<Vec<Progr
         };
         for label in candidates(&rows, known) {
             let target = format!("{name}/{label}");
-            if loaded.contains(&label) || loaded.len() >= MOST_JOBS {
+            if loaded.contains(&label) || loaded.len() >= MAX_JOBS {
                 continue;
             }
             let printed = launchctl(&["print", &target]).and_then(|text| understood(&target, job(&text)));
@@ -134,17 +134,17 @@ fn understood<T>(what: &str, parsed: Result<T, crate::parse::ParseError>) -> Res
 /// Labels that are worth a question: the job has started one of the processes, is on the disk as a Hermes server, or is
 /// called so. A program that a person has opened is a job too (`application.…`), and whatever runs in it is not its
 /// business: a server in a terminal window is not supervised by the terminal.
-fn candidates(rows: &[Row], known: &Known<'_>) -> Vec<String> {
+fn candidates(rows: &[Row], known: &LaunchdFacts<'_>) -> Vec<String> {
     let is_it = |row: &&Row| {
         let runs_one = row.pid.is_some_and(|pid| known.pids.contains(&pid));
         let is_configured = known.files.iter().any(|on_disk| on_disk.file.label == row.label);
         let is_opened = row.label.starts_with("application.") || row.label.starts_with("com.apple.");
         (runs_one && !is_opened) || is_configured || row.label.to_ascii_lowercase().contains("hermes") && !is_opened
     };
-    rows.iter().filter(is_it).map(|row| row.label.clone()).take(MOST_JOBS).collect()
+    rows.iter().filter(is_it).map(|row| row.label.clone()).take(MAX_JOBS).collect()
 }
 
-fn is_about_hermes(job: &Job, known: &Known<'_>) -> bool {
+fn is_about_hermes(job: &Job, known: &LaunchdFacts<'_>) -> bool {
     recognise_configured(&job.arguments).is_some() || job.pid.is_some_and(|pid| known.pids.contains(&pid))
 }
 
@@ -292,7 +292,7 @@ mod tests {
     }
 
     /// A launchd with these answers; whatever else is asked for it does not have.
-    fn asked(answers: &[(&str, &str)], known: &Known<'_>) -> Result<Vec<Program>, Gap> {
+    fn asked(answers: &[(&str, &str)], known: &LaunchdFacts<'_>) -> Result<Vec<Program>, Gap> {
         let answers: HashMap<&str, &str> = answers.iter().copied().collect();
         let ask = |words: &[&str]| {
             let target = words.join(" ");
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn finds_jobs_by_pid_by_file_and_by_name() {
         let pids = HashSet::from([9820, 500, 700]);
-        let known = Known { users: &[501], pids: &pids, files: &[] };
+        let known = LaunchdFacts { users: &[501], pids: &pids, files: &[] };
         let running = gateway("\tstate = running\n\tpid = 9820\n\truns = 1\n");
         let wrapped = printed(
             "com.example.web",
@@ -350,7 +350,7 @@ mod tests {
     fn a_file_that_is_not_loaded_is_nobodys_server() {
         let pids = HashSet::new();
         let files = [on_disk()];
-        let known = Known { users: &[501], pids: &pids, files: &files };
+        let known = LaunchdFacts { users: &[501], pids: &pids, files: &files };
         let found = asked(&[("print gui/501", "gui/501 = {\n\tservices = {\n\t}\n}\n")], &known).unwrap();
         assert_eq!(found[0].claim.state.as_deref(), Some("not loaded"));
         assert!(found[0].claim.is_idle && found[0].is_enabled == Some(true));
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn no_domain_that_answers_is_a_gap() {
         let pids = HashSet::new();
-        let known = Known { users: &[501], pids: &pids, files: &[] };
+        let known = LaunchdFacts { users: &[501], pids: &pids, files: &[] };
         let refuse = |_: &[&str]| Err(Gap::new("launchctl", GapReason::NotFound, "no such program"));
         assert_eq!(programs(&refuse, &known).unwrap_err().reason, GapReason::NotFound);
         let garbage = |_: &[&str]| Ok(b"\xff{{{".to_vec());
@@ -376,7 +376,7 @@ mod tests {
         assert!(one(&missing, "ai.hermes.gateway", &[501], &[]).is_err());
         // The system answers and the user's domain does not: nobody knows whether the user's job is loaded.
         let files = [on_disk()];
-        let known = Known { files: &files, ..known };
+        let known = LaunchdFacts { files: &files, ..known };
         let half = |words: &[&str]| match words {
             ["print", "system"] => Ok(b"system = {\n\tservices = {\n\t}\n}\n".to_vec()),
             _ => Err(Gap::new("launchctl", GapReason::Timeout, "")),

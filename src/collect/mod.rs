@@ -24,8 +24,8 @@ pub use worker::wire::FileKind;
 pub use workers::resolve;
 
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, HostPath, Identity, Process, PythonLook, Resources,
-    SecondLook, Supervisor, ThreadLook,
+    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, HostPath, Identity, Process, PythonSample,
+    Resources, SecondSample, Supervisor, ThreadSample,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, recognise_configured};
@@ -174,7 +174,7 @@ pub struct ThreadEntry {
     /// How often it went to sleep by itself so far; `None` where that could not be read.
     pub sleeps: Option<u64>,
     /// State, wait channel and system call.
-    pub look: ThreadLook,
+    pub look: ThreadSample,
 }
 
 /// A source file as it lies on the disk now.
@@ -327,7 +327,7 @@ pub trait Host {
     ///
     /// # Errors
     /// A gap: no permission, not Python, an interpreter that is not known, no answer in time.
-    fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap>;
+    fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap>;
 
     /// A source file of a process, and when it was last changed; abandoned when it hangs.
     ///
@@ -392,7 +392,7 @@ pub trait Host {
     fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap>;
 
     /// Index, locks and times of a database once more: what moves, and what stands still.
-    fn database_again(&self, path: &ForeignPath) -> SecondLook;
+    fn database_again(&self, path: &ForeignPath) -> SecondSample;
 
     /// The path of a file without links in it, as descriptors on it have it, and with the rights with which it was found.
     ///

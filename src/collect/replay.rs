@@ -16,25 +16,25 @@ use thiserror::Error;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Largest report that is read, in bytes.
-pub const LARGEST_REPORT: usize = 64 * 1024 * 1024;
+pub const MAX_REPORT_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the values of a report may cost in memory, counted as [`cost`] does: about a gigabyte at the very most, some
 /// hundred bytes a unit. A whole host costs some ten thousand; one with twenty databases, watched for weeks, a million.
-const MOST_COST: usize = 1_500_000;
+const MAX_COST: usize = 1_500_000;
 
 /// Longest part of a report that an error quotes, in characters.
-const LONGEST_QUOTE: usize = 160;
+const MAX_QUOTE: usize = 160;
 
 /// A report that cannot be used.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// It could not be read.
-    #[error("{}", .0.told())]
+    #[error("{}", .0.text())]
     Unreadable(Gap),
     /// A directory, device or pipe.
     #[error("it is no regular file")]
     NotAFile,
-    /// More than [`LARGEST_REPORT`], unpacked.
+    /// More than [`MAX_REPORT_BYTES`], unpacked.
     #[error("the report is larger than 64 MiB")]
     TooLarge,
     /// Values that take more memory than those of any host.
@@ -69,14 +69,14 @@ pub enum ReplayError {
 pub fn read_file(path: &Path, deadline: Deadline) -> Result<Envelope, ReplayError> {
     let found = NamedFile::find(path, deadline).map_err(ReplayError::Unreadable)?;
     let mut file = found.ok_or(ReplayError::NotAFile)?;
-    let largest = u64::try_from(LARGEST_REPORT).unwrap_or(u64::MAX);
+    let largest = u64::try_from(MAX_REPORT_BYTES).unwrap_or(u64::MAX);
     if file.size().map_err(ReplayError::Unreadable)?.is_some_and(|size| size > largest) {
         return Err(ReplayError::TooLarge);
     }
     let mut bytes = Vec::new();
     loop {
         let piece = file.next_piece().map_err(ReplayError::Unreadable)?;
-        if piece.is_empty() || bytes.len() > LARGEST_REPORT {
+        if piece.is_empty() || bytes.len() > MAX_REPORT_BYTES {
             return read(&bytes);
         }
         bytes.extend_from_slice(&piece);
@@ -88,7 +88,7 @@ pub fn read_file(path: &Path, deadline: Deadline) -> Result<Envelope, ReplayErro
 /// # Errors
 /// When it is too large, holds no report, or one of another format.
 pub fn read(bytes: &[u8]) -> Result<Envelope, ReplayError> {
-    if bytes.len() > LARGEST_REPORT {
+    if bytes.len() > MAX_REPORT_BYTES {
         return Err(ReplayError::TooLarge);
     }
     let unpacked;
@@ -104,7 +104,7 @@ pub fn read(bytes: &[u8]) -> Result<Envelope, ReplayError> {
         (None, Some(b'{' | b'[') | None) => Cow::Borrowed(bytes),
         (None, Some(_)) => return Err(ReplayError::Nothing),
     };
-    if cost(&block) > MOST_COST {
+    if cost(&block) > MAX_COST {
         return Err(ReplayError::TooMany);
     }
     parse(&block)
@@ -155,7 +155,7 @@ fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
 /// Text of a report in an error: harmless on a terminal, and not longer than a line or two.
 fn quoted(text: &str) -> String {
     let text = printable(text.as_bytes());
-    match text.char_indices().nth(LONGEST_QUOTE) {
+    match text.char_indices().nth(MAX_QUOTE) {
         Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
         None => text,
     }
@@ -230,9 +230,9 @@ fn why_not(name: &str, part: &Value) -> Option<String> {
 fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ReplayError> {
     use std::io::Read;
     let mut unpacked = Vec::new();
-    let limit = u64::try_from(LARGEST_REPORT).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(MAX_REPORT_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     flate2::read::MultiGzDecoder::new(bytes).take(limit).read_to_end(&mut unpacked).map_err(ReplayError::Packed)?;
-    if unpacked.len() > LARGEST_REPORT { Err(ReplayError::TooLarge) } else { Ok(unpacked) }
+    if unpacked.len() > MAX_REPORT_BYTES { Err(ReplayError::TooLarge) } else { Ok(unpacked) }
 }
 
 /// The first fenced block of Markdown that is a JSON object with this program's format.

@@ -9,14 +9,14 @@
 use super::Deadline;
 use super::foreign::Failure;
 use super::worker::{Answer as Reply, Request, Worker};
-use crate::model::{Gap, GapReason, Identity, PythonLook, id};
+use crate::model::{Gap, GapReason, Identity, PythonSample, id};
 use serde::{Deserialize, Serialize};
 
 /// What the worker answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The stacks.
-    Look(PythonLook),
+    PortSample(PythonSample),
     /// Why there are none, and the exact words.
     Failed(GapReason, String),
 }
@@ -28,7 +28,7 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// A gap: no permission, not Python, an interpreter that is not known, no answer in time.
-pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonLook, Gap> {
+pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap> {
     let pid = identity.pid;
     let what = format!("Python stacks of pid {pid}");
     // task_for_pid is root's on macOS, and its error does not say so.
@@ -48,7 +48,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonLook, Gap> {
     }
     let result = match answer {
         Some(Ok(Reply::Bytes(bytes))) => match serde_json::from_slice(&bytes) {
-            Ok(Answer::Look(look)) => Ok(look),
+            Ok(Answer::PortSample(look)) => Ok(look),
             Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, advice(reason, pid, &detail))),
             Err(error) => Err(Gap::new(what, GapReason::Malformed, error.to_string())),
         },
@@ -98,10 +98,10 @@ pub fn answer(process: Identity) -> Result<Vec<u8>, Failure> {
     let refusal: Option<String> = None;
     let looked = match refusal {
         Some(why) => Err((GapReason::NotAsked, why)),
-        None => look(pid),
+        None => read_stacks(pid),
     };
     let answer = match looked {
-        Ok(look) => Answer::Look(look),
+        Ok(look) => Answer::PortSample(look),
         Err((reason, detail)) => {
             Answer::Failed(reason, crate::model::text::printable(detail.as_bytes()).chars().take(500).collect())
         }
@@ -154,7 +154,7 @@ mod binaries {
 
 /// Without `py-spy` nothing is read.
 #[cfg(not(feature = "stacks"))]
-fn look(pid: u32) -> Result<PythonLook, (GapReason, String)> {
+fn read_stacks(pid: u32) -> Result<PythonSample, (GapReason, String)> {
     Err((
         GapReason::Unsupported,
         format!(
@@ -178,26 +178,26 @@ mod tests {
 }
 
 #[cfg(feature = "stacks")]
-use interpreter::look;
+use interpreter::read_stacks;
 
 /// All that touches `py-spy`.
 #[cfg(feature = "stacks")]
 mod interpreter {
     use super::TRIES;
     use crate::model::text::printable;
-    use crate::model::{GapReason, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame};
+    use crate::model::{GapReason, MAX_THREADS, PythonSample, PythonStack, PythonThread, StackFrame};
     use py_spy::config::{Config, LineNo, LockingStrategy};
     use py_spy::{PythonSpy, StackTrace};
     use std::collections::HashMap;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     /// Frames of one stack that are handed on; the holder of a lock may stand far out.
-    const MOST_FRAMES: usize = 256;
+    const MAX_FRAMES: usize = 256;
     /// Bytes of names that are handed on, so that the answer stays below the largest that is read.
-    const MOST_TEXT: usize = 2 * 1024 * 1024;
+    const MAX_TEXT: usize = 2 * 1024 * 1024;
     /// Most memory that the worker may use for it: garbage can ask for any amount.
     #[cfg(target_os = "linux")]
-    const MOST_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
+    const MAX_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 
     type Failure = (GapReason, String);
 
@@ -218,7 +218,7 @@ mod interpreter {
     }
 
     /// The most complete of up to three looks.
-    pub(super) fn look(pid: u32) -> Result<PythonLook, Failure> {
+    pub(super) fn read_stacks(pid: u32) -> Result<PythonSample, Failure> {
         bound_memory();
         let raw = i32::try_from(pid).map_err(|_| (GapReason::NotFound, "no such process".to_owned()))?;
         // A torn structure can make the library index past an end; it is a failed try like any other.
@@ -318,20 +318,20 @@ mod interpreter {
         #[cfg(target_os = "linux")]
         {
             use rustix::process::{Resource, Rlimit, setrlimit};
-            for (resource, most) in [(Resource::As, MOST_MEMORY), (Resource::Cpu, 20), (Resource::Core, 0)] {
+            for (resource, most) in [(Resource::As, MAX_MEMORY), (Resource::Cpu, 20), (Resource::Core, 0)] {
                 let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
             }
         }
     }
 
     /// Equal stacks together, bounded, the ids of threads as the doctor's own namespace has them.
-    fn gathered(traces: &[StackTrace], spy: &PythonSpy, pid: u32) -> PythonLook {
+    fn gathered(traces: &[StackTrace], spy: &PythonSpy, pid: u32) -> PythonSample {
         let ids = thread_ids(traces, spy, pid);
         let mut stacks: Vec<PythonStack> = Vec::new();
         let mut known: HashMap<Vec<StackFrame>, usize> = HashMap::new();
         let (mut text, mut threads, mut is_cut) = (0, 0, false);
         for (trace, tid) in traces.iter().zip(ids) {
-            if threads >= MOST_THREADS || text > MOST_TEXT {
+            if threads >= MAX_THREADS || text > MAX_TEXT {
                 is_cut = true;
                 break;
             }
@@ -347,13 +347,13 @@ mod interpreter {
                 stack.threads.push(thread);
                 continue;
             }
-            let frames: Vec<StackFrame> = all.iter().take(MOST_FRAMES).cloned().collect();
+            let frames: Vec<StackFrame> = all.iter().take(MAX_FRAMES).cloned().collect();
             text += frames.iter().map(|frame| frame.file.len() + frame.function.len() + 64).sum::<usize>();
             let frames_omitted = u64::try_from(all.len() - frames.len()).unwrap_or(u64::MAX);
             known.insert(all, stacks.len());
             stacks.push(PythonStack { frames, frames_omitted, threads: vec![thread] });
         }
-        PythonLook {
+        PythonSample {
             interpreter: printable(spy.version.to_string().as_bytes()),
             stacks,
             threads_omitted: u64::try_from(traces.len() - threads).unwrap_or(u64::MAX),

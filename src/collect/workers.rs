@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// Words of a command line that are kept: what a program is stands in the first, and any user can start a thousand with 60,000 each.
-const MOST_WORDS: usize = 2048;
+const MAX_WORDS: usize = 2048;
 
 /// An account.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Workers {
     /// Starts none before the first request.
     pub fn new(deadline: Deadline) -> Self {
         let processes = Worker::new();
-        let (files, tools) = (processes.sharing(), processes.beside());
+        let (files, tools) = (processes.sharing(), processes.separate());
         Self {
             deadline,
             processes: RefCell::new(processes),
@@ -146,7 +146,7 @@ impl Workers {
     /// Command lines, a word each argument, of very long ones the first, in text that holds every byte ([`kept`]).
     pub fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
         let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
-        let words = |block: Vec<u8>| nul_separated(&block).into_iter().take(MOST_WORDS).map(kept).collect();
+        let words = |block: Vec<u8>| nul_separated(&block).into_iter().take(MAX_WORDS).map(kept).collect();
         self.bytes_of_processes(&requests).into_iter().map(|answer| answer.map(words)).collect()
     }
 
@@ -309,7 +309,7 @@ pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     match Worker::new().ask(Request::Resolve(name.to_owned()), deadline) {
         Ok(Answer::Addresses(found)) => Ok(found),
         Ok(_) => Err("the worker's answer was not understood".to_owned()),
-        Err(gap) => Err(gap.told().to_owned()),
+        Err(gap) => Err(gap.text().to_owned()),
     }
 }
 

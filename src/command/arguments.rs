@@ -200,11 +200,11 @@ pub struct FdsArguments {
 impl FdsArguments {
     /// How often is looked, when more than once.
     pub fn sampling(&self) -> Option<SamplingPlan> {
-        const USUAL: Duration = Duration::from_secs(2);
+        const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
         match (self.watch, self.samples) {
             (Some(every), _) => Some(SamplingPlan { samples: None, every }),
             (None, Some(samples)) => {
-                Some(SamplingPlan { samples: Some(samples), every: self.every.unwrap_or(USUAL) })
+                Some(SamplingPlan { samples: Some(samples), every: self.every.unwrap_or(DEFAULT_INTERVAL) })
             }
             (None, None) => None,
         }

@@ -5,13 +5,13 @@ use std::io;
 
 /// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
 pub fn sanitized(text: &str) -> String {
-    const LONGEST: usize = 300;
+    const MAX_LENGTH: usize = 300;
     let line = |line: &str| {
         let words: Vec<String> = line
             .split(' ')
             .map(|word| {
                 let word = if word.contains('?') && word.contains('/') { mask::url(word) } else { word.to_owned() };
-                match word.char_indices().nth(LONGEST) {
+                match word.char_indices().nth(MAX_LENGTH) {
                     Some((at, _)) => format!("{}…", word.get(..at).unwrap_or_default()),
                     None => word,
                 }

@@ -67,7 +67,7 @@ const INPUT_TIMEOUT: Duration = Duration::from_secs(120);
 fn read_input() -> Result<Envelope, ReplayError> {
     let unread = |error: &std::io::Error| ReplayError::Unreadable(Gap::from_io("standard input", error));
     let mut bytes = Vec::new();
-    while bytes.len() <= replay::LARGEST_REPORT {
+    while bytes.len() <= replay::MAX_REPORT_BYTES {
         let wait = Timespec::try_from(INPUT_TIMEOUT).unwrap_or_default();
         let input = rustix::stdio::stdin();
         let read = match poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&wait)) {

@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to come up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What must be gone when the demonstration ends, however it ends.
 #[derive(Default)]
-struct Remains {
+struct Cleanup {
     child: Option<u32>,
     home: Option<PathBuf>,
 }
 
-impl Remains {
+impl Cleanup {
     /// Ends the child, which is the demonstration's own, and removes the home.
     fn clear(&mut self) {
         if let Some(pid) = self.child.take().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
@@ -43,7 +43,7 @@ pub struct DemoServer {
     child: Child,
     /// Closing it is what ends servers that are not our own children any more.
     control: Option<ChildStdin>,
-    remains: Arc<Mutex<Remains>>,
+    remains: Arc<Mutex<Cleanup>>,
     server: u32,
     port: u16,
     home: PathBuf,
@@ -63,7 +63,7 @@ impl DemoServer {
 
 /// Starts the server of a plan and waits until it is what it should be.
 pub fn start(plan: &Plan) -> Result<DemoServer, DemoError> {
-    let remains = Arc::new(Mutex::new(Remains::default()));
+    let remains = Arc::new(Mutex::new(Cleanup::default()));
     clear_on_signal(&remains)?;
     // Held until all is noted and nothing more is written, so that a signal in between leaves nothing behind.
     let mut noted = lock(&remains);
@@ -99,7 +99,7 @@ pub fn start(plan: &Plan) -> Result<DemoServer, DemoError> {
         }
         let _ = sender.send(line);
     });
-    let line = receiver.recv_timeout(PATIENCE).unwrap_or_default();
+    let line = receiver.recv_timeout(READY_TIMEOUT).unwrap_or_default();
     let ready = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok());
     server.server = ready.ok_or(DemoError::NotReady("process"))?;
     settle(plan, &mut server)?;
@@ -117,7 +117,7 @@ fn settle(plan: &Plan, server: &mut DemoServer) -> Result<(), DemoError> {
         }
         // The launcher of the unsupervised server leaves; only then is the server nobody's child.
         super::ServerPart::Launcher => {
-            let end = Instant::now() + PATIENCE;
+            let end = Instant::now() + READY_TIMEOUT;
             while server.child.try_wait()?.is_none() {
                 if Instant::now() > end {
                     return Err(DemoError::NotReady("launcher"));
@@ -128,8 +128,8 @@ fn settle(plan: &Plan, server: &mut DemoServer) -> Result<(), DemoError> {
         }
         // The first launcher must have left, or the server is still below its supervisor.
         super::ServerPart::Respawner => {
-            let end = Instant::now() + PATIENCE;
-            let host = this_host(Deadline::after(PATIENCE));
+            let end = Instant::now() + READY_TIMEOUT;
+            let host = this_host(Deadline::after(READY_TIMEOUT));
             let parent = |pid| Some(host.process(host.identify(pid).ok()?).ok()?.value.ppid);
             while parent(server.server).and_then(parent) == Some(server.child.id()) {
                 if Instant::now() > end {
@@ -164,15 +164,15 @@ fn is_alive(pid: u32, port: u16) -> bool {
     is_there && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
 }
 
-fn lock(remains: &Mutex<Remains>) -> std::sync::MutexGuard<'_, Remains> {
+fn lock(remains: &Mutex<Cleanup>) -> std::sync::MutexGuard<'_, Cleanup> {
     remains.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cleans up when the person ends the demonstration. One handler serves all servers, one after the other: with more
 /// than one, the first to wake could end the program before the right one has cleaned up.
-fn clear_on_signal(remains: &Arc<Mutex<Remains>>) -> std::io::Result<()> {
+fn clear_on_signal(remains: &Arc<Mutex<Cleanup>>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    static CURRENT: Mutex<Option<Arc<Mutex<Remains>>>> = Mutex::new(None);
+    static CURRENT: Mutex<Option<Arc<Mutex<Cleanup>>>> = Mutex::new(None);
     let previous = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(remains));
     if previous.is_some() {
         return Ok(());

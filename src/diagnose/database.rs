@@ -2,7 +2,7 @@
 
 use super::verdict::finding;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Evidence, FileStamp, Finding, LockRole, NextStep, SecondLook,
+    DatabaseFile, DatabaseHolder, DatabaseLock, Evidence, FileStamp, Finding, LockRole, NextStep, SecondSample,
     Server, Severity, id,
 };
 
@@ -13,7 +13,7 @@ const MANY_FRAMES: u32 = 1000;
 const LARGE_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Whether one look leaves something open that a second one tells.
-pub fn wants_second_look(database: &DatabaseFile) -> bool {
+pub fn needs_second_sample(database: &DatabaseFile) -> bool {
     !writing(&database.locks).is_empty()
         || pinning(database).is_some()
         || !lost(database, &database.locks).is_empty()
@@ -49,7 +49,7 @@ fn name(database: &DatabaseFile) -> &str {
     database.path.rsplit('/').next().unwrap_or(&database.path)
 }
 
-fn who(database: &DatabaseFile, pid: u32) -> String {
+fn holder_text(database: &DatabaseFile, pid: u32) -> String {
     let command = database.holders.iter().find(|holder| holder.pid == pid).map(|holder| holder.command.as_str());
     match command.filter(|command| !command.is_empty()) {
         Some(command) => {
@@ -81,7 +81,7 @@ fn generation_deleted(database: &DatabaseFile) -> Option<Finding> {
     let title = format!("pid {pids} holds files of {name} that are not the ones at its path any more");
     let mut evidence: Vec<Evidence> = Vec::new();
     for holder in &database.holders {
-        let fact = format!("{} of {name}", who(database, holder.pid));
+        let fact = format!("{} of {name}", holder_text(database, holder.pid));
         let value = format!(
             "{} database, {} -wal, {} -shm; {} unlinked, {} replaced",
             holder.descriptors_db, holder.descriptors_wal, holder.descriptors_shm, holder.deleted, holder.replaced
@@ -153,7 +153,7 @@ fn checkpoint_pinned(database: &DatabaseFile) -> Option<Finding> {
     let name = name(database);
     let by = match pids.as_slice() {
         [] => "a process of another namespace".to_owned(),
-        pids => pids.iter().map(|pid| who(database, *pid)).collect::<Vec<_>>().join(", "),
+        pids => pids.iter().map(|pid| holder_text(database, *pid)).collect::<Vec<_>>().join(", "),
     };
     let title = format!(
         "the checkpoint of {name} is stuck at frame {} of {}, pinned by read slot {slot}, held by {by}",
@@ -217,7 +217,7 @@ const AT_WORK: f64 = 0.02;
 
 /// Whether anything of the database was written between the looks: frames, or sizes and times of its files. In WAL mode
 /// the database itself does not count, since a checkpoint writes to it beside a writer that stands still.
-fn was_written(database: &DatabaseFile, again: &SecondLook) -> bool {
+fn was_written(database: &DatabaseFile, again: &SecondSample) -> bool {
     let index_moved = database.index.as_ref().is_some_and(|first| {
         again.max_frame.is_some_and(|frame| frame != first.max_frame)
             || again.change.is_some_and(|change| change != first.change)
@@ -240,7 +240,8 @@ fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding
         return None;
     }
     let name = name(database);
-    let by = held.pid.map_or("a process that the lock table does not name".to_owned(), |pid| who(database, pid));
+    let by =
+        held.pid.map_or("a process that the lock table does not name".to_owned(), |pid| holder_text(database, pid));
     let seconds = again.after_ms as f64 / 1000.0;
     // Held together these keep everybody out, which one that is alone does for speed (`locking_mode=EXCLUSIVE`).
     let is_exclusive = held.role == LockRole::Shared || later.iter().any(|lock| lock.role == LockRole::Shared);

@@ -233,7 +233,7 @@ fn handle_leak(
     let from = format!("{source}/fd");
     let mut evidence = handles_of(family, &from);
     evidence.push(Evidence::new("soft limit", limit, format!("{source}/limits")));
-    let next = vec![look_again()];
+    let next = vec![step_sample_again()];
     Some(Finding {
         subject: Some(family.path.to_string()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)
@@ -251,7 +251,7 @@ fn handles_of(family: &SqliteFamily, from: &str) -> Vec<Evidence> {
     ]
 }
 
-fn look_again() -> NextStep {
+fn step_sample_again() -> NextStep {
     NextStep::say(
         "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
     )
@@ -291,7 +291,7 @@ fn leak_without_limit(
             "launchd's default, unless the job or the server raises it",
         ),
     ]);
-    let next = vec![look_again()];
+    let next = vec![step_sample_again()];
     Some(Finding {
         subject: Some(family.path.to_string()),
         ..finding(id::STATE_DB_HANDLE_LEAK, severity, title, evidence, next)

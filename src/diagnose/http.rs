@@ -2,7 +2,9 @@
 
 use super::verdict::{Verdict, finding};
 use super::wedge::{after_accept, counted, main_thread, main_thread_instead, see_stacks};
-use crate::model::{Attempt, Evidence, Finding, Health, Look, NextStep, Outcome, Phase, Server, Severity, id};
+use crate::model::{
+    Attempt, Evidence, Finding, Health, NextStep, Outcome, Phase, PortSample, Server, Severity, id,
+};
 
 /// Judges the HTTP examination.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
@@ -43,7 +45,7 @@ pub fn is_undecided(server: &Server) -> bool {
 
 struct Facts<'a> {
     health: &'a Health,
-    looks: &'a [Look],
+    looks: &'a [PortSample],
     /// ` --pid N`, for commands that are advised.
     selector: String,
 }

@@ -13,7 +13,7 @@ pub const MANY_RESTARTS: u64 = 3;
 const HANDOVER_MS: u64 = 30_000;
 
 /// A launcher waits for the server's first answer; a first start that migrates takes minutes.
-const LONGEST_LAUNCH_MS: u64 = 600_000;
+const MAX_LAUNCH_MS: u64 = 600_000;
 
 /// Judges the lineage.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
@@ -267,7 +267,7 @@ fn gave_up(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
 fn launcher_detached(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
     let lives_on = server.pid.is_some() && supervisor.claims_this == Some(false);
     // One that ran for longer has replaced itself by the server, and it is the server that ended.
-    let was_short = supervisor.ran_ms.is_none_or(|ran| ran <= LONGEST_LAUNCH_MS);
+    let was_short = supervisor.ran_ms.is_none_or(|ran| ran <= MAX_LAUNCH_MS);
     let took_it_along = server.pid.is_none() && supervisor.is_launcher && was_short;
     if !supervisor.finished || !(lives_on || took_it_along) {
         return None;

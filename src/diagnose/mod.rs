@@ -22,7 +22,7 @@ use crate::model::{
     DatabaseFile, Evidence, Finding, NextStep, Part, PidFile, PidFileState, Server, Severity, Status, id,
 };
 use advice::Verb;
-pub use database::{lock_holder, may_be_pinned, wants_second_look};
+pub use database::{lock_holder, may_be_pinned, needs_second_sample};
 pub use descriptors::{CEILING_CRITICAL, CEILING_WARNING};
 pub use lineage::{MANY_RESTARTS, is_repeated};
 pub use process::STARTING;

@@ -10,8 +10,8 @@ mod locks;
 pub use findings::{attach, called_by, doing, gil_evidence, judge, lock_evidence};
 
 use crate::model::{
-    LockWait, MOST_FRAMES, ProcessState, PythonLook, PythonThread, StackFrame, StackGroup, StackRole, StackThread,
-    Stacks, SystemCall, ThreadLook,
+    LockWait, MAX_FRAMES, ProcessState, PythonSample, PythonThread, StackFrame, StackGroup, StackRole, StackThread,
+    Stacks, SystemCall, ThreadSample,
 };
 use crate::parse::python_source::Source;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,7 +29,7 @@ pub enum SourceText {
 }
 
 /// Files whose text is needed: those in which a thread waits that may wait for a lock.
-pub fn files_of_waiters(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>) -> Vec<String> {
+pub fn files_of_waiters(look: &PythonSample, kernel: &HashMap<u32, ThreadSample>) -> Vec<String> {
     let mut files = Vec::new();
     for stack in &look.stacks {
         let waits = stack.threads.iter().any(|thread| may_wait(thread, kernel_of(thread, kernel)));
@@ -40,15 +40,19 @@ pub fn files_of_waiters(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>) ->
 }
 
 /// Joins one look with the kernel's word and the sources.
-pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &HashMap<String, SourceText>) -> Stacks {
+pub fn join(
+    look: &PythonSample,
+    kernel: &HashMap<u32, ThreadSample>,
+    sources: &HashMap<String, SourceText>,
+) -> Stacks {
     // Somebody waits for the interpreter only where somebody has it.
     let is_gil_held = look.stacks.iter().flat_map(|stack| &stack.threads).any(|thread| thread.holds_gil);
-    let threads: Vec<Standing<'_>> = look
+    let threads: Vec<ThreadFacts<'_>> = look
         .stacks
         .iter()
         .flat_map(|stack| stack.threads.iter().map(move |thread| (stack, thread)))
         .map(|(stack, thread)| {
-            Standing::new(&stack.frames, thread, kernel_of(thread, kernel), sources, is_gil_held)
+            ThreadFacts::new(&stack.frames, thread, kernel_of(thread, kernel), sources, is_gil_held)
         })
         .collect();
     let mut groups: Vec<StackGroup> = Vec::new();
@@ -61,7 +65,7 @@ pub fn join(look: &PythonLook, kernel: &HashMap<u32, ThreadLook>, sources: &Hash
         at += stack.threads.len();
         for (role, mut threads) in of_stack {
             threads.sort_by_key(|thread| thread.tid);
-            let frames: Vec<StackFrame> = stack.frames.iter().take(MOST_FRAMES).cloned().collect();
+            let frames: Vec<StackFrame> = stack.frames.iter().take(MAX_FRAMES).cloned().collect();
             let cut = u64::try_from(stack.frames.len() - frames.len()).unwrap_or(u64::MAX);
             groups.push(StackGroup {
                 count: u64::try_from(threads.len()).unwrap_or(u64::MAX),
@@ -106,17 +110,17 @@ pub fn compare(first: &mut Stacks, second: &Stacks, between_ms: u64, slept: (&Sl
     }
 }
 
-fn kernel_of<'a>(thread: &PythonThread, kernel: &'a HashMap<u32, ThreadLook>) -> Option<&'a ThreadLook> {
+fn kernel_of<'a>(thread: &PythonThread, kernel: &'a HashMap<u32, ThreadSample>) -> Option<&'a ThreadSample> {
     kernel.get(&thread.tid?)
 }
 
 /// Whether the kernel's word allows that the thread waits for a lock.
-fn may_wait(thread: &PythonThread, kernel: Option<&ThreadLook>) -> bool {
+fn may_wait(thread: &PythonThread, kernel: Option<&ThreadSample>) -> bool {
     if thread.holds_gil {
         return false;
     }
     match kernel {
-        Some(ThreadLook { system_call: Some(call), .. }) => call.is_unlimited == Some(true),
+        Some(ThreadSample { system_call: Some(call), .. }) => call.is_unlimited == Some(true),
         // Without its system call the wait channel tells that it is a futex, and not whether that has a limit.
         Some(look) => look.wait_channel.as_deref().is_some_and(|channel| channel.starts_with("futex")),
         None => !thread.is_active,
@@ -180,20 +184,20 @@ fn is_idle(frames: &[StackFrame]) -> bool {
 }
 
 /// One thread with all that is known of it.
-struct Standing<'a> {
+struct ThreadFacts<'a> {
     frames: &'a [StackFrame],
     thread: &'a PythonThread,
-    kernel: Option<&'a ThreadLook>,
+    kernel: Option<&'a ThreadSample>,
     role: StackRole,
     /// The frame at whose line a lock is taken.
     taking: Option<usize>,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> ThreadFacts<'a> {
     fn new(
         frames: &'a [StackFrame],
         thread: &'a PythonThread,
-        kernel: Option<&'a ThreadLook>,
+        kernel: Option<&'a ThreadSample>,
         sources: &HashMap<String, SourceText>,
         is_gil_held: bool,
     ) -> Self {
@@ -239,7 +243,12 @@ fn is_taking(frame: &StackFrame, sources: &HashMap<String, SourceText>) -> bool 
 }
 
 /// What a thread does that takes no lock.
-fn role(frames: &[StackFrame], thread: &PythonThread, kernel: Option<&ThreadLook>, is_gil_held: bool) -> StackRole {
+fn role(
+    frames: &[StackFrame],
+    thread: &PythonThread,
+    kernel: Option<&ThreadSample>,
+    is_gil_held: bool,
+) -> StackRole {
     let Some(look) = kernel else {
         return match (thread.is_active || thread.holds_gil, is_idle(frames)) {
             (true, _) => StackRole::Running,

@@ -26,11 +26,11 @@ const NARROW_LIMIT: u64 = 512;
 /// for that of the next generation, which is made once for ten of the youngest.
 const GENERATION: usize = 12;
 /// The least rise that is worth a word.
-const LEAST_RISE: u64 = 6;
+const MIN_RISE: u64 = 6;
 /// The least fall that is one.
-const LEAST_FALL: u64 = 3;
+const MIN_FALL: u64 = 3;
 /// Fewest samples that show a trend.
-const LEAST_SAMPLES: usize = 3;
+const MIN_SAMPLES: usize = 3;
 /// Below this number of samples a rise must be half as high again.
 const FEW_SAMPLES: usize = 10;
 /// A watch of this length, in milliseconds, without anything given back decides by itself. A tooth of 72 connections lasts
@@ -41,9 +41,9 @@ const LONG_WATCH_SAMPLES: usize = 10;
 /// Shortest and longest period of a saw-tooth that is looked for between the samples, in milliseconds.
 const PERIODS_MS: (f64, f64) = (3_000.0, 3_600_000.0);
 /// Frequencies tried at most; a longer watch counts as one that cannot exclude a saw-tooth.
-const MOST_FREQUENCIES: f64 = 2_000_000.0;
+const MAX_FREQUENCIES: f64 = 2_000_000.0;
 /// Points that are compared pair by pair for a rate; more are thinned out.
-const MOST_RATE_POINTS: usize = 300;
+const MAX_RATE_POINTS: usize = 300;
 /// 97.5th percentile of the normal distribution, for intervals of 95 %.
 const NORMAL_975: f64 = 1.959_964;
 /// Kendall's statistic, in standard deviations, from which on floors rise and do not only differ.
@@ -62,7 +62,7 @@ struct Point {
 
 /// How much it takes to call a series growing.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+struct GrowthThresholds {
     /// A rise that needs no long watch; `None` where only a long watch decides.
     tooth: Option<u64>,
     /// Whether a rising floor counts, or only a series that never falls.
@@ -70,7 +70,7 @@ struct Patience {
 }
 
 /// What the shape of a series is, and on which of its points that rests.
-struct Judged {
+struct ShapeVerdict {
     shape: Shape,
     missing: Option<String>,
     falls: usize,
@@ -97,7 +97,7 @@ pub fn tooth(soft_limit: Option<u64>) -> u64 {
 pub fn growth(times_ms: &[u64], values: &[u64], soft_limit: Option<u64>) -> Growth {
     let points =
         in_order(times_ms.iter().zip(values).map(|(ms, value)| Point { ms: *ms, value: *value }).collect());
-    let judged = shape(&points, Patience { tooth: Some(tooth(soft_limit)), floors: true });
+    let judged = shape(&points, GrowthThresholds { tooth: Some(tooth(soft_limit)), floors: true });
     describe(Series::Open, &points, judged)
 }
 
@@ -143,7 +143,7 @@ pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
 /// When the limit would be reached if what rose went on rising, in milliseconds, and that limit.
 fn at_this_pace(open: &[Point], soft_limit: Option<u64>) -> Option<(u64, u64)> {
     let (first, last, limit) = (open.first()?, open.last()?, soft_limit?);
-    let rise = last.value.checked_sub(first.value).filter(|rise| *rise >= LEAST_RISE)?;
+    let rise = last.value.checked_sub(first.value).filter(|rise| *rise >= MIN_RISE)?;
     let left = limit.saturating_sub(last.value) as f64 / rise as f64 * (last.ms - first.ms) as f64;
     Some((left as u64, limit))
 }
@@ -159,7 +159,7 @@ fn open_growth(trend: &Trend, walked: &[&Sample]) -> Option<Growth> {
     if all.is_empty() {
         return None;
     }
-    let patience = Patience { tooth: Some(tooth(trend.soft_limit)), floors: true };
+    let patience = GrowthThresholds { tooth: Some(tooth(trend.soft_limit)), floors: true };
     let own = |sample: &Sample| {
         let clients = sample.kinds.get(ESTABLISHED).copied().unwrap_or(0);
         let parked: u64 = sample
@@ -171,19 +171,19 @@ fn open_growth(trend: &Trend, walked: &[&Sample]) -> Option<Growth> {
         Some(sample.open?.saturating_sub(clients).saturating_sub(parked))
     };
     let judged_on = in_order(series(walked.iter().copied(), own));
-    if judged_on.len() >= LEAST_SAMPLES && judged_on.len() * 2 >= all.len() {
+    if judged_on.len() >= MIN_SAMPLES && judged_on.len() * 2 >= all.len() {
         let judged = shape(&judged_on, patience);
         let shown = in_order(series(walked.iter().copied(), |sample| sample.open));
         return Some(shown_as(&shown, describe(Series::Open, &judged_on, judged)));
     }
     let without_clients =
         in_order(series(trend.samples.iter(), |sample| Some(sample.open?.saturating_sub(sample.connected?))));
-    if without_clients.len() >= LEAST_SAMPLES && without_clients.len() * 2 >= all.len() {
+    if without_clients.len() >= MIN_SAMPLES && without_clients.len() * 2 >= all.len() {
         let judged = shape(&without_clients, patience);
         return Some(shown_as(&all, describe(Series::Open, &without_clients, judged)));
     }
     // A crowd of clients looks like this too, so nothing but time decides.
-    let judged = shape(&all, Patience { tooth: None, ..patience });
+    let judged = shape(&all, GrowthThresholds { tooth: None, ..patience });
     Some(describe(Series::Open, &all, judged))
 }
 
@@ -204,7 +204,7 @@ fn family_growth(path: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Gro
     // While another connection holds a lock, SQLite parks the database descriptor of one that is closed and uses it
     // again later, so the database's count is a high-water mark; the WAL's is that of live connections.
     let live = if ends(&wal).2.saturating_mul(4) >= ends(&db).2 { wal } else { db };
-    let judged = shape(&live, Patience { tooth: Some(tooth_connections(soft_limit)), floors: true });
+    let judged = shape(&live, GrowthThresholds { tooth: Some(tooth_connections(soft_limit)), floors: true });
     describe(Series::Family(path.to_owned()), &handles, judged)
 }
 
@@ -222,9 +222,9 @@ fn kind_growth(kind: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Growt
         Some(count.saturating_sub(databases))
     }));
     let patience = if kind == ESTABLISHED {
-        Patience { tooth: None, floors: false }
+        GrowthThresholds { tooth: None, floors: false }
     } else {
-        Patience { tooth: Some(tooth(soft_limit)), floors: true }
+        GrowthThresholds { tooth: Some(tooth(soft_limit)), floors: true }
     };
     let judged = shape(&points, patience);
     describe(Series::Kind(kind.to_owned()), &points, judged)
@@ -255,12 +255,12 @@ fn span(points: &[Point]) -> u64 {
 }
 
 /// The numbers of a series beside the shape that was found.
-fn describe(series: Series, points: &[Point], judged: Judged) -> Growth {
+fn describe(series: Series, points: &[Point], judged: ShapeVerdict) -> Growth {
     let (first, last, peak) = ends(points);
     let floors: Vec<Point> = judged.floors.iter().filter_map(|index| points.get(*index).copied()).collect();
     let (floor_first, floor_last) = if judged.falls == 0 { edges(points) } else { floor_edges(&floors) };
     // Falls that are small beside the rise do not change the shape, but it would be untrue not to count them.
-    let falls = if judged.falls == 0 { self::floors(points, LEAST_FALL).1.len() } else { judged.falls };
+    let falls = if judged.falls == 0 { self::floors(points, MIN_FALL).1.len() } else { judged.falls };
     let rate = match judged.shape {
         Shape::Staircase => rate(points),
         Shape::RisingFloor => rate(&floors),
@@ -299,17 +299,21 @@ fn floor_edges(floors: &[Point]) -> (u64, u64) {
 }
 
 /// The shape of a series in order.
-fn shape(points: &[Point], patience: Patience) -> Judged {
-    let undecided =
-        |missing: String, falls, floors| Judged { shape: Shape::Undecided, missing: Some(missing), falls, floors };
-    if points.len() < LEAST_SAMPLES {
+fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
+    let undecided = |missing: String, falls, floors| ShapeVerdict {
+        shape: Shape::Undecided,
+        missing: Some(missing),
+        falls,
+        floors,
+    };
+    if points.len() < MIN_SAMPLES {
         return undecided(format!("three samples at least; there are {}", points.len()), 0, Vec::new());
     }
     let (_, last, peak) = ends(points);
     let range = peak - lowest(points);
-    let tolerance = (range / 20).max(LEAST_FALL);
+    let tolerance = (range / 20).max(MIN_FALL);
     let (floors, falls) = floors(points, tolerance);
-    let done = |shape| Judged { shape, missing: None, falls: falls.len(), floors: floors.clone() };
+    let done = |shape| ShapeVerdict { shape, missing: None, falls: falls.len(), floors: floors.clone() };
     let largest_step = points.windows(2).map(|pair| pair[1].value.saturating_sub(pair[0].value)).max().unwrap_or(0);
     // A rise made of one jump is a new level, and the most that uneven phases of one saw-tooth can feign is one step.
     let is_spread = |rise: u64| rise.saturating_mul(2) > largest_step.saturating_mul(3);
@@ -317,13 +321,13 @@ fn shape(points: &[Point], patience: Patience) -> Judged {
     if falls.is_empty() {
         let (low, high) = edges(points);
         let rise = high.saturating_sub(low);
-        if range <= 1 || (rise < LEAST_RISE && (range <= flat_range(low) && kendall(points) < RISING)) {
+        if range <= 1 || (rise < MIN_RISE && (range <= flat_range(low) && kendall(points) < RISING)) {
             return done(Shape::Flat);
         }
         // Between few samples all falls of a tooth within a longer one can be missed.
         let least = patience.tooth.map(|tooth| if points.len() < FEW_SAMPLES { tooth / 2 * 3 } else { tooth });
         let is_high = least.is_some_and(|least| rise > least);
-        let is_long = rise >= LEAST_RISE && span(points) >= LONG_WATCH_MS && points.len() >= LONG_WATCH_SAMPLES;
+        let is_long = rise >= MIN_RISE && span(points) >= LONG_WATCH_MS && points.len() >= LONG_WATCH_SAMPLES;
         let missing = if !is_spread(rise) {
             "a longer look: it rose at one step, which may be the last".to_owned()
         } else if !goes_on(points, rise) {
@@ -347,7 +351,7 @@ fn shape(points: &[Point], patience: Patience) -> Judged {
         let least = patience.tooth.map(|tooth| if falls.len() >= GENERATION { tooth } else { 2 * tooth });
         let is_high = least.is_some_and(|least| rise > least.max(largest_fall));
         let third = lows.len().div_ceil(3);
-        let is_long = rise >= LEAST_RISE
+        let is_long = rise >= MIN_RISE
             && span(points) >= LONG_WATCH_MS
             && falls.len() >= LONG_WATCH_SAMPLES
             && kendall(&lows) >= RISING
@@ -358,7 +362,7 @@ fn shape(points: &[Point], patience: Patience) -> Judged {
         }
     }
     // A staircase with descriptors that come and go on it: a long watch, and falls that are small beside the rise.
-    let is_slow = rise >= LEAST_RISE && largest_fall < rise / 4 && points.len() >= LONG_WATCH_SAMPLES;
+    let is_slow = rise >= MIN_RISE && largest_fall < rise / 4 && points.len() >= LONG_WATCH_SAMPLES;
     if patience.floors
         && is_slow
         && span(points) >= LONG_WATCH_MS
@@ -371,8 +375,8 @@ fn shape(points: &[Point], patience: Patience) -> Judged {
     if range <= flat_range(low) {
         return done(Shape::Flat);
     }
-    let is_rising = falls.len() > LEAST_SAMPLES && kendall(&lows) >= LIKELY_RISING;
-    if rise >= LEAST_RISE && (is_rising || rise > largest_fall / 2) {
+    let is_rising = falls.len() > MIN_SAMPLES && kendall(&lows) >= LIKELY_RISING;
+    if rise >= MIN_RISE && (is_rising || rise > largest_fall / 2) {
         let missing = format!("more falls to compare: the floor has risen by {rise}, over {}", falls.len());
         return undecided(missing, falls.len(), floors);
     }
@@ -438,7 +442,7 @@ fn may_be_one_flank(points: &[Point]) -> bool {
     let span = span(points) as f64;
     let (from, to) = (1.0 / PERIODS_MS.1, 1.0 / PERIODS_MS.0);
     let step = 0.25 / span.max(1.0);
-    if (to - from) / step > MOST_FREQUENCIES {
+    if (to - from) / step > MAX_FREQUENCIES {
         return true;
     }
     let mut frequency = from;
@@ -467,7 +471,7 @@ fn thinned(points: &[Point], most: usize) -> Vec<Point> {
 
 /// Kendall's statistic in standard deviations: above 0 the later values are the higher ones.
 fn kendall(points: &[Point]) -> f64 {
-    let points = thinned(points, MOST_RATE_POINTS);
+    let points = thinned(points, MAX_RATE_POINTS);
     let mut score = 0.0;
     for (index, earlier) in points.iter().enumerate() {
         for later in &points[index + 1..] {
@@ -489,7 +493,7 @@ fn kendall_deviation(count: usize) -> f64 {
 
 /// Theil and Sen's slope an hour with its 95 % interval: half of the points may lie anywhere.
 fn rate(points: &[Point]) -> Option<(f64, f64, f64)> {
-    let points = thinned(points, MOST_RATE_POINTS);
+    let points = thinned(points, MAX_RATE_POINTS);
     let mut slopes = Vec::new();
     for (index, earlier) in points.iter().enumerate() {
         for later in &points[index + 1..] {

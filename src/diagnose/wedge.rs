@@ -2,8 +2,8 @@
 
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    Activity, Evidence, Finding, Look, NextStep, Outcome, ProcessState, Route, Server, Severity, Thread,
-    ThreadLook, id,
+    Activity, Evidence, Finding, NextStep, Outcome, PortSample, ProcessState, Route, Server, Severity, Thread,
+    ThreadSample, id,
 };
 
 /// A thread or process that uses at least this share of the time is at work.
@@ -17,7 +17,7 @@ const RUNS: f64 = 0.1;
 const WAKES_FOR_INTERPRETER: f64 = 20.0;
 
 /// The least time between two looks that tell a state from a moment, in milliseconds.
-const LEAST_BETWEEN_MS: u64 = 300;
+const MIN_BETWEEN_MS: u64 = 300;
 
 /// From this time on an answer is slow, in milliseconds.
 const SLOW_MS: f64 = 5_000.0;
@@ -35,15 +35,17 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         return;
     }
     let looks = server.listeners.as_ref().map_or(&[][..], |listeners| &listeners.looks);
-    let main = Flight { server, route: None, outcome: health.outcome, looks, activity: health.activity.as_ref() };
-    let routes = health.routes.iter().map(|route| Flight {
+    let main =
+        PendingRequest { server, route: None, outcome: health.outcome, looks, activity: health.activity.as_ref() };
+    let routes = health.routes.iter().map(|route| PendingRequest {
         server,
         route: Some(route),
         outcome: route.attempt.outcome,
         looks: &route.looks,
         activity: route.activity.as_ref(),
     });
-    let flights: Vec<Flight<'_>> = std::iter::once(main).chain(routes).filter(Flight::waits).collect();
+    let flights: Vec<PendingRequest<'_>> =
+        std::iter::once(main).chain(routes).filter(PendingRequest::waits).collect();
     // A server that answers is not wedged; of one that does not, nothing is known where its threads could not be seen.
     let is_decided = flights.iter().all(|flight| flight.activity.is_some());
     for (id, found) in [
@@ -69,7 +71,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
 /// its like, mm/memcontrol.c of the kernel).
 pub fn waits_for_memory(server: &Server) -> bool {
     let activity = server.health.as_ref().and_then(|health| health.activity.as_ref());
-    let waits = |look: &ThreadLook| {
+    let waits = |look: &ThreadSample| {
         look.state == ProcessState::DiskSleep
             && look.wait_channel.as_deref().is_some_and(|channel| channel.contains("mem_cgroup"))
     };
@@ -78,30 +80,30 @@ pub fn waits_for_memory(server: &Server) -> bool {
 
 /// Whether a thread was writing to a pipe at both looks and has not come on between them.
 pub fn writes_to_full_pipe(thread: &Thread) -> bool {
-    thread.always(writes) && stands_still(thread)
+    thread.always(writes) && is_idle(thread)
 }
 
 /// In a write to a pipe: `pipe_write`, and `anon_pipe_write` of newer kernels (fs/pipe.c).
-fn writes(look: &ThreadLook) -> bool {
+fn writes(look: &ThreadSample) -> bool {
     let is_channel = look.wait_channel.as_deref().is_some_and(|channel| channel.contains("pipe_write"));
     let is_call = look.system_call.as_ref().is_none_or(|call| call.name.contains("write"));
     is_channel && is_call
 }
 
 /// It has neither run nor woken between the looks.
-fn stands_still(thread: &Thread) -> bool {
+fn is_idle(thread: &Thread) -> bool {
     thread.looks.len() >= 2
         && thread.cpu_ms.is_some_and(|cpu| cpu <= 10)
         && thread.sleeps.is_none_or(|sleeps| sleeps == 0)
 }
 
-fn is_futex(look: &ThreadLook) -> bool {
+fn is_futex(look: &ThreadSample) -> bool {
     look.wait_channel.as_deref().is_some_and(|channel| channel.contains("futex"))
         || look.system_call.as_ref().is_some_and(|call| call.name == "futex")
 }
 
 /// It waits for connections, or for something to come in on them.
-fn polls(look: &ThreadLook) -> bool {
+fn polls(look: &ThreadSample) -> bool {
     const CALLS: &[&str] =
         &["accept", "accept4", "epoll_pwait", "epoll_pwait2", "epoll_wait", "poll", "ppoll", "pselect6", "select"];
     const CHANNELS: &[&str] =
@@ -115,25 +117,25 @@ fn polls(look: &ThreadLook) -> bool {
 
 /// What a thread that does not come on waits for, where that keeps a handler from its answer.
 fn stuck_at(thread: &Thread) -> Option<&'static str> {
-    let what = thread.last().and_then(waits_for).filter(|_| stands_still(thread))?;
-    (what == A_LOCK || what == A_READER).then_some(what)
+    let what = thread.last().and_then(waits_for).filter(|_| is_idle(thread))?;
+    (what == LOCK || what == READER).then_some(what)
 }
 
 /// What a thread waits for that a full pipe stops.
-const A_READER: &str = "somebody to read what it writes";
+const READER: &str = "somebody to read what it writes";
 
 /// What a thread waits for that a Python lock stops.
-const A_LOCK: &str = "a lock";
+const LOCK: &str = "a lock";
 
 /// What a thread waits for, as a person says it.
-fn waits_for(look: &ThreadLook) -> Option<&'static str> {
+fn waits_for(look: &ThreadSample) -> Option<&'static str> {
     let call = look.system_call.as_ref();
     let channel = look.wait_channel.as_deref().unwrap_or_default();
     let name = call.map_or("", |call| call.name.as_str());
     if call.is_some_and(|call| call.is_unlimited == Some(true)) || name.is_empty() && channel.contains("futex") {
-        Some(A_LOCK)
+        Some(LOCK)
     } else if channel.contains("pipe_write") {
-        Some(A_READER)
+        Some(READER)
     } else if matches!(name, "nanosleep" | "clock_nanosleep") || channel.contains("nanosleep") {
         Some("time to pass")
     } else if look.state == ProcessState::DiskSleep {
@@ -177,7 +179,7 @@ pub fn main_thread(activity: Option<&Activity>, pid: Option<u32>) -> Option<Evid
 
 /// What the main thread does or waits for, where it is the one that should accept: no other thread was seen to wait for
 /// connections, and nobody who was accepted waits for an answer.
-pub fn main_thread_instead(activity: Option<&Activity>, looks: &[Look]) -> Option<String> {
+pub fn main_thread_instead(activity: Option<&Activity>, looks: &[PortSample]) -> Option<String> {
     let activity = activity?;
     let main = activity.main()?;
     let others_accept = activity.threads.iter().any(|thread| !thread.is_main && thread.looks.iter().any(polls));
@@ -186,7 +188,7 @@ pub fn main_thread_instead(activity: Option<&Activity>, looks: &[Look]) -> Optio
         return None;
     }
     let percent = main.cpu_ms? as f64 * 100.0 / activity.between_ms.max(1) as f64;
-    match main.last().and_then(waits_for).filter(|_| stands_still(main)) {
+    match main.last().and_then(waits_for).filter(|_| is_idle(main)) {
         Some(what) => Some(format!("the main thread waits for {what}")),
         None if percent >= AT_WORK * 100.0 => Some(format!("the main thread uses {percent:.0} % of a CPU instead")),
         None => None,
@@ -198,8 +200,8 @@ pub fn after_accept(activity: Option<&Activity>) -> Option<String> {
     let activity = activity?;
     let percent = activity.cpu_ms as f64 * 100.0 / activity.between_ms.max(1) as f64;
     let own = activity.threads.iter().find(|thread| thread.is_new);
-    let waits = own.filter(|thread| stands_still(thread)).and_then(|thread| thread.last()).and_then(waits_for);
-    let main = activity.main().filter(|main| stands_still(main) && !main.last().is_some_and(polls));
+    let waits = own.filter(|thread| is_idle(thread)).and_then(|thread| thread.last()).and_then(waits_for);
+    let main = activity.main().filter(|main| is_idle(main) && !main.last().is_some_and(polls));
     match (waits, main.and_then(|main| main.last()).and_then(waits_for)) {
         (Some(what), _) => Some(format!("its handler waits for {what}")),
         (None, Some(what)) => Some(format!("the main thread waits for {what}")),
@@ -215,23 +217,23 @@ fn source(pid: u32) -> String {
 }
 
 /// One request that waited.
-struct Flight<'a> {
+struct PendingRequest<'a> {
     server: &'a Server,
     /// `None` is the health path.
     route: Option<&'a Route>,
     outcome: Outcome,
-    looks: &'a [Look],
+    looks: &'a [PortSample],
     activity: Option<&'a Activity>,
 }
 
-impl Flight<'_> {
+impl PendingRequest<'_> {
     fn waits(&self) -> bool {
         matches!(self.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout | Outcome::Incomplete)
     }
 
     /// Two looks far enough apart.
     fn activity(&self) -> Option<&Activity> {
-        self.activity.filter(|activity| activity.between_ms >= LEAST_BETWEEN_MS)
+        self.activity.filter(|activity| activity.between_ms >= MIN_BETWEEN_MS)
     }
 
     fn share(&self, thread: &Thread, activity: &Activity) -> f64 {
@@ -262,12 +264,12 @@ impl Flight<'_> {
         let is_so = |thread: &&Thread| {
             let same =
                 thread.looks.first().map(|look| &look.wait_channel) == thread.last().map(|look| &look.wait_channel);
-            thread.always(|look| look.state == ProcessState::DiskSleep) && same && stands_still(thread)
+            thread.always(|look| look.state == ProcessState::DiskSleep) && same && is_idle(thread)
         };
         let threads: Vec<&Thread> = activity.threads.iter().filter(is_so).collect();
         let first = threads.first()?;
         // mm/memcontrol.c: it sleeps for having taken more memory than memory.high allows.
-        let is_throttled = |look: &ThreadLook| {
+        let is_throttled = |look: &ThreadSample| {
             look.wait_channel.as_deref().is_some_and(|channel| channel.contains("mem_cgroup_handle_over_high"))
         };
         let next = if first.always(is_throttled) {
@@ -304,7 +306,7 @@ impl Flight<'_> {
         let writers: Vec<&Thread> =
             activity.threads.iter().filter(|thread| thread.last().is_some_and(writes)).collect();
         // Somebody reads, if slowly, where one of them has come on.
-        if writers.iter().any(|thread| thread.looks.len() >= 2 && !stands_still(thread)) {
+        if writers.iter().any(|thread| thread.looks.len() >= 2 && !is_idle(thread)) {
             return None;
         }
         let threads: Vec<&Thread> = writers.into_iter().filter(|thread| writes_to_full_pipe(thread)).collect();
@@ -365,7 +367,7 @@ impl Flight<'_> {
             thread.sleeps.map_or(0.0, |sleeps| sleeps as f64 * 1000.0 / activity.between_ms.max(1) as f64)
         };
         let asks = |thread: &&Thread| {
-            let is_limited = |look: &ThreadLook| {
+            let is_limited = |look: &ThreadSample| {
                 is_futex(look) && look.system_call.as_ref().is_none_or(|call| call.is_unlimited != Some(true))
             };
             thread.always(is_limited) && per_second(thread) >= WAKES_FOR_INTERPRETER
@@ -426,14 +428,14 @@ impl Flight<'_> {
         }
         let own: Vec<&Thread> = activity.threads.iter().filter(|thread| thread.is_new).collect();
         let locked: Vec<&Thread> =
-            activity.threads.iter().filter(|thread| !thread.is_main && stuck_at(thread) == Some(A_LOCK)).collect();
+            activity.threads.iter().filter(|thread| !thread.is_main && stuck_at(thread) == Some(LOCK)).collect();
         // Of a pool it cannot be told whose this request is: then every worker must be stuck, and have a request.
         let workers = activity.threads.iter().filter(|thread| !thread.is_main).count();
         let waits =
             u64::try_from(workers).is_ok_and(|workers| last.unanswered.is_some_and(|waits| waits >= workers));
         let is_pool_stuck = own.is_empty() && workers > 0 && locked.len() == workers && waits;
         // A handler that waits for a time or for another server, or that works, comes on; one at a lock or a full pipe does not.
-        let what = own.iter().find_map(|thread| stuck_at(thread)).or(is_pool_stuck.then_some(A_LOCK))?;
+        let what = own.iter().find_map(|thread| stuck_at(thread)).or(is_pool_stuck.then_some(LOCK))?;
         let what = match own.is_empty() {
             true => format!("; all {workers} workers wait for {what}"),
             false => format!("; this one's handler waits for {what}"),
@@ -493,7 +495,7 @@ pub fn route_waits_for_database(server: &Server) -> bool {
     slow.any(|route| {
         let own = route.activity.iter().flat_map(|activity| &activity.threads).filter(|thread| thread.is_new);
         let mut own = own.peekable();
-        own.peek().is_none() || own.any(|thread| !stands_still(thread))
+        own.peek().is_none() || own.any(|thread| !is_idle(thread))
     })
 }
 
@@ -506,7 +508,7 @@ fn may_migrate(route: &Route) -> bool {
     let Some(activity) = &route.activity else { return false };
     let mut own = activity.threads.iter().filter(|thread| thread.is_new).peekable();
     match own.peek() {
-        Some(_) => own.any(|thread| !stands_still(thread)),
+        Some(_) => own.any(|thread| !is_idle(thread)),
         None => activity.cpu_ms as f64 >= activity.between_ms as f64 * AT_WORK,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Examination;
 use crate::collect::ThreadEntry;
-use crate::model::{Activity, Gap, Identity, Look, Pipe, PipeReader, Server, Thread, id};
+use crate::model::{Activity, Gap, Identity, Pipe, PipeReader, PortSample, Server, Thread, id};
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
 use crate::probe::Waiting;
 use crate::target::listening;
@@ -11,24 +11,24 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Pipes whose readers are looked for; a server has two.
-const MOST_PIPES: usize = 4;
+const MAX_PIPES: usize = 4;
 
 /// Threads of which a report tells each.
-const MOST_KEPT: usize = 512;
+const MAX_KEPT: usize = 512;
 
 /// Collects the looks that are taken while one request waits.
-pub(super) struct Flight<'a> {
+pub(super) struct RequestSamples<'a> {
     examination: &'a Examination<'a>,
     server: &'a Server,
-    looks: Vec<Look>,
+    looks: Vec<PortSample>,
     /// Who waited to be accepted, and who waited for an answer, at the first look.
     first: Option<(HashSet<SocketAddr>, HashSet<SocketAddr>)>,
-    threads: Vec<ThreadsSeen>,
+    threads: Vec<ThreadTable>,
     gaps: Vec<Gap>,
 }
 
 /// The threads at one moment.
-struct ThreadsSeen {
+struct ThreadTable {
     at: Instant,
     since_connect: Duration,
     cpu_ms: u64,
@@ -38,25 +38,25 @@ struct ThreadsSeen {
 
 /// What was seen during one request.
 #[derive(Default)]
-pub(super) struct Seen {
-    pub looks: Vec<Look>,
+pub(super) struct ActivitySamples {
+    pub looks: Vec<PortSample>,
     pub activity: Option<Activity>,
     pub gaps: Vec<Gap>,
 }
 
-impl<'a> Flight<'a> {
+impl<'a> RequestSamples<'a> {
     pub fn new(examination: &'a Examination<'a>, server: &'a Server) -> Self {
         Self { examination, server, looks: Vec::new(), first: None, threads: Vec::new(), gaps: Vec::new() }
     }
 
     /// One look; `waiting` names the request's own connection, where there is one.
-    pub fn look(&mut self, waiting: Option<Waiting>, after: Duration) {
+    pub fn sample(&mut self, waiting: Option<Waiting>, after: Duration) {
         let begun = Instant::now();
-        self.look_at_connections(waiting, after);
-        self.look_at_threads(begun, after);
+        self.sample_connections(waiting, after);
+        self.sample_threads(begun, after);
     }
 
-    fn look_at_connections(&mut self, waiting: Option<Waiting>, after: Duration) {
+    fn sample_connections(&mut self, waiting: Option<Waiting>, after: Duration) {
         let Some(port) = self.server.port else { return };
         let table = self.examination.survey.host.sockets_in_detail(self.server.process.as_ref()).value;
         if table.source.is_empty() {
@@ -83,7 +83,7 @@ impl<'a> Flight<'a> {
                 socket.remote == **remote && socket.progress.is_some_and(|progress| progress.has_sent)
             })
         };
-        self.looks.push(Look {
+        self.looks.push(PortSample {
             after_connect_ms: milliseconds(after),
             accept_queue: listening(&table, port)
                 .filter(|socket| {
@@ -100,7 +100,7 @@ impl<'a> Flight<'a> {
         });
     }
 
-    fn look_at_threads(&mut self, begun: Instant, after: Duration) {
+    fn sample_threads(&mut self, begun: Instant, after: Duration) {
         let Some(identity) = self.server.process.as_ref().map(|process| process.identity) else { return };
         let host = self.examination.survey.host;
         match (host.threads(identity), host.usage(identity)) {
@@ -111,7 +111,7 @@ impl<'a> Flight<'a> {
                 let (entries, omitted) = read.value;
                 // Ages were taken by now: a thread of this request is no older than its connection.
                 let since_connect = after.saturating_add(begun.elapsed());
-                self.threads.push(ThreadsSeen {
+                self.threads.push(ThreadTable {
                     at: Instant::now(),
                     since_connect,
                     cpu_ms: usage.cpu_ms,
@@ -127,16 +127,16 @@ impl<'a> Flight<'a> {
     }
 
     /// Everything that was seen, for a request for `path`.
-    pub fn end(mut self, path: &str) -> Seen {
+    pub fn end(mut self, path: &str) -> ActivitySamples {
         let identity = self.server.process.as_ref().map(|process| process.identity);
         let activity = match (self.threads.as_slice(), identity) {
             ([first, .., last], Some(identity)) => Some(self.joined(path, first, last, identity)),
             _ => None,
         };
-        Seen { looks: std::mem::take(&mut self.looks), activity, gaps: std::mem::take(&mut self.gaps) }
+        ActivitySamples { looks: std::mem::take(&mut self.looks), activity, gaps: std::mem::take(&mut self.gaps) }
     }
 
-    fn joined(&self, path: &str, first: &ThreadsSeen, last: &ThreadsSeen, identity: Identity) -> Activity {
+    fn joined(&self, path: &str, first: &ThreadTable, last: &ThreadTable, identity: Identity) -> Activity {
         let mut threads: Vec<Thread> = last
             .entries
             .iter()
@@ -159,9 +159,9 @@ impl<'a> Flight<'a> {
             .collect();
         let pipes = self.pipes(&threads, identity);
         // What a report keeps of very many: those that do anything before those that only wait.
-        threads.sort_by_key(|thread| (!thread.is_main, !thread.is_new, !is_telling(thread), thread.tid));
-        let left_out = threads.len().saturating_sub(MOST_KEPT);
-        threads.truncate(MOST_KEPT);
+        threads.sort_by_key(|thread| (!thread.is_main, !thread.is_new, !is_informative(thread), thread.tid));
+        let left_out = threads.len().saturating_sub(MAX_KEPT);
+        threads.truncate(MAX_KEPT);
         Activity {
             path: path.to_owned(),
             between_ms: milliseconds(last.at.saturating_duration_since(first.at)),
@@ -184,7 +184,7 @@ impl<'a> Flight<'a> {
         let survey = self.examination.survey;
         descriptors
             .into_iter()
-            .take(MOST_PIPES)
+            .take(MAX_PIPES)
             .filter_map(|descriptor| {
                 let (inode, readers) = survey.host.pipe_readers(identity, descriptor).ok()??;
                 let readers = readers.into_iter().filter_map(|pid| {
@@ -199,9 +199,9 @@ impl<'a> Flight<'a> {
 }
 
 /// It runs, has run or woken, or waits in the kernel for what it cannot be taken from.
-fn is_telling(thread: &Thread) -> bool {
+fn is_informative(thread: &Thread) -> bool {
     use crate::model::ProcessState;
-    let is_special = |look: &crate::model::ThreadLook| {
+    let is_special = |look: &crate::model::ThreadSample| {
         matches!(look.state, ProcessState::Running | ProcessState::DiskSleep)
             || look.wait_channel.as_deref().is_some_and(|channel| channel.contains("pipe_write"))
     };

@@ -6,7 +6,7 @@ use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use crate::parse::expect::Expect;
 use crate::parse::mask;
-use crate::target::{Asked, Fit, Known, Wanted, same_network};
+use crate::target::{Fit, KnownProgram, ProgramQuery, ServerProfile, same_network};
 
 /// What the supervisors of this host say of the server.
 pub(super) struct Claims {
@@ -17,13 +17,13 @@ pub(super) struct Claims {
     /// Others that are for this server, or for its port.
     pub others: Vec<Supervisor>,
     /// Whom to look on for a while.
-    pub watched: Option<Watched>,
+    pub watched: Option<ObservedSupervisor>,
 }
 
 /// A supervisor that can be looked on.
-pub(super) enum Watched {
+pub(super) enum ObservedSupervisor {
     /// One that can be asked again.
-    Program(Box<Known>),
+    Program(Box<KnownProgram>),
     /// A shell loop, by its pid.
     Loop(u32),
 }
@@ -56,7 +56,7 @@ impl Examination<'_> {
         unit: Option<&Unit>,
     ) -> Claims {
         let home = server.home.as_ref().map(std::path::PathBuf::from);
-        let wanted = Wanted {
+        let wanted = ServerProfile {
             kind: server.kind,
             port: server.port,
             home: home.as_deref(),
@@ -91,7 +91,7 @@ impl Examination<'_> {
             let is_content = claims.watched.is_none() && claims.supervisor.claims_this != Some(false);
             let does_something = !claim.gave_up && !claim.finished;
             if is_content && does_something && claim.claims_this != Some(true) {
-                claims.watched = Some(Watched::Program(Box::new(known.clone())));
+                claims.watched = Some(ObservedSupervisor::Program(Box::new(known.clone())));
             }
             let evidence = match fit {
                 Fit::Rival => format!("{}, configured for the same port", claim.evidence),
@@ -112,7 +112,7 @@ impl Examination<'_> {
             }
         }));
         if claims.supervisor.kind == "none" || chain.is_none() {
-            self.note_unasked(server);
+            self.note_unqueried(server);
         }
         claims
     }
@@ -122,7 +122,7 @@ impl Examination<'_> {
         &self,
         server: &mut Server,
         expect: &Expect,
-        wanted: &Wanted<'_>,
+        wanted: &ServerProfile<'_>,
         chain: Option<&Chain<'_>>,
     ) -> Claims {
         let expected = Expected {
@@ -138,7 +138,7 @@ impl Examination<'_> {
                 Claims {
                     watched: (supervisor.claims_this != Some(true) && !supervisor.is_idle
                         || self.request.observe.is_some())
-                    .then(|| Watched::Program(Box::new(known))),
+                    .then(|| ObservedSupervisor::Program(Box::new(known))),
                     ..Claims::of(supervisor, Some(expected))
                 }
             }
@@ -163,7 +163,7 @@ impl Examination<'_> {
         server: &mut Server,
         chain: &Chain<'_>,
         unit: Option<&Unit>,
-        fits: &[(Fit, &Known)],
+        fits: &[(Fit, &KnownProgram)],
     ) -> Claims {
         let mut claims = if let Some((below, hop)) = nearest_supervisor(chain.hops) {
             self.of_parent(chain, below, hop)
@@ -207,7 +207,7 @@ impl Examination<'_> {
                     evidence: format!("pid {pid} starts this server, and this process is not below it"),
                     ..Supervisor::none("")
                 };
-                claims.watched = Some(Watched::Loop(pid));
+                claims.watched = Some(ObservedSupervisor::Loop(pid));
                 claims.expected = Some(of_loop);
             }
         }
@@ -215,7 +215,7 @@ impl Examination<'_> {
     }
 
     /// Of a server that does not run: the program that should be running it, the one that is at it first.
-    fn of_absent(&self, server: &Server, fits: &[(Fit, &Known)]) -> Claims {
+    fn of_absent(&self, server: &Server, fits: &[(Fit, &KnownProgram)]) -> Claims {
         let of_it =
             fits.iter().filter(|(fit, _)| *fit != Fit::Rival).filter(|(_, known)| !known.program.is_oneshot);
         let best = of_it
@@ -248,7 +248,7 @@ impl Examination<'_> {
             ..Supervisor::none("")
         };
         let expected = Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why, named: false };
-        Claims { watched: Some(Watched::Loop(pid)), ..Claims::of(supervisor, Some(expected)) }
+        Claims { watched: Some(ObservedSupervisor::Loop(pid)), ..Claims::of(supervisor, Some(expected)) }
     }
 
     /// The server is below a supervisor. Its own word for the program; where it cannot be asked, its being the parent
@@ -281,17 +281,17 @@ impl Examination<'_> {
             ..claim
         };
         let watched = match (known, hop.role) {
-            (Some(known), _) => Some(Watched::Program(Box::new(known.clone()))),
-            (None, Role::RespawnLoop) => Some(Watched::Loop(hop.pid)),
+            (Some(known), _) => Some(ObservedSupervisor::Program(Box::new(known.clone()))),
+            (None, Role::RespawnLoop) => Some(ObservedSupervisor::Loop(hop.pid)),
             (None, _) => None,
         };
-        let watched = watched.filter(|_| self.is_worth_a_look(&supervisor, process));
+        let watched = watched.filter(|_| self.is_observable(&supervisor, process));
         Claims { watched, ..Claims::of(supervisor, None) }
     }
 
     /// A supervisor that claims the server is looked on when somebody asks for it, or when the server is young and was
     /// started again often: then it may be flapping.
-    fn is_worth_a_look(&self, supervisor: &Supervisor, process: &Process) -> bool {
+    fn is_observable(&self, supervisor: &Supervisor, process: &Process) -> bool {
         const YOUNG_MS: u64 = 15_000;
         let was_often = supervisor.restarts.is_some_and(|restarts| restarts >= crate::diagnose::MANY_RESTARTS);
         self.request.observe.is_some() || was_often && process.age_ms.is_some_and(|age| age < YOUNG_MS)
@@ -300,22 +300,22 @@ impl Examination<'_> {
     /// Asks the manager of the unit in whose control group the server is. The control group alone decides nothing: an
     /// orphan of an earlier activation sits in it too, and so does whatever a login or cron service has started.
     fn of_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit) -> Claims {
-        let asked = Asked::Unit(unit.clone());
+        let asked = ProgramQuery::Unit(unit.clone());
         let known = self.survey.programs().known.iter().find(|known| known.asked == asked).cloned();
         let known = match known {
             Some(known) => Ok(known),
-            None => self.survey.host.unit(unit).map(|program| Known { asked, program }),
+            None => self.survey.host.unit(unit).map(|program| KnownProgram { asked, program }),
         };
         match known {
             Ok(known) => self.of_known_unit(server, chain, unit, known),
-            Err(gap) => self.of_unasked_unit(server, chain, unit, gap),
+            Err(gap) => self.of_unqueried_unit(server, chain, unit, gap),
         }
     }
 
     /// The job of launchd whose pid is the server's or that of a wrapper around it. Every application that a person has
     /// opened is a job as well, and so is a remote login; what was started from there is not theirs.
     fn of_job(&self, server: &Server, chain: &Chain<'_>) -> Option<Claims> {
-        let jobs = self.survey.programs().known.iter().filter(|known| matches!(known.asked, Asked::Job(_)));
+        let jobs = self.survey.programs().known.iter().filter(|known| matches!(known.asked, ProgramQuery::Job(_)));
         let above = jobs.filter_map(|known| Some((chain.position(known.program.claim.claimed_pid)?, known)));
         let (at, known) = above.min_by_key(|(at, _)| *at)?;
         let names_it = known.command().is_some_and(|command| command.kind == server.kind);
@@ -336,12 +336,13 @@ impl Examination<'_> {
         let pid = claim.claimed_pid.unwrap_or(0);
         let evidence = format!("{} says pid {pid}{through}", claim.evidence);
         let supervisor = Supervisor { claims_this: Some(true), evidence, ..claim };
-        let watched =
-            self.is_worth_a_look(&supervisor, chain.process).then(|| Watched::Program(Box::new(known.clone())));
+        let watched = self
+            .is_observable(&supervisor, chain.process)
+            .then(|| ObservedSupervisor::Program(Box::new(known.clone())));
         Some(Claims { watched, ..Claims::of(supervisor, None) })
     }
 
-    fn of_known_unit(&self, server: &Server, chain: &Chain<'_>, unit: &Unit, known: Known) -> Claims {
+    fn of_known_unit(&self, server: &Server, chain: &Chain<'_>, unit: &Unit, known: KnownProgram) -> Claims {
         let (program, claim) = (&known.program, known.program.claim.clone());
         let position = chain.position(claim.claimed_pid);
         let through_login = position.is_some_and(|at| {
@@ -356,8 +357,8 @@ impl Examination<'_> {
                 evidence: format!("MainPID of {} is {pid}", unit.name),
                 ..claim
             };
-            let is_worth_it = self.is_worth_a_look(&supervisor, chain.process);
-            let watched = is_worth_it.then(|| Watched::Program(Box::new(known)));
+            let is_worth_it = self.is_observable(&supervisor, chain.process);
+            let watched = is_worth_it.then(|| ObservedSupervisor::Program(Box::new(known)));
             return Claims { watched, ..Claims::of(supervisor, None) };
         }
         // A dashboard that was started from within the gateway's unit is not that unit's server.
@@ -394,12 +395,13 @@ impl Examination<'_> {
             named: false,
         };
         let supervisor = Supervisor { claims_this: Some(false), evidence, ..claim };
-        let watched = (!supervisor.is_idle && !supervisor.finished).then(|| Watched::Program(Box::new(known)));
+        let watched =
+            (!supervisor.is_idle && !supervisor.finished).then(|| ObservedSupervisor::Program(Box::new(known)));
         Claims { watched, ..Claims::of(supervisor, Some(expected)) }
     }
 
     /// The manager does not answer from here: then the activation that it publishes as a file may still tell.
-    fn of_unasked_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit, gap: Gap) -> Claims {
+    fn of_unqueried_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit, gap: Gap) -> Claims {
         let base = |claims_this, evidence| Supervisor {
             kind: unit.kind().to_owned(),
             name: Some(unit.name.clone()),
@@ -507,7 +509,7 @@ impl Examination<'_> {
     }
 
     /// Supervisors that could have claimed it and could not be asked.
-    fn note_unasked(&self, server: &mut Server) {
+    fn note_unqueried(&self, server: &mut Server) {
         let unasked = &self.survey.programs().unasked;
         let Some((first, gap)) = unasked.first() else { return };
         if self.request.selection.expect.is_some() {
@@ -527,10 +529,14 @@ impl Examination<'_> {
 }
 
 /// The claim of the one that is looked on.
-pub(super) fn watched_claim(watched: &Watched, supervisor: &Supervisor, others: &[Supervisor]) -> Supervisor {
+pub(super) fn watched_claim(
+    watched: &ObservedSupervisor,
+    supervisor: &Supervisor,
+    others: &[Supervisor],
+) -> Supervisor {
     match watched {
-        Watched::Loop(_) => supervisor.clone(),
-        Watched::Program(known) => {
+        ObservedSupervisor::Loop(_) => supervisor.clone(),
+        ObservedSupervisor::Program(known) => {
             let title = known.program.claim.title();
             let all = std::iter::once(supervisor).chain(others);
             all.into_iter().find(|claim| claim.title() == title).unwrap_or(&known.program.claim).clone()
@@ -544,7 +550,7 @@ fn judged(claim: &Supervisor, chain: Option<&Chain<'_>>) -> Supervisor {
     Supervisor { claims_this: Some(is_its), ..claim.clone() }
 }
 
-fn elsewhere_of(known: &Known, chain: Option<&Chain<'_>>) -> Claims {
+fn elsewhere_of(known: &KnownProgram, chain: Option<&Chain<'_>>) -> Claims {
     let claim = judged(&known.program.claim, chain);
     let state = claim.state.as_deref().unwrap_or("nothing");
     let supervisor = Supervisor { evidence: format!("{} says {state}", claim.evidence), ..claim.clone() };
@@ -556,7 +562,7 @@ fn elsewhere_of(known: &Known, chain: Option<&Chain<'_>>) -> Claims {
         named: false,
     };
     let does_something = !claim.is_idle && !claim.finished && !claim.gave_up;
-    let watched = does_something.then(|| Watched::Program(Box::new(known.clone())));
+    let watched = does_something.then(|| ObservedSupervisor::Program(Box::new(known.clone())));
     Claims { watched, ..Claims::of(supervisor, Some(expected)) }
 }
 

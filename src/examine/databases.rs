@@ -3,7 +3,7 @@
 use super::Examination;
 use crate::collect::{Deadline, ForeignPath, Host};
 use crate::diagnose;
-use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondLook, Server, id};
+use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondSample, Server, id};
 use crate::target::Survey;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 /// Databases that Hermes keeps in a home.
 const KNOWN: &[&str] = &["state.db", "response_store.db", "kanban.db", "memory_store.db"];
 /// Databases that are read in one examination.
-const MOST: usize = 64;
+const MAX: usize = 64;
 /// The least time between two looks that tell a state from a moment.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(1000);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(1000);
 /// The same for readers, whose transactions may well take a second.
-const BETWEEN_LOOKS_AT_READERS: Duration = Duration::from_millis(3000);
+const READER_SAMPLE_INTERVAL: Duration = Duration::from_millis(3000);
 /// The least time for which the holder of a lock is watched for work.
 const WATCH_HOLDER: Duration = Duration::from_millis(500);
 /// What is not decided without a second look.
-const SECOND_LOOK_DECIDES: &[&str] = &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
+const SECOND_SAMPLE_DECIDES: &[&str] =
+    &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
 
 impl Examination<'_> {
     /// Fills in the databases of the server's home, and those that it has open elsewhere.
@@ -33,7 +34,7 @@ impl Examination<'_> {
             paths = known_in(host, &home, self.request.command == "db", &mut server.gaps);
         }
         if let Some(identity) = identity {
-            let families = server.descriptors.iter().flat_map(|facts| &facts.sqlite).take(MOST);
+            let families = server.descriptors.iter().flat_map(|facts| &facts.sqlite).take(MAX);
             let absolute = families.map(|family| family.path.path()).filter(|path| path.is_absolute());
             paths.extend(absolute.map(|path| ForeignPath::of_link(identity, path)));
         }
@@ -46,9 +47,9 @@ impl Examination<'_> {
     }
 
     /// A lock that is held at two looks while nothing moves is stuck; one look cannot tell it from a busy writer.
-    pub(super) fn look_again_at_databases(&self, server: &mut Server, first_look: Instant) {
+    pub(super) fn sample_databases_again(&self, server: &mut Server, first_look: Instant) {
         let process = server.process.clone();
-        let gaps = look_again(self.survey, process.as_ref(), &mut server.databases, first_look, self.deadline);
+        let gaps = sample_again(self.survey, process.as_ref(), &mut server.databases, first_look, self.deadline);
         server.gaps.extend(gaps);
     }
 }
@@ -73,7 +74,7 @@ pub(super) fn known_in(
     let mut homes = vec![home.clone()];
     if with_profiles {
         let profiles = home.join("profiles");
-        homes.extend(list(&profiles, MOST).into_iter().map(|name| profiles.join(name)));
+        homes.extend(list(&profiles, MAX).into_iter().map(|name| profiles.join(name)));
     }
     for home in homes {
         let names = list(&home, 4096);
@@ -81,7 +82,7 @@ pub(super) fn known_in(
             KNOWN.iter().filter(|name| names.iter().any(|there| there == *name)).map(|name| home.join(name)),
         );
         let boards = home.join("kanban/boards");
-        for board in list(&boards, MOST) {
+        for board in list(&boards, MAX) {
             let path = boards.join(board).join("kanban.db");
             // One that cannot be looked at is read like one that is there, which says why it cannot be.
             if host.file_kind(&path).map_or_else(|gap| gap.reason != GapReason::NotFound, |_| true) {
@@ -89,7 +90,7 @@ pub(super) fn known_in(
             }
         }
     }
-    found.truncate(MOST);
+    found.truncate(MAX);
     found
 }
 
@@ -107,7 +108,7 @@ pub(super) fn read(
     let resolved = paths.iter().map(|path| host.resolved(path).unwrap_or_else(|_| path.clone()));
     let paths: Vec<ForeignPath> = resolved.filter(|path| seen.insert(path.clone())).collect();
     let (mut databases, mut gaps, mut there) = (Vec::new(), Vec::new(), Vec::new());
-    for path in paths.iter().take(MOST) {
+    for path in paths.iter().take(MAX) {
         match host.database(path) {
             Ok(read) => {
                 gaps.extend(read.gaps);
@@ -157,27 +158,27 @@ fn place_of(process: Option<Identity>, database: &DatabaseFile) -> ForeignPath {
 }
 
 /// The second look at those of which the first one leaves something open.
-pub(super) fn look_again(
+pub(super) fn sample_again(
     survey: &Survey<'_>,
     seen_by: Option<&Process>,
     databases: &mut [DatabaseFile],
     first_look: Instant,
     deadline: Deadline,
 ) -> Vec<Gap> {
-    if !databases.iter().any(diagnose::wants_second_look) {
+    if !databases.iter().any(diagnose::needs_second_sample) {
         return Vec::new();
     }
     let host = survey.host;
     let between =
-        if databases.iter().any(diagnose::may_be_pinned) { BETWEEN_LOOKS_AT_READERS } else { BETWEEN_LOOKS };
+        if databases.iter().any(diagnose::may_be_pinned) { READER_SAMPLE_INTERVAL } else { SAMPLE_INTERVAL };
     // What the holder does is seen from here on only.
     let wait = between.saturating_sub(first_look.elapsed()).max(WATCH_HOLDER);
     if wait > deadline.remaining() {
         let gap = Gap::new("a second look at locked databases", GapReason::Timeout, "no time was left for it");
-        return vec![gap.blocking(SECOND_LOOK_DECIDES)];
+        return vec![gap.blocking(SECOND_SAMPLE_DECIDES)];
     }
     let wanted: Vec<&mut DatabaseFile> =
-        databases.iter_mut().filter(|database| diagnose::wants_second_look(database)).collect();
+        databases.iter_mut().filter(|database| diagnose::needs_second_sample(database)).collect();
     let cpu_of = |pid: u32| Some(host.usage(host.identify(pid).ok()?).ok()?.cpu_ms);
     let writers: Vec<Option<(u32, u64)>> = wanted
         .iter()
@@ -189,9 +190,9 @@ pub(super) fn look_again(
         let again = host.database_again(&place_of(seen_by.map(|process| process.identity), database));
         if again.locks.is_none() {
             let detail = "they could not be read a second time";
-            gaps.push(Gap::new("locks of databases", GapReason::Malformed, detail).blocking(SECOND_LOOK_DECIDES));
+            gaps.push(Gap::new("locks of databases", GapReason::Malformed, detail).blocking(SECOND_SAMPLE_DECIDES));
         }
-        database.looked_again = Some(SecondLook {
+        database.looked_again = Some(SecondSample {
             after_ms: u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX),
             holder_cpu_ms: writer.and_then(|(pid, before)| Some(cpu_of(pid)?.saturating_sub(before))),
             ..again

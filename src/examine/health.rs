@@ -1,11 +1,11 @@
 //! Which requests are made, in which order, and which of them decides.
 
-use super::activity::{Flight, Seen};
+use super::activity::{ActivitySamples, RequestSamples};
 use super::{Examination, Routes};
 use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState, Route, Server, ServerKind, id};
 use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
-use crate::probe::{self, Knock, Patience};
+use crate::probe::{self, ProbeRequest, Timeouts};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,13 +18,13 @@ pub const CAREFUL_SHARE: f64 = crate::diagnose::CEILING_WARNING;
 const START_GRACE_MS: u64 = 30_000;
 
 /// Another route may take this many times the patience of the health path: it does work, and five seconds are a warning.
-const ROUTE_PATIENCE: u32 = 3;
+const ROUTE_TIMEOUT_FACTOR: u32 = 3;
 
 /// Time between two looks at the threads of a server that has answered that it cannot.
-const BETWEEN_THREAD_LOOKS: Duration = Duration::from_secs(1);
+const THREAD_SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two looks at a queue that takes no more connections.
-const BETWEEN_QUEUE_LOOKS: Duration = Duration::from_millis(400);
+const QUEUE_SAMPLE_INTERVAL: Duration = Duration::from_millis(400);
 
 /// Names of proxy settings that other clients would obey.
 const PROXIES: &[&str] = &["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -40,8 +40,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn knock(&self, address: SocketAddr, kind: ServerKind) -> Knock {
-        Knock {
+    pub(super) fn knock(&self, address: SocketAddr, kind: ServerKind) -> ProbeRequest {
+        ProbeRequest {
             address,
             tls: self.tls.unwrap_or(false),
             host: self.host.clone().unwrap_or_else(|| address.ip().to_string()),
@@ -73,7 +73,7 @@ impl Examination<'_> {
             server.health = Some(health);
             return;
         }
-        let patience = Patience { phase: self.request.timeout, total: self.deadline };
+        let patience = Timeouts { phase: self.request.timeout, total: self.deadline };
         let plan = match self.plan(server, sockets_held, deep, patience) {
             Ok(plan) => plan,
             Err(attempt) => {
@@ -123,16 +123,16 @@ impl Examination<'_> {
         &self,
         server: &Server,
         plan: &Plan,
-        patience: Patience,
+        patience: Timeouts,
         careful: bool,
         health: &mut Health,
         gaps: &mut Vec<Gap>,
-    ) -> Seen {
-        let mut flight = Flight::new(self, server);
+    ) -> ActivitySamples {
+        let mut flight = RequestSamples::new(self, server);
         for address in &plan.addresses {
             let mut knock = plan.knock(*address, server.kind);
             let mut attempt = probe::attempt(&knock, patience, &mut |waiting| {
-                flight.look(Some(waiting), waiting.since_connect);
+                flight.sample(Some(waiting), waiting.since_connect);
             });
             if let Some(resolve) = &plan.resolve {
                 attempt.phases.insert(0, resolve.clone());
@@ -153,13 +153,13 @@ impl Examination<'_> {
             // The kernel drops new connections when the queue is full; then there was no moment to look, and now is one.
             // Of a server that says itself that it cannot, only the threads are of interest.
             let between = match outcome {
-                Outcome::ConnectTimeout => Some(BETWEEN_QUEUE_LOOKS),
-                Outcome::Overloaded | Outcome::Degraded => Some(BETWEEN_THREAD_LOOKS),
+                Outcome::ConnectTimeout => Some(QUEUE_SAMPLE_INTERVAL),
+                Outcome::Overloaded | Outcome::Degraded => Some(THREAD_SAMPLE_INTERVAL),
                 _ => None,
             };
             for after in between.into_iter().flat_map(|between| [Duration::ZERO, between]) {
                 std::thread::sleep(after.min(self.deadline.remaining()));
-                flight.look(None, after);
+                flight.sample(None, after);
             }
             // Only where nobody took the connection is another address worth a try.
             if !matches!(outcome, Outcome::Refused | Outcome::Unreachable) {
@@ -203,7 +203,7 @@ impl Examination<'_> {
         }
         let tls = health.url.starts_with("https:");
         for path in paths {
-            let patience = Patience { phase: self.request.timeout * ROUTE_PATIENCE, total: self.deadline };
+            let patience = Timeouts { phase: self.request.timeout * ROUTE_TIMEOUT_FACTOR, total: self.deadline };
             let shown = crate::parse::mask::url(&path);
             if self.deadline.is_over() {
                 let gap = Gap::new(format!("route {shown}"), GapReason::Timeout, "no time was left for it");
@@ -212,11 +212,11 @@ impl Examination<'_> {
             }
             self.progress.step(&format!("waiting for {shown}"));
             // Whatever it answers is an answer: its shape is not known here.
-            let knock = Knock { path, tls, ..plan.knock(address, ServerKind::Other) };
-            let mut flight = Flight::new(self, server);
+            let knock = ProbeRequest { path, tls, ..plan.knock(address, ServerKind::Other) };
+            let mut flight = RequestSamples::new(self, server);
             let deadline = patience.phase.min(self.deadline.remaining());
             let attempt = probe::attempt(&knock, patience, &mut |waiting| {
-                flight.look(Some(waiting), waiting.since_connect);
+                flight.sample(Some(waiting), waiting.since_connect);
             });
             // Less than its deadline is no measure of it.
             if deadline < patience.phase && !attempt.outcome.is_answer() {
@@ -228,7 +228,7 @@ impl Examination<'_> {
                 server.gaps.push(gap.blocking(&[id::ROUTE_SLOW]));
                 continue;
             }
-            let Seen { looks, activity, gaps } = flight.end(&shown);
+            let ActivitySamples { looks, activity, gaps } = flight.end(&shown);
             let activity = activity.filter(|_| !attempt.outcome.is_answer());
             server.gaps.extend(gaps.into_iter().filter(|_| activity.is_some()));
             let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
@@ -297,7 +297,7 @@ impl Examination<'_> {
         server: &Server,
         sockets_held: Option<&HashSet<u64>>,
         deep: bool,
-        patience: Patience,
+        patience: Timeouts,
     ) -> Result<Plan, Box<Attempt>> {
         let path = health_path(server.kind, deep).to_owned();
         if let Some(url) = &self.target.url {
@@ -388,7 +388,7 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
         .is_some_and(|share| share >= crate::diagnose::CEILING_CRITICAL);
     let listeners = server.listeners.as_ref()?;
     let has_accepted =
-        |look: &crate::model::Look| look.probe_accepted == Some(true) || look.unanswered.unwrap_or(0) > 0;
+        |look: &crate::model::PortSample| look.probe_accepted == Some(true) || look.unanswered.unwrap_or(0) > 0;
     let was_accepted = listeners.connections.established > 0 || listeners.looks.iter().any(has_accepted);
     let main = activity.main()?;
     // On a machine with too much to do it is ready to run and does not get to.

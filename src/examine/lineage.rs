@@ -17,11 +17,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 /// Hops that are followed; a host nests a handful.
-const MOST_HOPS: usize = 32;
+const MAX_HOPS: usize = 32;
 /// Servers beside the examined one that are listed.
-const MOST_SIBLINGS: usize = 64;
+const MAX_SIBLINGS: usize = 64;
 /// Servers of a host that one is compared with.
-const MOST_COMPARED: usize = 256;
+const MAX_COMPARED: usize = 256;
 
 impl Examination<'_> {
     /// Fills in `server.lineage`; for a server that does not run where somebody should be running it.
@@ -78,7 +78,7 @@ impl Examination<'_> {
 
     /// Where the limit of descriptors is not to be had: what is known beside it.
     fn note_limit(&self, server: &mut Server, supervisor: &Supervisor) {
-        const LARGEST_LOG: usize = 64 * 1024;
+        const MAX_LOG_BYTES: usize = 64 * 1024;
         let is_limit = |gap: &&mut Gap| gap.what.starts_with(crate::parse::darwin::descriptor::LIMIT);
         let Some(gap) = server.gaps.iter_mut().find(is_limit) else { return };
         if supervisor.kind == "launchd"
@@ -89,7 +89,10 @@ impl Examination<'_> {
         }
         let log = supervisor.log.as_deref().filter(|log| log.starts_with('/'));
         let log = log.and_then(|log| {
-            self.survey.host.read_file(&self.log_of(supervisor, HostPath::from_kept(log).path()), LARGEST_LOG).ok()
+            self.survey
+                .host
+                .read_file(&self.log_of(supervisor, HostPath::from_kept(log).path()), MAX_LOG_BYTES)
+                .ok()
         });
         if let Some((from, to)) = log.and_then(|log| crate::parse::darwin::descriptor::raised_limit(&log)) {
             gap.detail.push_str(&format!("; its log says that it raised the soft limit from {from} to {to}"));
@@ -133,16 +136,16 @@ impl Examination<'_> {
         let mut others: Vec<(u32, HermesCommand)> =
             survey.hermes_servers().iter().filter(is_other).cloned().collect();
         // Any user can start thousands; those of the server's own user come first.
-        if others.len() > MOST_COMPARED {
+        if others.len() > MAX_COMPARED {
             let is_of_another = |pid: u32| survey.process_of(pid).is_none_or(|other| other.uid != process.uid);
             others.sort_by_cached_key(|(pid, _)| is_of_another(*pid));
-            let what = format!("{} more servers of this host", others.len() - MOST_COMPARED);
-            let detail = format!("more than {MOST_COMPARED} are not compared with this one");
+            let what = format!("{} more servers of this host", others.len() - MAX_COMPARED);
+            let detail = format!("more than {MAX_COMPARED} are not compared with this one");
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
-            others.truncate(MOST_COMPARED);
+            others.truncate(MAX_COMPARED);
         }
         for (pid, command) in others {
-            if found.len() >= MOST_SIBLINGS {
+            if found.len() >= MAX_SIBLINGS {
                 break;
             }
             let (Ok(identity), Some(other)) = (survey.host.identify(pid), survey.process_of(pid)) else { continue };
@@ -190,7 +193,7 @@ impl Examination<'_> {
         for pid in of_claims.into_iter().chain(siblings.iter().map(|sibling| sibling.pid)) {
             let mut current = pid;
             let mut steps = 0;
-            while current != 0 && steps < MOST_HOPS && known.insert(current) {
+            while current != 0 && steps < MAX_HOPS && known.insert(current) {
                 // It may have ended meanwhile, as an attempt in vain does.
                 let Ok(hop) = self.hop(current) else { break };
                 current = hop.ppid;
@@ -214,7 +217,7 @@ impl Examination<'_> {
             evidence: "the examined process".to_owned(),
         }];
         let mut current = process.ppid;
-        while current != 0 && hops.len() < MOST_HOPS && hops.iter().all(|hop| hop.pid != current) {
+        while current != 0 && hops.len() < MAX_HOPS && hops.iter().all(|hop| hop.pid != current) {
             match self.hop(current) {
                 Ok(hop) => {
                     current = hop.ppid;

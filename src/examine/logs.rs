@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Logs that are read of one server.
-const MOST: usize = 8;
+const MAX: usize = 8;
 /// The system's time zone.
 const LOCAL_TIME: &str = "/etc/localtime";
 /// The descriptions of all zones.
 const ZONES: &str = "/usr/share/zoneinfo";
 /// Largest description of a time zone that is read.
-const LARGEST_ZONE: usize = 64 * 1024;
+const MAX_ZONE_BYTES: usize = 64 * 1024;
 
 /// One log, before it is read.
 enum Place {
@@ -37,7 +37,7 @@ impl Examination<'_> {
         let host = self.survey.host;
         let (mut seen, mut is_refused) = (HashSet::new(), false);
         for place in self.places(server, process.as_ref()) {
-            if server.logs.len() >= MOST {
+            if server.logs.len() >= MAX {
                 break;
             }
             let (source, is_shared, is_expected, read) = match place {
@@ -98,7 +98,7 @@ impl Examination<'_> {
 
     /// The zone that a file describes (tzfile(5)).
     fn zone_of(&self, file: &ForeignPath) -> Option<TimeZone> {
-        match self.survey.host.read_file(file, LARGEST_ZONE) {
+        match self.survey.host.read_file(file, MAX_ZONE_BYTES) {
             Ok(bytes) => TimeZone::tzif("localtime", &bytes).ok(),
             // Without that file the C library takes UTC (tzset(3)).
             Err(gap) if gap.reason == GapReason::NotFound => Some(TimeZone::UTC),

@@ -91,7 +91,7 @@ impl Progress for Silent {
 }
 
 /// The least time between two looks that tell a state from a moment.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(1000);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(1000);
 
 /// Examines what the request names.
 ///
@@ -132,7 +132,7 @@ pub fn examine(
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
         }
         diagnose::judge(&mut server);
-        examination.drop_unasked(&mut server);
+        examination.drop_unrequested(&mut server);
         envelope.servers.push(server);
     }
     envelope.gaps = selected.gaps;
@@ -154,7 +154,7 @@ fn examine_databases(survey: &Survey<'_>, paths: &[ForeignPath], deadline: Deadl
     let first_look = Instant::now();
     let (mut found, gaps) = databases::read(survey, None, paths, true);
     envelope.gaps.extend(gaps);
-    envelope.gaps.extend(databases::look_again(survey, None, &mut found, first_look, deadline));
+    envelope.gaps.extend(databases::sample_again(survey, None, &mut found, first_look, deadline));
     envelope.findings = diagnose::judge_host(&[], &found);
     envelope.databases = found;
     if let [path] = paths
@@ -275,13 +275,13 @@ impl Examination<'_> {
             self.ended(&mut server, identity);
         }
         if self.asks(Part::Descriptors) {
-            self.look_again_at_close_wait(&mut server, sockets_held.as_ref(), first_look);
+            self.sample_close_wait_again(&mut server, sockets_held.as_ref(), first_look);
         }
         if self.asks(Part::Health) {
-            self.look_again_at_resources(&mut server, first_look);
+            self.sample_resources_again(&mut server, first_look);
         }
         if self.asks(Part::Databases) {
-            self.look_again_at_databases(&mut server, first_look);
+            self.sample_databases_again(&mut server, first_look);
         }
         server
     }
@@ -368,7 +368,7 @@ impl Examination<'_> {
     }
 
     /// A CLOSE-WAIT count means something only when the same sockets are still there a second later.
-    fn look_again_at_close_wait(
+    fn sample_close_wait_again(
         &self,
         server: &mut Server,
         sockets_held: Option<&HashSet<u64>>,
@@ -384,7 +384,7 @@ impl Examination<'_> {
         if !diagnose::is_many_close_wait(close_wait.first, soft_limit) {
             return;
         }
-        let wait = BETWEEN_LOOKS.saturating_sub(first_look.elapsed());
+        let wait = SAMPLE_INTERVAL.saturating_sub(first_look.elapsed());
         if wait > self.deadline.remaining() {
             server.gaps.push(
                 Gap::new("a second look at the CLOSE-WAIT sockets", GapReason::Timeout, "no time was left for it")
@@ -402,7 +402,7 @@ impl Examination<'_> {
     }
 
     /// A subcommand fills its own part; what was read only to decide something is left out again.
-    fn drop_unasked(&self, server: &mut Server) {
+    fn drop_unrequested(&self, server: &mut Server) {
         if !self.asks(Part::Descriptors) {
             server.descriptors = None;
         }

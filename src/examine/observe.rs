@@ -1,7 +1,7 @@
 //! Looking on: what a supervisor does about the server in a few seconds, and what becomes of the port meanwhile.
 
 use super::Examination;
-use super::claims::Watched;
+use super::claims::ObservedSupervisor;
 use crate::diagnose;
 use crate::model::{Relaunch, Server, Supervisor};
 use crate::parse::command::{CommandRole, recognise};
@@ -10,19 +10,19 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How long is looked on when nobody says how long. A supervisor may wait some seconds between two attempts.
-const USUAL: Duration = Duration::from_secs(5);
+const DEFAULT_DURATION: Duration = Duration::from_secs(5);
 /// Time between two looks at files and processes.
-const EVERY: Duration = Duration::from_millis(40);
+const INTERVAL: Duration = Duration::from_millis(40);
 /// Time between two questions to a supervisor that answers through a tool or on a socket, which costs more.
 const EVERY_QUESTION: Duration = Duration::from_millis(240);
 /// Time between two looks at the port.
 const EVERY_PORT: Duration = Duration::from_millis(200);
 /// Changes that are kept.
-const MOST_CHANGES: usize = 64;
+const MAX_CHANGES: usize = 64;
 
 /// What is seen at one moment.
 #[derive(Default)]
-struct Glimpse {
+struct SupervisorSample {
     pids: Vec<u32>,
     restarts: Option<u64>,
     state: Option<String>,
@@ -31,9 +31,9 @@ struct Glimpse {
 impl Examination<'_> {
     /// Looks on until attempts are seen to follow each other, or to the end of the time. With `--observe` always to
     /// the end.
-    pub(super) fn observe(&self, server: &Server, watched: &Watched, claim: &Supervisor) -> Relaunch {
+    pub(super) fn observe(&self, server: &Server, watched: &ObservedSupervisor, claim: &Supervisor) -> Relaunch {
         let name = claim.name.as_deref().filter(|name| name.len() <= 40).unwrap_or(&claim.kind);
-        let patience = self.request.observe.unwrap_or(USUAL);
+        let patience = self.request.observe.unwrap_or(DEFAULT_DURATION);
         self.progress.step(&format!("looking on for up to {} s: what {name} does", patience.as_secs().max(1)));
         let begun = Instant::now();
         let end = self.deadline.within(patience);
@@ -42,20 +42,24 @@ impl Examination<'_> {
         let mut port = None;
         let mut port_looked_at: Option<Instant> = None;
         let mut first_count = claim.restarts;
-        let mut now = Glimpse {
-            pids: claim.claimed_pid.filter(|_| matches!(watched, Watched::Program(_))).into_iter().collect(),
+        let mut now = SupervisorSample {
+            pids: claim
+                .claimed_pid
+                .filter(|_| matches!(watched, ObservedSupervisor::Program(_)))
+                .into_iter()
+                .collect(),
             restarts: claim.restarts,
             state: claim.state.clone(),
         };
         loop {
             for pid in now.pids.drain(..) {
-                if relaunch.pids.last() != Some(&pid) && relaunch.pids.len() < MOST_CHANGES {
+                if relaunch.pids.last() != Some(&pid) && relaunch.pids.len() < MAX_CHANGES {
                     relaunch.pids.push(pid);
                 }
             }
             if let Some(state) = now.state.take()
                 && relaunch.states.last() != Some(&state)
-                && relaunch.states.len() < MOST_CHANGES
+                && relaunch.states.len() < MAX_CHANGES
             {
                 relaunch.states.push(state);
             }
@@ -73,23 +77,26 @@ impl Examination<'_> {
                 break;
             }
             let every = match watched {
-                Watched::Loop(_) => EVERY,
-                Watched::Program(_) if matches!(claim.kind.as_str(), "runit" | "s6" | "daemontools") => EVERY,
-                Watched::Program(_) => EVERY_QUESTION,
+                ObservedSupervisor::Loop(_) => INTERVAL,
+                ObservedSupervisor::Program(_) if matches!(claim.kind.as_str(), "runit" | "s6" | "daemontools") => {
+                    INTERVAL
+                }
+                ObservedSupervisor::Program(_) => EVERY_QUESTION,
             };
             std::thread::sleep(every.min(end.remaining()));
             now = match watched {
-                Watched::Program(known) => {
+                ObservedSupervisor::Program(known) => {
                     let again = known.again(self.survey.host).map(|program| program.claim).unwrap_or_default();
-                    Glimpse {
+                    SupervisorSample {
                         pids: again.claimed_pid.into_iter().collect(),
                         restarts: again.restarts,
                         state: again.state,
                     }
                 }
-                Watched::Loop(parent) => {
-                    Glimpse { pids: self.attempts_of(*parent, server, &mut known_children), ..Glimpse::default() }
-                }
+                ObservedSupervisor::Loop(parent) => SupervisorSample {
+                    pids: self.attempts_of(*parent, server, &mut known_children),
+                    ..SupervisorSample::default()
+                },
             };
         }
         relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How often it is asked whether to end.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Full reports that one run keeps: a host that flaps must not fill the disk.
-const MOST_REPORTS: u32 = 8;
+const MAX_REPORTS: u32 = 8;
 
 /// How often, how long, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn record(
         // A look costs little; looking on at a supervisor is left to the full report.
         let quick = Request { observe: Some(Duration::ZERO), ..request.clone() };
         let since_boot_ms = since_boot_ms();
-        let last = match look(&quick) {
+        let last = match sample_once(&quick) {
             Ok(envelope) => {
                 let named = named(&request.selection).filter(|_| envelope.servers.len() == 1);
                 let mut records: Vec<Record> = envelope
@@ -94,7 +94,7 @@ pub fn record(
                     // Before a restart destroys what proves the cause.
                     if record.status == Status::Critical
                         && !was_critical
-                        && reports < MOST_REPORTS
+                        && reports < MAX_REPORTS
                         && !listener.is_over()
                     {
                         reports += 1;
@@ -139,7 +139,7 @@ pub fn record(
             }
             // What was abandoned and has ended meanwhile is not kept as a zombie until the next sample.
             crate::collect::worker::reap();
-            std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
+            std::thread::sleep(POLL_INTERVAL.min(next.saturating_duration_since(Instant::now())));
         }
     }
 }
@@ -157,7 +157,7 @@ fn since_boot_ms() -> Option<u64> {
     u64::try_from(milliseconds).ok()
 }
 
-fn look(request: &Request) -> Result<Envelope, String> {
+fn sample_once(request: &Request) -> Result<Envelope, String> {
     let deadline = Deadline::after(request.budget);
     let host = this_host(deadline);
     examine(&*host, request, deadline, &Silent).map_err(|error| error.to_string())
@@ -166,7 +166,7 @@ fn look(request: &Request) -> Result<Envelope, String> {
 /// Everything that `check` knows, beside the record, without the names of people and hosts: it is made to be attached.
 fn keep_report(request: &Request, recorder: &Recorder, at: &Timestamp) -> Result<PathBuf, String> {
     let parts = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
-    let envelope = look(&Request { command: "check", parts, ..request.clone() })?;
+    let envelope = sample_once(&Request { command: "check", parts, ..request.clone() })?;
     recorder
         .keep(&render::json(&redacted(envelope, Level::Default, &host_names())), at)
         .map_err(|error| error.to_string())

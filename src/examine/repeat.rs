@@ -5,20 +5,20 @@ use super::health::{CAREFUL_SHARE, Plan};
 use crate::model::{
     Attempt, Gap, GapReason, HealthSeries, Outcome, OutcomeCount, PhaseName, PhaseTimes, Server, TimeBucket,
 };
-use crate::probe::{self, Patience};
+use crate::probe::{self, Timeouts};
 use std::time::{Duration, Instant};
 
 /// Bounds of the histogram in milliseconds.
 const BOUNDS_MS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
 /// After so many requests in a row without an answer no more are made.
-const MOST_UNANSWERED: usize = 3;
+const MAX_UNANSWERED: usize = 3;
 
 /// Descriptors are counted anew after so many requests.
-const BETWEEN_COUNTS: u64 = 4;
+const COUNT_INTERVAL: u64 = 4;
 
 /// The pause between two requests is slept in pieces of this length, so that Ctrl-C is heard.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Examination<'_> {
     /// Asks as often as was said. The first request is the one that has decided already.
@@ -43,29 +43,29 @@ impl Examination<'_> {
             let due = repetition.every.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
             self.progress.step(&format!("request {} of {}", number + 1, repetition.requests));
             while begun.elapsed() < due && !self.deadline.is_over() && !self.progress.is_over() {
-                std::thread::sleep(GLANCE.min(due.saturating_sub(begun.elapsed())));
+                std::thread::sleep(POLL_INTERVAL.min(due.saturating_sub(begun.elapsed())));
             }
             if self.progress.is_over() {
                 break;
             }
-            let last = attempts.iter().rev().take(MOST_UNANSWERED);
+            let last = attempts.iter().rev().take(MAX_UNANSWERED);
             // Each request can be the last straw of a server that leaks.
-            let open = if number.is_multiple_of(BETWEEN_COUNTS) { self.open_now(server) } else { None };
+            let open = if number.is_multiple_of(COUNT_INTERVAL) { self.open_now(server) } else { None };
             stopped = if self.deadline.is_over() {
                 Some((GapReason::Timeout, format!("{number} were made, for more there was no time (--budget)")))
             } else if is_near(open) {
                 let detail = format!("ended after {number}, since the server has come near its descriptor limit");
                 Some((GapReason::NotAsked, detail))
-            } else if attempts.len() > MOST_UNANSWERED && last.clone().all(|attempt| !attempt.outcome.is_answer()) {
+            } else if attempts.len() > MAX_UNANSWERED && last.clone().all(|attempt| !attempt.outcome.is_answer()) {
                 Some((
                     GapReason::NotFound,
-                    format!("ended after {number}, since {MOST_UNANSWERED} in a row were not answered"),
+                    format!("ended after {number}, since {MAX_UNANSWERED} in a row were not answered"),
                 ))
             } else {
                 None
             };
             if stopped.is_none() {
-                let patience = Patience { phase: self.request.timeout, total: self.deadline };
+                let patience = Timeouts { phase: self.request.timeout, total: self.deadline };
                 let mut knock = plan.knock(address, server.kind);
                 knock.tls = tls;
                 attempts.push(probe::attempt(&knock, patience, &mut |_| {}));

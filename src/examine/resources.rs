@@ -1,6 +1,6 @@
 //! Two looks at the limits of tasks and memory: counters that rise between them tell a limit that is met now from one that was met once.
 
-use super::{BETWEEN_LOOKS, Examination};
+use super::{Examination, SAMPLE_INTERVAL};
 use crate::diagnose;
 use crate::model::{Gap, GapReason, Resources, Server, id};
 use std::time::Instant;
@@ -20,12 +20,12 @@ impl Examination<'_> {
     }
 
     /// The second look, where something is near its limit or was refused.
-    pub(super) fn look_again_at_resources(&self, server: &mut Server, first_look: Instant) {
+    pub(super) fn sample_resources_again(&self, server: &mut Server, first_look: Instant) {
         let (Some(process), Some(first)) = (&server.process, server.resources.as_mut()) else { return };
         if !diagnose::is_near_a_limit(first) {
             return;
         }
-        let wait = BETWEEN_LOOKS.saturating_sub(first_look.elapsed());
+        let wait = SAMPLE_INTERVAL.saturating_sub(first_look.elapsed());
         if wait > self.deadline.remaining() {
             let detail = "no time was left for it";
             let gap = Gap::new("a second look at the limits of tasks and memory", GapReason::Timeout, detail);

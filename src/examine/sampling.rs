@@ -6,20 +6,20 @@ use crate::model::{
     Sample, Server, Trend, id,
 };
 use crate::parse::sockets::TcpState;
-use crate::probe::{self, Knock, Patience};
+use crate::probe::{self, ProbeRequest, Timeouts};
 use crate::report::redact;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Time for one look; a host that is slower than this is not looked at more often.
-const ONE_LOOK: Duration = Duration::from_secs(5);
+const ONE_SAMPLE: Duration = Duration::from_secs(5);
 /// Samples that are kept; of a longer look every second one of the older half is given up.
-const MOST_SAMPLES: usize = 4096;
+const MAX_SAMPLES: usize = 4096;
 /// Of this many looks at least one walks: one kind can take the place of another while the number stays.
 const WALK_AT_LEAST: u64 = 8;
 /// How often it is asked whether to end.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often, and how many times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher
         taken += 1;
         let is_last = plan.samples.is_some_and(|samples| taken >= samples) || watcher.is_over();
         let walks = is_last || taken.is_multiple_of(WALK_AT_LEAST);
-        match look(&process, server.port, begun, trend.samples.last().filter(|_| !walks)) {
+        match sample_once(&process, server.port, begun, trend.samples.last().filter(|_| !walks)) {
             Ok((sample, facts)) => {
                 if let Some(facts) = facts {
                     trend.soft_limit = facts.soft_limit;
@@ -73,7 +73,7 @@ pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher
         thin_out(&mut trend.samples);
         let next = begun + moment(plan.every, taken);
         while Instant::now() < next && !watcher.is_over() {
-            std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
+            std::thread::sleep(POLL_INTERVAL.min(next.saturating_duration_since(Instant::now())));
         }
     }
     server.trend = Some(trend);
@@ -106,19 +106,19 @@ pub fn moment(every: Duration, taken: u64) -> Duration {
         taken.wrapping_mul(6_364_136_223_846_793_005).rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     // Up to two fifths of the interval early or late.
     let share = (scattered >> 40) as f64 / f64::from(1 << 24) * 0.8 - 0.4;
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+    const MAX_LENGTH: Duration = Duration::from_secs(10 * 365 * 86_400);
     let seconds = every.as_secs_f64() * (taken as f64 + share).max(0.0);
-    Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST)
+    Duration::try_from_secs_f64(seconds).unwrap_or(MAX_LENGTH).min(MAX_LENGTH)
 }
 
 /// One look. Without a walk the sample before, whose number was the same, tells what the descriptors are.
-fn look(
+fn sample_once(
     process: &Process,
     port: Option<u16>,
     begun: Instant,
     before: Option<&Sample>,
 ) -> Result<(Sample, Option<Descriptors>), Gap> {
-    let host = this_host(Deadline::after(ONE_LOOK));
+    let host = this_host(Deadline::after(ONE_SAMPLE));
     still_there(&*host, process.identity)?;
     let usage = host.usage(process.identity)?;
     let table = host.sockets(Some(process)).value;
@@ -171,7 +171,7 @@ fn of_descriptors(facts: &Descriptors) -> Sample {
 }
 
 fn thin_out(samples: &mut Vec<Sample>) {
-    if samples.len() < MOST_SAMPLES {
+    if samples.len() < MAX_SAMPLES {
         return;
     }
     let half = samples.len() / 2;
@@ -357,9 +357,9 @@ pub fn exercise(
                     exercise.stopped = Some("somebody ended it".to_owned());
                     break;
                 }
-                let knock = Knock { address, tls, host: host.clone(), path: path.clone(), kind };
+                let knock = ProbeRequest { address, tls, host: host.clone(), path: path.clone(), kind };
                 let patience =
-                    Patience { phase: plan.timeout, total: Deadline::after(plan.timeout.saturating_mul(4)) };
+                    Timeouts { phase: plan.timeout, total: Deadline::after(plan.timeout.saturating_mul(4)) };
                 let attempt = probe::attempt(&knock, patience, &mut |_| {});
                 sent += 1;
                 answered += u64::from(attempt.outcome.is_answer() || attempt.outcome == Outcome::Unexpected);
@@ -420,7 +420,7 @@ fn cost(path: String, requests: u64, before: (u64, u64), after: (u64, u64)) -> P
 }
 
 fn open_of(process: &Process) -> Result<Descriptors, Gap> {
-    let host = this_host(Deadline::after(ONE_LOOK));
+    let host = this_host(Deadline::after(ONE_SAMPLE));
     still_there(&*host, process.identity)?;
     let table = host.sockets(Some(process)).value;
     Ok(host.descriptors(process, &table)?.value.facts)
@@ -515,7 +515,7 @@ mod tests {
     fn a_long_look_keeps_its_ends() {
         let mut samples: Vec<Sample> = (0..5000).map(|at_ms| Sample { at_ms, ..Sample::default() }).collect();
         thin_out(&mut samples);
-        assert!(samples.len() < MOST_SAMPLES && samples[0].at_ms == 0);
+        assert!(samples.len() < MAX_SAMPLES && samples[0].at_ms == 0);
         assert_eq!(samples.last().map(|sample| sample.at_ms), Some(4999));
     }
 }

@@ -3,18 +3,18 @@
 use super::Examination;
 use crate::collect::ForeignPath;
 use crate::diagnose::stacks::{self as deciding, Sleeps, SourceText};
-use crate::model::{Gap, GapReason, Identity, Process, PythonLook, Server, Stacks, ThreadLook, id};
+use crate::model::{Gap, GapReason, Identity, Process, PythonSample, Server, Stacks, ThreadSample, id};
 use crate::parse::python_source;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Time between two looks that tell a lock that is kept from one that is given back in a moment.
-const BETWEEN_STACKS: Duration = Duration::from_millis(500);
+const STACK_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Largest source file that is read, in bytes.
-const LARGEST_SOURCE: usize = 4 * 1024 * 1024;
+const MAX_SOURCE_BYTES: usize = 4 * 1024 * 1024;
 /// Source files that are read.
-const MOST_SOURCES: usize = 16;
+const MAX_SOURCES: usize = 16;
 
 impl Examination<'_> {
     /// Reads the stacks and fills in `server.stacks`.
@@ -23,7 +23,7 @@ impl Examination<'_> {
         let identity = process.identity;
         self.progress.step("reading the Python stacks");
         let begun = Instant::now();
-        let (look, kernel, sleeps) = match self.look_at_stacks(identity, &mut server.gaps) {
+        let (look, kernel, sleeps) = match self.sample_stacks(identity, &mut server.gaps) {
             Ok(found) => found,
             Err(gap) => return server.gaps.push(gap),
         };
@@ -34,16 +34,16 @@ impl Examination<'_> {
             server.gaps.push(Gap::new("some Python stacks", GapReason::Malformed, detail));
         }
         if !stacks.locks.is_empty() {
-            self.look_again_at_stacks(identity, &sources, (begun, &sleeps), &mut stacks, &mut server.gaps);
+            self.sample_stacks_again(identity, &sources, (begun, &sleeps), &mut stacks, &mut server.gaps);
         }
         server.stacks = Some(stacks);
     }
 
-    fn look_at_stacks(
+    fn sample_stacks(
         &self,
         identity: Identity,
         gaps: &mut Vec<Gap>,
-    ) -> Result<(PythonLook, HashMap<u32, ThreadLook>, Sleeps), Gap> {
+    ) -> Result<(PythonSample, HashMap<u32, ThreadSample>, Sleeps), Gap> {
         let look = self.survey.host.python_stacks(identity)?;
         let entries = match self.survey.host.threads(identity) {
             Ok(read) => {
@@ -64,7 +64,7 @@ impl Examination<'_> {
     }
 
     /// A lock that is given back a moment later is none of anybody's business.
-    fn look_again_at_stacks(
+    fn sample_stacks_again(
         &self,
         identity: Identity,
         sources: &HashMap<String, SourceText>,
@@ -76,13 +76,13 @@ impl Examination<'_> {
             Gap::new("a second look at the Python stacks", reason, detail).blocking(&[id::THREADS_WAIT_FOR_LOCK])
         };
         let first = begun.elapsed();
-        if BETWEEN_STACKS + first > self.deadline.remaining() {
+        if STACK_SAMPLE_INTERVAL + first > self.deadline.remaining() {
             gaps.push(missed(GapReason::Timeout, "no time was left for it"));
             return;
         }
         self.progress.step("waiting for a second look at the Python stacks");
-        std::thread::sleep(BETWEEN_STACKS);
-        match self.look_at_stacks(identity, gaps) {
+        std::thread::sleep(STACK_SAMPLE_INTERVAL);
+        match self.sample_stacks(identity, gaps) {
             Ok((look, kernel, after)) => {
                 let again = deciding::join(&look, &kernel, sources);
                 let between = u64::try_from(begun.elapsed().saturating_sub(first).as_millis()).unwrap_or(u64::MAX);
@@ -96,8 +96,8 @@ impl Examination<'_> {
     fn sources(
         &self,
         process: &Process,
-        look: &PythonLook,
-        kernel: &HashMap<u32, ThreadLook>,
+        look: &PythonSample,
+        kernel: &HashMap<u32, ThreadSample>,
         gaps: &mut Vec<Gap>,
     ) -> HashMap<String, SourceText> {
         let started = process
@@ -106,7 +106,7 @@ impl Examination<'_> {
             .and_then(|start| start.duration_since(SystemTime::UNIX_EPOCH).ok())
             .map(|start| start.as_secs());
         let mut files = deciding::files_of_waiters(look, kernel);
-        files.truncate(MOST_SOURCES);
+        files.truncate(MAX_SOURCES);
         let mut found = HashMap::new();
         for file in files {
             let text = self.source(process, &file, started);
@@ -126,7 +126,7 @@ impl Examination<'_> {
         }
         // Before Python 3.9 the script has the name that it was started by, which can be relative.
         let path = ForeignPath::of_process(process.identity, Path::new(file));
-        match self.survey.host.source(&path, LARGEST_SOURCE) {
+        match self.survey.host.source(&path, MAX_SOURCE_BYTES) {
             // It need not be what the interpreter has read: its lines could name another lock.
             Ok(read)
                 if started

@@ -7,13 +7,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Largest structured answer, in bytes of JSON: about 16,000 tokens.
-const LARGEST: usize = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 /// Largest text.
-const LARGEST_TEXT: usize = 16 * 1024;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 /// Columns of the text.
 const WIDTH: usize = 100;
 /// Longest string of a fact that has to be shortened.
-const LONGEST_STRING: usize = 400;
+const MAX_STRING: usize = 400;
 
 /// An answer, ready to be sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +42,8 @@ impl Answer {
         let people = render::people(&envelope, &view(top));
         let text =
             if is_foreign { format!("status: {status}\n\n{}", people.trim_start_matches('\n')) } else { people };
-        let (value, left_out) = bounded(&envelope, LARGEST);
-        let mut text = cut(&text, LARGEST_TEXT);
+        let (value, left_out) = bounded(&envelope, MAX_BYTES);
+        let mut text = cut(&text, MAX_TEXT_BYTES);
         if let Some(left_out) = left_out {
             text.push_str(&format!("\n{left_out}\n"));
         }
@@ -91,7 +91,7 @@ fn bounded(envelope: &Envelope, most: usize) -> (Value, Option<String>) {
     let mut left_out = BTreeMap::new();
     // Room for the gap that says so.
     let most = most.saturating_sub(2048);
-    let steps: [fn(&mut Value, &mut LeftOut); 8] = [
+    let steps: [fn(&mut Value, &mut Omitted); 8] = [
         |value, left_out| shorten_facts(value, 50, left_out),
         |value, left_out| shorten_facts(value, 15, left_out),
         |value, left_out| shorten_facts(value, 5, left_out),
@@ -128,7 +128,7 @@ fn bounded(envelope: &Envelope, most: usize) -> (Value, Option<String>) {
 }
 
 /// What was left out, by name, and how many.
-type LeftOut = BTreeMap<String, usize>;
+type Omitted = BTreeMap<String, usize>;
 
 fn size(value: &Value) -> usize {
     serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
@@ -154,7 +154,7 @@ fn servers(value: &mut Value) -> impl Iterator<Item = &mut serde_json::Map<Strin
 }
 
 /// Long lists and strings of the facts, of servers and of databases without one.
-fn shorten_facts(value: &mut Value, most: usize, left_out: &mut LeftOut) {
+fn shorten_facts(value: &mut Value, most: usize, left_out: &mut Omitted) {
     for server in servers(value) {
         for (name, fact) in server.iter_mut().filter(|(name, _)| !VERDICT.contains(&name.as_str())) {
             shorten(fact, name, most, left_out);
@@ -165,7 +165,7 @@ fn shorten_facts(value: &mut Value, most: usize, left_out: &mut LeftOut) {
     }
 }
 
-fn shorten(value: &mut Value, name: &str, most: usize, left_out: &mut LeftOut) {
+fn shorten(value: &mut Value, name: &str, most: usize, left_out: &mut Omitted) {
     match value {
         Value::Array(items) => {
             if items.len() > most {
@@ -182,8 +182,8 @@ fn shorten(value: &mut Value, name: &str, most: usize, left_out: &mut LeftOut) {
         Value::Object(fields) => {
             fields.iter_mut().for_each(|(name, field)| shorten(field, name, most, left_out));
         }
-        Value::String(text) if text.len() > LONGEST_STRING => {
-            if let Some((at, _)) = text.char_indices().take_while(|(at, _)| *at <= LONGEST_STRING).last() {
+        Value::String(text) if text.len() > MAX_STRING => {
+            if let Some((at, _)) = text.char_indices().take_while(|(at, _)| *at <= MAX_STRING).last() {
                 text.truncate(at);
                 text.push('…');
             }
@@ -193,7 +193,7 @@ fn shorten(value: &mut Value, name: &str, most: usize, left_out: &mut LeftOut) {
 }
 
 /// The facts below the findings; those of servers that are well first.
-fn drop_facts(value: &mut Value, only_healthy: bool, left_out: &mut LeftOut) {
+fn drop_facts(value: &mut Value, only_healthy: bool, left_out: &mut Omitted) {
     for server in servers(value) {
         if only_healthy && server.get("status").is_none_or(|status| status != "healthy") {
             continue;
@@ -209,7 +209,7 @@ fn drop_facts(value: &mut Value, only_healthy: bool, left_out: &mut LeftOut) {
 }
 
 /// Evidence, gaps and lists of what was examined.
-fn shorten_words(value: &mut Value, most: usize, left_out: &mut LeftOut) {
+fn shorten_words(value: &mut Value, most: usize, left_out: &mut Omitted) {
     for key in ["gaps", "findings", "databases", "explanations"] {
         if let Some(list) = value.get_mut(key) {
             shorten(list, key, most, left_out);
@@ -225,7 +225,7 @@ fn shorten_words(value: &mut Value, most: usize, left_out: &mut LeftOut) {
 }
 
 /// All but the first servers, those that are worse before those that are well.
-fn drop_servers(value: &mut Value, most: usize, left_out: &mut LeftOut) {
+fn drop_servers(value: &mut Value, most: usize, left_out: &mut Omitted) {
     let Some(Value::Array(servers)) = value.get_mut("servers") else { return };
     let rank = |server: &Value| match server.get("status").and_then(Value::as_str) {
         Some("critical") => 0,
@@ -286,13 +286,13 @@ mod tests {
         let mut healthy = recorded("healthy-pool").servers.remove(0);
         healthy.gaps = vec![Gap::new("x".repeat(500), GapReason::Timeout, "y"); 40];
         envelope.servers = [vec![healthy; 60], vec![server; 3]].concat();
-        for most in [512 * 1024, LARGEST, 16 * 1024] {
+        for most in [512 * 1024, MAX_BYTES, 16 * 1024] {
             let (value, left_out) = bounded(&envelope, most);
             assert!(size(&value) <= most, "{} of {most}", size(&value));
             is_valid(&value);
             assert!(left_out.is_some());
         }
-        let (value, _) = bounded(&envelope, LARGEST);
+        let (value, _) = bounded(&envelope, MAX_BYTES);
         let kept = value["servers"].as_array().unwrap();
         assert!(!kept.is_empty() && kept[0]["status"] == "critical", "{value:#}");
         assert_eq!(kept[0]["root_causes"][0], "state-db-handle-leak");

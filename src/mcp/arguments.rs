@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Most that one call may take: a client of the protocol does not wait for ever either.
-const LONGEST_BUDGET: Duration = Duration::from_secs(120);
+const MAX_BUDGET: Duration = Duration::from_secs(120);
 /// Most that a tool shows of one table.
-const MOST_ROWS: u32 = 200;
+const MAX_ROWS: u32 = 200;
 
 /// What a tool can be told. Each takes some of these.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -187,15 +187,15 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
         _ => None,
     };
     let top = arguments.top.unwrap_or(10);
-    if !(1..=MOST_ROWS).contains(&top) {
-        return Err(format!("top is 1 to {MOST_ROWS}, not {top}"));
+    if !(1..=MAX_ROWS).contains(&top) {
+        return Err(format!("top is 1 to {MAX_ROWS}, not {top}"));
     }
     if sampling.is_some_and(|plan| plan.samples.is_some_and(|samples| samples > 100)) {
         return Err("samples is 2 to 100 in one call; `hermes-doctor watch` records for longer".to_owned());
     }
     let call = Call { cli, sampling, top: usize::try_from(top).unwrap_or(10) };
-    if call.budget() > LONGEST_BUDGET || call.cli.examination.timeout > LONGEST_BUDGET {
-        let seconds = LONGEST_BUDGET.as_secs();
+    if call.budget() > MAX_BUDGET || call.cli.examination.timeout > MAX_BUDGET {
+        let seconds = MAX_BUDGET.as_secs();
         return Err(format!(
             "one call takes {seconds}s at most, with budget, timeout, observe and samples together"
         ));

@@ -29,14 +29,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Calls under way at once; a few servers can be looked at side by side, and no host is loaded by it.
-const MOST_CALLS: usize = 4;
+const MAX_CALLS: usize = 4;
 /// Longest message that is taken; a call has a few hundred bytes.
-const LONGEST_MESSAGE: usize = 1024 * 1024;
+const MAX_MESSAGE: usize = 1024 * 1024;
 /// What an examination may take beyond its budget to end its last step, as on the command line.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// One for each call under way: set when nobody waits for it any more.
-static CALLED_OFF: [AtomicBool; MOST_CALLS] = [const { AtomicBool::new(false) }; MOST_CALLS];
+static CANCELLED: [AtomicBool; MAX_CALLS] = [const { AtomicBool::new(false) }; MAX_CALLS];
 
 /// Serves one agent until its input ends; the answer is the exit status.
 pub fn serve(level: Level) -> u8 {
@@ -46,8 +46,8 @@ pub fn serve(level: Level) -> u8 {
     };
     let output = Arc::new(transport::Output::default());
     let ended = runtime.block_on(async {
-        let pipes = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout())
-            .with_max_line_length(LONGEST_MESSAGE);
+        let pipes =
+            AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout()).with_max_line_length(MAX_MESSAGE);
         let transport = transport::Bounded::new(pipes, Arc::clone(&output));
         match Doctor::new(level).serve(transport).await {
             Ok(running) => {
@@ -59,7 +59,7 @@ pub fn serve(level: Level) -> u8 {
             Err(error) => Err(error.to_string()),
         }
     });
-    for called_off in &CALLED_OFF {
+    for called_off in &CANCELLED {
         called_off.store(true, Ordering::Relaxed);
     }
     // What is under way is left behind: nobody waits for its answer, and its readers end with this process.
@@ -112,9 +112,9 @@ impl Drop for Place {
 }
 
 /// Calls the examination off when its answer is not waited for any more.
-struct CallOff(Arc<Place>);
+struct Cancellation(Arc<Place>);
 
-impl Drop for CallOff {
+impl Drop for Cancellation {
     fn drop(&mut self) {
         self.0.called_off.store(true, Ordering::Relaxed);
     }
@@ -123,8 +123,8 @@ impl Drop for CallOff {
 impl Doctor {
     fn new(level: Level) -> Self {
         let places = Places {
-            free: Arc::new(Semaphore::new(MOST_CALLS)),
-            called_off: Mutex::new(CALLED_OFF.iter().collect()),
+            free: Arc::new(Semaphore::new(MAX_CALLS)),
+            called_off: Mutex::new(CANCELLED.iter().collect()),
         };
         Self { level, tools: tools::list(), places: Arc::new(places) }
     }
@@ -136,9 +136,9 @@ impl Doctor {
         let nothing =
             |line: String| nothing(name, Gap { reason: GapReason::Timeout, ..command::refusal(line) }, level);
         let Ok(Some(place)) = tokio::time::timeout(budget, Places::take(&self.places)).await else {
-            return nothing(format!("{MOST_CALLS} calls are under way and none has ended; ask again later"));
+            return nothing(format!("{MAX_CALLS} calls are under way and none has ended; ask again later"));
         };
-        let _call_off = CallOff(Arc::clone(&place));
+        let _call_off = Cancellation(Arc::clone(&place));
         // Time spent waiting is the caller's time, too.
         let deadline = Deadline::after(budget.saturating_sub(begun.elapsed())).unless(place.called_off);
         let work = tokio::task::spawn_blocking(move || examined(name, &call, deadline, place.called_off, level));

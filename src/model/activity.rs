@@ -64,7 +64,7 @@ pub struct Thread {
     /// the thread of this request.
     pub is_new: bool,
     /// State, wait channel and system call at each look, in their order; one only for a new thread.
-    pub looks: Vec<ThreadLook>,
+    pub looks: Vec<ThreadSample>,
     /// CPU time between the looks, in milliseconds; `null` for a new thread.
     pub cpu_ms: Option<u64>,
     /// How often it went to sleep by itself between the looks; `null` for a new thread, or where it could not be read.
@@ -73,19 +73,19 @@ pub struct Thread {
 
 impl Thread {
     /// At the last look.
-    pub fn last(&self) -> Option<&ThreadLook> {
+    pub fn last(&self) -> Option<&ThreadSample> {
         self.looks.last()
     }
 
     /// Whether the thread was seen twice and looked so each time.
-    pub fn always(&self, is_so: impl Fn(&ThreadLook) -> bool) -> bool {
+    pub fn always(&self, is_so: impl Fn(&ThreadSample) -> bool) -> bool {
         self.looks.len() >= 2 && self.looks.iter().all(is_so)
     }
 }
 
 /// One thread at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ThreadLook {
+pub struct ThreadSample {
     /// Scheduler state.
     pub state: ProcessState,
     /// Function of the kernel in which it sleeps (`/proc/PID/task/TID/wchan`); `null` while it runs, or where the kernel

@@ -80,7 +80,7 @@ impl Gap {
     }
 
     /// What is told of it where only the reason fits: the detail, or the reason in words.
-    pub fn told(&self) -> &str {
+    pub fn text(&self) -> &str {
         if self.detail.is_empty() { self.reason.words() } else { &self.detail }
     }
 

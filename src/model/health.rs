@@ -220,7 +220,7 @@ pub struct Route {
     /// How it went.
     pub attempt: Attempt,
     /// Looks at the server's connections while it waited.
-    pub looks: Vec<super::Look>,
+    pub looks: Vec<super::PortSample>,
     /// What the server's threads did meanwhile; `null` where it did not wait.
     pub activity: Option<Activity>,
 }

@@ -25,7 +25,7 @@ pub mod text;
 mod time;
 mod trend;
 
-pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadLook};
+pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadSample};
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{
     Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, Replayed, SCHEMA, Server, ServerKind, Tool,
@@ -41,16 +41,16 @@ pub use history::{History, Record};
 pub use host_path::HostPath;
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use log::{LogClass, LogClassFacts, LogFacts};
-pub use port::{Connections, Holder, Listener, Listeners, Look};
+pub use port::{Connections, Holder, Listener, Listeners, PortSample};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
 pub use redaction::{Hidden, Redaction};
 pub use resources::{HostLimits, MemoryGroup, Pressure, ProcessLimits, Resources, TaskGroup};
 pub use sqlite::{
-    DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondLook, WalFile,
+    DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondSample, WalFile,
     WalHeader, WalIndex,
 };
 pub use stacks::{
-    LockHolder, LockWait, MOST_FRAMES, MOST_THREADS, PythonLook, PythonStack, PythonThread, StackFrame, StackGroup,
+    LockHolder, LockWait, MAX_FRAMES, MAX_THREADS, PythonSample, PythonStack, PythonThread, StackFrame, StackGroup,
     StackRole, StackThread, Stacks,
 };
 pub use time::Timestamp;

@@ -17,7 +17,7 @@ pub struct Listeners {
     /// Connections of that port.
     pub connections: Connections,
     /// Looks at the queue while a probe was under way.
-    pub looks: Vec<Look>,
+    pub looks: Vec<PortSample>,
 }
 
 impl Listeners {
@@ -91,7 +91,7 @@ pub struct Connections {
 
 /// One look at a listening port while the doctor's own probe was waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Look {
+pub struct PortSample {
     /// Time after the probe's connection, in milliseconds.
     pub after_connect_ms: u64,
     /// Connections in the accept queues.

@@ -27,7 +27,7 @@ pub struct DatabaseFile {
     /// Processes with descriptors on any of the three files.
     pub holders: Vec<DatabaseHolder>,
     /// What had changed a moment later; `null` where no second look was made.
-    pub looked_again: Option<SecondLook>,
+    pub looked_again: Option<SecondSample>,
     /// The user with whose rights it is read, where neither a process nor the doctor's own user has named it. It is a way to the file and
     /// no fact of the report.
     #[serde(skip)]
@@ -270,7 +270,7 @@ impl DatabaseHolder {
 
 /// The same database a moment later: what stands still under a held lock is stuck, what moves is busy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SecondLook {
+pub struct SecondSample {
     /// Time after the first look in milliseconds.
     pub after_ms: u64,
     /// `max_frame` then.

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Threads whose stacks are kept.
-pub const MOST_THREADS: usize = 512;
+pub const MAX_THREADS: usize = 512;
 /// Frames of a stack that are reported, innermost first.
-pub const MOST_FRAMES: usize = 64;
+pub const MAX_FRAMES: usize = 64;
 
 /// The Python stacks of one process, read from its memory while it went on running.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -200,7 +200,7 @@ impl LockHolder {
 
 /// Stacks as the interpreter's memory has them, before the kernel's side and the source are joined to them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PythonLook {
+pub struct PythonSample {
     /// Version of the interpreter.
     pub interpreter: String,
     /// Each different stack once.

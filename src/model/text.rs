@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 
 /// Longest foreign string that is kept, in bytes of input; the rest is cut and said so.
-pub const LONGEST: usize = 4096;
+pub const MAX_LENGTH: usize = 4096;
 
 /// Turns foreign bytes into text that cannot move a cursor, change a colour or reverse reading order.
 ///
 /// Control characters (C0, DEL, C1), bidirectional marks, invisible separators and invalid UTF-8 become
-/// visible escapes. Nothing is dropped but what lies beyond [`LONGEST`] bytes.
+/// visible escapes. Nothing is dropped but what lies beyond [`MAX_LENGTH`] bytes.
 pub fn printable(bytes: &[u8]) -> String {
-    let (kept, cut) = match bytes.get(..LONGEST) {
-        Some(head) if bytes.len() > LONGEST => (head, bytes.len() - LONGEST),
+    let (kept, cut) = match bytes.get(..MAX_LENGTH) {
+        Some(head) if bytes.len() > MAX_LENGTH => (head, bytes.len() - MAX_LENGTH),
         _ => (bytes, 0),
     };
     let mut out = String::with_capacity(kept.len());
@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn bounds_what_it_keeps() {
-        let long = vec![b'x'; LONGEST + 10];
+        let long = vec![b'x'; MAX_LENGTH + 10];
         let text = printable(&long);
         assert!(text.ends_with("… (10 more bytes)"));
-        assert!(text.len() < LONGEST + 40);
+        assert!(text.len() < MAX_LENGTH + 40);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn recognise<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
 pub fn recognise_configured<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
     let words: Vec<&str> = argv.iter().map(AsRef::as_ref).collect();
     let mut rest = words.as_slice();
-    for _ in 0..MOST_WRAPPERS {
+    for _ in 0..MAX_WRAPPERS {
         match wrapped(rest) {
             Some(Wrapped::Words(inner)) => rest = inner,
             Some(Wrapped::Text(text)) => return shell_text(text),
@@ -63,7 +63,7 @@ pub fn recognise_configured<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> 
 }
 
 /// Wrappers around one command that are passed over.
-const MOST_WRAPPERS: usize = 8;
+const MAX_WRAPPERS: usize = 8;
 
 /// Programs that run another one: name, options that take a value in a word of its own, and plain words before the
 /// command (a user, a directory, a priority).
@@ -219,9 +219,9 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
         "hermes-webui" => Some(server(ServerKind::Webui, path, arguments)),
         "hermes-gateway" => Some(server(ServerKind::Gateway, path, arguments)),
         "server.py" => {
-            Some(HermesCommand { certain: lies_in_webui(path), ..server(ServerKind::Webui, path, arguments) })
+            Some(HermesCommand { certain: is_in_webui(path), ..server(ServerKind::Webui, path, arguments) })
         }
-        "mcp_server.py" if lies_in_webui(path) => Some(server(ServerKind::Mcp, path, arguments)),
+        "mcp_server.py" if is_in_webui(path) => Some(server(ServerKind::Mcp, path, arguments)),
         "run.py" if path.ends_with("gateway/run.py") => {
             // .../hermes-agent/gateway/run.py
             let above = path.rsplit('/').nth(2).unwrap_or_default().to_ascii_lowercase();
@@ -230,7 +230,7 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
                 ..server(ServerKind::Gateway, path, arguments)
             })
         }
-        "bootstrap.py" | "start.sh" | "ctl.sh" if lies_in_webui(path) => Some(HermesCommand {
+        "bootstrap.py" | "start.sh" | "ctl.sh" if is_in_webui(path) => Some(HermesCommand {
             role: CommandRole::Launcher,
             port: option(arguments, "--port").and_then(|port| port.parse().ok()).or_else(|| {
                 // bootstrap.py takes the port as its last plain argument
@@ -247,7 +247,7 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
 
 /// Whether a script lies directly in a checkout or package of the WebUI. A home or user that is called hermes has
 /// other programs in it.
-fn lies_in_webui(path: &str) -> bool {
+fn is_in_webui(path: &str) -> bool {
     let directory = path.rsplit('/').nth(1).unwrap_or_default().to_ascii_lowercase().replace(['_', '.'], "-");
     directory.contains("hermes-webui") || directory.contains("hermeswebui")
 }

@@ -8,9 +8,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Socket rows that are kept.
-const MOST_SOCKETS: usize = 512;
+const MAX_SOCKETS: usize = 512;
 /// Target rows that are kept.
-pub const MOST_TARGETS: usize = 512;
+pub const MAX_TARGETS: usize = 512;
 
 /// Rows by kind and target, as they are found.
 #[derive(Default)]
@@ -22,8 +22,8 @@ pub struct Rows {
 
 impl Rows {
     /// With room for that many distinct targets.
-    pub fn with_room(distinct: usize) -> Self {
-        Self { targets: Vec::with_capacity(distinct.min(2 * MOST_TARGETS)), ..Self::default() }
+    pub fn with_capacity(distinct: usize) -> Self {
+        Self { targets: Vec::with_capacity(distinct.min(2 * MAX_TARGETS)), ..Self::default() }
     }
 
     /// Adds one distinct target.
@@ -40,7 +40,7 @@ impl Rows {
         self.targets.push(Target { target, kind, count, deleted, size_bytes });
     }
 
-    /// Counts one that [`MOST_TARGETS`] others of its kind, with as many descriptors or more, come before.
+    /// Counts one that [`MAX_TARGETS`] others of its kind, with as many descriptors or more, come before.
     pub fn omit(&mut self, kind: &str, count: u64) {
         self.count(kind, count);
         self.omitted += 1;
@@ -77,8 +77,8 @@ impl Rows {
             self.add(kind, target, count, false, None);
         }
         facts.sockets = rows;
-        facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MOST_SOCKETS)).unwrap_or(0);
-        first_in_order(&mut facts.sockets, MOST_SOCKETS, |a, b| {
+        facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MAX_SOCKETS)).unwrap_or(0);
+        first_in_order(&mut facts.sockets, MAX_SOCKETS, |a, b| {
             // Those with a state, TCP's, come first; a comparison of numbers, where that decides, is the cheapest.
             (a.state.is_none(), &a.protocol, &a.state, &a.remote, a.inode).cmp(&(
                 b.state.is_none(),
@@ -99,8 +99,8 @@ impl Rows {
     /// Puts everything in order, most held first.
     pub fn finish(mut self, facts: &mut Descriptors) {
         facts.targets_omitted =
-            u64::try_from(self.targets.len().saturating_sub(MOST_TARGETS) + self.omitted).unwrap_or(0);
-        first_in_order(&mut self.targets, MOST_TARGETS, |a, b| {
+            u64::try_from(self.targets.len().saturating_sub(MAX_TARGETS) + self.omitted).unwrap_or(0);
+        first_in_order(&mut self.targets, MAX_TARGETS, |a, b| {
             b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target))
         });
         facts.targets = self.targets;

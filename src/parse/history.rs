@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
 /// Lines that are kept; of a longer record the first ones are given up. At one in 30 seconds it is five weeks.
-const MOST_RECORDS: usize = 100_000;
+const MAX_RECORDS: usize = 100_000;
 /// Longest line that is understood, in bytes.
-const LONGEST_LINE: usize = 64 * 1024;
+const MAX_LINE: usize = 64 * 1024;
 /// First bytes of a record from which [`begins_with_record`] decides: room for a torn line and the line behind it.
-pub const HEAD_BYTES: usize = 2 * LONGEST_LINE;
+pub const HEAD_BYTES: usize = 2 * MAX_LINE;
 /// What every line of a record begins with.
 const LINE_START: &[u8] = b"{\"at\":\"";
 
@@ -34,7 +34,7 @@ pub fn begins_with_record(head: &[u8]) -> bool {
 
 fn is_torn(line: &[u8]) -> bool {
     let length = line.len().min(LINE_START.len());
-    !line.is_empty() && line.len() < LONGEST_LINE && line.get(..length) == LINE_START.get(..length)
+    !line.is_empty() && line.len() < MAX_LINE && line.get(..length) == LINE_START.get(..length)
 }
 
 /// The last lines of a record, as they are read; of any number of lines no more than these are in memory.
@@ -52,7 +52,7 @@ impl Lines {
     /// # Errors
     /// Those of the reader.
     pub fn take_from(&mut self, mut file: impl BufRead) -> io::Result<()> {
-        let most = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
+        let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
         let mut is_rest = false;
         loop {
             let mut line = Vec::new();
@@ -61,7 +61,7 @@ impl Lines {
             }
             let is_whole = line.last() == Some(&b'\n');
             self.ends_open = !is_whole;
-            let is_long = !is_whole && line.len() == LONGEST_LINE;
+            let is_long = !is_whole && line.len() == MAX_LINE;
             // A line that is too long counts once, however many pieces it comes in.
             if is_long && !is_rest {
                 self.too_long += 1;
@@ -80,7 +80,7 @@ impl Lines {
         if line.is_empty() {
             return;
         }
-        if self.last.len() >= MOST_RECORDS {
+        if self.last.len() >= MAX_RECORDS {
             self.last.pop_front();
         }
         self.last.push_back(line);
@@ -188,11 +188,11 @@ mod tests {
     fn of_a_long_record_the_last_lines_are_kept() {
         let mut lines = Lines::default();
         let whole = line();
-        for pid in 0..MOST_RECORDS + 7 {
+        for pid in 0..MAX_RECORDS + 7 {
             lines.take_from(whole.replace("4711", &pid.to_string()).as_bytes()).unwrap();
         }
         let found = lines.history();
-        assert_eq!((found.records.len(), found.records[0].pid), (MOST_RECORDS, Some(7)));
+        assert_eq!((found.records.len(), found.records[0].pid), (MAX_RECORDS, Some(7)));
     }
 
     proptest::proptest! {

@@ -4,9 +4,9 @@ use super::ParseError;
 use crate::model::text::printable;
 
 /// Largest head that is read, in bytes.
-pub const LARGEST_HEAD: usize = 64 * 1024;
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Largest body that is kept, in bytes.
-pub const LARGEST_BODY: usize = 256 * 1024;
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// The parts of a head that are used here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn head(bytes: &[u8]) -> Result<Option<Head>, ParseError> {
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if bytes.len() < LARGEST_HEAD => return Ok(None),
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD_BYTES => return Ok(None),
         Ok(httparse::Status::Partial) => return Err(ParseError::new("head", "longer than 64 KiB")),
         Err(error) => return Err(ParseError::new("head", error)),
     };
@@ -70,7 +70,7 @@ fn is_bodiless(head: &Head) -> bool {
 pub enum Body {
     /// More bytes belong to it.
     Partial,
-    /// All of it, decoded and cut at [`LARGEST_BODY`].
+    /// All of it, decoded and cut at [`MAX_BODY_BYTES`].
     Complete(Vec<u8>),
 }
 
@@ -86,13 +86,13 @@ pub fn body(head: &Head, bytes: &[u8], at_end: bool) -> Result<Body, ParseError>
         return chunked(bytes, at_end);
     }
     let promised = head.content_length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    let kept = |bytes: &[u8]| bytes[..bytes.len().min(LARGEST_BODY)].to_vec();
+    let kept = |bytes: &[u8]| bytes[..bytes.len().min(MAX_BODY_BYTES)].to_vec();
     match promised {
-        Some(length) if bytes.len() >= length.min(LARGEST_BODY) => {
+        Some(length) if bytes.len() >= length.min(MAX_BODY_BYTES) => {
             Ok(Body::Complete(kept(&bytes[..bytes.len().min(length)])))
         }
         Some(length) if at_end => Err(ParseError::new("body", format!("{} of {length} bytes", bytes.len()))),
-        None if at_end || bytes.len() >= LARGEST_BODY => Ok(Body::Complete(kept(bytes))),
+        None if at_end || bytes.len() >= MAX_BODY_BYTES => Ok(Body::Complete(kept(bytes))),
         _ => Ok(Body::Partial),
     }
 }
@@ -128,8 +128,8 @@ fn chunked(mut bytes: &[u8], at_end: bool) -> Result<Body, ParseError> {
         }
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let rest = bytes.get(start..).unwrap_or_default();
-        decoded.extend_from_slice(&rest[..rest.len().min(size).min(LARGEST_BODY - decoded.len())]);
-        if decoded.len() >= LARGEST_BODY {
+        decoded.extend_from_slice(&rest[..rest.len().min(size).min(MAX_BODY_BYTES - decoded.len())]);
+        if decoded.len() >= MAX_BODY_BYTES {
             return Ok(Body::Complete(decoded));
         }
         match size.checked_add(2).and_then(|end| rest.get(end..)) {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(head(b"HTTP/1.1 200 OK\r\nServer").unwrap(), None);
         assert!(head(b"\x15\x03\x01\x00\x02\x02\x28").is_err());
         assert!(head(b"SSH-2.0-OpenSSH\r\n").is_err());
-        let endless = [&b"HTTP/1.1 200 OK\r\nA: "[..], &vec![b'a'; LARGEST_HEAD]].concat();
+        let endless = [&b"HTTP/1.1 200 OK\r\nA: "[..], &vec![b'a'; MAX_HEAD_BYTES]].concat();
         assert!(head(&endless).is_err());
     }
 
@@ -178,8 +178,8 @@ mod tests {
     #[test]
     fn bounds_the_body() {
         let head = Head { status: 200, content_length: Some(10_000_000_000), ..Head::default() };
-        let Body::Complete(kept) = body(&head, &vec![b'x'; LARGEST_BODY + 5], false).unwrap() else { panic!() };
-        assert_eq!(kept.len(), LARGEST_BODY);
+        let Body::Complete(kept) = body(&head, &vec![b'x'; MAX_BODY_BYTES + 5], false).unwrap() else { panic!() };
+        assert_eq!(kept.len(), MAX_BODY_BYTES);
         assert!(body(&head, b"x", true).is_err());
     }
 

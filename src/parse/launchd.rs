@@ -12,7 +12,7 @@ use super::ParseError;
 use crate::model::text::printable;
 
 /// Most rows, arguments or conditions that are taken from one answer. A Mac has some hundreds of jobs.
-const MOST: usize = 4096;
+const MAX: usize = 4096;
 
 const PRINT: &str = "launchctl print";
 const LIST: &str = "launchctl list";
@@ -546,8 +546,8 @@ fn shown(text: &str) -> String {
 }
 
 fn push<T>(list: &mut Vec<T>, item: T, what: &'static str) -> Result<(), ParseError> {
-    if list.len() >= MOST {
-        return Err(ParseError::new(what, format!("more than {MOST} entries in one list")));
+    if list.len() >= MAX {
+        return Err(ParseError::new(what, format!("more than {MAX} entries in one list")));
     }
     list.push(item);
     Ok(())
@@ -780,9 +780,9 @@ mod tests {
         assert!(domain(RUNNING.as_bytes()).is_err());
         assert!(table(b"1\t0\tx\n").is_err());
         assert!(listed(b"{\n\t\"PID\" = 1;\n").is_err());
-        let many = format!("x = {{\n\tstate = running\n\targuments = {{\n{}\t}}\n}}\n", "\t\ta\n".repeat(MOST + 1));
+        let many = format!("x = {{\n\tstate = running\n\targuments = {{\n{}\t}}\n}}\n", "\t\ta\n".repeat(MAX + 1));
         assert!(job(many.as_bytes()).is_err());
-        assert!(table(format!("PID\tStatus\tLabel\n{}", "1\t0\tx\n".repeat(MOST + 1)).as_bytes()).is_err());
+        assert!(table(format!("PID\tStatus\tLabel\n{}", "1\t0\tx\n".repeat(MAX + 1)).as_bytes()).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use plist::{Dictionary, Value};
 
 const WHAT: &str = "property list";
 /// Levels of a job's dictionary that anybody writes, and some more.
-const MOST_NESTED: usize = 256;
+const MAX_NESTED: usize = 256;
 
 /// What a property list says of a job; of its environment two variables and nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl JobFile {
 /// When it is none, is nested as no job is, or has no label.
 pub fn job_file(bytes: &[u8]) -> Result<JobFile, ParseError> {
     let opens = |name: &[u8]| bytes.windows(name.len()).filter(|window| *window == name).count();
-    if !bytes.starts_with(b"bplist") && opens(b"<array").saturating_add(opens(b"<dict")) > MOST_NESTED {
+    if !bytes.starts_with(b"bplist") && opens(b"<array").saturating_add(opens(b"<dict")) > MAX_NESTED {
         return Err(ParseError::new(WHAT, "it is nested as no job is"));
     }
     let value = Value::from_reader(std::io::Cursor::new(bytes)).map_err(|error| ParseError::new(WHAT, error))?;

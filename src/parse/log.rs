@@ -10,7 +10,7 @@ use memchr::memmem;
 use time::{Written, split_time};
 
 /// A line is looked at up to here: what decides stands at its start, and a line can be megabytes long.
-const LONGEST_LINE: usize = 8 * 1024;
+const MAX_LINE: usize = 8 * 1024;
 /// The level of a line stands among these.
 const LEVEL_WITHIN: usize = 160;
 /// How far a clock may be ahead before its zone is held for another one.
@@ -38,7 +38,7 @@ pub fn log(parts: &[&[u8]], is_cut: bool, clock: &Clock) -> LogFacts {
         }
         while !rest.is_empty() {
             let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            scan.line(rest.get(..end.min(LONGEST_LINE)).unwrap_or_default());
+            scan.line(rest.get(..end.min(MAX_LINE)).unwrap_or_default());
             rest = rest.get(end + 1..).unwrap_or_default();
         }
     }

@@ -7,7 +7,7 @@ use memchr::{memchr_iter, memchr2, memchr2_iter};
 pub const MASK: &str = "***";
 
 /// Longest command line that is kept, in characters: what tells a program apart stands at its beginning.
-const LONGEST_LINE: usize = 1000;
+const MAX_LINE: usize = 1000;
 
 /// Words of a name that say that its value is a secret.
 const SECRET_WORDS: &[&str] = &[
@@ -78,7 +78,7 @@ pub fn command(words: &[&[u8]]) -> String {
         out.push(quoted);
     }
     let line = out.join(" ");
-    match line.char_indices().nth(LONGEST_LINE) {
+    match line.char_indices().nth(MAX_LINE) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,
     }

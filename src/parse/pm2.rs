@@ -20,12 +20,12 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// Largest message that is taken, in bytes. A program takes about twice the size of its environment.
-pub const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most programs that are taken.
-const MOST_PROGRAMS: usize = 4096;
+const MAX_PROGRAMS: usize = 4096;
 /// Most words of a command that are taken.
-const MOST_WORDS: usize = 4096;
+const MAX_WORDS: usize = 4096;
 
 /// Version of the framing, in the upper half of a message's first byte (npm `amp`, `lib/encode.js`).
 const VERSION: u8 = 1;
@@ -117,7 +117,7 @@ pub fn request() -> Vec<u8> {
 /// Length in bytes of the first message, or `None` while more must be read to have it whole.
 ///
 /// # Errors
-/// When it can never become a message, or one larger than [`LARGEST_MESSAGE`].
+/// When it can never become a message, or one larger than [`MAX_MESSAGE_BYTES`].
 pub fn message_length(bytes: &[u8]) -> Result<Option<usize>, ParseError> {
     Ok(frame(bytes)?.map(|frame| frame.length))
 }
@@ -179,8 +179,8 @@ fn frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, ParseError> {
         let Some((head, tail)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let size = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
         length = length.saturating_add(4).saturating_add(size);
-        if length > LARGEST_MESSAGE {
-            return Err(ParseError::new(MESSAGE, format!("larger than {LARGEST_MESSAGE} bytes")));
+        if length > MAX_MESSAGE_BYTES {
+            return Err(ParseError::new(MESSAGE, format!("larger than {MAX_MESSAGE_BYTES} bytes")));
         }
         let Some((argument, tail)) = tail.split_at_checked(size) else { return Ok(None) };
         arguments.push(argument);
@@ -213,7 +213,7 @@ impl<'de> Deserialize<'de> for Programs {
             fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Programs, A::Error> {
                 let mut programs = Vec::new();
                 while let Some(row) = rows.next_element::<Row>()? {
-                    if programs.len() == MOST_PROGRAMS {
+                    if programs.len() == MAX_PROGRAMS {
                         return Err(A::Error::custom("more programs than any host has"));
                     }
                     programs.push(row.program());
@@ -426,7 +426,7 @@ impl<'de> Deserialize<'de> for Kept {
                         Kept::Text(text) => words.push(text),
                         Kept::Nothing | Kept::Words(_) => {}
                     }
-                    if words.len() > MOST_WORDS {
+                    if words.len() > MAX_WORDS {
                         return Err(A::Error::custom("more words than any command has"));
                     }
                 }
@@ -659,7 +659,7 @@ mod tests {
         }
         let deep = format!(r#"{{"args":[[{{"pid":1,"pm2_env":{{"args":{}}}}}]]}}"#, "[".repeat(10_000));
         assert!(programs(&answer(&deep)).is_err());
-        let many = format!(r#"{{"args":[[{}]]}}"#, vec![r#"{"pm2_env":{}}"#; MOST_PROGRAMS + 1].join(","));
+        let many = format!(r#"{{"args":[[{}]]}}"#, vec![r#"{"pm2_env":{}}"#; MAX_PROGRAMS + 1].join(","));
         assert!(programs(&answer(&many)).is_err());
         let good = br#"j:{"args":[[]]}"#;
         assert!(programs(&message(&[good])).is_err());

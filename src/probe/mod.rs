@@ -23,7 +23,7 @@ use stream::TimedStream;
 
 /// Deadlines of the phases.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For each of resolve, connect, TLS, request, first byte, headers, body.
     pub phase: Duration,
     /// The end of it all.
@@ -32,7 +32,7 @@ pub struct Patience {
 
 /// Where to knock, and what to ask.
 #[derive(Clone, Debug)]
-pub struct Knock {
+pub struct ProbeRequest {
     /// Address to connect to.
     pub address: SocketAddr,
     /// Speak TLS.
@@ -45,7 +45,7 @@ pub struct Knock {
     pub kind: ServerKind,
 }
 
-impl Knock {
+impl ProbeRequest {
     /// The URL that this amounts to, secrets masked.
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
@@ -72,13 +72,13 @@ pub struct Waiting {
 }
 
 /// First look at the server's side after this time without a byte; a healthy answer comes long before.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
+const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 
 /// Bytes that are taken of one answer, framing and all.
-const MOST_RECEIVED: usize = http::LARGEST_HEAD + 2 * http::LARGEST_BODY;
+const MAX_RECEIVED: usize = http::MAX_HEAD_BYTES + 2 * http::MAX_BODY_BYTES;
 
 /// Resolves a name; an address is one already.
-pub fn resolve(host: &str, port: u16, patience: Patience) -> (Phase, Result<Vec<SocketAddr>, Outcome>) {
+pub fn resolve(host: &str, port: u16, patience: Timeouts) -> (Phase, Result<Vec<SocketAddr>, Outcome>) {
     let begun = Instant::now();
     let at_port = |found: Vec<IpAddr>| found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -92,7 +92,7 @@ pub fn resolve(host: &str, port: u16, patience: Patience) -> (Phase, Result<Vec<
 }
 
 /// Makes one request. `waiting` is called up to twice while the first byte does not come.
-pub fn attempt(knock: &Knock, patience: Patience, waiting: &mut dyn FnMut(Waiting)) -> Attempt {
+pub fn attempt(knock: &ProbeRequest, patience: Timeouts, waiting: &mut dyn FnMut(Waiting)) -> Attempt {
     let mut attempt = Attempt {
         url: knock.url(),
         address: Some(knock.address.to_string()),
@@ -110,8 +110,8 @@ pub fn attempt(knock: &Knock, patience: Patience, waiting: &mut dyn FnMut(Waitin
 
 /// `Err` is an outcome too: the one at which the attempt ended early.
 fn run(
-    knock: &Knock,
-    patience: Patience,
+    knock: &ProbeRequest,
+    patience: Timeouts,
     waiting: &mut dyn FnMut(Waiting),
     attempt: &mut Attempt,
 ) -> Result<Outcome, Outcome> {
@@ -190,13 +190,13 @@ fn early_end(error: &io::Error) -> Outcome {
 fn first_byte(
     stream: &mut dyn Timed,
     received: &mut Vec<u8>,
-    patience: Patience,
+    patience: Timeouts,
     connected: Instant,
     ends: Option<(SocketAddr, SocketAddr)>,
     waiting: &mut dyn FnMut(Waiting),
 ) -> io::Result<()> {
     let last = patience.total.within(patience.phase);
-    for deadline in [last.within(FIRST_LOOK), last] {
+    for deadline in [last.within(FIRST_SAMPLE), last] {
         stream.set_deadline(deadline);
         match read_some(stream, received) {
             Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
@@ -213,10 +213,10 @@ fn first_byte(
 }
 
 fn read_answer(
-    knock: &Knock,
+    knock: &ProbeRequest,
     stream: &mut dyn Timed,
     mut received: Vec<u8>,
-    patience: Patience,
+    patience: Timeouts,
     attempt: &mut Attempt,
 ) -> Result<Outcome, Outcome> {
     let begun = Instant::now();
@@ -331,13 +331,13 @@ fn read_some(stream: &mut dyn Timed, received: &mut Vec<u8>) -> io::Result<usize
         other => other?,
     };
     received.extend_from_slice(&buffer[..count]);
-    if received.len() > MOST_RECEIVED {
+    if received.len() > MAX_RECEIVED {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than any health answer has"));
     }
     Ok(count)
 }
 
-fn request(knock: &Knock) -> String {
+fn request(knock: &ProbeRequest) -> String {
     let host = match knock.host.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         _ => knock.host.clone(),

@@ -162,7 +162,7 @@ pub fn verdict(server: &Server, view: &View) -> String {
             out.line("Fine", &fine(server, view));
         }
         out.gaps(&server.gaps);
-        if would_stacks_tell(server) {
+        if would_stacks_help(server) {
             let label = if server.gaps.is_empty() { "Not seen" } else { "" };
             out.line(label, "Python stacks (ask with --stacks)");
         }
@@ -171,7 +171,7 @@ pub fn verdict(server: &Server, view: &View) -> String {
 }
 
 /// Whether a Python server is there and does not answer well, and nobody has looked at its stacks.
-fn would_stacks_tell(server: &Server) -> bool {
+fn would_stacks_help(server: &Server) -> bool {
     use crate::model::{Outcome, Part};
     let Some(process) = &server.process else { return false };
     let is_python = [&process.executable, &process.command]

@@ -144,7 +144,7 @@ fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
         }
     }
     if let Some(relaunch) = &facts.relaunch {
-        add("Looked on", looked_on(relaunch));
+        add("Looked on", observed(relaunch));
     }
     for claim in &facts.claims {
         let verb = if claim.claims_this == Some(true) { "names this server" } else { "is for it too" };
@@ -174,7 +174,7 @@ fn named(claim: &Supervisor) -> String {
     format!("{}{name}{scope}", claim.kind)
 }
 
-fn looked_on(relaunch: &Relaunch) -> String {
+fn observed(relaunch: &Relaunch) -> String {
     let mut text = format!("for {}", words::duration(relaunch.observed_ms));
     if let Some(of) = &relaunch.of {
         text.push_str(&format!(" at {}", words::shorten(of, 60)));

@@ -4,7 +4,7 @@ use crate::diagnose::catalogue;
 use crate::model::{DatabaseFile, Envelope, Health, HostPath, Lineage, Outcome, Phase, Server};
 
 /// Servers that are told one by one; more are counted only, so that no host can flood a monitoring system.
-pub const MOST_SERVERS: usize = 64;
+pub const MAX_SERVERS: usize = 64;
 
 /// The lowest port that systems give to programs that ask for any: 32768 on Linux (ip(7), `ip_local_port_range`), 49152 on macOS.
 const FIRST_EPHEMERAL: u16 = 32_768;

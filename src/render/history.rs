@@ -8,10 +8,10 @@ use crate::model::{History, Record, Status};
 use comfy_table::Cell;
 
 /// Events that are shown without `--verbose`, the last ones.
-const MOST_EVENTS: usize = 40;
+const MAX_EVENTS: usize = 40;
 
 /// Columns that an event takes at most.
-const LONGEST_EVENT: usize = 300;
+const MAX_EVENT: usize = 300;
 
 /// Servers, their changes, and what grows.
 pub fn show(history: &History, view: &View) -> String {
@@ -94,11 +94,11 @@ fn events(records: &[&Record], view: &View) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let hidden = if view.verbose { 0 } else { all.len().saturating_sub(MOST_EVENTS) };
+    let hidden = if view.verbose { 0 } else { all.len().saturating_sub(MAX_EVENTS) };
     let mut rows = table(view, &["AT", "WHAT"]);
     for (at, event) in all.iter().skip(hidden) {
         let at = at.split('.').next().unwrap_or(at).trim_end_matches('Z').replace('T', " ");
-        rows.add_row(vec![right(at), Cell::new(view.style.shorten(event, LONGEST_EVENT))]);
+        rows.add_row(vec![right(at), Cell::new(view.style.shorten(event, MAX_EVENT))]);
     }
     let mut out = finish(&rows, view);
     if hidden > 0 {

@@ -8,13 +8,13 @@ use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 use serde_json::Value;
 
 /// Longest comment in characters; GitHub takes 65,536.
-const LONGEST: usize = 60_000;
+const MAX_LENGTH: usize = 60_000;
 /// Room that is left for the words which say that something did not fit.
 const RESERVE: usize = 600;
 /// Longest list of findings, steps or gaps.
-const MOST: usize = 60;
+const MAX: usize = 60;
 /// Longest text of a stranger in a line.
-const LONGEST_LINE: usize = 400;
+const MAX_LINE: usize = 400;
 /// Width of the tables.
 const WIDTH: usize = 100;
 
@@ -68,7 +68,7 @@ struct Page {
 
 impl Page {
     fn fits(&self, text: &str) -> bool {
-        self.length + text.chars().count() + RESERVE <= LONGEST
+        self.length + text.chars().count() + RESERVE <= MAX_LENGTH
     }
 
     fn add(&mut self, text: &str, what: &str) {
@@ -94,7 +94,7 @@ fn code(text: &str) -> String {
             character if character.is_control() => ' ',
             character => character,
         })
-        .take(LONGEST_LINE)
+        .take(MAX_LINE)
         .collect();
     let plain = plain.trim();
     if plain.is_empty() { "`-`".to_owned() } else { format!("`{plain}`") }
@@ -143,7 +143,7 @@ fn name(server: &Server) -> String {
 fn verdict(server: &Server) -> String {
     let mut out = format!("\n#### {}: {}\n\n", name(server), server.status.word());
     let is_root = |finding: &&Finding| server.root_causes.contains(&finding.id) && finding.caused_by.is_empty();
-    let roots: Vec<&Finding> = server.findings.iter().filter(is_root).take(MOST).collect();
+    let roots: Vec<&Finding> = server.findings.iter().filter(is_root).take(MAX).collect();
     for (index, root) in roots.iter().enumerate() {
         let label = if index == 0 { "Root cause" } else { "Also" };
         out.push_str(&format!("- **{label}** {} ({})\n", code(&root.title), code(&root.id)));
@@ -160,7 +160,7 @@ fn verdict(server: &Server) -> String {
             && finding.caused_by.is_empty()
             && !server.root_causes.contains(&finding.id)
     };
-    for note in server.findings.iter().filter(is_note).take(MOST) {
+    for note in server.findings.iter().filter(is_note).take(MAX) {
         out.push_str(&format!("- Note: {} ({})\n", code(&note.title), code(&note.id)));
     }
     out.push_str(&steps(&roots));
@@ -169,7 +169,7 @@ fn verdict(server: &Server) -> String {
 }
 
 fn consequences<'f>(out: &mut String, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>) {
-    for effect in server.findings.iter().filter(|finding| finding.caused_by.first() == Some(&cause.id)).take(MOST) {
+    for effect in server.findings.iter().filter(|finding| finding.caused_by.first() == Some(&cause.id)).take(MAX) {
         // Two findings of one id have the same effects; a saved report could even hold a circle.
         if path.contains(&effect.id.as_str()) {
             continue;
@@ -188,7 +188,7 @@ fn steps(roots: &[&Finding]) -> String {
         return String::new();
     }
     let mut out = String::from("\nDo next:\n\n");
-    for (index, step) in seen.iter().take(MOST).enumerate() {
+    for (index, step) in seen.iter().take(MAX).enumerate() {
         let command = step.command.as_deref().map_or(String::new(), |command| format!(": {}", code(command)));
         out.push_str(&format!("{}. {}{command}\n", index + 1, code(&step.what)));
     }
@@ -200,12 +200,12 @@ fn not_seen(gaps: &[Gap]) -> String {
         return String::new();
     }
     let mut out = String::from("\nNot seen:\n\n");
-    for gap in gaps.iter().take(MOST) {
+    for gap in gaps.iter().take(MAX) {
         let detail = if gap.detail.is_empty() { String::new() } else { format!(" ({})", code(&gap.detail)) };
         out.push_str(&format!("- {}: {}{detail}\n", code(&gap.what), gap.reason.words()));
     }
-    if gaps.len() > MOST {
-        out.push_str(&format!("- and {} more\n", gaps.len() - MOST));
+    if gaps.len() > MAX {
+        out.push_str(&format!("- and {} more\n", gaps.len() - MAX));
     }
     out
 }
@@ -215,7 +215,7 @@ fn host(envelope: &Envelope) -> String {
     let mut out = String::new();
     if !envelope.findings.is_empty() {
         out.push_str("\n#### The host\n\n");
-        for finding in envelope.findings.iter().take(MOST) {
+        for finding in envelope.findings.iter().take(MAX) {
             out.push_str(&format!("- {} ({})\n", code(&finding.title), code(&finding.id)));
         }
     }

@@ -8,11 +8,11 @@ use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 /// The service in the first words of the answer.
 const SERVICE: &str = "HERMES";
 /// Longest text of one line, in characters.
-const LONGEST_LINE: usize = 240;
+const MAX_LINE: usize = 240;
 /// Most lines of detail.
-const MOST_LINES: usize = 24;
+const MAX_LINES: usize = 24;
 /// Most characters of performance data. Nagios reads 8 KiB in all (`MAX_PLUGIN_OUTPUT_LENGTH`); whole items are left out.
-const LONGEST_DATA: usize = 4096;
+const MAX_DATA: usize = 4096;
 
 /// The order of [`Status::worst`].
 const WORST_FIRST: [Status; 4] = [Status::Critical, Status::Warning, Status::Unknown, Status::Healthy];
@@ -24,11 +24,8 @@ pub fn nagios(envelope: &Envelope, names: &[Name]) -> String {
     named.sort_by(|(a_name, a), (b_name, b)| {
         rank(a.status).cmp(&rank(b.status)).then_with(|| a_name.server.cmp(&b_name.server))
     });
-    let mut out = format!(
-        "{SERVICE} {} - {}",
-        state(envelope.status),
-        fleet::harmless(&summary(envelope, &named), LONGEST_LINE)
-    );
+    let mut out =
+        format!("{SERVICE} {} - {}", state(envelope.status), fleet::harmless(&summary(envelope, &named), MAX_LINE));
     let data = performance(envelope, &named);
     if !data.is_empty() {
         out.push_str(" | ");
@@ -36,7 +33,7 @@ pub fn nagios(envelope: &Envelope, names: &[Name]) -> String {
     }
     for line in detail(envelope, &named) {
         out.push('\n');
-        out.push_str(&fleet::harmless(&line, LONGEST_LINE));
+        out.push_str(&fleet::harmless(&line, MAX_LINE));
     }
     out.push('\n');
     out
@@ -44,7 +41,7 @@ pub fn nagios(envelope: &Envelope, names: &[Name]) -> String {
 
 /// The answer where nothing could be examined, and why.
 pub fn nothing(why: &str) -> String {
-    format!("{SERVICE} {} - {}\n", state(Status::Unknown), fleet::harmless(why, LONGEST_LINE))
+    format!("{SERVICE} {} - {}\n", state(Status::Unknown), fleet::harmless(why, MAX_LINE))
 }
 
 /// The words of the guidelines for exit status 0 to 3.
@@ -63,7 +60,7 @@ fn summary(envelope: &Envelope, named: &[(&Name, &Server)]) -> String {
         .iter()
         .find(|(_, server)| server.status == envelope.status)
         .map(|(name, server)| format!("{}: {}", name.server, reason(server)))
-        .or_else(|| envelope.findings.iter().max_by_key(|finding| finding.severity).map(told))
+        .or_else(|| envelope.findings.iter().max_by_key(|finding| finding.severity).map(line))
         .or_else(|| envelope.gaps.first().map(missing));
     let counts = match named {
         [] | [_] => None,
@@ -97,8 +94,8 @@ fn roots(server: &Server) -> Vec<&Finding> {
 fn reason(server: &Server) -> String {
     match (server.status, roots(server).as_slice()) {
         (Status::Healthy, _) => "healthy".to_owned(),
-        (_, [root]) => told(root),
-        (_, [first, others @ ..]) => format!("{}, and {} more", told(first), others.len()),
+        (_, [root]) => line(root),
+        (_, [first, others @ ..]) => format!("{}, and {} more", line(first), others.len()),
         (Status::Unknown, []) => {
             let decides = |gap: &&Gap| !gap.blocks.is_empty();
             let gap = server.gaps.iter().find(decides).or_else(|| server.gaps.first());
@@ -106,12 +103,12 @@ fn reason(server: &Server) -> String {
         }
         (Status::Warning | Status::Critical, []) => {
             let worst = server.findings.iter().max_by_key(|finding| finding.severity);
-            worst.map_or(String::new(), told)
+            worst.map_or(String::new(), line)
         }
     }
 }
 
-fn told(finding: &Finding) -> String {
+fn line(finding: &Finding) -> String {
     format!("{} [{}]", finding.title, finding.id)
 }
 
@@ -129,18 +126,18 @@ fn detail(envelope: &Envelope, named: &[(&Name, &Server)]) -> Vec<String> {
             lines.push(format!("{} {}: {}", name.server, state(server.status), reason(server)));
         }
         for root in roots(server).into_iter().skip(1) {
-            lines.push(format!("{} and: {}", name.server, told(root)));
+            lines.push(format!("{} and: {}", name.server, line(root)));
         }
         let is_consequence =
             |finding: &&Finding| finding.severity > Severity::Info && !server.root_causes.contains(&finding.id);
         for finding in server.findings.iter().filter(is_consequence) {
-            lines.push(format!("{} so: {}", name.server, told(finding)));
+            lines.push(format!("{} so: {}", name.server, line(finding)));
         }
     }
-    lines.extend(envelope.findings.iter().filter(|finding| finding.severity > Severity::Info).map(told));
-    let omitted = lines.len().saturating_sub(MOST_LINES);
+    lines.extend(envelope.findings.iter().filter(|finding| finding.severity > Severity::Info).map(line));
+    let omitted = lines.len().saturating_sub(MAX_LINES);
     if omitted > 0 {
-        lines.truncate(MOST_LINES);
+        lines.truncate(MAX_LINES);
         lines.push(format!("and {omitted} more lines"));
     }
     lines
@@ -154,12 +151,12 @@ fn performance(envelope: &Envelope, named: &[(&Name, &Server)]) -> String {
     ];
     let mut named = named.to_vec();
     named.sort_by(|(a, _), (b, _)| a.server.cmp(&b.server));
-    for (name, server) in named.into_iter().take(fleet::MOST_SERVERS) {
+    for (name, server) in named.into_iter().take(fleet::MAX_SERVERS) {
         of_server(&name.server, server, &mut items);
     }
     let mut out = String::new();
     for item in items {
-        if out.len() + item.len() < LONGEST_DATA {
+        if out.len() + item.len() < MAX_DATA {
             out.push_str(if out.is_empty() { "" } else { " " });
             out.push_str(&item);
         }

@@ -110,7 +110,7 @@ pub const FAMILIES: &[Family] = &[
         None,
         "Of these, servers beyond the first 64, of which nothing else is told.",
         |envelope, out| {
-            out.add(&[], count(envelope.servers.len().saturating_sub(fleet::MOST_SERVERS)));
+            out.add(&[], count(envelope.servers.len().saturating_sub(fleet::MAX_SERVERS)));
         },
     ),
     run("gaps", None, "What could not be read of the host, by reason.", |envelope, out| gaps(&envelope.gaps, out)),
@@ -377,7 +377,7 @@ impl Measured {
         let mut named: Vec<(Name, &Server)> = fleet::names(envelope).into_iter().zip(&envelope.servers).collect();
         // Whatever the order in which they were found, it is written in one order.
         named.sort_by(|(a, _), (b, _)| a.server.cmp(&b.server));
-        named.truncate(fleet::MOST_SERVERS);
+        named.truncate(fleet::MAX_SERVERS);
         let measure = |family: &Family| {
             let mut samples = Samples::default();
             match family.of {

@@ -1,6 +1,6 @@
 //! A record drawn over time, as one SVG that stands alone.
 
-use crate::model::{Look, Record, Sample, Status, Timestamp, Trend};
+use crate::model::{PortSample, Record, Sample, Status, Timestamp, Trend};
 use chrono::{DateTime, TimeDelta, Utc};
 use plotters::prelude::*;
 use std::ops::Range;
@@ -10,7 +10,7 @@ const WIDTH: u32 = 960;
 /// Height of one of its four charts in pixels.
 const CHART: u32 = 190;
 /// Points of one line; a longer record is drawn by the largest of each stretch, so that no peak is lost.
-const MOST_POINTS: usize = 2_000;
+const MAX_POINTS: usize = 2_000;
 
 /// Colours that are told apart in print and by most eyes.
 const OPEN: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
@@ -176,7 +176,7 @@ fn restarts(points: &[(Instant, &Record)]) -> Vec<Instant> {
 }
 
 fn thinned<T: Copy>(points: &[(T, f64)]) -> Line<T> {
-    let stretch = points.len().div_ceil(MOST_POINTS).max(1);
+    let stretch = points.len().div_ceil(MAX_POINTS).max(1);
     points.chunks(stretch).filter_map(|chunk| chunk.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))).collect()
 }
 
@@ -225,8 +225,8 @@ pub fn trend(trend: &Trend) -> Vec<(String, String)> {
 }
 
 /// What waited at a port while a request did.
-pub fn looks(looks: &[Look], title: &str) -> Option<(String, String)> {
-    let of = |value: &dyn Fn(&Look) -> Option<u64>| -> Line<f64> {
+pub fn port_samples(looks: &[PortSample], title: &str) -> Option<(String, String)> {
+    let of = |value: &dyn Fn(&PortSample) -> Option<u64>| -> Line<f64> {
         looks.iter().filter_map(|look| Some((look.after_connect_ms as f64 / 1000.0, value(look)? as f64))).collect()
     };
     let lines = [

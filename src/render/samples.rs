@@ -8,7 +8,7 @@ use comfy_table::Cell;
 /// Columns of a sparkline.
 const SPARKS: usize = 24;
 /// Rows of samples that are shown at the end; the JSON has all.
-const MOST_ROWS: usize = 24;
+const MAX_ROWS: usize = 24;
 
 /// Database and WAL descriptors of the family that holds most.
 fn handles(sample: &Sample) -> u64 {
@@ -83,9 +83,9 @@ pub fn trend(trend: &Trend, view: &View) -> String {
     let mut out = format!("\n  {} samples  {}\n", trend.samples.len(), sparkline(&values, view.style));
     let mut rows = table(view, &["TIME", "OPEN", "CHANGE", "DATABASE", "CLIENTS"]);
     let count = trend.samples.len();
-    let hidden = if view.verbose { 0 } else { count.saturating_sub(MOST_ROWS) };
+    let hidden = if view.verbose { 0 } else { count.saturating_sub(MAX_ROWS) };
     for (index, sample) in trend.samples.iter().enumerate() {
-        if hidden > 0 && (MOST_ROWS / 2..count - MOST_ROWS / 2).contains(&index) {
+        if hidden > 0 && (MAX_ROWS / 2..count - MAX_ROWS / 2).contains(&index) {
             continue;
         }
         let before = index.checked_sub(1).and_then(|before| trend.samples.get(before));

@@ -6,15 +6,15 @@ use anstyle::{AnsiColor, Effects, Style as Ansi};
 use unicode_width::UnicodeWidthStr;
 
 /// Widest text that is read with ease.
-const WIDEST: usize = 120;
+const MAX_WIDTH: usize = 120;
 /// Width when nobody says otherwise.
-const USUAL: usize = 80;
+const DEFAULT_WIDTH: usize = 80;
 
 /// Fewer characters of a text tell nothing.
-const LEAST_CUT: usize = 8;
+const MIN_CUT: usize = 8;
 
 const HEADING: Ansi = Ansi::new().effects(Effects::BOLD);
-const ASIDE: Ansi = Ansi::new().effects(Effects::DIMMED);
+const DIM: Ansi = Ansi::new().effects(Effects::DIMMED);
 
 /// Colours of the first 8 only, which a theme makes readable on its own ground, light or dark. The bright ones, black and
 /// white are lost on one of the two, and yellow takes bold to be read on white.
@@ -41,7 +41,7 @@ impl Style {
     pub fn new(colour: bool) -> Self {
         let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        let width = terminal.or(columns).unwrap_or(USUAL).clamp(40, WIDEST);
+        let width = terminal.or(columns).unwrap_or(DEFAULT_WIDTH).clamp(40, MAX_WIDTH);
         Self { colour, unicode: locale_is_unicode(), width }
     }
 
@@ -90,10 +90,8 @@ impl Style {
     fn cut(&self, cut: fn(&str, usize) -> String, text: &str, width: usize) -> String {
         let text = self.locale(text);
         // A locale without "…" takes three characters for it, and there are characters of two columns.
-        let mut shorter = (LEAST_CUT..=width).rev().map(|room| self.locale(&cut(&text, room)));
-        shorter
-            .find(|short| short.width() <= width)
-            .unwrap_or_else(|| self.locale(&cut(&text, LEAST_CUT.min(width))))
+        let mut shorter = (MIN_CUT..=width).rev().map(|room| self.locale(&cut(&text, room)));
+        shorter.find(|short| short.width() <= width).unwrap_or_else(|| self.locale(&cut(&text, MIN_CUT.min(width))))
     }
 
     fn paint(&self, text: &str, style: Ansi) -> String {
@@ -107,7 +105,7 @@ impl Style {
 
     /// What matters less.
     pub fn dim(&self, text: &str) -> String {
-        self.paint(text, ASIDE)
+        self.paint(text, DIM)
     }
 
     /// A status or severity in its colour.
@@ -150,7 +148,7 @@ mod tests {
     #[test]
     fn colours_are_read_on_light_and_on_dark_grounds() {
         let of_all = [Status::Healthy, Status::Warning, Status::Critical, Status::Unknown].map(of_status);
-        for style in of_all.into_iter().chain([HEADING, ASIDE]) {
+        for style in of_all.into_iter().chain([HEADING, DIM]) {
             assert!(is_readable(style), "{style:?}");
         }
         for (at, style) in of_all.iter().enumerate() {

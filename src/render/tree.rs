@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use unicode_width::UnicodeWidthStr;
 
 /// Deepest nesting that is drawn; a saved report could hold a circle.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// The tree of all processes that the lineage knows, the examined one marked.
 pub fn tree(server: &Server, lineage: &Lineage, view: &View) -> String {
@@ -42,7 +42,7 @@ struct Drawing<'a> {
 impl Drawing<'_> {
     /// One process and all below it. `head` stands before its first line, `indent` before the others.
     fn node(&mut self, hop: &Hop, head: &str, indent: &str, depth: usize) {
-        if depth > DEEPEST || !self.drawn.insert(hop.pid) {
+        if depth > MAX_DEPTH || !self.drawn.insert(hop.pid) {
             return;
         }
         let style = self.view.style;

@@ -2,7 +2,7 @@
 
 use super::redact::Level;
 use super::vocabulary::{
-    LONGEST_NUMBER, in_python_library, is_command_word, is_ending, is_known_name, is_prose, is_system_name,
+    MAX_NUMBER, in_python_library, is_command_word, is_ending, is_known_name, is_prose, is_system_name,
 };
 use crate::model::Timestamp;
 use crate::parse::mask::{self, MASK};
@@ -20,7 +20,7 @@ const UNIT_ENDINGS: &[&str] = &[".service", ".slice", ".scope", ".socket", ".tar
 /// Endings of the files beside a SQLite database, so that they still belong to it.
 const DATABASE_SUFFIXES: &[&str] = &["-wal", "-shm", "-journal"];
 /// Digits of a placeholder's number: more would be somebody's number.
-const LONGEST_PLACEHOLDER: usize = 5;
+const MAX_PLACEHOLDER: usize = 5;
 /// Letters of an identifier in hexadecimal: of containers, invocations, commits.
 const SHORTEST_IDENTIFIER: usize = 12;
 
@@ -598,7 +598,7 @@ fn is_version(token: &str) -> bool {
 }
 
 fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_NUMBER && text.bytes().all(|byte| byte.is_ascii_digit())
+    !text.is_empty() && text.len() <= MAX_NUMBER && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_hexadecimal(text: &str) -> bool {
@@ -608,7 +608,7 @@ fn is_hexadecimal(text: &str) -> bool {
 /// The number of a placeholder of that kind.
 pub fn numbered(word: &str, kind: Kind) -> Option<usize> {
     let number = word.strip_prefix(kind.prefix())?.strip_prefix('-')?;
-    let is_plain = number.len() <= LONGEST_PLACEHOLDER && is_number(number) && !number.starts_with('0');
+    let is_plain = number.len() <= MAX_PLACEHOLDER && is_number(number) && !number.starts_with('0');
     if is_plain { number.parse().ok() } else { None }
 }
 

@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Largest record that is read back, in bytes: the file and the one before it.
-const LARGEST_READ: u64 = 256 * 1024 * 1024;
+const MAX_READ_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How often it is read anew where it was rotated meanwhile.
-const MOST_TRIES: u32 = 3;
+const MAX_TRIES: u32 = 3;
 
 /// How long that may take, on a slow disk.
-pub const LONGEST: Duration = Duration::from_secs(60);
+pub const MAX_LENGTH: Duration = Duration::from_secs(60);
 
 /// How often a record is opened anew where its path leads to another file each time.
 const MAX_OPENINGS: u32 = 16;
@@ -46,7 +46,7 @@ impl Recorder {
     /// # Errors
     /// When it cannot be read, so that nothing is known of what was before.
     pub fn last(&self) -> io::Result<Vec<Record>> {
-        read(&self.path, Deadline::after(LONGEST)).map(|history| history.records)
+        read(&self.path, Deadline::after(MAX_LENGTH)).map(|history| history.records)
     }
 
     /// Appends one record, in one write: a crash leaves at most one torn line, behind which the next begins anew.
@@ -318,7 +318,7 @@ fn older(path: &Path) -> PathBuf {
 /// # Errors
 /// When the file cannot be read by the deadline, or is no regular one.
 pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
-    let mut tries = MOST_TRIES;
+    let mut tries = MAX_TRIES;
     loop {
         tries -= 1;
         match read_once(path, deadline) {
@@ -336,7 +336,7 @@ pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
 fn read_once(path: &Path, deadline: Deadline) -> io::Result<(History, bool)> {
     let told = |gap: Gap| {
         let kind = if gap.reason == GapReason::NotFound { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
-        io::Error::new(kind, gap.told().to_owned())
+        io::Error::new(kind, gap.text().to_owned())
     };
     let mut newer = NamedFile::find(path, deadline).map_err(told)?.ok_or_else(no_file)?;
     let before = newer.identity().map_err(told)?;
@@ -357,9 +357,9 @@ fn no_file() -> io::Error {
 fn history(older: Option<impl Read>, newer: impl Read) -> io::Result<History> {
     let mut lines = Lines::default();
     if let Some(older) = older {
-        lines.take_from(BufReader::new(older.take(LARGEST_READ)))?;
+        lines.take_from(BufReader::new(older.take(MAX_READ_BYTES)))?;
     }
-    lines.take_from(BufReader::new(newer.take(LARGEST_READ)))?;
+    lines.take_from(BufReader::new(newer.take(MAX_READ_BYTES)))?;
     Ok(lines.history())
 }
 

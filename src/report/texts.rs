@@ -12,17 +12,17 @@ pub fn are_clean(part: &impl Serialize) -> bool {
 
 /// A text that must be changed, or one that could not be had.
 #[derive(Debug)]
-struct Unclean;
+struct Changed;
 
-impl Display for Unclean {
+impl Display for Changed {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str("a text is not printable or not masked")
     }
 }
 
-impl std::error::Error for Unclean {}
+impl std::error::Error for Changed {}
 
-impl ser::Error for Unclean {
+impl ser::Error for Changed {
     fn custom<T: Display>(_: T) -> Self {
         Self
     }
@@ -36,7 +36,7 @@ struct Texts {
 /// What has no text in it.
 macro_rules! clean {
     ($($name:ident($($argument:ty),*)),* $(,)?) => {
-        $(fn $name(self, $(_: $argument),*) -> Result<(), Unclean> {
+        $(fn $name(self, $(_: $argument),*) -> Result<(), Changed> {
             Ok(())
         })*
     };
@@ -44,11 +44,11 @@ macro_rules! clean {
 
 impl Serializer for Texts {
     type Ok = ();
-    type Error = Unclean;
+    type Error = Changed;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
-    type SerializeTupleVariant = Impossible<(), Unclean>;
+    type SerializeTupleVariant = Impossible<(), Changed>;
     type SerializeMap = Self;
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
@@ -61,20 +61,20 @@ impl Serializer for Texts {
         serialize_unit_variant(&'static str, u32, &'static str),
     }
 
-    fn serialize_str(self, text: &str) -> Result<(), Unclean> {
+    fn serialize_str(self, text: &str) -> Result<(), Changed> {
         let is_clean = is_printable(text) && (self.are_keys || mask::is_masked(text));
-        if is_clean { Ok(()) } else { Err(Unclean) }
+        if is_clean { Ok(()) } else { Err(Changed) }
     }
 
-    fn serialize_char(self, character: char) -> Result<(), Unclean> {
+    fn serialize_char(self, character: char) -> Result<(), Changed> {
         self.serialize_str(character.encode_utf8(&mut [0; 4]))
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Unclean> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Changed> {
         value.serialize(self)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Unclean> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Changed> {
         value.serialize(self)
     }
 
@@ -84,19 +84,19 @@ impl Serializer for Texts {
         _: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Unclean> {
+    ) -> Result<(), Changed> {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self, Unclean> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self, Changed> {
         Ok(self)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self, Unclean> {
+    fn serialize_tuple(self, _: usize) -> Result<Self, Changed> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Unclean> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Changed> {
         Ok(self)
     }
 
@@ -107,19 +107,19 @@ impl Serializer for Texts {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self::SerializeTupleVariant, Unclean> {
-        Err(Unclean)
+    ) -> Result<Self::SerializeTupleVariant, Changed> {
+        Err(Changed)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Self, Unclean> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Self, Changed> {
         Ok(self)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Unclean> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Changed> {
         Ok(self)
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self, Unclean> {
+    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self, Changed> {
         Ok(self)
     }
 }
@@ -129,13 +129,13 @@ macro_rules! each {
     ($($kind:ident: $name:ident($($field:ty)?)),* $(,)?) => {
         $(impl ser::$kind for Texts {
             type Ok = ();
-            type Error = Unclean;
+            type Error = Changed;
 
-            fn $name<T: Serialize + ?Sized>(&mut self, $(_: $field,)? value: &T) -> Result<(), Unclean> {
+            fn $name<T: Serialize + ?Sized>(&mut self, $(_: $field,)? value: &T) -> Result<(), Changed> {
                 value.serialize(*self)
             }
 
-            fn end(self) -> Result<(), Unclean> {
+            fn end(self) -> Result<(), Changed> {
                 Ok(())
             }
         })*
@@ -152,17 +152,17 @@ each! {
 
 impl ser::SerializeMap for Texts {
     type Ok = ();
-    type Error = Unclean;
+    type Error = Changed;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Unclean> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Changed> {
         key.serialize(Self { are_keys: true })
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unclean> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Changed> {
         value.serialize(Self { are_keys: false })
     }
 
-    fn end(self) -> Result<(), Unclean> {
+    fn end(self) -> Result<(), Changed> {
         Ok(())
     }
 }

@@ -197,7 +197,7 @@ fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
         let word = letters.trim_end_matches(|character: char| character.is_ascii_digit());
         let trailing = letters.len() - word.len();
         // A number; its length is that of a pid, a port, a size or a day, not of a token.
-        if leading.max(trailing) > LONGEST_NUMBER || (leading > 0 && trailing > 0 && !word.is_empty()) {
+        if leading.max(trailing) > MAX_NUMBER || (leading > 0 && trailing > 0 && !word.is_empty()) {
             return false;
         }
         let is_letter = word.len() == 1 && text.len() <= 2 + leading.max(trailing) && word.is_ascii();
@@ -210,7 +210,7 @@ fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Digits of a number that is left as it is.
-pub const LONGEST_NUMBER: usize = 9;
+pub const MAX_NUMBER: usize = 9;
 
 #[cfg(test)]
 mod tests {

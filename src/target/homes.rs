@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Largest configuration or pid file that is read.
-const LARGEST_FILE: usize = 64 * 1024;
+const MAX_FILE_BYTES: usize = 64 * 1024;
 /// Environment files that are read of one unit.
-const MOST_ENVIRONMENT_FILES: usize = 8;
+const MAX_ENVIRONMENT_FILES: usize = 8;
 /// Profiles that are looked at in one home.
-const MOST_PROFILES: usize = 64;
+const MAX_PROFILES: usize = 64;
 
 /// A pid file and the kind of server that it is for.
 #[derive(Clone, Debug)]
@@ -164,7 +164,7 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
             continue;
         }
         if landmarks.contains(&"profiles") {
-            match survey.host.list_directory(&place.join("profiles"), MOST_PROFILES) {
+            match survey.host.list_directory(&place.join("profiles"), MAX_PROFILES) {
                 Ok(profiles) => {
                     for name in profiles {
                         let profile = path.join("profiles").join(name);
@@ -210,7 +210,7 @@ fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[&str]) -> Home {
     let owner = survey.host.owner_of(&reached);
     let mut home =
         Home { path: path.to_owned(), owner, pid_files: Vec::new(), webui_port: None, kinds: Vec::new() };
-    let file = |name: &str| match survey.host.read_file(&reached.join(name), LARGEST_FILE) {
+    let file = |name: &str| match survey.host.read_file(&reached.join(name), MAX_FILE_BYTES) {
         Ok(bytes) => Some(bytes),
         Err(gap) => {
             if gap.reason != GapReason::NotFound {
@@ -318,10 +318,10 @@ pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
     let of_unit = |unit: &UnitOnDisk| {
         let command = unit.file.command.as_deref().and_then(recognise_configured)?;
         let of_environment = || {
-            let files = unit.file.environment_files.iter().take(MOST_ENVIRONMENT_FILES);
+            let files = unit.file.environment_files.iter().take(MAX_ENVIRONMENT_FILES);
             let files =
                 files.map(|file| ForeignPath::of_file(unit.owner, unit.owner, HostPath::from_kept(file).path()));
-            let read = files.filter_map(|file| match survey.host.read_file(&file, LARGEST_FILE) {
+            let read = files.filter_map(|file| match survey.host.read_file(&file, MAX_FILE_BYTES) {
                 Ok(bytes) => webui_port(&bytes),
                 Err(gap) => {
                     // One with a `-` before its name need not be there (systemd.exec(5)).

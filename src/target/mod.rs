@@ -9,8 +9,8 @@ mod survey;
 
 pub use homes::{Home, PidFileRead, paths as homes};
 pub use owner::{home_of, is_confirmed, listening};
-pub use program::{Asked, Known, Programs};
-pub use programs::{Fit, Wanted, server_of};
+pub use program::{KnownProgram, ProgramQuery, Programs};
+pub use programs::{Fit, ServerProfile, server_of};
 pub use select::select;
 pub use survey::{Survey, same_network};
 
@@ -86,7 +86,7 @@ pub enum SelectError {
     )]
     NotAHome(String),
     /// `--home` cannot be looked at.
-    #[error("cannot read {}: {}", .0.what, .0.told())]
+    #[error("cannot read {}: {}", .0.what, .0.text())]
     HomeUnreadable(Gap),
     /// `--url` with a selector that contradicts it.
     #[error("--url {0} and {1} name different servers; give one of them")]

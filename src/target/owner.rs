@@ -137,7 +137,7 @@ pub fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCom
 }
 
 /// Home that a server's command line or environment says; the default of its user is not said.
-pub fn said_home(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
+pub fn explicit_home(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
     let said = command.home.as_deref().map(HostPath::from_kept);
     said.or_else(|| survey.process(identity).ok()?.value.home).map(PathBuf::from)
 }

@@ -7,7 +7,7 @@ use crate::parse::command::{HermesCommand, recognise_configured};
 
 /// How a program was asked for, so that it can be asked for again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum ProgramQuery {
     /// A supervising process, for the program of this name.
     Supervisor(SupervisorProcess, String),
     /// The manager of a unit.
@@ -22,25 +22,25 @@ pub enum Asked {
 
 /// A program, and how it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownProgram {
     /// How.
-    pub asked: Asked,
+    pub asked: ProgramQuery,
     /// What was answered.
     pub program: Program,
 }
 
-impl Known {
+impl KnownProgram {
     /// Asks once more.
     pub fn again(&self, host: &dyn Host) -> Option<Program> {
         match &self.asked {
-            Asked::Supervisor(supervisor, name) => {
+            ProgramQuery::Supervisor(supervisor, name) => {
                 let programs = host.programs(supervisor).ok()?;
                 programs.value.into_iter().find(|program| program.claim.name.as_ref() == Some(name))
             }
-            Asked::Unit(unit) => host.unit(unit).ok(),
-            Asked::Job(target) => host.job(target).ok(),
-            Asked::Service(kind, directory) => host.service(kind, directory).ok(),
-            Asked::Process(pid) => Some(of_process(host, *pid)),
+            ProgramQuery::Unit(unit) => host.unit(unit).ok(),
+            ProgramQuery::Job(target) => host.job(target).ok(),
+            ProgramQuery::Service(kind, directory) => host.service(kind, directory).ok(),
+            ProgramQuery::Process(pid) => Some(of_process(host, *pid)),
         }
     }
 
@@ -54,7 +54,7 @@ impl Known {
 #[derive(Clone, Debug, Default)]
 pub struct Programs {
     /// Whatever their command is.
-    pub known: Vec<Known>,
+    pub known: Vec<KnownProgram>,
     /// The others.
     pub unasked: Vec<(SupervisorProcess, Gap)>,
 }

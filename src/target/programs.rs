@@ -1,7 +1,7 @@
 //! The programs of this host's supervisors, asked at most once, and which of them is for a server.
 
 use super::homes::same_path;
-use super::program::{Asked, Known, Programs, of_process};
+use super::program::{KnownProgram, ProgramQuery, Programs, of_process};
 use super::survey::same_network;
 use super::{Selection, Survey};
 use crate::collect::{Collected, ForeignPath, Program, SupervisorProcess};
@@ -15,9 +15,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Supervisors of one user that are asked.
-const MOST_SUPERVISORS: usize = 256;
+const MAX_SUPERVISORS: usize = 256;
 /// Programs of one user's supervisors, other than root's, that are compared with servers.
-const MOST_PROGRAMS: usize = 512;
+const MAX_PROGRAMS: usize = 512;
 
 /// How a program stands to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Fit {
 
 /// A server, by what programs are compared with.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct ServerProfile<'a> {
     /// Kind of server; `Other` for a program that holds a port where a Hermes server belongs.
     pub kind: ServerKind,
     /// Its port.
@@ -47,7 +47,7 @@ pub struct Wanted<'a> {
     pub process: Option<&'a Process>,
 }
 
-impl Wanted<'_> {
+impl ServerProfile<'_> {
     /// Compares a program's configuration with the server. A port decides, where both say one; then the home; where
     /// neither is said, the directory that the command is in.
     pub fn fit(&self, program: &Program) -> Fit {
@@ -109,7 +109,7 @@ impl Survey<'_> {
                 match self.host.programs(&supervisor) {
                     Ok(programs) => {
                         let mut programs = self.complete(programs);
-                        let left = left_of.entry(owner).or_insert(MOST_PROGRAMS);
+                        let left = left_of.entry(owner).or_insert(MAX_PROGRAMS);
                         if owner.is_some() && programs.len() > *left {
                             let what = format!("{} more programs of {}", programs.len() - *left, supervisor.kind);
                             let detail = "its user has so many; --expect names one";
@@ -117,7 +117,7 @@ impl Survey<'_> {
                             programs.truncate(*left);
                         }
                         *left = left.saturating_sub(programs.len());
-                        let known = |program| Known { asked: asked(&supervisor, &program), program };
+                        let known = |program| KnownProgram { asked: query_of(&supervisor, &program), program };
                         found.known.extend(programs.into_iter().map(known));
                     }
                     Err(gap) => {
@@ -177,10 +177,10 @@ impl Survey<'_> {
         found.retain(|supervisor| {
             let count = of_users.entry(self.process_of(supervisor.pid).map(|process| process.uid)).or_default();
             *count += 1;
-            *count <= MOST_SUPERVISORS
+            *count <= MAX_SUPERVISORS
         });
-        for (_, count) in of_users.into_iter().filter(|(_, count)| *count > MOST_SUPERVISORS) {
-            let what = format!("{} more supervisors", count - MOST_SUPERVISORS);
+        for (_, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_SUPERVISORS) {
+            let what = format!("{} more supervisors", count - MAX_SUPERVISORS);
             self.note(Gap::new(what, GapReason::NotAsked, "one user has so many; --expect names a program"));
         }
         found
@@ -193,15 +193,15 @@ impl Survey<'_> {
 
     /// Programs that are for a server, and those that should have its port, both without the ones that have a server
     /// of their own elsewhere.
-    pub fn programs_for(&self, wanted: &Wanted<'_>) -> Vec<(Fit, &Known)> {
+    pub fn programs_for(&self, wanted: &ServerProfile<'_>) -> Vec<(Fit, &KnownProgram)> {
         let known = self.programs().known.iter();
         known.map(|known| (self.fit(known, wanted), known)).filter(|(fit, _)| *fit != Fit::Other).collect()
     }
 
-    /// [`Wanted::fit`], with what the program's process says beside its configuration. Two profiles that run from one
+    /// [`ServerProfile::fit`], with what the program's process says beside its configuration. Two profiles that run from one
     /// checkout are told apart by that: what a program runs does not listen elsewhere, is in the same network, and is
     /// of the same home. An attempt in vain never listens.
-    fn fit(&self, known: &Known, wanted: &Wanted<'_>) -> Fit {
+    fn fit(&self, known: &KnownProgram, wanted: &ServerProfile<'_>) -> Fit {
         const SETTLED_MS: u64 = 15_000;
         let claim = &known.program.claim;
         if let (Some(server), Some(supervisor)) = (wanted.process, claim.pid.and_then(|pid| self.process_of(pid)))
@@ -255,27 +255,34 @@ impl Survey<'_> {
     ///
     /// # Errors
     /// A gap when it cannot be asked, or is not known to who was asked.
-    pub fn expected_program(&self, expect: &Expect, server: Option<&Wanted<'_>>) -> Result<Option<Known>, Gap> {
+    pub fn expected_program(
+        &self,
+        expect: &Expect,
+        server: Option<&ServerProfile<'_>>,
+    ) -> Result<Option<KnownProgram>, Gap> {
         let what = expect.to_string();
         let of_unit = |unit: &str, user_manager| {
             let unit = Unit { name: unit.to_owned(), user_manager };
-            self.host.unit(&unit).map(|program| Known { asked: Asked::Unit(unit), program })
+            self.host.unit(&unit).map(|program| KnownProgram { asked: ProgramQuery::Unit(unit), program })
         };
         let found = match expect {
             Expect::Nobody => return Ok(None),
             Expect::Systemd { unit, user: false } => of_unit(unit, None),
             Expect::Systemd { unit, user: true } => self.user_unit(unit),
-            Expect::Launchd(label) => {
-                self.host.job(label).map(|program| Known { asked: Asked::Job(target_of(&program)), program })
-            }
+            Expect::Launchd(label) => self
+                .host
+                .job(label)
+                .map(|program| KnownProgram { asked: ProgramQuery::Job(target_of(&program)), program }),
             Expect::Supervisord(name) => self.program_of("supervisord", name, server),
             Expect::Pm2(name) => self.program_of("pm2", name, server),
             Expect::ServiceDirectory(kind, directory) => {
                 let directory = ForeignPath::of_person(directory);
-                let asked = Asked::Service((*kind).to_owned(), directory.clone());
-                self.host.service(kind, &directory).map(|program| Known { asked, program })
+                let asked = ProgramQuery::Service((*kind).to_owned(), directory.clone());
+                self.host.service(kind, &directory).map(|program| KnownProgram { asked, program })
             }
-            Expect::Pid(pid) => Ok(Known { asked: Asked::Process(*pid), program: of_process(self.host, *pid) }),
+            Expect::Pid(pid) => {
+                Ok(KnownProgram { asked: ProgramQuery::Process(*pid), program: of_process(self.host, *pid) })
+            }
         };
         if let Ok(known) = &found {
             known.program.gaps.iter().for_each(|gap| self.note(gap.clone()));
@@ -287,7 +294,7 @@ impl Survey<'_> {
     }
 
     /// A unit of a user's manager: the doctor's own user's, else as root any that knows it.
-    fn user_unit(&self, name: &str) -> Result<Known, Gap> {
+    fn user_unit(&self, name: &str) -> Result<KnownProgram, Gap> {
         let me = rustix::process::geteuid();
         let managers = self.supervisors();
         let mut users: Vec<u32> = managers.iter().filter_map(|supervisor| supervisor.user).collect();
@@ -299,7 +306,7 @@ impl Survey<'_> {
         for user in users {
             let unit = Unit { name: name.to_owned(), user_manager: Some(user) };
             match self.host.unit(&unit) {
-                Ok(program) => return Ok(Known { asked: Asked::Unit(unit), program }),
+                Ok(program) => return Ok(KnownProgram { asked: ProgramQuery::Unit(unit), program }),
                 Err(gap) => last = gap,
             }
         }
@@ -308,7 +315,7 @@ impl Survey<'_> {
 
     /// A program by its name, of any supervisor of that kind. Where several have one of that name, the server tells
     /// which is meant.
-    fn program_of(&self, kind: &str, name: &str, server: Option<&Wanted<'_>>) -> Result<Known, Gap> {
+    fn program_of(&self, kind: &str, name: &str, server: Option<&ServerProfile<'_>>) -> Result<KnownProgram, Gap> {
         let mut last = Gap::new(name, GapReason::NotFound, format!("no {kind} runs here"));
         let mut others = Vec::new();
         let mut found = Vec::new();
@@ -317,7 +324,7 @@ impl Survey<'_> {
                 Ok(programs) => {
                     for program in self.complete(programs) {
                         if program.claim.name.as_deref() == Some(name) {
-                            found.push(Known { asked: asked(&supervisor, &program), program });
+                            found.push(KnownProgram { asked: query_of(&supervisor, &program), program });
                         } else {
                             others.extend(program.claim.name);
                         }
@@ -330,7 +337,7 @@ impl Survey<'_> {
             }
         }
         if found.len() > 1 {
-            let fits = |known: &Known| server.is_some_and(|server| self.fit(known, server) != Fit::Other);
+            let fits = |known: &KnownProgram| server.is_some_and(|server| self.fit(known, server) != Fit::Other);
             if found.iter().filter(|known| fits(known)).count() == 1 {
                 found.retain(fits);
             }
@@ -344,12 +351,12 @@ impl Survey<'_> {
     }
 }
 
-fn asked(supervisor: &SupervisorProcess, program: &Program) -> Asked {
+fn query_of(supervisor: &SupervisorProcess, program: &Program) -> ProgramQuery {
     let name = program.claim.name.clone().unwrap_or_default();
     match supervisor.kind.as_str() {
-        "systemd" | "systemd-user" => Asked::Unit(Unit { name, user_manager: supervisor.user }),
-        "launchd" => Asked::Job(target_of(program)),
-        _ => Asked::Supervisor(supervisor.clone(), name),
+        "systemd" | "systemd-user" => ProgramQuery::Unit(Unit { name, user_manager: supervisor.user }),
+        "launchd" => ProgramQuery::Job(target_of(program)),
+        _ => ProgramQuery::Supervisor(supervisor.clone(), name),
     }
 }
 
@@ -386,7 +393,7 @@ mod tests {
     fn fit(server: &str, port: Option<u16>, home: Option<&str>, program: &Program) -> Fit {
         let command = crate::parse::command::recognise(&shlex::split(server).unwrap()).unwrap();
         let home = home.map(Path::new);
-        Wanted { kind: command.kind, port, home, command: Some(&command), process: None }.fit(program)
+        ServerProfile { kind: command.kind, port, home, command: Some(&command), process: None }.fit(program)
     }
 
     #[test]
@@ -424,7 +431,8 @@ mod tests {
 
     #[test]
     fn a_stranger_on_a_port_has_rivals_only() {
-        let wanted = Wanted { kind: ServerKind::Other, port: Some(9119), home: None, command: None, process: None };
+        let wanted =
+            ServerProfile { kind: ServerKind::Other, port: Some(9119), home: None, command: None, process: None };
         assert_eq!(wanted.fit(&program("hermes dashboard --port 9119", None, None)), Fit::Rival);
         assert_eq!(wanted.fit(&program("hermes dashboard", None, None)), Fit::Other);
         assert_eq!(wanted.fit(&program("nginx", Some(9119), None)), Fit::Other);

@@ -1,9 +1,9 @@
 //! From what was asked to the list of servers.
 
 use super::homes::{self, Home, same_path};
-use super::owner::{home_of, is_confirmed, kind_of, listening, listens_anywhere, owner_of, said_home};
-use super::program::Known;
-use super::programs::{Fit, Wanted, kind_of_program, server_of};
+use super::owner::{explicit_home, home_of, is_confirmed, kind_of, listening, listens_anywhere, owner_of};
+use super::program::KnownProgram;
+use super::programs::{Fit, ServerProfile, kind_of_program, server_of};
 use super::{SelectError, Selected, Selection, Survey, Target};
 use crate::collect::Program;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use url::Url;
 
 /// Servers of one user that are examined where none was named: anybody can start a thousand processes that look like one.
-const MOST_OF_ONE_USER: usize = 32;
+const MAX_PER_USER: usize = 32;
 
 /// Ports on which Hermes servers listen when nobody says otherwise.
 const DEFAULT_PORTS: &[(u16, ServerKind)] =
@@ -53,7 +53,7 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
             gap.what, gap.detail
         ))
     })?;
-    let Some(Known { program, .. }) = known else { return Ok(by_looking_around(survey, selection)) };
+    let Some(KnownProgram { program, .. }) = known else { return Ok(by_looking_around(survey, selection)) };
     let running = server_of(survey, &program);
     let port = program.claim.port.or_else(|| {
         let listening = survey.ports_below(program.claim.claimed_pid?);
@@ -61,7 +61,7 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
     });
     let mut selected = match (port, running) {
         (Some(port), _) => {
-            let kind = selection.kind.or_else(|| kind_said(&program));
+            let kind = selection.kind.or_else(|| stated_kind(&program));
             by_port(survey, &Selection { kind, ..selection.clone() }, port, None)
         }
         (None, Some((pid, _))) => by_pid(survey, selection, pid)?,
@@ -295,7 +295,7 @@ fn add_pid_files(target: &mut Target, home: &Home) {
 fn take_own_home(survey: &Survey<'_>, target: &mut Target, selection: &Selection) {
     if let (Some(identity), Some(command), Some(named)) = (target.identity, &target.command, &selection.home)
         && !target.pid_files.iter().any(|file| is_about(file.names, Some(identity)))
-        && let Some(own) = said_home(survey, identity, command).filter(|own| !same_path(own, named))
+        && let Some(own) = explicit_home(survey, identity, command).filter(|own| !same_path(own, named))
     {
         target.home = Some(own);
     }
@@ -416,12 +416,12 @@ fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
         any_program: kind == ServerKind::Other && selection.kind.is_none_or(|kind| kind == ServerKind::Other),
         kind: selection.kind,
         home: selection.home.as_deref().map(homes::shown),
-        supervisor: said_supervisor(selection),
+        supervisor: named_supervisor(selection),
         ..Expectation::default()
     }
 }
 
-fn said_supervisor(selection: &Selection) -> Option<String> {
+fn named_supervisor(selection: &Selection) -> Option<String> {
     selection.expect.as_ref().map(|expect| match expect {
         Expect::Nobody => "none".to_owned(),
         expect => format!("{} {}", expect.kind(), expect.name()),
@@ -442,7 +442,7 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
         let process = survey.process_of(pid);
         let before = of_users.entry(process.as_ref().map(|process| process.uid)).or_default();
         *before += 1;
-        if *before > MOST_OF_ONE_USER {
+        if *before > MAX_PER_USER {
             continue;
         }
         let turn = *before;
@@ -479,9 +479,9 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     let mut in_turn: Vec<_> = order.into_iter().zip(selected.targets).collect();
     in_turn.sort_by_key(|(turn, _)| *turn);
     selected.targets = in_turn.into_iter().map(|(_, target)| target).collect();
-    for (uid, count) in of_users.into_iter().filter(|(_, count)| *count > MOST_OF_ONE_USER) {
+    for (uid, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_PER_USER) {
         let whose = uid.map_or("users that are not known".to_owned(), |uid| format!("uid {uid}"));
-        let what = format!("{} more processes of {whose}", count - MOST_OF_ONE_USER);
+        let what = format!("{} more processes of {whose}", count - MAX_PER_USER);
         let detail = "they look like servers, and so many are not examined at once; --pid or --port examines one";
         selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
     }
@@ -560,10 +560,10 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
 /// Ports that supervisors' programs and unit files give to Hermes servers.
 fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
     let mut found = homes::unit_ports(survey);
-    for Known { program, .. } in &survey.programs().known {
+    for KnownProgram { program, .. } in &survey.programs().known {
         let is_new = |port: u16| found.iter().all(|known| known.port != port);
         if let Some(port) = program.claim.port.filter(|port| is_new(*port))
-            && let Some(kind) = kind_said(program)
+            && let Some(kind) = stated_kind(program)
             && !(program.claim.is_idle && program.is_enabled != Some(true))
         {
             let file = program.claim.configuration.clone().unwrap_or_else(|| program.claim.evidence.clone());
@@ -574,7 +574,7 @@ fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
     found
 }
 
-fn kind_said(program: &Program) -> Option<ServerKind> {
+fn stated_kind(program: &Program) -> Option<ServerKind> {
     recognise_configured(&program.command).map(|command| command.kind)
 }
 
@@ -583,7 +583,7 @@ fn kind_said(program: &Program) -> Option<ServerKind> {
 fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mut Selected) {
     for known in &survey.programs().known {
         let (program, claim) = (&known.program, &known.program.claim);
-        let Some(kind) = kind_said(program).filter(|kind| selection.kind.is_none_or(|wanted| wanted == *kind))
+        let Some(kind) = stated_kind(program).filter(|kind| selection.kind.is_none_or(|wanted| wanted == *kind))
         else {
             continue;
         };
@@ -605,7 +605,7 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
 }
 
 /// Whether a server that was found is the one that a program is for.
-fn is_run_by(survey: &Survey<'_>, target: &Target, known: &Known) -> bool {
+fn is_run_by(survey: &Survey<'_>, target: &Target, known: &KnownProgram) -> bool {
     let process = target.identity.and_then(|identity| survey.process_of(identity.pid));
     let listening = process.as_ref().map(|process| survey.ports_below(process.identity.pid)).unwrap_or_default();
     let mut ports: Vec<Option<u16>> = target.port.into_iter().chain(listening).map(Some).collect();
@@ -613,7 +613,7 @@ fn is_run_by(survey: &Survey<'_>, target: &Target, known: &Known) -> bool {
         ports.push(target.kind.default_port());
     }
     let fits = |port: &Option<u16>| {
-        let wanted = Wanted {
+        let wanted = ServerProfile {
             kind: target.kind,
             port: *port,
             home: target.home.as_deref(),

@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How long a process that was read is not read again.
-const FRESH: Duration = Duration::from_millis(200);
+const CACHE_LIFETIME: Duration = Duration::from_millis(200);
 
 /// Processes of one program that tell what it is, where it runs no others: a server is run once or twice, and a supervisor for
 /// each of its services.
-const TELLING: usize = 32;
+const SAMPLE_SIZE: usize = 32;
 
 /// Processes that are read one by one, and whose children are asked for so, before the whole table is read after all.
-const FEW: usize = 64;
+const MAX_SINGLE_READS: usize = 64;
 
 /// Which processes hold sockets by inode, and whether everybody could be asked.
 pub type Holders = (HashMap<u64, Vec<u32>>, Result<(), Gap>);
@@ -157,7 +157,7 @@ impl<'a> Survey<'a> {
             known.entry(pid).or_insert_with(|| single.children(pid)).clone()
         });
         match children {
-            Some(children) if children.len() <= FEW => {
+            Some(children) if children.len() <= MAX_SINGLE_READS => {
                 children.into_iter().filter_map(|child| self.entry(child)).collect()
             }
             _ => self.children_in_table(pid),
@@ -187,22 +187,22 @@ impl<'a> Survey<'a> {
 
     /// Command lines by pid, as they are: recognised first, made printable where they are shown. Kernel threads
     /// (theirs are empty), zombies and vanished processes are not among them; neither are the many that run one program which is
-    /// nobody's server, as [`TELLING`] of them have told.
+    /// nobody's server, as [`SAMPLE_SIZE`] of them have told.
     pub fn commands(&self) -> &HashMap<u32, Vec<String>> {
         self.commands.get_or_init(|| {
             let mut found = HashMap::new();
             let mut unread: Vec<Gap> = Vec::new();
             let (mut pids, many) = self.by_program();
-            pids.extend(many.iter().flat_map(|pids| pids.iter().take(TELLING)));
+            pids.extend(many.iter().flat_map(|pids| pids.iter().take(SAMPLE_SIZE)));
             // Where reads hang, the order decides who is read before there are too many of them.
             pids.sort_unstable();
             self.read_commands(&pids, &mut found, &mut unread);
             let (mut pids, mut alike) = (Vec::new(), 0);
             for many in &many {
-                let (told, others) = many.split_at(TELLING);
+                let (told, others) = many.split_at(SAMPLE_SIZE);
                 let told: Vec<_> = told.iter().filter_map(|pid| found.get(pid)).collect();
                 // Few that could be read tell nothing of the others.
-                if told.len() < TELLING / 2 || told.iter().any(|argv| can_be_of_a_server(argv)) {
+                if told.len() < SAMPLE_SIZE / 2 || told.iter().any(|argv| can_be_of_a_server(argv)) {
                     pids.extend_from_slice(others);
                 } else {
                     alike += others.len();
@@ -221,7 +221,7 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Processes whose command lines tell what runs here, and groups of more than [`TELLING`] that run the same program.
+    /// Processes whose command lines tell what runs here, and groups of more than [`SAMPLE_SIZE`] that run the same program.
     fn by_program(&self) -> (Vec<u32>, Vec<Vec<u32>>) {
         let Some(single) = self.host.single_processes() else {
             let entries = self.processes().iter().filter(|entry| !entry.zombie);
@@ -237,7 +237,7 @@ impl<'a> Survey<'a> {
         each.retain(|pid| self.entry(*pid).is_some_and(|entry| !entry.zombie));
         let mut many = Vec::new();
         for (program, pids) in by_program.programs {
-            if pids.len() <= TELLING || runs_others(&program) {
+            if pids.len() <= SAMPLE_SIZE || runs_others(&program) {
                 each.extend(pids);
             } else {
                 many.push(pids);
@@ -251,7 +251,7 @@ impl<'a> Survey<'a> {
             match answer {
                 Ok(argv) if !argv.is_empty() => drop(found.insert(*pid, argv)),
                 Ok(_) => {}
-                Err(gap) if is_worth_telling(&gap) => unread.push(gap),
+                Err(gap) if is_reportable(&gap) => unread.push(gap),
                 Err(_) => {}
             }
         }
@@ -287,7 +287,7 @@ impl<'a> Survey<'a> {
     pub fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         if let Some((at, read)) = self.whole.borrow().get(&identity.pid)
             && read.value.identity == identity
-            && at.elapsed() < FRESH
+            && at.elapsed() < CACHE_LIFETIME
         {
             return Ok(read.clone());
         }
@@ -315,7 +315,7 @@ impl<'a> Survey<'a> {
                 .map(|(pid, command)| (*pid, command.kind))
                 .collect();
             // One row of the table after the other would take longer than all of it.
-            if all.len() > FEW {
+            if all.len() > MAX_SINGLE_READS {
                 self.processes();
             }
             let has_server_above = |pid: u32, kind: ServerKind| {
@@ -386,7 +386,7 @@ impl<'a> Survey<'a> {
             let children = self.children(parent).into_iter().map(|entry| entry.pid);
             found.extend(children.filter(|child| *child != parent));
             at += 1;
-            if at == FEW {
+            if at == MAX_SINGLE_READS {
                 self.processes();
             }
             if at > 4096 {
@@ -399,7 +399,7 @@ impl<'a> Survey<'a> {
 }
 
 /// A process that ended between two reads is the normal course of a host.
-fn is_worth_telling(gap: &Gap) -> bool {
+fn is_reportable(gap: &Gap) -> bool {
     !matches!(gap.reason, crate::model::GapReason::Vanished | crate::model::GapReason::NotFound)
 }
 
@@ -451,9 +451,9 @@ mod tests {
     #[test]
     fn of_many_alike_a_few_tell_unless_they_run_others() {
         let directory = tempfile::tempdir().unwrap();
-        let workers = Many::start(directory.path(), "worker", TELLING + 8);
-        let interpreters = Many::start(directory.path(), "python3.99", TELLING + 8);
-        let few = Many::start(directory.path(), "few", TELLING);
+        let workers = Many::start(directory.path(), "worker", SAMPLE_SIZE + 8);
+        let interpreters = Many::start(directory.path(), "python3.99", SAMPLE_SIZE + 8);
+        let few = Many::start(directory.path(), "few", SAMPLE_SIZE);
         let host = this_host(Deadline::after(Duration::from_secs(20)));
         let (each, many) = Survey::new(&*host).by_program();
         let are_each = |group: &Many| group.pids().iter().all(|pid| each.contains(pid));
@@ -466,7 +466,7 @@ mod tests {
     #[test]
     fn children_of_many_are_taken_from_the_table() {
         let directory = tempfile::tempdir().unwrap();
-        let many = Many::start(directory.path(), "many", FEW + 8);
+        let many = Many::start(directory.path(), "many", MAX_SINGLE_READS + 8);
         let host = this_host(Deadline::after(Duration::from_secs(20)));
         let survey = Survey::new(&*host);
         let children: Vec<u32> = survey.children(std::process::id()).into_iter().map(|child| child.pid).collect();

@@ -3,7 +3,7 @@
 use crate::common;
 
 use base64::Engine;
-use common::{Guard, doctor, patient_file, run, run_with, signal_pid, skipped, start, tool, wait_for};
+use common::{Guard, doctor, program_file, run, run_with, signal_pid, skipped, start, tool, wait_for};
 use hermes_doctor::collect::replay;
 use hermes_doctor::model::Envelope;
 use hermes_doctor::render::{html, json, markdown};
@@ -77,7 +77,7 @@ impl Nest {
         let directory = tempfile::Builder::new().prefix("zqdirectory-").tempdir().unwrap();
         let nest = Self { directory };
         std::fs::create_dir_all(nest.program().parent().unwrap()).unwrap();
-        std::fs::copy(patient_file("canaries.py"), nest.program()).unwrap();
+        std::fs::copy(program_file("canaries.py"), nest.program()).unwrap();
         std::fs::create_dir_all(nest.home()).unwrap();
         std::fs::write(nest.home().join("config.yaml"), "token: zqconfig\n").unwrap();
         nest
@@ -122,8 +122,8 @@ impl Nest {
 fn a_server_full_of_secrets_keeps_them() {
     for mode in ["ok", "sick", "redirect", "garbage"] {
         let nest = Nest::new();
-        let patient = nest.start(mode);
-        let selection = format!("--pid {} --port {}", patient.pid(), patient.port);
+        let target = nest.start(mode);
+        let selection = format!("--pid {} --port {}", target.pid(), target.port);
         let plain = reports(&selection);
         // They were there to be found.
         let seen = [
@@ -176,16 +176,16 @@ fn a_server_full_of_secrets_keeps_them() {
 #[test]
 fn the_selection_is_hidden_too() {
     let nest = Nest::new();
-    let patient = nest.start("ok");
+    let target = nest.start("ok");
     for form in ["", "--markdown", "--html"] {
         let mut command = doctor();
         command.arg("report").args(form.split_whitespace()).arg("--home").arg(nest.home());
-        let answer = run_with(command.args(["--port", &patient.port.to_string()]));
+        let answer = run_with(command.args(["--port", &target.port.to_string()]));
         assert!(answer.stdout.len() > 2000, "{}", answer.stderr);
         assert_none(&answer.stdout, form);
         let mut command = doctor();
         command.arg("report").args(form.split_whitespace()).args(["--expect", "systemd:zqunit.service"]);
-        let answer = run_with(command.args(["--port", &patient.port.to_string()]));
+        let answer = run_with(command.args(["--port", &target.port.to_string()]));
         assert_none(&answer.stdout, form);
     }
 }

@@ -4,7 +4,7 @@
 use crate::common;
 
 use common::hung::{Fate, Hung};
-use common::stranger::{NEIGHBOUR, PYTHON, Place, STRANGER, as_user, fifo, gaps, give, give_all, isolated, link};
+use common::other_user::{NEIGHBOUR, PYTHON, Place, STRANGER, as_user, fifo, gaps, give, give_all, isolated, link};
 use common::traced::traced;
 use common::{Guard, run_with, skipped, start, wait_for};
 use serde_json::Value;
@@ -268,7 +268,7 @@ fn borrowed_rights_do_not_make_a_peer() {
         std::fs::write(directory.join("supervisord.conf"), text).unwrap();
         give_all(&directory, STRANGER);
         let mut command = Command::new(&python);
-        command.arg0("supervisord").arg(place.script("stranger.py"));
+        command.arg0("supervisord").arg(place.script("other_user.py"));
         command.arg("listen").arg(&socket).arg(&record).args(["none", "-c", "supervisord.conf"]);
         command.current_dir(&directory).env_clear().env("PATH", "/usr/bin:/bin").stderr(Stdio::null());
         command.env("PYTHONHOME", "/usr");

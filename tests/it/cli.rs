@@ -160,9 +160,9 @@ fn nothing_found_says_where_it_looked() {
 
 #[test]
 fn only_json_on_standard_output() {
-    let patient = webui("");
+    let target = webui("");
     for command in ["check", "fds", "lineage", "health", "port", ""] {
-        let answer = run(&format!("{command} --json --port {}", patient.port));
+        let answer = run(&format!("{command} --json --port {}", target.port));
         let envelope = answer.json();
         assert_eq!(envelope["command"], if command.is_empty() { "check" } else { command });
         assert!(answer.stderr.is_empty(), "{command}: {}", answer.stderr);
@@ -187,8 +187,8 @@ fn only_json_on_standard_output() {
 /// The fields that the contract names, on a server that has them all.
 #[test]
 fn the_contract_is_kept() {
-    let patient = webui("leak=3");
-    let server = common::server(&format!("check --port {}", patient.port));
+    let target = webui("leak=3");
+    let server = common::server(&format!("check --port {}", target.port));
     for field in [
         "kind",
         "pid",
@@ -236,8 +236,8 @@ fn the_contract_is_kept() {
 
 #[test]
 fn colour_only_where_it_is_wanted() {
-    let patient = webui("");
-    let arguments = ["check", "--port", &patient.port.to_string()].map(str::to_owned);
+    let target = webui("");
+    let arguments = ["check", "--port", &target.port.to_string()].map(str::to_owned);
     let plain = run_with(doctor().args(&arguments));
     assert!(!plain.stdout.contains('\u{1b}'));
     let always = run_with(doctor().args(&arguments).args(["--color", "always"]));
@@ -248,20 +248,20 @@ fn colour_only_where_it_is_wanted() {
 
 #[test]
 fn an_ascii_locale_gets_ascii() {
-    let patient = webui("leak=40,limit=100");
+    let target = webui("leak=40,limit=100");
     for command in ["check", "fds", "lineage", "health", "port"] {
-        let answer = run_with(doctor().args([command, "--port", &patient.port.to_string()]).env("LC_ALL", "C"));
+        let answer = run_with(doctor().args([command, "--port", &target.port.to_string()]).env("LC_ALL", "C"));
         assert!(answer.stdout.is_ascii(), "{command}: {}", answer.stdout);
     }
 }
 
 #[test]
 fn lines_fit_the_width() {
-    let patient = webui("leak=40,limit=100");
+    let target = webui("leak=40,limit=100");
     for columns in [80_usize, 120] {
         for command in ["check", "fds", "lineage", "health", "port"] {
             let answer = run_with(
-                doctor().args([command, "--port", &patient.port.to_string()]).env("COLUMNS", columns.to_string()),
+                doctor().args([command, "--port", &target.port.to_string()]).env("COLUMNS", columns.to_string()),
             );
             for line in answer.stdout.lines() {
                 let width = line.chars().count();
@@ -274,22 +274,22 @@ fn lines_fit_the_width() {
 
 #[test]
 fn top_and_all_say_what_is_left_out() {
-    let patient = webui("leak=3");
-    let few = run(&format!("fds --port {} --top 2", patient.port)).stdout;
+    let target = webui("leak=3");
+    let few = run(&format!("fds --port {} --top 2", target.port)).stdout;
     assert!(few.contains("more targets; --all shows them"), "{few}");
-    let all = run(&format!("fds --port {} --all", patient.port)).stdout;
+    let all = run(&format!("fds --port {} --all", target.port)).stdout;
     assert!(!all.contains("more targets"), "{all}");
     assert!(all.contains("state.db-shm"));
 }
 
 #[test]
 fn a_budget_that_is_too_short_still_gives_an_answer() {
-    let patient = webui("silent");
-    let answer = run(&format!("check --port {} --budget 300ms --json", patient.port));
+    let target = webui("silent");
+    let answer = run(&format!("check --port {} --budget 300ms --json", target.port));
     let envelope = answer.json();
     assert!(envelope["elapsed_ms"].as_u64().unwrap() < 3000, "{envelope:#}");
-    assert_eq!(envelope["servers"][0]["pid"], patient.pid());
-    let answer = run(&format!("check --port {} --budget 1ms --json", patient.port));
+    assert_eq!(envelope["servers"][0]["pid"], target.pid());
+    let answer = run(&format!("check --port {} --budget 1ms --json", target.port));
     let envelope = answer.json();
     assert!(answer.exit == 3 || answer.exit == 2, "{envelope:#}");
 }

@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{Guard, doctor, ids, patient_file, run, run_with, skipped, start, webui};
+use common::{Guard, doctor, ids, program_file, run, run_with, skipped, start, webui};
 use serde_json::Value;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -11,20 +11,20 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A process that has a database of its own open.
-struct Patient {
+struct TestServer {
     guard: Guard,
     path: PathBuf,
     _directory: tempfile::TempDir,
 }
 
-fn patient(state: &str) -> Patient {
+fn target(state: &str) -> TestServer {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
-    let guard = start(Command::new("python3").arg(patient_file("database.py")).arg(&path).arg(state));
-    Patient { guard, path, _directory: directory }
+    let guard = start(Command::new("python3").arg(program_file("database.py")).arg(&path).arg(state));
+    TestServer { guard, path, _directory: directory }
 }
 
-impl Patient {
+impl TestServer {
     fn pid(&self) -> u64 {
         u64::from(self.guard.pid())
     }
@@ -58,12 +58,12 @@ fn healthy_databases_get_no_alarm() {
         ("rollback", None),
         ("large", Some("wal-large")),
     ] {
-        let patient = patient(state);
-        let (envelope, ids) = patient.examine();
+        let target = target(state);
+        let (envelope, ids) = target.examine();
         assert_eq!(envelope["status"], "healthy", "{state}: {envelope:#}");
         assert_eq!(ids, information.into_iter().collect::<Vec<_>>(), "{state}: {envelope:#}");
         let database = &envelope["databases"][0];
-        assert_eq!(database["holders"][0]["pid"], patient.pid(), "{state}: {database:#}");
+        assert_eq!(database["holders"][0]["pid"], target.pid(), "{state}: {database:#}");
         assert_eq!(database["journal_mode"], if state.ends_with("rollback") { "rollback" } else { "wal" });
     }
 }
@@ -71,7 +71,7 @@ fn healthy_databases_get_no_alarm() {
 /// Under every name: through a link, and with one that ends like the mark of an unlinked file.
 #[test]
 fn a_name_hides_no_holder() {
-    let taken = patient("deleted");
+    let taken = target("deleted");
     let directory = tempfile::tempdir().unwrap();
     let link = directory.path().join("home");
     std::os::unix::fs::symlink(taken.path.parent().unwrap(), &link).unwrap();
@@ -80,7 +80,7 @@ fn a_name_hides_no_holder() {
     finding(&through, "wal-generation-deleted");
 
     let odd = directory.path().join("state.db (deleted)");
-    let guard = start(Command::new("python3").arg(patient_file("database.py")).arg(&odd).arg("pool"));
+    let guard = start(Command::new("python3").arg(program_file("database.py")).arg(&odd).arg("pool"));
     let mut command = doctor();
     command.args(["db", "--json", "--file"]).arg(&odd);
     let envelope = run_with(&mut command).json();
@@ -92,11 +92,11 @@ fn a_name_hides_no_holder() {
 /// A table of locks that something hides says nothing about anybody's locks.
 #[test]
 fn hidden_locks_are_unknown() {
-    let patient = patient("pool");
+    let target = target("pool");
     let inside = "mount --bind /dev/null /proc/locks && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", inside, "sh", common::program()]);
-    command.args(["db", "--json", "--file"]).arg(&patient.path);
+    command.args(["db", "--json", "--file"]).arg(&target.path);
     let answer = run_with(&mut command);
     if answer.stderr.contains("unshare") || answer.stderr.contains("mount:") {
         return skipped("hidden_locks_are_unknown", "a mount namespace takes root");
@@ -109,8 +109,8 @@ fn hidden_locks_are_unknown() {
 
 #[test]
 fn a_reader_that_pins_a_checkpoint_is_named() {
-    let patient = patient("reader");
-    let (envelope, ids) = patient.examine();
+    let target = target("reader");
+    let (envelope, ids) = target.examine();
     assert_eq!((envelope["status"].as_str(), ids), (Some("warning"), vec!["wal-checkpoint-pinned".to_owned()]));
     let found = finding(&envelope, "wal-checkpoint-pinned");
     let title = found["title"].as_str().unwrap();
@@ -119,10 +119,10 @@ fn a_reader_that_pins_a_checkpoint_is_named() {
     assert!(frames > 2000 && back < 10, "{index:#}");
     assert!(
         title.contains(&format!("stuck at frame {back} of {frames}, pinned by read slot 1"))
-            && title.contains(&format!("held by pid {}", patient.pid())),
+            && title.contains(&format!("held by pid {}", target.pid())),
         "{title}"
     );
-    let shown = run(&format!("db --file {}", patient.path.display()));
+    let shown = run(&format!("db --file {}", target.path.display()));
     assert!(shown.stdout.contains("read slot 1: pid"), "{}", shown.stdout);
     assert_eq!(shown.exit, 1);
 }
@@ -130,23 +130,23 @@ fn a_reader_that_pins_a_checkpoint_is_named() {
 #[test]
 fn a_lock_that_is_held_while_nothing_moves_is_named() {
     for (state, lock) in [("writer", "writer"), ("reserved", "reserved")] {
-        let patient = patient(state);
-        let (envelope, ids) = patient.examine();
+        let target = target(state);
+        let (envelope, ids) = target.examine();
         assert_eq!(ids, ["database-lock-held"], "{state}: {envelope:#}");
         let title = finding(&envelope, "database-lock-held")["title"].as_str().unwrap().to_owned();
         assert!(
             title.contains(&format!("the {lock} lock")) && title.contains("was held for at least "),
             "{state}: {title}"
         );
-        assert!(title.contains(&format!("pid {}", patient.pid())), "{title}");
+        assert!(title.contains(&format!("pid {}", target.pid())), "{title}");
     }
 }
 
 #[test]
 fn a_log_that_was_taken_away_is_critical() {
     for state in ["deleted", "replaced"] {
-        let patient = patient(state);
-        let (envelope, ids) = patient.examine();
+        let target = target(state);
+        let (envelope, ids) = target.examine();
         assert_eq!(
             (envelope["status"].as_str(), ids),
             (Some("critical"), vec!["wal-generation-deleted".to_owned()]),
@@ -158,15 +158,15 @@ fn a_log_that_was_taken_away_is_critical() {
             found["next"][0]["what"].as_str().unwrap().starts_with("Before anything is stopped, copy"),
             "{found:#}"
         );
-        assert!(found["title"].as_str().unwrap().contains(&patient.pid().to_string()));
+        assert!(found["title"].as_str().unwrap().contains(&target.pid().to_string()));
     }
 }
 
 /// Opened and closed beside SQLite: the locks are gone, and the next program that opens it takes the log away.
 #[test]
 fn a_database_without_its_lock_is_critical() {
-    let patient = patient("lost");
-    let (envelope, ids) = patient.examine();
+    let target = target("lost");
+    let (envelope, ids) = target.examine();
     assert_eq!(
         (envelope["status"].as_str(), ids),
         (Some("critical"), vec!["database-locks-lost".to_owned()]),
@@ -179,16 +179,16 @@ fn a_database_without_its_lock_is_critical() {
 #[test]
 fn a_reader_of_the_files_is_no_connection() {
     let reads = "import sys, time\nfiles = [open(name, 'rb') for name in sys.argv[1:]]\nprint('ready 1', flush=True)\ntime.sleep(600)";
-    let patient = patient("pool");
-    let name = |suffix: &str| format!("{}{suffix}", patient.path.display());
+    let target = target("pool");
+    let name = |suffix: &str| format!("{}{suffix}", target.path.display());
     for files in [[name("-wal"), name("-shm")], [name(""), name("-wal")]] {
         let reader = start(Command::new("python3").args(["-c", reads]).args(&files));
-        let (envelope, ids) = patient.examine();
+        let (envelope, ids) = target.examine();
         assert_eq!((envelope["status"].as_str(), ids), (Some("healthy"), vec![]), "{files:?}: {envelope:#}");
         let holders = envelope["databases"][0]["holders"].as_array().unwrap();
         let found = holders.iter().find(|holder| holder["pid"] == reader.pid()).expect("the reader is named");
         assert_eq!(found["reads_only"], true, "{found:#}");
-        let other = holders.iter().find(|holder| holder["pid"] == patient.pid()).expect("so is the server");
+        let other = holders.iter().find(|holder| holder["pid"] == target.pid()).expect("so is the server");
         assert_eq!(other["reads_only"], Value::Null, "{other:#}");
     }
 }
@@ -213,7 +213,7 @@ fn the_index_says_what_the_pragma_says() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
     let mut child = Command::new("python3")
-        .arg(patient_file("database.py"))
+        .arg(program_file("database.py"))
         .arg(&path)
         .arg("checkpoint")
         .stdin(std::process::Stdio::null())
@@ -297,8 +297,8 @@ fn the_look_leaves_a_live_database_alone() {
     let Some(strace) = common::tool("strace") else {
         return skipped("the_look_leaves_a_live_database_alone", "it takes strace");
     };
-    let patient = webui("leak=5");
-    let home = patient.home().to_owned();
+    let target = webui("leak=5");
+    let home = target.home().to_owned();
     let inodes = || -> Vec<(u64, u64)> {
         ["state.db", "state.db-wal", "state.db-shm"]
             .iter()
@@ -310,8 +310,8 @@ fn the_look_leaves_a_live_database_alone() {
     for arguments in [
         format!("db --home {}", home.display()),
         format!("db --file {}", home.join("state.db").display()),
-        format!("check --port {}", patient.port),
-        format!("fds --port {} --samples 3 --every 100ms", patient.port),
+        format!("check --port {}", target.port),
+        format!("fds --port {} --samples 3 --every 100ms", target.port),
     ] {
         let log = directory.path().join("strace");
         let mut command = Command::new(&strace);
@@ -341,11 +341,11 @@ fn the_look_leaves_a_live_database_alone() {
 /// 1 GiB of log, nearly all of it a hole: read in bounded time.
 #[test]
 fn a_huge_log_is_read_in_bounded_time() {
-    let patient = patient("pool");
-    let copy = patient.path.with_file_name("copy.db");
+    let target = target("pool");
+    let copy = target.path.with_file_name("copy.db");
     for suffix in ["", "-wal", "-shm"] {
         let with = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-        std::fs::copy(with(&patient.path), with(&copy)).unwrap();
+        std::fs::copy(with(&target.path), with(&copy)).unwrap();
     }
     let log = PathBuf::from(format!("{}-wal", copy.display()));
     let mut file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
@@ -376,7 +376,7 @@ fn hostile_files_end_in_a_gap() {
             })
             .collect()
     };
-    let whole = patient("pool");
+    let whole = target("pool");
     let of = |suffix: &str| std::fs::read(format!("{}{suffix}", whole.path.display())).unwrap();
     let (good_db, good_wal, good_shm) = (of(""), of("-wal"), of("-shm"));
     let cases: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = vec![
@@ -412,17 +412,17 @@ fn hostile_files_end_in_a_gap() {
 /// In `check`, of the server whose home it is; and without any server.
 #[test]
 fn a_home_has_its_databases_examined() {
-    let patient = webui("leak=3");
-    let found = common::server(&format!("check --port {}", patient.port));
+    let target = webui("leak=3");
+    let found = common::server(&format!("check --port {}", target.port));
     let database = &found["databases"][0];
-    assert_eq!(database["path"], patient.home().join("state.db").to_str().unwrap(), "{found:#}");
+    assert_eq!(database["path"], target.home().join("state.db").to_str().unwrap(), "{found:#}");
     assert_eq!(
         (database["holders"][0]["pid"].as_u64(), database["index"]["copies_agree"].as_bool()),
-        (Some(u64::from(patient.pid())), Some(true))
+        (Some(u64::from(target.pid())), Some(true))
     );
     assert!(found["passed"].as_array().unwrap().contains(&"wal-generation-deleted".into()));
-    std::fs::remove_file(patient.home().join("state.db-wal")).unwrap();
-    let found = common::server(&format!("check --port {}", patient.port));
+    std::fs::remove_file(target.home().join("state.db-wal")).unwrap();
+    let found = common::server(&format!("check --port {}", target.port));
     assert_eq!(
         (common::roots(&found), ids(&found).contains(&"unsupervised-server".to_owned())),
         (vec!["wal-generation-deleted"], true)
@@ -430,7 +430,7 @@ fn a_home_has_its_databases_examined() {
     // No server and no home but a user's: the databases there are looked at all the same.
     let user = tempfile::tempdir().unwrap();
     std::fs::create_dir(user.path().join(".hermes")).unwrap();
-    std::fs::copy(patient.home().join("state.db"), user.path().join(".hermes/state.db")).unwrap();
+    std::fs::copy(target.home().join("state.db"), user.path().join(".hermes/state.db")).unwrap();
     let alone = |arguments: &str| {
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--mount-proc", "--net", common::program()]);

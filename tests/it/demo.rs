@@ -153,8 +153,8 @@ fn all_in_turn() {
     assert!(!answer.stdout.contains('\u{1b}'));
 }
 
-/// Processes whose command line names a patient of this home.
-fn patients_of(parent: u32) -> Vec<u32> {
+/// Processes whose command line names a target of this home.
+fn servers_below(parent: u32) -> Vec<u32> {
     std::fs::read_dir("/proc")
         .unwrap()
         .flatten()
@@ -168,7 +168,7 @@ fn patients_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// However the demonstration ends, its patient ends too; on a signal its home goes as well.
+/// However the demonstration ends, its target ends too; on a signal its home goes as well.
 #[test]
 fn nothing_is_left_after_a_signal() {
     for (signal, cleans) in [(Signal::INT, true), (Signal::TERM, true), (Signal::KILL, false)] {
@@ -181,18 +181,18 @@ fn nothing_is_left_after_a_signal() {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut patients = Vec::new();
-        wait_for("the patient", || {
-            patients = patients_of(child.id());
-            patients.len() == 1 && std::fs::read_dir(temporary.path()).unwrap().count() == 1
+        let mut targets = Vec::new();
+        wait_for("the target", || {
+            targets = servers_below(child.id());
+            targets.len() == 1 && std::fs::read_dir(temporary.path()).unwrap().count() == 1
         });
         // It must be within the examination, not still starting.
         std::thread::sleep(std::time::Duration::from_millis(300));
         common::signal_pid(child.id(), signal);
         child.wait().unwrap();
-        let patient = patients[0];
-        wait_for("the end of the patient", || {
-            let state = std::fs::read_to_string(format!("/proc/{patient}/stat")).unwrap_or_default();
+        let target = targets[0];
+        wait_for("the end of the target", || {
+            let state = std::fs::read_to_string(format!("/proc/{target}/stat")).unwrap_or_default();
             state.is_empty() || state.contains(") Z ")
         });
         let left = std::fs::read_dir(temporary.path()).unwrap().count();

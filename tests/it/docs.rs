@@ -47,25 +47,25 @@ fn the_pages_name_every_command_and_option() {
 #[test]
 fn the_json_page_names_every_field() {
     let page = document("docs/json.md");
-    let patient = common::webui("");
-    let mut envelope = common::run(&format!("check --json --port {}", patient.port)).json();
-    let over_time = common::run(&format!("fds --json --port {} --samples 2 --every 50ms", patient.port)).json();
+    let target = common::webui("");
+    let mut envelope = common::run(&format!("check --json --port {}", target.port)).json();
+    let over_time = common::run(&format!("fds --json --port {} --samples 2 --every 50ms", target.port)).json();
     let exercise =
-        common::run(&format!("fds --json --port {} --exercise /health --requests 1", patient.port)).json();
+        common::run(&format!("fds --json --port {} --exercise /health --requests 1", target.port)).json();
     let stuck = common::webui("deadlock");
     let stuck = common::run(&format!("check --json --port {} --timeout 800ms", stuck.port)).json();
-    let repeated = common::run(&format!("health --json --port {} --repeat 2 --every 1ms", patient.port)).json();
+    let repeated = common::run(&format!("health --json --port {} --repeat 2 --every 1ms", target.port)).json();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/orphan.json");
     let replayed = common::run(&format!("check --json --from {}", fixture.display())).json();
     let reader = tempfile::tempdir().unwrap();
     let _locked = common::start(
         std::process::Command::new("python3")
-            .arg(common::patient_file("database.py"))
+            .arg(common::program_file("database.py"))
             .arg(reader.path().join("state.db"))
             .arg("reader"),
     );
     let database = common::run(&format!("db --json --file {}", reader.path().join("state.db").display())).json();
-    let stacks = common::run(&format!("stacks --json --pid {}", patient.pid())).json();
+    let stacks = common::run(&format!("stacks --json --pid {}", target.pid())).json();
     envelope["others"] = serde_json::json!([over_time, exercise, database, stuck, repeated, replayed, stacks]);
     let mut missing = Vec::new();
     names(&envelope, &mut |name| {

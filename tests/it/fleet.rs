@@ -483,7 +483,7 @@ fn engine(path: &str, mut command: impl FnMut(u16) -> Command) -> Engine {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut engine = Engine { child, port };
         let mut has_ended = false;
-        patiently("the engine's answer", || {
+        wait_long_for("the engine's answer", || {
             has_ended = engine.child.try_wait().unwrap().is_some();
             has_ended || get(port, path).is_some_and(|(status, _)| status == 200)
         });
@@ -495,7 +495,7 @@ fn engine(path: &str, mut command: impl FnMut(u16) -> Command) -> Engine {
 }
 
 /// As [`wait_for`], for programs that begin slowly on a busy machine.
-fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
+fn wait_long_for(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(180);
     while !condition() {
         assert!(Instant::now() < end, "{what} did not come in time");
@@ -553,12 +553,12 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
     let (Some(prometheus), Some(exporter)) = (tool("prometheus"), tool("prometheus-node-exporter")) else {
         return skipped("a_live_leak_arrives_in_prometheus_and_alerts", "prometheus or node_exporter is not here");
     };
-    let patient = webui("leak=119,limit=256");
+    let target = webui("leak=119,limit=256");
     let directory = tempfile::tempdir().unwrap();
     let textfiles = directory.path().join("textfiles");
     std::fs::create_dir(&textfiles).unwrap();
     let metrics = textfiles.join("hermes.prom");
-    let answer = run(&format!("--port {} --format openmetrics -o {}", patient.port, metrics.display()));
+    let answer = run(&format!("--port {} --format openmetrics -o {}", target.port, metrics.display()));
     assert_eq!((answer.exit, answer.stderr.as_str()), (2, ""));
 
     let exporter = engine("/metrics", |port| {
@@ -598,15 +598,15 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
     });
     let ask = |expression: &str| query(prometheus.port, expression);
     // By both ways, with the labels that were written.
-    let leak = format!("hermes_doctor_finding{{id=\"state-db-handle-leak\",server=\"webui-{}\"}}", patient.port);
-    patiently("the leak in Prometheus", || ask(&leak).len() == 2);
+    let leak = format!("hermes_doctor_finding{{id=\"state-db-handle-leak\",server=\"webui-{}\"}}", target.port);
+    wait_long_for("the leak in Prometheus", || ask(&leak).len() == 2);
     for found in ask(&leak) {
         let labels = &found["metric"];
         assert_eq!(
             (&labels["severity"], &labels["root"], &labels["kind"]),
             (&"critical".into(), &"true".into(), &"webui".into())
         );
-        assert_eq!((&labels["port"], &found["value"][1]), (&patient.port.to_string().into(), &"1".into()));
+        assert_eq!((&labels["port"], &found["value"][1]), (&target.port.to_string().into(), &"1".into()));
     }
     for (expression, expected) in [
         ("hermes_doctor_server_status == 2", 2),
@@ -617,11 +617,11 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
         ("node_textfile_scrape_error == 0", 1),
     ] {
         // On a busy machine a scrape can come too late, and the next one brings it.
-        patiently(expression, || ask(expression).len() == expected);
+        wait_long_for(expression, || ask(expression).len() == expected);
     }
     // It must hold for three minutes before it fires, which promtool's test of the rules shows.
-    let alert = format!("ALERTS{{alertname=\"HermesServerCritical\",server=\"webui-{}\"}}", patient.port);
-    patiently("the alert", || ask(&alert).len() == 2);
+    let alert = format!("ALERTS{{alertname=\"HermesServerCritical\",server=\"webui-{}\"}}", target.port);
+    wait_long_for("the alert", || ask(&alert).len() == 2);
     let (_, body) = get(prometheus.port, "/api/v1/rules").unwrap();
     let answer: Value = serde_json::from_str(&body).unwrap();
     for rule in answer["data"]["groups"][0]["rules"].as_array().unwrap() {
@@ -629,12 +629,12 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
     }
 
     // The server ends: the next run replaces the file, and the finding gives way to another.
-    let port = patient.port;
-    drop(patient);
+    let port = target.port;
+    drop(target);
     wait_for("the end of the server", || TcpStream::connect(("127.0.0.1", port)).is_err());
     let answer = run(&format!("--port {port} --kind webui --format openmetrics -o {}", metrics.display()));
     assert_eq!((answer.exit, answer.stderr.as_str()), (2, ""));
-    patiently("the end of the leak in Prometheus", || {
+    wait_long_for("the end of the leak in Prometheus", || {
         ask("hermes_doctor_finding{id=\"server-not-running\"}").len() == 2 && ask(&leak).is_empty()
     });
 
@@ -642,7 +642,7 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
     let healthy = webui("");
     let answer = run(&format!("--port {} --format openmetrics -o {}", healthy.port, metrics.display()));
     assert_eq!((answer.exit, answer.stderr.as_str()), (0, ""));
-    patiently("the healthy server in Prometheus, without an alert", || {
+    wait_long_for("the healthy server in Prometheus, without an alert", || {
         let is_well = ask(&format!("hermes_doctor_server_status{{port=\"{}\"}} == 0", healthy.port)).len() == 2;
         is_well && ask("ALERTS{alertname=~\"HermesServer.*\"}").is_empty()
     });

@@ -3,7 +3,7 @@
 
 use crate::common;
 
-use common::stranger::{
+use common::other_user::{
     CANARY, NEIGHBOUR, PYTHON, Place, STRANGER, as_user, assert_refusal_is_a_gap, assert_secret, fifo, gaps, give,
     give_all, has_user_namespaces, is_refused_to, isolated, link, mount,
 };
@@ -125,7 +125,7 @@ fn a_working_directory_is_searched_as_its_owner() {
         let line = "cd \"$0\" && exec setpriv --reuid 4000 --regid 4000 --clear-groups \"$@\"";
         let mut command = Command::new("sh");
         command.args(["-c", line]).arg(&directory).args(["bash", "-c", "exec -a runsv \"$0\" \"$@\"", PYTHON]);
-        command.arg(place.script("stranger.py")).arg("hold").stderr(Stdio::null());
+        command.arg(place.script("other_user.py")).arg("hold").stderr(Stdio::null());
         let _supervisor = start(&mut command);
         assert_kept(place, &server, &home, &[&directory.join("run")], &[]);
     });
@@ -210,7 +210,7 @@ fn the_root_of_a_user_namespace_is_not_root() {
         link(&secret, &directory.join("env/HERMES_HOME"), STRANGER);
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "bash", "-c", "exec -a runsv \"$0\" \"$@\"", PYTHON]);
-        command.arg(place.script("stranger.py")).arg("hold").current_dir(&directory);
+        command.arg(place.script("other_user.py")).arg("hold").current_dir(&directory);
         as_user(&mut command, STRANGER);
         let _supervisor = start(&mut command);
         assert_kept(place, &server, &home, &[&secret], &["db.example"]);

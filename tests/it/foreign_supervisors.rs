@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::stranger::{
+use common::other_user::{
     CANARY, NEIGHBOUR, PYTHON, Place, STRANGER, as_user, assert_refusal_is_a_gap, gaps, give, give_all,
     has_user_namespaces, isolated, link, mount,
 };
@@ -118,7 +118,7 @@ fn a_password_is_not_sent_into_a_mount_namespace() {
             let line = "mount -t tmpfs e /run && exec -a supervisord \"$0\" \"$@\"";
             let mut command = Command::new("unshare");
             command.args(["--user", "--map-root-user", "--mount", "bash", "-c", line, PYTHON]);
-            command.arg(place.script("stranger.py")).arg("listen").arg(socket).arg(&record).args(options);
+            command.arg(place.script("other_user.py")).arg("listen").arg(socket).arg(&record).args(options);
             as_user(command.current_dir("/").stderr(Stdio::null()), STRANGER);
             let _supervisor = start(&mut command);
             let (answers, trace) = examine(place);
@@ -281,7 +281,7 @@ fn a_container_cannot_make_root_speak_to_a_socket_of_the_host() {
                 inside.display()
             );
             let mut command = Command::new("unshare");
-            command.args(["--mount", "bash", "-e", "-c", &line, PYTHON]).arg(place.script("stranger.py"));
+            command.args(["--mount", "bash", "-e", "-c", &line, PYTHON]).arg(place.script("other_user.py"));
             command.args(["hold", "-c"]).arg(&file).stderr(Stdio::null());
             let _supervisor = start(&mut command);
             let (answers, trace) = examine(place);
@@ -304,7 +304,7 @@ fn only_sockets_are_connected_to() {
     isolated("only_sockets_are_connected_to", |place| {
         let evil = place.directory("evil", STRANGER);
         let pipe = evil.join("pipe");
-        common::stranger::fifo(&pipe);
+        common::other_user::fifo(&pipe);
         give(&pipe, STRANGER);
         for name in ["pipe", ".", "supervisord.conf", "missing"] {
             let file = evil.join("supervisord.conf");

@@ -4,8 +4,8 @@
 use crate::common;
 
 use common::hung::{Fate, Hung};
-use common::stranger::isolated;
-use common::{Answer, Guard, doctor, patient_file, run_with, signal_pid, skipped, start, wait_for, webui};
+use common::other_user::isolated;
+use common::{Answer, Guard, doctor, program_file, run_with, signal_pid, skipped, start, wait_for, webui};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -99,15 +99,15 @@ fn no_word_of_a_stranger_reaches_the_terminal() {
     let own = home.path().join(OsStr::from_bytes(EVIL));
     std::fs::create_dir(&own).unwrap();
     std::fs::write(own.join("config.yaml"), EVIL).unwrap();
-    let patient = start(
+    let target = start(
         Command::new("python3")
-            .arg(patient_file("texts/hermes-webui/server.py"))
+            .arg(program_file("texts/hermes-webui/server.py"))
             .arg(OsStr::from_bytes(EVIL))
             .arg("x".repeat(128 * 1024 - 1))
             .env("HERMES_HOME", &own),
     );
     for view in VIEWS {
-        for name in [format!("--port {}", patient.port), format!("--pid {}", patient.pid())] {
+        for name in [format!("--port {}", target.port), format!("--pid {}", target.pid())] {
             let begun = Instant::now();
             let answer = common::run(&format!("{view} {name} --timeout 1s"));
             assert!(begun.elapsed() < Duration::from_secs(16), "{view} {name}: {:?}", begun.elapsed());
@@ -119,7 +119,7 @@ fn no_word_of_a_stranger_reaches_the_terminal() {
     is_clean(&answer, "db --home");
     let answer = run_with(doctor().arg("check").arg("--json"));
     is_clean(&answer, "a discovery");
-    let found = answer.json()["servers"].as_array().unwrap().iter().any(|server| server["pid"] == patient.pid());
+    let found = answer.json()["servers"].as_array().unwrap().iter().any(|server| server["pid"] == target.pid());
     assert!(found, "its name hides it: {}", answer.stdout);
 }
 
@@ -127,9 +127,9 @@ fn no_word_of_a_stranger_reaches_the_terminal() {
 #[test]
 fn endless_answers_end_with_the_budget() {
     for what in ["second", "headers", "body", "claims"] {
-        let patient = start(Command::new("python3").arg(patient_file("hostile.py")).arg(what));
+        let target = start(Command::new("python3").arg(program_file("hostile.py")).arg(what));
         let begun = Instant::now();
-        let arguments = format!("check --port {} --kind webui --timeout 1s --budget 4s --json", patient.port);
+        let arguments = format!("check --port {} --kind webui --timeout 1s --budget 4s --json", target.port);
         // Bounded memory too: whatever is sent has to do with that much of addresses.
         let limited = format!("ulimit -v 131072; exec {} {arguments}", common::program());
         let answer = reaped(Command::new("sh").args(["-c", &limited]), Duration::from_secs(14));
@@ -150,14 +150,14 @@ while True:
     for child in born:
         os.waitpid(child, 0)
 ";
-    let patient = webui("");
+    let target = webui("");
     let last = || -> u64 {
         let text = std::fs::read_to_string("/proc/stat").unwrap();
         text.lines().find_map(|line| line.strip_prefix("processes ")).unwrap().parse().unwrap()
     };
     let before = last();
     let _churners: Vec<Guard> = (0..2).map(|_| start(Command::new("python3").args(["-c", CHURN]))).collect();
-    let looks = [format!("check --port {}", patient.port), "check".into(), "lineage".into(), "fds".into()];
+    let looks = [format!("check --port {}", target.port), "check".into(), "lineage".into(), "fds".into()];
     let mut rounds = 0;
     while rounds < 3 || last() - before < 10_000 {
         rounds += 1;
@@ -168,7 +168,7 @@ while True:
             is_clean(&answer, &arguments);
             let envelope = answer.json();
             let found = envelope["servers"].as_array().unwrap();
-            let own = found.iter().find(|server| server["pid"] == patient.pid());
+            let own = found.iter().find(|server| server["pid"] == target.pid());
             assert!(own.is_some(), "{arguments}: {envelope:#}");
         }
     }
@@ -290,10 +290,10 @@ fn a_working_directory_and_descriptors_on_a_hung_mount() {
         };
         let home = common::home();
         let file = std::fs::File::open(directory.path().join("file")).unwrap();
-        let patient = start(
+        let target = start(
             Command::new("sh")
                 .args(["-c", "exec 7</proc/self/fd/2 2>/dev/null; exec python3 \"$0\""])
-                .arg(patient_file("hermes-webui/server.py"))
+                .arg(program_file("hermes-webui/server.py"))
                 .env("HERMES_HOME", home.path())
                 .stderr(file)
                 .current_dir(directory.path()),
@@ -302,19 +302,19 @@ fn a_working_directory_and_descriptors_on_a_hung_mount() {
         drop(std::fs::File::open(directory.path().join("file")).unwrap());
         hung.hang();
         for view in VIEWS {
-            for name in [format!("--port {}", patient.port), format!("--pid {}", patient.pid())] {
+            for name in [format!("--port {}", target.port), format!("--pid {}", target.pid())] {
                 let arguments = format!("{view} {name} --budget 6s");
                 let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(14));
                 is_clean(&answer, &arguments);
                 if view.ends_with("json") {
                     let envelope = answer.json();
-                    assert_eq!(envelope["servers"][0]["pid"], patient.pid(), "{fate:?} {arguments}: {envelope:#}");
+                    assert_eq!(envelope["servers"][0]["pid"], target.pid(), "{fate:?} {arguments}: {envelope:#}");
                 }
             }
         }
         // The wait of a process that was killed ends with the mount.
         drop(hung);
-        drop(patient);
+        drop(target);
     }
 }
 
@@ -331,9 +331,9 @@ fn an_executable_on_a_hung_mount() {
         command.arg0("hermes").arg("3600").current_dir(directory.path());
         let child = command.stdin(std::fs::File::open(&program).unwrap()).stdout(Stdio::null()).spawn().unwrap();
         drop(command);
-        let patient = Guard { child, port: 0, home: None };
+        let target = Guard { child, port: 0, home: None };
         common::wait_for("the sleep", || {
-            let state = std::fs::read_to_string(format!("/proc/{}/wchan", patient.pid()));
+            let state = std::fs::read_to_string(format!("/proc/{}/wchan", target.pid()));
             state.is_ok_and(|state| state.contains("nanosleep"))
         });
         drop(std::fs::File::open(&program).unwrap());
@@ -342,15 +342,15 @@ fn an_executable_on_a_hung_mount() {
             if command == "stacks" && !cfg!(feature = "stacks") {
                 continue;
             }
-            let arguments = format!("{command} --pid {} --kind other --json --budget 6s", patient.pid());
+            let arguments = format!("{command} --pid {} --kind other --json --budget 6s", target.pid());
             let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(15));
             is_clean(&answer, &arguments);
             let envelope = answer.json();
-            assert_eq!(envelope["servers"][0]["pid"], patient.pid(), "{fate:?} {arguments}: {envelope:#}");
+            assert_eq!(envelope["servers"][0]["pid"], target.pid(), "{fate:?} {arguments}: {envelope:#}");
         }
         // The wait of a process that was killed ends with the mount.
         drop(hung);
-        drop(patient);
+        drop(target);
     }
 }
 
@@ -359,7 +359,7 @@ fn an_executable_on_a_hung_mount() {
 fn a_report_on_a_hung_mount() {
     for fate in [Fate::Unread, Fate::Unanswered] {
         let directory = tempfile::tempdir().unwrap();
-        let report = common::patient_file("../../fixtures");
+        let report = common::program_file("../../fixtures");
         let report = std::fs::read_dir(report).unwrap().flatten().next().unwrap().path();
         let Some(mut hung) = Hung::serving(directory.path(), fate, &report) else {
             return skipped("a_report_on_a_hung_mount", "it takes root and /dev/fuse");
@@ -376,12 +376,11 @@ fn a_report_on_a_hung_mount() {
 /// Nor is a record, or a place for what is written.
 #[test]
 fn records_and_places_on_a_hung_mount() {
-    let patient = webui("");
+    let target = webui("");
     for fate in [Fate::Unread, Fate::Unanswered] {
         let (directory, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let record = own.path().join("record");
-        let watch =
-            format!("watch --port {} --samples 2 --every 100ms --record {}", patient.port, record.display());
+        let watch = format!("watch --port {} --samples 2 --every 100ms --record {}", target.port, record.display());
         assert_eq!(reaped(doctor().args(watch.split(' ')), Duration::from_secs(14)).exit, 0);
         let Some(mut hung) = Hung::serving(directory.path(), fate, &record) else {
             return skipped("records_and_places_on_a_hung_mount", "it takes root and /dev/fuse");
@@ -394,10 +393,10 @@ fn records_and_places_on_a_hung_mount() {
         for (arguments, said) in [
             (format!("history {there}"), "the read was abandoned"),
             (format!("history {record} --svg {there}/x.svg"), "does not answer"),
-            (format!("report --port {} --yes --output {there}/x.json", patient.port), "does not answer"),
-            (format!("report --port {} --yes --force --output {there}", patient.port), "does not answer"),
-            (format!("watch --port {} --samples 1 --record {there}", patient.port), "does not answer"),
-            (format!("check --port {} --format openmetrics --output {there}", patient.port), "does not answer"),
+            (format!("report --port {} --yes --output {there}/x.json", target.port), "does not answer"),
+            (format!("report --port {} --yes --force --output {there}", target.port), "does not answer"),
+            (format!("watch --port {} --samples 1 --record {there}", target.port), "does not answer"),
+            (format!("check --port {} --format openmetrics --output {there}", target.port), "does not answer"),
             (format!("man --directory {there}/pages"), "does not answer"),
         ] {
             let answer = reaped(doctor().args(arguments.split(' ')), Duration::from_secs(14));
@@ -454,11 +453,11 @@ fn a_host_without_proc_is_unknown() {
     if !is_root() {
         return skipped("a_host_without_proc", "it takes root to make a namespace");
     }
-    let patient = webui("");
+    let target = webui("");
     let program = Path::new(common::program());
     for arguments in ["check", "fds", "lineage", "port", "db", "health"] {
         for view in ["--json", "--verbose"] {
-            let name = if arguments == "db" { String::new() } else { format!(" --port {}", patient.port) };
+            let name = if arguments == "db" { String::new() } else { format!(" --port {}", target.port) };
             let arguments = format!("{arguments} {view}{name}");
             let answer = with_mounts("mount -t tmpfs none /proc && exec \"$@\"", &arguments, program);
             is_clean(&answer, &arguments);
@@ -483,11 +482,11 @@ fn hidden_processes_are_not_called_absent() {
     for path in [program.as_path(), directory.path()] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let patient = webui("");
+    let target = webui("");
     let line =
         "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
     for arguments in ["check", "fds", "lineage", "port", "health"] {
-        let arguments = format!("{arguments} --json --port {}", patient.port);
+        let arguments = format!("{arguments} --json --port {}", target.port);
         let answer = with_mounts(line, &arguments, &program);
         is_clean(&answer, &arguments);
         assert_ne!(answer.exit, 2, "{arguments}: {}", answer.stdout);
@@ -496,7 +495,7 @@ fn hidden_processes_are_not_called_absent() {
         // The health examination decides by the answer alone.
         assert!(!found.is_empty(), "{arguments}: {envelope:#}");
     }
-    let answer = with_mounts(line, &format!("check --json --pid {}", patient.pid()), &program);
+    let answer = with_mounts(line, &format!("check --json --pid {}", target.pid()), &program);
     is_clean(&answer, "a hidden pid");
     assert_eq!(answer.exit, 3, "{}", answer.stdout);
     // Any server of the kind could be one of them: those that are not there, and those that refuse everything.
@@ -521,8 +520,8 @@ fn readers_end_without_close_range() {
     let Some(strace) = common::tool("strace") else {
         return skipped("readers_end_without_close_range", "it takes strace");
     };
-    let patient = webui("");
-    let (log, record) = (patient.home().join("strace"), patient.home().join("record"));
+    let target = webui("");
+    let (log, record) = (target.home().join("strace"), target.home().join("record"));
     let status = Command::new(strace)
         .args([
             "-f",
@@ -537,7 +536,7 @@ fn readers_end_without_close_range() {
         ])
         .arg(&log)
         .arg(doctor().get_program())
-        .args(["watch", "--pid", &patient.pid().to_string(), "--every", "1ms", "--samples", "40", "--record"])
+        .args(["watch", "--pid", &target.pid().to_string(), "--every", "1ms", "--samples", "40", "--record"])
         .arg(&record)
         .env("HOME", "/nonexistent")
         .stdin(Stdio::null())

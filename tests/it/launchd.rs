@@ -1,7 +1,7 @@
 //! Servers under launchd: a Mac made of recorded facts, examined by the same rooms that examine a real one. What its
 //! kernel would fill in are the bytes of `tests/darwin`, what its launchctl would print are launchctl's forms.
 
-use hermes_doctor::collect::launchd::{self, Known, OnDisk};
+use hermes_doctor::collect::launchd::{self, LaunchdFacts, OnDisk};
 use hermes_doctor::collect::{
     Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
     ProcessEntry, Program, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
@@ -9,7 +9,7 @@ use hermes_doctor::collect::{
 use hermes_doctor::examine::{Request, Routes, Silent, examine};
 use hermes_doctor::model::{
     DatabaseFile, DatabaseHolder, Envelope, Gap, GapReason, Health, HostFacts, Identity, Outcome, Part, Phase,
-    PhaseName, Process, ProcessState, PythonLook, Resources, SecondLook, Server, Status,
+    PhaseName, Process, ProcessState, PythonSample, Resources, SecondSample, Server, Status,
 };
 use hermes_doctor::parse::cgroup::Unit;
 use hermes_doctor::parse::darwin::descriptor::{self, Record};
@@ -268,7 +268,7 @@ impl Host for Mac {
         none("threads")
     }
 
-    fn python_stacks(&self, _identity: Identity) -> Result<PythonLook, Gap> {
+    fn python_stacks(&self, _identity: Identity) -> Result<PythonSample, Gap> {
         Err(Gap::new("Python stacks", GapReason::Permission, "root's on this system"))
     }
 
@@ -323,7 +323,7 @@ impl Host for Mac {
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         assert_eq!(supervisor.kind, "launchd");
         let pids: HashSet<u32> = self.processes.iter().map(|running| running.pid).collect();
-        let known = Known { users: &[501], pids: &pids, files: &self.files };
+        let known = LaunchdFacts { users: &[501], pids: &pids, files: &self.files };
         Ok(Collected { value: launchd::programs(&|words| Ok(self.launchctl(words)), &known)?, gaps: Vec::new() })
     }
 
@@ -343,8 +343,8 @@ impl Host for Mac {
         none(&path.shown())
     }
 
-    fn database_again(&self, _path: &ForeignPath) -> SecondLook {
-        SecondLook::default()
+    fn database_again(&self, _path: &ForeignPath) -> SecondSample {
+        SecondSample::default()
     }
 
     fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {

@@ -3,7 +3,7 @@
 use crate::common;
 
 use common::{
-    doctor, finding, ids, patient_file, roots, run, run_with, server, signal_pid, skipped, start, tool, wait_for,
+    doctor, finding, ids, program_file, roots, run, run_with, server, signal_pid, skipped, start, tool, wait_for,
     webui,
 };
 use rustix::process::Signal;
@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// The finding, its severity and nothing else as the root.
 fn verdict(what: &str, id: &str, severity: &str) -> serde_json::Value {
-    let patient = webui(what);
-    let server = server(&format!("check --port {}", patient.port));
+    let target = webui(what);
+    let server = server(&format!("check --port {}", target.port));
     let found = finding(&server, id);
     assert_eq!(found["severity"], severity, "{what}: {server:#}");
     if severity == "info" {
@@ -30,20 +30,20 @@ fn verdict(what: &str, id: &str, severity: &str) -> serde_json::Value {
 
 #[test]
 fn a_healthy_server_gets_no_alarm() {
-    let patient = webui("leak=13");
+    let target = webui("leak=13");
     for selection in [
-        format!("--port {}", patient.port),
-        format!("--pid {}", patient.pid()),
-        format!("--home {}", patient.home().display()),
-        format!("--url http://127.0.0.1:{}", patient.port),
-        format!("--port {} --home {} --kind webui", patient.port, patient.home().display()),
+        format!("--port {}", target.port),
+        format!("--pid {}", target.pid()),
+        format!("--home {}", target.home().display()),
+        format!("--url http://127.0.0.1:{}", target.port),
+        format!("--port {} --home {} --kind webui", target.port, target.home().display()),
     ] {
         let server = server(&format!("check {selection}"));
         assert_eq!(server["status"], "healthy", "{selection}: {server:#}");
         assert_eq!(server["kind"], "webui");
-        assert_eq!(server["pid"], patient.pid());
-        assert_eq!(server["port"], patient.port);
-        assert_eq!(server["home"], patient.home().to_str().unwrap());
+        assert_eq!(server["pid"], target.pid());
+        assert_eq!(server["port"], target.port);
+        assert_eq!(server["home"], target.home().to_str().unwrap());
         assert_eq!(ids(&server), ["unsupervised-server"], "{selection}: {server:#}");
         let family = &server["descriptors"]["sqlite"][0];
         assert_eq!(
@@ -53,21 +53,21 @@ fn a_healthy_server_gets_no_alarm() {
         assert_eq!(server["health"]["answer"]["status"], "ok");
         assert!(server["health"]["answer"]["accepted_total"].as_u64().unwrap() >= 1);
         assert_eq!(server["listeners"]["sockets"][0]["backlog"], 64);
-        assert_eq!(server["listeners"]["sockets"][0]["holders"][0], patient.pid());
+        assert_eq!(server["listeners"]["sockets"][0]["holders"][0], target.pid());
     }
-    // The patient's files are as they were: the same inodes, none unlinked.
+    // The target's files are as they were: the same inodes, none unlinked.
     for name in ["state.db", "state.db-wal", "state.db-shm"] {
-        assert!(patient.home().join(name).exists(), "{name}");
+        assert!(target.home().join(name).exists(), "{name}");
     }
 }
 
 #[test]
 fn an_open_discovery_finds_it_by_its_command_line() {
-    let patient = webui("");
+    let target = webui("");
     let envelope = run("check --json").json();
-    let own = envelope["servers"].as_array().unwrap().iter().find(|server| server["pid"] == patient.pid());
+    let own = envelope["servers"].as_array().unwrap().iter().find(|server| server["pid"] == target.pid());
     let own = own.unwrap_or_else(|| panic!("{envelope:#}"));
-    assert_eq!((own["kind"].as_str(), own["port"].as_u64()), (Some("webui"), Some(u64::from(patient.port))));
+    assert_eq!((own["kind"].as_str(), own["port"].as_u64()), (Some("webui"), Some(u64::from(target.port))));
     // Its own home is looked at, although nothing but the server names it.
     assert_eq!(own["pid_files"][0]["state"], "live", "{own:#}");
 }
@@ -86,9 +86,9 @@ print('ready 1', flush=True)
 signal.pause()
 ";
     let _many = start(Command::new("python3").args(["-c", MANY]));
-    let patient = webui("");
+    let target = webui("");
     let envelope = run("check --json").json();
-    let found = envelope["servers"].as_array().unwrap().iter().any(|server| server["pid"] == patient.pid());
+    let found = envelope["servers"].as_array().unwrap().iter().any(|server| server["pid"] == target.pid());
     assert!(found, "{envelope:#}");
 }
 
@@ -100,16 +100,16 @@ fn descriptors_from_outside_of_a_namespace_are_placed() {
     }
     let home = common::home();
     let log = home.path().join("server.log");
-    let patient = common::start(
+    let target = common::start(
         Command::new("unshare")
             .args(["--mount", "--propagation", "private", "python3"])
-            .arg(common::patient_file("hermes-webui/server.py"))
+            .arg(common::program_file("hermes-webui/server.py"))
             .stderr(std::fs::File::create(&log).unwrap())
             .env("HERMES_HOME", home.path())
-            .env("PATIENT", ""),
+            .env("TEST_SERVER", ""),
     );
     std::fs::remove_file(&log).unwrap();
-    let server = common::server(&format!("fds --pid {}", patient.pid()));
+    let server = common::server(&format!("fds --pid {}", target.pid()));
     assert_eq!(server["gaps"], serde_json::json!([]), "{server:#}");
     // It was asked what it is: its size is known.
     let targets = server["descriptors"]["targets"].as_array().unwrap();
@@ -169,8 +169,8 @@ fn a_leak_is_a_level_then_critical() {
 #[test]
 fn thirty_handles_or_a_small_share_are_no_leak() {
     for what in ["leak=15,limit=100", "leak=40,limit=1000"] {
-        let patient = webui(what);
-        let server = server(&format!("check --port {}", patient.port));
+        let target = webui(what);
+        let server = server(&format!("check --port {}", target.port));
         assert!(!ids(&server).contains(&"state-db-handle-leak".to_owned()), "{what}: {server:#}");
     }
 }
@@ -190,8 +190,8 @@ fn http_answers_are_told_apart() {
 
 #[test]
 fn a_silent_handler_is_no_stalled_accept() {
-    let patient = webui("silent");
-    let server = server(&format!("check --port {} --timeout 700ms", patient.port));
+    let target = webui("silent");
+    let server = server(&format!("check --port {} --timeout 700ms", target.port));
     assert_eq!(roots(&server), ["http-no-answer"], "{server:#}");
     let title = finding(&server, "http-no-answer")["title"].as_str().unwrap();
     assert!(title.ends_with("the connection was accepted, and its handler waits for time to pass"), "{title}");
@@ -201,29 +201,29 @@ fn a_silent_handler_is_no_stalled_accept() {
 
 #[test]
 fn a_url_of_the_other_family_or_scheme_is_information() {
-    let patient = webui("ipv6");
-    let found = server(&format!("check --url http://127.0.0.1:{}", patient.port));
+    let target = webui("ipv6");
+    let found = server(&format!("check --url http://127.0.0.1:{}", target.port));
     assert_eq!(finding(&found, "wrong-address-family")["severity"], "info");
     assert_eq!(found["status"], "healthy");
-    let patient = webui("");
-    let found = server(&format!("health --url https://127.0.0.1:{}", patient.port));
+    let target = webui("");
+    let found = server(&format!("health --url https://127.0.0.1:{}", target.port));
     assert_eq!(finding(&found, "wrong-scheme")["severity"], "info");
     assert_eq!(found["status"], "healthy");
 }
 
 #[test]
 fn a_stopped_process_is_the_cause_of_its_silence() {
-    let patient = webui("");
-    patient.signal(Signal::STOP);
-    let server = server(&format!("check --port {} --timeout 600ms", patient.port));
+    let target = webui("");
+    target.signal(Signal::STOP);
+    let server = server(&format!("check --port {} --timeout 600ms", target.port));
     assert_eq!(roots(&server), ["process-stopped"], "{server:#}");
 }
 
 #[test]
 fn zombies_count_from_ten_on() {
     verdict("zombies=12", "zombie-children", "warning");
-    let patient = webui("zombies=2");
-    assert!(!ids(&server(&format!("check --port {}", patient.port))).contains(&"zombie-children".to_owned()));
+    let target = webui("zombies=2");
+    assert!(!ids(&server(&format!("check --port {}", target.port))).contains(&"zombie-children".to_owned()));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_file_named_deleted_is_not_unlinked() {
 /// One of each kind, made by a child of its own.
 #[test]
 fn every_kind_of_descriptor_is_counted() {
-    let guard = start(Command::new("python3").arg(patient_file("kinds.py")));
+    let guard = start(Command::new("python3").arg(program_file("kinds.py")));
     let found = server(&format!("fds --pid {}", guard.pid()));
     let kinds = found["descriptors"]["by_kind"].as_object().unwrap();
     for (kind, least) in [
@@ -300,23 +300,23 @@ fn a_server_that_is_gone_is_critical_when_it_was_named() {
 
 #[test]
 fn a_pid_file_of_another_program_is_stale() {
-    let patient = webui("");
-    std::fs::write(patient.home().join("webui.pid"), std::process::id().to_string()).unwrap();
-    let found = server(&format!("check --port {} --home {}", patient.port, patient.home().display()));
+    let target = webui("");
+    std::fs::write(target.home().join("webui.pid"), std::process::id().to_string()).unwrap();
+    let found = server(&format!("check --port {} --home {}", target.port, target.home().display()));
     assert_eq!(roots(&found), ["stale-pid-file"], "{found:#}");
-    std::fs::write(patient.home().join("webui.pid"), patient.pid().to_string()).unwrap();
-    let found = server(&format!("check --port {} --home {}", patient.port, patient.home().display()));
+    std::fs::write(target.home().join("webui.pid"), target.pid().to_string()).unwrap();
+    let found = server(&format!("check --port {} --home {}", target.port, target.home().display()));
     assert_eq!(found["status"], "healthy");
-    let record = format!("{{\"pid\": {}, \"start_time\": 12}}", patient.pid());
-    std::fs::write(patient.home().join("webui.pid"), record).unwrap();
-    let found = server(&format!("check --port {} --home {}", patient.port, patient.home().display()));
+    let record = format!("{{\"pid\": {}, \"start_time\": 12}}", target.pid());
+    std::fs::write(target.home().join("webui.pid"), record).unwrap();
+    let found = server(&format!("check --port {} --home {}", target.port, target.home().display()));
     assert!(finding(&found, "stale-pid-file")["title"].as_str().unwrap().contains("another time"), "{found:#}");
 }
 
 /// A program that is no Hermes server: examined as it is, but an alarm where a Hermes server belongs.
 #[test]
 fn another_program_is_an_alarm_only_where_a_hermes_server_belongs() {
-    let guard = start(Command::new("python3").arg(patient_file("other.py")));
+    let guard = start(Command::new("python3").arg(program_file("other.py")));
     let found = server(&format!("check --port {}", guard.port));
     assert_eq!((found["kind"].as_str(), found["status"].as_str()), (Some("other"), Some("healthy")), "{found:#}");
     let found = server(&format!("check --pid {}", guard.pid()));
@@ -348,7 +348,7 @@ fn a_pid_that_does_not_hold_the_port_is_examined_and_the_owner_reported() {
 /// A listening socket that a child has inherited is held by both, and that is healthy.
 #[test]
 fn an_inherited_listener_has_two_holders() {
-    let guard = start(Command::new("python3").arg(patient_file("inherited.py")));
+    let guard = start(Command::new("python3").arg(program_file("inherited.py")));
     let found = server(&format!("port --port {} --all-holders", guard.port));
     assert_eq!(found["status"], "healthy", "{found:#}");
     assert_eq!(found["listeners"]["sockets"][0]["holders"].as_array().unwrap().len(), 2);
@@ -358,18 +358,18 @@ fn an_inherited_listener_has_two_holders() {
     assert_eq!(likely["listeners"]["sockets"][0]["holders"].as_array().unwrap().len(), 2);
     // To find out whose the port of a stranger is, everybody was asked already; of a server of Hermes the likely ones tell.
     assert_eq!(likely["listeners"]["holders_complete"], true);
-    let patient = webui("");
-    let likely = server(&format!("port --port {}", patient.port));
+    let target = webui("");
+    let likely = server(&format!("port --port {}", target.port));
     assert_eq!(likely["listeners"]["sockets"][0]["holders"].as_array().unwrap().len(), 1);
     assert_eq!(likely["listeners"]["holders_complete"], false);
 }
 
 #[test]
 fn connections_are_counted_by_what_became_of_them() {
-    let guard = start(Command::new("python3").arg(patient_file("queue.py")));
+    let guard = start(Command::new("python3").arg(program_file("queue.py")));
     let mut clients: Vec<TcpStream> =
         (0..3).map(|_| TcpStream::connect(("127.0.0.1", guard.port)).unwrap()).collect();
-    // The patient takes one connection and leaves the rest in its queue.
+    // The target takes one connection and leaves the rest in its queue.
     clients[0].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     clients[0].read_exact(&mut [0; 1]).unwrap();
     clients.pop();
@@ -388,7 +388,7 @@ fn the_default_home_is_below_the_servers_own() {
     std::fs::create_dir(&home).unwrap();
     std::fs::write(home.join("config.yaml"), "").unwrap();
     let mut command = Command::new("python3");
-    command.arg(patient_file("hermes-webui/server.py")).env_remove("HERMES_HOME").env("HOME", user.path());
+    command.arg(program_file("hermes-webui/server.py")).env_remove("HERMES_HOME").env("HOME", user.path());
     let guard = start(&mut command);
     for command in ["check", "fds"] {
         let found = server(&format!("{command} --pid {}", guard.pid()));
@@ -404,7 +404,7 @@ fn a_double_forked_server_is_unsupervised() {
     let home = common::home();
     let launcher = format!(
         "setsid python3 {} > {}/out 2>&1 & sleep 0.1",
-        patient_file("hermes-webui/server.py").display(),
+        program_file("hermes-webui/server.py").display(),
         home.path().display()
     );
     Command::new("sh").args(["-c", &launcher]).env("HERMES_HOME", home.path()).status().unwrap();
@@ -427,7 +427,7 @@ fn a_double_forked_server_is_unsupervised() {
 fn a_shell_loop_is_a_supervisor() {
     let home = common::home();
     let script =
-        format!("while true; do python3 {}; sleep 1; done", patient_file("hermes-webui/server.py").display());
+        format!("while true; do python3 {}; sleep 1; done", program_file("hermes-webui/server.py").display());
     let guard = start(Command::new("bash").args(["-c", &script]).env("HERMES_HOME", home.path()).process_group(0));
     let found = server(&format!("check --port {}", guard.port));
     let group = rustix::process::Pid::from_raw(i32::try_from(guard.pid()).unwrap()).unwrap();
@@ -453,7 +453,7 @@ fn a_real_supervisord_claims_its_program() {
          [program:hermes-webui]\ncommand=python3 {server}\nenvironment=HERMES_HOME=\"{home}\",PORT=\"{port}\"\n\
          stdout_logfile={home}/out\nstderr_logfile={home}/err\n",
         home = home.path().display(),
-        server = patient_file("hermes-webui/server.py").display(),
+        server = program_file("hermes-webui/server.py").display(),
     );
     std::fs::write(home.path().join("supervisord.conf"), configuration).unwrap();
     let mut child = Command::new(supervisord)
@@ -499,7 +499,7 @@ fn hostile_answers_end_in_time() {
         ("escape", "health-unexpected-answer"),
         ("garbage", "health-unexpected-answer"),
     ] {
-        let guard = start(Command::new("python3").arg(patient_file("hostile.py")).arg(what));
+        let guard = start(Command::new("python3").arg(program_file("hostile.py")).arg(what));
         let begun = std::time::Instant::now();
         let answer = run(&format!("check --port {} --kind webui --timeout 500ms --budget 3s", guard.port));
         assert!(begun.elapsed() < Duration::from_secs(10), "{what} took {:?}", begun.elapsed());
@@ -513,7 +513,7 @@ fn hostile_answers_end_in_time() {
 /// Descriptors of a process that closes and opens them all the time, and one that ends during the look.
 #[test]
 fn processes_that_change_under_the_look_do_no_harm() {
-    let guard = start(Command::new("python3").arg(patient_file("churn.py")));
+    let guard = start(Command::new("python3").arg(program_file("churn.py")));
     for _ in 0..5 {
         let answer = run(&format!("fds --pid {} --json", guard.pid()));
         assert!(matches!(answer.exit, 0..=3), "{}", answer.stderr);
@@ -529,10 +529,10 @@ fn processes_that_change_under_the_look_do_no_harm() {
 
 #[test]
 fn proxies_of_the_environment_are_ignored_and_said_so() {
-    let patient = webui("");
+    let target = webui("");
     let answer = run_with(
         doctor()
-            .args(["health", "--json", "--port", &patient.port.to_string()])
+            .args(["health", "--json", "--port", &target.port.to_string()])
             .env("http_proxy", "http://user:canary@127.0.0.1:9"),
     );
     let server = &answer.json()["servers"][0];
@@ -546,7 +546,7 @@ fn secrets_of_command_lines_do_not_leave() {
     let home = common::home();
     let guard = start(
         Command::new("python3")
-            .arg(patient_file("hermes-webui/server.py"))
+            .arg(program_file("hermes-webui/server.py"))
             .args([
                 "--token",
                 "canary-one",
@@ -566,9 +566,9 @@ fn secrets_of_command_lines_do_not_leave() {
 
 #[test]
 fn a_reader_that_went_away_is_no_error() {
-    let patient = webui("");
+    let target = webui("");
     let mut child = doctor()
-        .args(["check", "--json", "--port", &patient.port.to_string()])
+        .args(["check", "--json", "--port", &target.port.to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -585,7 +585,7 @@ fn a_reader_that_went_away_is_no_error() {
 #[test]
 fn an_unreadable_descriptor_is_a_row() {
     let directory = tempfile::tempdir().unwrap();
-    let guard = start(Command::new("python3").arg(patient_file("deep.py")).arg(directory.path()));
+    let guard = start(Command::new("python3").arg(program_file("deep.py")).arg(directory.path()));
     let found = server(&format!("fds --pid {}", guard.pid()));
     assert_eq!(found["descriptors"]["by_kind"]["unreadable"], 1, "{found:#}");
     let rows = found["descriptors"]["targets"].as_array().unwrap();

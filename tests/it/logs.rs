@@ -4,29 +4,29 @@ use crate::common;
 
 use common::hung::Hung;
 use common::{
-    Guard, doctor, finding, home, ids, patient_file, roots, run, run_with, server, skipped, start, webui,
+    Guard, doctor, finding, home, ids, program_file, roots, run, run_with, server, skipped, start, webui,
 };
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The patient that meets real limits.
-fn patient(what: &str) -> Guard {
+/// The target that meets real limits.
+fn target(what: &str) -> Guard {
     let home = home();
     let mut guard = start(
         Command::new("python3")
-            .arg(patient_file("limits/hermes-webui/server.py"))
+            .arg(program_file("limits/hermes-webui/server.py"))
             .stderr(Stdio::null())
             .env("HERMES_HOME", home.path())
-            .env("PATIENT", what),
+            .env("TEST_SERVER", what),
     );
     guard.home = Some(home);
     guard
 }
 
-fn check(patient: &Guard) -> serde_json::Value {
-    server(&format!("check --port {}", patient.port))
+fn check(target: &Guard) -> serde_json::Value {
+    server(&format!("check --port {}", target.port))
 }
 
 /// RFC 3339, so many seconds from now.
@@ -54,10 +54,10 @@ const EMFILE: &str = "[Errno 24] Too many open files: '/dev/null'";
 
 #[test]
 fn real_errors_are_counted_in_the_order_in_which_they_began() {
-    let patient = patient("malformed=7,locked=5,emfile=64");
-    let server = check(&patient);
+    let target = target("malformed=7,locked=5,emfile=64");
+    let server = check(&target);
     let log = &server["logs"][0];
-    assert_eq!(log["source"], patient.home().join("webui.log").to_str().unwrap());
+    assert_eq!(log["source"], target.home().join("webui.log").to_str().unwrap());
     let expected = [
         ("database-malformed".to_owned(), 7, Some(1)),
         ("database-locked".to_owned(), 5, Some(2)),
@@ -81,10 +81,10 @@ fn real_errors_are_counted_in_the_order_in_which_they_began() {
 
 #[test]
 fn thousands_of_malformed_lines_come_before_the_last_ones() {
-    let patient = webui("");
+    let target = webui("");
     let log = lines(2709, &stamp(0), MALFORMED) + &lines(58, &stamp(0), EMFILE);
-    std::fs::write(patient.home().join("webui.log"), &log).unwrap();
-    let server = check(&patient);
+    std::fs::write(target.home().join("webui.log"), &log).unwrap();
+    let server = check(&target);
     assert_eq!(roots(&server), ["database-malformed"], "{server:#}");
     let found = finding(&server, "database-malformed");
     assert_eq!((found["severity"].as_str(), server["status"].as_str()), (Some("warning"), Some("warning")));
@@ -98,19 +98,19 @@ fn thousands_of_malformed_lines_come_before_the_last_ones() {
 
 #[test]
 fn a_server_that_does_not_answer_well_makes_it_critical() {
-    let patient = webui("error");
-    std::fs::write(patient.home().join("webui.log"), lines(3, &stamp(0), MALFORMED)).unwrap();
-    assert_eq!(finding(&check(&patient), "database-malformed")["severity"], "critical");
+    let target = webui("error");
+    std::fs::write(target.home().join("webui.log"), lines(3, &stamp(0), MALFORMED)).unwrap();
+    assert_eq!(finding(&check(&target), "database-malformed")["severity"], "critical");
 }
 
 #[test]
 fn lines_of_the_process_before_are_no_alarm() {
-    let patient = webui("");
+    let target = webui("");
     let log =
         lines(2709, &stamp(-3600), MALFORMED) + &lines(58, &stamp(-3599), "RuntimeError: can't start new thread");
     // Something was written since, by this process.
-    std::fs::write(patient.home().join("webui.log"), log + &stamp(0) + " INFO webui: starts\n").unwrap();
-    let server = check(&patient);
+    std::fs::write(target.home().join("webui.log"), log + &stamp(0) + " INFO webui: starts\n").unwrap();
+    let server = check(&target);
     assert_eq!(
         (server["status"].as_str(), ids(&server)),
         (Some("healthy"), vec!["unsupervised-server".to_owned()])
@@ -122,10 +122,10 @@ fn lines_of_the_process_before_are_no_alarm() {
 
 #[test]
 fn a_rotated_log_is_joined_to_the_one_after_it() {
-    let patient = webui("");
-    std::fs::write(patient.home().join("webui.log.1"), lines(20, &stamp(0), MALFORMED)).unwrap();
-    std::fs::write(patient.home().join("webui.log"), lines(4, &stamp(0), EMFILE)).unwrap();
-    let server = check(&patient);
+    let target = webui("");
+    std::fs::write(target.home().join("webui.log.1"), lines(20, &stamp(0), MALFORMED)).unwrap();
+    std::fs::write(target.home().join("webui.log"), lines(4, &stamp(0), EMFILE)).unwrap();
+    let server = check(&target);
     let log = &server["logs"][0];
     assert_eq!((log["with_rotated"].as_bool(), log["is_cut"].as_bool()), (Some(true), Some(false)));
     let expected =
@@ -135,13 +135,13 @@ fn a_rotated_log_is_joined_to_the_one_after_it() {
 
 #[test]
 fn a_log_under_two_names_is_read_once() {
-    let patient = webui("");
-    std::fs::create_dir(patient.home().join("webui")).unwrap();
-    std::fs::write(patient.home().join("webui.log"), lines(2, &stamp(0), MALFORMED)).unwrap();
-    std::os::unix::fs::symlink("../webui.log", patient.home().join("webui/launchd-stderr.log")).unwrap();
-    let other = format!("webui/bootstrap-{}.log", patient.port);
-    std::fs::write(patient.home().join(other), lines(1, &stamp(0), EMFILE)).unwrap();
-    let server = check(&patient);
+    let target = webui("");
+    std::fs::create_dir(target.home().join("webui")).unwrap();
+    std::fs::write(target.home().join("webui.log"), lines(2, &stamp(0), MALFORMED)).unwrap();
+    std::os::unix::fs::symlink("../webui.log", target.home().join("webui/launchd-stderr.log")).unwrap();
+    let other = format!("webui/bootstrap-{}.log", target.port);
+    std::fs::write(target.home().join(other), lines(1, &stamp(0), EMFILE)).unwrap();
+    let server = check(&target);
     assert_eq!(server["logs"].as_array().unwrap().len(), 2, "{:#}", server["logs"]);
 }
 
@@ -151,27 +151,27 @@ fn the_output_of_the_process_is_read() {
     let home = home();
     let path = home.path().join("some name.txt");
     let output = std::fs::File::create(&path).unwrap();
-    let patient = start(
+    let target = start(
         Command::new("python3")
-            .arg(patient_file("hermes-webui/server.py"))
+            .arg(program_file("hermes-webui/server.py"))
             .env("HERMES_HOME", home.path())
             .stderr(output.try_clone().unwrap()),
     );
     (&output).write_all(lines(3, &stamp(0), MALFORMED).as_bytes()).unwrap();
-    assert_eq!(roots(&check(&patient)), ["database-malformed"]);
+    assert_eq!(roots(&check(&target)), ["database-malformed"]);
     std::fs::remove_file(&path).unwrap();
-    let server = check(&patient);
+    let server = check(&target);
     assert_eq!(server["logs"][0]["source"], format!("{} (deleted)", path.display()));
     assert_eq!(classes(&server["logs"][0]), [("database-malformed".to_owned(), 3, Some(1))]);
 }
 
 #[test]
 fn a_pipe_in_the_place_of_a_log_is_not_opened() {
-    let patient = webui("");
-    let path = patient.home().join("webui.log");
+    let target = webui("");
+    let path = target.home().join("webui.log");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let begun = Instant::now();
-    let server = check(&patient);
+    let server = check(&target);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let gap =
         server["gaps"].as_array().unwrap().iter().find(|gap| gap["what"] == format!("log {}", path.display()));
@@ -182,14 +182,14 @@ fn a_pipe_in_the_place_of_a_log_is_not_opened() {
 /// A filesystem whose daemon never answers: whoever looks at anything on it waits for ever.
 #[test]
 fn a_log_on_a_hung_filesystem_is_left_behind() {
-    let patient = webui("");
-    let place = patient.home().join("webui");
+    let target = webui("");
+    let place = target.home().join("webui");
     std::fs::create_dir(&place).unwrap();
     let Some(hung) = Hung::mounted(&place) else {
         return skipped("a_log_on_a_hung_filesystem", "it takes root and /dev/fuse");
     };
     let begun = Instant::now();
-    let server = check(&patient);
+    let server = check(&target);
     let elapsed = begun.elapsed();
     drop(hung);
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
@@ -202,15 +202,15 @@ fn a_log_on_a_hung_filesystem_is_left_behind() {
 
 #[test]
 fn a_huge_log_is_read_from_its_end_only() {
-    let patient = webui("");
-    let mut log = std::fs::File::create(patient.home().join("webui.log")).unwrap();
+    let target = webui("");
+    let mut log = std::fs::File::create(target.home().join("webui.log")).unwrap();
     log.write_all(lines(5, &stamp(0), EMFILE).as_bytes()).unwrap();
     log.set_len(2 << 30).unwrap();
     log.seek(SeekFrom::End(0)).unwrap();
     log.write_all(format!("\n{}", lines(9, &stamp(0), MALFORMED)).as_bytes()).unwrap();
-    std::fs::write(patient.home().join("webui.log.1"), lines(5, &stamp(0), EMFILE)).unwrap();
+    std::fs::write(target.home().join("webui.log.1"), lines(5, &stamp(0), EMFILE)).unwrap();
     let begun = Instant::now();
-    let server = check(&patient);
+    let server = check(&target);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     let log = &server["logs"][0];
     assert_eq!((log["bytes_read"].as_u64(), log["is_cut"].as_bool()), (Some(1 << 20), Some(true)));
@@ -220,14 +220,14 @@ fn a_huge_log_is_read_from_its_end_only() {
 
 #[test]
 fn bytes_that_are_no_text_and_endless_lines_cost_nothing() {
-    let patient = webui("");
+    let target = webui("");
     let mut log = b"\xff\xfe\x00 ERROR \xc3: nothing\n".to_vec();
     log.extend(std::iter::repeat_n(b'x', 700 * 1024));
     log.extend(b": database is locked\n");
     log.extend(format!("{} ERROR \u{202e}state \x1b[31m: ", stamp(0)).as_bytes());
     log.extend(b"\xff\xff: database is locked\n");
-    std::fs::write(patient.home().join("webui.log"), &log).unwrap();
-    let server = check(&patient);
+    std::fs::write(target.home().join("webui.log"), &log).unwrap();
+    let server = check(&target);
     assert_eq!(classes(&server["logs"][0]), [("database-locked".to_owned(), 1, Some(1))]);
     assert_eq!(server["status"], "healthy", "{server:#}");
 }
@@ -235,7 +235,7 @@ fn bytes_that_are_no_text_and_endless_lines_cost_nothing() {
 /// Whatever stands in a log, what leaves is the class of a line, its number and its time.
 #[test]
 fn nothing_of_a_lines_text_leaves() {
-    let patient = patient("canary=CANARYWORD,malformed=2,locked=2,emfile=64");
+    let target = target("canary=CANARYWORD,malformed=2,locked=2,emfile=64");
     let hostile = format!(
         "{now} ERROR CANARYWORD: [Errno 24] Too many open files: '/CANARYWORD'\n\
          {now} ERROR CANARYWORD: database is locked CANARYWORD\n\
@@ -246,34 +246,34 @@ fn nothing_of_a_lines_text_leaves() {
          Traceback (most recent call last):\n  File \"x\", line 1\nCANARYWORD: database is locked\n",
         now = stamp(0),
     );
-    let mut log = std::fs::OpenOptions::new().append(true).open(patient.home().join("webui.log")).unwrap();
+    let mut log = std::fs::OpenOptions::new().append(true).open(target.home().join("webui.log")).unwrap();
     log.write_all(hostile.as_bytes()).unwrap();
     for arguments in ["check --json", "check --verbose", "check", "health --json", "health --verbose"] {
-        let answer = run(&format!("{arguments} --port {}", patient.port));
+        let answer = run(&format!("{arguments} --port {}", target.port));
         assert!(
             !answer.stdout.contains("CANARYWORD") && !answer.stderr.contains("CANARYWORD"),
             "{}",
             answer.stdout
         );
     }
-    let shown = run(&format!("check --verbose --port {}", patient.port)).stdout;
+    let shown = run(&format!("check --verbose --port {}", target.port)).stdout;
     assert!(
         shown.contains("LOGS") && shown.contains("BEGAN AS") && shown.contains("database is malformed"),
         "{shown}"
     );
-    let server = check(&patient);
+    let server = check(&target);
     assert!(server["logs"][0]["last_orderly_end_at"].is_string());
 }
 
 #[test]
 fn an_empty_reply_names_the_traceback_at_the_end_of_the_log() {
-    let patient = webui("empty");
+    let target = webui("empty");
     let log = format!(
         "{} INFO x: y\nTraceback (most recent call last):\n  File \"x\", line 1\nValueError: secret\n",
         stamp(0)
     );
-    std::fs::write(patient.home().join("webui.log"), log).unwrap();
-    let server = check(&patient);
+    std::fs::write(target.home().join("webui.log"), log).unwrap();
+    let server = check(&target);
     let evidence = finding(&server, "reply-empty")["evidence"].as_array().unwrap().clone();
     let item = evidence.iter().find(|item| item["fact"] == "log: ends with a traceback of");
     assert_eq!(item.unwrap()["value"], "ValueError", "{evidence:#?}");
@@ -297,7 +297,7 @@ fn a_server_that_is_down_has_its_log_read() {
 /// Times without a zone are of the host's zone, which may be any.
 #[test]
 fn times_without_a_zone_are_local() {
-    let patient = webui("");
+    let target = webui("");
     let local = |zone: &str| {
         let mut command = Command::new("date");
         let output = command.args(["+%Y-%m-%d %H:%M:%S,123"]).env("TZ", zone).output().unwrap();
@@ -305,8 +305,8 @@ fn times_without_a_zone_are_local() {
     };
     let since = |zone: &str, written_in: &str| {
         let log = format!("{} ERROR state: {MALFORMED}\n", local(written_in));
-        std::fs::write(patient.home().join("webui.log"), log).unwrap();
-        let arguments = ["check", "--json", "--port", &patient.port.to_string()].map(str::to_owned);
+        std::fs::write(target.home().join("webui.log"), log).unwrap();
+        let arguments = ["check", "--json", "--port", &target.port.to_string()].map(str::to_owned);
         let envelope = run_with(doctor().args(arguments).env("TZ", zone)).json();
         envelope["servers"][0]["logs"][0]["classes"][0]["since_start"].clone()
     };

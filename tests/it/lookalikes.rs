@@ -3,7 +3,7 @@
 use crate::common;
 
 use common::{
-    Guard, doctor, finding, home, ids, patient_file, roots, run, run_with, server, skipped, start, wait_for, webui,
+    Guard, doctor, finding, home, ids, program_file, roots, run, run_with, server, skipped, start, wait_for, webui,
 };
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 fn placed(directory: &Path, name: &str) -> std::path::PathBuf {
     std::fs::create_dir_all(directory).unwrap();
     let path = directory.join(name);
-    std::fs::copy(patient_file("plain.py"), &path).unwrap();
+    std::fs::copy(program_file("plain.py"), &path).unwrap();
     path
 }
 
@@ -84,7 +84,7 @@ fn selectors_that_contradict_each_other_are_refused() {
 /// Nobody is called absent when there was no time to look.
 #[test]
 fn no_time_to_look_is_not_absence() {
-    let _patient = webui("");
+    let _target = webui("");
     let answer = run("check --kind webui --budget 1ms --json");
     let envelope = answer.json();
     assert_ne!(envelope["status"], "critical", "{envelope:#}");
@@ -93,23 +93,23 @@ fn no_time_to_look_is_not_absence() {
 
 #[test]
 fn another_kind_on_the_port_is_not_what_was_asked_for() {
-    let patient = webui("");
-    let found = server(&format!("check --port {} --kind gateway", patient.port));
+    let target = webui("");
+    let found = server(&format!("check --port {} --kind gateway", target.port));
     assert_eq!(roots(&found), ["port-owner-unexpected"], "{found:#}");
 }
 
 #[test]
 fn the_server_of_another_home_is_not_what_was_asked_for() {
-    let patient = webui("");
+    let target = webui("");
     let other = home();
-    std::fs::write(other.path().join("webui.ctl.env"), format!("PORT={}\n", patient.port)).unwrap();
+    std::fs::write(other.path().join("webui.ctl.env"), format!("PORT={}\n", target.port)).unwrap();
     for selection in [
         format!("--home {}", other.path().display()),
-        format!("--home {} --port {}", other.path().display(), patient.port),
+        format!("--home {} --port {}", other.path().display(), target.port),
     ] {
         let found = server(&format!("check {selection}"));
         assert_eq!(roots(&found), ["port-owner-unexpected"], "{selection}: {found:#}");
-        assert_eq!(found["home"], patient.home().to_str().unwrap());
+        assert_eq!(found["home"], target.home().to_str().unwrap());
     }
 }
 
@@ -124,7 +124,7 @@ fn each_address_of_a_port_is_judged() {
     let found = server(&format!("port --port {port} --kind webui"));
     assert_eq!(found["status"], "healthy", "{found:#}");
     let stranger =
-        start(Command::new("python3").arg(patient_file("plain.py")).args(["127.0.0.1", &port.to_string()]));
+        start(Command::new("python3").arg(program_file("plain.py")).args(["127.0.0.1", &port.to_string()]));
     let found = server(&format!("port --port {port} --kind webui"));
     assert_eq!(roots(&found), ["port-held-by-other-program"], "{found:#}");
     assert_eq!(finding(&found, "port-held-by-other-program")["evidence"][0]["value"], stranger.pid());
@@ -142,7 +142,7 @@ fn each_address_of_a_port_is_judged() {
 /// A wildcard of IPv6 is reached over IPv4 as well.
 #[test]
 fn an_ipv6_wildcard_is_reached_over_ipv4() {
-    let guard = start(Command::new("python3").arg(patient_file("plain.py")).args(["::", "0"]));
+    let guard = start(Command::new("python3").arg(program_file("plain.py")).args(["::", "0"]));
     let found = server(&format!("check --port {}", guard.port));
     assert_eq!(
         (found["status"].as_str(), found["health"]["outcome"].as_str()),
@@ -209,7 +209,7 @@ fn dashboard(home: &Path, port: u16) -> Guard {
 /// Each phase has its own deadline: headers that drip end when the phase does, not with the whole budget.
 #[test]
 fn headers_that_drip_end_with_their_phase() {
-    let guard = start(Command::new("python3").arg(patient_file("hostile.py")).arg("drip"));
+    let guard = start(Command::new("python3").arg(program_file("hostile.py")).arg("drip"));
     let begun = std::time::Instant::now();
     let found = server(&format!("health --port {} --kind webui --timeout 300ms", guard.port));
     assert!(begun.elapsed() < std::time::Duration::from_secs(9), "{:?}", begun.elapsed());
@@ -248,7 +248,7 @@ fn a_server_in_other_namespaces_is_not_called_dead() {
     assert_eq!(found["listeners"]["sockets"][0]["address"], "127.0.0.1", "{found:#}");
 }
 
-/// Interrupted again and again at any moment, `demo` leaves neither patients nor homes.
+/// Interrupted again and again at any moment, `demo` leaves neither targets nor homes.
 #[test]
 fn an_interrupted_round_of_demonstrations_leaves_nothing() {
     for wait in [150, 700, 2600, 3400] {
@@ -264,7 +264,7 @@ fn an_interrupted_round_of_demonstrations_leaves_nothing() {
         std::thread::sleep(std::time::Duration::from_millis(wait));
         common::signal_pid(child.id(), rustix::process::Signal::INT);
         child.wait().unwrap();
-        wait_for("the end of all patients", || {
+        wait_for("the end of all targets", || {
             !std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
                 let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
                 String::from_utf8_lossy(&line).contains(temporary.path().to_str().unwrap())
@@ -274,7 +274,7 @@ fn an_interrupted_round_of_demonstrations_leaves_nothing() {
     }
 }
 
-/// Under any other name the program knows its own patients.
+/// Under any other name the program knows its own targets.
 #[test]
 fn a_renamed_program_gives_the_same_demonstration() {
     let directory = tempfile::tempdir().unwrap();
@@ -287,7 +287,7 @@ fn a_renamed_program_gives_the_same_demonstration() {
 /// A unit file of this host names the port: then a Hermes server belongs there.
 #[test]
 fn a_port_that_a_unit_names_belongs_to_hermes() {
-    let guard = start(Command::new("python3").arg(patient_file("other.py")));
+    let guard = start(Command::new("python3").arg(program_file("other.py")));
     let user = tempfile::tempdir().unwrap();
     let units = user.path().join(".config/systemd/user");
     std::fs::create_dir_all(&units).unwrap();
@@ -300,7 +300,7 @@ fn a_port_that_a_unit_names_belongs_to_hermes() {
 }
 
 fn hostile(what: &str) -> Guard {
-    start(Command::new("python3").arg(patient_file("hostile.py")).arg(what))
+    start(Command::new("python3").arg(program_file("hostile.py")).arg(what))
 }
 
 /// Rare, and well.
@@ -339,8 +339,8 @@ fn a_queue_that_moves_is_not_stalled() {
 /// What is seen after the end of a process is nobody's.
 #[test]
 fn a_process_that_ends_during_the_look_is_not_judged() {
-    let patient = webui("silent");
-    let pid = patient.pid();
+    let target = webui("silent");
+    let pid = target.pid();
     let killer = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(700));
         common::signal_pid(pid, rustix::process::Signal::KILL);
@@ -360,7 +360,7 @@ fn a_forked_child_is_part_of_its_server() {
     std::fs::create_dir_all(script.parent().unwrap()).unwrap();
     let code = format!(
         "import os, signal\nif os.fork() == 0:\n    import ctypes\n    ctypes.CDLL(None).prctl(1, 9)\n    signal.pause()\nexec(open({:?}).read())\n",
-        patient_file("plain.py")
+        program_file("plain.py")
     );
     std::fs::write(&script, code).unwrap();
     let guard =
@@ -374,8 +374,8 @@ fn a_forked_child_is_part_of_its_server() {
 
 #[test]
 fn a_process_of_another_home_than_was_named_is_said_so() {
-    let (patient, other) = (webui(""), webui(""));
-    let found = server(&format!("check --pid {} --home {}", patient.pid(), other.home().display()));
-    assert_eq!(found["home"], patient.home().to_str().unwrap());
+    let (target, other) = (webui(""), webui(""));
+    let found = server(&format!("check --pid {} --home {}", target.pid(), other.home().display()));
+    assert_eq!(found["home"], target.home().to_str().unwrap());
     assert_eq!(roots(&found), ["port-owner-unexpected"], "{found:#}");
 }

@@ -144,13 +144,13 @@ fn every_command(port: u16, directory: &Path) -> Vec<String> {
 
 #[test]
 fn an_answer_that_cannot_be_written_is_unknown() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
     assert_eq!(
-        run(&format!("watch --port {} --samples 2 --every 50ms --record {}", patient.port, record.display())).exit,
+        run(&format!("watch --port {} --samples 2 --every 50ms --record {}", target.port, record.display())).exit,
         0
     );
-    for arguments in every_command(patient.port, directory.path()) {
+    for arguments in every_command(target.port, directory.path()) {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut command = doctor();
         command.args(words(&arguments)).stdin(Stdio::null()).stdout(full);
@@ -239,12 +239,12 @@ fn a_slow_pipe_that_does_not_wait_gets_all_of_it() {
 /// A limit of the file size (`ulimit -f`) does not end the program, and a failed write leaves neither a part nor a temporary file.
 #[test]
 fn a_file_that_cannot_be_written_leaves_nothing() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
-    run(&format!("watch --port {} --samples 2 --every 50ms --record {}", patient.port, record.display()));
+    run(&format!("watch --port {} --samples 2 --every 50ms --record {}", target.port, record.display()));
     let place = directory.path().join("place");
     let writes = |place: &Path| {
-        let (port, place, record) = (patient.port, place.display(), record.display());
+        let (port, place, record) = (target.port, place.display(), record.display());
         [
             (format!("report --port {port} -o {place}/out"), "out"),
             (format!("report --port {port} --html --force -o {place}/old"), "old"),
@@ -300,9 +300,9 @@ fn a_file_that_cannot_be_written_leaves_nothing() {
 /// The recorder under a limit of the file size: what is lost is said, and the record has whole lines only.
 #[test]
 fn a_record_that_may_not_grow_has_whole_lines() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
-    let arguments = format!("watch --port {} --samples 8 --every 20ms --record {}", patient.port, record.display());
+    let arguments = format!("watch --port {} --samples 8 --every 20ms --record {}", target.port, record.display());
     let answer = ended(prepared("ulimit -f 2; exec \"$0\" \"$@\"", &arguments).output().unwrap(), "watch");
     assert!(answer.stderr.contains("could not be written: File too large"), "{}", answer.stderr);
     assert!(answer.stderr.contains("of 8 looks written to"), "{}", answer.stderr);
@@ -322,9 +322,9 @@ fn a_record_that_may_not_grow_has_whole_lines() {
 
 #[test]
 fn a_report_that_was_not_written_is_no_success() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let file = directory.path().join("report");
-    let port = patient.port;
+    let port = target.port;
     assert_eq!(run(&format!("report --port {port} -q")).exit, 0);
     for options in [
         "--review",
@@ -428,9 +428,9 @@ fn filled(record: &Path, port: u16) -> usize {
 
 #[test]
 fn a_record_has_one_recorder_and_the_second_names_it() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
-    let server = format!("--port {}", patient.port);
+    let server = format!("--port {}", target.port);
     let first = Recorder::start(&record, &format!("{server} --every 50ms"));
     wait_for("a look", || lines_of(&record) > 0);
     for arguments in [server.clone(), format!("{server} --json"), String::new(), format!("{server} --largest 1")] {
@@ -464,10 +464,10 @@ fn a_record_has_one_recorder_and_the_second_names_it() {
 
 #[test]
 fn the_lock_survives_the_rotation_and_no_line_is_lost() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
-    let server = format!("--port {}", patient.port);
-    let before = filled(&record, patient.port);
+    let server = format!("--port {}", target.port);
+    let before = filled(&record, target.port);
     let first = Recorder::start(&record, &format!("{server} --every 30ms --largest 1"));
     wait_for("the rotation", || older(&record).exists() && lines_of(&record) >= 2);
     for _ in 0..3 {
@@ -513,11 +513,11 @@ fn two_recorders_at_the_moment_of_the_rotation_lose_nothing() {
     let Some(strace) = tool("strace") else {
         return skipped("two_recorders_at_the_moment_of_the_rotation_lose_nothing", "there is no strace");
     };
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
-    let server = format!("--port {} --largest 1", patient.port);
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let server = format!("--port {} --largest 1", target.port);
     for (name, inject) in [("before", "rename:delay_enter=3000000"), ("behind", "rename:delay_exit=3000000")] {
         let record = directory.path().join(name);
-        let before = filled(&record, patient.port);
+        let before = filled(&record, target.port);
         let log = directory.path().join("strace");
         let mut child = Command::new(&strace)
             .args(["-f", "-e", "trace=rename", "-e", &format!("inject={inject}"), "-o"])
@@ -554,10 +554,10 @@ fn two_recorders_at_the_moment_of_the_rotation_lose_nothing() {
 /// A crash between the two leaves the older half alone; whoever still has its lock is a recorder that is about to go on.
 #[test]
 fn a_record_whose_newer_half_is_missing_begins_anew() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
-    let server = format!("--port {}", patient.port);
-    let before = filled(&record, patient.port);
+    let server = format!("--port {}", target.port);
+    let before = filled(&record, target.port);
     std::fs::rename(&record, older(&record)).unwrap();
     let kept = untouched(&older(&record));
     let held = File::open(older(&record)).unwrap();
@@ -576,9 +576,9 @@ fn a_record_whose_newer_half_is_missing_begins_anew() {
 /// `rm` and `logrotate` take the file away while it is written to: the recorder goes on at the path, with the lock.
 #[test]
 fn a_record_that_was_taken_away_goes_on_at_its_path() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
-    let server = format!("--port {}", patient.port);
+    let server = format!("--port {}", target.port);
     let first = Recorder::start(&record, &format!("{server} --every 30ms"));
     wait_for("a look", || lines_of(&record) > 0);
     let moved = directory.path().join("moved");
@@ -605,8 +605,8 @@ fn a_record_that_was_taken_away_goes_on_at_its_path() {
 
 #[test]
 fn only_records_of_this_program_are_appended_to_or_replaced() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
-    let server = format!("--port {}", patient.port);
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let server = format!("--port {}", target.port);
     let database = directory.path().join("state.db");
     rusqlite::Connection::open(&database).unwrap().execute("create table t(x)", ()).unwrap();
     let foreign: Vec<(&str, Vec<u8>)> = vec![
@@ -650,7 +650,7 @@ fn only_records_of_this_program_are_appended_to_or_replaced() {
     // What comes there later is not replaced either, nor is a link.
     for kind in ["file", "link"] {
         let record = directory.path().join(format!("later-{kind}"));
-        filled(&record, patient.port);
+        filled(&record, target.port);
         let full = untouched(&record);
         let recorder = Recorder::start(&record, &format!("{server} --every 1h --largest 1024"));
         drop(recorder);
@@ -828,9 +828,9 @@ fn times_are_sound(value: &Value, what: &str) {
 #[test]
 fn no_clock_ends_a_command() {
     let Some(library) = faketime("no_clock_ends_a_command") else { return };
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let shown = directory.path().display();
-    let server = format!("--port {}", patient.port);
+    let server = format!("--port {}", target.port);
     for (index, clock) in [
         "@1970-01-01 00:00:01",
         "@1969-12-31 23:00:00",
@@ -893,7 +893,7 @@ fn no_clock_ends_a_command() {
 #[test]
 fn a_clock_that_is_set_meanwhile_makes_no_growth() {
     let Some(library) = faketime("a_clock_that_is_set_meanwhile_makes_no_growth") else { return };
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let clock = directory.path().join("clock");
     let set = |text: &str| {
         let new = directory.path().join("clock.new");
@@ -909,7 +909,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
     for (jump, way) in [("+3h", "set forward 1 times"), ("-3h", "set back 1 times")] {
         set("+0");
         let record = directory.path().join(format!("record{jump}"));
-        let arguments = format!("watch --port {} --every 40ms --record {}", patient.port, record.display());
+        let arguments = format!("watch --port {} --every 40ms --record {}", target.port, record.display());
         let mut child = under_clock(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for("three looks", || lines_of(&record) >= 3);
         set(jump);
@@ -925,7 +925,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
     }
     // Samples are of a clock that nobody sets.
     set("+0");
-    let arguments = format!("fds --port {} --samples 8 --every 60ms --json", patient.port);
+    let arguments = format!("fds --port {} --samples 8 --every 60ms --json", target.port);
     let child = under_clock(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     set("+3h");
     let answer = ended(child.wait_with_output().unwrap(), &arguments);
@@ -937,7 +937,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
     for (report, clock) in reports.iter().zip(["+0", "-5h"]) {
         set(clock);
         let text =
-            ended(under_clock(&format!("fds --port {} --json", patient.port)).output().unwrap(), "fds").stdout;
+            ended(under_clock(&format!("fds --port {} --json", target.port)).output().unwrap(), "fds").stdout;
         std::fs::write(report, text).unwrap();
     }
     set("+0");
@@ -945,7 +945,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
         format!("fds --from {} --from {} --json", reports[0].display(), reports[1].display()),
         format!(
             "fds --port {} --compare {} --compare {} --json",
-            patient.port,
+            target.port,
             reports[0].display(),
             reports[1].display()
         ),
@@ -1120,10 +1120,10 @@ fn answers_to_an_agent_that_cannot_be_written_are_said() {
 /// A stack of 256 KiB (`ulimit -s 256`, hard and soft) is enough for every command, with the same answer.
 #[test]
 fn a_small_stack_is_enough() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
-    run(&format!("watch --port {} --samples 2 --every 50ms --record {}", patient.port, record.display()));
-    for arguments in every_command(patient.port, directory.path()) {
+    run(&format!("watch --port {} --samples 2 --every 50ms --record {}", target.port, record.display()));
+    for arguments in every_command(target.port, directory.path()) {
         let usual = run(&arguments);
         for name in ["report.json", "record.svg"] {
             let _ = std::fs::remove_file(directory.path().join(name));
@@ -1152,7 +1152,7 @@ fn a_small_stack_is_enough() {
     let mut input = child.stdin.take().unwrap();
     let call = format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"check\",\"arguments\":{{\"port\":{}}}}}}}\n",
-        patient.port
+        target.port
     );
     let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});

@@ -3,7 +3,7 @@
 use crate::common;
 
 use common::hung::{Fate, Hung};
-use common::stranger::{NEIGHBOUR, PYTHON, Place, STRANGER, bounded, gaps, give, give_all, isolated};
+use common::other_user::{NEIGHBOUR, PYTHON, Place, STRANGER, bounded, gaps, give, give_all, isolated};
 use common::{Answer, Guard, run_with, skipped, tool, wait_for};
 use serde_json::Value;
 use std::collections::HashMap;

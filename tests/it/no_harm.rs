@@ -1,4 +1,4 @@
-//! Every examination of a live patient under strace(1): no signal, no lock, no write, no connection but the probe's.
+//! Every examination of a live target under strace(1): no signal, no lock, no write, no connection but the probe's.
 
 use crate::common;
 
@@ -246,15 +246,15 @@ fn harm_is_recognised() {
     assert!(!writes_what_was_asked(away, "/tmp/out"));
 }
 
-/// What a look could change of a patient: its files with their times, its state, its limits and its start.
-fn outside(patient: &Guard) -> String {
-    let files = std::fs::read_dir(patient.home()).unwrap().map(|entry| {
+/// What a look could change of a target: its files with their times, its state, its limits and its start.
+fn outside(target: &Guard) -> String {
+    let files = std::fs::read_dir(target.home()).unwrap().map(|entry| {
         let (path, file) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
         format!("{} {} {} {} {}", path.display(), file.ino(), file.size(), file.mtime_nsec(), file.mode())
     });
     let mut files: Vec<String> = files.collect();
     files.sort();
-    let proc = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", patient.pid())).unwrap();
+    let proc = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", target.pid())).unwrap();
     let status = proc("status");
     let kept = ["TracerPid", "SigPnd", "ShdPnd", "Cpus_allowed"];
     let kept: Vec<&str> = status.lines().filter(|line| kept.iter().any(|start| line.starts_with(start))).collect();
@@ -270,9 +270,9 @@ fn no_examination_does_harm() {
     let log = directory.path().join("strace");
     let written = tempfile::tempdir().unwrap();
     for what in ["leak=5", "deadlock"] {
-        let patient = webui(what);
-        let (pid, port, home) = (patient.pid(), patient.port, patient.home().display());
-        let before = outside(&patient);
+        let target = webui(what);
+        let (pid, port, home) = (target.pid(), target.port, target.home().display());
+        let before = outside(&target);
         // Whether the command may ask the server, and whether it may read its memory.
         let mut commands = vec![
             (format!("check --pid {pid}"), true, false),
@@ -315,7 +315,7 @@ fn no_examination_does_harm() {
             }
             assert_eq!(calls.contains("process_vm_readv("), reads_memory, "{what}, {arguments}");
         }
-        assert_eq!(outside(&patient), before, "{what}");
+        assert_eq!(outside(&target), before, "{what}");
     }
 }
 
@@ -330,9 +330,9 @@ fn a_call_does_no_harm() {
     };
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("strace");
-    let patient = webui("leak=5");
-    let (pid, port) = (patient.pid(), patient.port);
-    let before = outside(&patient);
+    let target = webui("leak=5");
+    let (pid, port) = (target.pid(), target.port);
+    let before = outside(&target);
     let mut child = Command::new(&strace)
         .args(["-f", "-y", "-o"])
         .arg(&log)
@@ -358,7 +358,7 @@ fn a_call_does_no_harm() {
         ("lineage", json!({"pid": pid, "budget": "60s"})),
         ("health", json!({"port": port, "budget": "60s"})),
         ("port", json!({"port": port, "all_holders": true, "budget": "60s"})),
-        ("db", json!({"home": patient.home(), "budget": "60s"})),
+        ("db", json!({"home": target.home(), "budget": "60s"})),
         ("explain", json!({})),
     ];
     for (id, (name, arguments)) in calls.iter().enumerate() {
@@ -376,5 +376,5 @@ fn a_call_does_no_harm() {
         let found = harm(line, false, Some(port));
         assert!(found.is_none(), "{found:?}");
     }
-    assert_eq!(outside(&patient), before);
+    assert_eq!(outside(&target), before);
 }

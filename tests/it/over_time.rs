@@ -3,7 +3,7 @@
 use crate::common;
 
 use common::{
-    doctor, finding, ids, patient_file, pythons, run, run_with, server, signal_pid, start, wait_for, webui,
+    doctor, finding, ids, program_file, pythons, run, run_with, server, signal_pid, start, wait_for, webui,
     webui_of,
 };
 use rustix::process::Signal;
@@ -29,8 +29,8 @@ fn growth<'a>(server: &'a Value, series: &str) -> &'a Value {
 /// samples.
 #[test]
 fn a_staircase_is_a_leak_with_its_rate() {
-    let patient = webui("steady=10");
-    let found = server(&format!("fds --port {} --samples 10 --every 500ms", patient.port));
+    let target = webui("steady=10");
+    let found = server(&format!("fds --port {} --samples 10 --every 500ms", target.port));
     let grown = growth(&found, "family:");
     let rate = grown["per_hour"].as_f64().unwrap();
     assert!((rate - 720_000.0).abs() < 72_000.0, "{rate}: {grown:#}");
@@ -40,7 +40,7 @@ fn a_staircase_is_a_leak_with_its_rate() {
     assert!(leak["title"].as_str().unwrap().contains("an hour"), "{leak:#}");
     assert!(leak["title"].as_str().unwrap().contains("no client is connected"), "{leak:#}");
     assert_eq!(found["trend"]["samples"].as_array().unwrap().len(), 10);
-    let shown = run(&format!("fds --port {} --samples 4 --every 100ms", patient.port)).stdout;
+    let shown = run(&format!("fds --port {} --samples 4 --every 100ms", target.port)).stdout;
     assert!(shown.contains("CHANGE") && shown.contains("Growth"), "{shown}");
 }
 
@@ -80,9 +80,9 @@ fn connections_that_are_closed_late_are_no_leak() {
     let mut saw_teeth = 0;
     for _ in 0..4 {
         for python in pythons() {
-            let patient = webui_of(&python, "forgetful");
-            let _client = Client::start(patient.port, Duration::from_millis(4));
-            let found = server(&format!("fds --port {} --samples 16 --every 150ms", patient.port));
+            let target = webui_of(&python, "forgetful");
+            let _client = Client::start(target.port, Duration::from_millis(4));
+            let found = server(&format!("fds --port {} --samples 16 --every 150ms", target.port));
             for id in ["state-db-handle-leak", "descriptor-growth"] {
                 assert!(!ids(&found).contains(&id.to_owned()), "{}: {found:#}", python.display());
             }
@@ -109,8 +109,8 @@ fn connections_that_are_closed_late_are_no_leak() {
 
 #[test]
 fn too_few_samples_say_what_is_missing() {
-    let patient = webui("steady=5");
-    let found = server(&format!("fds --port {} --samples 2 --every 300ms", patient.port));
+    let target = webui("steady=5");
+    let found = server(&format!("fds --port {} --samples 2 --every 300ms", target.port));
     let grown = growth(&found, "open");
     assert_eq!(grown["shape"], "undecided", "{grown:#}");
     assert!(!grown["missing"].as_str().unwrap().is_empty());
@@ -120,9 +120,9 @@ fn too_few_samples_say_what_is_missing() {
 /// Until somebody ends it, and then a summary.
 #[test]
 fn a_watch_ends_with_its_summary() {
-    let patient = webui("");
+    let target = webui("");
     let child = common::interruptible()
-        .args(["fds", "--port", &patient.port.to_string(), "--watch", "100ms"])
+        .args(["fds", "--port", &target.port.to_string(), "--watch", "100ms"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -135,16 +135,16 @@ fn a_watch_ends_with_its_summary() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.lines().next().unwrap().contains("CLOSE-WAIT"), "{text}");
     assert!(text.contains(" samples ") && text.contains("Verdict"), "{text}");
-    // A patient that ends in between ends the look, and what was seen stands.
-    let patient = webui("");
+    // A target that ends in between ends the look, and what was seen stands.
+    let target = webui("");
     let killer = std::thread::spawn({
-        let pid = patient.pid();
+        let pid = target.pid();
         move || {
             std::thread::sleep(Duration::from_millis(600));
             signal_pid(pid, Signal::KILL);
         }
     });
-    let found = server(&format!("fds --port {} --samples 50 --every 100ms", patient.port));
+    let found = server(&format!("fds --port {} --samples 50 --every 100ms", target.port));
     killer.join().unwrap();
     assert!(found["trend"]["samples"].as_array().unwrap().len() < 20, "{found:#}");
     assert!(found["gaps"].to_string().contains("it ended while it was looked at"), "{found:#}");
@@ -153,9 +153,9 @@ fn a_watch_ends_with_its_summary() {
 /// Which request leaves something open.
 #[test]
 fn requests_show_what_they_leave_open() {
-    let patient = webui("keeps");
+    let target = webui("keeps");
     let found =
-        server(&format!("fds --port {} --exercise /health /api/sessions --requests 20 --batch 5", patient.port));
+        server(&format!("fds --port {} --exercise /health /api/sessions --requests 20 --batch 5", target.port));
     let paths = found["exercise"]["paths"].as_array().unwrap();
     assert_eq!(
         (paths[0]["path"].as_str(), paths[0]["left_open"].as_i64()),
@@ -171,24 +171,24 @@ fn requests_show_what_they_leave_open() {
     assert_eq!(found["descriptors"]["open"], found["exercise"]["batches"][9]["open"]);
     assert_eq!(found["exercise"]["batches"].as_array().unwrap().len(), 10);
     assert!(found["exercise"]["stopped"].is_null());
-    let shown = run(&format!("fds --port {} --exercise /health --requests 4 --batch 2", patient.port));
+    let shown = run(&format!("fds --port {} --exercise /health --requests 4 --batch 2", target.port));
     assert!(shown.stdout.contains("batch=1 fd=") && shown.stdout.contains("state_handles="), "{}", shown.stdout);
     assert!(shown.stderr.contains("puts load on it"), "{}", shown.stderr);
 }
 
 #[test]
 fn requests_stop_before_the_server_does() {
-    let patient = webui("keeps,limit=64");
-    let found = server(&format!("fds --port {} --exercise /api/sessions --requests 500 --batch 2", patient.port));
+    let target = webui("keeps,limit=64");
+    let found = server(&format!("fds --port {} --exercise /api/sessions --requests 500 --batch 2", target.port));
     let stopped = found["exercise"]["stopped"].as_str().unwrap();
     assert!(stopped.contains("80 %"), "{stopped}");
     let last = found["exercise"]["batches"].as_array().unwrap().last().unwrap()["open"].as_u64().unwrap();
     assert!((51..=60).contains(&last), "{last}");
     // It still answers.
-    assert_eq!(server(&format!("health --port {}", patient.port))["health"]["outcome"], "ok");
-    let patient = webui("silent");
+    assert_eq!(server(&format!("health --port {}", target.port))["health"]["outcome"], "ok");
+    let target = webui("silent");
     let found =
-        server(&format!("fds --port {} --exercise /health --requests 50 --batch 1 --timeout 200ms", patient.port));
+        server(&format!("fds --port {} --exercise /health --requests 50 --batch 1 --timeout 200ms", target.port));
     assert!(found["exercise"]["stopped"].as_str().unwrap().contains("none of the last batch"), "{found:#}");
 }
 
@@ -219,12 +219,12 @@ fn requests_go_to_loopback_only() {
 /// A saved report counts as one sample; of a server that was started again nothing is compared.
 #[test]
 fn a_saved_report_is_compared() {
-    let patient = webui("steady=50");
+    let target = webui("steady=50");
     let directory = tempfile::tempdir().unwrap();
     let old = directory.path().join("old.json");
-    std::fs::write(&old, run(&format!("check --port {} --json", patient.port)).stdout).unwrap();
+    std::fs::write(&old, run(&format!("check --port {} --json", target.port)).stdout).unwrap();
     std::thread::sleep(Duration::from_millis(1200));
-    let compare = format!("fds --port {} --compare {}", patient.port, old.display());
+    let compare = format!("fds --port {} --compare {}", target.port, old.display());
     let found = server(&compare);
     let samples = found["trend"]["samples"].as_array().unwrap();
     assert_eq!(samples.len(), 2);
@@ -245,7 +245,7 @@ fn a_saved_report_is_compared() {
         assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{}", answer.stderr);
         assert!(answer.stderr.contains(words), "{}", answer.stderr);
     }
-    assert_eq!(run(&format!("fds --port {} --compare /dev/zero", patient.port)).exit, 3);
+    assert_eq!(run(&format!("fds --port {} --compare /dev/zero", target.port)).exit, 3);
 }
 
 /// A record of a server that leaks into its limit and is started again: its changes, and the full report that was kept
@@ -256,13 +256,13 @@ fn the_recorder_keeps_what_a_restart_destroys() {
     let record = directory.path().join("flight.jsonl");
     let home = common::home();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let patient = |what: &str| {
+    let target = |what: &str| {
         start(
             Command::new("python3")
-                .arg(patient_file("hermes-webui/server.py"))
+                .arg(program_file("hermes-webui/server.py"))
                 .env("HERMES_HOME", home.path())
                 .env("PORT", port.to_string())
-                .env("PATIENT", what),
+                .env("TEST_SERVER", what),
         )
     };
     let watch = |samples: u32| {
@@ -273,12 +273,12 @@ fn the_recorder_keeps_what_a_restart_destroys() {
             record.to_str().unwrap(),
         ]))
     };
-    let ill = patient("limit=100,steady=20");
+    let ill = target("limit=100,steady=20");
     let answer = watch(14);
     let (first_pid, begun) = (ill.pid(), answer.stdout.clone());
     assert_eq!(answer.exit, 2, "{begun}");
     drop(ill);
-    let well = patient("");
+    let well = target("");
     let answer = watch(3);
     assert_eq!(answer.exit, 0, "{}", answer.stdout);
     assert!(
@@ -332,8 +332,8 @@ fn the_recorder_keeps_what_a_restart_destroys() {
 /// What ends while it is looked at is not healthy, and what was seen before stands.
 #[test]
 fn a_server_that_ends_while_it_is_watched_is_down() {
-    let patient = webui("");
-    let (port, pid) = (patient.port, patient.pid());
+    let target = webui("");
+    let (port, pid) = (target.port, target.pid());
     let ends = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(1500));
         signal_pid(pid, Signal::KILL);
@@ -352,11 +352,11 @@ fn a_server_that_ends_while_it_is_watched_is_down() {
 fn the_end_of_a_server_is_recorded() {
     let directory = tempfile::tempdir().unwrap();
     let record = directory.path().join("flight.jsonl");
-    let patient = webui("");
-    let (pid, port) = (patient.pid(), patient.port);
+    let target = webui("");
+    let (pid, port) = (target.pid(), target.port);
     let watch = format!("watch --port {port} --samples 2 --every 100ms --record {}", record.display());
     assert_eq!(run(&watch).exit, 0);
-    drop(patient);
+    drop(target);
     let answer = run(&watch);
     assert_eq!(answer.exit, 2);
     assert!(answer.stdout.contains(&format!("port {port}  ended: pid {pid}")), "{}", answer.stdout);
@@ -366,11 +366,11 @@ fn the_end_of_a_server_is_recorded() {
 
     // Without a name it is found, and missed when it is there no more: by a recorder that looks once at a time, too.
     let record = directory.path().join("all.jsonl");
-    let patient = webui("");
-    let pid = patient.pid();
+    let target = webui("");
+    let pid = target.pid();
     let look = format!("watch --samples 1 --record {}", record.display());
     run(&look);
-    drop(patient);
+    drop(target);
     run(&look);
     let ended = |text: String| text.matches(&format!("ended: pid {pid}")).count();
     assert_eq!(ended(std::fs::read_to_string(&record).unwrap()), 1);
@@ -408,10 +408,10 @@ fn a_record_that_is_none_gets_one_clear_line() {
 /// Ctrl-C ends the recorder between two looks, with what was seen.
 #[test]
 fn the_recorder_ends_when_it_is_told() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("flight.jsonl");
     let child = doctor()
-        .args(["watch", "--every", "1h", "--port", &patient.port.to_string(), "--record"])
+        .args(["watch", "--every", "1h", "--port", &target.port.to_string(), "--record"])
         .arg(&record)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -429,11 +429,11 @@ fn the_recorder_ends_when_it_is_told() {
 /// As `nohup` does, and a shell for what a script starts in the background.
 #[test]
 fn the_recorder_goes_on_where_a_signal_was_ignored() {
-    let (patient, directory) = (webui(""), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("flight.jsonl");
     let child = Command::new("sh")
         .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", common::program(), "watch", "--every", "100ms"])
-        .args(["--samples", "12", "--port", &patient.port.to_string(), "--record"])
+        .args(["--samples", "12", "--port", &target.port.to_string(), "--record"])
         .arg(&record)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -450,9 +450,9 @@ fn the_recorder_goes_on_where_a_signal_was_ignored() {
 /// A terminal sends Ctrl-C to the reader as well, which still has an answer to give for the summary.
 #[test]
 fn an_interrupted_series_of_requests_has_its_summary_whole() {
-    let patient = webui("");
+    let target = webui("");
     let child = common::interruptible()
-        .args(["health", "--repeat", "50", "--json", "--port", &patient.port.to_string()])
+        .args(["health", "--repeat", "50", "--json", "--port", &target.port.to_string()])
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -482,9 +482,9 @@ fn who_comes_after_a_record_that_cannot_be_read_is_told() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines_of = |patient: &common::Guard| -> Vec<String> {
+    let lines_of = |target: &common::Guard| -> Vec<String> {
         let text = std::fs::read_to_string(&record).unwrap_or_default();
-        let home = patient.home().to_str().unwrap().to_owned();
+        let home = target.home().to_str().unwrap().to_owned();
         text.lines().filter(|line| line.contains(&home)).map(str::to_owned).collect()
     };
     wait_for("the first look", || !lines_of(&there).is_empty());
@@ -500,10 +500,10 @@ fn who_comes_after_a_record_that_cannot_be_read_is_told() {
 /// A look at a wedged server takes longer than the time between two looks: it is heard all the same.
 #[test]
 fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
-    let (patient, directory) = (webui("deadlock"), tempfile::tempdir().unwrap());
+    let (target, directory) = (webui("deadlock"), tempfile::tempdir().unwrap());
     let record = directory.path().join("flight.jsonl");
     let child = doctor()
-        .args(["watch", "--every", "100ms", "--timeout", "400ms", "--port", &patient.port.to_string(), "--record"])
+        .args(["watch", "--every", "100ms", "--timeout", "400ms", "--port", &target.port.to_string(), "--record"])
         .arg(&record)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -523,10 +523,10 @@ fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
 #[cfg(target_os = "linux")]
 #[test]
 fn many_looks_leave_nothing_behind() {
-    let patient = webui("");
-    let record = patient.home().join("record");
+    let target = webui("");
+    let record = target.home().join("record");
     let mut watch = doctor()
-        .args(["watch", "--pid", &patient.pid().to_string(), "--every", "1ms", "--samples", "60", "--record"])
+        .args(["watch", "--pid", &target.pid().to_string(), "--every", "1ms", "--samples", "60", "--record"])
         .arg(&record)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

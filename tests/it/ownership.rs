@@ -4,7 +4,7 @@
 use crate::common;
 
 use common::{
-    Guard, finding, home, ids, patient_file, roots, run, run_with, server, skipped, start, wait_for, webui,
+    Guard, finding, home, ids, program_file, roots, run, run_with, server, skipped, start, wait_for, webui,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ fn gap_words(server: &Value) -> String {
 /// Named as the one to expect, the process itself and its parent are; another one is not, and that is an orphan.
 #[test]
 fn an_expected_pid_decides() {
-    let (patient, other) = (webui(""), webui(""));
-    let own = server(&format!("check --port {} --expect pid:{}", patient.port, patient.pid()));
+    let (target, other) = (webui(""), webui(""));
+    let own = server(&format!("check --port {} --expect pid:{}", target.port, target.pid()));
     assert_eq!((own["status"].as_str(), ids(&own)), (Some("healthy"), vec![]), "{own:#}");
     assert_eq!(own["lineage"]["supervisor"]["claims_this"], true);
     assert_eq!(own["lineage"]["expected"]["named"], true);
-    let parent = server(&format!("check --port {} --expect pid:{}", patient.port, std::process::id()));
+    let parent = server(&format!("check --port {} --expect pid:{}", target.port, std::process::id()));
     assert_eq!(parent["status"], "healthy", "{parent:#}");
-    let found = server(&format!("lineage --port {} --expect pid:{}", patient.port, other.pid()));
+    let found = server(&format!("lineage --port {} --expect pid:{}", target.port, other.pid()));
     assert_eq!((found["status"].as_str(), roots(&found)), (Some("warning"), vec!["orphaned-server"]), "{found:#}");
     let evidence = finding(&found, "orphaned-server")["evidence"][0]["source"].as_str().unwrap();
     assert!(evidence.contains("--expect pid:"), "{evidence}");
@@ -37,7 +37,7 @@ fn two_servers_of_one_home_are_duplicates() {
     let (first, other_home) = (webui(""), webui(""));
     let second = start(
         Command::new("python3")
-            .arg(patient_file("hermes-webui/server.py"))
+            .arg(program_file("hermes-webui/server.py"))
             .stderr(Stdio::null())
             .env("HERMES_HOME", first.home()),
     );
@@ -57,8 +57,8 @@ fn two_servers_of_one_home_are_duplicates() {
 /// Nobody is expected: then a server without supervisor is as it should be.
 #[test]
 fn nobody_can_be_expected() {
-    let patient = webui("");
-    let found = server(&format!("check --port {} --expect none", patient.port));
+    let target = webui("");
+    let found = server(&format!("check --port {} --expect none", target.port));
     assert_eq!((found["status"].as_str(), ids(&found)), (Some("healthy"), vec![]), "{found:#}");
     assert!(found["passed"].as_array().unwrap().contains(&"unsupervised-server".into()));
     assert_eq!(found["expectation"]["supervisor"], "none");
@@ -67,7 +67,7 @@ fn nobody_can_be_expected() {
 /// Who was named and cannot be asked leaves the answer open; with nothing else named there is nothing to examine.
 #[test]
 fn an_expectation_that_cannot_be_asked_is_unknown() {
-    let patient = webui("");
+    let target = webui("");
     for expect in [
         "launchd:ai.hermes.gateway",
         "supervisord:no-such-program",
@@ -75,7 +75,7 @@ fn an_expectation_that_cannot_be_asked_is_unknown() {
         "pm2:x",
         "systemd:no-such",
     ] {
-        let found = server(&format!("check --port {} --expect {expect}", patient.port));
+        let found = server(&format!("check --port {} --expect {expect}", target.port));
         assert_eq!(found["status"], "unknown", "{expect}: {found:#}");
         assert!(gap_words(&found).contains(&format!("--expect {expect}")), "{expect}: {}", gap_words(&found));
         let answer = run(&format!("check --expect {expect}"));
@@ -91,8 +91,8 @@ fn an_expectation_that_cannot_be_asked_is_unknown() {
 /// Looked on for as long as was asked, and not called a loop for that.
 #[test]
 fn looking_on_at_a_quiet_supervisor_finds_nothing() {
-    let patient = webui("");
-    let found = server(&format!("lineage --port {} --expect pid:{} --observe 700ms", patient.port, patient.pid()));
+    let target = webui("");
+    let found = server(&format!("lineage --port {} --expect pid:{} --observe 700ms", target.port, target.pid()));
     assert_eq!(found["status"], "healthy", "{found:#}");
     let relaunch = &found["lineage"]["relaunch"];
     assert!(relaunch["observed_ms"].as_u64().unwrap() >= 690, "{relaunch:#}");
@@ -103,7 +103,7 @@ fn looking_on_at_a_quiet_supervisor_finds_nothing() {
 fn sharing(home: &Path, name: &str, port: u16, mute: bool) -> Guard {
     let script = home.join(name).join("hermes-webui/server.py");
     std::fs::create_dir_all(script.parent().unwrap()).unwrap();
-    std::fs::copy(patient_file("reuseport.py"), &script).unwrap();
+    std::fs::copy(program_file("reuseport.py"), &script).unwrap();
     start(
         Command::new("python3")
             .arg(script)
@@ -151,7 +151,7 @@ fn a_server_in_a_container_is_examined_from_the_host() {
     std::fs::create_dir_all(data.join("webui")).unwrap();
     let app = outside.path().join("hermes-webui");
     std::fs::create_dir_all(&app).unwrap();
-    std::fs::copy(patient_file("hermes-webui/server.py"), app.join("server.py")).unwrap();
+    std::fs::copy(program_file("hermes-webui/server.py"), app.join("server.py")).unwrap();
     let script = format!(
         "mount --make-rprivate / && mount -t tmpfs tmpfs /opt && mkdir -p /opt/data /opt/hermes-webui && \
          mount --bind {} /opt/data && mount --bind {} /opt/hermes-webui && ip link set lo up && \
@@ -220,21 +220,21 @@ fn a_container_runtime_is_asked_on_its_socket() {
     let script = format!(
         "echo $$ > {}/cgroup.procs && exec python3 {}",
         group.0.display(),
-        patient_file("hermes-webui/server.py").display()
+        program_file("hermes-webui/server.py").display()
     );
-    let patient = start(Command::new("sh").args(["-c", &script]).env("HERMES_HOME", home.path()));
+    let target = start(Command::new("sh").args(["-c", &script]).env("HERMES_HOME", home.path()));
     let run_directory = tempfile::tempdir().unwrap();
     let answer = run_directory.path().join("answer.json");
     let text = format!(
         "{{\"Name\":\"/hermes-webui\",\"Path\":\"python\",\"Args\":[\"server.py\"],\"RestartCount\":2,\
          \"State\":{{\"Status\":\"running\",\"Pid\":{},\"ExitCode\":0,\"StartedAt\":\"2026-08-01T00:00:00Z\"}},\
          \"HostConfig\":{{\"RestartPolicy\":{{\"Name\":\"unless-stopped\"}}}},\"Config\":{{\"Env\":[\"K=canary-env\"]}}}}",
-        patient.pid()
+        target.pid()
     );
     std::fs::write(&answer, text).unwrap();
     let runtime = start(
         Command::new("python3")
-            .arg(patient_file("socket_server.py"))
+            .arg(program_file("socket_server.py"))
             .env("ANSWER_SOCKET", run_directory.path().join("docker.sock"))
             .env("ANSWER", format!("file={}", answer.display())),
     );
@@ -248,7 +248,7 @@ fn a_container_runtime_is_asked_on_its_socket() {
         let answer = run_with(command.args(["--mount", "sh", "-c", &script]).env("HOME", "/nonexistent"));
         answer.json()["servers"][0].clone()
     };
-    let found = ask(patient.pid());
+    let found = ask(target.pid());
     let supervisor = &found["lineage"]["supervisor"];
     assert_eq!((supervisor["kind"].as_str(), supervisor["name"].as_str()), (Some("docker"), Some("hermes-webui")));
     assert_eq!((supervisor["claims_this"].as_bool(), supervisor["restarts"].as_u64()), (Some(true), Some(2)));
@@ -256,10 +256,10 @@ fn a_container_runtime_is_asked_on_its_socket() {
     assert!(!found.to_string().contains("canary-env"));
     // Without its answer the control group still tells the runtime and the container, and that it was not asked.
     drop(runtime);
-    let found = ask(patient.pid());
+    let found = ask(target.pid());
     assert_eq!(found["lineage"]["supervisor"]["kind"], "docker", "{found:#}");
     assert!(gap_words(&found).contains("docker on container 0123456789ab"), "{}", gap_words(&found));
-    drop(patient);
+    drop(target);
 }
 
 /// A control group as Docker makes it; gone with the test.
@@ -293,7 +293,7 @@ fn container_group() -> Option<Group> {
 /// A program that looks like supervisord and answers as `what` says; its program is the WebUI on `port`.
 fn supervisord(home: &Path, port: u16, what: &str, program: &str) -> Guard {
     let script = home.join("supervisord");
-    std::fs::copy(patient_file("socket_server.py"), &script).unwrap();
+    std::fs::copy(program_file("socket_server.py"), &script).unwrap();
     let configuration = format!(
         "[unix_http_server]\nfile=%(here)s/supervisor.sock\n[program:{program}]\n\
          command=python3 /srv/hermes-webui/bootstrap.py --no-browser 127.0.0.1 {port}\n"
@@ -314,7 +314,7 @@ fn supervisord(home: &Path, port: u16, what: &str, program: &str) -> Guard {
 /// accused.
 #[test]
 fn a_hostile_supervisord_ends_in_a_gap() {
-    let patient = webui("");
+    let target = webui("");
     for (what, reason) in [
         ("huge", "malformed"),
         ("drip", "timeout"),
@@ -324,9 +324,9 @@ fn a_hostile_supervisord_ends_in_a_gap() {
         ("status=500", "malformed"),
     ] {
         let home = home();
-        let _supervisor = supervisord(home.path(), patient.port, what, "hermes-webui");
+        let _supervisor = supervisord(home.path(), target.port, what, "hermes-webui");
         let begun = Instant::now();
-        let found = server(&format!("lineage --port {}", patient.port));
+        let found = server(&format!("lineage --port {}", target.port));
         assert!(begun.elapsed() < Duration::from_secs(10), "{what}: {:?}", begun.elapsed());
         let gap = found["gaps"]
             .as_array()
@@ -343,7 +343,7 @@ fn a_hostile_supervisord_ends_in_a_gap() {
 /// Names that a terminal would obey, in the answer and in the configuration.
 #[test]
 fn hostile_names_do_not_reach_the_terminal() {
-    let (patient, home) = (webui(""), home());
+    let (target, home) = (webui(""), home());
     let name = "\u{1b}]0;owned\u{7}web\u{202e}iu";
     let answer = home.path().join("answer.xml");
     let program =
@@ -360,9 +360,9 @@ fn hostile_names_do_not_reach_the_terminal() {
     );
     std::fs::write(&answer, text).unwrap();
     let what = format!("file={}", answer.display());
-    let _supervisor = supervisord(home.path(), patient.port, &what, &sent);
+    let _supervisor = supervisord(home.path(), target.port, &what, &sent);
     for arguments in ["lineage", "lineage --verbose", "check", "lineage --json"] {
-        let answer = run(&format!("{arguments} --port {}", patient.port));
+        let answer = run(&format!("{arguments} --port {}", target.port));
         assert!(matches!(answer.exit, 0..=2), "{arguments}: {}", answer.stderr);
         assert!(!answer.stdout.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{arguments}: {}", answer.stdout);
         if arguments == "lineage" {

@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{doctor, patient_file, roots, run, run_with, start, webui};
+use common::{doctor, program_file, roots, run, run_with, start, webui};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,13 +29,13 @@ fn verdict(server: &Value) -> Value {
 /// What the host said, the report says, whatever is asked.
 #[test]
 fn a_report_says_what_the_host_said() {
-    let patient = webui("leak=60,limit=200");
+    let target = webui("leak=60,limit=200");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.json");
-    let live = run(&format!("check --port {} --json", patient.port));
+    let live = run(&format!("check --port {} --json", target.port));
     std::fs::write(&file, &live.stdout).unwrap();
     for command in ["check", "fds", "lineage", "health", "port", "db"] {
-        let now = run(&format!("{command} --port {} --json", patient.port)).json();
+        let now = run(&format!("{command} --port {} --json", target.port)).json();
         let then = run(&format!("{command} --from {} --json", file.display())).json();
         assert_eq!(then["command"], command);
         assert_eq!(verdict(&servers(&then)[0]), verdict(&servers(&now)[0]), "{command}");
@@ -43,9 +43,9 @@ fn a_report_says_what_the_host_said() {
         // The facts of other parts are not shown.
         assert_eq!(servers(&then)[0]["descriptors"].is_null(), !matches!(command, "check" | "fds"), "{command}");
     }
-    // Nothing of this host is looked at: the patient may be gone.
-    let pid = patient.pid();
-    drop(patient);
+    // Nothing of this host is looked at: the target may be gone.
+    let pid = target.pid();
+    drop(target);
     let answer = run(&format!("--from {}", file.display()));
     assert!(
         answer.stdout.starts_with("Report of ") && answer.stdout.contains(&format!("pid {pid}")),
@@ -95,10 +95,10 @@ fn newer_rules_are_named() {
 /// A part that the report does not have is not seen, rather than well.
 #[test]
 fn what_a_report_lacks_is_unknown() {
-    let patient = webui("");
+    let target = webui("");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("fds.json");
-    std::fs::write(&file, run(&format!("fds --port {} --json", patient.port)).stdout).unwrap();
+    std::fs::write(&file, run(&format!("fds --port {} --json", target.port)).stdout).unwrap();
     let answer = run(&format!("lineage --from {} --json", file.display())).json();
     assert_eq!(answer["status"], "unknown", "{answer:#}");
     let answer = run(&format!("check --from {} --json", file.display())).json();
@@ -114,12 +114,12 @@ fn what_a_report_lacks_is_unknown() {
 /// Two reports are two samples of one server.
 #[test]
 fn two_reports_are_compared() {
-    let patient = webui("keeps");
+    let target = webui("keeps");
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = (directory.path().join("1.json"), directory.path().join("2.json"));
-    std::fs::write(&first, run(&format!("check --port {} --json", patient.port)).stdout).unwrap();
-    run(&format!("fds --port {} --exercise /api/sessions --requests 10 --quiet", patient.port));
-    std::fs::write(&second, run(&format!("check --port {} --json", patient.port)).stdout).unwrap();
+    std::fs::write(&first, run(&format!("check --port {} --json", target.port)).stdout).unwrap();
+    run(&format!("fds --port {} --exercise /api/sessions --requests 10 --quiet", target.port));
+    std::fs::write(&second, run(&format!("check --port {} --json", target.port)).stdout).unwrap();
     let answer = run(&format!("fds --from {} --from {} --json", first.display(), second.display())).json();
     let samples = servers(&answer)[0]["trend"]["samples"].as_array().unwrap().clone();
     assert_eq!(samples.len(), 2, "{answer:#}");
@@ -392,7 +392,7 @@ fn text_of_strangers_is_made_harmless() {
 fn a_database_alone_is_replayed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
-    let _reader = start(Command::new("python3").arg(patient_file("database.py")).arg(&path).arg("reader"));
+    let _reader = start(Command::new("python3").arg(program_file("database.py")).arg(&path).arg("reader"));
     let live = run(&format!("db --file {} --json", path.display()));
     let saved = directory.path().join("db.json");
     std::fs::write(&saved, &live.stdout).unwrap();

@@ -422,9 +422,9 @@ fn a_person_is_asked() {
 /// The examination is that of `check`.
 #[test]
 fn a_live_server_is_reported() {
-    let patient = webui("leak=60,limit=200");
-    let check = run(&format!("check --port {} --json", patient.port)).json();
-    let report = run(&format!("report --port {}", patient.port)).json();
+    let target = webui("leak=60,limit=200");
+    let check = run(&format!("check --port {} --json", target.port)).json();
+    let report = run(&format!("report --port {}", target.port)).json();
     let (check, report) = (&check["servers"][0], &report["servers"][0]);
     for field in ["root_causes", "status", "examined", "pid", "port"] {
         assert_eq!(report[field], check[field], "{field}");
@@ -434,12 +434,12 @@ fn a_live_server_is_reported() {
     }
     let step =
         report["findings"].as_array().unwrap().iter().find_map(|finding| finding["next"][0]["command"].as_str());
-    assert_eq!(step, Some(format!("hermes-doctor report --pid {} -o hermes-report.json", patient.pid()).as_str()));
+    assert_eq!(step, Some(format!("hermes-doctor report --pid {} -o hermes-report.json", target.pid()).as_str()));
     // Two attachments are compared by the names that stay.
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = (directory.path().join("1.json"), directory.path().join("2.md"));
     for (file, form) in [(&first, ""), (&second, "--markdown")] {
-        run(&format!("report --port {} -o {} {form}", patient.port, file.display()));
+        run(&format!("report --port {} -o {} {form}", target.port, file.display()));
     }
     let compared = run(&format!("fds --from {} --from {} --json", first.display(), second.display())).json();
     let samples = compared["servers"][0]["trend"]["samples"].as_array().unwrap();

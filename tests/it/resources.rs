@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{Guard, finding, home, ids, patient_file, roots, server, skipped, start, wait_for};
+use common::{Guard, finding, home, ids, program_file, roots, server, skipped, start, wait_for};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -49,21 +49,21 @@ impl Drop for Group {
 }
 
 fn script() -> PathBuf {
-    patient_file("limits/hermes-webui/server.py")
+    program_file("limits/hermes-webui/server.py")
 }
 
-/// The patient, in a control group from its first instruction on.
-fn patient_in(group: &Group, what: &str) -> Guard {
+/// The target, in a control group from its first instruction on.
+fn server_in(group: &Group, what: &str) -> Guard {
     let home = home();
     let script = format!("echo $$ > {}/cgroup.procs && exec python3 {}", group.0.display(), script().display());
     let mut guard =
-        start(Command::new("sh").args(["-c", &script]).env("HERMES_HOME", home.path()).env("PATIENT", what));
+        start(Command::new("sh").args(["-c", &script]).env("HERMES_HOME", home.path()).env("TEST_SERVER", what));
     guard.home = Some(home);
     guard
 }
 
-fn check(patient: &Guard) -> serde_json::Value {
-    server(&format!("check --port {}", patient.port))
+fn check(target: &Guard) -> serde_json::Value {
+    server(&format!("check --port {}", target.port))
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn a_reached_limit_of_tasks_is_why_replies_are_empty() {
         return skipped("a_reached_limit_of_tasks", "no writable pids hierarchy of version 1");
     };
     group.set("pids.max", 12);
-    let patient = patient_in(&group, "threads");
+    let target = server_in(&group, "threads");
     assert_eq!(group.get("pids.current"), 12);
-    let server = check(&patient);
+    let server = check(&target);
     assert_eq!(roots(&server), ["threads-exhausted"], "{server:#}");
     let found = finding(&server, "threads-exhausted");
     assert_eq!(found["severity"], "critical");
@@ -98,7 +98,7 @@ fn a_reached_limit_of_tasks_is_why_replies_are_empty() {
 
     // The limit is raised: the log still tells that there was something, and the server is well.
     group.set("pids.max", 1000);
-    let server = check(&patient);
+    let server = check(&target);
     assert_eq!(server["health"]["outcome"], "ok", "{server:#}");
     let found = finding(&server, "threads-exhausted");
     assert_eq!((found["severity"].as_str(), server["status"].as_str()), (Some("warning"), Some("warning")));
@@ -112,13 +112,13 @@ fn a_limit_above_the_own_group_counts_too() {
     let inner = Group(group.0.join("inner"));
     std::fs::create_dir(&inner.0).unwrap();
     group.set("pids.max", 9);
-    let patient = patient_in(&inner, "threads");
-    let server = check(&patient);
+    let target = server_in(&inner, "threads");
+    let server = check(&target);
     assert_eq!(roots(&server), ["threads-exhausted"], "{server:#}");
     let groups = server["resources"]["task_groups"].as_array().unwrap();
     let told: Vec<_> = groups.iter().map(|group| (group["is_own"].as_bool(), group["max"].as_u64())).collect();
     assert_eq!(told, [(Some(true), None), (Some(false), Some(9))]);
-    drop(patient);
+    drop(target);
     drop(inner);
 }
 
@@ -128,8 +128,8 @@ fn a_group_with_room_is_no_alarm() {
         return skipped("a_group_with_room", "no writable pids hierarchy of version 1");
     };
     group.set("pids.max", 64);
-    let patient = patient_in(&group, "");
-    let server = check(&patient);
+    let target = server_in(&group, "");
+    let server = check(&target);
     assert_eq!(
         (server["status"].as_str(), ids(&server)),
         (Some("healthy"), vec!["unsupervised-server".to_owned()])
@@ -137,7 +137,7 @@ fn a_group_with_room_is_no_alarm() {
     assert!(server["passed"].as_array().unwrap().iter().any(|id| id == "threads-exhausted"));
 }
 
-/// A home and a copy of the patient that everybody may use.
+/// A home and a copy of the target that everybody may use.
 fn public_place() -> (tempfile::TempDir, PathBuf) {
     let home = home();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -163,14 +163,14 @@ fn the_users_limit_of_processes_binds_an_ordinary_user() {
                 .args(["--nproc=20", "/usr/bin/python3"])
                 .arg(&copy)
                 .env("HERMES_HOME", home.path())
-                .env("PATIENT", if user == 0 { "" } else { "threads" })
+                .env("TEST_SERVER", if user == 0 { "" } else { "threads" })
                 .current_dir("/")
                 .uid(user)
                 .gid(user),
         )
     };
-    let patient = start_as(STRANGER);
-    let found = check(&patient);
+    let target = start_as(STRANGER);
+    let found = check(&target);
     assert_eq!(roots(&found), ["threads-exhausted"], "{found:#}");
     assert!(
         finding(&found, "threads-exhausted")["title"]
@@ -179,11 +179,11 @@ fn the_users_limit_of_processes_binds_an_ordinary_user() {
             .contains("of user 54321 is reached: 20 of 20")
     );
     assert_eq!(found["resources"]["process"]["is_bound"], true);
-    drop(patient);
+    drop(target);
     // Root has the same limit and is not bound by it, however many processes it has.
     std::fs::remove_file(home.path().join("webui.log")).unwrap();
-    let patient = start_as(0);
-    let found = check(&patient);
+    let target = start_as(0);
+    let found = check(&target);
     assert_eq!(
         found["resources"]["process"],
         serde_json::json!({"tasks_max": 20, "is_bound": false, "user_tasks": null})
@@ -199,9 +199,9 @@ fn a_limit_full_of_cached_files_is_healthy() {
         return skipped("a_limit_full_of_cached_files", "no writable memory hierarchy of version 1");
     };
     group.set("memory.limit_in_bytes", 64 * MIB);
-    let patient = patient_in(&group, "cache=160");
+    let target = server_in(&group, "cache=160");
     assert!(group.get("memory.failcnt") > 0 && group.get("memory.usage_in_bytes") > 50 * MIB);
-    let server = check(&patient);
+    let server = check(&target);
     assert_eq!(server["status"], "healthy", "{server:#}");
     let facts = &server["resources"]["memory_groups"][0];
     assert_eq!(
@@ -221,8 +221,8 @@ fn memory_that_cannot_be_given_back_is_pressure() {
         return skipped("memory_that_cannot_be_given_back", "no writable memory hierarchy of version 1");
     };
     group.set("memory.limit_in_bytes", 128 * MIB);
-    let patient = patient_in(&group, "hold=100,cache=160,stream");
-    let server = check(&patient);
+    let target = server_in(&group, "hold=100,cache=160,stream");
+    let server = check(&target);
     let found = finding(&server, "memory-pressure");
     assert_eq!(
         (found["severity"].as_str(), server["status"].as_str()),
@@ -239,8 +239,8 @@ fn what_the_kernel_killed_is_told() {
         return skipped("what_the_kernel_killed", "no writable memory hierarchy of version 1");
     };
     group.set("memory.limit_in_bytes", 64 * MIB);
-    let patient = patient_in(&group, "killed");
-    let server = check(&patient);
+    let target = server_in(&group, "killed");
+    let server = check(&target);
     assert_eq!(roots(&server), ["memory-killed"], "{server:#}");
     let found = finding(&server, "memory-killed");
     assert_eq!(found["severity"], "warning");

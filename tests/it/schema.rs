@@ -80,8 +80,8 @@ fn every_kept_report_is_valid() {
 #[test]
 fn every_answer_is_valid() {
     let validator = validator();
-    let patient = webui("leak=40,limit=200");
-    let port = patient.port;
+    let target = webui("leak=40,limit=200");
+    let port = target.port;
     let directory = tempfile::tempdir().unwrap();
     let record = directory.path().join("flight.jsonl");
     run(&format!("watch --port {port} --samples 3 --every 50ms --record {}", record.display()));
@@ -98,7 +98,7 @@ fn every_answer_is_valid() {
         format!("health --port {port} --repeat 3 --every 1ms"),
         format!("port {port}"),
         format!("db --port {port}"),
-        format!("db --home {}", patient.home().display()),
+        format!("db --home {}", target.home().display()),
         format!("check --from {}", kept.display()),
         format!("history {}", record.display()),
         format!("watch --port {port} --samples 1 --every 50ms --record {}", record.display()),

@@ -16,18 +16,18 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Sends requests and keeps their connections; the answers are left unread.
-fn requests(patient: &Guard, count: usize) -> Vec<TcpStream> {
+fn requests(target: &Guard, count: usize) -> Vec<TcpStream> {
     let one = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", patient.port)).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", target.port)).unwrap();
         stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         stream
     };
     (0..count).map(|_| one()).collect()
 }
 
-/// The line of the patient's source with this text, counted from 1.
+/// The line of the target's source with this text, counted from 1.
 fn line_of(text: &str) -> u64 {
-    let source = std::fs::read_to_string(common::patient_file("hermes-webui/server.py")).unwrap();
+    let source = std::fs::read_to_string(common::program_file("hermes-webui/server.py")).unwrap();
     let at = source.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text}"));
     u64::try_from(at + 1).unwrap()
 }
@@ -42,10 +42,10 @@ fn lock<'a>(server: &'a Value, expression: &str) -> &'a Value {
 #[test]
 fn a_deadlock_names_the_line_the_lock_and_its_holder() {
     for python in pythons() {
-        let patient = webui_of(&python, "deadlock");
-        let _waiting = requests(&patient, 5);
-        settled(patient.pid(), 7);
-        let server = server(&format!("stacks --pid {}", patient.pid()));
+        let target = webui_of(&python, "deadlock");
+        let _waiting = requests(&target, 5);
+        settled(target.pid(), 7);
+        let server = server(&format!("stacks --pid {}", target.pid()));
         let context = format!("{}: {server:#}", python.display());
         let lock = lock(&server, "STREAMS_LOCK");
         let place = (lock["line"].as_u64(), lock["waiters"].as_u64());
@@ -63,7 +63,7 @@ fn a_deadlock_names_the_line_the_lock_and_its_holder() {
         assert_eq!(holder["innermost"]["function"], "wait_for_the_agent", "{context}");
         assert_eq!(holder["role"], "waits", "{context}");
         let tid = holder["tid"].as_u64().unwrap();
-        let name = std::fs::read_to_string(format!("/proc/{}/task/{tid}/comm", patient.pid()));
+        let name = std::fs::read_to_string(format!("/proc/{}/task/{tid}/comm", target.pid()));
         assert!(name.is_ok(), "{context}");
         assert_eq!(server["stacks"]["is_complete"], true, "{context}");
         let found = finding(&server, "threads-wait-for-lock");
@@ -83,10 +83,10 @@ fn a_deadlock_names_the_line_the_lock_and_its_holder() {
 #[test]
 fn two_locks_that_wait_for_each_other_are_a_cycle() {
     for python in pythons() {
-        let patient = webui_of(&python, "crossed");
-        let _waiting = requests(&patient, 2);
-        settled(patient.pid(), 5);
-        let server = server(&format!("stacks --pid {}", patient.pid()));
+        let target = webui_of(&python, "crossed");
+        let _waiting = requests(&target, 2);
+        settled(target.pid(), 5);
+        let server = server(&format!("stacks --pid {}", target.pid()));
         let context = format!("{}: {server:#}", python.display());
         let handlers = lock(&server, "STREAMS_LOCK");
         assert_eq!(handlers["held_by"]["name"], "stream-reaper", "{context}");
@@ -119,13 +119,13 @@ fn two_locks_that_wait_for_each_other_are_a_cycle() {
 #[test]
 fn the_holder_of_the_interpreter_is_named_with_its_line() {
     for python in pythons() {
-        let patient = webui_of(&python, "gil");
+        let target = webui_of(&python, "gil");
         wait_for("the search", || {
-            let pid = patient.pid();
+            let pid = target.pid();
             threads(pid).into_iter().any(|tid| tid != pid && wait_channel(pid, tid) == "0")
         });
         std::thread::sleep(Duration::from_millis(300));
-        let server = server(&format!("stacks --pid {}", patient.pid()));
+        let server = server(&format!("stacks --pid {}", target.pid()));
         let groups = server["stacks"]["groups"].as_array().unwrap();
         let holds =
             |group: &&Value| group["threads"].as_array().unwrap().iter().any(|thread| thread["holds_gil"] == true);
@@ -170,9 +170,9 @@ time.sleep(600)
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("healthy.py");
         std::fs::write(&file, script).unwrap();
-        let patient = common::start(Command::new(&python).arg(&file));
+        let target = common::start(Command::new(&python).arg(&file));
         for _ in 0..3 {
-            let server = server(&format!("stacks --pid {}", patient.pid()));
+            let server = server(&format!("stacks --pid {}", target.pid()));
             let context = format!("{}: {server:#}", python.display());
             assert_eq!((&server["status"], ids(&server).len()), (&Value::from("healthy"), 0), "{context}");
             let idle: u64 = server["stacks"]["groups"]
@@ -199,11 +199,11 @@ fn gap<'a>(server: &'a Value, what: &str) -> &'a Value {
 #[test]
 fn what_is_not_python_is_a_gap() {
     let child = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
-    let patient = Guard { child, port: 0, home: None };
+    let target = Guard { child, port: 0, home: None };
     // A developer's environment asks errors for where they were made.
     for variable in ["NOTHING", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
         let mut look = doctor();
-        look.args(["stacks", "--json", "--pid", &patient.pid().to_string()]).env(variable, "1");
+        look.args(["stacks", "--json", "--pid", &target.pid().to_string()]).env(variable, "1");
         let server = run_with(&mut look).json()["servers"][0].clone();
         let gap = gap(&server, "Python stacks");
         assert_eq!(
@@ -228,12 +228,12 @@ fn no_permission_is_decisive_when_it_was_asked_alone() {
     for path in [directory.path(), &program] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let patient = webui("");
+    let target = webui("");
     let as_nobody = |arguments: &str| {
         let mut command = Command::new(&program);
         run_with(command.args(arguments.split(' ')).current_dir("/").env_clear().uid(65534).gid(65534))
     };
-    let answer = as_nobody(&format!("stacks --pid {} --json", patient.pid()));
+    let answer = as_nobody(&format!("stacks --pid {} --json", target.pid()));
     let server = answer.json()["servers"][0].clone();
     assert_eq!(answer.exit, 3, "{server:#}");
     let gap = gap(&server, "Python stacks");
@@ -244,18 +244,18 @@ fn no_permission_is_decisive_when_it_was_asked_alone() {
         assert!(detail.contains(&format!("here it is {}", scope.trim())), "{detail}");
     }
     // Beside an answer it is a gap like any other.
-    let answer = as_nobody(&format!("check --stacks --port {} --json", patient.port));
+    let answer = as_nobody(&format!("check --stacks --port {} --json", target.port));
     assert_eq!(answer.exit, 0, "{}", answer.stdout);
 }
 
 #[test]
 fn a_stopped_process_shows_its_stacks() {
-    let patient = webui("");
+    let target = webui("");
     // It says that it is ready a moment before its loop begins.
-    wait_for("the loop", || wait_channel(patient.pid(), patient.pid()).contains("poll"));
-    patient.signal(rustix::process::Signal::STOP);
-    wait_for("the stop", || wait_channel(patient.pid(), patient.pid()) == "do_signal_stop");
-    let server = server(&format!("stacks --pid {}", patient.pid()));
+    wait_for("the loop", || wait_channel(target.pid(), target.pid()).contains("poll"));
+    target.signal(rustix::process::Signal::STOP);
+    wait_for("the stop", || wait_channel(target.pid(), target.pid()) == "do_signal_stop");
+    let server = server(&format!("stacks --pid {}", target.pid()));
     assert_eq!(ids(&server), ["process-stopped"], "{server:#}");
     let frames = server["stacks"]["groups"][0]["frames"].to_string();
     assert!(frames.contains("serve_forever"), "{server:#}");
@@ -266,15 +266,15 @@ fn a_stopped_process_shows_its_stacks() {
 #[test]
 fn a_process_that_ends_during_the_look_is_a_gap() {
     for wait in [20_u64, 60, 120, 250] {
-        let mut patient = webui("deadlock");
-        let _waiting = requests(&patient, 2);
-        settled(patient.pid(), 4);
+        let mut target = webui("deadlock");
+        let _waiting = requests(&target, 2);
+        settled(target.pid(), 4);
         let mut doctor = common::doctor();
-        doctor.args(["stacks", "--json", "--pid", &patient.pid().to_string()]);
+        doctor.args(["stacks", "--json", "--pid", &target.pid().to_string()]);
         let running = doctor.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(wait));
-        patient.child.kill().unwrap();
-        patient.child.wait().unwrap();
+        target.child.kill().unwrap();
+        target.child.wait().unwrap();
         let output = running.wait_with_output().unwrap();
         assert!(matches!(output.status.code(), Some(0..=3)), "{wait}: {output:?}");
         assert!(output.stderr.is_empty(), "{wait}: {}", String::from_utf8_lossy(&output.stderr));
@@ -319,9 +319,9 @@ fn the_look_leaves_the_process_alone() {
     let Some(strace) = common::tool("strace") else {
         return skipped("the_look_leaves_the_process_alone", "it takes strace");
     };
-    let patient = webui("deadlock");
-    let _waiting = requests(&patient, 3);
-    settled(patient.pid(), 5);
+    let target = webui("deadlock");
+    let _waiting = requests(&target, 3);
+    settled(target.pid(), 5);
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("strace");
     for (arguments, reads) in
@@ -329,7 +329,7 @@ fn the_look_leaves_the_process_alone() {
     {
         let mut command = Command::new(&strace);
         command.args(["-f", "-s", "0", "-o"]).arg(&log).arg(common::program());
-        command.args(arguments.split(' ')).args(["--pid", &patient.pid().to_string(), "--budget", "30s"]);
+        command.args(arguments.split(' ')).args(["--pid", &target.pid().to_string(), "--budget", "30s"]);
         let answer = run_with(command.env("HOME", "/nonexistent"));
         assert!((1..=2).contains(&answer.exit), "{arguments}: {} {}", answer.stdout, answer.stderr);
         let calls = std::fs::read_to_string(&log).unwrap();
@@ -362,11 +362,11 @@ fn threads_of_another_pid_namespace_are_found() {
     let home = common::home();
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child=KILL", "python3"]);
-    command.arg(common::patient_file("hermes-webui/server.py"));
-    let patient = common::start(command.env("HERMES_HOME", home.path()).env("PATIENT", "deadlock"));
-    let _waiting = requests(&patient, 3);
+    command.arg(common::program_file("hermes-webui/server.py"));
+    let target = common::start(command.env("HERMES_HOME", home.path()).env("TEST_SERVER", "deadlock"));
+    let _waiting = requests(&target, 3);
     std::thread::sleep(Duration::from_millis(700));
-    let server = server(&format!("stacks --port {}", patient.port));
+    let server = server(&format!("stacks --port {}", target.port));
     let lock = lock(&server, "STREAMS_LOCK");
     assert_eq!(
         (&lock["waiters"], &lock["held_by"]["name"]),
@@ -402,9 +402,9 @@ print('ready 1', flush=True)
 time.sleep(600)
 ";
     std::fs::write(&file, script).unwrap();
-    let patient = common::start(Command::new("python3").arg(&file));
+    let target = common::start(Command::new("python3").arg(&file));
     let begun = Instant::now();
-    let answer = server(&format!("stacks --pid {}", patient.pid()));
+    let answer = server(&format!("stacks --pid {}", target.pid()));
     assert!(begun.elapsed() < Duration::from_secs(16), "{:?}", begun.elapsed());
     let stacks = &answer["stacks"];
     let groups = stacks["groups"].as_array().unwrap();
@@ -418,7 +418,7 @@ time.sleep(600)
 
     std::thread::sleep(Duration::from_millis(2100));
     std::fs::write(&file, format!("# one line more\n{script}")).unwrap();
-    let changed = server(&format!("stacks --pid {}", patient.pid()));
+    let changed = server(&format!("stacks --pid {}", target.pid()));
     assert!(changed["stacks"]["locks"].as_array().unwrap().is_empty(), "{changed:#}");
     assert!(gap(&changed, "source of ")["detail"].as_str().unwrap().contains("changed"), "{changed:#}");
 }

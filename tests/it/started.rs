@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::stranger::{NEIGHBOUR, Place, STRANGER, give_all, isolated, mount};
+use common::other_user::{NEIGHBOUR, Place, STRANGER, give_all, isolated, mount};
 use common::traced::traced;
 use common::{Guard, run_with, skipped, wait_for};
 use serde_json::Value;
@@ -338,7 +338,7 @@ fn no_program_is_left_when_the_doctor_has_ended() {
         }
         let server = server(place);
         let arguments = format!("check --json --pid {} --expect systemd:x.service --budget 5s", server.pid());
-        let answer = common::stranger::bounded(
+        let answer = common::other_user::bounded(
             &mut place.doctor(&arguments),
             std::time::Duration::from_secs(12),
             &arguments,

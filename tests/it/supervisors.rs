@@ -3,7 +3,7 @@
 
 use crate::common;
 
-use common::{finding, ids, patient_file, roots, server, signal_pid, skipped, tool, wait_for};
+use common::{finding, ids, program_file, roots, server, signal_pid, skipped, tool, wait_for};
 use rustix::process::Signal;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -62,7 +62,7 @@ fn service(home: &Path, port: u16, exec: bool) -> std::path::PathBuf {
         "#!/bin/sh\nexport HERMES_HOME={} EXEC={}\nexec python3 {} --no-browser 127.0.0.1 {port}\n",
         home.display(),
         if exec { "yes" } else { "no" },
-        patient_file("hermes-webui/bootstrap.py").display()
+        program_file("hermes-webui/bootstrap.py").display()
     );
     std::fs::write(directory.join("run"), script).unwrap();
     std::fs::set_permissions(directory.join("run"), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -139,7 +139,7 @@ fn supervisord(exec: bool, fails: bool) -> Option<(Supervised, u16)> {
          [program:hermes-webui]\ncommand=python3 {launcher} 127.0.0.1 {port}\nstartsecs=0\nautorestart=true\n{extra}\
          environment=HERMES_HOME=\"{home}\",EXEC=\"{exec}\",FAIL=\"{fail}\"\n",
         home = home.path().display(),
-        launcher = patient_file("hermes-webui/bootstrap.py").display(),
+        launcher = program_file("hermes-webui/bootstrap.py").display(),
         exec = if exec { "yes" } else { "no" },
         fail = if fails { "yes" } else { "no" },
         extra = if fails { "startsecs=5\nstartretries=1\n" } else { "" },
@@ -223,7 +223,7 @@ fn a_service_that_was_stopped_expects_nothing() {
     let absent = server(&format!("check --port {port} --kind webui"));
     let by_hand = common::start(
         Command::new("python3")
-            .arg(patient_file("hermes-webui/server.py"))
+            .arg(program_file("hermes-webui/server.py"))
             .env("HERMES_HOME", running.home.path())
             .env("PORT", port.to_string()),
     );
@@ -257,7 +257,7 @@ fn supervisord_leaves_a_launcher_at_its_exit() {
          [program:hermes-webui]\ncommand=python3 {launcher} 127.0.0.1 {port}\nstartsecs=0\n\
          stderr_logfile={home}/webui.err\nenvironment=HERMES_HOME=\"{home}\",EXEC=\"no\"\n",
         home = home.path().display(),
-        launcher = patient_file("hermes-webui/bootstrap.py").display(),
+        launcher = program_file("hermes-webui/bootstrap.py").display(),
     );
     let file = home.path().join("supervisord.conf");
     std::fs::write(&file, configuration).unwrap();
@@ -302,7 +302,7 @@ impl Pm2 {
         // The path of a socket has 107 bytes at most.
         let home = tempfile::Builder::new().prefix("pm2-").tempdir_in("/tmp").unwrap();
         let pm2 = Self { program, home, data: common::home() };
-        let launcher = patient_file("hermes-webui/bootstrap.py");
+        let launcher = program_file("hermes-webui/bootstrap.py");
         let started = pm2
             .command()
             .env("HERMES_HOME", pm2.data.path())
@@ -381,7 +381,7 @@ fn a_run_script_with_wrappers_is_recognised() {
     let script = format!(
         "#!/bin/sh\nexec chpst -e {} \\\n  nice -n 1 env EXEC=no python3 \\\n  {} --no-browser 127.0.0.1 {port}\n",
         variables.display(),
-        patient_file("hermes-webui/bootstrap.py").display()
+        program_file("hermes-webui/bootstrap.py").display()
     );
     std::fs::write(directory.join("run"), script).unwrap();
     let mut command = Command::new(runsv);
@@ -411,7 +411,7 @@ fn a_program_that_gave_up_is_missed_beside_a_healthy_one() {
          [program:ill]\ncommand=python3 /nonexistent/hermes-webui/server.py\nstartretries=0\n\
          environment=HERMES_HOME=\"{home}/profiles/ill\",HERMES_WEBUI_PORT=\"{ill}\"\n",
         home = home.path().display(),
-        launcher = patient_file("hermes-webui/bootstrap.py").display(),
+        launcher = program_file("hermes-webui/bootstrap.py").display(),
     );
     let file = home.path().join("supervisord.conf");
     std::fs::write(&file, configuration).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{Answer, finding, ids, patient_file, roots, run_with, skipped, wait_for};
+use common::{Answer, finding, ids, program_file, roots, run_with, skipped, wait_for};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -73,12 +73,12 @@ impl Systemd {
         std::fs::create_dir_all(&scripts).unwrap();
         std::fs::create_dir_all(home.join("units/home/.hermes")).unwrap();
         for name in ["server.py", "bootstrap.py"] {
-            std::fs::copy(patient_file("hermes-webui").join(name), scripts.join(name)).unwrap();
+            std::fs::copy(program_file("hermes-webui").join(name), scripts.join(name)).unwrap();
         }
         std::fs::write(home.join("units/test.target"), target).unwrap();
         let outer = Command::new("unshare")
             .args(["--pid", "--fork", "--mount", "--cgroup", "--uts", "--ipc", "--kill-child"])
-            .arg(patient_file("../systemd/boot"))
+            .arg(program_file("../systemd/boot"))
             .arg(home.join("units"))
             .arg(env!("CARGO_MANIFEST_DIR"))
             .args(boot.user.map(|user| user.to_string()))
@@ -189,7 +189,7 @@ fn unit(test: &str, port: u16, exec: bool, more: &str) -> String {
         home.display(),
         if exec { "yes" } else { "no" },
         python(),
-        patient_file("hermes-webui/bootstrap.py").display(),
+        program_file("hermes-webui/bootstrap.py").display(),
     )
 }
 
@@ -228,10 +228,10 @@ fn an_exec_ing_launcher_is_healthy() {
 fn the_journal_of_a_unit_is_its_log() {
     let port = free_port();
     let unit = format!(
-        "[Service]\nEnvironment=HERMES_HOME={} PORT={port} PATIENT=stderr,malformed=3,locked=2,canary=CANARYWORD\nExecStart={} {}\n",
+        "[Service]\nEnvironment=HERMES_HOME={} PORT={port} TEST_SERVER=stderr,malformed=3,locked=2,canary=CANARYWORD\nExecStart={} {}\n",
         home_of("journal").display(),
         python(),
-        patient_file("limits/hermes-webui/server.py").display(),
+        program_file("limits/hermes-webui/server.py").display(),
     );
     let boot = Boot { units: vec![("hermes-webui.service", unit)], journal: true, ..Boot::default() };
     let Some(systemd) = Systemd::with("journal", boot) else { return };
@@ -340,7 +340,7 @@ fn a_foreign_program_makes_a_unit_loop() {
     let stranger = format!(
         "[Service]\nEnvironment=PORT={port}\nExecStart={} {}\n",
         python(),
-        patient_file("other.py").display()
+        program_file("other.py").display()
     );
     let webui = unit(test, port, true, ALWAYS).replace("[Service]", "[Service]\nExecStartPre=/bin/sleep 0.5");
     let Some(systemd) = Systemd::boot(test, &[("hermes-webui.service", webui), ("a.service", stranger)]) else {
@@ -443,7 +443,7 @@ fn a_unit_that_failed_for_good_has_given_up() {
 
 /// A WebUI that is not there, and so cannot start.
 fn failing(test: &str, port: u16) -> String {
-    let there = patient_file("hermes-webui").display().to_string();
+    let there = program_file("hermes-webui").display().to_string();
     unit(test, port, true, "Restart=always\nRestartSec=100ms\n").replace(&there, "/nonexistent/hermes-webui")
 }
 
@@ -586,7 +586,7 @@ fn user_unit(test: &str, user: u32, port: u16, exec: bool, more: &str) -> Option
         skipped(test, "it takes /usr/bin/python3, which another user may run");
         return None;
     }
-    let scripts = if user == 0 { patient_file("hermes-webui") } else { home.join("hermes-webui") };
+    let scripts = if user == 0 { program_file("hermes-webui") } else { home.join("hermes-webui") };
     let data = if user == 0 { home } else { home.join(".hermes") };
     let text = format!(
         "[Service]\nEnvironment=HERMES_HOME={} EXEC={}\nExecStart={python} {}/bootstrap.py --no-browser 127.0.0.1 {port}\n{more}",

@@ -237,8 +237,8 @@ fn too_wide(text: &str, columns: usize) -> Vec<&str> {
 
 #[test]
 fn the_width_is_that_of_the_terminal() {
-    let patient = common::webui("leak=40,limit=100");
-    let port = patient.port;
+    let target = common::webui("leak=40,limit=100");
+    let port = target.port;
     for command in
         ["check", "check --verbose", "fds --all", "lineage", "health", "port", "db", "db --verbose", "stacks"]
     {

@@ -43,8 +43,8 @@ fn a_server_of_another_user_is_examined_as_far_as_it_goes() {
     }
     let directory = tempfile::tempdir().unwrap();
     let program = public_copy(directory.path());
-    let patient = webui("leak=3");
-    let answer = as_nobody(&program, &format!("check --port {} --json", patient.port));
+    let target = webui("leak=3");
+    let answer = as_nobody(&program, &format!("check --port {} --json", target.port));
     let server = &answer.json()["servers"][0];
     let gaps: Vec<(String, String)> = server["gaps"]
         .as_array()
@@ -61,7 +61,7 @@ fn a_server_of_another_user_is_examined_as_far_as_it_goes() {
     assert_eq!(server["status"], "healthy", "{server:#}");
     assert!(!ids(server).iter().any(|id| id == "server-not-running"));
 
-    let answer = as_nobody(&program, &format!("fds --pid {} --json", patient.pid()));
+    let answer = as_nobody(&program, &format!("fds --pid {} --json", target.pid()));
     let server = &answer.json()["servers"][0];
     assert_eq!((answer.exit, server["status"].as_str()), (3, Some("unknown")));
     let gap = server["gaps"]
@@ -78,7 +78,7 @@ fn a_server_of_another_user_is_examined_as_far_as_it_goes() {
     assert!(server["descriptors"]["soft_limit"].is_u64());
 
     for arguments in ["", "--json", "lineage --verbose", "port --verbose", "fds", "health"] {
-        let answer = as_nobody(&program, &format!("{arguments} --port {}", patient.port));
+        let answer = as_nobody(&program, &format!("{arguments} --port {}", target.port));
         assert!(matches!(answer.exit, 0 | 1 | 3), "{arguments}: {} {}", answer.stdout, answer.stderr);
         assert!(!answer.stderr.contains("panic"), "{}", answer.stderr);
     }
@@ -104,12 +104,12 @@ fn the_unit_of_a_port_is_shown_without_root() {
     let script = format!(
         "echo $$ > {}/cgroup.procs && exec python3 {}",
         group.0.display(),
-        common::patient_file("hermes-webui/server.py").display()
+        common::program_file("hermes-webui/server.py").display()
     );
-    let patient = common::start(Command::new("sh").args(["-c", &script]).env("HERMES_HOME", home.path()));
-    let answer = as_nobody(&program, &format!("port --port {} --json", patient.port));
+    let target = common::start(Command::new("sh").args(["-c", &script]).env("HERMES_HOME", home.path()));
+    let answer = as_nobody(&program, &format!("port --port {} --json", target.port));
     let server = answer.json()["servers"][0].clone();
-    drop(patient);
+    drop(target);
     let socket = &server["listeners"]["sockets"][0];
     assert_eq!(socket["unit"], "hermes-webui.service", "{server:#}");
     assert!(socket["holders"].as_array().unwrap().is_empty());

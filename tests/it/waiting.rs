@@ -3,7 +3,7 @@
 use crate::common;
 
 use common::hung::{Fate, Hung};
-use common::stranger::{NEIGHBOUR, Place, bounded, fifo, gaps, give_all, isolated, mount};
+use common::other_user::{NEIGHBOUR, Place, bounded, fifo, gaps, give_all, isolated, mount};
 use common::traced::{Call, traced};
 use common::{Guard, signal_pid, skipped, wait_for};
 use rustix::process::Signal;
@@ -421,7 +421,7 @@ fn a_hung_journalctl_is_left_behind_once_by_watch() {
 #[test]
 fn workers_that_wait_for_a_home_do_not_add_up() {
     /// Those that one examination may leave behind, twice.
-    const MOST_WORKERS: usize = 8;
+    const MAX_WORKERS: usize = 8;
     isolated("workers_that_wait_for_a_home_do_not_add_up", |place| {
         let home = place.directory("hung", 0);
         let Some(mut hung) = Hung::serving(&home, Fate::Unanswered, Path::new("/bin/sleep")) else {
@@ -442,7 +442,7 @@ fn workers_that_wait_for_a_home_do_not_add_up() {
         };
         let mut most = 0;
         let end = std::time::Instant::now() + Duration::from_secs(120);
-        while child.try_wait().unwrap().is_none() && samples() < 60 && most <= MOST_WORKERS {
+        while child.try_wait().unwrap().is_none() && samples() < 60 && most <= MAX_WORKERS {
             assert!(std::time::Instant::now() < end, "{} samples in two minutes", samples());
             // One that has been given up has another parent only when its own has ended. A program that is started as
             // /proc/self/exe has the name `exe`.
@@ -458,7 +458,7 @@ fn workers_that_wait_for_a_home_do_not_add_up() {
         // With its daemon every wait for the filesystem ends.
         drop(hung);
         let _ = child.wait();
-        assert!(most <= MOST_WORKERS, "{most} workers at one time");
+        assert!(most <= MAX_WORKERS, "{most} workers at one time");
         drop(server);
     });
 }

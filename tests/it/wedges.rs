@@ -3,7 +3,7 @@
 use crate::common;
 
 use common::{
-    Guard, finding, home, ids, patient_file, roots, run, run_with, server, signal_pid, start, wait_for, webui,
+    Guard, finding, home, ids, program_file, roots, run, run_with, server, signal_pid, start, wait_for, webui,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// Short deadlines: what is wedged stays wedged.
 const QUICK: &str = "--timeout 800ms";
 
-fn check(patient: &Guard) -> Value {
-    server(&format!("check --port {} {QUICK}", patient.port))
+fn check(target: &Guard) -> Value {
+    server(&format!("check --port {} {QUICK}", target.port))
 }
 
 /// A client that has sent its request and waits.
@@ -36,11 +36,11 @@ fn evidence<'a>(finding: &'a Value, fact: &str) -> &'a Value {
 /// Every handler waits for one lock; the accept loop is free.
 #[test]
 fn handlers_that_wait_for_one_lock_are_stuck() {
-    let patient = webui("deadlock");
-    let mut clients: Vec<TcpStream> = (0..4).map(|_| ask(patient.port, "/health")).collect();
+    let target = webui("deadlock");
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| ask(target.port, "/health")).collect();
     // One that has given up: the server keeps its socket, in CLOSE-WAIT.
     drop(clients.pop());
-    let found = check(&patient);
+    let found = check(&target);
     assert_eq!(roots(&found), ["handlers-stuck"], "{found:#}");
     let stuck = finding(&found, "handlers-stuck");
     assert_eq!(
@@ -61,29 +61,29 @@ fn handlers_that_wait_for_one_lock_are_stuck() {
 /// Two locks taken crosswise are the same from outside.
 #[test]
 fn crossed_locks_stick_the_handlers_too() {
-    let patient = webui("crossed");
-    assert_eq!(roots(&check(&patient)), ["handlers-stuck"]);
+    let target = webui("crossed");
+    assert_eq!(roots(&check(&target)), ["handlers-stuck"]);
 }
 
 /// Streams and long polls are meant to stay open: answered a little, and healthy.
 #[test]
 fn open_streams_are_healthy() {
-    let patient = webui("");
-    let mut clients: Vec<TcpStream> = (0..12).map(|_| ask(patient.port, "/api/stream")).collect();
+    let target = webui("");
+    let mut clients: Vec<TcpStream> = (0..12).map(|_| ask(target.port, "/api/stream")).collect();
     for client in &mut clients {
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         client.read_exact(&mut [0; 1]).unwrap();
     }
-    let found = check(&patient);
+    let found = check(&target);
     assert_eq!((found["status"].as_str(), ids(&found)), (Some("healthy"), vec!["unsupervised-server".to_owned()]));
     assert_eq!(found["listeners"]["connections"]["established"], 12, "{found:#}");
     // Beside stuck handlers they are not counted with them.
-    drop(patient);
-    let patient = webui("deadlock");
-    let mut streams: Vec<TcpStream> = (0..6).map(|_| ask(patient.port, "/api/stream")).collect();
+    drop(target);
+    let target = webui("deadlock");
+    let mut streams: Vec<TcpStream> = (0..6).map(|_| ask(target.port, "/api/stream")).collect();
     streams.iter_mut().for_each(|client| client.read_exact(&mut [0; 1]).unwrap());
-    let waiting = ask(patient.port, "/health");
-    let found = check(&patient);
+    let waiting = ask(target.port, "/health");
+    let found = check(&target);
     assert_eq!(*evidence(finding(&found, "handlers-stuck"), "accepted connections that have got no byte"), 2);
     drop((streams, waiting));
 }
@@ -91,8 +91,8 @@ fn open_streams_are_healthy() {
 /// The health path answers in a moment, the list of sessions waits for a lock.
 #[test]
 fn one_locked_route_is_seen_beside_a_healthy_answer() {
-    let patient = webui("route-lock");
-    let found = check(&patient);
+    let target = webui("route-lock");
+    let found = check(&target);
     assert_eq!(found["health"]["outcome"], "ok");
     assert_eq!(roots(&found), ["handlers-stuck"], "{found:#}");
     let (stuck, slow) = (finding(&found, "handlers-stuck"), finding(&found, "route-slow"));
@@ -106,7 +106,7 @@ fn one_locked_route_is_seen_beside_a_healthy_answer() {
     );
     assert_eq!(found["health"]["routes"][0]["deadline_ms"], 2400);
     // Only what was named is asked for.
-    let named = server(&format!("check --port {} {QUICK} --route /health --route /api/nothing", patient.port));
+    let named = server(&format!("check --port {} {QUICK} --route /health --route /api/nothing", target.port));
     assert_eq!(named["status"], "healthy", "{named:#}");
     let paths: Vec<&str> =
         named["health"]["routes"].as_array().unwrap().iter().map(|route| route["path"].as_str().unwrap()).collect();
@@ -116,8 +116,8 @@ fn one_locked_route_is_seen_beside_a_healthy_answer() {
 /// Late within two minutes of its start is a first start that migrates; later the same is a warning (tests/it/fixtures.rs).
 #[test]
 fn a_first_start_that_takes_long_is_information() {
-    let patient = webui("slow-route=2500");
-    let found = server(&format!("check --port {} --timeout 700ms", patient.port));
+    let target = webui("slow-route=2500");
+    let found = server(&format!("check --port {} --timeout 700ms", target.port));
     assert_eq!(found["status"], "healthy", "{found:#}");
     assert_eq!(finding(&found, "route-slow")["severity"], "info");
 }
@@ -125,8 +125,8 @@ fn a_first_start_that_takes_long_is_information() {
 /// What only waits does not migrate: a route without an answer is critical however young the server.
 #[test]
 fn a_route_that_only_waits_is_no_first_start() {
-    let patient = webui("waiting-route=60000");
-    let found = check(&patient);
+    let target = webui("waiting-route=60000");
+    let found = check(&target);
     assert_eq!(roots(&found), ["route-slow"], "{found:#}");
     assert_eq!(finding(&found, "route-slow")["severity"], "critical");
 }
@@ -134,8 +134,8 @@ fn a_route_that_only_waits_is_no_first_start() {
 /// A deadline that the budget has cut says nothing of the route.
 #[test]
 fn a_route_without_its_time_is_not_judged() {
-    let patient = webui("waiting-route=1500");
-    let found = server(&format!("health --port {} --timeout 2s --budget 1s", patient.port));
+    let target = webui("waiting-route=1500");
+    let found = server(&format!("health --port {} --timeout 2s --budget 1s", target.port));
     assert!(!ids(&found).contains(&"route-slow".to_owned()), "{found:#}");
     assert!(found["gaps"].to_string().contains("too little time"), "{found:#}");
 }
@@ -143,9 +143,9 @@ fn a_route_without_its_time_is_not_judged() {
 /// What is wrong with one route is not the cause of another's delay.
 #[test]
 fn routes_are_told_apart() {
-    let patient = webui("route-lock");
+    let target = webui("route-lock");
     let routes = "--route /api/sessions --route /api/stuck --timeout 500ms";
-    let found = server(&format!("check --port {} {routes}", patient.port));
+    let found = server(&format!("check --port {} {routes}", target.port));
     let slow: Vec<&Value> =
         found["findings"].as_array().unwrap().iter().filter(|finding| finding["id"] == "route-slow").collect();
     let causes: Vec<(&str, usize)> = slow
@@ -153,21 +153,21 @@ fn routes_are_told_apart() {
         .map(|finding| (finding["subject"].as_str().unwrap(), finding["caused_by"].as_array().unwrap().len()))
         .collect();
     assert!(causes.contains(&("/api/sessions", 1)) && causes.contains(&("/api/stuck", 0)), "{found:#}");
-    let text = run(&format!("check --port {} {routes}", patient.port)).stdout;
+    let text = run(&format!("check --port {} {routes}", target.port)).stdout;
     assert_eq!(text.matches("/api/stuck: no byte").count(), 1, "{text}");
 }
 
 /// Late is not stuck: a handler that waits for a time, or for its turn, comes on.
 #[test]
 fn slow_handlers_are_not_stuck() {
-    let patient = webui("slow=60000");
-    let found = check(&patient);
+    let target = webui("slow=60000");
+    let found = check(&target);
     assert_eq!(roots(&found), ["http-no-answer"], "{found:#}");
     assert!(finding(&found, "http-no-answer")["title"].as_str().unwrap().contains("waits for time to pass"));
     // Several that compute share one interpreter; each is at work, though none for long.
-    let patient = webui("slow-route=60000");
-    let clients: Vec<TcpStream> = (0..6).map(|_| ask(patient.port, "/api/sessions")).collect();
-    let found = server(&format!("check --port {} {QUICK} --route /api/sessions", patient.port));
+    let target = webui("slow-route=60000");
+    let clients: Vec<TcpStream> = (0..6).map(|_| ask(target.port, "/api/sessions")).collect();
+    let found = server(&format!("check --port {} {QUICK} --route /api/sessions", target.port));
     assert!(!ids(&found).contains(&"handlers-stuck".to_owned()), "{found:#}");
     drop(clients);
 }
@@ -176,9 +176,9 @@ fn slow_handlers_are_not_stuck() {
 #[test]
 fn a_slow_reader_is_no_full_pipe() {
     let code = "import os, time\nwhile os.read(0, 65536): time.sleep(0.4)";
-    let (patient, mut reader, _home) = piped(Command::new("python3").args(["-c", code]));
-    let clients: Vec<TcpStream> = (0..6).map(|_| ask(patient.port, "/health")).collect();
-    let found = server(&format!("check --port {} --timeout 1500ms", patient.port));
+    let (target, mut reader, _home) = piped(Command::new("python3").args(["-c", code]));
+    let clients: Vec<TcpStream> = (0..6).map(|_| ask(target.port, "/health")).collect();
+    let found = server(&format!("check --port {} --timeout 1500ms", target.port));
     reader.kill().unwrap();
     reader.wait().unwrap();
     assert!(!ids(&found).contains(&"output-pipe-full".to_owned()), "{found:#}");
@@ -188,9 +188,9 @@ fn a_slow_reader_is_no_full_pipe() {
 /// Stopped and continued while it waits (Ctrl-Z and fg), it takes no interrupted read for a fault of the server.
 #[test]
 fn an_interruption_is_no_reset() {
-    let patient = webui("slow=1200");
+    let target = webui("slow=1200");
     let doctor = common::doctor()
-        .args(["check", "--json", "--port", &patient.port.to_string()])
+        .args(["check", "--json", "--port", &target.port.to_string()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -206,19 +206,19 @@ fn an_interruption_is_no_reset() {
 /// It listens, works, and accepts only then: neither well nor ill until it is old enough.
 #[test]
 fn a_first_start_that_works_before_it_accepts_is_unknown() {
-    let patient = webui("first-start=6000");
-    let found = check(&patient);
+    let target = webui("first-start=6000");
+    let found = check(&target);
     assert_eq!((found["status"].as_str(), roots(&found).len()), (Some("unknown"), 0), "{found:#}");
     let gap = found["gaps"].as_array().unwrap().iter().find(|gap| gap["what"] == "HTTP of a server that starts");
     assert!(gap.unwrap()["detail"].as_str().unwrap().contains("look again in half a minute"), "{found:#}");
-    wait_for("its start", || check(&patient)["status"] == "healthy");
+    wait_for("its start", || check(&target)["status"] == "healthy");
 }
 
 /// A stream that was named as a route is answered by its first bytes: it has no end.
 #[test]
 fn a_stream_that_is_asked_for_is_answered() {
-    let patient = webui("");
-    let found = server(&format!("check --port {} {QUICK} --route /api/stream", patient.port));
+    let target = webui("");
+    let found = server(&format!("check --port {} {QUICK} --route /api/stream", target.port));
     assert_eq!(found["status"], "healthy", "{found:#}");
     assert_eq!(found["health"]["routes"][0]["attempt"]["outcome"], "ok");
 }
@@ -229,8 +229,8 @@ fn handlers_of_another_program_are_not_judged() {
     let code = "import socketserver\nclass H(socketserver.BaseRequestHandler):\n    def handle(self):\n        while self.request.recv(100): pass\n\
                 class S(socketserver.ThreadingMixIn, socketserver.TCPServer): daemon_threads = True\n\
                 s = S(('127.0.0.1', 0), H)\nprint('ready', s.server_address[1], flush=True)\ns.serve_forever()";
-    let patient = start(Command::new("python3").arg("-c").arg(code));
-    let found = check(&patient);
+    let target = start(Command::new("python3").arg("-c").arg(code));
+    let found = check(&target);
     assert_eq!(found["kind"], "other");
     assert_eq!(roots(&found), ["http-no-answer"], "{found:#}");
 }
@@ -238,21 +238,21 @@ fn handlers_of_another_program_are_not_judged() {
 /// The list of sessions is the very route that leaked: not asked for near the limit.
 #[test]
 fn routes_are_not_asked_near_the_descriptor_limit() {
-    let patient = webui("leak=50,limit=120");
-    let found = check(&patient);
+    let target = webui("leak=50,limit=120");
+    let found = check(&target);
     assert!(found["health"]["routes"].is_null(), "{found:#}");
     let gap = found["gaps"].as_array().unwrap().iter().find(|gap| gap["what"] == "other routes").unwrap();
     assert!(gap["detail"].as_str().unwrap().contains("near the descriptor limit"), "{gap}");
-    let named = server(&format!("check --port {} {QUICK} --route /api/sessions", patient.port));
+    let named = server(&format!("check --port {} {QUICK} --route /api/sessions", target.port));
     assert!(named["health"]["routes"].is_null(), "{named:#}");
 }
 
 /// The accept loop itself waits for a lock; with enough clients its queue is full.
 #[test]
 fn an_accept_loop_that_waits_for_a_lock() {
-    let patient = webui("accept-lock");
-    let clients: Vec<TcpStream> = (0..3).map(|_| ask(patient.port, "/health")).collect();
-    let found = check(&patient);
+    let target = webui("accept-lock");
+    let clients: Vec<TcpStream> = (0..3).map(|_| ask(target.port, "/health")).collect();
+    let found = check(&target);
     assert_eq!(roots(&found), ["accept-stalled"], "{found:#}");
     let stalled = finding(&found, "accept-stalled");
     assert_eq!(
@@ -264,14 +264,14 @@ fn an_accept_loop_that_waits_for_a_lock() {
     let more: Vec<Child> = (0..70)
         .map(|_| {
             let code = "import socket,sys,time\ns=socket.socket()\ns.setblocking(False)\ntry: s.connect(('127.0.0.1',int(sys.argv[1])))\nexcept BlockingIOError: pass\ntime.sleep(60)";
-            Command::new("python3").args(["-S", "-c", code, &patient.port.to_string()]).spawn().unwrap()
+            Command::new("python3").args(["-S", "-c", code, &target.port.to_string()]).spawn().unwrap()
         })
         .collect();
     wait_for("a full queue", || {
-        let found = server(&format!("port {}", patient.port));
+        let found = server(&format!("port {}", target.port));
         found["listeners"]["sockets"][0]["accept_queue"].as_u64().unwrap() > 64
     });
-    let found = check(&patient);
+    let found = check(&target);
     for mut child in more {
         child.kill().unwrap();
         child.wait().unwrap();
@@ -284,49 +284,49 @@ fn an_accept_loop_that_waits_for_a_lock() {
 /// A regular expression that never ends keeps the interpreter; a computation in Python gives it back.
 #[test]
 fn a_call_into_c_keeps_the_interpreter() {
-    let patient = webui("gil");
+    let target = webui("gil");
     wait_for("the call", || {
-        let mut client = ask(patient.port, "/health");
+        let mut client = ask(target.port, "/health");
         client.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
         client.read(&mut [0; 1]).is_err()
     });
     // On a machine with too much to do, neither the holder nor who waits gets to run as it would: that is not decided then.
-    let mut found = check(&patient);
+    let mut found = check(&target);
     for _ in 0..4 {
         assert!(["gil-held", "accept-stalled"].contains(&roots(&found)[0]), "{found:#}");
         if roots(&found) == ["gil-held"] {
             break;
         }
-        found = check(&patient);
+        found = check(&target);
     }
     assert_eq!(roots(&found), ["gil-held"], "{found:#}");
     assert_eq!(finding(&found, "accept-stalled")["caused_by"][0], "gil-held");
-    let patient = webui("busy");
-    let found = check(&patient);
+    let target = webui("busy");
+    let found = check(&target);
     assert_eq!(found["status"], "healthy", "{found:#}");
     // Busy and deadlocked are two things: the computation is not what the handlers wait for.
-    let patient = webui("busy,deadlock");
-    assert_eq!(roots(&check(&patient)), ["handlers-stuck"]);
+    let target = webui("busy,deadlock");
+    assert_eq!(roots(&check(&target)), ["handlers-stuck"]);
 }
 
 /// No number below the limit is free; what a server has inherited may lie above it.
-fn all_taken(patient: &Guard, limit: u32) -> bool {
-    (0..limit).all(|fd| Path::new(&format!("/proc/{}/fd/{fd}", patient.pid())).is_symlink())
+fn all_taken(target: &Guard, limit: u32) -> bool {
+    (0..limit).all(|fd| Path::new(&format!("/proc/{}/fd/{fd}", target.pid())).is_symlink())
 }
 
 /// What fills the descriptors is the cause: handles of a database, or anything else.
 #[test]
 fn the_ceiling_is_told_by_what_fills_it() {
-    let patient = webui("fill=db,limit=64");
-    wait_for("the ceiling", || all_taken(&patient, 64));
-    let found = check(&patient);
+    let target = webui("fill=db,limit=64");
+    wait_for("the ceiling", || all_taken(&target, 64));
+    let found = check(&target);
     assert_eq!(roots(&found), ["state-db-handle-leak"], "{found:#}");
     assert_eq!(finding(&found, "accept-stalled")["caused_by"][0], "descriptor-ceiling");
     let main = evidence(finding(&found, "accept-stalled"), "main thread").as_str().unwrap().to_owned();
     assert!(main.contains(" CPU"), "{main}");
-    let patient = webui("fill=sockets,limit=64");
-    wait_for("the ceiling", || all_taken(&patient, 64));
-    let found = check(&patient);
+    let target = webui("fill=sockets,limit=64");
+    wait_for("the ceiling", || all_taken(&target, 64));
+    let found = check(&target);
     assert_eq!(roots(&found), ["descriptor-ceiling"], "{found:#}");
     assert_eq!(finding(&found, "accept-stalled")["caused_by"][0], "descriptor-ceiling");
 }
@@ -335,9 +335,9 @@ fn the_ceiling_is_told_by_what_fills_it() {
 fn piped(reader: &mut Command) -> (Guard, Child, tempfile::TempDir) {
     let home = home();
     let mut child = Command::new("python3")
-        .arg(patient_file("hermes-webui/server.py"))
+        .arg(program_file("hermes-webui/server.py"))
         .env("HERMES_HOME", home.path())
-        .env("PATIENT", "chatty")
+        .env("TEST_SERVER", "chatty")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -352,12 +352,12 @@ fn piped(reader: &mut Command) -> (Guard, Child, tempfile::TempDir) {
 
 #[test]
 fn a_pipe_that_nobody_reads_is_named_with_its_reader() {
-    let (patient, mut reader, _home) = piped(Command::new("cat").arg("-"));
-    let found = check(&patient);
+    let (target, mut reader, _home) = piped(Command::new("cat").arg("-"));
+    let found = check(&target);
     assert_eq!(found["status"], "healthy", "{found:#}");
     signal_pid(reader.id(), Signal::STOP);
-    let clients: Vec<TcpStream> = (0..2).map(|_| ask(patient.port, "/health")).collect();
-    let found = check(&patient);
+    let clients: Vec<TcpStream> = (0..2).map(|_| ask(target.port, "/health")).collect();
+    let found = check(&target);
     let pid = reader.id();
     signal_pid(pid, Signal::CONT);
     reader.kill().unwrap();
@@ -377,24 +377,24 @@ fn a_thread_that_waits_in_the_kernel() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let patient = webui(&format!("dstate={}", fifo.display()));
-    let stat = format!("/proc/{}/stat", patient.pid());
+    let target = webui(&format!("dstate={}", fifo.display()));
+    let stat = format!("/proc/{}/stat", target.pid());
     wait_for("state D", || std::fs::read_to_string(&stat).unwrap().contains(") D "));
-    let found = check(&patient);
+    let found = check(&target);
     // The child opens the other end, goes on and ends.
     drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
     assert_eq!(roots(&found), ["uninterruptible-sleep"], "{found:#}");
     assert_eq!(finding(&found, "accept-stalled")["caused_by"][0], "uninterruptible-sleep");
-    wait_for("an answer", || check(&patient)["status"] == "healthy");
+    wait_for("an answer", || check(&target)["status"] == "healthy");
 }
 
 /// A lock on state.db that another process holds through the whole look makes the route wait; the health path does not.
 #[test]
 fn a_locked_database_is_the_cause_of_a_slow_route() {
-    let patient = webui("writes");
-    let path = patient.home().join("state.db");
-    let writer = start(Command::new("python3").arg(patient_file("database.py")).arg(&path).arg("writer"));
-    let found = check(&patient);
+    let target = webui("writes");
+    let path = target.home().join("state.db");
+    let writer = start(Command::new("python3").arg(program_file("database.py")).arg(&path).arg("writer"));
+    let found = check(&target);
     assert_eq!(found["health"]["outcome"], "ok");
     assert_eq!(roots(&found), ["database-lock-held"], "{found:#}");
     let held = finding(&found, "database-lock-held");
@@ -402,35 +402,35 @@ fn a_locked_database_is_the_cause_of_a_slow_route() {
     assert!(held["title"].as_str().unwrap().contains(&writer.pid().to_string()), "{held:#}");
     assert_eq!(finding(&found, "route-slow")["caused_by"][0], "database-lock-held");
     // Held, and nobody waits for it: a warning.
-    let patient = webui("");
-    let path = patient.home().join("state.db");
-    let _writer = start(Command::new("python3").arg(patient_file("database.py")).arg(&path).arg("writer"));
-    let found = check(&patient);
+    let target = webui("");
+    let path = target.home().join("state.db");
+    let _writer = start(Command::new("python3").arg(program_file("database.py")).arg(&path).arg("writer"));
+    let found = check(&target);
     assert_eq!(finding(&found, "database-lock-held")["severity"], "warning", "{found:#}");
 }
 
 /// Every worker slot is taken: the overflow path answers without a body.
 #[test]
 fn workers_that_are_all_busy() {
-    let patient = webui("workers=128");
-    let clients: Vec<TcpStream> = (0..128).map(|_| ask(patient.port, "/api/stuck")).collect();
-    wait_for("every worker", || std::fs::read_dir(format!("/proc/{}/task", patient.pid())).unwrap().count() >= 129);
-    let found = check(&patient);
+    let target = webui("workers=128");
+    let clients: Vec<TcpStream> = (0..128).map(|_| ask(target.port, "/api/stuck")).collect();
+    wait_for("every worker", || std::fs::read_dir(format!("/proc/{}/task", target.pid())).unwrap().count() >= 129);
+    let found = check(&target);
     assert_eq!(roots(&found), ["workers-exhausted"], "{found:#}");
     let activity = &found["health"]["activity"];
     assert!(activity["threads"].as_array().unwrap().len() >= 129, "{activity:#}");
     drop(clients);
     // One slot fewer in use is a healthy server.
-    let patient = webui("workers=4");
-    let clients: Vec<TcpStream> = (0..2).map(|_| ask(patient.port, "/api/stuck")).collect();
-    assert_eq!(check(&patient)["status"], "healthy");
+    let target = webui("workers=4");
+    let clients: Vec<TcpStream> = (0..2).map(|_| ask(target.port, "/api/stuck")).collect();
+    assert_eq!(check(&target)["status"], "healthy");
     drop(clients);
 }
 
 #[test]
 fn many_requests_are_summed_up() {
-    let patient = webui("");
-    let found = server(&format!("health --port {} --repeat 25 --every 10ms", patient.port));
+    let target = webui("");
+    let found = server(&format!("health --port {} --repeat 25 --every 10ms", target.port));
     let series = &found["health"]["series"];
     assert_eq!((series["requests"].as_u64(), series["planned"].as_u64()), (Some(25), Some(25)), "{series:#}");
     assert_eq!(series["outcomes"][0]["outcome"], "ok");
@@ -439,22 +439,22 @@ fn many_requests_are_summed_up() {
     let times: Vec<f64> =
         ["min_ms", "median_ms", "p99_ms", "max_ms"].iter().map(|name| whole[name].as_f64().unwrap()).collect();
     assert!(times.is_sorted() && times[0] > 0.0, "{times:?}");
-    let text = run(&format!("health --port {} --repeat 3 --every 1ms", patient.port)).stdout;
+    let text = run(&format!("health --port {} --repeat 3 --every 1ms", target.port)).stdout;
     assert!(text.contains("3 of 3 requests: 3 healthy answer") && text.contains("MEDIAN"), "{text}");
 }
 
 /// Many requests can be the last straw of a server that leaks: they end before its limit, and what they left is told.
 #[test]
 fn many_requests_do_not_drive_a_leak_to_its_limit() {
-    let patient = webui("leak-fds=3,limit=128");
-    let found = server(&format!("health --port {} --repeat 60 --every 10ms", patient.port));
+    let target = webui("leak-fds=3,limit=128");
+    let found = server(&format!("health --port {} --repeat 60 --every 10ms", target.port));
     assert_eq!(roots(&found), ["descriptor-growth"], "{found:#}");
     let open = found["health"]["series"]["open_after"].as_u64().unwrap();
     assert!((102..120).contains(&open), "{open}");
     assert!(found["gaps"].to_string().contains("near its descriptor limit"), "{found:#}");
     // One that ends in between is not asked on, and is not there any more.
-    let patient = webui("die=5");
-    let answer = run(&format!("health --port {} --repeat 60 --every 10ms --json", patient.port)).json();
+    let target = webui("die=5");
+    let answer = run(&format!("health --port {} --repeat 60 --every 10ms --json", target.port)).json();
     let found = &answer["servers"][0];
     assert_eq!(found["status"], "critical", "{found:#}");
     assert!(ids(found).contains(&"server-not-running".to_owned()), "{found:#}");
@@ -467,29 +467,29 @@ fn a_wedged_server_is_examined_within_the_budget() {
     // Generous: a machine with too much to do is slow to start and to reap whatever it runs.
     const ALLOWANCE: Duration = Duration::from_secs(6);
     for what in ["deadlock", "accept-lock", "route-lock", "fill=sockets,limit=64"] {
-        let patient = webui(what);
+        let target = webui(what);
         let begun = Instant::now();
-        let found = server(&format!("check --port {}", patient.port));
+        let found = server(&format!("check --port {}", target.port));
         assert!(begun.elapsed() < Duration::from_secs(10) + ALLOWANCE, "{what} took {:?}", begun.elapsed());
         assert_eq!(found["status"], "critical", "{what}: {found:#}");
         let begun = Instant::now();
-        let answer = run(&format!("check --port {} --budget 700ms --json", patient.port));
+        let answer = run(&format!("check --port {} --budget 700ms --json", target.port));
         assert!(begun.elapsed() < Duration::from_millis(700) + ALLOWANCE, "{what} took {:?}", begun.elapsed());
         // A busy machine may not even find the process in that time: then that is what it says.
         let envelope = answer.json();
         let server = &envelope["servers"][0];
-        assert_eq!(server["port"], patient.port, "{what}: {envelope:#}");
-        assert!(server["pid"] == patient.pid() || !server["gaps"].as_array().unwrap().is_empty(), "{envelope:#}");
+        assert_eq!(server["port"], target.port, "{what}: {envelope:#}");
+        assert!(server["pid"] == target.pid() || !server["gaps"].as_array().unwrap().is_empty(), "{envelope:#}");
     }
 }
 
 /// A host at its own limits: few descriptors, a full disk for temporary files, hardly any memory.
 #[test]
 fn it_answers_on_a_machine_at_its_own_limits() {
-    let patient = webui("deadlock");
+    let target = webui("deadlock");
     let program = common::program();
     for limits in ["ulimit -n 24", "ulimit -v 65536", "ulimit -n 24; ulimit -v 65536; ulimit -f 0"] {
-        let line = format!("{limits}; exec {program} check --port {} {QUICK} --json", patient.port);
+        let line = format!("{limits}; exec {program} check --port {} {QUICK} --json", target.port);
         let answer = run_with(
             Command::new("sh").arg("-c").arg(&line).env("TMPDIR", "/nonexistent").env("HOME", "/nonexistent"),
         );
@@ -504,7 +504,7 @@ fn it_answers_on_a_machine_at_its_own_limits() {
         let answer = run_with(
             common::doctor()
                 .args(["check", "--json", "--timeout", "800ms", "--port"])
-                .arg(patient.port.to_string())
+                .arg(target.port.to_string())
                 .env("TMPDIR", &full),
         );
         let envelope = answer.json();

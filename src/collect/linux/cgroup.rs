@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Directories that are looked through; a host has a few hundred.
-const MOST_DIRECTORIES: usize = 20_000;
+const MAX_DIRECTORIES: usize = 20_000;
 /// How long the walk may take.
-const PATIENCE: Duration = Duration::from_millis(500);
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Finds the paths of groups, relative to the root of the cgroup2 tree. A group that is gone is not in the answer.
 pub fn paths(ids: &HashSet<u64>, hints: &[String], deadline: Deadline) -> Result<HashMap<u64, String>, Gap> {
-    let deadline = deadline.within(PATIENCE);
+    let deadline = deadline.within(READ_TIMEOUT);
     let mut found = HashMap::new();
     let Some(root) = mount_point() else {
         return Err(Gap::new("control groups of sockets", GapReason::Unsupported, "no cgroup2 tree is mounted"));
@@ -41,7 +41,7 @@ pub fn paths(ids: &HashSet<u64>, hints: &[String], deadline: Deadline) -> Result
     while found.len() < ids.len() {
         let Some(directory) = waiting.pop_front() else { break };
         seen += 1;
-        if seen > MOST_DIRECTORIES || deadline.is_over() {
+        if seen > MAX_DIRECTORIES || deadline.is_over() {
             let detail = format!("stopped after {seen} control groups");
             return if found.is_empty() {
                 Err(Gap::new("control groups of sockets", GapReason::Timeout, detail))

@@ -10,7 +10,7 @@ use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
 use crate::model::text::nul_separated;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, Identity, LockRole, Process, SecondLook,
+    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, Identity, LockRole, Process, SecondSample,
 };
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
@@ -42,10 +42,10 @@ pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFi
 }
 
 /// What moves, once more. How long after, and what its holder did meanwhile, the caller knows.
-pub fn again(host: &LinuxHost, path: &ForeignPath) -> SecondLook {
+pub fn again(host: &LinuxHost, path: &ForeignPath) -> SecondSample {
     let files = Files::of(path);
     let locks = lock_table(host).ok().map(|table| locks_of(host, path, &files, &table));
-    SecondLook { locks, ..databases::again(&host.workers, &files) }
+    SecondSample { locks, ..databases::again(&host.workers, &files) }
 }
 
 /// The kernel's table of locks. The worker reads it: any user can make it so long that it takes minutes.
@@ -102,7 +102,7 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
 }
 
 /// A database that is looked for among descriptors.
-struct Wanted {
+struct Database {
     index: usize,
     /// Device and inode number of each part.
     files: BTreeMap<SqlitePart, (u64, u64)>,
@@ -118,7 +118,7 @@ struct Hit {
 }
 
 /// Descriptors of a name that are looked at more closely.
-const MOST_DESCRIPTORS: usize = 16;
+const MAX_DESCRIPTORS: usize = 16;
 
 /// Who has these databases open.
 pub fn holders(
@@ -128,7 +128,7 @@ pub fn holders(
     among: Option<&[u32]>,
 ) -> Collected<Vec<Vec<DatabaseHolder>>> {
     let workers = &host.workers;
-    let wanted: HashMap<Vec<u8>, Wanted> = paths
+    let wanted: HashMap<Vec<u8>, Database> = paths
         .iter()
         .enumerate()
         .map(|(index, path)| {
@@ -137,7 +137,7 @@ pub fn holders(
                 .into_iter()
                 .filter_map(|part| Some((part, workers.identity_of(files.part(part)).ok()?)))
                 .collect();
-            (path.bytes().to_vec(), Wanted { index, files })
+            (path.bytes().to_vec(), Database { index, files })
         })
         .collect();
     let place = seen_by.filter(|process| process.foreign_mounts == Some(true));
@@ -170,7 +170,7 @@ pub fn holders(
 fn hits_among(
     workers: &Workers,
     pids: &[u32],
-    wanted: &HashMap<Vec<u8>, Wanted>,
+    wanted: &HashMap<Vec<u8>, Database>,
 ) -> (Vec<Hit>, Vec<(u32, Gap)>, usize) {
     let mut hits: Vec<Hit> = Vec::new();
     let mut places: HashMap<(u32, Vec<u8>), usize> = HashMap::new();
@@ -183,7 +183,7 @@ fn hits_among(
                 match hits.get_mut(place) {
                     Some(hit) => {
                         hit.count += 1;
-                        if hit.descriptors.len() < MOST_DESCRIPTORS {
+                        if hit.descriptors.len() < MAX_DESCRIPTORS {
                             hit.descriptors.push(link.number);
                         }
                     }
@@ -204,7 +204,7 @@ fn hits_among(
 fn holders_of(
     workers: &Workers,
     count: usize,
-    wanted: &HashMap<Vec<u8>, Wanted>,
+    wanted: &HashMap<Vec<u8>, Database>,
     hits: &[Hit],
     place: u32,
 ) -> Vec<Vec<DatabaseHolder>> {
@@ -287,7 +287,7 @@ fn command_of(workers: &Workers, pid: u32) -> String {
 }
 
 /// The wanted database that a link's text belongs to, the part, and whether it is marked as unlinked.
-fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Wanted>) -> Option<(&'w Wanted, SqlitePart, bool)> {
+fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Database>) -> Option<(&'w Database, SqlitePart, bool)> {
     let part_of = |path: &[u8], marked| {
         let parts = [(&b"-wal"[..], SqlitePart::Wal), (b"-shm", SqlitePart::Shm), (b"", SqlitePart::Database)];
         parts.into_iter().find_map(|(suffix, part)| Some((wanted.get(path.strip_suffix(suffix)?)?, part, marked)))

@@ -9,7 +9,7 @@ use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
 use crate::model::text::printable;
 use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily};
-use crate::parse::descriptors::{MOST_TARGETS, Rows, count_family, other_row, tcp_row};
+use crate::parse::descriptors::{MAX_TARGETS, Rows, count_family, other_row, tcp_row};
 use crate::parse::limits;
 use crate::parse::link::{self, Link};
 use crate::parse::mounts::{Mount, local_mounts};
@@ -19,14 +19,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 /// Distinct paths that are asked whether they are unlinked, most held first.
-const MOST_STATED: usize = MOST_TARGETS;
+const MAX_STATED: usize = MAX_TARGETS;
 /// Those among them that are only asked what they are (file, directory, device): no more than a table shows.
-const MOST_SHOWN: usize = 16;
+const MAX_SHOWN: usize = 16;
 
-/// What the walk found, before anything is looked up.
+/// What the scan found, before anything is looked up.
 #[derive(Default)]
-struct Walk {
-    paths: HashMap<Box<[u8]>, Held>,
+struct DescriptorScan {
+    paths: HashMap<Box<[u8]>, PathDescriptors>,
     sockets: HashMap<u64, u64>,
     pipes: HashMap<u64, u64>,
     anonymous: BTreeMap<&'static str, u64>,
@@ -36,7 +36,7 @@ struct Walk {
 }
 
 /// One distinct path.
-struct Held {
+struct PathDescriptors {
     count: u32,
     /// One of those that link to it.
     descriptor: u32,
@@ -47,34 +47,34 @@ struct Held {
 /// # Errors
 /// A gap when it is gone.
 pub fn read(process: &Process, table: &SocketTable, workers: &Workers) -> Result<Collected<DescriptorRead>, Gap> {
-    let (mut read, walked) = walked(process.identity, workers)?;
-    if let Some(walk) = walked {
+    let (mut read, scanned) = scanned(process.identity, workers)?;
+    if let Some(scan) = scanned {
         let (facts, gaps) = (&mut read.value.facts, &mut read.gaps);
-        let mut rows = Rows::with_room(walk.paths.len() + walk.pipes.len());
-        rows.look_at_paths(process, workers, &walk.paths, facts, gaps);
+        let mut rows = Rows::with_capacity(scan.paths.len() + scan.pipes.len());
+        rows.resolve_paths(process, workers, &scan.paths, facts, gaps);
         // They take most of the memory, and are rows now.
-        drop(walk.paths);
-        rows.look_at_sockets(&walk.sockets, process, workers, table, facts);
-        let mut pipes: Vec<(&u64, &u64)> = walk.pipes.iter().collect();
+        drop(scan.paths);
+        rows.resolve_sockets(&scan.sockets, process, workers, table, facts);
+        let mut pipes: Vec<(&u64, &u64)> = scan.pipes.iter().collect();
         pipes.sort_unstable_by_key(|(inode, count)| (std::cmp::Reverse(**count), **inode));
         for (index, (inode, count)) in pipes.into_iter().enumerate() {
-            if index < MOST_TARGETS {
+            if index < MAX_TARGETS {
                 rows.add("pipe", format!("pipe:[{inode}]"), *count, false, None);
             } else {
                 rows.omit("pipe", *count);
             }
         }
-        for (kind, count) in &walk.anonymous {
+        for (kind, count) in &scan.anonymous {
             rows.add(*kind, (*kind).to_owned(), *count, false, None);
         }
-        for (target, count) in &walk.other {
+        for (target, count) in &scan.other {
             rows.add("other", printable(target), *count, false, None);
         }
-        for (reason, count) in &walk.unreadable {
+        for (reason, count) in &scan.unreadable {
             rows.add("unreadable", format!("unreadable: {reason}"), *count, false, None);
         }
         rows.finish(facts);
-        read.value.sockets = walk.sockets.into_keys().collect();
+        read.value.sockets = scan.sockets.into_keys().collect();
     }
     Ok(read)
 }
@@ -84,15 +84,18 @@ pub fn read(process: &Process, table: &SocketTable, workers: &Workers) -> Result
 /// # Errors
 /// As [`read`].
 pub fn in_brief(process: &Process, workers: &Workers) -> Result<Collected<DescriptorRead>, Gap> {
-    let (mut read, walked) = walked(process.identity, workers)?;
-    if let Some(walk) = walked {
-        read.value.sockets = walk.sockets.into_keys().collect();
+    let (mut read, scanned) = scanned(process.identity, workers)?;
+    if let Some(scan) = scanned {
+        read.value.sockets = scan.sockets.into_keys().collect();
     }
     Ok(read)
 }
 
-/// Limits and number, and what the walk found where there could be one.
-fn walked(process: Identity, workers: &Workers) -> Result<(Collected<DescriptorRead>, Option<Walk>), Gap> {
+/// Limits and number, and what the scan found where there could be one.
+fn scanned(
+    process: Identity,
+    workers: &Workers,
+) -> Result<(Collected<DescriptorRead>, Option<DescriptorScan>), Gap> {
     let pid = process.pid;
     let mut gaps = Vec::new();
     let mut facts = Descriptors::default();
@@ -110,18 +113,18 @@ fn walked(process: Identity, workers: &Workers) -> Result<(Collected<DescriptorR
             gaps.push(gap.blocking(&[id::DESCRIPTOR_CEILING, id::DESCRIPTOR_LIMIT_LOW]));
         }
     }
-    let mut walk = Walk::default();
+    let mut scan = DescriptorScan::default();
     let mut problems = procfs::each_link(workers, &[pid], b"", |_, link| {
         match link.text {
-            Ok(text) => walk.count(&text, link.number),
-            Err(error) => walk.count_unreadable(error),
+            Ok(text) => scan.count(&text, link.number),
+            Err(error) => scan.count_unreadable(error),
         }
         ControlFlow::Continue(())
     });
     procfs::prove(workers, process)?;
     let Some((_, gap)) = problems.pop() else {
-        facts.open = Some(walk.open);
-        return Ok((Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, Some(walk)));
+        facts.open = Some(scan.open);
+        return Ok((Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, Some(scan)));
     };
     // The number alone is had without permission: since Linux 6.2 it is the size of the directory.
     facts.open = counted(workers, pid);
@@ -145,7 +148,7 @@ pub fn counted(workers: &Workers, pid: u32) -> Option<u64> {
     procfs::attributes(workers, pid, "fd").ok().map(|found| found.size).filter(|count| *count > 0)
 }
 
-impl Walk {
+impl DescriptorScan {
     fn count_unreadable(&mut self, error: i32) {
         self.open += 1;
         let reason = std::io::Error::from_raw_os_error(error).to_string();
@@ -161,7 +164,7 @@ impl Walk {
             Link::Memory => *self.anonymous.entry("memfd").or_default() += 1,
             Link::Path { .. } => match self.paths.get_mut(text) {
                 Some(held) => held.count += 1,
-                None => drop(self.paths.insert(text.into(), Held { count: 1, descriptor })),
+                None => drop(self.paths.insert(text.into(), PathDescriptors { count: 1, descriptor })),
             },
             Link::Other => match self.other.get_mut(text) {
                 Some(count) => *count += 1,
@@ -174,24 +177,24 @@ impl Walk {
 }
 
 /// What one distinct path is, asked once of a local filesystem.
-struct Stated {
+struct TargetStat {
     kind: &'static str,
     links: u32,
     size_bytes: u64,
 }
 
 /// What the kernel's tables and filesystems say of what was found, as rows.
-trait Looked {
-    fn look_at_paths(
+trait Resolve {
+    fn resolve_paths(
         &mut self,
         process: &Process,
         workers: &Workers,
-        paths: &HashMap<Box<[u8]>, Held>,
+        paths: &HashMap<Box<[u8]>, PathDescriptors>,
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     );
 
-    fn look_at_sockets(
+    fn resolve_sockets(
         &mut self,
         held: &HashMap<u64, u64>,
         process: &Process,
@@ -201,27 +204,30 @@ trait Looked {
     );
 }
 
-impl Looked for Rows {
-    fn look_at_paths(
+impl Resolve for Rows {
+    fn resolve_paths(
         &mut self,
         process: &Process,
         workers: &Workers,
-        paths: &HashMap<Box<[u8]>, Held>,
+        paths: &HashMap<Box<[u8]>, PathDescriptors>,
         facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     ) {
         let mounts = Mounts::of(process.identity, workers);
-        let mut ordered: Vec<(&[u8], &Held)> = paths.iter().map(|(path, held)| (&**path, held)).collect();
-        let order = |a: &(&[u8], &Held), b: &(&[u8], &Held)| b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0));
+        let mut ordered: Vec<(&[u8], &PathDescriptors)> =
+            paths.iter().map(|(path, held)| (&**path, held)).collect();
+        let order = |a: &(&[u8], &PathDescriptors), b: &(&[u8], &PathDescriptors)| {
+            b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0))
+        };
         // Only those that are kept need an order.
-        if ordered.len() > MOST_TARGETS {
-            ordered.select_nth_unstable_by(MOST_TARGETS, order);
+        if ordered.len() > MAX_TARGETS {
+            ordered.select_nth_unstable_by(MAX_TARGETS, order);
         }
-        let kept = ordered.len().min(MOST_TARGETS);
+        let kept = ordered.len().min(MAX_TARGETS);
         ordered[..kept].sort_unstable_by(order);
         let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
         let (mut not_stated, mut foreign, mut unplaced) = (0_u64, 0_u64, 0_u64);
-        let is_asked = |index: usize, marked: bool| index < if marked { MOST_STATED } else { MOST_SHOWN };
+        let is_asked = |index: usize, marked: bool| index < if marked { MAX_STATED } else { MAX_SHOWN };
         let mut candidates: Vec<u32> = Vec::new();
         for (index, (text, row)) in ordered.iter().enumerate() {
             let is_marked = matches!(link::classify(text), Link::Path { marked_deleted: true, .. });
@@ -262,7 +268,7 @@ impl Looked for Rows {
             if let Some((base, part)) = link::sqlite_family(path).filter(|_| kind == "regular") {
                 count_family(&mut families, base, part, u64::from(row.count), deleted);
             }
-            if index < MOST_TARGETS {
+            if index < MAX_TARGETS {
                 self.add(kind, printable(path), row.count.into(), deleted, size);
             } else {
                 self.omit(kind, row.count.into());
@@ -280,14 +286,14 @@ impl Looked for Rows {
         }
         if not_stated > 0 {
             let detail = format!(
-                "the {MOST_SHOWN} most held targets are asked, and unlinked ones; {not_stated} others count as regular files"
+                "the {MAX_SHOWN} most held targets are asked, and unlinked ones; {not_stated} others count as regular files"
             );
             gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
         }
         self.add_families(families, facts);
     }
 
-    fn look_at_sockets(
+    fn resolve_sockets(
         &mut self,
         held: &HashMap<u64, u64>,
         process: &Process,
@@ -346,8 +352,8 @@ impl Mounts {
     }
 }
 
-/// What descriptors are open on, by their numbers. The worker asks, through the descriptors' own links: no path is walked.
-fn stated(process: Identity, numbers: Vec<u32>, workers: &Workers) -> Result<HashMap<u32, Stated>, Gap> {
+/// What descriptors are open on, by their numbers. The worker asks, through the descriptors' own links: no path is resolved.
+fn stated(process: Identity, numbers: Vec<u32>, workers: &Workers) -> Result<HashMap<u32, TargetStat>, Gap> {
     if numbers.is_empty() {
         return Ok(HashMap::default());
     }
@@ -358,7 +364,7 @@ fn stated(process: Identity, numbers: Vec<u32>, workers: &Workers) -> Result<Has
     Ok(numbers.into_iter().zip(found).filter_map(|(number, stat)| Some((number, kind_of(stat?)))).collect())
 }
 
-fn kind_of(found: DescriptorStat) -> Stated {
+fn kind_of(found: DescriptorStat) -> TargetStat {
     let kind = match rustix::fs::FileType::from_raw_mode(u32::from(found.mode)) {
         rustix::fs::FileType::RegularFile => "regular",
         rustix::fs::FileType::Directory => "directory",
@@ -367,5 +373,5 @@ fn kind_of(found: DescriptorStat) -> Stated {
         rustix::fs::FileType::Socket => "unix",
         _ => "other",
     };
-    Stated { kind, links: found.links, size_bytes: found.size }
+    TargetStat { kind, links: found.links, size_bytes: found.size }
 }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 
 /// Longest text of a link: the kernel makes it in one page (`do_proc_readlink` of fs/proc/base.c).
-const LONGEST: usize = 4096;
+const MAX_LENGTH: usize = 4096;
 
 /// Tells `take` of each open descriptor of the directory from a number on, its number and what it links to, until it breaks off. One
 /// that is closed meanwhile is left out.
@@ -23,7 +23,7 @@ pub fn each(
     // Position N + 2 is descriptor N, behind `.` and `..` (`proc_readfd_common` of the kernel's fs/proc/fd.c).
     seek(held, SeekFrom::Start(u64::from(first) + 2))?;
     let mut entries = [MaybeUninit::<u8>::uninit(); 4096];
-    let mut text = [MaybeUninit::<u8>::uninit(); LONGEST];
+    let mut text = [MaybeUninit::<u8>::uninit(); MAX_LENGTH];
     let mut listing = RawDir::new(held, &mut entries);
     while let Some(entry) = listing.next() {
         let entry = entry?;

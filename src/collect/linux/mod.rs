@@ -23,7 +23,8 @@ use super::{
 use crate::collect::host_facts;
 use crate::model::text::printable;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
+    SecondSample,
 };
 use crate::parse::cgroup::Unit;
 use std::cell::OnceCell;
@@ -120,7 +121,7 @@ impl Host for LinuxHost {
         threads::pipe_readers(&self.workers, identity, descriptor)
     }
 
-    fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
+    fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap> {
         // The memory map is read by pid: the checks before and after prove that it is this process's.
         procfs::prove(&self.workers, identity)?;
         let look = super::stacks::read(identity, self.workers.deadline)?;
@@ -183,7 +184,7 @@ impl Host for LinuxHost {
         databases::read(self, path)
     }
 
-    fn database_again(&self, path: &ForeignPath) -> SecondLook {
+    fn database_again(&self, path: &ForeignPath) -> SecondSample {
         databases::again(self, path)
     }
 

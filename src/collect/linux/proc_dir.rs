@@ -9,7 +9,7 @@ use std::io;
 use std::mem::MaybeUninit;
 
 /// Files of `/proc/PID` are small; this bounds the odd one that is not (`/proc/PID/net/tcp`, `mountinfo`).
-const LARGEST_FILE: usize = 32 * 1024 * 1024;
+const MAX_FILE_BYTES: usize = 32 * 1024 * 1024;
 
 /// An open `/proc/PID` directory.
 pub struct ProcDir {
@@ -101,7 +101,7 @@ pub fn read_all(file: impl AsFd) -> io::Result<Vec<u8>> {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        if bytes.len() > LARGEST_FILE {
+        if bytes.len() > MAX_FILE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than 32 MiB"));
         }
     }

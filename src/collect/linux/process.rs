@@ -98,7 +98,7 @@ fn entry_of(workers: &Workers, pid: u32, stat: Result<Vec<u8>, Gap>) -> Result<O
                 name: status.name,
                 zombie: false,
             })),
-            Err(gap) if is_late(&gap) => Err(no_table(gap.reason, gap.told())),
+            Err(gap) if is_late(&gap) => Err(no_table(gap.reason, gap.text())),
             Err(_) => Ok(None),
         },
         // It has ended since, or may not be looked at.
@@ -107,7 +107,7 @@ fn entry_of(workers: &Workers, pid: u32, stat: Result<Vec<u8>, Gap>) -> Result<O
 }
 
 /// Threads whose lists of children are read.
-const MOST_LISTS: usize = 64;
+const MAX_LISTS: usize = 64;
 
 /// Children of a process: each of its threads has a list of those that it has started (proc_tid_children(5)). `None` where the
 /// kernel was built without those lists, and where reading them would be dearer than the table. A child may be missing whose
@@ -121,7 +121,7 @@ pub fn children(workers: &Workers, pid: u32) -> Option<Vec<u32>> {
         Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => return Some(Vec::new()),
         Err(_) => return None,
     };
-    if threads.len() > MOST_LISTS {
+    if threads.len() > MAX_LISTS {
         return None;
     }
     let requests: Vec<Request> =
@@ -166,7 +166,7 @@ pub fn pid_inside(workers: &Workers, pid: u32) -> Option<u32> {
 pub fn identify(workers: &Workers, pid: u32) -> Result<Identity, PidProblem> {
     let unreadable = |gap: Gap| match gap.reason {
         GapReason::NotFound | GapReason::Vanished => PidProblem::Absent(pid),
-        _ => PidProblem::Unreadable(pid, gap.told().to_owned()),
+        _ => PidProblem::Unreadable(pid, gap.text().to_owned()),
     };
     let line = procfs::stat_line(workers, pid).map_err(unreadable)?;
     if line.is_kernel_thread() {
@@ -312,7 +312,7 @@ pub fn completeness(what: &str, problems: &[(u32, Gap)], unread: usize) -> Optio
     let (unasked, refused) = (count(GapReason::Timeout), count(GapReason::Permission) + unread);
     if unasked > 0 {
         let why = problems.iter().find(|(_, gap)| gap.reason == GapReason::Timeout);
-        let why = why.map_or_else(String::new, |(pid, gap)| format!(", pid {pid} since {}", gap.told()));
+        let why = why.map_or_else(String::new, |(pid, gap)| format!(", pid {pid} since {}", gap.text()));
         let detail = format!("{unasked} processes were not read{why}");
         return Some(Gap::new(what, GapReason::Timeout, detail));
     }

@@ -86,7 +86,7 @@ pub fn prove(workers: &Workers, process: Identity) -> Result<StatLine, Gap> {
     let gone = |detail: String, reason| Gap::new(format!("process {}", process.pid), reason, detail);
     let line = stat_line(workers, process.pid).map_err(|gap| match gap.reason {
         GapReason::Timeout => gone(gap.detail, GapReason::Timeout),
-        _ => gone(gap.told().to_owned(), GapReason::Vanished),
+        _ => gone(gap.text().to_owned(), GapReason::Vanished),
     })?;
     if line.start_ticks != process.start_ticks {
         return Err(gone("the pid belongs to another process now".to_owned(), GapReason::Vanished));

@@ -12,9 +12,9 @@ use crate::parse::resources::{self as parse, Controller, GroupFiles, Hierarchy};
 use serde_bytes::ByteBuf;
 
 /// Largest file that is read; `memory.stat` has a few kilobytes.
-const LARGEST_FILE: u32 = 64 * 1024;
+const MAX_FILE_BYTES: u32 = 64 * 1024;
 /// Groups above each other that are looked at; a host nests a handful.
-const MOST_GROUPS: usize = 16;
+const MAX_GROUPS: usize = 16;
 
 /// Reads all of it.
 pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
@@ -35,7 +35,7 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
                 gaps.push(Gap::new(what, GapReason::Unsupported, detail));
                 continue;
             };
-            for (index, (path, directory)) in groups.into_iter().take(MOST_GROUPS).enumerate() {
+            for (index, (path, directory)) in groups.into_iter().take(MAX_GROUPS).enumerate() {
                 let (path, is_own) = (printable(path.as_bytes()), index == 0);
                 let had = group_files(host, &directory, parse::files_of(controller, version));
                 match controller {
@@ -65,8 +65,10 @@ fn directories(
 
 /// Files of one directory; `None` for those that are not there or cannot be read.
 fn files_below(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8>>> {
-    let requests: Vec<Request> =
-        names.iter().map(|name| Request::KernelFile { path: path(directory, name), limit: LARGEST_FILE }).collect();
+    let requests: Vec<Request> = names
+        .iter()
+        .map(|name| Request::KernelFile { path: path(directory, name), limit: MAX_FILE_BYTES })
+        .collect();
     host.workers.bytes_of_processes(&requests).into_iter().map(Result::ok).collect()
 }
 

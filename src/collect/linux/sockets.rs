@@ -22,7 +22,7 @@ use std::io;
 use std::time::Duration;
 
 /// How long one dump may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DUMP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How much is asked of each socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn table(workers: &Workers, process: Option<&Process>, detail: Detail) -> Co
     let mut gaps = Vec::new();
     let foreign = process.filter(|process| process.foreign_network == Some(true));
     if foreign.is_none() {
-        match diagnostics(detail, workers.deadline.within(PATIENCE)) {
+        match diagnostics(detail, workers.deadline.within(DUMP_TIMEOUT)) {
             Ok(tcp) => {
                 return Collected {
                     value: SocketTable { tcp, source: "sock_diag".into(), is_partial: false },

@@ -6,7 +6,7 @@ use super::procfs;
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ThreadEntry};
-use crate::model::{Gap, GapReason, Identity, ThreadLook, id};
+use crate::model::{Gap, GapReason, Identity, ThreadSample, id};
 use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
@@ -14,10 +14,10 @@ use serde_bytes::ByteBuf;
 use std::ops::ControlFlow;
 
 /// Threads that are looked at; a server with more has its first and its newest ones looked at.
-const MOST_THREADS: usize = 8192;
+const MAX_THREADS: usize = 8192;
 
 /// Threads whose system call is asked for: those that do anything else than the many that wait alike come first.
-const MOST_CALLS: usize = 512;
+const MAX_CALLS: usize = 512;
 
 /// Looks at every thread of a process.
 ///
@@ -28,8 +28,8 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     let mut names = procfs::numbers(&host.workers, identity.pid, "task")
         .map_err(|gap| Gap { what: format!("threads of pid {}", identity.pid), ..gap })?;
     names.sort_unstable();
-    let omitted = names.len().saturating_sub(MOST_THREADS);
-    names.drain((MOST_THREADS / 2).min(names.len())..(MOST_THREADS / 2).min(names.len()) + omitted);
+    let omitted = names.len().saturating_sub(MAX_THREADS);
+    names.drain((MAX_THREADS / 2).min(names.len())..(MAX_THREADS / 2).min(names.len()) + omitted);
     let requests: Vec<Request> = names
         .iter()
         .flat_map(|tid| FILES.map(|name| procfs::file(identity.pid, &format!("task/{tid}/{name}"))))
@@ -44,7 +44,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     found.sort_by_key(|entry| (!entry.is_main, std::cmp::Reverse(entry.cpu_ms > 0), std::cmp::Reverse(entry.tid)));
     let requests: Vec<Request> = found
         .iter()
-        .take(MOST_CALLS)
+        .take(MAX_CALLS)
         .map(|entry| {
             let path = format!("/proc/{}/task/{}/syscall", identity.pid, entry.tid);
             Request::KernelFile { path: ByteBuf::from(path), limit: 512 }
@@ -91,7 +91,7 @@ fn one(pid: u32, tid: u32, files: &[Result<Vec<u8>, Gap>]) -> Option<ThreadEntry
         age_ms: now.saturating_sub(line.start_ticks.saturating_mul(1000) / per_second),
         cpu_ms: line.cpu_ticks.saturating_mul(1000) / per_second,
         sleeps: read(1).and_then(thread::voluntary_switches),
-        look: ThreadLook {
+        look: ThreadSample {
             state: line.state,
             wait_channel: read(2).and_then(thread::wait_channel),
             system_call: None,

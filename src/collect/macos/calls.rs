@@ -16,7 +16,7 @@ use std::io;
 /// Tries to get a list that grows meanwhile.
 const TRIES: usize = 4;
 /// Largest block of arguments: the system's own limit (`kern.argmax`).
-const LARGEST_ARGUMENTS: usize = 1024 * 1024;
+const MAX_ARGUMENTS_BYTES: usize = 1024 * 1024;
 
 fn number(value: usize) -> libc::c_int {
     libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX)
@@ -75,7 +75,7 @@ pub fn process(pid: u32) -> io::Result<Vec<u8>> {
 /// The block of `KERN_PROCARGS2`.
 pub fn arguments(pid: u32) -> io::Result<Vec<u8>> {
     let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut buffer = vec![0; LARGEST_ARGUMENTS];
+    let mut buffer = vec![0; MAX_ARGUMENTS_BYTES];
     sysctl(&mut [libc::CTL_KERN, number(KERN_PROCARGS2), pid], &mut buffer)?;
     Ok(buffer)
 }

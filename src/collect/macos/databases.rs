@@ -6,7 +6,7 @@ use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
 use crate::model::text::nul_separated;
-use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, SecondLook};
+use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, SecondSample};
 use crate::parse::darwin::descriptor::{database_part, decode};
 use crate::parse::link::SqlitePart;
 use crate::parse::locks::{DATABASE_QUESTIONS, INDEX_QUESTIONS, roles_of_answers};
@@ -25,9 +25,9 @@ pub fn read(host: &MacHost, path: &ForeignPath) -> Result<Collected<DatabaseFile
 }
 
 /// What moves, once more.
-pub fn again(host: &MacHost, path: &ForeignPath) -> SecondLook {
+pub fn again(host: &MacHost, path: &ForeignPath) -> SecondSample {
     let files = Files::of(path);
-    SecondLook { locks: locks(&host.workers, &files).ok(), ..databases::again(&host.workers, &files) }
+    SecondSample { locks: locks(&host.workers, &files).ok(), ..databases::again(&host.workers, &files) }
 }
 
 /// Locks by role. Of several readers of one range one is named: the kernel answers with the first that is in the way.

@@ -1,7 +1,7 @@
 //! Asking launchd through its own tool, launchctl(1), and the property lists of its jobs.
 
 use super::{MacHost, process};
-use crate::collect::launchd::{self, Known, OnDisk};
+use crate::collect::launchd::{self, LaunchdFacts, OnDisk};
 use crate::collect::worker::wire::Tool;
 use crate::collect::{ForeignPath, Host, Program};
 use crate::model::text::printable;
@@ -15,17 +15,17 @@ use std::path::Path;
 /// Largest answer that is read; a domain with its hundreds of jobs prints some 100 KiB.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 /// Largest property list that is read.
-const LARGEST_FILE: usize = 256 * 1024;
+const MAX_FILE_BYTES: usize = 256 * 1024;
 /// Property lists that are read of one directory.
-const MOST_FILES: usize = 512;
+const MAX_FILES: usize = 512;
 /// Processes above a Hermes server that a job may have started: wrappers.
-const MOST_ABOVE: usize = 3;
+const MAX_ANCESTORS: usize = 3;
 
 /// Every job that runs a Hermes server, or should.
 pub fn programs(host: &MacHost) -> Result<Vec<Program>, Gap> {
     let (pids, users) = hermes_processes(host)?;
     let files = files(host, &users);
-    let known = Known { users: &users, pids: &pids, files: &files };
+    let known = LaunchdFacts { users: &users, pids: &pids, files: &files };
     let found = launchd::programs(&|words| ask(host, words), &known)?;
     Ok(found.into_iter().map(with_age).collect())
 }
@@ -56,7 +56,7 @@ fn hermes_processes(host: &MacHost) -> Result<(HashSet<u32>, Vec<u32>), Gap> {
         }
         owners.extend(process::kernel_process(*pid).ok().flatten().map(|kernel| kernel.uid));
         let mut current = *pid;
-        for _ in 0..=MOST_ABOVE {
+        for _ in 0..=MAX_ANCESTORS {
             if current <= 1 {
                 break;
             }
@@ -108,9 +108,9 @@ fn read_directory(host: &MacHost, directory: &ForeignPath, user: Option<u32>, fo
         let name = name.as_encoded_bytes();
         name.ends_with(b".plist") && !name.starts_with(b"com.apple.")
     };
-    for name in names.into_iter().filter(is_list).take(MOST_FILES) {
+    for name in names.into_iter().filter(is_list).take(MAX_FILES) {
         let path = directory.join(&name);
-        let Some(file) = host.read_file(&path, LARGEST_FILE).ok().and_then(|bytes| job_file(&bytes).ok()) else {
+        let Some(file) = host.read_file(&path, MAX_FILE_BYTES).ok().and_then(|bytes| job_file(&bytes).ok()) else {
             continue;
         };
         if recognise_configured(&file.arguments).is_some() {

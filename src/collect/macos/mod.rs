@@ -17,8 +17,8 @@ use super::{
 };
 use crate::collect::host_facts;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonLook, Resources, SecondLook,
-    id,
+    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
+    SecondSample, id,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::darwin::descriptor::{self, Record};
@@ -209,7 +209,7 @@ impl Host for MacHost {
         self.sockets(of)
     }
 
-    fn python_stacks(&self, identity: Identity) -> Result<PythonLook, Gap> {
+    fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap> {
         super::stacks::read(identity, self.workers.deadline)
     }
 
@@ -258,7 +258,7 @@ impl Host for MacHost {
         databases::read(self, path)
     }
 
-    fn database_again(&self, path: &ForeignPath) -> SecondLook {
+    fn database_again(&self, path: &ForeignPath) -> SecondSample {
         databases::again(self, path)
     }
 

@@ -4,7 +4,7 @@ use super::{MacHost, calls};
 use crate::collect::worker::Request;
 use crate::collect::{Collected, PidProblem, ProcessEntry, ThreadEntry, Usage};
 use crate::model::text::{nul_separated, printable};
-use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadLook, id};
+use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadSample, id};
 use crate::parse::darwin::procargs;
 use crate::parse::darwin::process::{self as parse, KernelProcess};
 use crate::parse::mask;
@@ -13,7 +13,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 /// Threads that are looked at.
-const MOST_THREADS: usize = 512;
+const MAX_THREADS: usize = 512;
 
 /// All processes; the kernel itself (pid 0) is none.
 pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
@@ -188,7 +188,7 @@ pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<Thre
     let bytes = calls::thread_list(pid).map_err(|error| refused(&kernel, Gap::from_io(&what, &error)))?;
     let handles = parse::thread_handles(&bytes);
     let mut found = Vec::new();
-    for (index, handle) in handles.iter().take(MOST_THREADS).enumerate() {
+    for (index, handle) in handles.iter().take(MAX_THREADS).enumerate() {
         // One that ended meanwhile is none.
         let Some(thread) = calls::thread(pid, *handle).ok().and_then(|bytes| parse::thread(&bytes).ok()) else {
             continue;
@@ -202,7 +202,7 @@ pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<Thre
             age_ms: u64::MAX,
             cpu_ms: cpu_ns / 1_000_000,
             sleeps: None,
-            look: ThreadLook { state: thread.state, wait_channel: None, system_call: None },
+            look: ThreadSample { state: thread.state, wait_channel: None, system_call: None },
         });
     }
     let gap = Gap::new(
@@ -214,7 +214,7 @@ pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<Thre
         ),
     );
     let gap = gap.blocking(&[id::OUTPUT_PIPE_FULL]);
-    let omitted = u64::try_from(handles.len().saturating_sub(MOST_THREADS)).unwrap_or(u64::MAX);
+    let omitted = u64::try_from(handles.len().saturating_sub(MAX_THREADS)).unwrap_or(u64::MAX);
     Ok(Collected { value: (found, omitted), gaps: vec![gap] })
 }
 

@@ -12,7 +12,7 @@ use std::io;
 
 /// Sockets of a set of processes.
 #[derive(Default)]
-struct Walk {
+struct SocketScan {
     tcp: HashMap<u64, crate::parse::sockets::TcpSocket>,
     holders: HashMap<u64, Vec<u32>>,
     refused: usize,
@@ -25,8 +25,8 @@ fn all_pids() -> io::Result<Vec<u32>> {
     Ok(table.into_iter().map(|process| process.pid).filter(|pid| *pid != 0).collect())
 }
 
-fn walk(pids: &[u32], deadline: Deadline) -> Walk {
-    let mut found = Walk::default();
+fn walk(pids: &[u32], deadline: Deadline) -> SocketScan {
+    let mut found = SocketScan::default();
     for (index, pid) in pids.iter().enumerate() {
         if deadline.is_over() {
             found.unasked = pids.len() - index;
@@ -59,7 +59,7 @@ fn walk(pids: &[u32], deadline: Deadline) -> Walk {
     found
 }
 
-impl Walk {
+impl SocketScan {
     fn gap(&self, what: &str) -> Option<Gap> {
         if self.unasked > 0 {
             let detail = format!("{} processes were not asked", self.unasked);

@@ -136,7 +136,7 @@ fn opened(path: &Path) -> Result<File, Gap> {
 impl Read for NamedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.taken == self.piece.len() {
-            self.piece = self.next_piece().map_err(|gap| io::Error::other(gap.told().to_owned()))?;
+            self.piece = self.next_piece().map_err(|gap| io::Error::other(gap.text().to_owned()))?;
             self.taken = 0;
         }
         let rest = self.piece.get(self.taken..).unwrap_or_default();

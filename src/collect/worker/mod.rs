@@ -113,13 +113,13 @@ impl Worker {
     /// One that shares the running worker process, since starting one costs more than most of what it is asked, and has its own
     /// number of them that may be abandoned.
     pub fn sharing(&self) -> Self {
-        let mut other = self.beside();
+        let mut other = self.separate();
         other.running = Rc::clone(&self.running);
         other
     }
 
     /// One with a worker process of its own, of the same examination.
-    pub fn beside(&self) -> Self {
+    pub fn separate(&self) -> Self {
         let mut other = Self::with_timeout(self.read_timeout);
         other.shares = Rc::clone(&self.shares);
         other

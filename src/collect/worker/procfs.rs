@@ -16,7 +16,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 
 /// Descriptors that are looked at for one answer, so that it does not take long.
-const MAX_LOOKED_AT: u32 = 1024;
+const MAX_SCANNED: u32 = 1024;
 /// Bytes of links in one answer, but for the last one.
 const MAX_TEXT: usize = 64 * 1024;
 
@@ -88,7 +88,7 @@ fn descriptor_links(pid: u32, first: u32, beginning: &[u8]) -> Result<Descriptor
     let mut found = DescriptorLinks::default();
     let (mut looked_at, mut text) = (0, 0);
     links::each(&directory, first, |number, link| {
-        if looked_at == MAX_LOOKED_AT || text > MAX_TEXT {
+        if looked_at == MAX_SCANNED || text > MAX_TEXT {
             found.next = Some(number);
             return ControlFlow::Break(());
         }

@@ -1,12 +1,12 @@
 //! Which lock each thread waits for, and who stands inside its block: expressions are followed from frame to frame to what they mean.
 
-use super::{SourceText, Standing, condition_caller, named, read};
+use super::{SourceText, ThreadFacts, condition_caller, named, read};
 use crate::model::{LockHolder, LockWait};
 use crate::parse::python_source::{Function, Source, is_dotted};
 use std::collections::{HashMap, HashSet};
 
 /// How far an argument is followed through the calls that hand it on.
-const MOST_CALLS: usize = 6;
+const MAX_CALLS: usize = 6;
 
 /// A lock by what its text means where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ struct Meanings {
 
 /// Follows an expression at one frame of a thread to what it means.
 fn meanings(
-    standing: &Standing<'_>,
+    standing: &ThreadFacts<'_>,
     at: usize,
     text: &str,
     sources: &HashMap<String, SourceText>,
@@ -90,7 +90,7 @@ fn is_another_each_time(text: &str) -> bool {
 
 /// What a parameter was given: by the frame that made the call, else wherever the function is handed on.
 fn given(
-    standing: &Standing<'_>,
+    standing: &ThreadFacts<'_>,
     at: usize,
     function: &Function,
     parameter: &str,
@@ -138,15 +138,15 @@ fn given(
 }
 
 /// A block in which a thread stands.
-struct Held {
+struct LockBlock {
     thread: usize,
     frame: usize,
     meanings: Meanings,
 }
 
 /// Every lock that is waited for, and who stands inside its block.
-pub(super) fn waited_for(threads: &[Standing<'_>], sources: &HashMap<String, SourceText>) -> Vec<LockWait> {
-    let held: Vec<Held> =
+pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, SourceText>) -> Vec<LockWait> {
+    let held: Vec<LockBlock> =
         threads.iter().enumerate().flat_map(|(index, thread)| blocks(index, thread, sources)).collect();
     let mut found: Vec<(LockWait, Vec<usize>, Meanings)> = Vec::new();
     for (index, standing) in threads.iter().enumerate() {
@@ -157,7 +157,7 @@ pub(super) fn waited_for(threads: &[Standing<'_>], sources: &HashMap<String, Sou
         let expression = taking.expressions.iter().map(|found| found.text.as_str()).collect::<Vec<_>>().join(", ");
         let mut meanings = Meanings { is_certain: taking.expressions.len() == 1, ..Meanings::default() };
         for each in &taking.expressions {
-            let of = self::meanings(standing, at, &each.text, sources, MOST_CALLS);
+            let of = self::meanings(standing, at, &each.text, sources, MAX_CALLS);
             meanings.is_certain &= of.is_certain;
             meanings.all.extend(of.all);
             meanings.given_as = of.given_as;
@@ -188,7 +188,7 @@ pub(super) fn waited_for(threads: &[Standing<'_>], sources: &HashMap<String, Sou
             }
         }
     }
-    let holders: Vec<Result<&Held, String>> =
+    let holders: Vec<Result<&LockBlock, String>> =
         found.iter().map(|(_, waiting, meanings)| holder(waiting, meanings, &held)).collect();
     // Who waits for whom; where that comes back to the lock, it never ends.
     let waits_for: HashMap<usize, usize> = found
@@ -229,7 +229,7 @@ pub(super) fn waited_for(threads: &[Standing<'_>], sources: &HashMap<String, Sou
 }
 
 /// The blocks in which a thread stands, in all its frames.
-fn blocks(index: usize, standing: &Standing<'_>, sources: &HashMap<String, SourceText>) -> Vec<Held> {
+fn blocks(index: usize, standing: &ThreadFacts<'_>, sources: &HashMap<String, SourceText>) -> Vec<LockBlock> {
     let released_by = condition_caller(standing.frames);
     let mut found = Vec::new();
     for (at, frame) in standing.frames.iter().enumerate() {
@@ -245,26 +245,27 @@ fn blocks(index: usize, standing: &Standing<'_>, sources: &HashMap<String, Sourc
         }
         let before = source.taking(line).map(|taking| taking.before).unwrap_or_default();
         for expression in before.into_iter().chain(source.inside(line)) {
-            let meanings = meanings(standing, at, &expression.text, sources, MOST_CALLS);
-            found.push(Held { thread: index, frame: at, meanings });
+            let meanings = meanings(standing, at, &expression.text, sources, MAX_CALLS);
+            found.push(LockBlock { thread: index, frame: at, meanings });
         }
     }
     found
 }
 
 /// The one thread that stands inside a block of that lock.
-fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [Held]) -> Result<&'a Held, String> {
+fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [LockBlock]) -> Result<&'a LockBlock, String> {
     if meanings.all.is_empty() {
         return Err("its expression can give another lock each time".to_owned());
     }
-    let mut candidates: Vec<&Held> = Vec::new();
+    let mut candidates: Vec<&LockBlock> = Vec::new();
     for each in held {
         let is_same = each.meanings.all.iter().any(|meaning| meanings.all.contains(meaning));
         if is_same && candidates.iter().all(|known| known.thread != each.thread) {
             candidates.push(each);
         }
     }
-    let others: Vec<&Held> = candidates.iter().copied().filter(|held| !waiting.contains(&held.thread)).collect();
+    let others: Vec<&LockBlock> =
+        candidates.iter().copied().filter(|held| !waiting.contains(&held.thread)).collect();
     match (others.as_slice(), candidates.as_slice()) {
         ([only], _) => Ok(only),
         // Only one that waits for it: a lock that is taken twice by one thread.
@@ -298,7 +299,7 @@ fn comes_back(start: usize, waits_for: &HashMap<usize, usize>) -> bool {
     false
 }
 
-fn described(standing: &Standing<'_>, held: &Held, names: &HashMap<usize, String>) -> Option<LockHolder> {
+fn described(standing: &ThreadFacts<'_>, held: &LockBlock, names: &HashMap<usize, String>) -> Option<LockHolder> {
     let frame = standing.frames.get(held.frame)?;
     Some(LockHolder {
         tid: standing.thread.tid,

@@ -49,7 +49,7 @@ fn staged(text: &str, threads: &[Staged]) -> Stacks {
             }
         })
         .collect();
-    let look = PythonLook { interpreter: "3.11.7".to_owned(), stacks, threads_omitted: 0, is_complete: true };
+    let look = PythonSample { interpreter: "3.11.7".to_owned(), stacks, threads_omitted: 0, is_complete: true };
     let kernel = threads
         .iter()
         .map(|thread| {
@@ -59,7 +59,7 @@ fn staged(text: &str, threads: &[Staged]) -> Stacks {
                 is_unlimited,
             });
             let wait_channel = Some("futex_wait_queue".to_owned());
-            (thread.tid, ThreadLook { state: ProcessState::Sleeping, wait_channel, system_call: call })
+            (thread.tid, ThreadSample { state: ProcessState::Sleeping, wait_channel, system_call: call })
         })
         .collect();
     assert!(files_of_waiters(&look, &kernel).iter().all(|file| file == FILE));
@@ -403,10 +403,10 @@ fn staged_any(threads: &[Staged]) -> Stacks {
         .map(|thread| {
             let (name, is_unlimited) = thread.call.unwrap();
             let system_call = Some(SystemCall { name: name.to_owned(), descriptor: None, is_unlimited });
-            (thread.tid, ThreadLook { state: ProcessState::Sleeping, wait_channel: None, system_call })
+            (thread.tid, ThreadSample { state: ProcessState::Sleeping, wait_channel: None, system_call })
         })
         .collect();
-    let look = PythonLook { stacks, is_complete: true, ..PythonLook::default() };
+    let look = PythonSample { stacks, is_complete: true, ..PythonSample::default() };
     join(&look, &kernel, &HashMap::from([(FILE.to_owned(), SourceText::Read(parse(GLOBAL)))]))
 }
 

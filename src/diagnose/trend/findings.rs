@@ -1,6 +1,6 @@
 //! Which findings follow from a trend, in words.
 
-use super::{LEAST_SAMPLES, at_this_pace, in_order, series};
+use super::{MIN_SAMPLES, at_this_pace, in_order, series};
 use crate::diagnose::verdict::finding;
 use crate::model::{Evidence, Finding, Growth, NextStep, Series, Severity, Shape, Trend, id};
 
@@ -145,7 +145,7 @@ impl Context {
         let growth = growths.iter().find(is_it).filter(|growth| growth.falls == 0)?;
         let open = in_order(series(trend.samples.iter(), |sample| sample.open));
         let (ms, limit) = at_this_pace(&open, trend.soft_limit).filter(|(ms, _)| *ms < CRITICAL_MS)?;
-        if open.len() < LEAST_SAMPLES {
+        if open.len() < MIN_SAMPLES {
             return None;
         }
         let title = format!(

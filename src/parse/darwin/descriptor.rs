@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// end, each in four bytes.
 const HEAD: usize = 20;
 /// Largest structure that a record holds.
-const LARGEST: usize = 4096;
+const MAX_BYTES: usize = 4096;
 
 /// One descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Record>, ParseError> {
         let head = Image(head);
         let length = |at| usize::try_from(head.u32(at)).unwrap_or(usize::MAX);
         let (size, kept) = (length(12), length(16));
-        if size > LARGEST || kept > size {
+        if size > MAX_BYTES || kept > size {
             return Err(ParseError::new("records of descriptors", "one is larger than it can be"));
         }
         let (kept, rest) = rest.split_at_checked(kept).ok_or_else(malformed)?;
@@ -110,7 +110,7 @@ pub fn vnode(bytes: &[u8]) -> Result<Vnode, ParseError> {
         _ => "other",
     };
     Ok(Vnode {
-        path: image.text(VIP_PATH, PATH_ROOM).to_vec(),
+        path: image.text(VIP_PATH, PATH_SIZE).to_vec(),
         kind,
         links: image.u16(VST_NLINK),
         size_bytes: image.u64(VST_SIZE),
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn hostile_files() {
         let file = vnode(&[b'x'; 1200]).unwrap();
-        assert_eq!((file.path.len(), file.kind), (PATH_ROOM, "other"));
+        assert_eq!((file.path.len(), file.kind), (PATH_SIZE, "other"));
         let (found, _) = read(&[record(1, Ok(&[0; 1200]))]);
         assert_eq!(found.targets[0].target, "a file without a path");
     }

@@ -109,13 +109,13 @@ layout! {
 }
 
 /// `MAXCOMLEN + 1` of `sys/param.h`.
-pub(crate) const COMM_ROOM: usize = 17;
+pub(crate) const COMM_SIZE: usize = 17;
 /// `MAXTHREADNAMESIZE` of `sys/proc_info.h`.
-pub(crate) const THREAD_NAME_ROOM: usize = 64;
+pub(crate) const THREAD_NAME_SIZE: usize = 64;
 /// `MAXPATHLEN` of `sys/param.h`.
-pub(crate) const PATH_ROOM: usize = 1024;
+pub(crate) const PATH_SIZE: usize = 1024;
 /// `SOCK_MAXADDRLEN` of `sys/socket.h`, less the two bytes before a Unix socket's path.
-pub(crate) const SUN_PATH_ROOM: usize = 253;
+pub(crate) const SUN_PATH_SIZE: usize = 253;
 /// Other kinds of descriptors by number (`PROX_FDTYPE_*` of `sys/proc_info.h`).
 pub(crate) const OTHER_KINDS: &[(u32, &str)] = &[
     (0, "appletalk"),
@@ -129,11 +129,11 @@ pub(crate) const OTHER_KINDS: &[(u32, &str)] = &[
 ];
 
 // No field that is read lies outside of its structure.
-const _: () = assert!(E_PGID + 4 <= KINFO_PROC && P_COMM + COMM_ROOM <= KINFO_PROC);
-const _: () = assert!(PTI_THREADNUM + 4 <= PROC_TASKINFO && PTH_NAME + THREAD_NAME_ROOM == PROC_THREADINFO);
-const _: () = assert!(PVI_CDIR_PATH + PATH_ROOM <= PROC_VNODEPATHINFO);
-const _: () = assert!(VIP_PATH + PATH_ROOM == VNODE_FDINFOWITHPATH);
-const _: () = assert!(UNSI_CADDR + SUN_PATH + SUN_PATH_ROOM <= SOCKET_FDINFO && TCPSI_STATE + 4 <= SOCKET_FDINFO);
+const _: () = assert!(E_PGID + 4 <= KINFO_PROC && P_COMM + COMM_SIZE <= KINFO_PROC);
+const _: () = assert!(PTI_THREADNUM + 4 <= PROC_TASKINFO && PTH_NAME + THREAD_NAME_SIZE == PROC_THREADINFO);
+const _: () = assert!(PVI_CDIR_PATH + PATH_SIZE <= PROC_VNODEPATHINFO);
+const _: () = assert!(VIP_PATH + PATH_SIZE == VNODE_FDINFOWITHPATH);
+const _: () = assert!(UNSI_CADDR + SUN_PATH + SUN_PATH_SIZE <= SOCKET_FDINFO && TCPSI_STATE + 4 <= SOCKET_FDINFO);
 const _: () = assert!(PIPE_PEERHANDLE + 8 <= PIPE_FDINFO && PROC_FDTYPE + 4 == PROC_FDINFO);
 
 // The same sizes by the crates that were made from the same headers.

@@ -61,7 +61,7 @@ fn kernel_process(bytes: &[u8]) -> Result<KernelProcess, ParseError> {
         ppid: image.u32(E_PPID),
         process_group: image.i32(E_PGID),
         uid: image.u32(P_RUID),
-        name: printable(image.text(P_COMM, COMM_ROOM)),
+        name: printable(image.text(P_COMM, COMM_SIZE)),
         state,
         is_traced,
         started_us: seconds.saturating_mul(1_000_000).saturating_add(image.u32(P_STARTTIME_MICROSECONDS).into()),
@@ -129,7 +129,7 @@ pub fn thread(bytes: &[u8]) -> Result<Thread, ParseError> {
     };
     Ok(Thread {
         state,
-        name: printable(image.text(PTH_NAME, THREAD_NAME_ROOM)),
+        name: printable(image.text(PTH_NAME, THREAD_NAME_SIZE)),
         user_ns: image.u32(PTH_USER_TIME),
         system_ns: image.u32(PTH_SYSTEM_TIME),
     })
@@ -147,7 +147,7 @@ pub fn thread_handles(bytes: &[u8]) -> Vec<u64> {
 pub fn working_directory(bytes: &[u8]) -> Result<PathBuf, ParseError> {
     use std::os::unix::ffi::OsStrExt;
     let image = Image::new(bytes, PROC_VNODEPATHINFO, "struct proc_vnodepathinfo")?;
-    let path = image.text(PVI_CDIR_PATH, PATH_ROOM);
+    let path = image.text(PVI_CDIR_PATH, PATH_SIZE);
     if path.is_empty() {
         return Err(ParseError::new("working directory", "the kernel names none"));
     }
@@ -227,7 +227,7 @@ mod tests {
         assert!(working_directory(&[0; 2352]).is_err());
         // An unterminated path fills its room and no more.
         let path = working_directory(&[b'x'; 2352]).unwrap();
-        assert_eq!(path.as_os_str().len(), PATH_ROOM);
+        assert_eq!(path.as_os_str().len(), PATH_SIZE);
     }
 
     proptest::proptest! {

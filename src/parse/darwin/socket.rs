@@ -98,7 +98,7 @@ fn address(image: Image<'_>, address: usize, port: usize) -> SocketAddr {
 
 /// The path of a `sockaddr_un`; `None` for a socket without a name.
 fn unix_path(image: Image<'_>, at: usize) -> Option<String> {
-    let path = image.text(at + SUN_PATH, SUN_PATH_ROOM);
+    let path = image.text(at + SUN_PATH, SUN_PATH_SIZE);
     (!path.is_empty()).then(|| printable(path))
 }
 
@@ -193,7 +193,7 @@ mod tests {
         let mut bytes = vec![b'x'; 792];
         bytes[256..260].copy_from_slice(&3_u32.to_le_bytes());
         let Socket::Other(found) = parse(&bytes).unwrap() else { panic!() };
-        assert_eq!(found.local.map(|path| path.len()), Some(SUN_PATH_ROOM));
+        assert_eq!(found.local.map(|path| path.len()), Some(SUN_PATH_SIZE));
         let mut bytes = SOCKETS[..SOCKET_FDINFO].to_vec();
         bytes[194..198].copy_from_slice(&[1, 0, 9, 0]);
         let Socket::Tcp(found) = parse(&bytes).unwrap() else { panic!() };

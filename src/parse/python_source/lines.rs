@@ -3,7 +3,7 @@
 /// Width to which a tab goes on (Python reference, "Indentation").
 const TAB: usize = 8;
 /// Logical lines that are kept of one file.
-const MOST_LINES: usize = 200_000;
+const MAX_LINES: usize = 200_000;
 
 /// One word, sign or string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl<'a> Reading<'a> {
 
     fn all(mut self) -> Vec<Logical> {
         let mut column = 0;
-        while self.lines.len() < MOST_LINES
+        while self.lines.len() < MAX_LINES
             && let Some(first) = self.rest.peek().copied()
         {
             let line = self.line;

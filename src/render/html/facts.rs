@@ -2,8 +2,8 @@
 
 use super::{folded, scrolled};
 use crate::model::{
-    Activity, Attempt, DatabaseFile, Descriptors, Health, HealthSeries, Hop, Lineage, Listeners, Look, Server,
-    SqliteFamily, Supervisor, Target, Thread,
+    Activity, Attempt, DatabaseFile, Descriptors, Health, HealthSeries, Hop, Lineage, Listeners, PortSample,
+    Server, SqliteFamily, Supervisor, Target, Thread,
 };
 use crate::render::{plot, words};
 use base64::Engine;
@@ -275,8 +275,8 @@ fn port(facts: &Listeners) -> Markup {
 }
 
 /// Samples of the port while a request waited.
-fn samples(title: &str, samples: &[Look]) -> Markup {
-    let row = |sample: &Look| {
+fn samples(title: &str, samples: &[PortSample]) -> Markup {
+    let row = |sample: &PortSample| {
         let is_accepted = match sample.probe_accepted {
             Some(true) => "yes",
             Some(false) => "no",
@@ -298,7 +298,7 @@ fn samples(title: &str, samples: &[Look]) -> Markup {
     markup! {
         @if !rows.is_empty() {
             h3 { "The port " (title) }
-            (plots(plot::looks(samples, title)))
+            (plots(plot::port_samples(samples, title)))
             (table(&header, &rows))
         }
     }

@@ -1,6 +1,6 @@
 //! Filesystems whose daemon does not answer, taken away when the test ends.
 
-use super::patient_file;
+use super::program_file;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -41,7 +41,7 @@ impl Hung {
             Fate::Unflushed => "unflushed",
         };
         let mut daemon = Command::new("python3")
-            .arg(patient_file("fuse.py"))
+            .arg(program_file("fuse.py"))
             .arg(place)
             .arg(how)
             .args(source)

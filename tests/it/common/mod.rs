@@ -1,11 +1,11 @@
-//! Starts patients, runs the doctor on them, and takes them away again by their pids.
+//! Starts targets, runs the doctor on them, and takes them away again by their pids.
 #![allow(dead_code)]
 
 #[cfg(target_os = "linux")]
 pub mod hung;
-pub mod reported;
 #[cfg(target_os = "linux")]
-pub mod stranger;
+pub mod other_user;
+pub mod reported;
 #[cfg(target_os = "linux")]
 pub mod traced;
 pub mod tty;
@@ -181,18 +181,18 @@ pub fn signal_pid(pid: u32, signal: rustix::process::Signal) {
 
 /// Starts a command that prints `ready PORT` when it is up.
 pub fn start(command: &mut Command) -> Guard {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the patient starts");
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the target starts");
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let port = line.trim().strip_prefix("ready ").and_then(|port| port.parse().ok());
     let guard = Guard { child, port: port.unwrap_or(0), home: None };
-    assert!(port.is_some(), "the patient said {line:?}");
+    assert!(port.is_some(), "the target said {line:?}");
     guard
 }
 
-/// Path of a file in `tests/patients`.
-pub fn patient_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/patients").join(name)
+/// Path of a file in `tests/programs`.
+pub fn program_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name)
 }
 
 /// A home as Hermes leaves it.
@@ -212,11 +212,11 @@ pub fn webui_of(python: &Path, what: &str) -> Guard {
     let home = home();
     let mut guard = start(
         Command::new(python)
-            .arg(patient_file("hermes-webui/server.py"))
+            .arg(program_file("hermes-webui/server.py"))
             // What a test run is written to is no log of the server's.
             .stderr(Stdio::null())
             .env("HERMES_HOME", home.path())
-            .env("PATIENT", what),
+            .env("TEST_SERVER", what),
     );
     guard.home = Some(home);
     guard

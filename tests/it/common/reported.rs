@@ -6,9 +6,9 @@ use hermes_doctor::collect::replay;
 use hermes_doctor::diagnose;
 use hermes_doctor::model::{
     Activity, Attempt, CloseWait, CloseWaitPeer, Connections, DatabaseFile, DatabaseHolder, Descriptors, Envelope,
-    Expected, Gap, GapReason, Health, Hop, Lineage, Listener, Listeners, Look, Outcome, Part, Phase, PhaseName,
-    PidFile, PidFileState, ProcessState, Relaunch, Role, Route, SecondLook, Server, ServerKind, SqliteFamily,
-    Status, Supervisor, SystemCall, Target, Thread, ThreadLook, WalFile,
+    Expected, Gap, GapReason, Health, Hop, Lineage, Listener, Listeners, Outcome, Part, Phase, PhaseName, PidFile,
+    PidFileState, PortSample, ProcessState, Relaunch, Role, Route, SecondSample, Server, ServerKind, SqliteFamily,
+    Status, Supervisor, SystemCall, Target, Thread, ThreadSample, WalFile,
 };
 use std::path::Path;
 
@@ -282,7 +282,7 @@ pub const REPORTED: &[Reported] = &[
         build: Some(|server| {
             is(server, ServerKind::Webui, Some(8787), "python server.py");
             server.process.as_mut().unwrap().threads = Some(2385);
-            let look = ThreadLook {
+            let look = ThreadSample {
                 state: ProcessState::Sleeping,
                 wait_channel: Some("futex_wait_queue".into()),
                 system_call: Some(SystemCall { name: "futex".into(), descriptor: None, is_unlimited: Some(true) }),
@@ -325,7 +325,7 @@ pub const REPORTED: &[Reported] = &[
             is(server, ServerKind::Gateway, Some(8642), "python -m hermes_cli.main gateway run");
             up(server, 30 * HOUR_MS);
             server.process.as_mut().unwrap().threads = Some(3);
-            let look = ThreadLook {
+            let look = ThreadSample {
                 state: ProcessState::Sleeping,
                 wait_channel: Some("futex_wait".into()),
                 system_call: None,
@@ -346,7 +346,7 @@ pub const REPORTED: &[Reported] = &[
         build: Some(|server| {
             is(server, ServerKind::Dashboard, Some(9119), "hermes dashboard --port 9119 --no-open");
             server.process.as_mut().unwrap().state = ProcessState::DiskSleep;
-            let look = ThreadLook {
+            let look = ThreadSample {
                 state: ProcessState::DiskSleep,
                 wait_channel: Some("mem_cgroup_handle_over_high".into()),
                 system_call: None,
@@ -443,7 +443,7 @@ pub const REPORTED: &[Reported] = &[
             let database = database(server);
             database.holders.push(holder(PID, "python -m hermes_cli.main gateway run", (7, 6, 1), 0, Some(false)));
             database.looked_again =
-                Some(SecondLook { after_ms: 500, locks: Some(Vec::new()), ..SecondLook::default() });
+                Some(SecondSample { after_ms: 500, locks: Some(Vec::new()), ..SecondSample::default() });
         }),
     },
 ];
@@ -641,7 +641,7 @@ fn waits(server: &mut Server, activity: Option<Activity>) {
 }
 
 /// Threads, the main one first, each seen so many times without having moved.
-fn threads(seen: &[ThreadLook], looks: usize) -> Activity {
+fn threads(seen: &[ThreadSample], looks: usize) -> Activity {
     let threads = (PID..).zip(seen).map(|(tid, look)| Thread {
         tid,
         name: "python".into(),
@@ -675,7 +675,7 @@ fn listens(server: &mut Server, after_ms: &[u64]) {
         connections: Connections::default(),
         looks: after_ms
             .iter()
-            .map(|after| Look {
+            .map(|after| PortSample {
                 after_connect_ms: *after,
                 accept_queue: 1,
                 not_accepted: 1,

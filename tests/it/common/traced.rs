@@ -211,7 +211,7 @@ impl Trace {
         for call in self.of_doctor().filter(|call| call.is_real_open()) {
             let Some(path) = call.path() else { continue };
             // The doctor's own files are no foreign ones.
-            if path == Path::new(&self.program) || path.starts_with(foreign.join("patients")) {
+            if path == Path::new(&self.program) || path.starts_with(foreign.join("targets")) {
                 continue;
             }
             let is_own_descriptor = self.is_own_descriptor(&path);

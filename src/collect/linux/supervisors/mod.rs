@@ -19,17 +19,17 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Largest configuration or run script that is read.
-const LARGEST_FILE: usize = 256 * 1024;
+const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// One way of asking.
-trait Asks {
+trait Backend {
     /// The programs of a supervisor. Claimed pids are those of the doctor's own pid namespace.
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap>;
 }
 
 /// Asks a supervisor.
 pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-    let asks: &dyn Asks = match supervisor.kind.as_str() {
+    let asks: &dyn Backend = match supervisor.kind.as_str() {
         "supervisord" => &supervisord::Supervisord,
         "pm2" => &pm2::Pm2,
         "runit" | "s6" | "daemontools" => &service_directory::ServiceDirectory,

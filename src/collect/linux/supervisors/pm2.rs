@@ -1,6 +1,6 @@
 //! pm2 answers on `rpc.sock` in its own home, which its daemon's title names.
 
-use super::{Asks, Place, milliseconds, since, timestamp};
+use super::{Backend, Place, milliseconds, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host, Program, SocketTable, SupervisorProcess};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// See the module.
 pub struct Pm2;
 
-impl Asks for Pm2 {
+impl Backend for Pm2 {
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
         let Some(home) = home(host, &place) else {

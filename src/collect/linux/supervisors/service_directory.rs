@@ -1,6 +1,6 @@
 //! runit, s6 and daemontools: a supervising process stands in the service's directory and keeps `supervise/status` in it.
 
-use super::{Asks, LARGEST_FILE, Place, another_user, milliseconds, shown, since, timestamp};
+use super::{Backend, MAX_FILE_BYTES, Place, another_user, milliseconds, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::{Collected, FileKind, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::text::kept;
@@ -17,7 +17,7 @@ const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 /// See the module.
 pub struct ServiceDirectory;
 
-impl Asks for ServiceDirectory {
+impl Backend for ServiceDirectory {
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
         let name = shown(&host.working_directory(place.process.identity)?);
@@ -60,7 +60,7 @@ fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Re
         }
     };
     // The run script is a program for the shell; what it runs is recognised in it like in `sh -c`.
-    let script = content("run", &directory.join("run"), LARGEST_FILE).unwrap_or_default();
+    let script = content("run", &directory.join("run"), MAX_FILE_BYTES).unwrap_or_default();
     let text = kept(&script);
     let has_log = host.workers.kind_of(&directory.join("log/run")).is_ok_and(|kind| kind == FileKind::Regular);
     // Of a directory of variables no file but these two is opened; of several the last counts.

@@ -1,6 +1,6 @@
 //! supervisord answers XML-RPC on the socket that its configuration names.
 
-use super::{Asks, LARGEST_FILE, Place, milliseconds, shown, since, timestamp};
+use super::{Backend, MAX_FILE_BYTES, Place, milliseconds, shown, since, timestamp};
 use crate::collect::foreign::Login;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Files of an include pattern that are read.
-const MOST_INCLUDES: usize = 256;
+const MAX_INCLUDES: usize = 256;
 /// Where supervisord looks where it was started without `-c` (Supervisor, "Configuration File").
 const DEFAULT_CONFIGURATIONS: [&str; 4] =
     ["supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
@@ -24,7 +24,7 @@ const DEFAULT_CONFIGURATIONS: [&str; 4] =
 /// See the module.
 pub struct Supervisord;
 
-impl Asks for Supervisord {
+impl Backend for Supervisord {
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let place = Place::of(host, supervisor.pid)?;
         let (path, configuration, configuration_owner, gaps) = find_configuration(host, &place)?;
@@ -142,14 +142,14 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
     let here = host.working_directory(identity).unwrap_or_default();
     let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its usual places");
     for path in candidates {
-        match host.workers.content(&place.path(&path), LARGEST_FILE) {
+        match host.workers.content(&place.path(&path), MAX_FILE_BYTES) {
             Ok(content) => {
                 let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
                 let shown_directory = HostPath::from(&*here.join(&directory)).kept();
                 let mut found = configuration(&content.bytes, &shown_directory);
                 let mut gaps = Vec::new();
                 for file in included(host, place, &directory, &found.includes.clone(), &mut gaps) {
-                    match host.workers.content(&place.path(&file), LARGEST_FILE) {
+                    match host.workers.content(&place.path(&file), MAX_FILE_BYTES) {
                         Ok(read) => found.programs.extend(configuration(&read.bytes, &shown_directory).programs),
                         Err(gap) => gaps.push(gap),
                     }
@@ -174,10 +174,10 @@ fn included(
 ) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (at, pattern) in patterns.iter().enumerate() {
-        if at >= MOST_INCLUDES || found.len() >= MOST_INCLUDES {
+        if at >= MAX_INCLUDES || found.len() >= MAX_INCLUDES {
             let what = format!("included files of {}", shown(directory));
-            gaps.push(Gap::new(what, GapReason::NotAsked, format!("more than {MOST_INCLUDES} are not read")));
-            found.truncate(MOST_INCLUDES);
+            gaps.push(Gap::new(what, GapReason::NotAsked, format!("more than {MAX_INCLUDES} are not read")));
+            found.truncate(MAX_INCLUDES);
             break;
         }
         let path = directory.join(HostPath::from_kept(pattern).path());
@@ -188,7 +188,7 @@ fn included(
             continue;
         };
         let (start, end) = (&name[..star], &name[star + 1..]);
-        let names = match host.list_directory(&place.path(parent), MOST_INCLUDES) {
+        let names = match host.list_directory(&place.path(parent), MAX_INCLUDES) {
             Ok(names) => names,
             // A pattern may fit nothing.
             Err(gap) if gap.reason == GapReason::NotFound => continue,

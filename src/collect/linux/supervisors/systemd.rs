@@ -1,7 +1,7 @@
 //! systemd: what a manager says of its units (`systemctl show`), the unit files on the disk, and the file in which a
 //! manager publishes the current activation.
 
-use super::{Asks, LARGEST_FILE, another_user, milliseconds};
+use super::{Backend, MAX_FILE_BYTES, another_user, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
 use crate::collect::worker::wire::Tool;
 use crate::collect::{Collected, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
@@ -14,11 +14,11 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Largest answer that is read.
-const LARGEST_ANSWER: usize = 256 * 1024;
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Units that a manager is asked for.
-const MOST_UNITS: usize = 32;
+const MAX_UNITS: usize = 32;
 /// Unit files that are read of one directory.
-const MOST_FILES: usize = 256;
+const MAX_FILES: usize = 256;
 
 /// Where a host's own units are: any of them may run a server, whatever it is called.
 const OWN_UNITS: &[&str] = &["/etc/systemd/system", "/run/systemd/system"];
@@ -32,13 +32,13 @@ const PACKAGED_USER_UNITS: &[&str] = &["/usr/local/lib/systemd/user", "/usr/lib/
 /// A manager, asked for the units whose command is a Hermes server's.
 pub struct Systemd;
 
-impl Asks for Systemd {
+impl Backend for Systemd {
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         let mut on_disk: Vec<UnitOnDisk> = Vec::new();
         let Collected { value, gaps } = files_of(host, supervisor.user);
         for found in value {
             // A directory that comes first hides a unit of the same name in a later one.
-            if on_disk.len() < MOST_UNITS && on_disk.iter().all(|known| known.unit != found.unit) {
+            if on_disk.len() < MAX_UNITS && on_disk.iter().all(|known| known.unit != found.unit) {
                 on_disk.push(found);
             }
         }
@@ -75,7 +75,7 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
     let fragment = Some(state.fragment.as_str()).filter(|path| path.starts_with('/'));
     let read = fragment.map(|path| {
         let path = HostPath::from_kept(path);
-        host.workers.content(&of_manager(unit.user_manager, path.path()), LARGEST_FILE)
+        host.workers.content(&of_manager(unit.user_manager, path.path()), MAX_FILE_BYTES)
     });
     // The manager's answer has the command too; the file says where environment and output are.
     let (content, gap) = match read.transpose() {
@@ -146,9 +146,9 @@ fn read_directory(
     });
     // A unit's name is ASCII (systemd.unit(5)).
     let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    for name in names.filter(|name| name.ends_with(".service")).take(MOST_FILES) {
+    for name in names.filter(|name| name.ends_with(".service")).take(MAX_FILES) {
         let path = directory.join(&name);
-        let content = match host.workers.content(&path, LARGEST_FILE) {
+        let content = match host.workers.content(&path, MAX_FILE_BYTES) {
             Ok(content) => content,
             Err(gap) => {
                 // A link to nothing, or to /dev/null, is a unit that is masked (systemctl(1)).
@@ -236,7 +236,7 @@ fn of_environment_files(
     let places = files.map(|path| ForeignPath::of_file(owner, owner, path.path()));
     let mut read: Vec<Vec<u8>> = Vec::new();
     for path in places {
-        match host.read_file(&path, LARGEST_FILE) {
+        match host.read_file(&path, MAX_FILE_BYTES) {
             Ok(bytes) => read.push(bytes),
             // One with a `-` before its name need not be there (systemd.exec(5)).
             Err(gap) if gap.reason == GapReason::NotFound => {}
@@ -282,7 +282,7 @@ fn log(unit: &Unit, file: Option<&UnitFile>) -> String {
 /// Lines of a unit's journal that are asked for.
 const JOURNAL_LINES: usize = 5000;
 /// Most that is kept of them, from the end.
-const LARGEST_JOURNAL: usize = 1024 * 1024;
+const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
 /// The end of a unit's journal, each line with its time and zone. Root reads everybody's; the journal decides what another
 /// user may see.
@@ -301,7 +301,7 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     let begun = Instant::now();
     let output = host
         .workers
-        .run(Tool::Journalctl, arguments, None, LARGEST_JOURNAL)
+        .run(Tool::Journalctl, arguments, None, MAX_JOURNAL_BYTES)
         .map_err(|gap| Gap { what: what.clone(), ..gap })?;
     // What comes without standard output is standard error.
     if output.total == 0 {
@@ -337,9 +337,9 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     let begun = Instant::now();
     let output = host
         .workers
-        .run(Tool::Systemctl, arguments, user, LARGEST_ANSWER)
+        .run(Tool::Systemctl, arguments, user, MAX_ANSWER_BYTES)
         .map_err(|gap| Gap { what: what.clone(), ..gap })?;
-    if output.total > u64::try_from(LARGEST_ANSWER).unwrap_or(u64::MAX) {
+    if output.total > u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX) {
         return Err(Gap::new(what, GapReason::Malformed, "the answer is too large").after(begun.elapsed()));
     }
     let answer = if output.total == 0 { &[][..] } else { &output.bytes[..] };

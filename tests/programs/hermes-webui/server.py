@@ -1,7 +1,7 @@
 """A server as the Hermes WebUI is one: ThreadingHTTPServer with daemon threads, a backlog of 64, /health in JSON,
-and state.db opened through CPython's sqlite3. What is wrong with it is chosen by PATIENT in the environment.
+and state.db opened through CPython's sqlite3. What is wrong with it is chosen by TEST_SERVER in the environment.
 
-PORT and HERMES_HOME say where; PATIENT is a list of words separated by commas:
+PORT and HERMES_HOME say where; TEST_SERVER is a list of words separated by commas:
   leak=N       open N connections to state.db and keep them
   limit=N      lower the soft limit of descriptors first
   degraded     answer 503 with a failed check
@@ -51,7 +51,7 @@ import threading
 import time
 
 options = dict(
-    (word.partition("=")[0], word.partition("=")[2]) for word in os.environ.get("PATIENT", "").split(",") if word
+    (word.partition("=")[0], word.partition("=")[2]) for word in os.environ.get("TEST_SERVER", "").split(",") if word
 )
 home = os.environ.get("HERMES_HOME") or os.path.expanduser("~/.hermes")
 started = time.time()

@@ -1,7 +1,7 @@
 """A WebUI that runs into real limits and writes what it meets to its log, as the real one does: a structured line for each
 request, Python's logging for what goes wrong.
 
-HERMES_HOME and PORT say where; PATIENT is a list of words separated by commas, done in this order:
+HERMES_HOME and PORT say where; TEST_SERVER is a list of words separated by commas, done in this order:
   stderr       log to standard error, not to webui.log
   canary=WORD  put WORD into every message
   malformed=N  query a damaged database N times, and log each error
@@ -27,7 +27,7 @@ import time
 import traceback
 
 options = dict(
-    (word.partition("=")[0], word.partition("=")[2]) for word in os.environ.get("PATIENT", "").split(",") if word
+    (word.partition("=")[0], word.partition("=")[2]) for word in os.environ.get("TEST_SERVER", "").split(",") if word
 )
 home = os.environ["HERMES_HOME"]
 canary = options.get("canary", "")

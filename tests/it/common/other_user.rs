@@ -1,6 +1,6 @@
 //! Tests in namespaces of their own, with processes and files of other users.
 
-use super::{Answer, Guard, patient_file, run_with, skipped, start, tool};
+use super::{Answer, Guard, program_file, run_with, skipped, start, tool};
 use rustix::fs::Mode;
 use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom};
@@ -70,8 +70,8 @@ impl Place {
         // Both can be where only root may go.
         std::fs::write(place.program(), "").unwrap();
         mount(&["--bind", super::program()], &place.program());
-        std::fs::create_dir(place.path("patients")).unwrap();
-        mount(&["--bind", patient_file("").to_str().unwrap()], &place.path("patients"));
+        std::fs::create_dir(place.path("targets")).unwrap();
+        mount(&["--bind", program_file("").to_str().unwrap()], &place.path("targets"));
         place
     }
 
@@ -85,9 +85,9 @@ impl Place {
         self.path("hermes-doctor")
     }
 
-    /// A file of `tests/patients` where every user may read it.
+    /// A file of `tests/programs` where every user may read it.
     pub fn script(&self, name: &str) -> PathBuf {
-        self.path("patients").join(name)
+        self.path("targets").join(name)
     }
 
     /// Makes a directory of a user.
@@ -135,7 +135,7 @@ impl Place {
     /// Starts a process of a user in a directory, whose first argument is `title`, and then these arguments.
     pub fn titled(&self, owner: u32, title: &str, arguments: &[&str], directory: &Path) -> Guard {
         let mut command = Command::new(PYTHON);
-        command.arg0(title).arg(self.script("stranger.py")).args(arguments);
+        command.arg0(title).arg(self.script("other_user.py")).args(arguments);
         command.current_dir(directory).env_clear().env("PATH", "/usr/bin:/bin").stderr(Stdio::null());
         as_user(&mut command, owner);
         start(&mut command)
@@ -178,7 +178,7 @@ impl Place {
     }
 
     /// Puts a program in the place of `/usr/bin/systemctl` or `/usr/bin/journalctl` that records how it was started; see
-    /// `tests/patients/tool.py`. False where there is no such program.
+    /// `tests/programs/tool.py`. False where there is no such program.
     pub fn replace_tool(&self, name: &str, wait: &str, answer: &str) -> bool {
         let script = self.path(&format!("tool-{name}"));
         self.write_tool(&script, name, wait, answer);
@@ -203,7 +203,7 @@ impl Place {
         }
         let words = [("NAME", name), ("RECORD", record.to_str().unwrap()), ("ANSWER", answer), ("WAIT", wait)];
         let words = words.map(|(name, value)| format!("{name} = {}\n", Value::from(value)));
-        let body = std::fs::read_to_string(patient_file("tool.py")).unwrap();
+        let body = std::fs::read_to_string(program_file("tool.py")).unwrap();
         std::fs::write(path, format!("#!{PYTHON} -IS\n{}{body}", words.concat())).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
