@@ -4,12 +4,12 @@
 use super::answer::refuse;
 use super::terminal::emit;
 use crate::collect::worker::answers;
-use crate::command::{Cli, ManArguments, cause_of};
+use crate::command::{Cli, ManArguments, cause_of, definition};
 use crate::diagnose::catalogue::CATALOGUE;
 use crate::model::text::printable;
 use crate::report;
 use clap::builder::{PossibleValuesParser, Resettable};
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -96,12 +96,12 @@ struct Page {
 }
 
 /// The command line without what only the program itself calls: neither a page nor a completion names that.
-fn definition() -> Command {
-    let whole = Cli::command();
+fn shown_definition() -> Command {
+    let whole = definition();
     let mut shown = Command::new(whole.get_name().to_owned())
         .disable_help_subcommand(true)
         .propagate_version(true)
-        .args(whole.get_arguments().cloned())
+        .args(whole.get_arguments().cloned().map(|option| option.hide_short_help(false)))
         .subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
     if let Some(version) = whole.get_version() {
         shown = shown.version(version.to_owned());
@@ -109,7 +109,7 @@ fn definition() -> Command {
     if let Some(about) = whole.get_about() {
         shown = shown.about(about.clone());
     }
-    if let Some(text) = whole.get_after_help() {
+    if let Some(text) = whole.get_after_long_help() {
         shown = shown.after_help(text.clone());
     }
     shown
@@ -117,7 +117,7 @@ fn definition() -> Command {
 
 /// The same with the values that the parser does not know, as it leaves them to those who can answer more helpfully.
 fn completed() -> Command {
-    let definition = definition();
+    let definition = shown_definition();
     let ids: Vec<&str> = CATALOGUE.iter().map(|entry| entry.id).collect();
     let names: Vec<String> = definition.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let values = |command: Command, argument: &'static str, values: PossibleValuesParser| {
@@ -130,7 +130,7 @@ fn completed() -> Command {
 
 /// All pages, that of the program first.
 fn pages() -> io::Result<Vec<Page>> {
-    let mut whole = definition();
+    let mut whole = shown_definition();
     whole.build();
     let mut pages = vec![page(&whole, None)?];
     for command in whole.get_subcommands() {

@@ -4,7 +4,6 @@ use super::terminal::{emit, use_colour};
 use crate::command::{Cli, EXIT_UNKNOWN, Format, When, nothing_examined, sanitized};
 use crate::model::{Gap, GapReason};
 use crate::render::{self, Style};
-use clap::Parser;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -14,8 +13,7 @@ use std::io::{IsTerminal, Write};
 /// # Errors
 /// What the parser says of it, which may be the help that was asked for: see [`answer`].
 pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let cli = Cli::try_parse_from(arguments)?;
-    cli.check().map(|()| cli)
+    Cli::of_arguments(arguments)
 }
 
 /// Says what the parser has said, in the form that was asked for; the exit status.

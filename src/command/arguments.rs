@@ -16,25 +16,26 @@ use url::Url;
 
 const AFTER_HELP: &str = "\
 Examples:
-  hermes-doctor                               every Hermes server of this host
-  hermes-doctor --port 8787                   the server on that port
-  hermes-doctor fds --pid 4711 --all          what its descriptors point to
-  hermes-doctor report -o hermes-report.json  for a bug report, names hidden
+  hermes-doctor                               every Hermes server on this host
+  hermes-doctor --port 8787                   the server on this port
+  hermes-doctor fds --pid 4711 --all          the targets of its descriptors
+  hermes-doctor report -o hermes-report.json  for a bug report, redacted
   hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
-  hermes-doctor demo                          see it work on its own servers
+  hermes-doctor demo                          demo scenarios with test servers
 
 Exit status:
-  0  examined, and healthy (information changes nothing)
-  1  a warning holds
-  2  something critical holds, or a server that was named is not there
-  3  could not tell: bad arguments, nothing to examine, no permission for what
-     decides, an answer that could not be written
+  0  healthy (notes do not count)
+  1  warning
+  2  critical, or a server that was named is not running
+  3  inconclusive: wrong arguments, nothing to examine, a required check that
+     could not run, or output that could not be written
 
-It changes nothing: no signal is sent, no file is written that was not asked for, no database is opened. Fixes are printed, never run.";
+It changes nothing: it sends no signals, opens no database through SQLite, and writes only the files that you name. Fixes are printed, never run.";
 
-/// What the parser's own messages are drawn in: colours that are read on light and on dark grounds, as in
-/// `render::Style`; the rest is bold, underlined or plain.
+const AFTER_SHORT_HELP: &str = "Exit status: 0 healthy, 1 warning, 2 critical, 3 inconclusive\n\n`--help` lists all options with examples; `hermes-doctor help COMMAND` explains a command.";
+
+/// Styles of the parser's messages: colours that are readable on light and on dark backgrounds, as in `render::Style`.
 const STYLES: Styles = Styles::styled()
     .error(AnsiColor::Red.on_default().bold())
     .valid(AnsiColor::Green.on_default().bold())
@@ -42,18 +43,18 @@ const STYLES: Styles = Styles::styled()
 
 /// Names the root cause of a wedged Hermes host, and changes nothing on it.
 #[derive(Debug, Parser)]
-#[command(name = "hermes-doctor", version, styles = STYLES, after_help = AFTER_HELP, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "hermes-doctor", version, styles = STYLES, after_help = AFTER_SHORT_HELP, after_long_help = AFTER_HELP, propagate_version = true)]
 pub struct Cli {
-    /// What to do; without one, the full check.
+    /// The command; the default is `check`.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Which server.
+    /// The servers to examine.
     #[command(flatten)]
     pub selection: SelectionArguments,
-    /// How to answer.
+    /// The form of the answer.
     #[command(flatten)]
     pub output: OutputArguments,
-    /// How much is looked at.
+    /// The extent of the examination.
     #[command(flatten)]
     pub examination: ExaminationArguments,
 }
@@ -61,101 +62,121 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// The full examination and the verdict (the same as no subcommand)
+    /// Run all checks and print the verdict (the default)
     #[command(
         after_help = "Examples:\n  hermes-doctor check\n  hermes-doctor check --port 8787 --home ~/.hermes --json\n  hermes-doctor check --format nagios\n  hermes-doctor check --format openmetrics -o hermes-doctor.prom"
     )]
     Check,
-    /// Open descriptors by kind and target, SQLite files as families, and the distance to the limit
+    /// Count open descriptors, and show which of them grow
+    ///
+    /// Shows descriptors by kind and target, SQLite files as families, and the distance to the limit.
     #[command(
         after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json\n  hermes-doctor fds --port 8787 --samples 30 --every 10s\n  hermes-doctor fds --port 8787 --watch\n  hermes-doctor fds --port 8787 --compare hermes-check.json\n  hermes-doctor fds --port 8787 --exercise /health /api/sessions --requests 100"
     )]
     Fds(FdsArguments),
-    /// The processes above the server, what each is, and who claims it
+    /// Show the process tree and the supervisor
+    ///
+    /// Shows each process from the server up to pid 1, the supervisor that claims the server, and the one that should.
     #[command(
         after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json\n  hermes-doctor lineage --expect systemd-user:hermes-webui.service\n  hermes-doctor lineage --port 8787 --expect none --observe 10s"
     )]
     Lineage,
-    /// HTTP phase by phase: the health path, and cheap routes that show whether more than that answers
+    /// Time each phase of an HTTP request
+    ///
+    /// Requests the health path, and a cheap route that shows whether the server answers more than the health path.
     #[command(
         after_help = "Examples:\n  hermes-doctor health --url http://127.0.0.1:8787\n  hermes-doctor health --port 8787 --deep --timeout 5s\n  hermes-doctor health --port 8787 --route /api/sessions --route /api/projects\n  hermes-doctor health --port 8787 --repeat 100 --every 200ms"
     )]
     Health(HealthArguments),
-    /// Everyone who listens on a port, what waits there, and whether the owner is the server
+    /// List the listeners of a port and their owners
+    ///
+    /// Also shows pending connections, and whether the owner of the port is the expected server.
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
     Port(PortArguments),
-    /// Everything that check knows, names hidden, as an attachment for a bug report
+    /// Write a redacted attachment for a bug report
+    ///
+    /// The report holds everything that `check` found. Names, addresses and secrets are redacted.
     #[command(
-        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   people, hosts, addresses, secrets, and every name that not every\n            Hermes host has\n  paranoid  directories and units of Hermes, versions of the server, and\n            absolute times, too\n  none      secrets in command lines and URLs only"
+        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   users, hosts, addresses, secrets, and every name that is not the\n            same on all Hermes hosts\n  paranoid  also directories and units of Hermes, versions of the server, and\n            absolute times\n  none      only secrets in command lines and URLs"
     )]
     Report(ReportArguments),
-    /// Looks again and again and keeps a record: each change, and one full report at the first critical finding
+    /// Take samples into a record file until Ctrl-C
+    ///
+    /// Records each change, and one complete report at the first critical finding.
     #[command(
         after_help = "Examples:\n  hermes-doctor watch --every 30s --record /var/lib/hermes-doctor/flight.jsonl\n  hermes-doctor watch --port 8787 --record flight.jsonl\n\ndocs/watch.md has units for systemd and launchd."
     )]
     Watch(WatchArguments),
-    /// What a record of `watch` tells: changes, rates, and a plot
+    /// Summarize a record file of `watch`
+    ///
+    /// Shows changes and rates, and draws a plot with --svg.
     #[command(
         after_help = "Examples:\n  hermes-doctor history flight.jsonl\n  hermes-doctor history flight.jsonl --svg flight.svg"
     )]
     History(HistoryArguments),
-    /// The SQLite databases as bytes: log, checkpoint, locks and holders; never opened through SQLite
+    /// Read the SQLite databases as plain files
+    ///
+    /// Shows log, checkpoint, locks by role, and holders. The databases are never opened through SQLite.
     #[command(
         after_help = "Examples:\n  hermes-doctor db\n  hermes-doctor db --home ~/.hermes\n  hermes-doctor db --file ~/.hermes/state.db --json"
     )]
     Db(DbArguments),
-    /// Python stacks of all threads, and who holds the lock that they wait for; the server is not paused
+    /// Print the Python stacks of all threads
     #[command(
-        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt reads the memory of the server, so it takes the server's own user (with kernel.yama.ptrace_scope 0), root, or CAP_SYS_PTRACE."
+        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt also names the lock that threads wait for, and its holder. It reads the memory of the server without pausing it, so it needs the user of the server (with kernel.yama.ptrace_scope 0), root, or CAP_SYS_PTRACE."
     )]
     Stacks,
-    /// What a finding means, what decides it, and the healthy host that looks alike
+    /// Explain a finding
+    ///
+    /// Prints its meaning, the deciding fact, and the healthy host that looks similar.
     #[command(
-        after_help = "Examples:\n  hermes-doctor explain descriptor-ceiling\n  hermes-doctor explain            (all of them)"
+        after_help = "Examples:\n  hermes-doctor explain descriptor-ceiling\n  hermes-doctor explain            (all findings)"
     )]
     Explain {
-        /// Id of the finding; without one, all
+        /// Id of the finding (default: all)
         #[arg(value_name = "ID")]
         id: Option<String>,
     },
-    /// The JSON Schema of what `--json` prints
+    /// Print the JSON Schema of the `--json` output
     #[command(
-        after_help = "Examples:\n  hermes-doctor schema > hermes-doctor-1.json\n  check-jsonschema --schemafile hermes-doctor-1.json hermes-check.json\n\ndocs/json.md has the rules by which it may change."
+        after_help = "Examples:\n  hermes-doctor schema > hermes-doctor-1.json\n  check-jsonschema --schemafile hermes-doctor-1.json hermes-check.json\n\ndocs/json.md says which changes are allowed."
     )]
     Schema,
-    /// Serves an agent: the examinations as tools of the Model Context Protocol, on standard input and output
+    /// Serve the examinations as tools for an agent (MCP)
     #[cfg(feature = "mcp")]
     #[command(
-        after_help = "Examples:\n  hermes-doctor mcp --redact paranoid\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n\nTools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. An agent starts it itself; it ends with its input (status 0). docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. What a tool answers goes to the model and its provider, so names are hidden."
+        after_help = "Examples:\n  hermes-doctor mcp --redact paranoid\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n\nIt speaks the Model Context Protocol on standard input and output, and ends with its input (status 0). Tools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. Answers go to the model and its provider, so they are redacted."
     )]
     Mcp(McpArguments),
-    /// The completions for a shell, to standard output
+    /// Print completions for a shell
     #[command(
         after_help = "Examples:\n  hermes-doctor completions fish > ~/.config/fish/completions/hermes-doctor.fish\n  hermes-doctor completions zsh > ~/.zfunc/_hermes-doctor      (in fpath)\n  eval \"$(hermes-doctor completions bash)\"      (a line for ~/.bashrc)"
     )]
     Completions {
-        /// Which shell
+        /// The shell
         #[arg(value_enum, value_name = "SHELL")]
         shell: clap_complete::Shell,
     },
-    /// The manual page of a command, to standard output, or all pages into a directory
+    /// Print a manual page, or write all of them
     #[command(
         after_help = "Examples:\n  hermes-doctor man fds | man -l -           (mandoc -a on macOS)\n  hermes-doctor man --directory ~/.local/share/man/man1"
     )]
     Man(ManArguments),
-    /// Starts a small server of its own, examines it as any other server, and cleans up
+    /// Examine test servers with known problems
+    ///
+    /// Starts small test servers, examines them as any other server, and removes them.
     #[command(
-        after_help = "Examples:\n  hermes-doctor demo           each scenario in turn\n  hermes-doctor demo leak      one of them, with the whole verdict\n  hermes-doctor demo leak --json"
+        after_help = "Examples:\n  hermes-doctor demo           all scenarios\n  hermes-doctor demo leak      one scenario, with the complete verdict\n  hermes-doctor demo leak --json"
     )]
     Demo {
-        /// Which scenario; without one, each in turn
+        /// The scenario (default: all, one after the other)
         #[arg(value_enum, value_name = "NAME")]
         name: Option<crate::demo::Name>,
     },
-    /// Plays the server of a `demo` scenario
+    /// Run the server of a `demo` scenario
     #[command(name = crate::parse::command::DEMO_SERVER, hide = true)]
     DemoServer {
-        /// The part to play
+        /// The role of this process
         #[arg(value_enum)]
         part: crate::demo::ServerPart,
     },
@@ -170,35 +191,35 @@ pub struct FdsArguments {
     /// Show all targets
     #[arg(long, conflicts_with = "top")]
     pub all: bool,
-    /// Look again and again until Ctrl-C, every 2 s or as said
+    /// Take samples until Ctrl-C, by default every 2 s
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = duration, conflicts_with_all = ["samples", "every"], help_heading = "Over time")]
     pub watch: Option<Duration>,
-    /// Look this many times, then judge what grows
+    /// Take this many samples, then judge the growth
     #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 2..=100_000), help_heading = "Over time")]
     pub samples: Option<u64>,
-    /// Time between two samples (2s)
+    /// Time between two samples (default: 2s)
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "samples", help_heading = "Over time")]
     pub every: Option<Duration>,
-    /// Compare with a saved report (`check --json` or `fds --json`); each counts as one sample. Can be repeated
+    /// Compare with a saved report (`check --json` or `fds --json`); can be repeated
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["samples", "watch"], help_heading = "Over time")]
     pub compare: Vec<PathBuf>,
-    /// Send requests for these paths to the server's own loopback address, and show what each leaves open. This puts
-    /// load on the server
+    /// Send requests for these paths to the server, and count the descriptors that each leaves open. This puts load on
+    /// the server
     #[arg(long, value_name = "PATH", num_args = 1.., value_parser = request_path, conflicts_with_all = ["samples", "watch", "compare"], help_heading = "With requests")]
     pub exercise: Vec<String>,
-    /// Requests for each path
+    /// Number of requests for each path
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = |text: &str| number::<u64>(text, 1..=10_000), requires = "exercise", help_heading = "With requests")]
     pub requests: u64,
-    /// Requests between two looks
+    /// Number of requests between two samples
     #[arg(long, value_name = "K", default_value_t = 10, value_parser = |text: &str| number::<u64>(text, 1..=10_000), requires = "exercise", help_heading = "With requests")]
     pub batch: u64,
-    /// Send them to an address that is no loopback one, too
+    /// Also allow an address that is not a loopback address
     #[arg(long, requires = "exercise", help_heading = "With requests")]
     pub yes_remote: bool,
 }
 
 impl FdsArguments {
-    /// How often is looked, when more than once.
+    /// The sampling; `None` for a single sample.
     pub fn sampling(&self) -> Option<SamplingPlan> {
         const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
         match (self.watch, self.samples) {
@@ -210,7 +231,7 @@ impl FdsArguments {
         }
     }
 
-    /// What is sent, when something is.
+    /// The requests of `--exercise`, if any.
     pub fn exercise(&self, timeout: Duration) -> Option<ExercisePlan> {
         (!self.exercise.is_empty()).then(|| ExercisePlan {
             paths: self.exercise.clone(),
@@ -225,22 +246,22 @@ impl FdsArguments {
 /// Options of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArguments {
-    /// As a comment on an issue (under 60,000 characters), the JSON in it where it fits; without, JSON
+    /// Write Markdown for a comment on an issue (at most 60,000 characters), with the JSON where it fits
     #[arg(long, conflicts_with = "html")]
     pub markdown: bool,
-    /// As one page that stands alone
+    /// Write one HTML page without other files
     #[arg(long)]
     pub html: bool,
-    /// How much is hidden
+    /// How much is redacted
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = RedactArgument::Default)]
     pub redact: RedactArgument,
-    /// Show what leaves and what was hidden, and ask, before it is written
+    /// Show the report and what was redacted, and ask before it is written
     #[arg(long)]
     pub review: bool,
-    /// Ask nothing
+    /// Do not ask
     #[arg(long)]
     pub yes: bool,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
 }
@@ -249,7 +270,7 @@ pub struct ReportArguments {
 #[cfg(feature = "mcp")]
 #[derive(Clone, Copy, Debug, Args)]
 pub struct McpArguments {
-    /// How much is hidden in what the tools answer
+    /// How much is redacted in the answers of the tools
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = RedactArgument::Default)]
     pub redact: RedactArgument,
 }
@@ -257,11 +278,11 @@ pub struct McpArguments {
 /// `--redact`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RedactArgument {
-    /// Directories and units of Hermes, versions of the server, and absolute times, too
+    /// Also directories and units of Hermes, versions of the server, and absolute times
     Paranoid,
-    /// People, hosts, addresses, secrets, and every name that not every Hermes host has
+    /// Users, hosts, addresses, secrets, and every name that is not the same on all Hermes hosts
     Default,
-    /// Secrets in command lines and URLs only
+    /// Only secrets in command lines and URLs
     None,
 }
 
@@ -278,16 +299,16 @@ impl From<RedactArgument> for Level {
 /// Options of `watch`.
 #[derive(Clone, Debug, Args)]
 pub struct WatchArguments {
-    /// Time between two looks
+    /// Time between two samples
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub every: Duration,
-    /// The record, one JSON object a line; FILE.1 is the one before it
+    /// The record, one JSON object per line; FILE.1 is the older part
     #[arg(long, value_name = "FILE")]
     pub record: PathBuf,
-    /// End after this many looks
+    /// End after this many samples
     #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
     pub samples: Option<u64>,
-    /// Largest size of the record in MiB; at 30 s, 8 MiB are about a week
+    /// Maximum size of the record in MiB; at one sample per 30 s, 8 MiB last about a week
     #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = |text: &str| number::<u64>(text, 1..=1024))]
     pub largest: u64,
 }
@@ -298,10 +319,10 @@ pub struct HistoryArguments {
     /// A record of `watch`
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Draw descriptors, database handles, the accept queue and the health request over time
+    /// Plot descriptors, database handles, the accept queue and the health request over time
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long, requires = "svg")]
     pub force: bool,
 }
@@ -309,18 +330,18 @@ pub struct HistoryArguments {
 /// Options of `man`.
 #[derive(Clone, Debug, Args)]
 pub struct ManArguments {
-    /// Whose page; without one, that of the program
+    /// The command (default: the program)
     #[arg(value_name = "COMMAND", conflicts_with = "directory")]
     pub command: Option<String>,
-    /// Write all pages into this directory, which is made where it is not there
+    /// Write all pages into this directory, and create it if necessary
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
-    /// Write over files that are there
+    /// Overwrite existing files
     #[arg(long, requires = "directory", conflicts_with = "command")]
     pub force: bool,
 }
 
-/// What `port` asks for.
+/// Options of `port`.
 #[derive(Clone, Debug, Args)]
 pub struct PortArguments {
     /// The port (the same as --port)
@@ -328,10 +349,10 @@ pub struct PortArguments {
     pub number: Option<u16>,
 }
 
-/// What `db` asks for.
+/// Options of `db`.
 #[derive(Clone, Debug, Args)]
 pub struct DbArguments {
-    /// This database, whosever it is
+    /// This database file
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
@@ -339,23 +360,23 @@ pub struct DbArguments {
 /// Options of `health`.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct HealthArguments {
-    /// Ask this many times, one request after the other, each on a new connection
+    /// Send this many requests one after the other, each on a new connection
     #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 2..=10_000), help_heading = "Many requests")]
     pub repeat: Option<u64>,
-    /// Time from the begin of one request to the begin of the next (1s)
+    /// Time from the start of one request to the start of the next (default: 1s)
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "repeat", help_heading = "Many requests")]
     pub every: Option<Duration>,
 }
 
 impl HealthArguments {
-    /// How often is asked, when more than once.
+    /// The repetition; `None` for a single request.
     pub fn repetition(&self) -> Option<Repetition> {
         let requests = self.repeat?;
         Some(Repetition { requests, every: self.every.unwrap_or(Duration::from_secs(1)) })
     }
 }
 
-/// A path of a request, as it goes on the wire.
+/// The path of a request, as it is sent.
 fn request_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         Err("a path begins with /".to_owned())
@@ -369,31 +390,31 @@ fn request_path(text: &str) -> Result<String, String> {
     }
 }
 
-/// Which server is examined. Options combine; without any, all Hermes servers of the host are found.
+/// The servers to examine. Options combine; without any, all Hermes servers of the host are examined.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Which server")]
 pub struct SelectionArguments {
-    /// The process
+    /// The process with this id
     #[arg(long, global = true, value_name = "PID", value_parser = |text: &str| number::<u32>(text, 1..=4_294_967_295))]
     pub pid: Option<u32>,
     /// The server that listens on this port
     #[arg(long, global = true, value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
     pub port: Option<u16>,
-    /// The server behind this URL; on another host only its HTTP is examined
+    /// The server at this URL; on another host only HTTP is examined
     #[arg(long, global = true, value_name = "URL", value_parser = url)]
     pub url: Option<Url>,
     /// The servers of this HERMES_HOME
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub home: Option<PathBuf>,
-    /// What the server should be
+    /// The kind of the server
     #[arg(long, global = true, value_enum, value_name = "KIND")]
     pub kind: Option<KindArgument>,
-    /// Who should be running it: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM, runit:DIR,
-    /// s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none; without, it is inferred from this host's configuration
-    #[arg(long, global = true, value_name = "WHO", value_parser = expectation)]
+    /// The supervisor that should run the server: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM,
+    /// runit:DIR, s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none (default: inferred from the configuration of the host)
+    #[arg(long, global = true, value_name = "SUPERVISOR", value_parser = expectation)]
     pub expect: Option<Expect>,
-    /// Examine a saved report instead of this host: JSON, packed with gzip, or a comment with its JSON block; - reads
-    /// standard input. Twice: what has grown from the first to the second
+    /// Examine a saved report instead of this host: JSON, gzip, or a comment with a JSON block; - is standard input. Give it
+    /// twice to compare two reports
     #[arg(long, global = true, value_name = "REPORT")]
     pub from: Vec<PathBuf>,
 }
@@ -426,53 +447,51 @@ impl From<KindArgument> for ServerKind {
     }
 }
 
-/// How much is looked at.
+/// The extent of the examination.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Examination")]
 pub struct ExaminationArguments {
-    /// Ask a WebUI for its own deep check (it opens state.db inside the server)
+    /// Request the deep check of a WebUI (the server opens state.db for it)
     #[arg(long, global = true)]
     pub deep: bool,
-    /// Read the Python stacks of the server too, from its memory, without pausing it (takes the permission to attach)
+    /// Also read the Python stacks, from the memory of the server, without pausing it (needs the permission to attach)
     #[arg(long, global = true)]
     pub stacks: bool,
-    /// Ask every process of the host for the sockets of the port, not only the likely ones
+    /// Search all processes of the host for the holders of the port, not only the likely ones
     #[arg(long, global = true)]
     pub all_holders: bool,
-    /// Ask for this path too, with a deadline three times as long (can be repeated); without, a cheap one of that kind of
-    /// server
+    /// Also request this path, with three times the timeout (can be repeated; default: a cheap path of the kind of server)
     #[arg(long = "route", global = true, value_name = "PATH", value_parser = request_path)]
     pub routes: Vec<String>,
-    /// Look on for this long at what the supervisor does: restarts, pids, states, the port (without, only where the
-    /// supervisor and the server do not agree)
+    /// Observe the supervisor for this long: restarts, pids, states, the port (default: only if supervisor and server
+    /// disagree)
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     pub observe: Option<Duration>,
-    /// Longest wait for each phase of an HTTP request (500ms, 2s, 5m)
+    /// Timeout of each phase of an HTTP request (500ms, 2s, 5m)
     #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub timeout: Duration,
-    /// Longest time for everything, 10s (60s for all demonstrations); what is not seen by then is said to be not seen
+    /// Time limit of the whole run (default: 10s, for all demo scenarios 60s); what was not checked by then is listed
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     pub budget: Option<Duration>,
 }
 
-/// How the answer is given.
+/// The form of the answer.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArguments {
-    /// For people (text, as without this option), for programs, or for a monitoring system
+    /// Output format
     #[arg(long, global = true, value_enum)]
     pub format: Option<Format>,
-    /// The same as --format json
+    /// Print JSON (the same as --format json)
     #[arg(long, global = true)]
     pub json: bool,
-    /// Write it to this file, whole or not at all: `report` one that only you can read, --format openmetrics one for all in
-    /// the place of the last; - and no -o are standard output
+    /// Write to this file instead of standard output, completely or not at all (`report` and --format openmetrics)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Every fact with the place it was read from
+    /// Print every fact with its source
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Only the verdict: no progress, no advice
+    /// Print only the verdict: no progress, no next steps
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// When to use colour (NO_COLOR is respected)
@@ -506,18 +525,18 @@ impl OutputArguments {
 /// `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Text for people
     Text,
-    /// One JSON envelope, and nothing else on standard output
+    /// One JSON envelope
     Json,
-    /// A line of status and performance data, as a plugin of Nagios gives it, then details
+    /// Status and performance data of a Nagios plugin
     Nagios,
-    /// Metrics, for the textfile collector of node_exporter and others
+    /// Metrics, for example for the textfile collector of node_exporter
     Openmetrics,
 }
 
 impl Format {
-    /// As it is said on the command line.
+    /// The word on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -543,22 +562,30 @@ fn expectation(text: &str) -> Result<Expect, String> {
     text.parse()
 }
 
-/// A whole number; what is none or out of range is told what would do.
+/// A whole number in a range; the error names the range.
 fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match (range.start(), *range.end()) {
-        (least, u64::MAX) => format!("write a whole number, {least} or more"),
-        (least, most) => format!("write a whole number from {least} to {most}"),
+        (min, u64::MAX) => format!("write a whole number, {min} or more"),
+        (min, max) => format!("write a whole number from {min} to {max}"),
     })
 }
 
 fn url(text: &str) -> Result<Url, String> {
-    Url::parse(text).map_err(|error| format!("{error}; write it like http://127.0.0.1:8787"))
+    // `localhost:8787` is a URL with the scheme `localhost`.
+    let with_scheme =
+        Url::parse(&format!("http://{text}")).ok().filter(|url| url.has_host() && !text.contains("://"));
+    match (Url::parse(text), with_scheme) {
+        (Ok(url), _) if url.has_host() => Ok(url),
+        (_, Some(_)) => Err(format!("the scheme is missing; write http://{text}")),
+        (Ok(_), None) => Err("it has no host; write it like http://127.0.0.1:8787".to_owned()),
+        (Err(error), None) => Err(format!("{error}; write it like http://127.0.0.1:8787")),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("must be longer than nothing".to_owned()),
+        Ok(duration) if duration.is_zero() => Err("must be greater than zero".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("write it like 500ms, 2s or 5m".to_owned()),
     }

@@ -2,13 +2,17 @@
 //! command line and MCP, use it.
 
 mod arguments;
+mod definition;
 mod message;
 mod request;
 mod run;
 
 pub use arguments::*;
+pub use definition::definition;
 pub use message::{cause_of, sanitized, unwritten_output};
 pub use run::{STANDARD_INPUT, examine_until, explained, nothing_examined, refusal, saved_reports};
+
+pub use crate::parse::command::DEMO_SERVER;
 
 /// Exit status of a run without a verdict: bad arguments, nothing to examine, a required check that could not run, unwritten output.
 pub const EXIT_UNKNOWN: u8 = 3;

@@ -118,11 +118,6 @@ impl Cli {
                 let text = "--stacks belongs to `check`, `report`, `watch` and `stacks`";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
-            #[cfg(feature = "mcp")]
-            (Some(Command::Mcp(_)), _) if self.names_a_server() || !self.selection.from.is_empty() => {
-                let text = "`mcp` examines nothing by itself; each call of a tool says what it is about";
-                Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
-            }
             _ if matches!(&self.command, Some(Command::Report(report)) if report.markdown || report.html)
                 && self.output.is_json() =>
             {
@@ -157,17 +152,6 @@ impl Cli {
         Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
     }
 
-    #[cfg(feature = "mcp")]
-    fn names_a_server(&self) -> bool {
-        let named = &self.selection;
-        named.pid.is_some()
-            || named.port.is_some()
-            || named.url.is_some()
-            || named.home.is_some()
-            || named.kind.is_some()
-            || named.expect.is_some()
-    }
-
     /// Standard input is read to its end by the first report that it stands for.
     fn check_input(&self) -> Result<(), clap::Error> {
         use clap::CommandFactory;
@@ -190,8 +174,6 @@ impl Cli {
         }
         let live = match &self.command {
             Some(Command::Watch(_)) => Some("watch"),
-            Some(Command::Demo { .. }) => Some("demo"),
-            Some(Command::History(_)) => Some("history"),
             Some(Command::Db(DbArguments { file: Some(_) })) => Some("db --file"),
             Some(Command::Fds(arguments)) if arguments.sampling().is_some() => Some("fds --samples"),
             Some(Command::Fds(arguments)) if !arguments.exercise.is_empty() => Some("fds --exercise"),
@@ -208,11 +190,10 @@ impl Cli {
         let compares = matches!(self.command, None | Some(Command::Check | Command::Fds(_)));
         let text = match (live, self.selection.from.len()) {
             (Some(what), _) => format!(
-                "{what} takes a live host, which a saved report (--from) is not; to compare two reports, give --from twice"
+                "{what} needs a live host, and --from names a saved report; to compare two reports, give --from twice"
             ),
             (None, 2) if !compares => {
-                "what is compared of two reports (--from) are the descriptors, which check and fds look at"
-                    .to_owned()
+                "two reports (--from) are compared by their descriptors: use `check` or `fds`".to_owned()
             }
             (None, 1 | 2) => return Ok(()),
             (None, count) => format!("--from takes one report, or two to compare; {count} were given"),

@@ -1,9 +1,9 @@
-//! The arguments of the tools: typed, described for a model, and turned into the command line that they stand for, so that
-//! one set of rules holds for both.
+//! The arguments of the tools: typed, described for a model, and converted to the command line that they stand for, so that both front
+//! ends have the same rules.
 
 use crate::command::{Cli, Command, KindArgument};
 use crate::examine::sampling::SamplingPlan;
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -12,12 +12,12 @@ use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Most that one call may take: a client of the protocol does not wait for ever either.
+/// Time limit of one call: a client of the protocol has a timeout, too.
 const MAX_BUDGET: Duration = Duration::from_secs(120);
-/// Most that a tool shows of one table.
+/// Rows of one table in an answer.
 const MAX_ROWS: u32 = 200;
 
-/// What a tool can be told. Each takes some of these.
+/// The arguments of all tools. Each tool has some of them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Arguments {
@@ -27,57 +27,55 @@ pub struct Arguments {
     /// The server that listens on this TCP port of this host. Defaults: WebUI 8787, dashboard 9119, gateway 8642.
     #[schemars(range(min = 1))]
     port: Option<u16>,
-    /// The server behind this URL, for example http://127.0.0.1:8787. On another host only its HTTP is examined.
+    /// The server behind this URL, for example http://127.0.0.1:8787. On another host only HTTP is examined.
     url: Option<String>,
     /// The servers of this HERMES_HOME, for example /home/ann/.hermes.
     home: Option<PathBuf>,
-    /// What the server should be.
+    /// The kind of the server.
     kind: Option<KindArgument>,
-    /// Who should be running it: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM, runit:DIR, s6:DIR,
-    /// daemontools:DIR, pm2:NAME, pid:N or none. Without it, this is inferred from the configuration of the host.
+    /// The supervisor that should run the server: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM, runit:DIR, s6:DIR,
+    /// daemontools:DIR, pm2:NAME, pid:N or none. Default: inferred from the configuration of the host.
     expect: Option<String>,
-    /// Examine this saved report of hermes-doctor instead of this host: the path of a file. With two, what has grown from the
-    /// first to the second.
+    /// Examine this saved report of hermes-doctor instead of this host: the path of a file. Two reports are compared.
     #[schemars(length(max = 2))]
     from: Vec<PathBuf>,
-    /// Longest wait for each phase of an HTTP request, like 500ms or 2s; 2s without it.
+    /// Timeout of each phase of an HTTP request, like 500ms or 2s. Default: 2s.
     timeout: Option<String>,
-    /// Longest time for the whole call, like 5s or 1m; 10s without it, 2m at most. What is not seen by then is said to be not
-    /// seen.
+    /// Time limit of the whole call, like 5s or 1m. Default: 10s, maximum: 2m. What was not checked by then is listed.
     budget: Option<String>,
-    /// Read the Python stacks too. Memory of the server is read, without pausing it; this takes the permission to attach.
+    /// Also read the Python stacks, from the memory of the server, without pausing it. Needs the permission to attach.
     stacks: bool,
-    /// Look on for this long at what the supervisor does, like 5s: restarts, pids, the port.
+    /// Observe the supervisor for this long, like 5s: restarts, pids, the port.
     observe: Option<String>,
-    /// Ask every process of the host for the sockets of the port, not only the likely ones.
+    /// Search all processes of the host for the holders of the port, not only the likely ones.
     all_holders: bool,
-    /// Look this many times, then judge what grows. A leak is a trend: one look shows a level only.
+    /// Take this many samples, then judge the growth. A leak is a trend: one sample shows only a level.
     #[schemars(range(min = 2, max = 100))]
     samples: Option<u32>,
-    /// Time between two samples, like 2s; 2s without it. Takes samples.
+    /// Time between two samples, like 2s. Default: 2s. Needs samples.
     every: Option<String>,
-    /// Rows of the table of targets; 10 without it.
+    /// Rows of the table of targets. Default: 10.
     #[schemars(range(min = 1, max = 200))]
     top: Option<u32>,
-    /// Examine this database file, whosever it is.
+    /// Examine this database file.
     file: Option<PathBuf>,
-    /// Id of a finding, for example state-db-handle-leak; without it, all of them.
+    /// Id of a finding, for example state-db-handle-leak. Default: all findings.
     id: Option<String>,
 }
 
-/// A call that makes sense: the command line it stands for, parsed.
+/// A valid call: the command line that it stands for, parsed.
 #[derive(Debug)]
 pub struct Call {
-    /// As the program itself would have been started.
+    /// The parsed command line.
     pub cli: Cli,
-    /// How often `fds` looks, when more than once.
+    /// The sampling of `fds`; `None` for a single sample.
     pub sampling: Option<SamplingPlan>,
     /// Rows of a table.
     pub top: usize,
 }
 
 impl Call {
-    /// The longest time that it takes.
+    /// The time limit of the call.
     pub fn budget(&self) -> Duration {
         let sampling = self.sampling.map_or(Duration::ZERO, |plan| {
             plan.every.saturating_mul(u32::try_from(plan.samples.unwrap_or(0)).unwrap_or(u32::MAX))
@@ -176,7 +174,7 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
         return Err("from takes the paths of files; - is not one".to_owned());
     }
     let words = arguments.words(command);
-    let cli = Cli::try_parse_from(words).and_then(|cli| cli.check().map(|()| cli)).map_err(|error| {
+    let cli = Cli::of_arguments(words).map_err(|error| {
         // The parser's first line is the error; what follows is how to call the program.
         let text = crate::command::sanitized(&error.render().to_string());
         let told: Vec<&str> = text.lines().take_while(|line| !line.starts_with("Usage:")).collect();

@@ -186,8 +186,8 @@ fn nothing_is_left_after_a_signal() {
             targets = servers_below(child.id());
             targets.len() == 1 && std::fs::read_dir(temporary.path()).unwrap().count() == 1
         });
-        // It must be within the examination, not still starting.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        // The examination runs when its worker does.
+        wait_for("the examination", || common::children_of(child.id()).len() >= 2);
         common::signal_pid(child.id(), signal);
         child.wait().unwrap();
         let target = targets[0];

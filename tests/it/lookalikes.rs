@@ -329,7 +329,8 @@ fn a_reset_within_the_answer_is_a_reset() {
 #[test]
 fn a_queue_that_moves_is_not_stalled() {
     let guard = hostile("drain");
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    // 20 clients connect; the queue holds them until they are accepted.
+    wait_for("a full queue", || common::established(guard.port) >= 10);
     let found = server(&format!("check --port {} --kind webui --timeout 2s", guard.port));
     assert!(!ids(&found).contains(&"accept-stalled".to_owned()), "{found:#}");
     let looks = found["listeners"]["looks"].as_array().unwrap();
@@ -341,8 +342,9 @@ fn a_queue_that_moves_is_not_stalled() {
 fn a_process_that_ends_during_the_look_is_not_judged() {
     let target = webui("silent");
     let pid = target.pid();
+    let port = target.port;
     let killer = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(700));
+        wait_for("the request", || common::established(port) > 0);
         common::signal_pid(pid, rustix::process::Signal::KILL);
     });
     let found = server(&format!("check --pid {pid}"));

@@ -121,33 +121,22 @@ fn too_few_samples_say_what_is_missing() {
 #[test]
 fn a_watch_ends_with_its_summary() {
     let target = webui("");
-    let child = common::interruptible()
-        .args(["fds", "--port", &target.port.to_string(), "--watch", "100ms"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(900));
-    signal_pid(child.id(), Signal::INT);
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{text}");
+    let mut command = common::interruptible();
+    command.args(["fds", "--port", &target.port.to_string(), "--watch", "100ms"]);
+    let common::Answer { stdout: text, exit, .. } =
+        common::run_until(&mut command, 4, |doctor| signal_pid(doctor, Signal::INT));
+    assert_eq!(exit, 0, "{text}");
     assert!(text.lines().next().unwrap().contains("CLOSE-WAIT"), "{text}");
     assert!(text.contains(" samples ") && text.contains("Verdict"), "{text}");
     // A target that ends in between ends the look, and what was seen stands.
     let target = webui("");
-    let killer = std::thread::spawn({
-        let pid = target.pid();
-        move || {
-            std::thread::sleep(Duration::from_millis(600));
-            signal_pid(pid, Signal::KILL);
-        }
-    });
-    let found = server(&format!("fds --port {} --samples 50 --every 100ms", target.port));
-    killer.join().unwrap();
-    assert!(found["trend"]["samples"].as_array().unwrap().len() < 20, "{found:#}");
-    assert!(found["gaps"].to_string().contains("it ended while it was looked at"), "{found:#}");
+    let mut command = doctor();
+    command.args(["fds", "--port", &target.port.to_string(), "--samples", "50", "--every", "100ms"]);
+    let answer = common::run_until(&mut command, 4, |_| signal_pid(target.pid(), Signal::KILL));
+    let text = answer.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let samples = text.split(" samples ").next().and_then(|text| text.rsplit(' ').next()?.parse::<usize>().ok());
+    assert!(samples.is_some_and(|samples| (3..20).contains(&samples)), "{text}");
+    assert!(text.contains("it ended while it was looked at"), "{text}");
 }
 
 /// Which request leaves something open.
@@ -223,7 +212,9 @@ fn a_saved_report_is_compared() {
     let directory = tempfile::tempdir().unwrap();
     let old = directory.path().join("old.json");
     std::fs::write(&old, run(&format!("check --port {} --json", target.port)).stdout).unwrap();
-    std::thread::sleep(Duration::from_millis(1200));
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", target.pid())).unwrap().count();
+    let before = open();
+    wait_for("more descriptors", || open() >= before + 20);
     let compare = format!("fds --port {} --compare {}", target.port, old.display());
     let found = server(&compare);
     let samples = found["trend"]["samples"].as_array().unwrap();
@@ -333,18 +324,15 @@ fn the_recorder_keeps_what_a_restart_destroys() {
 #[test]
 fn a_server_that_ends_while_it_is_watched_is_down() {
     let target = webui("");
-    let (port, pid) = (target.port, target.pid());
-    let ends = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(1500));
-        signal_pid(pid, Signal::KILL);
-    });
-    let answer = run(&format!("fds --port {port} --samples 30 --every 300ms --json"));
-    ends.join().unwrap();
-    let envelope = answer.json();
-    let found = &envelope["servers"][0];
-    assert_eq!((answer.exit, ids(found)), (2, vec!["server-not-running".to_owned()]), "{found:#}");
-    assert!(found["trend"]["samples"].as_array().unwrap().len() >= 3, "{found:#}");
-    assert!(found["gaps"].to_string().contains("it ended while it was looked at"), "{found:#}");
+    let mut command = doctor();
+    command.args(["fds", "--port", &target.port.to_string(), "--samples", "30", "--every", "300ms", "--verbose"]);
+    let answer = common::run_until(&mut command, 4, |_| signal_pid(target.pid(), Signal::KILL));
+    let text = answer.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(answer.exit, 2, "{text}");
+    assert!(text.contains("server-not-running") && !text.contains("UNKNOWN"), "{text}");
+    let samples = text.split(" samples ").next().and_then(|text| text.rsplit(' ').next()?.parse::<usize>().ok());
+    assert!(samples.is_some_and(|samples| samples >= 3), "{text}");
+    assert!(text.contains("it ended while it was looked at"), "{text}");
 }
 
 /// The end of a server is an event of that server, named or found, and no other one.
@@ -418,8 +406,7 @@ fn the_recorder_ends_when_it_is_told() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_for("the first look", || record.exists());
-    std::thread::sleep(Duration::from_millis(200));
+    wait_for("the first sample", || std::fs::read(&record).is_ok_and(|text| text.ends_with(b"\n")));
     signal_pid(child.id(), Signal::TERM);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -459,7 +446,8 @@ fn an_interrupted_series_of_requests_has_its_summary_whole() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(900));
+    // The first request has a connection, and others follow each second.
+    wait_for("a request", || common::established(target.port) > 0);
     let group = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process_group(group, Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();

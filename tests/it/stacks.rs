@@ -124,7 +124,16 @@ fn the_holder_of_the_interpreter_is_named_with_its_line() {
             let pid = target.pid();
             threads(pid).into_iter().any(|tid| tid != pid && wait_channel(pid, tid) == "0")
         });
-        std::thread::sleep(Duration::from_millis(300));
+        // It has computed for some time, so it is in the search and not on the way to it.
+        let ticks = |tid: u32| {
+            let stat =
+                std::fs::read_to_string(format!("/proc/{}/task/{tid}/stat", target.pid())).unwrap_or_default();
+            let fields = stat.rsplit(") ").next().unwrap_or_default().to_owned();
+            fields.split(' ').nth(11).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0)
+        };
+        wait_for("the search", || {
+            threads(target.pid()).into_iter().any(|tid| tid != target.pid() && ticks(tid) >= 10)
+        });
         let server = server(&format!("stacks --pid {}", target.pid()));
         let groups = server["stacks"]["groups"].as_array().unwrap();
         let holds =
@@ -365,7 +374,8 @@ fn threads_of_another_pid_namespace_are_found() {
     command.arg(common::program_file("hermes-webui/server.py"));
     let target = common::start(command.env("HERMES_HOME", home.path()).env("TEST_SERVER", "deadlock"));
     let _waiting = requests(&target, 3);
-    std::thread::sleep(Duration::from_millis(700));
+    let inside = common::children_of(target.pid());
+    settled(inside[0], 5);
     let server = server(&format!("stacks --port {}", target.port));
     let lock = lock(&server, "STREAMS_LOCK");
     assert_eq!(
@@ -416,8 +426,9 @@ time.sleep(600)
     assert!(lock["no_holder"].as_str().unwrap().contains("no thread stands inside"), "{lock:#}");
     assert!(ids(&answer).is_empty(), "{answer:#}");
 
-    std::thread::sleep(Duration::from_millis(2100));
     std::fs::write(&file, format!("# one line more\n{script}")).unwrap();
+    let later = std::time::SystemTime::now() + Duration::from_secs(60);
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
     let changed = server(&format!("stacks --pid {}", target.pid()));
     assert!(changed["stacks"]["locks"].as_array().unwrap().is_empty(), "{changed:#}");
     assert!(gap(&changed, "source of ")["detail"].as_str().unwrap().contains("changed"), "{changed:#}");

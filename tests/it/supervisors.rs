@@ -34,7 +34,7 @@ impl Supervised {
 impl Drop for Supervised {
     fn drop(&mut self) {
         signal_pid(self.supervisor.id(), self.end);
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        common::within(std::time::Duration::from_secs(2), || !matches!(self.supervisor.try_wait(), Ok(None)));
         end_all_of(self.home.path());
         let _ = self.supervisor.kill();
         let _ = self.supervisor.wait();
@@ -80,8 +80,7 @@ fn service_directory(program: &str, kind: &str, end: Signal) {
         let mut command = Command::new(&path);
         command.arg(&directory);
         let running = Supervised::start(home, port, command, end);
-        // An orphan is one only when its launcher has left.
-        std::thread::sleep(std::time::Duration::from_millis(600));
+        wait_for("the end of the launcher", || common::is_launched(running.home.path()));
         let found = server(&format!("check --port {port}"));
         drop(running);
         check(&found, kind, directory.to_str().unwrap(), exec);
@@ -158,7 +157,7 @@ fn supervisord_by_its_own_socket() {
         let Some((running, port)) = supervisord(exec, false) else {
             return skipped("supervisord", "it is not installed (tests/run installs it)");
         };
-        std::thread::sleep(std::time::Duration::from_millis(800));
+        wait_for("the end of the launcher", || common::is_launched(running.home.path()));
         let found = server(&format!("check --port {port}"));
         drop(running);
         check(&found, "supervisord", "hermes-webui", exec);
@@ -343,7 +342,7 @@ fn pm2_by_its_own_socket() {
     for exec in [true, false] {
         let port = free_port();
         let Some(pm2) = Pm2::start(port, exec) else { return };
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        wait_for("the end of the launcher", || common::is_launched(pm2.data.path()));
         let found = server(&format!("check --port {port}"));
         if !exec {
             // After so many attempts pm2 leaves it at that.
@@ -387,7 +386,7 @@ fn a_run_script_with_wrappers_is_recognised() {
     let mut command = Command::new(runsv);
     command.arg(&directory);
     let running = Supervised::start(home, port, command, Signal::TERM);
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    wait_for("the end of the launcher", || common::is_launched(running.home.path()));
     let found = server(&format!("check --port {port}"));
     let home = running.home.path().to_owned();
     drop(running);

@@ -272,7 +272,7 @@ fn a_detaching_launcher_leaves_an_orphan() {
     let unit = unit("orphan", port, false, &format!("KillMode=process\n{ALWAYS}"));
     let Some(systemd) = Systemd::boot("orphan", &[("hermes-webui.service", unit)]) else { return };
     wait_for_port(port);
-    std::thread::sleep(std::time::Duration::from_millis(1200));
+    systemd.wait_for_restarts("hermes-webui.service", 1);
     let found = systemd.server(&format!("check --port {port}"));
     assert_eq!((found["status"].as_str(), roots(&found)), (Some("critical"), vec!["orphaned-server"]), "{found:#}");
     assert_eq!(finding(&found, "respawn-loop")["caused_by"][0], "orphaned-server");

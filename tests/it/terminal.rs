@@ -377,7 +377,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ("--pid 4000000000", "without a pid"),
     ("stacks --pid 4000000000", "without a pid"),
     ("--url 127.0.0.1:8787", "http://127.0.0.1:8787"),
-    ("--url nope", "http://127.0.0.1:8787"),
+    ("--url nope", "write http://nope"),
+    ("--url http://", "write it like http://127.0.0.1:8787"),
     ("--url ftp://127.0.0.1/", "only http and https"),
     ("--home DIR/nothing", "the directory that holds state.db"),
     ("--home DIR", "the directory that holds state.db"),
@@ -427,7 +428,14 @@ const MISTAKES: &[(&str, &str)] = &[
     ("man --directory DIR/there", "name another directory"),
     ("completions tcsh", "'zsh'"),
     ("demo frobnicate", "healthy, leak"),
-    ("mcp --port 8787", "each call of a tool says what it is about"),
+    ("mcp --port 8787", "`hermes-doctor help mcp` lists its options"),
+    ("schema --pid 4", "`hermes-doctor help schema` lists its options"),
+    ("--port 8787 explain", "`hermes-doctor help explain` lists its options"),
+    ("8787", "`--port 8787` examines"),
+    ("fds 4711", "`--pid 4711` the process"),
+    ("check 99999", "`--pid 99999` examines the process"),
+    ("status", "`check` runs all checks"),
+    ("--url localhost:8787", "write http://localhost:8787"),
 ];
 
 #[test]

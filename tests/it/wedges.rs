@@ -194,9 +194,10 @@ fn an_interruption_is_no_reset() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(600));
+    wait_for("the request", || common::established(target.port) > 0);
     signal_pid(doctor.id(), Signal::STOP);
-    std::thread::sleep(Duration::from_millis(200));
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", doctor.id())).unwrap_or_default();
+    wait_for("the stop", || state().contains(") T "));
     signal_pid(doctor.id(), Signal::CONT);
     let output = doctor.wait_with_output().unwrap();
     let envelope: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -11,7 +11,7 @@ pub mod traced;
 pub mod tty;
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -246,6 +246,68 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether a condition holds within a time limit, for a destructor, which must not panic.
+pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
+/// Runs a program, calls `action` with its pid when it has printed this many lines, and returns all of its output.
+pub fn run_until(command: &mut Command, lines: usize, action: impl FnOnce(u32)) -> Answer {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+    let mut text = String::new();
+    for _ in 0..lines {
+        assert!(output.read_line(&mut text).unwrap() > 0, "only these lines came: {text}");
+    }
+    action(child.id());
+    output.read_to_string(&mut text).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    Answer { stdout: text, ..Answer::of(ended) }
+}
+
+/// Connections on a local TCP port of this host that are in state ESTABLISHED (proc_net(5)).
+#[cfg(target_os = "linux")]
+pub fn established(port: u16) -> usize {
+    let local = format!(":{port:04X}");
+    let is_one = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(1).is_some_and(|address| address.ends_with(&local)) && fields.get(3) == Some(&"01")
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|name| std::fs::read_to_string(name).unwrap_or_default());
+    tables.iter().map(|table| table.lines().filter(is_one).count()).sum()
+}
+
+/// Whether the server of a home runs, and no launcher is its parent.
+#[cfg(target_os = "linux")]
+pub fn is_launched(home: &Path) -> bool {
+    let read = |pid: &str, name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let variable = format!("HERMES_HOME={}", home.display());
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut servers = pids.filter(|pid| {
+        let command = text(read(pid, "cmdline"));
+        command.contains("server.py") && text(read(pid, "environ")).split('\0').any(|entry| entry == variable)
+    });
+    servers.any(|pid| {
+        let stat = text(read(&pid, "stat"));
+        let parent = stat.rsplit(") ").next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned();
+        !text(read(&parent, "cmdline")).contains("bootstrap.py")
+    })
+}
+
 /// What a thread waits for in the kernel; `0` of one that does not wait.
 #[cfg(target_os = "linux")]
 pub fn wait_channel(pid: u32, tid: u32) -> String {
@@ -257,6 +319,13 @@ pub fn wait_channel(pid: u32, tid: u32) -> String {
 pub fn threads(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Children of the main thread of a process (proc_tid_children(5)).
+#[cfg(target_os = "linux")]
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Children of a process that have ended and were not reaped.
