@@ -398,7 +398,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("--from REPORT --port 1", "name another"),
     ("--from REPORT --from REPORT --from REPORT", "one report, or two to compare"),
     ("watch --record DIR/new --from REPORT", "give --from twice"),
-    ("lineage --from REPORT --from REPORT", "check and fds"),
+    ("lineage --from REPORT --from REPORT", "use `check` or `fds`"),
     ("fds --compare DIR --from REPORT", "give --from twice"),
     ("fds --top few", "write a whole number, 0 or more"),
     ("fds --samples 1", "write a whole number from 2 to 100000"),
