@@ -1,4 +1,4 @@
-//! A point in time after which nothing is waited for.
+//! A point in time at which every wait ends.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     end: Instant,
-    /// Set when nobody waits for the answer any more.
+    /// Set when the result is no longer needed.
     called_off: Option<&'static AtomicBool>,
 }
 
@@ -17,12 +17,12 @@ impl Deadline {
     /// `duration` from now.
     pub fn after(duration: Duration) -> Self {
         let now = Instant::now();
-        // A duration beyond what the clock can hold is as good as a day.
+        // A duration that the clock cannot represent becomes one day.
         let end = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(86_400));
         Self { end, called_off: None }
     }
 
-    /// The same end, or the moment at which this is set: what waits until then ends its wait first.
+    /// The same deadline, which also ends when `called_off` is set.
     #[must_use]
     pub fn unless(self, called_off: &'static AtomicBool) -> Self {
         Self { called_off: Some(called_off), ..self }
@@ -42,14 +42,14 @@ impl Deadline {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    /// Longest time to wait at once: all that is left, or a moment where it can be called off meanwhile.
+    /// Longest single wait: the remaining time, or a shorter one where the wait can be called off.
     pub fn at_once(self) -> Duration {
         const MOMENT: Duration = Duration::from_millis(200);
         let remaining = self.remaining();
         if self.called_off.is_some() { remaining.min(MOMENT) } else { remaining }
     }
 
-    /// Whether a wait of [`Self::at_once`] that has ended is to be gone on with.
+    /// Whether to continue after a wait of [`Self::at_once`] has ended.
     pub fn goes_on(self) -> bool {
         self.called_off.is_some() && !self.is_over()
     }
@@ -60,7 +60,7 @@ impl Deadline {
     }
 }
 
-/// Waits until a descriptor can be read.
+/// Waits until a descriptor is readable.
 ///
 /// # Errors
 /// `TimedOut` at the deadline.

@@ -1,7 +1,7 @@
-//! Reading the kernel, the supervisors' own tools and files. One trait, one room for each system.
+//! Reads the kernel, the tools of supervisors, and files. One trait, [`Host`], with a module for each system.
 //!
-//! Every read has a deadline. Each answers with a value, or with a [`Gap`] that says why there is none. Nothing
-//! here judges or prints.
+//! Every read has a deadline and returns a value, or a [`Gap`] with the reason why it has none. This module neither
+//! judges nor prints.
 
 mod databases;
 mod deadline;
@@ -36,12 +36,12 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// A value and everything around it that could not be read.
+/// A value and the parts of it that could not be read.
 #[derive(Clone, Debug, Default)]
 pub struct Collected<T> {
-    /// The value, as complete as it could be had.
+    /// The value, as complete as it could be read.
     pub value: T,
-    /// What is missing in it.
+    /// The missing parts.
     pub gaps: Vec<Gap>,
 }
 
@@ -50,51 +50,51 @@ pub struct Collected<T> {
 pub struct ProcessEntry {
     /// Process id.
     pub pid: u32,
-    /// Parent.
+    /// Parent process id.
     pub ppid: u32,
     /// Short name.
     pub name: String,
-    /// Ended and not reaped.
+    /// Whether it has ended and is not reaped.
     pub zombie: bool,
 }
 
-/// What is not shown to everybody.
+/// What a gap about processes that this user may not see is called.
 pub const HIDDEN: &str = "processes of other users";
 
-/// The processes of a host by the programs that they run. Kernel threads and what has ended run none.
+/// The processes of a host by the program that each one runs. Kernel threads and processes that have ended run none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ByProgram {
-    /// Those whose program may not be known.
+    /// Processes with a program that could not be read.
     pub unknown: Vec<u32>,
-    /// Where processes of other users are not shown at all.
+    /// The gap where processes of other users are not shown at all.
     pub hidden: Option<Gap>,
-    /// The path of each program, as the kernel tells it, and who runs it, in the order of their pids. In containers different
-    /// programs can have one path.
+    /// The path of each program as the kernel reports it, and the processes that run it in the order of their pids. In
+    /// containers different programs can have the same path.
     pub programs: Vec<(Vec<u8>, Vec<u32>)>,
 }
 
-/// Processes one by one, where the system has no table that tells of all at once.
+/// Reads of single processes, for a system without a table of all processes in one read.
 pub trait SingleProcesses {
-    /// One row of the process table; `None` for a kernel thread, and when it has ended or may not be looked at.
+    /// One row of the process table; `None` for a kernel thread, and for a process that has ended or may not be read.
     fn entry(&self, pid: u32) -> Option<ProcessEntry>;
 
-    /// Children of a process; `None` where only the whole table tells, or tells sooner.
+    /// Children of a process; `None` where only the whole table has them, or where reading that table is faster.
     fn children(&self, pid: u32) -> Option<Vec<u32>>;
 
-    /// All processes by their programs, without their command lines.
+    /// All processes by their programs; no command line is read.
     ///
     /// # Errors
-    /// A gap when no process can be seen at all.
+    /// A gap when no process can be read at all.
     fn by_program(&self) -> Result<ByProgram, Gap>;
 }
 
-/// Why a pid that somebody named cannot be examined.
+/// Why the process with a given pid cannot be examined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PidProblem {
-    /// There is none.
+    /// No such process.
     #[error("there is no process {0}")]
     Absent(u32),
-    /// A thread of a process.
+    /// The pid is that of a thread.
     #[error("{pid} is a thread of process {process}; name the process: --pid {process}")]
     Thread {
         /// The thread.
@@ -102,7 +102,7 @@ pub enum PidProblem {
         /// Its process.
         process: u32,
     },
-    /// Ended, not reaped.
+    /// It has ended and is not reaped.
     #[error("process {pid} has ended and waits to be reaped by its parent, process {parent}")]
     Zombie {
         /// The zombie.
@@ -110,123 +110,123 @@ pub enum PidProblem {
         /// Its parent.
         parent: u32,
     },
-    /// Part of the kernel.
+    /// A kernel thread.
     #[error("process {0} is a kernel thread ({1}), not a server")]
     Kernel(u32, String),
-    /// It could not be looked at.
+    /// It could not be read.
     #[error("process {0} could not be looked at: {1}")]
     Unreadable(u32, String),
 }
 
-/// Descriptors of a process, with the inodes of its sockets.
+/// Descriptors of a process, and the inodes of its sockets.
 #[derive(Clone, Debug, Default)]
 pub struct DescriptorRead {
-    /// What is reported.
+    /// The facts for the report.
     pub facts: Descriptors,
-    /// Inodes of the sockets that it holds.
+    /// Inodes of its open sockets.
     pub sockets: HashSet<u64>,
 }
 
 /// The end of a log.
 #[derive(Clone, Debug, Default)]
 pub struct LogTail {
-    /// What was read, oldest part first: the file before it, where that was read too, and the log itself.
+    /// The bytes, oldest part first: the rotated file where it was read, then the log.
     pub parts: Vec<Vec<u8>>,
-    /// Whether there is more before that.
+    /// Whether earlier lines were left out.
     pub is_cut: bool,
-    /// Whether the file before it (`.1`) was read too.
+    /// Whether the rotated file (`.1`) was read too.
     pub with_rotated: bool,
-    /// Last modification in nanoseconds since 1970; 0 where a log has none.
+    /// Last modification in nanoseconds since 1970; 0 where it is not known.
     pub modified_ns: u64,
 }
 
 /// A file to which a process writes its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputFile {
-    /// Its name, as the process has it.
+    /// Its name, as the link of the descriptor has it.
     pub name: PathBuf,
-    /// What is opened, whatever has become of the name.
+    /// What is opened: the descriptor, even where the name now leads to another file.
     pub place: ForeignPath,
 }
 
-/// What a process uses, had without looking at what it is.
+/// What a process uses, as cheap to read as possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Open descriptors: the size of `/proc/PID/fd` since Linux 6.2; `None` where only a walk would tell.
+    /// Number of open descriptors: the size of `/proc/PID/fd` since Linux 6.2; `None` where only a scan can count them.
     pub open: Option<u64>,
-    /// CPU time so far in milliseconds, of user and system together.
+    /// CPU time so far in milliseconds, user and system together.
     pub cpu_ms: u64,
 }
 
-/// One thread at one moment.
+/// One thread in one sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadEntry {
-    /// The kernel's id of it.
+    /// Its thread id in the kernel.
     pub tid: u32,
     /// Short name.
     pub name: String,
-    /// Whether the process began with it.
+    /// Whether it is the main thread.
     pub is_main: bool,
     /// Time since it started, in milliseconds.
     pub age_ms: u64,
-    /// CPU time so far in milliseconds, of user and system together.
+    /// CPU time so far in milliseconds, user and system together.
     pub cpu_ms: u64,
-    /// How often it went to sleep by itself so far; `None` where that could not be read.
+    /// Number of voluntary context switches so far; `None` where that could not be read.
     pub sleeps: Option<u64>,
     /// State, wait channel and system call.
     pub look: ThreadSample,
 }
 
-/// A source file as it lies on the disk now.
+/// A source file as it is on the disk now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceFile {
     /// Its text.
     pub bytes: Vec<u8>,
-    /// When it was last changed, in seconds since 1970; `None` where that is not known.
+    /// Last modification in seconds since 1970; `None` where it is not known.
     pub modified: Option<u64>,
 }
 
 /// The TCP sockets of one network namespace.
 #[derive(Clone, Debug, Default)]
 pub struct SocketTable {
-    /// All but TIME-WAIT.
+    /// All sockets except those in TIME-WAIT.
     pub tcp: Vec<TcpSocket>,
-    /// Where they were read.
+    /// The source that they were read from.
     pub source: String,
-    /// Sockets of some processes could not be read, so that one which is missing here may be there all the same.
+    /// Whether the sockets of some processes could not be read: a socket that is missing here can still exist.
     pub is_partial: bool,
 }
 
-/// A supervisor that can be asked for its programs.
+/// A supervisor that can be queried for its programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SupervisorProcess {
     /// Its pid.
     pub pid: u32,
     /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`.
     pub kind: String,
-    /// Whose manager a `systemd-user` is.
+    /// The user of a `systemd-user` manager.
     pub user: Option<u32>,
 }
 
-/// A program of a supervisor: what the supervisor says of it, and by what it is recognised.
+/// A program of a supervisor: the supervisor's claim, and what identifies the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
-    /// The supervisor's own word; whether that is the examined server is not decided yet.
+    /// The supervisor's claim. Whether it is about the examined server is decided later.
     pub claim: Supervisor,
-    /// Its command as configured: recognised first, masked where it is shown.
+    /// The configured command. It is recognised first and masked before it is shown.
     pub command: Vec<String>,
     /// Id of the current activation, where the supervisor gives one.
     pub invocation: Option<String>,
-    /// Whether it is to be started with the system, where the supervisor has such a setting.
+    /// Whether it is enabled at boot, where the supervisor has such a setting.
     pub is_enabled: Option<bool>,
-    /// A program that is meant to finish (a oneshot unit): nothing restarts what it leaves.
+    /// Whether the program is meant to finish (a oneshot unit): its supervisor does not restart it.
     pub is_oneshot: bool,
-    /// Files of its configuration that could not be read.
+    /// Configuration files that could not be read.
     pub gaps: Vec<Gap>,
 }
 
 impl Program {
-    /// Adds what the command itself says: its port, whether it is a launcher, and the masked line.
+    /// Adds what the command contains: port, home, whether it is a launcher, and the masked command line.
     #[must_use]
     pub fn recognised(mut self) -> Self {
         if let Some(found) = recognise_configured(&self.command) {
@@ -240,16 +240,16 @@ impl Program {
     }
 }
 
-/// A service unit's file, as it lies on the disk: configuration, whether or not its manager can be asked.
+/// A service unit's file on the disk: configuration that can be read without its manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitOnDisk {
-    /// The unit, and whose manager it is for.
+    /// The unit, and the manager that it is for.
     pub unit: Unit,
-    /// The file.
+    /// The path of the file.
     pub path: HostPath,
-    /// What it says.
+    /// Its content, parsed.
     pub file: UnitFile,
-    /// The user with whose rights the files that it names are read; root for the system's own.
+    /// The user whose rights apply when the files that it names are read; root for a system unit.
     pub owner: u32,
 }
 
@@ -258,31 +258,31 @@ pub trait Host {
     /// The machine itself.
     fn facts(&self) -> HostFacts;
 
-    /// Processes one by one, where reading all is dearer than those that are asked for.
+    /// Reads of single processes; `None` where reading the whole table is no slower.
     fn single_processes(&self) -> Option<&dyn SingleProcesses> {
         None
     }
 
-    /// All processes, without command lines.
+    /// All processes, without their command lines.
     ///
     /// # Errors
-    /// A gap when the table cannot be read at all.
+    /// A gap when the table cannot be read.
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap>;
 
-    /// Command lines, in the order asked, as the process set them: not to be shown before they are made printable.
-    /// Empty for kernel threads and zombies.
+    /// Command lines in the order of `pids`, unmodified: make them printable before they are shown. Empty for kernel
+    /// threads and zombies.
     fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>>;
 
-    /// Looks at one process by pid.
+    /// Identifies a process by its pid.
     ///
     /// # Errors
-    /// What the pid is instead of a process that can be examined.
+    /// The reason why the pid cannot be examined.
     fn identify(&self, pid: u32) -> Result<Identity, PidProblem>;
 
-    /// Everything that is said of one process, its command line and markers included.
+    /// Everything that is read of one process, with its command line and supervisor markers.
     ///
     /// # Errors
-    /// A gap when it is gone.
+    /// A gap when the process is gone.
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap>;
 
     /// Working directory of a process.
@@ -291,45 +291,46 @@ pub trait Host {
     /// A gap when it may not be read.
     fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap>;
 
-    /// Open descriptors of a process, sockets matched with the table.
+    /// Open descriptors of a process, its sockets matched with `sockets`.
     ///
     /// # Errors
-    /// A gap when it is gone; what is not permitted is a gap beside the rest.
+    /// A gap when the process is gone. Descriptors that may not be read are a gap in the result.
     fn descriptors(&self, process: &Process, sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap>;
 
-    /// Their number, the limit, and which sockets are among them, without what each of them is.
+    /// Number of descriptors, their limit, and the sockets among them; nothing else is resolved.
     ///
     /// # Errors
-    /// As above.
+    /// As [`Host::descriptors`].
     fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
         self.descriptors(process, &SocketTable::default())
     }
 
-    /// How much a process uses, in a few reads.
+    /// What a process uses, in a few reads.
     ///
     /// # Errors
-    /// A gap when it is gone.
+    /// A gap when the process is gone.
     fn usage(&self, identity: Identity) -> Result<Usage, Gap>;
 
-    /// The threads of a process at this moment, and how many were left out.
+    /// The threads of a process, and the number of threads that were left out.
     ///
     /// # Errors
-    /// A gap when it is gone, or its threads cannot be read.
+    /// A gap when the process is gone, or its threads cannot be read.
     fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap>;
 
-    /// Pids that can read from the pipe behind a descriptor of this process, and the pipe's inode number.
+    /// The inode of the pipe behind a descriptor of this process, and the pids that can read from it; `None` where the
+    /// descriptor is not a pipe.
     ///
     /// # Errors
-    /// A gap when the descriptor cannot be read; `None` when it is no pipe.
+    /// A gap when the descriptor cannot be read.
     fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap>;
 
-    /// The Python stacks of a process. Its memory is read: only where a person asked for it.
+    /// The Python stacks of a process. They are read from its memory, so only on the user's request.
     ///
     /// # Errors
-    /// A gap: no permission, not Python, an interpreter that is not known, no answer in time.
+    /// A gap: no permission, not Python, an unknown interpreter, or a timeout.
     fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap>;
 
-    /// A source file of a process, and when it was last changed; abandoned when it hangs.
+    /// A source file of a process, and its last modification. The read is abandoned when it hangs.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -338,70 +339,71 @@ pub trait Host {
     /// TCP sockets of the network namespace of a process, or of the doctor's own.
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;
 
-    /// The same with what each connection has carried: dearer, so only where a request waits.
+    /// The same with the byte counters of each connection. It is slower, so it is called only while a request waits.
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable>;
 
-    /// Which processes hold these sockets: those of `among`, or of the whole host. The second value says whether
-    /// every process that was asked could be read.
+    /// The processes that hold these sockets: those among `among`, or those of the whole host. The second value is a
+    /// gap where some process could not be read.
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>);
 
-    /// Paths of control groups by their ids, tried first below `hints`.
+    /// Paths of control groups by their ids. The paths in `hints` are tried first.
     fn cgroup_paths(&self, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap>;
 
-    /// Asks a systemd manager for a unit; the supervisor's own claim.
+    /// Queries a systemd manager for a unit: the supervisor's claim.
     ///
     /// # Errors
-    /// A gap when the manager cannot be asked, or does not know the unit.
+    /// A gap when the manager cannot be queried, or does not know the unit.
     fn unit(&self, unit: &Unit) -> Result<Program, Gap>;
 
-    /// Service units on the disk whose command is a Hermes server's.
+    /// Service units on the disk that run a Hermes server.
     fn unit_files(&self) -> Collected<Vec<UnitOnDisk>>;
 
-    /// Id of the unit's current activation, which the manager publishes as a file.
+    /// Id of the unit's current activation, from the link that the manager publishes.
     fn unit_invocation(&self, unit: &Unit) -> Option<String>;
 
-    /// Asks a supervisor for its programs, in its own way: the claim that no process table shows.
+    /// Queries a supervisor for its programs. The process table does not contain this claim.
     ///
     /// # Errors
-    /// A gap when it cannot be asked.
+    /// A gap when the supervisor cannot be queried.
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap>;
 
-    /// Asks launchd for a job, by its label or by its target (`gui/501/LABEL`).
+    /// Queries launchd for a job, by its label or its target (`gui/501/LABEL`).
     ///
     /// # Errors
-    /// A gap when there is no such job, or no launchd.
+    /// A gap when the job does not exist, or the host has no launchd.
     fn job(&self, name: &str) -> Result<Program, Gap>;
 
-    /// Asks for a service by its directory: the claim of the `runit`, `s6` or `daemontools` that keeps it.
+    /// Reads the status of a service by its directory: the claim of `runit`, `s6` or `daemontools`.
     ///
     /// # Errors
     /// A gap when its status cannot be read.
     fn service(&self, kind: &str, directory: &ForeignPath) -> Result<Program, Gap>;
 
-    /// Asks a container's runtime for it, where its socket may be used.
+    /// Queries a container's runtime for the container, where its socket may be used.
     ///
     /// # Errors
-    /// A gap when there is no such socket, or it may not be used.
+    /// A gap when the socket does not exist, or may not be used.
     fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap>;
 
-    /// A database and its companions as bytes, with the locks on them; never through SQLite, and no lock is taken. Who has
-    /// it open is asked for with [`Host::database_holders`].
+    /// A database and its companion files as bytes, with the locks on them. It is never opened through SQLite,
+    /// and no lock is taken. For the holders see [`Host::database_holders`].
     ///
     /// # Errors
-    /// A gap when there is no such file, or it cannot be read.
+    /// A gap when the file does not exist, or cannot be read.
     fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap>;
 
-    /// Index, locks and times of a database once more: what moves, and what stands still.
+    /// Index, locks and modification times of a database, read a second time.
     fn database_again(&self, path: &ForeignPath) -> SecondSample;
 
-    /// The path of a file without links in it, as descriptors on it have it, and with the rights with which it was found.
+    /// The path of a file without links, as the links of descriptors have it, with the rights that applied when it was
+    /// found.
     ///
     /// # Errors
     /// A gap with the reason.
     fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap>;
 
-    /// Processes that have descriptors on these databases, on their unlinked or replaced files too: those of `among`, or
-    /// of the whole host. One list for each path.
+    /// Processes that have descriptors on these databases, or on their unlinked or replaced files: those among `among`,
+    /// or those of the whole host. One list for each path.
     fn database_holders(
         &self,
         seen_by: Option<&Process>,
@@ -409,66 +411,68 @@ pub trait Host {
         among: Option<&[u32]>,
     ) -> Collected<Vec<Vec<DatabaseHolder>>>;
 
-    /// Device and inode of a directory: two names of one directory are the same, two directories of one name in different containers
-    /// are not.
+    /// Device and inode of a directory. Two names of one directory have the same identity; directories with the same
+    /// name in different containers do not.
     ///
     /// # Errors
     /// A gap with the reason.
     fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap>;
 
-    /// Contents of a small file, at most `limit` bytes; abandoned when it hangs.
+    /// Contents of a small file, at most `limit` bytes. The read is abandoned when it hangs.
     ///
     /// # Errors
     /// A gap with the reason.
     fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap>;
 
-    /// Names in a directory, at most `limit`; abandoned when it hangs.
+    /// Names in a directory, at most `limit`. The read is abandoned when it hangs.
     ///
     /// # Errors
     /// A gap with the reason.
     fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap>;
 
-    /// Kind of a file; abandoned when it hangs.
+    /// Kind of a file. The read is abandoned when it hangs.
     ///
     /// # Errors
-    /// A gap with the reason, `not_found` among them.
+    /// A gap with the reason, such as `not_found`.
     fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap>;
 
-    /// The user who answers for what a path leads to: its owner, or where that is root, the user whose directory the path leads through.
-    /// `None` where that cannot be told.
+    /// The user accountable for what a path leads to: its owner or, where that is root, the user whose rights applied
+    /// when it was found. `None` where it cannot be determined.
     fn owner_of(&self, path: &ForeignPath) -> Option<u32>;
 
-    /// Regular files that standard output and standard error of a process go to.
+    /// Regular files that standard output and standard error of a process are open on.
     ///
     /// # Errors
-    /// A gap when that may not be read.
+    /// A gap when the descriptors may not be read.
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap>;
 
-    /// The end of a log and, where that is all of it, of the file before it; bounded, and abandoned when it hangs.
+    /// The end of a log and, where it is short, of the rotated file too. The size is bounded, and the read is abandoned
+    /// when it hangs.
     ///
     /// # Errors
-    /// A gap with the reason; what is no regular file is not opened.
+    /// A gap with the reason; only a regular file is opened.
     fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap>;
 
     /// The end of a unit's journal.
     ///
     /// # Errors
-    /// A gap when it may not be read, or does not answer in time.
+    /// A gap when the journal may not be read, or the read times out.
     fn journal(&self, unit: &Unit) -> Result<LogTail, Gap>;
 
-    /// Limits of tasks and memory of a process, its control groups and the host.
+    /// Task and memory limits of a process, its control groups and the host.
     fn resources(&self, process: &Process) -> Collected<Resources>;
 
-    /// Home directory of a user, where the system's directory knows one and answers.
+    /// Home directory of a user; `None` where the account does not exist or its lookup times out.
     fn user_home(&self, uid: u32) -> Option<PathBuf>;
 
     /// Addresses of this machine.
     fn own_addresses(&self) -> Vec<IpAddr>;
 
-    /// Addresses of a host name; `None` where the resolver does not answer in time or does not know it.
+    /// Addresses of a host name; `None` where the name cannot be resolved in time.
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>>;
 
-    /// Home directories in which a Hermes home may lie: of the doctor's user, and of the others as root.
+    /// Home directories that can contain a Hermes home: that of the doctor's user, and as root those of the other
+    /// users.
     fn user_homes(&self) -> Collected<Vec<PathBuf>>;
 }
 

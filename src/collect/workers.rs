@@ -1,4 +1,4 @@
-//! What a host asks of its workers in the same way on every system: processes apart from everything else.
+//! Requests of a host to its workers, the same on every system. Processes and files have separate workers.
 
 use super::foreign::{ForeignPath, Login, Peer};
 use super::worker::wire::{FileContent, FileStat, Output, Tool, Until};
@@ -15,35 +15,36 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// Words of a command line that are kept: what a program is stands in the first, and any user can start a thousand with 60,000 each.
+/// Words of a command line that are kept. The first words identify the program, and any user can start a thousand
+/// processes with 60,000 words each.
 const MAX_WORDS: usize = 2048;
 
 /// An account.
 #[derive(Clone)]
 pub struct User {
-    /// Its name, safe to print.
+    /// Name, safe to print.
     pub name: String,
-    /// Its home directory.
+    /// Home directory.
     pub home: PathBuf,
 }
 
 /// The workers of one examination.
 pub struct Workers {
-    /// When all of it is over.
+    /// The deadline of the whole examination.
     pub deadline: Deadline,
     processes: RefCell<Worker>,
-    /// Apart: homes on dead mounts must not use up the timeouts that processes deserve.
+    /// Separate, so that homes on dead mounts do not use up the timeouts for reads of processes.
     files: RefCell<Worker>,
-    /// Apart, since a tool can take longer than all else: systemctl(1) and its like.
+    /// Separate, because a tool such as systemctl(1) can take longer than all other reads.
     tools: RefCell<Worker>,
     users: RefCell<HashMap<u32, Option<User>>>,
-    /// The table of mounts, and remote mounts that have not answered: each is asked once.
+    /// The mount table, and the remote mounts that timed out: each is tried once.
     mounts: OnceCell<Vec<Mount>>,
     silent_mounts: RefCell<HashSet<Vec<u8>>>,
 }
 
 impl Workers {
-    /// Starts none before the first request.
+    /// Starts no worker process before the first request.
     pub fn new(deadline: Deadline) -> Self {
         let processes = Worker::new();
         let (files, tools) = (processes.sharing(), processes.separate());
@@ -58,18 +59,18 @@ impl Workers {
         }
     }
 
-    /// Requests about processes.
+    /// Performs requests about processes.
     pub fn of_processes(&self, requests: &[Request]) -> Vec<Result<Answer, Gap>> {
         self.processes.borrow_mut().perform(requests, self.deadline)
     }
 
-    /// Requests about processes that are answered with bytes.
+    /// Performs requests about processes; the answers are bytes.
     pub fn bytes_of_processes(&self, requests: &[Request]) -> Vec<Result<Vec<u8>, Gap>> {
         let answers = self.of_processes(requests).into_iter();
         answers.zip(requests).map(|(answer, request)| bytes(answer?, request)).collect()
     }
 
-    /// One of them.
+    /// Performs one request about a process; the answer is bytes.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -78,7 +79,7 @@ impl Workers {
         bytes(answer, &request)
     }
 
-    /// One request about anything else.
+    /// Performs one request about anything else.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -97,8 +98,8 @@ impl Workers {
         answer
     }
 
-    /// The mount point of a network or FUSE filesystem that a path lies on, by the text of the path. Paths of processes, which can be
-    /// in other namespaces, are not among them.
+    /// The mount point of the network or FUSE filesystem that contains a path, by the text of the path. Paths of
+    /// processes are excluded, because they can be in other namespaces.
     fn remote_mount(&self, path: &ForeignPath) -> Option<Vec<u8>> {
         if path.process().is_some() {
             return None;
@@ -117,7 +118,7 @@ impl Workers {
         bytes(answer, &request)
     }
 
-    /// A user's account. A directory service can hang, so the worker is asked.
+    /// A user's account. A worker reads it, because a directory service can hang.
     pub fn user(&self, uid: u32) -> Option<User> {
         if let Some(known) = self.users.borrow().get(&uid) {
             return known.clone();
@@ -143,14 +144,14 @@ impl Workers {
         Ok(found.into_iter().map(PathBuf::from).collect())
     }
 
-    /// Command lines, a word each argument, of very long ones the first, in text that holds every byte ([`kept`]).
+    /// Command lines, one word for each argument, at most `MAX_WORDS` words. [`kept`] preserves every byte.
     pub fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
         let requests: Vec<Request> = pids.iter().map(|pid| Request::CommandLine(*pid)).collect();
         let words = |block: Vec<u8>| nul_separated(&block).into_iter().take(MAX_WORDS).map(kept).collect();
         self.bytes_of_processes(&requests).into_iter().map(|answer| answer.map(words)).collect()
     }
 
-    /// Content of a file from its first byte on.
+    /// Content of a file from its start.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -158,7 +159,7 @@ impl Workers {
         self.range(path, 0, limit)
     }
 
-    /// Content of a file from some byte on.
+    /// Content of a file from an offset.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -171,7 +172,7 @@ impl Workers {
         }
     }
 
-    /// Names in a directory that have this in them, of so many entries at most.
+    /// Names in a directory that contain `containing`; at most `limit` entries are read.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -193,7 +194,7 @@ impl Workers {
         }
     }
 
-    /// What a path leads to.
+    /// Kind of what a path leads to.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -209,7 +210,7 @@ impl Workers {
         self.stat(path).map(|stat| (stat.device, stat.inode))
     }
 
-    /// Text of a link.
+    /// Target of a link.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -217,7 +218,8 @@ impl Workers {
         self.bytes_of_file(Request::Link(path.clone()))
     }
 
-    /// The path by the name that descriptors on the file have. It keeps the rights with which it was found: a link can lead anywhere.
+    /// The path of a file as the links of descriptors have it. It keeps the rights that applied when the file was
+    /// found, because a link can lead anywhere.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -229,17 +231,17 @@ impl Workers {
         }
     }
 
-    /// Locks on a file, asked range by range.
+    /// Locks on a file in these ranges.
     ///
     /// # Errors
     /// A gap with the reason.
-    // On Linux the kernel's table tells all at once.
+    // On Linux `/proc/locks` has all locks.
     #[cfg_attr(target_os = "linux", allow(dead_code))]
     pub fn locks(&self, path: &ForeignPath, ranges: &[(u64, u64)]) -> Result<Vec<u8>, Gap> {
         self.bytes_of_file(Request::Locks(path.clone(), ranges.to_vec()))
     }
 
-    /// A file's first bytes, and when it was last written.
+    /// A file's first bytes, and its last modification.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -261,7 +263,7 @@ impl Workers {
     ///
     /// # Errors
     /// A gap with the reason.
-    // On macOS no supervisor is asked on a socket.
+    // On macOS no supervisor is queried on a socket.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub fn exchange(
         &self,
@@ -275,7 +277,7 @@ impl Workers {
         self.bytes_of_file(Request::Exchange { socket: socket.clone(), peer, message, login, until })
     }
 
-    /// Runs a tool of the system, as another user where one is named.
+    /// Runs a system tool, as another user where `user` is set.
     ///
     /// # Errors
     /// A gap with the reason.
@@ -301,10 +303,10 @@ fn own_mounts() -> Vec<u8> {
     Vec::new()
 }
 
-/// Asks the system's resolver, in a worker of its own: it waits for the network, and reads files that can hang.
+/// Queries the system's resolver in a separate worker, because it waits for the network and reads files that can hang.
 ///
 /// # Errors
-/// The resolver's words, or that it did not answer by the deadline.
+/// The resolver's error, or a timeout.
 pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     match Worker::new().ask(Request::Resolve(name.to_owned()), deadline) {
         Ok(Answer::Addresses(found)) => Ok(found),
@@ -327,7 +329,7 @@ fn names(answer: Answer, request: &Request) -> Result<Vec<OsString>, Gap> {
     }
 }
 
-/// An answer of another kind than the request's: a worker that is not this program.
+/// An answer of a wrong kind: the worker is not this program.
 fn mismatch(request: &Request) -> Gap {
     Gap::new(request.what(), GapReason::Malformed, "the worker's answer was not understood")
 }
