@@ -249,7 +249,7 @@ pub struct UnitOnDisk {
     pub path: HostPath,
     /// Its content, parsed.
     pub file: UnitFile,
-    /// The user whose rights apply when the files that it names are read; root for a system unit.
+    /// The user that the files it names are read as; root for a system unit.
     pub owner: u32,
 }
 
@@ -436,8 +436,8 @@ pub trait Host {
     /// A gap with the reason, such as `not_found`.
     fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap>;
 
-    /// The user accountable for what a path leads to: its owner or, where that is root, the user whose rights applied
-    /// when it was found. `None` where it cannot be determined.
+    /// The user accountable for what a path leads to: its owner or, where that is root, the user that it was opened as.
+    /// `None` where it cannot be determined.
     fn owner_of(&self, path: &ForeignPath) -> Option<u32>;
 
     /// Regular files that standard output and standard error of a process are open on.

@@ -1,10 +1,10 @@
-//! Reads that can hang for ever, made where they can be abandoned, and with rights that are not the doctor's own.
+//! Reads that can hang, made in a process that can be abandoned, and with the rights of other users.
 //!
-//! Opening or stating a file on a dead network mount, and `cmdline` or `environ` of a process whose memory map is
-//! locked, can block in the kernel where not even a kill gets through; a *thread* that is stuck there keeps
-//! the whole process from being reaped. So these reads are made by a worker process: this program, executed again, with one thread,
-//! no environment, and two pipes. When it does not answer in time it is abandoned: nothing waits for it, and the kernel ends it with
-//! its parent as soon as it can be ended.
+//! An open or stat of a file on a dead network mount can block in the kernel, where even SIGKILL does not end it. So
+//! can a read of `cmdline` or `environ` of a process with a locked memory map. A *thread* that is stuck there keeps the
+//! whole process from being reaped. So a worker process makes these reads: this program, executed again, with one
+//! thread, no environment, and two pipes. A worker that exceeds its timeout is abandoned: nothing waits for it, and the
+//! kernel ends it with its parent as soon as it can be ended.
 
 mod connection;
 mod file;
@@ -35,25 +35,25 @@ use wire::{Reply, Subject, frame, read_frame};
 /// The hidden first argument that makes this program a worker.
 pub const ARGUMENT: &str = "internal-worker";
 
-/// How long one read may take.
+/// Timeout of one read.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a supervisor may take to answer on its socket.
+/// Timeout of a supervisor's answer on its socket.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_millis(1500);
-/// How long a tool, a name service or a resolver may take to answer.
+/// Timeout of a tool, a name service or a resolver.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the memory of an interpreter may take to be read.
+/// Timeout of reading an interpreter's memory.
 const STACKS_TIMEOUT: Duration = Duration::from_secs(5);
-/// Workers that may be abandoned in one examination; after that, reads are gaps at once.
+/// Workers that may be abandoned in one examination; after that, every read is a gap at once.
 const MAX_ABANDONED: usize = 16;
-/// Those that may remain of earlier examinations of the same process.
+/// Workers that may remain from earlier examinations of this process.
 const MAX_REMAINING: usize = 32;
-/// A long read. On a loaded host most reads take less.
+/// Duration from which a read is long. On a loaded host most reads are shorter.
 const LONG: Duration = Duration::from_millis(50);
 /// Total duration of long reads after which they are charged to their users.
 const LONG_TOGETHER: Duration = Duration::from_millis(250);
-/// Requests under way.
+/// Largest number of requests in flight.
 const WINDOW: usize = 64;
-/// Bytes of requests under way. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
+/// Largest number of bytes in flight. Pipes hold 64 KiB, so neither side blocks on a full pipe while the other does.
 const WINDOW_BYTES: usize = 32 * 1024;
 /// Largest content of an answer, in bytes.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -61,15 +61,15 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// A request and its index.
 type Waiting<'r> = (usize, &'r Request);
 
-/// The near end: starts workers, keeps one at a time, and abandons those that hang.
+/// The client side of workers: starts worker processes, runs one at a time, and abandons those that hang.
 pub struct Worker {
     running: Rc<RefCell<Running>>,
     abandoned: Vec<Remaining>,
-    /// What was asked for in this examination and not answered in time.
+    /// Keys of the requests that timed out in this examination.
     unanswered: Vec<String>,
     failed_to_start: Option<io::ErrorKind>,
     read_timeout: Duration,
-    /// Whether none is started while too many of earlier examinations remain.
+    /// Whether it starts no process while too many workers of earlier examinations remain.
     is_of_examination: bool,
     shares: Rc<RefCell<Shares>>,
 }
@@ -87,12 +87,12 @@ impl Default for Worker {
 }
 
 impl Worker {
-    /// No process is started before the first request.
+    /// A worker that starts its process at the first request.
     pub fn new() -> Self {
         Self::with_timeout(READ_TIMEOUT)
     }
 
-    /// The same with another timeout of single reads: where a slow answer is better than none.
+    /// A worker with another timeout for single reads, for callers that prefer a slow answer to none.
     pub fn with_timeout(read_timeout: Duration) -> Self {
         Self {
             running: Rc::default(),
@@ -105,20 +105,20 @@ impl Worker {
         }
     }
 
-    /// Whether no worker could be started for want of processes or descriptors.
+    /// Whether no worker process could be started, for lack of processes or descriptors.
     pub fn cannot_start(&self) -> bool {
         self.failed_to_start.is_some()
     }
 
-    /// One that shares the running worker process, since starting one costs more than most of what it is asked, and has its own
-    /// number of them that may be abandoned.
+    /// A worker that shares the running process, because starting one takes longer than most requests. It has its own
+    /// count of abandoned processes.
     pub fn sharing(&self) -> Self {
         let mut other = self.separate();
         other.running = Rc::clone(&self.running);
         other
     }
 
-    /// One with a worker process of its own, of the same examination.
+    /// A worker with its own process, for the same examination.
     pub fn separate(&self) -> Self {
         let mut other = Self::with_timeout(self.read_timeout);
         other.shares = Rc::clone(&self.shares);
@@ -135,8 +135,9 @@ impl Worker {
         answer.unwrap_or_else(|| Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")))
     }
 
-    /// Performs the requests and answers in their order. Each has its timeout, all have the deadline. What an abandoned worker was
-    /// asked for is not asked again while that worker remains, nor is more of a user who has taken their share.
+    /// Performs the requests and returns their answers in order. Each request has its timeout, and all have the
+    /// deadline. A request is refused while an abandoned worker still waits for the same thing, and where its user has
+    /// used up their share.
     pub fn perform(&mut self, requests: &[Request], deadline: Deadline) -> Vec<Result<Answer, Gap>> {
         let mut answers: Vec<Option<Result<Answer, Gap>>> = requests.iter().map(|_| None).collect();
         let mut waiting: Vec<Waiting> = requests.iter().enumerate().collect();
@@ -145,7 +146,8 @@ impl Worker {
                 answers[index] = Some(Err(gap));
             }
             waiting.retain(|(index, _)| answers[*index].is_none());
-            // Requests for users whose reads were slow are made last and one at a time, so that no other request waits behind them.
+            // Requests for users with slow reads are made last and one at a time, so that no other request waits behind
+            // them.
             let (last, first) = self.split_by_share(waiting, deadline);
             let (chosen, others, window) = if first.is_empty() { (last, first, 1) } else { (first, last, WINDOW) };
             let asked: Vec<&Request> = chosen.iter().map(|(_, request)| *request).collect();
@@ -160,7 +162,7 @@ impl Worker {
         answers.into_iter().zip(requests).map(|(answer, request)| answer.unwrap_or(Err(nothing(request)))).collect()
     }
 
-    /// Splits requests into those for users whose reads were slow, and the others.
+    /// Splits the requests into those for users with slow reads, and the others.
     fn split_by_share<'r>(
         &mut self,
         requests: Vec<Waiting<'r>>,
@@ -248,8 +250,8 @@ impl Worker {
         }
     }
 
-    /// Performs requests until one times out, or until long ones have taken [`LONG_TOGETHER`]. Returns the answers of those that were
-    /// made, each with its duration. At most `window` requests are in flight.
+    /// Performs requests until one times out, or until long reads have taken [`LONG_TOGETHER`]. Returns the answers so
+    /// far, each with its duration. At most `window` requests are in flight.
     fn perform_some(
         &mut self,
         requests: &[&Request],
@@ -257,7 +259,7 @@ impl Worker {
         deadline: Deadline,
     ) -> Vec<(Result<Answer, Gap>, Duration)> {
         let mut answers = Vec::with_capacity(requests.len());
-        // Lengths of the requests that are sent and not answered.
+        // Lengths of the requests that were sent and not answered.
         let mut under_way: VecDeque<usize> = VecDeque::new();
         let mut next = 0;
         let mut long = Duration::ZERO;
@@ -279,7 +281,7 @@ impl Worker {
                     answers.push((reply.map_err(gap), took));
                 }
                 Err(error) => {
-                    // The request at the head hangs, or the worker died of it.
+                    // The first request hangs, or the worker died of it.
                     let hangs = error.kind() == io::ErrorKind::TimedOut;
                     self.abandon(hangs.then(|| request.waits_for()));
                     under_way.clear();
@@ -289,7 +291,7 @@ impl Worker {
                     };
                     let took = begun.elapsed();
                     answers.push((Err(gap.after(took)), took));
-                    // Those behind it get a new worker; after one that hangs its user is looked up first.
+                    // The requests after it go to a new worker. After a timeout, its user is determined first.
                     next = answers.len();
                     if hangs {
                         break;
@@ -297,14 +299,14 @@ impl Worker {
                 }
             }
         }
-        // What is under way then may be slow as well, or would be taken for the answer to what is asked next.
+        // Requests that are still in flight can be slow as well, and their answers must not be taken for later ones.
         if !under_way.is_empty() {
             self.abandon(None);
         }
         answers
     }
 
-    /// Sends what the window allows and takes the answer of the oldest request.
+    /// Sends as many requests as the window allows, and receives the answer to the oldest one.
     fn step(
         &mut self,
         requests: &[&Request],
@@ -318,7 +320,7 @@ impl Worker {
         self.connect()?;
         let mut running = self.running.borrow_mut();
         let connection = running.0.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        // Many at once: a system call for each would cost more than what is read.
+        // Many at once: a system call for each would take longer than the reads.
         if under_way.len() <= window / 2 {
             let mut bytes = Vec::new();
             let already: usize = under_way.iter().sum();
@@ -326,7 +328,7 @@ impl Worker {
                 && under_way.len() < window
             {
                 let request = frame(*request)?;
-                // One alone is always sent: the worker takes it in while it is written.
+                // A single request is always sent: the worker reads it while it is written.
                 if !under_way.is_empty() && already + bytes.len() + request.len() > WINDOW_BYTES {
                     break;
                 }
@@ -353,7 +355,7 @@ impl Worker {
         if let Some(kind) = self.failed_to_start {
             return Err(kind.into());
         }
-        // Those that were only slow have ended since.
+        // Workers that were only slow have ended since.
         self.abandoned.retain(|worker| !has_ended(worker.child));
         let are_too_many = || remaining(|workers| workers.len() >= MAX_REMAINING);
         if self.abandoned.len() >= MAX_ABANDONED || self.is_of_examination && are_too_many() {
@@ -364,7 +366,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Drops the pipes, which is all that is done to the worker: no signal, no wait.
+    /// Closes the pipes and does nothing else to the worker: no signal, no wait.
     fn abandon(&mut self, waits_for: Option<String>) {
         self.unanswered.extend(waits_for.clone());
         if let Some(connection) = self.running.borrow_mut().0.take() {
@@ -399,8 +401,8 @@ mod tests {
     use rustix::process::Pid;
     use std::process::{Command, Stdio};
 
-    /// Staged, since the kernel lets few processes make a `cmdline` that cannot be read: a worker that takes requests and
-    /// never answers.
+    /// The kernel lets few processes make a `cmdline` that cannot be read, so this test uses a worker that takes
+    /// requests and never answers.
     #[test]
     fn a_command_line_that_never_comes_is_a_gap_and_the_worker_is_abandoned() {
         let mut child = Command::new("sleep");
@@ -421,7 +423,7 @@ mod tests {
         child.wait().unwrap();
     }
 
-    /// A worker whose answers each take a while, but come in time.
+    /// A worker with slow answers that stay within the timeout.
     #[test]
     fn what_takes_long_together_is_left_before_all_of_it_was_read() {
         let (mut requests, input) = io::pipe().unwrap();

@@ -1,5 +1,5 @@
-//! What a worker can be asked and what it answers, as both cross its pipes: postcard, a compact format of serde, in frames of a length
-//! and that many bytes. Paths and other words of the host are bytes here.
+//! The requests and answers that cross the pipes of a worker: postcard, a compact format of serde, in frames of a
+//! length and that many bytes. Paths and other text of the host are bytes here.
 
 use crate::collect::foreign::{Failure, ForeignPath, Login, Peer};
 use crate::model::Identity;
@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 use std::io::{self, Read};
 use std::net::IpAddr;
 
-/// Largest frame, in bytes: the largest answer and what is said around it.
+/// Largest frame, in bytes: the largest answer and its overhead.
 pub const MAX_FRAME: usize = 4 * 1024 * 1024 + 64 * 1024;
 
 /// One request.
@@ -18,42 +18,43 @@ pub const MAX_FRAME: usize = 4 * 1024 * 1024 + 64 * 1024;
 pub enum Request {
     /// Arguments of a process, NUL-separated. [`Answer::Bytes`].
     CommandLine(u32),
-    /// Supervisor markers and homes of the environment of a process, NUL-separated; no other variable leaves the worker.
-    /// [`Answer::Bytes`].
+    /// Supervisor markers and homes in the environment of a process, NUL-separated. No other variable leaves the
+    /// worker. [`Answer::Bytes`].
     Markers(u32),
-    /// First bytes of a file of the kernel, by a path that this program has made: below `/proc` or a control group.
+    /// First bytes of a kernel file, by a path that this program made: below `/proc` or a control group.
     /// [`Answer::Bytes`].
     KernelFile {
         /// The path.
         path: ByteBuf,
-        /// Bytes at most.
+        /// Largest number of bytes.
         limit: u32,
     },
-    /// Text of a link of the kernel, by a path that this program has made: below `/proc/PID`. [`Answer::Bytes`].
+    /// Target of a kernel link, by a path that this program made: below `/proc/PID`. [`Answer::Bytes`].
     KernelLink(ByteBuf),
-    /// The user that reads of a subject are charged to. [`Answer::User`].
+    /// The user that reads about a subject are charged to. [`Answer::User`].
     Accountable(Subject),
-    /// Metadata of a file of the kernel, by such a path. [`Answer::Stat`].
+    /// Metadata of a kernel file, by a path as in [`Request::KernelFile`]. [`Answer::Stat`].
     KernelStat(ByteBuf),
-    /// The names in a directory of the kernel that are numbers, such as the threads in `/proc/PID/task`. [`Answer::Numbers`].
+    /// The numeric names in a kernel directory, such as the threads in `/proc/PID/task`. [`Answer::Numbers`].
     KernelNumbers(ByteBuf),
-    /// Text of the link of a descriptor. [`Answer::Bytes`].
+    /// Target of a descriptor's link. [`Answer::Bytes`].
     DescriptorLink(Identity, u32),
-    /// Links of the descriptors of a process, as many as one answer holds. [`Answer::Links`].
+    /// Links of the descriptors of a process, as many as fit into one answer. [`Answer::Links`].
     DescriptorLinks {
         /// The process.
         pid: u32,
-        /// The descriptor to begin at.
+        /// The first descriptor.
         first: u32,
-        /// What the texts begin with; others are counted and left out.
+        /// The prefix of the targets to return; other links are counted and left out.
         beginning: ByteBuf,
     },
-    /// Ids of the mounts that descriptors are on (proc_pid_fdinfo(5)), each `None` where it is closed. [`Answer::Mounts`].
+    /// Ids of the mounts that descriptors are on (proc_pid_fdinfo(5)), `None` for a descriptor that is closed.
+    /// [`Answer::Mounts`].
     DescriptorMounts(Identity, Vec<u32>),
-    /// What descriptors are open on, each `None` where it is closed or refused. [`Answer::Descriptors`].
+    /// What descriptors are open on, `None` for a descriptor that is closed or refused. [`Answer::Descriptors`].
     DescriptorStats(Identity, Vec<u32>),
-    /// Records of all descriptors of a process of macOS ([`crate::parse::darwin::descriptor`]): asking for a file's path asks its
-    /// filesystem. [`Answer::Bytes`].
+    /// Records of all descriptors of a process on macOS ([`crate::parse::darwin::descriptor`]). A worker reads them,
+    /// because a query for a file's path goes to its filesystem. [`Answer::Bytes`].
     DescriptorRecords(u32),
     /// Python stacks of a process, as JSON (`collect::stacks`). [`Answer::Bytes`].
     Stacks(Identity),
@@ -69,33 +70,33 @@ pub enum Request {
     Read {
         /// The file.
         path: ForeignPath,
-        /// The first byte.
+        /// Offset of the first byte.
         offset: u64,
-        /// Bytes at most.
+        /// Largest number of bytes.
         limit: u32,
     },
     /// Names in a directory. [`Answer::Names`].
     List {
         /// The directory.
         path: ForeignPath,
-        /// What is in each name.
+        /// The text that each name contains.
         containing: String,
-        /// Entries at most, fitting or not.
+        /// Largest number of entries, matching or not.
         limit: u32,
     },
-    /// Text of a link. [`Answer::Bytes`].
+    /// Target of a link. [`Answer::Bytes`].
     Link(ForeignPath),
-    /// The name that descriptors on a file have, without links. Where the file is not there, that of its directory with its name.
-    /// [`Answer::Name`].
+    /// The path of a file without links, as the links of descriptors have it. For a missing file it is the path of its
+    /// directory, joined with its name. [`Answer::Name`].
     Name(ForeignPath),
-    /// Locks on a file, by questions of fcntl(2) about these ranges of first byte and length; no lock is taken: a line
-    /// `START LENGTH w|r PID` for each. [`Answer::Bytes`].
+    /// Locks on a file in these ranges of start and length, by `F_GETLK` of fcntl(2); no lock is taken. One line
+    /// `START LENGTH w|r PID` for each lock. [`Answer::Bytes`].
     Locks(ForeignPath, Vec<(u64, u64)>),
-    /// A message to a supervisor on its Unix socket, and its answer. [`Answer::Bytes`].
+    /// A message to a supervisor on its Unix socket, and the answer. [`Answer::Bytes`].
     Exchange {
         /// The socket.
         socket: ForeignPath,
-        /// Who must listen on it.
+        /// The process that must listen on it.
         peer: Peer,
         /// The message without credentials.
         message: ByteBuf,
@@ -104,13 +105,13 @@ pub enum Request {
         /// Where the answer ends.
         until: Until,
     },
-    /// A tool of the system, run to its end. [`Answer::Output`].
+    /// A system tool, run to its end. [`Answer::Output`].
     Run {
-        /// Which.
+        /// The tool.
         tool: Tool,
         /// Its arguments.
         arguments: Vec<String>,
-        /// The user that it runs as, and that user's manager and bus; the doctor's own where there is none.
+        /// The user that it runs as, with the manager and bus of that user; `None` for the doctor's own.
         user: Option<u32>,
         /// Bytes of its output that are kept, from the end.
         keep: u32,
@@ -120,24 +121,24 @@ pub enum Request {
 /// What a read is about, for the limits per user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
-    /// A process: charged to the user whose rights its paths are opened with.
+    /// A process: charged to the user that its paths are opened as.
     Process(u32),
     /// A user id: a subordinate id is charged to its owner (subuid(5)).
     User(u32),
-    /// A path, by its text: below the home directory of an account it is charged to that account.
+    /// A path by its text: below the home directory of an account it is charged to that account.
     Path(ByteBuf),
 }
 
-/// Where the answer of an exchange ends.
+/// The end of an exchange's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Until {
-    /// The other side closes the connection.
+    /// The peer closes the connection.
     Close,
-    /// One message of pm2 is complete: its daemon keeps the connection open.
+    /// One message of pm2 is complete; its daemon keeps the connection open.
     Pm2Message,
 }
 
-/// A tool of the system that is run for what it prints.
+/// A system tool that is run for its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Tool {
     /// systemctl(1).
@@ -149,7 +150,7 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// Its name.
+    /// Name of its executable.
     pub fn name(self) -> &'static str {
         match self {
             Self::Systemctl => "systemctl",
@@ -159,14 +160,14 @@ impl Tool {
     }
 }
 
-/// What a worker answers.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Bytes.
     Bytes(ByteBuf),
     /// Names.
     Names(Vec<ByteBuf>),
-    /// The same file by its name without links, with the rights that applied where it was found.
+    /// The path of the same file without links, with the rights that applied when it was found.
     Name(ForeignPath),
     /// Metadata.
     Stat(FileStat),
@@ -204,13 +205,13 @@ pub enum FileKind {
 /// Metadata of a file (stat(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStat {
-    /// What it is.
+    /// Kind of the file.
     pub kind: FileKind,
     /// Device of its filesystem.
     pub device: u64,
     /// Inode number.
     pub inode: u64,
-    /// User that answers for it: its owner, or where that is root the user whose rights applied.
+    /// The user accountable for it: its owner or, where that is root, the user that it was opened as.
     pub owner: u32,
     /// Size in bytes.
     pub size: u64,
@@ -218,14 +219,14 @@ pub struct FileStat {
     pub modified_ns: u64,
 }
 
-/// Bytes of a file, and what was known of it when it was opened.
+/// Content of a file, and its metadata at the time of the open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileContent {
     /// The bytes.
     pub bytes: ByteBuf,
     /// Its owner.
     pub owner: u32,
-    /// The user whose rights applied where the file was opened.
+    /// The user that the file was opened as.
     pub reader: u32,
     /// Last modification in nanoseconds since 1970.
     pub modified_ns: u64,
@@ -245,18 +246,18 @@ pub struct DescriptorStat {
 /// Links of the descriptors of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescriptorLinks {
-    /// Those that were wanted.
+    /// The links with the requested prefix.
     pub links: Vec<DescriptorLink>,
-    /// The descriptor to go on at; `None` where these were the last.
+    /// The descriptor at which the next page begins; `None` where these links were the last.
     pub next: Option<u32>,
 }
 
 /// The link of one descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescriptorLink {
-    /// Its number.
+    /// Number of the descriptor.
     pub number: u32,
-    /// Its text, or the error number of readlink(2).
+    /// Its target, or the error number of readlink(2).
     pub text: Result<ByteBuf, i32>,
 }
 
@@ -269,19 +270,19 @@ pub struct Account {
     pub home: ByteBuf,
 }
 
-/// What a tool has printed.
+/// Output of a tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// The last bytes of its standard output; of its standard error where the first is empty.
+    /// The last bytes of its standard output, or of its standard error where its standard output is empty.
     pub bytes: ByteBuf,
-    /// Bytes of standard output in all.
+    /// Total size of standard output in bytes.
     pub total: u64,
-    /// Whether it ended with success.
+    /// Whether it exited with status 0.
     pub is_success: bool,
 }
 
 impl Request {
-    /// The path that is asked about.
+    /// The path that the request is about.
     pub fn path(&self) -> Option<&ForeignPath> {
         match self {
             Self::Stat(path)
@@ -317,8 +318,8 @@ impl Request {
         }
     }
 
-    /// Whether the request is for more than the first page of the descriptors of a process. Each page is short, and there can be very
-    /// many.
+    /// Whether the request is for more than the first page of the descriptors of a process. Each page is short, but a
+    /// process can have very many pages.
     pub fn is_further_page(&self) -> bool {
         matches!(self, Self::DescriptorLinks { first, .. } if *first > 0)
     }
@@ -331,13 +332,13 @@ impl Request {
         self.process().map(Subject::Process).or_else(|| self.path().map(of_path))
     }
 
-    /// A key of what the answer waits for: while one request with this key is unanswered, no other is made. It includes the namer, since
-    /// two processes can have different files by one name.
+    /// A key for what the answer waits for. While one request with this key is unanswered, no other with this key is
+    /// made. The key includes the namer, because two processes can have different files with the same name.
     pub fn waits_for(&self) -> String {
         self.path().map_or_else(|| self.what(), |path| format!("{path:?}"))
     }
 
-    /// What is asked for, for a gap.
+    /// What the request is for, as a gap names it.
     pub fn what(&self) -> String {
         match self {
             Self::CommandLine(pid) => format!("command line of pid {pid}"),
@@ -360,7 +361,7 @@ impl Request {
             | Self::KernelNumbers(path) => printable(path),
             Self::Exchange { socket, .. } => format!("answer on {}", socket.shown()),
             Self::Run { tool, user: None, .. } => tool.name().to_owned(),
-            // One user's manager that does not answer is no reason not to ask another's.
+            // A timeout of one user's manager must not block requests to another user's manager.
             Self::Run { tool, user: Some(user), .. } => format!("{} of uid {user}", tool.name()),
             Self::Stat(path)
             | Self::Read { path, .. }
@@ -375,7 +376,7 @@ impl Request {
 /// A message as a frame.
 ///
 /// # Errors
-/// `InvalidData` where it is larger than a frame may be.
+/// `EFBIG` where it is larger than [`MAX_FRAME`]; `InvalidData` where it cannot be encoded.
 pub fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let bytes = postcard::to_allocvec(message).map_err(invalid)?;
     if bytes.len() > MAX_FRAME {
@@ -388,7 +389,7 @@ pub fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
 /// Reads the message of a frame. `read` fills a buffer.
 ///
 /// # Errors
-/// Those of `read`; `InvalidData` where the frame is too large or is no such message.
+/// Those of `read`; `InvalidData` where the frame is too large or contains no such message.
 pub fn read_frame<T: DeserializeOwned>(mut read: impl FnMut(&mut [u8]) -> io::Result<()>) -> io::Result<T> {
     let mut length = [0_u8; 4];
     read(&mut length)?;
@@ -401,10 +402,10 @@ pub fn read_frame<T: DeserializeOwned>(mut read: impl FnMut(&mut [u8]) -> io::Re
     postcard::from_bytes(&bytes).map_err(invalid)
 }
 
-/// The same from a source.
+/// Reads the message of a frame from a stream.
 ///
 /// # Errors
-/// As above.
+/// As [`read_frame`].
 pub fn read_from<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
     read_frame(|buffer| input.read_exact(buffer))
 }
@@ -413,7 +414,7 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// What crosses the pipe in answer to a request.
+/// What a worker sends back for a request.
 pub type Reply = Result<Answer, Failure>;
 
 #[cfg(test)]
@@ -445,10 +446,10 @@ mod tests {
             assert_eq!(read_from::<Request>(&mut &*bytes).unwrap(), request);
             assert!(read_from::<Request>(&mut &bytes[..bytes.len() - 1]).is_err());
         }
-        // What hangs for one user is asked for another.
+        // A request that hangs for one user is still made for another.
         let of = |user| Request::Run { tool: Tool::Systemctl, arguments: Vec::new(), user, keep: 1 }.what();
         assert!(of(None) != of(Some(1)) && of(Some(1)) != of(Some(2)));
-        // So is what another process has by the same name, and not what is there once more.
+        // A file of the same name in another process is read too; a second request for the same file is not.
         let file = |pid| ForeignPath::of_process(Identity { pid, start_ticks: 1 }, Path::new("/h/state.db"));
         let read = |pid| Request::Read { path: file(pid), offset: 0, limit: 1 }.waits_for();
         assert_ne!(read(1), read(2));
