@@ -1,5 +1,6 @@
-//! Opening foreign paths on Linux: found with `O_PATH`, which opens nothing; looked at; and only then opened for reading, through this
-//! process's own `/proc/self/fd`, so that no name is looked up a second time.
+//! Opens foreign paths on Linux. A path is resolved with `O_PATH`, which opens nothing, and then checked. Only then the
+//! file is opened for reading through this process's own `/proc/self/fd`, so that its name is not resolved a second
+//! time.
 
 use super::rights::{self, Rights};
 use super::{Base, Failure, ForeignPath, Namer};
@@ -17,32 +18,32 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
 
-/// Links that are followed in one path, as many as the kernel follows (path_resolution(7)).
+/// Largest number of links that are followed in one path, as in the kernel (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
-/// Attempts at a path while names are moved in the directories above it (openat2(2), `EAGAIN`).
+/// Attempts to resolve a path while directories above it are renamed (openat2(2), `EAGAIN`).
 const MAX_ATTEMPTS: u32 = 8;
 
-/// What is done at the end of a path.
+/// How the last component of a path is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
     /// A link there is followed.
     Followed,
-    /// A link there is what is wanted.
+    /// A link there is the result.
     Itself,
-    /// As `Followed`, and a link in a directory of another user is refused on the whole way: the path is one to connect to.
+    /// As `Followed`, but every link in a directory of another user is refused: the path is one to connect to.
     Socket,
 }
 
-/// Something that was found, and not opened.
+/// A file that was found and is not opened.
 pub struct Found {
     descriptor: OwnedFd,
     stat: Stat,
 }
 
-/// Finds what a path leads to, with the rights of who named it. They apply until [`super::restore`].
+/// Finds what a path leads to, with the rights of its namer. They apply until [`super::restore`].
 ///
 /// # Errors
-/// [`Failure`], of the system or by the rules above. Nothing was opened.
+/// [`Failure`], an error of the system or a refusal. Nothing was opened.
 pub fn find(path: &ForeignPath, last: Last) -> Result<Found, Failure> {
     let descriptor = descend(begin(path)?, path, last)?;
     let stat = fstat(&descriptor)?;
@@ -58,7 +59,7 @@ impl Found {
         self.stat.st_dev
     }
 
-    /// Id of the mount that it was found on, in any namespace (proc_pid_fdinfo(5)).
+    /// Id of the mount that it is on, in any mount namespace (proc_pid_fdinfo(5)).
     pub fn mount(&self) -> Option<u64> {
         let name = format!("fdinfo/{}", self.descriptor.as_raw_fd());
         let read = ProcDir::open(std::process::id()).ok()?.read(&std::ffi::CString::new(name).ok()?).ok()?;
@@ -85,7 +86,7 @@ impl Found {
         (self.stat.st_mtime, self.stat.st_mtime_nsec)
     }
 
-    /// What it is.
+    /// Type of the file.
     pub fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
@@ -93,7 +94,8 @@ impl Found {
     /// Opens it for reading: regular files and directories only.
     ///
     /// # Errors
-    /// [`Failure::Special`] for anything else; [`Failure::NotReadableBy`] where the user whose rights apply may not read it.
+    /// [`Failure::Special`] for anything else; [`Failure::NotReadableBy`] where the user with the rights that apply may
+    /// not read it.
     pub fn open(&self) -> Result<File, Failure> {
         let flags = match self.file_type() {
             FileType::RegularFile => OFlags::empty(),
@@ -102,7 +104,7 @@ impl Found {
         };
         let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let own = self.own_name();
-        // The access time is left alone, where the user whose rights apply may ask for that: the owner of the file (open(2)).
+        // `O_NOATIME` keeps the access time. Only the owner of the file may use it (open(2)), so a refusal is no error.
         rights::for_each_user(|| {
             let opened = match open(&*own, flags | OFlags::NOATIME, Mode::empty()) {
                 Err(Errno::PERM) => open(&*own, flags, Mode::empty()),
@@ -120,7 +122,7 @@ impl Found {
         Ok(readlinkat(&self.descriptor, "", Vec::new())?.into_bytes())
     }
 
-    /// The name that the kernel has for it: no link is left in it.
+    /// The path by which the kernel names it. It contains no link.
     ///
     /// # Errors
     /// Those of readlink(2).
@@ -128,7 +130,7 @@ impl Found {
         Ok(readlinkat(CWD, self.own_name(), Vec::new())?.into_bytes())
     }
 
-    /// The path of it below this process's own descriptors.
+    /// Its path below this process's own descriptors.
     pub fn own_name(&self) -> String {
         format!("/proc/self/fd/{}", self.descriptor.as_raw_fd())
     }
@@ -136,15 +138,15 @@ impl Found {
 
 /// Where a path begins.
 struct Start {
-    /// The root directory, which the path does not leave.
+    /// The root directory. The path does not leave it.
     root: OwnedFd,
-    /// Whether that is another one than the doctor's.
+    /// Whether it differs from the doctor's root directory.
     is_elsewhere: bool,
-    /// The directory or file that it begins at.
+    /// The directory or file at which the path begins.
     here: OwnedFd,
 }
 
-/// Finds the beginning of a path, and takes the rights of who named it.
+/// Finds the beginning of a path, and takes the rights of its namer.
 fn begin(path: &ForeignPath) -> Result<Start, Failure> {
     let process = match path.namer {
         Namer::Person => None,
@@ -178,8 +180,9 @@ fn begin(path: &ForeignPath) -> Result<Start, Failure> {
     Ok(Start { root, is_elsewhere, here })
 }
 
-/// The root directory of a process. Where it may not be read (an ordinary user's doctor, another user's process) it is taken to be
-/// the doctor's own, as nearly every process has it; what is opened is then bounded by the doctor's own rights.
+/// The root directory of a process. Where it may not be read (an ordinary user's doctor, another user's process), the
+/// doctor's own root directory is used, because nearly every process has it. What is opened is then limited by the
+/// doctor's own rights.
 fn root_of(directory: &ProcDir) -> Result<OwnedFd, Failure> {
     match path_only(directory, "root") {
         Err(Errno::ACCESS | Errno::PERM) => Ok(path_only(CWD, "/")?),
@@ -187,13 +190,13 @@ fn root_of(directory: &ProcDir) -> Result<OwnedFd, Failure> {
     }
 }
 
-/// Holds a process, so that what is read of it is of that process.
+/// Opens `/proc/PID` of a process, so that everything read through it is of that process.
 fn anchored(identity: Identity) -> Result<ProcDir, Failure> {
     ProcDir::anchor(identity).map_err(|_| Failure::Vanished)
 }
 
-/// The rights of a process: of its four user ids one that is not root's, where it has one, since whoever started a program that
-/// changes its user has chosen the words that it was started with.
+/// The rights of a process. One of its four user ids that is not root's is used where it has one: the user that started
+/// a set-user-ID program has also chosen its arguments.
 fn rights_of(directory: &ProcDir) -> Result<Rights, Failure> {
     let read = directory.read(c"status").map_err(|_| Failure::Vanished)?;
     let status = status(&read).map_err(|error| Failure::Malformed(error.to_string()))?;
@@ -204,39 +207,39 @@ fn rights_of(directory: &ProcDir) -> Result<Rights, Failure> {
     Ok(Rights { uid, gid, groups: status.groups })
 }
 
-/// Of four ids one that is not root's, where there is one.
+/// One of four ids that is not root's, or 0 where all are root's.
 pub fn least_privileged(ids: [u32; 4]) -> u32 {
     ids.into_iter().find(|id| *id != 0).unwrap_or(0)
 }
 
-/// The user that the paths of a process are opened as. Reads `status`, which the process cannot delay.
+/// The user that the paths of a process are opened as. It is read from `status`, which the process cannot delay.
 ///
 /// # Errors
-/// [`Failure`] where it is gone.
+/// [`Failure`] where the process has ended.
 pub fn user_of(pid: u32) -> Result<u32, Failure> {
     let read = ProcDir::open(pid)?.read(c"status")?;
     let status = status(&read).map_err(|error| Failure::Malformed(error.to_string()))?;
     Ok(least_privileged(status.uids))
 }
 
-/// Takes the rights of a process, and answers with its held directory.
+/// Takes the rights of a process, and returns its open `/proc/PID`.
 ///
 /// # Errors
-/// [`Failure`] where it is gone, or its rights cannot be taken.
+/// [`Failure`] where the process has ended, or its rights cannot be taken.
 pub fn as_process(identity: Identity) -> Result<ProcDir, Failure> {
     let directory = anchored(identity)?;
     rights_of(&directory)?.take()?;
     Ok(directory)
 }
 
-/// Opens the program of a process and closes it again.
+/// Checks that the executable of a process can be opened for reading.
 ///
 /// # Errors
-/// [`Failure::NotReadableBy`] where the user whose rights apply may run it and not read it.
+/// [`Failure::NotReadableBy`] where the user with the rights that apply may execute it and not read it.
 pub fn program_is_readable(directory: &ProcDir) -> Result<(), Failure> {
     match openat(directory, "exe", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
         Err(error @ (Errno::ACCESS | Errno::PERM)) if rights::are_lowered() => Err(rights::refused(error)),
-        // Whatever else is wrong with it shows when it is read.
+        // The later read reports every other error.
         _ => Ok(()),
     }
 }
@@ -253,11 +256,12 @@ fn path_only(directory: impl AsFd, name: impl rustix::path::Arg) -> Result<Owned
 
 fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Failure> {
     let Start { root, is_elsewhere, here } = start;
-    // Rights that end in the middle of the path, and paths that do not begin at the root, take every step by itself.
+    // Where the rights can change along the path, or the path does not begin at the root, each component is resolved by
+    // itself.
     let is_settled = !rights::is_root() || rights::are_lowered();
     let is_from_root = matches!(path.base, Base::Root | Base::Namespace);
     if is_settled && is_from_root && last != Last::Socket && path.lowered.is_empty() {
-        // Root's worker looks at each link, who made it.
+        // Root's worker checks the owner of each link.
         let links = if rights::is_root() { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
         match in_root(&root, &path.path, last, links) {
             Err(error) if is_missing(error) || error == Errno::LOOP => {}
@@ -268,7 +272,7 @@ fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Fail
     if !is_from_root || !is_elsewhere {
         return Ok(walked);
     }
-    // In another root directory the kernel must come to the same file, where it can be asked to stay there.
+    // In another root directory, openat2(2) must find the same file, where the kernel has it.
     match in_root(&root, &path.path, last, ResolveFlags::empty()) {
         Err(error) if is_missing(error) => Ok(walked),
         found => {
@@ -278,12 +282,12 @@ fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Fail
     }
 }
 
-/// Whether openat2(2) is not to be had: a kernel before 5.6, or a filter of system calls.
+/// Whether openat2(2) is missing: a kernel before 5.6, or a filter of system calls.
 fn is_missing(error: Errno) -> bool {
     matches!(error, Errno::NOSYS | Errno::PERM | Errno::INVAL)
 }
 
-/// The kernel's own walk, which does not leave the root directory (openat2(2)).
+/// Resolves a path by openat2(2), which does not leave the root directory.
 fn in_root(root: &OwnedFd, path: &[u8], last: Last, links: ResolveFlags) -> Result<OwnedFd, Errno> {
     let no_link = if last == Last::Itself { OFlags::NOFOLLOW } else { OFlags::empty() };
     let flags = OFlags::PATH | OFlags::CLOEXEC | no_link;
@@ -298,9 +302,11 @@ fn in_root(root: &OwnedFd, path: &[u8], last: Last, links: ResolveFlags) -> Resu
     }
 }
 
-/// Takes a path component by component. Root's rights are lowered at the first directory or link of another user, and those of any user
-/// at a link that another one has made: where it leads was not that user's choice. `..` goes back
-/// along the directories that the walk came through, and from a working directory upwards as far as the root directory.
+/// Resolves a path component by component.
+///
+/// Root's rights are lowered at the first directory or link of another user. The rights of any user are lowered at a
+/// link that another user has made, because the target of that link was not the namer's choice. `..` goes back along
+/// the directories of the walk, and from a working directory upwards to the root directory at most.
 fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<OwnedFd, Failure> {
     let mut rest: VecDeque<Vec<u8>> = components(path).collect();
     let mut way = Way { here: start, above: Vec::new() };
@@ -323,7 +329,7 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<Owned
             if links > MAX_LINKS {
                 return Err(Errno::LOOP.into());
             }
-            // Links of procfs lead out of every root directory.
+            // A link of procfs can lead out of every root directory.
             if is_kernel_file(&found)? {
                 return Err(Failure::Kernel);
             }
@@ -354,7 +360,7 @@ fn walk(root: &OwnedFd, start: OwnedFd, path: &[u8], last: Last) -> Result<Owned
     Ok(way.here)
 }
 
-/// Where a walk is, and the directories that it came through.
+/// The current directory of a walk, and the directories that led to it.
 struct Way {
     here: OwnedFd,
     above: Vec<OwnedFd>,
@@ -365,7 +371,7 @@ impl Way {
         self.above.push(std::mem::replace(&mut self.here, directory));
     }
 
-    /// The directory above; that of a root directory is itself.
+    /// Goes to the parent directory; that of the root directory is itself.
     fn up(&mut self, root: &OwnedFd) -> Result<(), Failure> {
         self.here = match self.above.pop() {
             Some(above) => above,
@@ -385,7 +391,8 @@ fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
 }
 
-/// One step. A directory in the middle is asked for as one, which mounts what is mounted on demand (autofs).
+/// Resolves one component. A directory in the middle is opened with `O_DIRECTORY`, which triggers an automount
+/// (autofs).
 fn component(directory: &OwnedFd, name: &[u8], is_last: bool) -> Result<OwnedFd, Failure> {
     rights::for_each_user(|| component_with_these_rights(directory, name, is_last))
 }
@@ -408,20 +415,21 @@ fn enter(directory: &OwnedFd) -> Result<(), Failure> {
     if is_directory { rights::lower_to(owner_of(directory, &stat)) } else { Ok(()) }
 }
 
-/// Who has made a file. A filesystem in user space says of owners what it likes, so there it is the user who mounted it (`user_id=`,
-/// mount.fuse3(8)); of a mount that is not in the doctor's own table it is a user to whom nothing belongs.
+/// The owner of a file. A FUSE filesystem can report any owner, so for its files it is the user that mounted it
+/// (`user_id=`, mount.fuse3(8)). For a mount that is not in the doctor's own table it is a user that owns nothing.
 pub fn owner_of(file: &OwnedFd, stat: &Stat) -> u32 {
     /// `FUSE_SUPER_MAGIC` of linux/magic.h.
     const FUSE: i64 = 0x6573_5546;
     const NOBODY: u32 = 65_534;
-    // One that does not answer that question can be such a filesystem too.
+    // A filesystem on which fstatfs(2) fails can be a FUSE filesystem too.
     if fstatfs(file).is_ok_and(|found| found.f_type != FUSE) {
         return stat.st_uid;
     }
     mounted_by(file).unwrap_or(NOBODY)
 }
 
-/// The user who mounted the filesystem in user space that a file is on. The kernel is asked, and the filesystem is not.
+/// The user that mounted the FUSE filesystem of a file. It is read from the kernel's mount table, not from the
+/// filesystem.
 pub fn mounted_by(file: &OwnedFd) -> Option<u32> {
     let information = std::fs::read(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     by_id(&own_mounts(), mount_id(&information)?)?.mounted_by()
@@ -435,8 +443,8 @@ fn same_file(a: &Stat, b: &Stat) -> bool {
     (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 }
 
-/// Whether something lies on a filesystem that the kernel makes up, where reading can have effects: the constants are those of
-/// statfs(2) and of the kernel's include/uapi/linux/magic.h.
+/// Whether a file is on a filesystem that the kernel generates, where a read can have effects. The constants are those
+/// of statfs(2) and of the kernel's include/uapi/linux/magic.h.
 ///
 /// # Errors
 /// Those of fstatfs(2).
@@ -470,16 +478,16 @@ pub fn is_kernel_file(descriptor: impl AsFd) -> Result<bool, Failure> {
         0x0904_1934, // anonymous inodes
     ];
     let found = match fstatfs(descriptor) {
-        // A FUSE server that does not answer the question; those of the kernel all do.
+        // A FUSE server that does not implement the query; the kernel's filesystems all do.
         Err(Errno::NOSYS) => return Ok(false),
         found => found?,
     };
-    // The type is a word of the machine, with the constant in its lower half.
+    // The type is a machine word with the constant in its lower half.
     let [a, b, c, d, ..] = found.f_type.to_le_bytes();
     Ok(MADE_UP.contains(&u32::from_le_bytes([a, b, c, d])))
 }
 
-/// Inodes of the sockets that a process holds; `None` where its descriptors may not be read.
+/// Inodes of the sockets of a process; `None` where its descriptors may not be read.
 pub fn held_sockets(directory: &ProcDir) -> Option<Vec<u64>> {
     let held = directory.directory(c"fd").ok()?;
     let (mut found, mut is_refused) = (Vec::new(), false);

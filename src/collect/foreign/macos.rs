@@ -1,5 +1,5 @@
-//! Opening foreign paths on macOS, which has no descriptor that opens nothing: every component is looked at with fstatat(2) from its
-//! open directory, no link is followed by the system, and what is opened must be what was looked at.
+//! Opens foreign paths on macOS, which has no `O_PATH`. Every component is checked with fstatat(2) relative to its open
+//! directory, the system follows no link, and the opened file must be the one that was checked.
 
 use super::rights::{self, Rights};
 use super::{Base, Failure, ForeignPath, Namer};
@@ -9,29 +9,29 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
 
-/// Links that are followed in one path (`MAXSYMLINKS`, sys/param.h).
+/// Largest number of links that are followed in one path (`MAXSYMLINKS`, sys/param.h).
 const MAX_LINKS: u32 = 32;
 
-/// What is done at the end of a path.
+/// How the last component of a path is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
     /// A link there is followed.
     Followed,
-    /// A link there is what is wanted.
+    /// A link there is the result.
     Itself,
 }
 
-/// Something that was found, and not opened.
+/// A file that was found and is not opened.
 pub struct Found {
     directory: OwnedFd,
     name: Vec<u8>,
     stat: Stat,
 }
 
-/// Finds what a path leads to, with the rights of who named it. They apply until [`super::restore`].
+/// Finds what a path leads to, with the rights of its namer. They apply until [`super::restore`].
 ///
 /// # Errors
-/// [`Failure`]. Nothing but directories was opened.
+/// [`Failure`]. Only directories were opened.
 pub fn find(path: &ForeignPath, last: Last) -> Result<Found, Failure> {
     let mut rest: VecDeque<Vec<u8>> = components(&path.path).collect();
     match path.namer {
@@ -57,13 +57,13 @@ pub fn find(path: &ForeignPath, last: Last) -> Result<Found, Failure> {
 /// The user that the paths of a process are opened as.
 ///
 /// # Errors
-/// [`Failure`] where it is gone.
+/// [`Failure`] where the process has ended.
 pub fn user_of(pid: u32) -> Result<u32, Failure> {
     crate::collect::macos::user_of(pid).ok_or(Failure::Vanished)
 }
 
 impl Found {
-    /// What it is.
+    /// Type of the file.
     pub fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
@@ -96,7 +96,8 @@ impl Found {
     /// Opens it for reading: regular files and directories only.
     ///
     /// # Errors
-    /// [`Failure::Special`] for anything else; [`Failure::NotReadableBy`] where the user whose rights apply may not read it.
+    /// [`Failure::Special`] for anything else; [`Failure::NotReadableBy`] where the user with the rights that apply may
+    /// not read it.
     pub fn open(&self) -> Result<File, Failure> {
         if !matches!(self.file_type(), FileType::RegularFile | FileType::Directory) {
             return Err(Failure::Special);
@@ -104,7 +105,7 @@ impl Found {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(&self.directory, &*self.name, flags, Mode::empty()).map_err(rights::refused)?;
         let stat = fstat(&opened)?;
-        // Another file took the name meanwhile.
+        // The name now belongs to another file.
         if (stat.st_dev, stat.st_ino) != (self.stat.st_dev, self.stat.st_ino) {
             return Err(Errno::AGAIN.into());
         }
@@ -119,7 +120,7 @@ impl Found {
         Ok(readlinkat(&self.directory, &*self.name, Vec::new())?.into_bytes())
     }
 
-    /// The name that the kernel has for it: no link is left in it.
+    /// The path by which the kernel names it. It contains no link.
     ///
     /// # Errors
     /// Those of fcntl(2), `F_GETPATH`, and of [`Self::open`].
@@ -133,7 +134,7 @@ fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
 }
 
-/// `O_SEARCH` of fcntl.h: a directory in which names are looked up and which is not read.
+/// `O_SEARCH` of fcntl.h: a directory in which names can be resolved, and which cannot be listed.
 const SEARCH: OFlags = OFlags::from_bits_retain(0x4000_0000);
 
 fn directory(above: impl rustix::fd::AsFd, name: &[u8]) -> Result<OwnedFd, Failure> {
@@ -143,7 +144,7 @@ fn directory(above: impl rustix::fd::AsFd, name: &[u8]) -> Result<OwnedFd, Failu
     Ok(opened)
 }
 
-/// Takes a path component by component, as on Linux.
+/// Resolves a path component by component, as on Linux.
 fn walk(mut rest: VecDeque<Vec<u8>>, last: Last) -> Result<Found, Failure> {
     let mut here = directory(CWD, b"/")?;
     let mut above: Vec<OwnedFd> = Vec::new();

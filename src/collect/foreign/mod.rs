@@ -1,8 +1,8 @@
-//! Paths that another process or user has named, and the only place that opens them.
+//! Paths that another process or user has named, and the only module that opens them.
 //!
-//! A path is foreign when it came from arguments, an environment, a working directory, a descriptor, a configuration, a unit, a
-//! pid file or a home. [`ForeignPath`] says who named it, so that the worker opens it with no more rights than that: it is no
-//! [`std::path::Path`], and nothing but this module turns it into a file.
+//! A path is foreign when it came from arguments, an environment, a working directory, a descriptor, a configuration, a
+//! unit, a pid file or a home. [`ForeignPath`] records which process or user named it, so that the worker opens it with
+//! no more rights than that one has. It is not a [`std::path::Path`], and only this module turns it into a file.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -31,32 +31,32 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Who named a path: it is opened with the rights of that user.
+/// The process or user that named a path. The path is opened with the rights of that user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Namer {
-    /// The person at the command line, the system's own configuration, or this program. As root, the rights end at the first
-    /// directory or link that belongs to another user; that user's rights apply below it.
+    /// The user at the command line, the system's own configuration, or this program. As root, root's rights end at the
+    /// first directory or link that belongs to another user; that user's rights apply below it.
     Person,
-    /// A process: the rights of its user and groups, below its root directory.
+    /// A process: the rights of its user and groups apply, below its root directory.
     Process(Identity),
-    /// A user, by a configuration that is theirs.
+    /// A user, in a configuration of their own.
     User(u32),
 }
 
-/// Where a path of a process begins.
+/// The directory or file at which a path of a process begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Base {
-    /// Its root directory (`/proc/PID/root`): names that the process uses itself.
+    /// Its root directory (`/proc/PID/root`), for names that the process itself uses.
     Root,
-    /// The root of its mount namespace: names that the kernel gives to what the process has open.
+    /// The root of its mount namespace, for names that the kernel gives to its open files.
     Namespace,
     /// Its working directory (`/proc/PID/cwd`).
     WorkingDirectory,
-    /// What one of its descriptors is open on (`/proc/PID/fd/N`).
+    /// The file of one of its descriptors (`/proc/PID/fd/N`).
     Descriptor(u32),
 }
 
-/// A path and who named it.
+/// A path and its namer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ForeignPath {
     namer: Namer,
@@ -71,7 +71,8 @@ impl ForeignPath {
         Self { namer, base, path: ByteBuf::from(path.as_os_str().as_bytes()), lowered: Vec::new() }
     }
 
-    /// A path that a person named, or that belongs to the system. It is made absolute by the working directory of this program.
+    /// A path that the user named, or that belongs to the system. A relative path is relative to the working directory
+    /// of this program.
     pub fn of_person(path: &Path) -> Self {
         let absolute = std::path::absolute(path);
         Self::new(Namer::Person, Base::Root, absolute.as_deref().unwrap_or(path))
@@ -82,18 +83,18 @@ impl ForeignPath {
         Self::new(Namer::User(uid), Base::Root, path)
     }
 
-    /// A path that a process uses: below its root directory, or below its working directory where it is relative.
+    /// A path that a process uses: below its root directory or, where it is relative, below its working directory.
     pub fn of_process(process: Identity, path: &Path) -> Self {
         let base = if path.is_absolute() { Base::Root } else { Base::WorkingDirectory };
         Self::new(Namer::Process(process), base, path)
     }
 
-    /// A path of a process, or of a person where there is no process.
+    /// A path of a process, or one of the user where `process` is `None`.
     pub fn of(process: Option<Identity>, path: &Path) -> Self {
         process.map_or_else(|| Self::of_person(path), |process| Self::of_process(process, path))
     }
 
-    /// A path by which the kernel calls what a process has open.
+    /// A path by which the kernel names an open file of a process.
     pub fn of_link(process: Identity, path: &Path) -> Self {
         Self::new(Namer::Process(process), Base::Namespace, path)
     }
@@ -103,13 +104,13 @@ impl ForeignPath {
         Self::new(Namer::Process(process), Base::WorkingDirectory, Path::new(""))
     }
 
-    /// What a descriptor of a process is open on.
+    /// The file that a descriptor of a process is open on.
     pub fn descriptor(process: Identity, number: u32) -> Self {
         Self::new(Namer::Process(process), Base::Descriptor(number), Path::new(""))
     }
 
-    /// A path that the text of a file names, which was read with the rights of `reader` and belongs to `owner`: of the two the one that
-    /// is not root.
+    /// A path that is named in a file of `owner`, which was read with the rights of `reader`. The namer is the owner, or
+    /// the reader where the owner is root.
     pub fn of_file(owner: u32, reader: u32, path: &Path) -> Self {
         match (owner, reader) {
             (0, 0) => Self::of_person(path),
@@ -134,7 +135,7 @@ impl ForeignPath {
         }
     }
 
-    /// The user with whose rights it is opened, where that is neither a process's nor the doctor's.
+    /// The user that named it; `None` for a process, the command line and the system.
     pub fn user(&self) -> Option<u32> {
         match self.namer {
             Namer::User(uid) => Some(uid),
@@ -142,7 +143,7 @@ impl ForeignPath {
         }
     }
 
-    /// A path below this one; an absolute one begins at the root directory, as a process would take it.
+    /// A path below this one. An absolute `name` begins at the root directory, as it does for a process.
     #[must_use]
     pub fn join(&self, name: impl AsRef<Path>) -> Self {
         let name = name.as_ref();
@@ -161,7 +162,7 @@ impl ForeignPath {
         found
     }
 
-    /// The directory of this path and the name in it; `None` for a root directory and for paths without a name.
+    /// The directory of this path, and the name in it; `None` for a root directory and for a path without a name.
     pub fn split(&self) -> Option<(Self, &[u8])> {
         let path = self.path();
         let name = path.file_name()?.as_bytes();
@@ -189,7 +190,7 @@ impl ForeignPath {
         }
     }
 
-    /// Its bytes, to be compared with other names and not to be opened.
+    /// Its bytes, only for comparison with other names.
     pub fn bytes(&self) -> &[u8] {
         &self.path
     }
@@ -202,27 +203,27 @@ impl ForeignPath {
 /// Why a foreign path was not opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
-    /// The system's own error, by its number.
+    /// An error of the system, by its number.
     System(i32),
-    /// The user whose rights apply may not read it.
+    /// The user with the rights that apply may not read it.
     NotReadableBy(u32),
-    /// Neither a regular file nor a directory: opening it could do something.
+    /// Neither a regular file nor a directory: an open of it can have effects.
     Special,
-    /// A file of the kernel (procfs, sysfs, tracefs …), reading which can have effects.
+    /// A file of the kernel (procfs, sysfs, tracefs …): a read of it can have effects.
     Kernel,
-    /// This process could not take the rights of a user, so it did not try.
+    /// This process could not take the rights of this user, so it opened nothing.
     Rights(u32),
-    /// A process of root in another user namespace: root's rights are not lent to it.
+    /// A process of root in another user namespace: it does not have root's rights here.
     OtherUserNamespace,
     /// A link in a directory of another user, on the way to a socket.
     LinkOfOthers,
-    /// A socket, and why it is not asked.
+    /// A socket that was not queried, and the reason.
     NotAsked(String),
-    /// The process that named it is gone, or its pid belongs to another one.
+    /// The process that named it has ended, or its pid belongs to another process.
     Vanished,
-    /// More than is read.
+    /// Larger than the limit.
     TooLarge,
-    /// What the request found cannot be understood.
+    /// The content cannot be parsed.
     Malformed(String),
 }
 
@@ -239,7 +240,7 @@ impl From<rustix::io::Errno> for Failure {
 }
 
 impl Failure {
-    /// The gap that it leaves in what is known of `what`.
+    /// The gap that it leaves, where `what` names the missing fact.
     pub fn gap(&self, what: impl Into<String>) -> Gap {
         match self {
             Self::System(libc::EACCES | libc::EPERM) => Gap::new(what, GapReason::Permission, ""),

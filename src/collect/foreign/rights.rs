@@ -1,16 +1,16 @@
-//! The rights of other users, taken by the worker for one request and given back before the next.
+//! The rights of other users. The worker takes them for one request and gives them back before the next.
 //!
-//! As root, a path is opened with the rights of the user who named it. On Linux these are the filesystem user and group ids of the
-//! thread (setfsuid(2), setfsgid(2)) and its groups; root's capabilities over files go with the filesystem user id
-//! (capabilities(7)). On macOS they are the effective ids of the worker process. An ordinary user has no other rights to take, and
-//! opens everything with those that it has.
+//! As root, a path is opened with the rights of the user that named it. On Linux these are the filesystem user and
+//! group ids of the thread (setfsuid(2), setfsgid(2)) and its groups. With a filesystem user id other than 0, root's
+//! capabilities over files are not in effect (capabilities(7)). On macOS these are the effective ids of the worker
+//! process. An ordinary user's doctor cannot take other rights, and opens everything with its own.
 
 use super::Failure;
 use crate::parse::accounts::{account, groups_of};
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-/// User and groups of somebody who named a path.
+/// User and groups of the namer of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// User id.
@@ -21,11 +21,12 @@ pub struct Rights {
     pub groups: Vec<u32>,
 }
 
-/// A group that owns nothing, for users whose groups are not known.
+/// A group that owns nothing, for a user with unknown groups.
 const NO_GROUP: u32 = 65_534;
 
 impl Rights {
-    /// Those of a user, by passwd(5) and group(5). Users whom only a name service knows have no groups here: asking one can hang.
+    /// The rights of a user, from passwd(5) and group(5). A user that only a name service knows gets no groups, because
+    /// a query to a name service can hang.
     pub fn of_user(uid: u32) -> Self {
         let accounts = std::fs::read("/etc/passwd").unwrap_or_default();
         let Some(found) = account(&accounts, uid) else { return Self { uid, gid: NO_GROUP, groups: Vec::new() } };
@@ -33,10 +34,10 @@ impl Rights {
         Self { uid, gid: found.gid, groups: groups_of(&groups, found.name) }
     }
 
-    /// Takes these rights, where they are other ones than this process has.
+    /// Takes these rights, where they differ from those of this process.
     ///
     /// # Errors
-    /// [`Failure::Rights`] where they could not be taken; nothing may be opened then.
+    /// [`Failure::Rights`] where they could not be taken. Nothing may be opened then.
     pub fn take(&self) -> Result<(), Failure> {
         if !is_root() || self.uid == 0 {
             return Ok(());
@@ -57,26 +58,26 @@ impl Rights {
 }
 
 thread_local! {
-    /// The rights that one request is restricted to: those of the process or user that named the path, and those of the owner of each
-    /// link that was followed. All of them must permit what is opened.
+    /// The rights that restrict one request: those of the process or user that named the path, and those of the owner
+    /// of each link that was followed. Every open must be permitted by all of them.
     static LOWERED: RefCell<Vec<Rights>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The users that this request is restricted to, the latest last.
+/// The users with the rights that restrict this request, in the order in which they were taken.
 pub fn users() -> Vec<u32> {
     LOWERED.with_borrow(|lowered| lowered.iter().map(|rights| rights.uid).collect())
 }
 
-/// The user that was applied last: the owner of the last link that was followed.
+/// The user with the rights that were taken last: the owner of the last link that was followed.
 pub fn reader() -> u32 {
     users().last().copied().unwrap_or_else(applied)
 }
 
-/// Runs `action` with the rights of each of these users in turn, the latest first, and returns the last result.
+/// Runs `action` with the rights of each of these users in turn, the latest first. Returns the last result.
 ///
 /// # Errors
 /// The first error.
-// On macOS rights are taken once.
+// On macOS rights are taken once, so it is not used.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub fn for_each_user<T>(mut action: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let all = LOWERED.with_borrow(Clone::clone);
@@ -90,13 +91,13 @@ pub fn for_each_user<T>(mut action: impl FnMut() -> Result<T, Failure>) -> Resul
     Ok(result)
 }
 
-/// Whether this process was started with rights to give up.
+/// Whether this process was started as root.
 pub fn is_root() -> bool {
     static IS_ROOT: OnceLock<bool> = OnceLock::new();
     *IS_ROOT.get_or_init(|| rustix::process::geteuid().is_root())
 }
 
-/// Takes the rights of a user in the middle of a path, where root's still apply.
+/// Takes the rights of a user in the middle of a path, while root's rights still apply.
 ///
 /// # Errors
 /// As [`Rights::take`].
@@ -107,20 +108,20 @@ pub fn lower_to(uid: u32) -> Result<(), Failure> {
     Rights::of_user(uid).take()
 }
 
-/// Whether another user's rights apply in the place of root's.
+/// Whether another user's rights apply instead of root's.
 pub fn are_lowered() -> bool {
     is_root() && applied() != 0
 }
 
-/// The user whose rights apply.
+/// The user with the rights that apply now.
 pub fn applied() -> u32 {
     system::applied()
 }
 
-/// Goes back to the rights that this process was started with.
+/// Restores the rights that this process was started with.
 ///
 /// # Errors
-/// [`Failure::Rights`] where that is refused; the worker must end then.
+/// [`Failure::Rights`] where they cannot be restored. The worker must end then.
 pub fn restore() -> Result<(), Failure> {
     LOWERED.with_borrow_mut(Vec::clear);
     if !is_root() || applied() == 0 {
@@ -129,7 +130,7 @@ pub fn restore() -> Result<(), Failure> {
     system::restore().then_some(()).ok_or(Failure::Rights(0))
 }
 
-/// The error of an open, which is about the user where it is another one than the doctor's.
+/// The failure of an open. A refusal names the user where it is not the doctor's.
 pub fn refused(error: rustix::io::Errno) -> Failure {
     let is_refusal = matches!(error, rustix::io::Errno::ACCESS | rustix::io::Errno::PERM);
     if is_refusal && are_lowered() { Failure::NotReadableBy(applied()) } else { error.into() }
@@ -145,14 +146,14 @@ mod system {
     static OWN_GROUPS: OnceLock<Vec<Gid>> = OnceLock::new();
 
     pub fn applied() -> u32 {
-        // An id that is none changes nothing; the answer is the one that applies (setfsuid(2)).
+        // setfsuid(2) with an invalid id changes nothing and returns the current id.
         set_user(u32::MAX)
     }
 
     pub fn set(uid: u32, gid: u32, groups: &[u32]) -> bool {
         OWN_GROUPS.get_or_init(|| getgroups().unwrap_or_default());
         let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        // The groups first: that takes the capability to do so, which the worker keeps.
+        // The groups are set first. That takes a capability, which the worker keeps.
         if set_thread_groups(&groups).is_err() {
             return false;
         }
@@ -162,8 +163,8 @@ mod system {
         set_group(u32::MAX) == gid && applied() == uid && !overrides_permissions()
     }
 
-    /// Whether capabilities over files are still in effect: they stay where a unit or a container has set `no_setuid_fixup`
-    /// (capabilities(7)).
+    /// Whether capabilities over files are still in effect. A unit or a container that sets `no_setuid_fixup` keeps
+    /// them (capabilities(7)).
     fn overrides_permissions() -> bool {
         let over_files = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
         capabilities(None).map_or(true, |sets| sets.effective.intersects(over_files))
@@ -203,7 +204,7 @@ mod system {
     pub fn set(uid: u32, gid: u32, groups: &[u32]) -> bool {
         let count = libc::c_int::try_from(groups.len()).unwrap_or(0);
         #[allow(unsafe_code)]
-        // SAFETY: the list is as long as is said; the worker has one thread (setgroups(2), setegid(2), seteuid(2)).
+        // SAFETY: the list has `count` elements; the worker has one thread (setgroups(2), setegid(2), seteuid(2)).
         let is_set = unsafe {
             libc::setgroups(count, groups.as_ptr()) == 0 && libc::setegid(gid) == 0 && libc::seteuid(uid) == 0
         };

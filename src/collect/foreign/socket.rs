@@ -1,15 +1,16 @@
-//! Asking a supervisor on its Unix socket: only where it is one, and with a login only where the login comes from it.
+//! Queries a supervisor on its Unix socket. Credentials are sent only to their owner or to root.
 //!
-//! A path says nothing of who listens behind it. Before the first byte is sent, three things are known: the file is a socket and no
-//! link of another user led to it; the supervising process itself holds the socket that listens on that file (the kernel's socket
-//! diagnostics join the two); and the user of the peer (`SO_PEERCRED`, unix(7)) is the user of that process.
+//! A path does not identify the process that listens on it. So three things are checked before the first byte is sent.
+//! The file is a socket, and no link of another user led to it. The supervising process itself holds the socket that
+//! listens on that file (the kernel's socket diagnostics connect the two). The user of the peer (`SO_PEERCRED`,
+//! unix(7)) is the user of that process.
 
 use super::{Failure, ForeignPath};
 use crate::model::Identity;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-/// Who must be at the other end.
+/// The process that must be at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Peer {
     /// This process, which holds the listening socket.
@@ -18,19 +19,19 @@ pub enum Peer {
     Service,
 }
 
-/// A message with credentials in it, and whose they are.
+/// A message with credentials, and their owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
-    /// The whole message, sent in the place of the one without credentials.
+    /// The whole message, which replaces the one without credentials.
     pub message: ByteBuf,
-    /// The user that owns the configuration in which the credentials stand.
+    /// The user that owns the configuration with the credentials.
     pub owner: u32,
 }
 
-/// Connects, sends a message and hands over the connection for the answer to be read.
+/// Connects, sends a message, and returns the connection so that the answer can be read.
 ///
 /// # Errors
-/// [`Failure`], most often [`Failure::NotAsked`] with the reason. Nothing was sent then.
+/// [`Failure`], usually [`Failure::NotAsked`] with the reason. Nothing was sent then.
 #[cfg(not(target_os = "linux"))]
 pub fn exchange(
     _socket: &ForeignPath,
@@ -63,19 +64,19 @@ mod unix {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
-    /// How long the kernel may take to list its Unix sockets.
+    /// Timeout of the kernel's list of Unix sockets.
     const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// What is known of a supervising process before its socket is looked for.
+    /// Facts of a supervising process, read before its socket is resolved.
     struct Holder {
         uid: u32,
-        /// Listening sockets that it holds; `None` where its descriptors may not be read.
+        /// Its listening sockets; `None` where its descriptors may not be read.
         sockets: Option<Vec<UnixListener>>,
-        /// Its table of mounts.
+        /// Its mount table.
         mounts: Vec<u8>,
     }
 
-    /// See the module.
+    /// See the documentation of the module.
     pub fn exchange(
         socket: &ForeignPath,
         peer: Peer,
@@ -103,7 +104,7 @@ mod unix {
                 None => false,
             },
         };
-        // The socket that was looked at, by the descriptor: no second look at the name.
+        // Connects through the descriptor, so that the name is not resolved again.
         let mut stream = UnixStream::connect(found.own_name())?;
         let uid = socket_peercred(&stream)?.uid.as_raw();
         let is_expected = match &holder {
@@ -118,10 +119,10 @@ mod unix {
         Ok(stream)
     }
 
-    /// Whether one of the sockets is bound to the file. Its device is that of stat(2), or that of the mount where these differ (btrfs,
-    /// overlayfs).
+    /// Whether one of the sockets is bound to the file. Its device is that of stat(2), or that of the mount where the
+    /// two differ (btrfs, overlayfs).
     fn holds(sockets: &[UnixListener], file: &Found, mounts: &[u8]) -> bool {
-        // The kernel tells the lower half of the number.
+        // The kernel reports the lower half of the inode number.
         let inode = u32::try_from(file.inode() & u64::from(u32::MAX)).unwrap_or(0);
         let of_stat = (rustix::fs::major(file.device()), rustix::fs::minor(file.device()));
         let of_mount = file
@@ -155,7 +156,7 @@ mod unix {
         Ok(Holder { uid: least_privileged(status.uids), sockets, mounts })
     }
 
-    /// Listening Unix sockets of the network namespace of a process: the kernel lists those of one namespace at a time.
+    /// Listening Unix sockets of the network namespace of a process. The kernel lists one namespace at a time.
     fn listeners_of(directory: &ProcDir) -> io::Result<Vec<UnixListener>> {
         let deadline = Deadline::after(LIST_TIMEOUT);
         let own = open("/proc/self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -169,7 +170,7 @@ mod unix {
         into(&other)?;
         let socket = diagnostics_socket();
         if into(&own).is_err() {
-            // What is asked next would be asked in the wrong network.
+            // All later queries would go to the wrong network namespace.
             std::process::exit(1);
         }
         unix_listeners(&socket?, deadline)
