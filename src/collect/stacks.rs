@@ -1,10 +1,10 @@
-//! Python stacks: the interpreter's memory is read by the `py-spy` crate, in a worker that can be abandoned, and with the rights of the owner of
-//! the process: the library opens binaries by itself.
+//! Python stacks. The `py-spy` crate reads the interpreter's memory in a worker that can be abandoned. It opens
+//! binaries by itself, so it runs with the rights of the owner of the process.
 //!
-//! The process is never paused: `py-spy` is used without its locking (no ptrace(2), no signal), so all that happens to the
-//! process is process_vm_readv(2). What is read is the interpreter's own book-keeping (threads, frames, code objects) and
-//! the names of the threads; variables of the program are not. A process that goes on running changes while it is
-//! read, so a stack can come out torn: it is read again up to three times.
+//! The process is never paused. `py-spy` is used without its locking (no ptrace(2), no signal), so the only access to
+//! the process is process_vm_readv(2). It reads the interpreter's own data (threads, frames, code objects) and the
+//! names of the threads, but no variable of the program. The process keeps running during the read, so a stack can be
+//! inconsistent. Such a sample is taken again, up to three times.
 
 use super::Deadline;
 use super::foreign::Failure;
@@ -12,26 +12,26 @@ use super::worker::{Answer as Reply, Request, Worker};
 use crate::model::{Gap, GapReason, Identity, PythonSample, id};
 use serde::{Deserialize, Serialize};
 
-/// What the worker answers.
+/// The answer of the worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The stacks.
     PortSample(PythonSample),
-    /// Why there are none, and the exact words.
+    /// Why the stacks could not be read: the reason, and the error text.
     Failed(GapReason, String),
 }
 
-/// How often a torn look is made again.
+/// Attempts to get a consistent sample.
 const TRIES: usize = 3;
 
-/// Reads the stacks of a process, in a worker of its own.
+/// Reads the stacks of a process in a separate worker.
 ///
 /// # Errors
-/// A gap: no permission, not Python, an interpreter that is not known, no answer in time.
+/// A gap: no permission, not Python, an unknown interpreter, or a timeout.
 pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap> {
     let pid = identity.pid;
     let what = format!("Python stacks of pid {pid}");
-    // task_for_pid is root's on macOS, and its error does not say so.
+    // On macOS only root may call task_for_pid, and its error does not report that.
     if cfg!(target_os = "macos") && !rustix::process::geteuid().is_root() {
         return Err(
             Gap::new(what, GapReason::Permission, advice(GapReason::Permission, pid, "")).blocking(id::STACKS)
@@ -39,7 +39,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
     }
     let mut worker = Worker::new();
     let mut answer = None;
-    // A torn structure can end the worker, and is whole again at the next sample.
+    // An inconsistent structure can crash the worker; the next sample usually succeeds.
     for _ in 0..TRIES {
         answer = Some(worker.ask(Request::Stacks(identity), deadline));
         if !matches!(&answer, Some(Err(gap)) if gap.reason == GapReason::Unsupported) {
@@ -52,7 +52,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
             Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, advice(reason, pid, &detail))),
             Err(error) => Err(Gap::new(what, GapReason::Malformed, error.to_string())),
         },
-        // Of garbage the worker can end, by its bounds or by itself.
+        // The worker can exit on inconsistent data, by its limits or by a crash.
         Some(Err(gap)) if gap.reason == GapReason::Unsupported => {
             let detail = format!("the worker ended while it read the interpreter's memory ({})", gap.detail);
             Err(Gap { what, reason: GapReason::Malformed, detail, ..gap })
@@ -63,7 +63,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
     result.map_err(|gap| gap.blocking(id::STACKS))
 }
 
-/// The error, and what would allow it.
+/// The error with the permission that is missing.
 fn advice(reason: GapReason, pid: u32, detail: &str) -> String {
     if reason != GapReason::Permission {
         return detail.to_owned();
@@ -74,7 +74,7 @@ fn advice(reason: GapReason, pid: u32, detail: &str) -> String {
              can run `sample {pid}`, which shows the native stacks"
         );
     }
-    // Yama's restriction is there only where the kernel was built with it (Documentation/admin-guide/LSM/Yama.rst).
+    // The setting exists only where the kernel was built with Yama (Documentation/admin-guide/LSM/Yama.rst).
     let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
     let scope = scope.as_deref().map(str::trim).filter(|scope| scope.len() <= 2);
     let yama = scope.map_or_else(String::new, |scope| {
@@ -86,10 +86,10 @@ fn advice(reason: GapReason, pid: u32, detail: &str) -> String {
     format!("it takes the server's own user{yama}, root, or CAP_SYS_PTRACE")
 }
 
-/// The worker's part: what it answers for one process.
+/// The worker's side: the answer for one process, as JSON.
 ///
 /// # Errors
-/// When the process is gone, its rights cannot be taken, or the answer cannot be written as JSON.
+/// When the process has ended, its rights cannot be taken, or the answer cannot be encoded as JSON.
 pub fn answer(process: Identity) -> Result<Vec<u8>, Failure> {
     let pid = process.pid;
     #[cfg(target_os = "linux")]
@@ -119,15 +119,16 @@ mod binaries {
     use rustix::fs::FileType;
     use std::os::unix::ffi::OsStrExt;
 
-    /// Takes the rights of the owner of a process. Every mapped library of Python must be a file that would be opened here, under the
-    /// very name that the table of mappings has; else why its stacks are not read.
+    /// Takes the rights of the owner of a process and returns a reason to read no stacks, if any. Every mapped Python
+    /// library must be a file that can be opened here under the same name as in the table of mappings.
     pub(super) fn refusal(process: Identity) -> Result<Option<String>, Failure> {
         let directory = foreign::as_process(process)?;
         foreign::program_is_readable(&directory)?;
-        // Where that cannot be read, its memory cannot either, and the library says why.
+        // If the mappings cannot be read, the memory cannot be read either, and the library reports why.
         let Ok(maps) = directory.read(c"maps") else { return Ok(None) };
         let files = mapped_files(&maps);
-        // The table writes a newline as `\012` (proc_pid_maps(5)); the library takes that for a name, which another file can have.
+        // The table writes a newline as `\012` (proc_pid_maps(5)). The library takes that text as the name, and another
+        // file can have it.
         if let Some(file) = files.iter().find(|file| file.contains(&b'\\')) {
             return Ok(Some(format!("{} is mapped, and its name cannot be told for certain", printable(file))));
         }
@@ -145,14 +146,15 @@ mod binaries {
         Ok(None)
     }
 
-    /// Whether a file is an interpreter or its library by its name; modules of its own below `lib/python3.11` are not opened.
+    /// Whether the file is an interpreter or its library, by its name. Python's own modules below `lib/python3.11` are
+    /// not opened.
     fn is_interpreter(path: &[u8]) -> bool {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         name.starts_with(b"python") || memchr::memmem::find(name, b"libpython").is_some()
     }
 }
 
-/// Without `py-spy` nothing is read.
+/// Without the feature `stacks` no stack is read.
 #[cfg(not(feature = "stacks"))]
 fn read_stacks(pid: u32) -> Result<PythonSample, (GapReason, String)> {
     Err((
@@ -180,7 +182,7 @@ mod tests {
 #[cfg(feature = "stacks")]
 use interpreter::read_stacks;
 
-/// All that touches `py-spy`.
+/// Everything that uses `py-spy`.
 #[cfg(feature = "stacks")]
 mod interpreter {
     use super::TRIES;
@@ -191,11 +193,11 @@ mod interpreter {
     use std::collections::HashMap;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    /// Frames of one stack that are handed on; the holder of a lock may stand far out.
+    /// Frames returned for one stack; the frame that holds a lock can be far out.
     const MAX_FRAMES: usize = 256;
-    /// Bytes of names that are handed on, so that the answer stays below the largest that is read.
+    /// Bytes of names in an answer, so that it stays below the largest frame.
     const MAX_TEXT: usize = 2 * 1024 * 1024;
-    /// Most memory that the worker may use for it: garbage can ask for any amount.
+    /// Memory limit of the worker: inconsistent data can request any amount.
     #[cfg(target_os = "linux")]
     const MAX_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -211,17 +213,17 @@ mod interpreter {
             collect_thread_names: true,
             subprocesses: false,
             gil_only: false,
-            // The short names would be had by looking for files.
+            // For short names the library would search for files.
             full_filenames: true,
             ..Config::default()
         }
     }
 
-    /// The most complete of up to three looks.
+    /// The most complete of up to three samples.
     pub(super) fn read_stacks(pid: u32) -> Result<PythonSample, Failure> {
         bound_memory();
         let raw = i32::try_from(pid).map_err(|_| (GapReason::NotFound, "no such process".to_owned()))?;
-        // A torn structure can make the library index past an end; it is a failed try like any other.
+        // An inconsistent structure can make the library index out of bounds. It is a failed attempt like any other.
         let tried = |what: &mut dyn FnMut() -> Result<Vec<StackTrace>, Failure>| {
             catch_unwind(AssertUnwindSafe(what)).unwrap_or_else(|_| {
                 Err((GapReason::Malformed, "the interpreter's memory made no sense".to_owned()))
@@ -264,13 +266,13 @@ mod interpreter {
         }
     }
 
-    /// A frame that the interpreter itself puts between two of the program's: CPython 3.13 has one around an `__init__` that it
-    /// calls without a C frame.
+    /// Whether the frame is one that the interpreter inserts between two of the program's: CPython 3.13 inserts one
+    /// around an `__init__` that it calls without a C frame.
     fn is_shim(frame: &py_spy::Frame) -> bool {
         frame.line <= 0 && frame.filename == frame.name
     }
 
-    /// Every thread has a stack, and every frame a line.
+    /// Whether every thread has a stack, and every frame a line.
     fn is_whole(traces: &[StackTrace]) -> bool {
         !traces.is_empty()
             && traces
@@ -278,13 +280,13 @@ mod interpreter {
                 .all(|trace| !trace.frames.is_empty() && trace.frames.iter().all(|frame| frame.line > 0))
     }
 
-    /// How much of a look was had: threads with a stack, then frames with a line.
+    /// How complete a sample is: threads with a stack, then frames with a line.
     fn worth(traces: &[StackTrace]) -> (usize, usize) {
         let stacks = traces.iter().filter(|trace| !trace.frames.is_empty()).count();
         (stacks, traces.iter().flat_map(|trace| &trace.frames).filter(|frame| frame.line > 0).count())
     }
 
-    /// What went wrong, from the library's words: its errors have no kinds of their own.
+    /// The reason for an error, from its text: the library's errors have no kinds.
     fn classify(error: &impl std::fmt::Debug, pid: u32) -> Failure {
         let text = format!("{error:?}");
         let line = text.lines().next().unwrap_or_default().trim().to_owned();
@@ -313,7 +315,7 @@ mod interpreter {
         (GapReason::Malformed, line)
     }
 
-    /// Memory and processor time of this reader are bounded, and it leaves no image of what it has read.
+    /// Limits memory and CPU time of this worker, and disables its core dump.
     fn bound_memory() {
         #[cfg(target_os = "linux")]
         {
@@ -324,7 +326,7 @@ mod interpreter {
         }
     }
 
-    /// Equal stacks together, bounded, the ids of threads as the doctor's own namespace has them.
+    /// Merges equal stacks and limits their number. Thread ids are those of the doctor's own pid namespace.
     fn gathered(traces: &[StackTrace], spy: &PythonSpy, pid: u32) -> PythonSample {
         let ids = thread_ids(traces, spy, pid);
         let mut stacks: Vec<PythonStack> = Vec::new();
@@ -373,10 +375,10 @@ mod interpreter {
         printable(text.as_bytes()).chars().take(most).collect()
     }
 
-    /// The kernel's id of each thread.
+    /// The kernel's thread id of each thread.
     ///
-    /// From 3.11 on the interpreter has it, as its own pid namespace counts. Before, it has only what pthread_self(3)
-    /// gave: the address of the C library's block of that thread, in which the id stands.
+    /// Since 3.11 the interpreter stores the id, as counted in its own pid namespace. Before 3.11 it stores only the
+    /// result of pthread_self(3): the address of the C library's block of the thread, which contains the id.
     fn thread_ids(traces: &[StackTrace], spy: &PythonSpy, pid: u32) -> Vec<Option<u32>> {
         let threads = threads_of(pid);
         let outside: HashMap<u32, u32> = threads.iter().map(|(tid, inside)| (*inside, *tid)).collect();
@@ -388,11 +390,12 @@ mod interpreter {
         from_thread_blocks(traces, spy, &outside).unwrap_or_else(|| vec![None; traces.len()])
     }
 
-    /// Offset at which the C libraries keep the id of a thread in its block: glibc (`struct pthread`, nptl/descr.h) on
-    /// x86_64 and on aarch64, musl (`struct pthread`, src/internal/pthread_impl.h).
+    /// Offset of the thread id in the block of a thread: glibc (`struct pthread`, nptl/descr.h) on x86_64 and on
+    /// aarch64, musl (`struct pthread`, src/internal/pthread_impl.h).
     const ID_OFFSETS: &[u64] = &[720, 208, 48, 56];
 
-    /// The offset is not guessed: it is the one at which every thread's block names another thread of this process.
+    /// Ids of the threads, from the offset at which the block of every thread contains the id of another thread of this
+    /// process.
     fn from_thread_blocks(
         traces: &[StackTrace],
         spy: &PythonSpy,
@@ -414,7 +417,7 @@ mod interpreter {
         })
     }
 
-    /// Threads of the process: their ids here, and as its own pid namespace counts them (`NSpid`, proc_pid_status(5)).
+    /// Threads of the process: their ids here, and their ids in its own pid namespace (`NSpid`, proc_pid_status(5)).
     fn threads_of(pid: u32) -> Vec<(u32, u32)> {
         let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

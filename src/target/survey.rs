@@ -1,4 +1,4 @@
-//! What is known of all processes, read at most once and only when somebody asks.
+//! Facts of all processes of a host, each read at most once and only when it is needed.
 
 use super::program::Programs;
 use crate::collect::{ByProgram, Collected, HIDDEN, Host, ProcessEntry, SocketTable, UnitOnDisk};
@@ -9,17 +9,17 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// How long a process that was read is not read again.
+/// Time for which a process that was read is not read again.
 const CACHE_LIFETIME: Duration = Duration::from_millis(200);
 
-/// Processes of one program that tell what it is, where it runs no others: a server is run once or twice, and a supervisor for
-/// each of its services.
+/// Processes of one program that are sampled to learn what the program is. A larger group is sampled, because a server
+/// runs once or twice, and a supervisor once for each of its services.
 const SAMPLE_SIZE: usize = 32;
 
-/// Processes that are read one by one, and whose children are asked for so, before the whole table is read after all.
+/// Single reads of processes and their children before the whole table is read instead.
 const MAX_SINGLE_READS: usize = 64;
 
-/// Which processes hold sockets by inode, and whether everybody could be asked.
+/// The processes that hold sockets, by inode, and a gap where some process could not be read.
 pub type Holders = (HashMap<u64, Vec<u32>>, Result<(), Gap>);
 
 /// A lazy view of the host.
@@ -27,27 +27,27 @@ pub struct Survey<'a> {
     /// The host.
     pub host: &'a dyn Host,
     processes: OnceCell<Vec<ProcessEntry>>,
-    /// Where the children of each stand among them.
+    /// Indices of the children of each process in `processes`.
     by_parent: OnceCell<HashMap<u32, Vec<usize>>>,
-    /// Those of them that were read one by one.
+    /// Rows that were read one by one.
     single_processes: RefCell<HashMap<u32, Option<ProcessEntry>>>,
     single_children: RefCell<HashMap<u32, Option<Vec<u32>>>>,
     commands: OnceCell<HashMap<u32, Vec<String>>>,
-    /// Command lines that were read one by one.
+    /// Hermes servers, from the command lines.
     servers: OnceCell<Vec<(u32, HermesCommand)>>,
     single_commands: RefCell<HashMap<u32, Vec<String>>>,
-    /// Processes that were read whole, and when.
+    /// Processes that were read in full, and when.
     whole: RefCell<HashMap<u32, (Instant, Collected<Process>)>>,
     sockets: OnceCell<SocketTable>,
     pub(super) programs: OnceCell<Programs>,
     unit_files: OnceCell<Vec<UnitOnDisk>>,
-    /// Of the sockets that were asked for last: every process of the host was read for it.
+    /// The sockets of the last query and their holders; it read every process of the host.
     holders: RefCell<Option<(HashSet<u64>, Holders)>>,
-    /// Whether every process is asked who holds a port, without a guess at the likely ones first.
+    /// Whether every process is read for the owner of a port, instead of the likely ones first.
     pub(super) asks_everybody: bool,
-    /// Processes whose command lines were not read: they run a program of which enough others told.
+    /// Number of processes with unread command lines, because a sample of their program is not a server.
     alike: Cell<usize>,
-    /// Whether a directory could not be read that may be a home.
+    /// Whether a directory that can be a home could not be read.
     pub(super) has_unread_homes: Cell<bool>,
     gaps: RefCell<Vec<Gap>>,
 }
@@ -76,12 +76,13 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// The same, and every process is asked who holds a port.
+    /// The same, with every process read for the owner of a port.
     pub fn asking_everybody(host: &'a dyn Host) -> Self {
         Self { asks_everybody: true, ..Self::new(host) }
     }
 
-    /// Who of the whole host holds these sockets. That reads every descriptor there is, so the answer is kept.
+    /// The processes of the whole host that hold these sockets. The scan reads every descriptor of the host, so the
+    /// result is kept.
     pub fn holders(&self, inodes: &HashSet<u64>) -> Holders {
         if let Some((_, holders)) = self.holders.borrow().as_ref().filter(|(known, _)| known == inodes) {
             return holders.clone();
@@ -91,12 +92,12 @@ impl<'a> Survey<'a> {
         found
     }
 
-    /// Whether the whole host was asked for these sockets last.
+    /// Whether the last scan of the whole host was for these sockets.
     pub fn knows_holders(&self, inodes: &HashSet<u64>) -> bool {
         self.holders.borrow().as_ref().is_some_and(|(known, _)| known == inodes)
     }
 
-    /// Keeps a gap, once.
+    /// Records a gap, once.
     pub(super) fn note(&self, gap: Gap) {
         let mut gaps = self.gaps.borrow_mut();
         if !gaps.contains(&gap) {
@@ -104,7 +105,8 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Keeps gaps of one kind. A host has thousands of accounts: of more than a few, the first and their number are kept.
+    /// Records gaps of one kind. A host has thousands of accounts, so of many gaps only the first and their number are
+    /// recorded.
     pub(super) fn note_many(&self, gaps: Vec<Gap>, kind: &str) {
         const FEW_GAPS: usize = 3;
         match gaps.first() {
@@ -118,12 +120,12 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// What could not be read so far.
+    /// The gaps recorded so far.
     pub fn take_gaps(&self) -> Vec<Gap> {
         self.gaps.take()
     }
 
-    /// The process table. Where processes can be read one by one, all of them are dearer than most questions.
+    /// The process table. Where single processes can be read, reading all of them takes longer than most requests.
     fn processes(&self) -> &[ProcessEntry] {
         self.processes.get_or_init(|| {
             let mut entries = self.host.process_table().unwrap_or_else(|gap| {
@@ -135,7 +137,7 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// One row of it.
+    /// One row of the process table.
     pub fn entry(&self, pid: u32) -> Option<ProcessEntry> {
         match self.host.single_processes() {
             Some(single) if self.processes.get().is_none() => {
@@ -177,7 +179,7 @@ impl<'a> Survey<'a> {
         children.filter_map(|index| entries.get(*index)).cloned().collect()
     }
 
-    /// Why some process or command line could not be read, so that a server could be there unseen.
+    /// Why some process or command line could not be read, so that a server can be missing from the results.
     pub fn incomplete(&self) -> Option<GapReason> {
         let has_none = self.commands().is_empty();
         let gaps = self.gaps.borrow();
@@ -185,23 +187,23 @@ impl<'a> Survey<'a> {
         found.map(|gap| gap.reason).or_else(|| has_none.then_some(GapReason::NotFound))
     }
 
-    /// Command lines by pid, as they are: recognised first, made printable where they are shown. Kernel threads
-    /// (theirs are empty), zombies and vanished processes are not among them; neither are the many that run one program which is
-    /// nobody's server, as [`SAMPLE_SIZE`] of them have told.
+    /// Command lines by pid, unmodified: they are recognised first, and made printable before they are shown. Kernel
+    /// threads, zombies and vanished processes are left out. So are the other processes of a program that is not a
+    /// server, as a sample of [`SAMPLE_SIZE`] shows.
     pub fn commands(&self) -> &HashMap<u32, Vec<String>> {
         self.commands.get_or_init(|| {
             let mut found = HashMap::new();
             let mut unread: Vec<Gap> = Vec::new();
             let (mut pids, many) = self.by_program();
             pids.extend(many.iter().flat_map(|pids| pids.iter().take(SAMPLE_SIZE)));
-            // Where reads hang, the order decides who is read before there are too many of them.
+            // Where reads hang, later processes can be left unread, so the order must not depend on the program.
             pids.sort_unstable();
             self.read_commands(&pids, &mut found, &mut unread);
             let (mut pids, mut alike) = (Vec::new(), 0);
             for many in &many {
                 let (told, others) = many.split_at(SAMPLE_SIZE);
                 let told: Vec<_> = told.iter().filter_map(|pid| found.get(pid)).collect();
-                // Few that could be read tell nothing of the others.
+                // A sample with few readable command lines does not represent the other processes.
                 if told.len() < SAMPLE_SIZE / 2 || told.iter().any(|argv| can_be_of_a_server(argv)) {
                     pids.extend_from_slice(others);
                 } else {
@@ -211,7 +213,7 @@ impl<'a> Survey<'a> {
             pids.sort_unstable();
             self.read_commands(&pids, &mut found, &mut unread);
             self.alike.set(alike);
-            // A host has thousands of processes; a wedged one must not answer with as many lines.
+            // A host has thousands of processes; if it hangs, one gap must stand for all of them.
             if let [first, _, _, ..] = unread.as_slice() {
                 let what = format!("command lines of {} processes", unread.len());
                 unread = vec![Gap { what, ..first.clone() }];
@@ -221,7 +223,7 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Processes whose command lines tell what runs here, and groups of more than [`SAMPLE_SIZE`] that run the same program.
+    /// Processes to read the command lines of, and groups of more than [`SAMPLE_SIZE`] that run the same program.
     fn by_program(&self) -> (Vec<u32>, Vec<Vec<u32>>) {
         let Some(single) = self.host.single_processes() else {
             let entries = self.processes().iter().filter(|entry| !entry.zombie);
@@ -232,7 +234,7 @@ impl<'a> Survey<'a> {
             ByProgram::default()
         });
         by_program.hidden.into_iter().for_each(|gap| self.note(gap));
-        // Kernel threads are among those whose program may not be known.
+        // Kernel threads are among the processes without a readable program.
         let mut each = by_program.unknown;
         each.retain(|pid| self.entry(*pid).is_some_and(|entry| !entry.zombie));
         let mut many = Vec::new();
@@ -257,13 +259,13 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// How many processes run a program of which others have told that it is nobody's server.
+    /// Number of processes that were left out because a sample of their program is not a server.
     pub fn alike(&self) -> usize {
         self.commands();
         self.alike.get()
     }
 
-    /// Command line of one process, without reading those of all others.
+    /// Command line of one process; those of the others are not read.
     pub fn command(&self, pid: u32) -> Vec<String> {
         if let Some(commands) = self.commands.get()
             && let Some(argv) = commands.get(&pid)
@@ -280,10 +282,11 @@ impl<'a> Survey<'a> {
         argv.unwrap_or_default()
     }
 
-    /// One process, read whole: whoever chooses the server asks for the same one again and again, so it is kept for a moment.
+    /// One process, read in full. The selection of a server reads the same process repeatedly, so it is cached for
+    /// `CACHE_LIFETIME`.
     ///
     /// # Errors
-    /// A gap, where it is gone or cannot be read.
+    /// A gap where the process is gone or cannot be read.
     pub fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         if let Some((at, read)) = self.whole.borrow().get(&identity.pid)
             && read.value.identity == identity
@@ -296,7 +299,7 @@ impl<'a> Survey<'a> {
         Ok(read)
     }
 
-    /// All processes whose command line belongs to a Hermes server, uncertain ones among them.
+    /// All processes with the command line of a Hermes server, uncertain ones too.
     pub fn hermes(&self) -> Vec<(u32, HermesCommand)> {
         let mut found: Vec<_> =
             self.commands().iter().filter_map(|(pid, argv)| Some((*pid, recognise(argv)?))).collect();
@@ -304,8 +307,8 @@ impl<'a> Survey<'a> {
         found
     }
 
-    /// Of those, the ones without a server of their kind above them: a child that a server has forked keeps its command
-    /// line and is part of it.
+    /// The processes of [`Self::hermes`] without a server of the same kind among their ancestors. A forked child of a
+    /// server keeps its command line and is part of that server.
     pub fn hermes_servers(&self) -> &[(u32, HermesCommand)] {
         self.servers.get_or_init(|| {
             let all = self.hermes();
@@ -314,7 +317,7 @@ impl<'a> Survey<'a> {
                 .filter(|(_, command)| command.role == CommandRole::Server)
                 .map(|(pid, command)| (*pid, command.kind))
                 .collect();
-            // One row of the table after the other would take longer than all of it.
+            // Reading many single rows takes longer than reading the whole table.
             if all.len() > MAX_SINGLE_READS {
                 self.processes();
             }
@@ -334,13 +337,13 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Whether a process is systemd, the system's or a user's, under whatever name it was started.
+    /// Whether a process is systemd, as the system's or a user's manager, by any name it was started under.
     pub fn is_service_manager(&self, pid: u32) -> bool {
         self.entry(pid).is_some_and(|entry| entry.name == "systemd")
             && (pid == 1 || self.command(pid).iter().any(|word| word == "--user" || word == "--system"))
     }
 
-    /// Unit files of this host whose command is a Hermes server's.
+    /// Unit files of this host that run a Hermes server.
     pub fn unit_files(&self) -> &[UnitOnDisk] {
         self.unit_files.get_or_init(|| {
             let read = self.host.unit_files();
@@ -349,7 +352,7 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// TCP sockets as a process sees them.
+    /// TCP sockets in the network namespace of a process.
     pub fn sockets_of(&self, process: Option<&Process>) -> SocketTable {
         match process {
             Some(process) if process.foreign_network == Some(true) => {
@@ -361,7 +364,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// The processes above a pid, nearest first.
+    /// The ancestors of a pid, nearest first.
     pub fn ancestors(&self, pid: u32) -> Vec<u32> {
         let mut found = Vec::new();
         let mut current = self.entry(pid).map_or(0, |entry| entry.ppid);
@@ -372,13 +375,14 @@ impl<'a> Survey<'a> {
         found
     }
 
-    /// Whether one of two processes is above the other; the first of all, above everybody, is nobody's relative.
+    /// Whether two processes are the same, or one is an ancestor of the other. Pid 1 as `other` does not count, because it
+    /// is an ancestor of every process.
     pub fn are_relatives(&self, pid: u32, other: u32) -> bool {
         let is_above = |above: u32, below: u32| self.ancestors(below).contains(&above);
         pid == other || is_above(pid, other) || other != 1 && is_above(other, pid)
     }
 
-    /// A pid, what is above it and what is below it.
+    /// A pid with its descendants, and its ancestors except pid 1.
     pub fn relatives(&self, pid: u32) -> Vec<u32> {
         let mut found = vec![pid];
         let mut at = 0;
@@ -398,12 +402,12 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// A process that ended between two reads is the normal course of a host.
+/// That a process ends between two reads is normal on every host.
 fn is_reportable(gap: &Gap) -> bool {
     !matches!(gap.reason, crate::model::GapReason::Vanished | crate::model::GapReason::NotFound)
 }
 
-/// Whether two processes are in one network: a port of one is a port of the other.
+/// Whether two processes are in the same network namespace, and so share their ports.
 pub fn same_network(a: &Process, b: &Process) -> bool {
     match (a.network_namespace, b.network_namespace) {
         (Some(a), Some(b)) => a == b,
@@ -419,13 +423,14 @@ mod tests {
     use std::path::Path;
     use std::process::{Child, Command, Stdio};
 
-    /// Processes of one program, ended by their pids.
+    /// Processes of one program, killed by their pids.
     struct Many(Vec<Child>);
 
     impl Many {
         fn start(directory: &Path, name: &str, count: usize) -> Self {
             let program = directory.join(name);
-            // Not by this process, whose open file a child of another test may have for a moment: then it cannot be run.
+            // Copied by cp(1): a child that another test forks can inherit a descriptor that this process has open for
+            // writing, and then the file cannot be executed.
             assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
             let mut started = Self(Vec::new());
             for _ in 0..count {
@@ -462,7 +467,7 @@ mod tests {
         assert!(each.contains(&std::process::id()));
     }
 
-    /// The first process has thousands, and holds the ports of socket units.
+    /// Pid 1 has thousands of children, and holds the ports of socket units.
     #[test]
     fn children_of_many_are_taken_from_the_table() {
         let directory = tempfile::tempdir().unwrap();
@@ -477,7 +482,7 @@ mod tests {
 
     #[test]
     fn single_processes_say_what_the_table_does() {
-        // Not of this process, of which other tests start many. They end with their input.
+        // Not children of this process, because other tests start many. They end with their input.
         let mut parent = Command::new("sh");
         parent.args(["-c", "exec 3<&0; cat <&3 & cat <&3 & echo; wait"]);
         let started = parent.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
