@@ -1,5 +1,5 @@
-//! launchd: which of its jobs run Hermes servers, and what it says of them. The questions are put by whoever has a
-//! `launchctl`; everything else is the same, and tested, on every system.
+//! launchd: its jobs that run Hermes servers, and its claims about them. The caller runs `launchctl`; everything else
+//! compiles, and is tested, on every system.
 
 use super::Program;
 use crate::model::{Gap, GapReason, HostPath, Supervisor};
@@ -8,43 +8,43 @@ use crate::parse::launchd::{Answer, Job, Row, domain, job};
 use crate::parse::launchd_plist::JobFile;
 use std::collections::HashSet;
 
-/// Jobs that are asked for one by one.
+/// Jobs that are queried one by one.
 const MAX_JOBS: usize = 48;
-/// Seconds between two starts, unless configured (launchd.plist(5)).
+/// Default seconds between two starts (launchd.plist(5)).
 const THROTTLE_S: u64 = 10;
 
-/// Runs `launchctl` with these words: standard output, or standard error where that is empty.
+/// Runs `launchctl` with these arguments; returns standard output, or standard error where that is empty.
 pub type Launchctl<'a> = &'a dyn Fn(&[&str]) -> Result<Vec<u8>, Gap>;
 
 /// A job's property list on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnDisk {
-    /// Where it is.
+    /// Path of the file.
     pub path: String,
-    /// Whose it is; `None` for the system's daemons.
+    /// Its user; `None` for the system's daemons.
     pub user: Option<u32>,
-    /// What it says.
+    /// Its content, parsed.
     pub file: JobFile,
 }
 
 impl OnDisk {
-    /// The domain that it is loaded into.
+    /// The domain that the job is loaded into.
     fn domain(&self) -> String {
         self.user.map_or("system".to_owned(), |user| format!("gui/{user}"))
     }
 }
 
-/// What is known before launchd is asked.
+/// What is read before launchd is queried.
 pub struct LaunchdFacts<'a> {
-    /// Users whose sessions may have jobs.
+    /// Users with sessions that may have jobs.
     pub users: &'a [u32],
-    /// Hermes processes and those above them: a job may have started any of them.
+    /// Hermes processes and their ancestors: a job may have started any of them.
     pub pids: &'a HashSet<u32>,
-    /// Property lists whose command is a Hermes server's.
+    /// Property lists that run a Hermes server.
     pub files: &'a [OnDisk],
 }
 
-/// Asks launchd for every job that runs a Hermes server, or should.
+/// Queries launchd for every job that runs, or should run, a Hermes server.
 ///
 /// # Errors
 /// A gap when no domain answers.
@@ -78,7 +78,7 @@ pub fn programs(launchctl: Launchctl<'_>, known: &LaunchdFacts<'_>) -> Result<Ve
                         found.push(program(&job, &name));
                     }
                 }
-                // Unloaded meanwhile.
+                // Unloaded between the two queries.
                 Ok(_) => {}
                 Err(gap) => last = Some(gap),
             }
@@ -88,7 +88,7 @@ pub fn programs(launchctl: Launchctl<'_>, known: &LaunchdFacts<'_>) -> Result<Ve
     if let Some(gap) = last.filter(|_| answered.is_empty()) {
         return Err(gap);
     }
-    // Of a domain that did not answer nobody knows what is loaded there.
+    // The loaded jobs of a domain that did not answer are unknown.
     let is_known =
         |on_disk: &&OnDisk| answered.contains(&on_disk.domain()) && !loaded.contains(&on_disk.file.label);
     for on_disk in known.files.iter().filter(is_known) {
@@ -97,10 +97,11 @@ pub fn programs(launchctl: Launchctl<'_>, known: &LaunchdFacts<'_>) -> Result<Ve
     Ok(found)
 }
 
-/// Asks for one job: `LABEL` in the domains of these users and the system, or `gui/501/LABEL` where a domain is said.
+/// Queries launchd for one job: `LABEL` in the domains of these users and of the system, or `gui/501/LABEL` in that
+/// domain.
 ///
 /// # Errors
-/// A gap when no domain has it, or none answers.
+/// A gap when no domain has the job, or none answers.
 pub fn one(launchctl: Launchctl<'_>, name: &str, users: &[u32], files: &[OnDisk]) -> Result<Program, Gap> {
     let said = name.rsplit_once('/');
     let label = said.map_or(name, |(_, label)| label);
@@ -121,7 +122,7 @@ pub fn one(launchctl: Launchctl<'_>, name: &str, users: &[u32], files: &[OnDisk]
     Err(last.unwrap_or_else(|| Gap::new(name, GapReason::NotFound, detail)))
 }
 
-/// Domains in which jobs of these users can be: of their sessions at the screen, of their background, of the system.
+/// Domains in which jobs of these users can be: their graphical sessions, their background sessions, and the system.
 fn domains(users: &[u32]) -> Vec<String> {
     let of_users = users.iter().flat_map(|user| [format!("gui/{user}"), format!("user/{user}")]);
     of_users.chain(["system".to_owned()]).collect()
@@ -131,9 +132,9 @@ fn understood<T>(what: &str, parsed: Result<T, crate::parse::ParseError>) -> Res
     parsed.map_err(|error| Gap::new(format!("launchctl print {what}"), GapReason::Malformed, error.to_string()))
 }
 
-/// Labels that are worth a question: the job has started one of the processes, is on the disk as a Hermes server, or is
-/// called so. A program that a person has opened is a job too (`application.…`), and whatever runs in it is not its
-/// business: a server in a terminal window is not supervised by the terminal.
+/// Labels of the jobs to query: the job started one of the processes, its property list runs a Hermes server, or its
+/// label contains "hermes". An opened application is a job too (`application.…`), but it does not supervise what runs
+/// in it: a server in a terminal window is not supervised by the terminal.
 fn candidates(rows: &[Row], known: &LaunchdFacts<'_>) -> Vec<String> {
     let is_it = |row: &&Row| {
         let runs_one = row.pid.is_some_and(|pid| known.pids.contains(&pid));
@@ -148,16 +149,16 @@ fn is_about_hermes(job: &Job, known: &LaunchdFacts<'_>) -> bool {
     recognise_configured(&job.arguments).is_some() || job.pid.is_some_and(|pid| known.pids.contains(&pid))
 }
 
-/// A job that launchd has, as a program of a supervisor.
+/// The claim of a loaded job, as a program of a supervisor.
 pub fn program(job: &Job, asked_in: &str) -> Program {
     let scope = if job.domain.is_empty() { asked_in.to_owned() } else { job.domain.clone() };
     let target = format!("{scope}/{}", job.label);
-    // `gui/501`, `user/501`, `system`.
+    // A domain: `gui/501`, `user/501` or `system`.
     let owner = another_user(scope.split('/').nth(1).and_then(|user| user.parse().ok()));
     let is_down = job.pid.is_none();
     let was_started = job.runs.unwrap_or(0) > 0;
     let ended_well = job.last_exit_code == Some(0);
-    // Somebody ended it, by a signal that asks a program to leave.
+    // A signal that requests a program to exit: the job was stopped on purpose.
     let was_told = matches!(job.last_signal, Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP));
     let failed = job.last_exit_code.is_some_and(|code| code != 0) || job.last_signal.is_some() && !was_told;
     let is_held_back = job.pended_spawn.is_some() || job.penalty_box == Some(true);
@@ -174,7 +175,7 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
         claimed_pid: job.pid,
         evidence: format!("launchctl print {target}"),
         state: Some(job.state.clone()),
-        // The first start is none; one by hand counts as any other.
+        // The first start is not a restart. A manual start is counted like any other.
         restarts: job.runs.map(|runs| runs.saturating_sub(1)),
         is_restarting,
         gave_up,
@@ -204,13 +205,13 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     Program { claim, command, is_enabled: Some(is_enabled), ..Program::default() }.recognised()
 }
 
-/// A user, where it is not the one that the doctor runs as.
+/// The user, where it differs from the one that the doctor runs as.
 fn another_user(user: Option<u32>) -> Option<u32> {
     user.filter(|user| *user != rustix::process::geteuid().as_raw())
 }
 
-/// Whether launchd starts it again after the way in which it ended last. `KeepAlive` with conditions is printed as one
-/// line each, for example `successful exit => 0`: unless it ended with success.
+/// Whether launchd starts the job again after its last exit. `KeepAlive` with conditions is printed with one line for
+/// each, for example `successful exit => 0`: restart unless the exit status was 0.
 fn is_kept_alive(job: &Job) -> bool {
     let ended_well = job.last_exit_code == Some(0);
     job.keep_alive == Some(true)
@@ -237,7 +238,7 @@ fn policy(job: &Job) -> String {
     format!("KeepAlive={keep_alive} ThrottleInterval={throttle} {limit}")
 }
 
-/// A property list that lies on the disk and is not loaded: nothing starts it, whatever it says.
+/// A property list on the disk that is not loaded: nothing starts the job, whatever the list contains.
 fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
     let file = &on_disk.file;
     let scope = on_disk.domain();
@@ -259,7 +260,7 @@ fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
     Program { claim, command: file.arguments.clone(), is_enabled, ..Program::default() }.recognised()
 }
 
-/// Whether a person has disabled it (`launchctl disable`), which outlives restarts and stands in no property list.
+/// Whether the job is disabled (`launchctl disable`). The setting survives reboots and is in no property list.
 fn is_disabled(launchctl: Launchctl<'_>, on_disk: &OnDisk) -> bool {
     let answer = launchctl(&["print-disabled", &on_disk.domain()]).unwrap_or_default();
     let quoted = format!("\"{}\"", on_disk.file.label);
@@ -291,7 +292,7 @@ mod tests {
         program(&job(text.as_bytes()).unwrap().found().unwrap(), "gui/501").claim
     }
 
-    /// A launchd with these answers; whatever else is asked for it does not have.
+    /// A launchd with these answers; it has no other job.
     fn asked(answers: &[(&str, &str)], known: &LaunchdFacts<'_>) -> Result<Vec<Program>, Gap> {
         let answers: HashMap<&str, &str> = answers.iter().copied().collect();
         let ask = |words: &[&str]| {
@@ -340,7 +341,7 @@ mod tests {
         );
         let found = found.unwrap();
         let names: Vec<_> = found.iter().map(|program| program.claim.name.as_deref().unwrap()).collect();
-        // The terminal window is a job and above the server, and has nothing to do with it.
+        // The terminal window is a job and an ancestor of the server, but does not supervise it.
         assert_eq!(names, ["ai.hermes.gateway", "com.example.web"]);
         assert_eq!((found[0].claim.claimed_pid, found[0].claim.scope.as_deref()), (Some(9820), Some("gui/501")));
         assert_eq!(found[0].claim.restarts, Some(0));
@@ -370,11 +371,11 @@ mod tests {
         assert_eq!(programs(&refuse, &known).unwrap_err().reason, GapReason::NotFound);
         let garbage = |_: &[&str]| Ok(b"\xff{{{".to_vec());
         assert_eq!(programs(&garbage, &known).unwrap_err().reason, GapReason::Malformed);
-        // From an ssh login of a user without a session at the screen: nothing is known there, and that is an answer.
+        // An ssh login of a user without a graphical session: no job is known there, and that is a valid answer.
         let missing = |_: &[&str]| Ok(b"Bad request.\nCould not find domain for user gui: 501\n".to_vec());
         assert_eq!(programs(&missing, &known), Ok(Vec::new()));
         assert!(one(&missing, "ai.hermes.gateway", &[501], &[]).is_err());
-        // The system answers and the user's domain does not: nobody knows whether the user's job is loaded.
+        // The system's domain answers and the user's does not: whether the user's job is loaded is unknown.
         let files = [on_disk()];
         let known = LaunchdFacts { files: &files, ..known };
         let half = |words: &[&str]| match words {

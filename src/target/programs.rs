@@ -1,4 +1,5 @@
-//! The programs of this host's supervisors, asked at most once, and which of them is for a server.
+//! The programs of this host's supervisors, each supervisor queried at most once, and the programs that are for a given
+//! server.
 
 use super::homes::same_path;
 use super::program::{KnownProgram, ProgramQuery, Programs, of_process};
@@ -14,42 +15,42 @@ use crate::parse::sockets::TcpState;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Supervisors of one user that are asked.
+/// Supervisors that are queried for each user.
 const MAX_SUPERVISORS: usize = 256;
-/// Programs of one user's supervisors, other than root's, that are compared with servers.
+/// Programs that are compared with servers, for each user other than root.
 const MAX_PROGRAMS: usize = 512;
 
-/// How a program stands to a server.
+/// How a program relates to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// It is for this server: the port or the home says so.
+    /// It is for this server, by its port or its home.
     This,
-    /// It is for this server by its command alone, with nothing that says otherwise.
+    /// It is for this server by its command alone, and nothing contradicts that.
     Likely,
-    /// It is for another server that should have this one's port.
+    /// It is for another server that should have the port of this one.
     Rival,
-    /// It has nothing to do with it.
+    /// It is for something else.
     Other,
 }
 
-/// A server, by what programs are compared with.
+/// The facts of a server that programs are compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerProfile<'a> {
-    /// Kind of server; `Other` for a program that holds a port where a Hermes server belongs.
+    /// Kind of server; `Other` for a program that holds a port on which a Hermes server belongs.
     pub kind: ServerKind,
     /// Its port.
     pub port: Option<u16>,
     /// Its home.
     pub home: Option<&'a Path>,
-    /// Its command line, where it runs.
+    /// Its command line, where it is running.
     pub command: Option<&'a HermesCommand>,
-    /// Its process, where it runs.
+    /// Its process, where it is running.
     pub process: Option<&'a Process>,
 }
 
 impl ServerProfile<'_> {
-    /// Compares a program's configuration with the server. A port decides, where both say one; then the home; where
-    /// neither is said, the directory that the command is in.
+    /// Compares a program's configuration with the server: by the port where both have one, then by the home, and
+    /// without either by the directory of the command.
     pub fn fit(&self, program: &Program) -> Fit {
         let Some(command) = recognise_configured(&program.command) else { return Fit::Other };
         let said_port = program.claim.port;
@@ -75,9 +76,9 @@ impl ServerProfile<'_> {
                 let is_usual = self.port.is_none() || self.port == self.kind.default_port();
                 let is_same = match (directory(&command.program), own) {
                     (Some(a), Some(b)) => a == b,
-                    // Nothing runs that could be compared: then the usual port is the program's.
+                    // The server is not running, so nothing can be compared: the program gets the default port.
                     (Some(_), None) => self.command.is_none() && is_usual,
-                    // `python -m hermes_cli.main gateway run` has none.
+                    // `python -m hermes_cli.main gateway run` has no directory.
                     (None, _) => is_usual,
                 };
                 if is_same { Fit::Likely } else { Fit::Other }
@@ -91,11 +92,11 @@ fn directory(program: &str) -> Option<&str> {
 }
 
 impl Survey<'_> {
-    /// Asks every supervisor of this host for its Hermes programs, once.
+    /// Queries every supervisor of this host for its Hermes programs, once.
     pub fn programs(&self) -> &Programs {
         self.programs.get_or_init(|| {
             let mut found = Programs::default();
-            // Users whose supervisors do not answer: anybody can start a hundred that never do.
+            // Users with supervisors that do not answer: any user can start a hundred of them.
             let mut silent = HashSet::new();
             let mut left_of = HashMap::new();
             for supervisor in self.supervisors() {
@@ -130,14 +131,14 @@ impl Survey<'_> {
         })
     }
 
-    /// Keeps the gaps of programs.
+    /// Records the gaps of the programs.
     fn complete(&self, programs: Collected<Vec<Program>>) -> Vec<Program> {
         let of_programs = programs.value.iter().flat_map(|program| &program.gaps).cloned();
         programs.gaps.into_iter().chain(of_programs).for_each(|gap| self.note(gap));
         programs.value
     }
 
-    /// Processes of this host that are supervisors which can be asked.
+    /// Processes of this host that are supervisors and can be queried.
     fn supervisors(&self) -> Vec<SupervisorProcess> {
         let names: HashMap<u32, String> = self
             .commands()
@@ -164,7 +165,7 @@ impl Survey<'_> {
             let (kind, user) = match (pid, is_user) {
                 (1, _) => ("systemd", None),
                 (pid, true) => match self.process_of(pid) {
-                    // A container's managers answer on sockets of their own.
+                    // Managers in a container answer on their own sockets.
                     Some(process) if process.foreign_mounts != Some(true) => ("systemd-user", Some(process.uid)),
                     _ => continue,
                 },
@@ -186,21 +187,21 @@ impl Survey<'_> {
         found
     }
 
-    /// One process, read whole.
+    /// One process, read in full.
     pub fn process_of(&self, pid: u32) -> Option<Process> {
         Some(self.process(self.host.identify(pid).ok()?).ok()?.value)
     }
 
-    /// Programs that are for a server, and those that should have its port, both without the ones that have a server
-    /// of their own elsewhere.
+    /// Programs that are for a server, and programs that should have its port. Programs with another running server are
+    /// left out.
     pub fn programs_for(&self, wanted: &ServerProfile<'_>) -> Vec<(Fit, &KnownProgram)> {
         let known = self.programs().known.iter();
         known.map(|known| (self.fit(known, wanted), known)).filter(|(fit, _)| *fit != Fit::Other).collect()
     }
 
-    /// [`ServerProfile::fit`], with what the program's process says beside its configuration. Two profiles that run from one
-    /// checkout are told apart by that: what a program runs does not listen elsewhere, is in the same network, and is
-    /// of the same home. An attempt in vain never listens.
+    /// [`ServerProfile::fit`] with the facts of the program's process. These separate two profiles that run from one
+    /// checkout: the process of the program does not listen on other ports, is in the same network namespace, and has
+    /// the same home. A start that fails never listens.
     fn fit(&self, known: &KnownProgram, wanted: &ServerProfile<'_>) -> Fit {
         const SETTLED_MS: u64 = 15_000;
         let claim = &known.program.claim;
@@ -209,7 +210,8 @@ impl Survey<'_> {
         {
             return Fit::Other;
         }
-        // A user's supervisor can say anything, and runs nothing of another user's but what it is above.
+        // A supervisor of a user can report anything. It runs a server of another user only if it is an ancestor of
+        // that server.
         if let (Some(server), Some(owner)) = (wanted.process, claim.owner.filter(|owner| *owner != 0))
             && server.uid != owner
             && !claim.pid.is_some_and(|pid| self.ancestors(server.identity.pid).contains(&pid))
@@ -237,7 +239,7 @@ impl Survey<'_> {
         if fit == Fit::Likely && (is_another_users || is_settled) { Fit::Other } else { fit }
     }
 
-    /// Ports of the doctor's own network that a process or one below it listens on.
+    /// Ports in the doctor's network namespace that a process or one of its descendants listens on.
     pub fn ports_below(&self, pid: u32) -> HashSet<u16> {
         let below: Vec<u32> = self
             .relatives(pid)
@@ -251,10 +253,10 @@ impl Survey<'_> {
         held.keys().filter_map(|inode| ports.get(inode).copied()).collect()
     }
 
-    /// The program that a person said with `--expect`; `server` is the one that is examined, where it is known yet.
+    /// The program that `--expect` names. `server` is the examined server, where it is known.
     ///
     /// # Errors
-    /// A gap when it cannot be asked, or is not known to who was asked.
+    /// A gap when the supervisor cannot be queried, or does not know the program.
     pub fn expected_program(
         &self,
         expect: &Expect,
@@ -293,7 +295,7 @@ impl Survey<'_> {
         })
     }
 
-    /// A unit of a user's manager: the doctor's own user's, else as root any that knows it.
+    /// A unit of a user's manager: that of the doctor's own user first, and as root any other that knows the unit.
     fn user_unit(&self, name: &str) -> Result<KnownProgram, Gap> {
         let me = rustix::process::geteuid();
         let managers = self.supervisors();
@@ -313,8 +315,7 @@ impl Survey<'_> {
         Err(last)
     }
 
-    /// A program by its name, of any supervisor of that kind. Where several have one of that name, the server tells
-    /// which is meant.
+    /// A program by its name, of any supervisor of that kind. Where several match, `server` decides.
     fn program_of(&self, kind: &str, name: &str, server: Option<&ServerProfile<'_>>) -> Result<KnownProgram, Gap> {
         let mut last = Gap::new(name, GapReason::NotFound, format!("no {kind} runs here"));
         let mut others = Vec::new();
@@ -360,13 +361,13 @@ fn query_of(supervisor: &SupervisorProcess, program: &Program) -> ProgramQuery {
     }
 }
 
-/// A job as launchctl(1) wants it: `gui/501/LABEL`.
+/// The target of a job, for launchctl(1): `gui/501/LABEL`.
 fn target_of(program: &Program) -> String {
     let name = program.claim.name.as_deref().unwrap_or_default();
     program.claim.scope.as_ref().map_or_else(|| name.to_owned(), |scope| format!("{scope}/{name}"))
 }
 
-/// The Hermes server that a program runs: its claimed process, or the first server below it.
+/// The Hermes server that a program runs: its claimed process, or the first server among the descendants.
 pub fn server_of(survey: &Survey<'_>, program: &Program) -> Option<(u32, HermesCommand)> {
     let claimed = program.claim.claimed_pid?;
     survey.hermes().into_iter().find(|(pid, command)| {
@@ -374,7 +375,7 @@ pub fn server_of(survey: &Survey<'_>, program: &Program) -> Option<(u32, HermesC
     })
 }
 
-/// What a program that is not running was to be: the kind of its command, else what was said.
+/// The kind of server that a stopped program should be: the selected one, else that of its command.
 pub fn kind_of_program(program: &Program, selection: &Selection) -> ServerKind {
     let said = recognise_configured(&program.command).map(|command| command.kind);
     selection.kind.or(said).unwrap_or(ServerKind::Other)

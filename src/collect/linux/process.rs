@@ -19,10 +19,10 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-/// All processes. Command lines, environments and threads are left out: reading those takes longer.
+/// All processes. Command lines, environments and threads are left out, because reading them takes longer.
 ///
 /// # Errors
-/// A gap where no process can be seen.
+/// A gap where no process can be read.
 pub fn table(workers: &Workers) -> Result<Vec<ProcessEntry>, Gap> {
     let pids = all_pids()?;
     let requests: Vec<Request> = pids.iter().map(|pid| procfs::file(*pid, "stat")).collect();
@@ -31,7 +31,7 @@ pub fn table(workers: &Workers) -> Result<Vec<ProcessEntry>, Gap> {
     entries.filter_map(Result::transpose).collect()
 }
 
-/// `/proc`, open.
+/// Opens `/proc`.
 fn proc_directory() -> Result<OwnedFd, Gap> {
     if !std::path::Path::new("/proc/self/stat").exists() {
         return Err(no_table(GapReason::NotFound, "/proc is not mounted here"));
@@ -40,22 +40,22 @@ fn proc_directory() -> Result<OwnedFd, Gap> {
         .map_err(|error| no_table(GapReason::Unsupported, &std::io::Error::from(error).to_string()))
 }
 
-/// No process can be seen.
+/// A gap for the case that no process can be read.
 pub fn no_table(reason: GapReason, detail: &str) -> Gap {
     Gap::new("process table", reason, detail).blocking(&[id::SERVER_NOT_RUNNING])
 }
 
-/// Nobody can be asked for sockets, for the same reason.
+/// The gap for the holders of sockets, for the same reason.
 pub fn no_holders(gap: Gap) -> Gap {
     Gap { what: "holders of sockets".to_owned(), blocks: Vec::new(), ..gap }
 }
 
-/// What is said of processes that are not shown: with `hidepid` (proc(5)) those of other users are not there or refuse even their
-/// `stat`, as the first does wherever something else forbids it.
+/// A gap where processes of other users are hidden. With `hidepid` (proc(5)) they are missing from `/proc`, or their
+/// `stat` cannot be read. Where something else hides them, the `stat` of pid 1 cannot be read either.
 pub fn hidden(workers: &Workers) -> Option<Gap> {
     let gap = |detail: &str| Gap::new(HIDDEN, GapReason::Permission, detail);
     let is_root = rustix::process::geteuid().is_root();
-    // Not read by root, who is told all, where the table of mounts can be long.
+    // Not read as root: root can read all processes, and the mount table can be long.
     if !is_root && is_hidden_by(&own_mounts()) {
         let detail = "/proc is mounted with hidepid, which hides them; run as root, or as the user of the server";
         return Some(gap(detail));
@@ -73,7 +73,7 @@ fn is_hidden_by(mounts: &[u8]) -> bool {
     })
 }
 
-/// One row of the table; `None` for a kernel thread, and for what has ended.
+/// One row of the table; `None` for a kernel thread, and for a process that has ended.
 pub fn entry(workers: &Workers, pid: u32) -> Option<ProcessEntry> {
     entry_of(workers, pid, workers.bytes_of_process(procfs::file(pid, "stat"))).ok().flatten()
 }
@@ -90,7 +90,7 @@ fn entry_of(workers: &Workers, pid: u32, stat: Result<Vec<u8>, Gap>) -> Result<O
                 zombie: line.state == ProcessState::Zombie,
             }))
         }
-        // One that is held up in execve(2) does not answer; its `status` takes no lock.
+        // The `stat` of a process that is held up in execve(2) blocks; its `status` takes no lock.
         Err(gap) if is_late(&gap) => match workers.bytes_of_process(procfs::file(pid, "status")) {
             Ok(bytes) => Ok(parse::status(&bytes).ok().map(|status| ProcessEntry {
                 pid,
@@ -101,17 +101,17 @@ fn entry_of(workers: &Workers, pid: u32, stat: Result<Vec<u8>, Gap>) -> Result<O
             Err(gap) if is_late(&gap) => Err(no_table(gap.reason, gap.text())),
             Err(_) => Ok(None),
         },
-        // It has ended since, or may not be looked at.
+        // It has ended, or may not be read.
         Err(_) => Ok(None),
     }
 }
 
-/// Threads whose lists of children are read.
+/// Threads of a process with lists of children that are read.
 const MAX_LISTS: usize = 64;
 
-/// Children of a process: each of its threads has a list of those that it has started (proc_tid_children(5)). `None` where the
-/// kernel was built without those lists, and where reading them would be dearer than the table. A child may be missing whose
-/// sibling ends at this very moment.
+/// Children of a process. Each of its threads has a list of the children that it started (proc_tid_children(5)). `None`
+/// where the kernel was built without these lists, or where reading them takes longer than reading the table. A child
+/// can be missing if its sibling ends during the read.
 pub fn children(workers: &Workers, pid: u32) -> Option<Vec<u32>> {
     if !std::path::Path::new("/proc/thread-self/children").exists() {
         return None;
@@ -133,7 +133,7 @@ pub fn children(workers: &Workers, pid: u32) -> Option<Vec<u32>> {
                 let words = list.split(u8::is_ascii_whitespace);
                 found.extend(words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok()));
             }
-            // A thread that has ended has handed its children on.
+            // The children of a thread that has ended are in the list of another thread.
             Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => {}
             Err(_) => return None,
         }
@@ -153,16 +153,16 @@ pub fn name_of(workers: &Workers, pid: u32) -> Option<String> {
     procfs::stat_line(workers, pid).ok().map(|line| line.name)
 }
 
-/// The pid of a process in its own pid namespace, the innermost one.
+/// The pid of a process in its innermost pid namespace.
 pub fn pid_inside(workers: &Workers, pid: u32) -> Option<u32> {
     let status = workers.bytes_of_process(procfs::file(pid, "status")).ok()?;
     parse::status(&status).ok()?.namespace_pids.last().copied()
 }
 
-/// Tells what a pid is.
+/// Identifies the process of a pid.
 ///
 /// # Errors
-/// Why it is no process that can be examined.
+/// The reason why the pid cannot be examined.
 pub fn identify(workers: &Workers, pid: u32) -> Result<Identity, PidProblem> {
     let unreadable = |gap: Gap| match gap.reason {
         GapReason::NotFound | GapReason::Vanished => PidProblem::Absent(pid),
@@ -174,7 +174,7 @@ pub fn identify(workers: &Workers, pid: u32) -> Result<Identity, PidProblem> {
     }
     let status = workers.bytes_of_process(procfs::file(pid, "status")).map_err(unreadable)?;
     let status = parse::status(&status).map_err(|error| PidProblem::Unreadable(pid, error.to_string()))?;
-    // A main thread that has ended shows as Z for as long as other threads of the process run on.
+    // A main thread that has ended is in state Z while other threads of the process still run.
     if line.state == ProcessState::Zombie && status.threads <= 1 {
         return Err(PidProblem::Zombie { pid, parent: line.ppid });
     }
@@ -184,10 +184,10 @@ pub fn identify(workers: &Workers, pid: u32) -> Result<Identity, PidProblem> {
     Ok(Identity { pid, start_ticks: line.start_ticks })
 }
 
-/// Reads everything that is said of one process.
+/// Reads the facts of one process.
 ///
 /// # Errors
-/// A gap when it is gone.
+/// A gap when the process has ended.
 pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>, Gap> {
     let pid = identity.pid;
     let mut gaps = Vec::new();
@@ -254,18 +254,18 @@ fn age(start_ticks: u64) -> Option<Duration> {
 }
 
 fn start_time(age: Duration) -> Option<Timestamp> {
-    // The clock can be before the start: at 1970 until the time is known, or set back.
+    // The clock can be earlier than the start: it is at 1970 until the time is synchronized, or it was set back.
     Timestamp::seconds(SystemTime::now().checked_sub(age)?)
 }
 
-/// Whether a namespace is another one than the doctor's, and its link.
+/// Whether a namespace differs from the doctor's own, and its link.
 pub fn namespace(workers: &Workers, pid: u32, name: &str) -> (Option<bool>, Option<Vec<u8>>) {
     if let Ok(link) = workers.bytes_of_process(procfs::link(pid, name)) {
         let own = rustix::fs::readlink(format!("/proc/self/{name}"), Vec::new()).ok();
         return (own.map(|own| own.into_bytes() != link), Some(link));
     }
-    // The namespace link of another user's process is not for everybody, but its socket table is: each network
-    // namespace has its own file of it, with an inode number of its own.
+    // The namespace link of another user's process may not be read, but its socket table may. Each network namespace
+    // has its own file for the table, with its own inode number.
     if name != "ns/net" {
         return (None, None);
     }
@@ -274,7 +274,7 @@ pub fn namespace(workers: &Workers, pid: u32, name: &str) -> (Option<bool>, Opti
     (is_foreign(), None)
 }
 
-/// Which of these processes hold these sockets.
+/// The processes among `pids` that hold these sockets, and a gap where some of them could not be read.
 pub fn holders(
     workers: &Workers,
     inodes: &HashSet<u64>,
@@ -295,20 +295,21 @@ pub fn holders(
             Err(error) if links::is_refused(*error) => drop(unread.insert(pid)),
             _ => {}
         }
-        // A server's listener is among its first.
+        // A listener is usually among the first descriptors of a server.
         let is_all = of_one.get(&pid).is_some_and(|count| *count == inodes.len());
         if is_all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    // A process whose links may not be read matters where a socket has no holder that could be seen.
+    // A process with links that may not be read matters only where a socket has no visible holder.
     let unread = if found.len() < inodes.len() { unread.len() } else { 0 };
     let complete = completeness("holders of sockets", &problems, unread);
     (found, complete.map_or(Ok(()), Err))
 }
 
-/// What is said of processes whose descriptors could not be read; `unread` are those whose links may only be listed.
+/// The gap for processes with unreadable descriptors. `unread` is the number of processes with links that can only be
+/// listed.
 pub fn completeness(what: &str, problems: &[(u32, Gap)], unread: usize) -> Option<Gap> {
     let count = |reason| problems.iter().filter(|(_, gap)| gap.reason == reason).count();
-    // What else is wrong with one is that it has ended, and holds nothing.
+    // The other gaps are about processes that have ended, which hold nothing.
     let (unasked, refused) = (count(GapReason::Timeout), count(GapReason::Permission) + unread);
     if unasked > 0 {
         let why = problems.iter().find(|(_, gap)| gap.reason == GapReason::Timeout);
@@ -320,15 +321,15 @@ pub fn completeness(what: &str, problems: &[(u32, Gap)], unread: usize) -> Optio
     (refused > 0).then(|| Gap::new(what, GapReason::Permission, detail))
 }
 
-/// Pids of all processes, kernel threads among them.
+/// Pids of all processes, with kernel threads.
 ///
 /// # Errors
-/// A gap where there is no `/proc`.
+/// A gap where `/proc` is not mounted.
 pub fn all_pids() -> Result<Vec<u32>, Gap> {
     numbers_in(proc_directory()?).map_err(|error| no_table(GapReason::Unsupported, &error.to_string()))
 }
 
-/// Addresses of this machine, from its interfaces; loopback always.
+/// Addresses of this machine, from its interfaces and loopback.
 pub fn own_addresses() -> Vec<IpAddr> {
     let mut own = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
     // The kernel's routing trie lists each local IPv4 address before a line `/32 host LOCAL` (proc_pid_net(5)).
