@@ -1,4 +1,4 @@
-//! Facts from a saved report instead of a host.
+//! Facts from a saved report, instead of a host.
 
 use crate::collect::Deadline;
 use crate::collect::worker::NamedFile;
@@ -18,54 +18,55 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Largest report that is read, in bytes.
 pub const MAX_REPORT_BYTES: usize = 64 * 1024 * 1024;
 
-/// What the values of a report may cost in memory, counted as [`cost`] does: about a gigabyte at the very most, some
-/// hundred bytes a unit. A whole host costs some ten thousand; one with twenty databases, watched for weeks, a million.
+/// Limit for the memory of a report's values, in units of [`cost`] of some hundred bytes each: about a gigabyte at
+/// most. A whole host costs about ten thousand units, and one with twenty databases that was watched for weeks about a
+/// million.
 const MAX_COST: usize = 1_500_000;
 
-/// Longest part of a report that an error quotes, in characters.
+/// Longest excerpt of a report in an error, in characters.
 const MAX_QUOTE: usize = 160;
 
 /// A report that cannot be used.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("{}", .0.text())]
     Unreadable(Gap),
     /// A directory, device or pipe.
     #[error("it is no regular file")]
     NotAFile,
-    /// More than [`MAX_REPORT_BYTES`], unpacked.
+    /// Larger than [`MAX_REPORT_BYTES`] when unpacked.
     #[error("the report is larger than 64 MiB")]
     TooLarge,
-    /// Values that take more memory than those of any host.
+    /// More values than the report of any host has.
     #[error("the report has more values than that of any host")]
     TooMany,
     /// A damaged gzip file.
     #[error("it cannot be unpacked: {0}")]
     Packed(std::io::Error),
-    /// Text in which no report stands.
+    /// Text without a report.
     #[error("there is no hermes-doctor report in it: neither JSON nor a block of JSON in Markdown")]
     Nothing,
-    /// Not JSON, or not of this shape.
+    /// Not JSON, or JSON of another structure.
     #[error("not a hermes-doctor report: {0}")]
     Malformed(String),
-    /// Written by a newer program, with something in what decides that this one does not know.
+    /// Written by a newer program, with an unknown value in a part that decides the result.
     #[error("hermes-doctor {version} wrote the report, which this older one ({own}) cannot read: {what}", own = env!("CARGO_PKG_VERSION"))]
     Newer {
         /// The program's version.
         version: String,
-        /// What is not known.
+        /// The unknown value.
         what: String,
     },
-    /// Another format.
+    /// A report of another format.
     #[error("the report has the format \"{0}\", this program reads \"{SCHEMA}\"")]
     Format(String),
 }
 
-/// Reads a saved report from a file that a person named. A reader opens it: its filesystem may be one that hangs.
+/// Reads a saved report from a file that the user named. A worker opens it, because its filesystem can hang.
 ///
 /// # Errors
-/// When it cannot be read by the deadline, is no regular file, or as [`read`].
+/// When the file cannot be read by the deadline or is not a regular file, and those of [`read`].
 pub fn read_file(path: &Path, deadline: Deadline) -> Result<Envelope, ReplayError> {
     let found = NamedFile::find(path, deadline).map_err(ReplayError::Unreadable)?;
     let mut file = found.ok_or(ReplayError::NotAFile)?;
@@ -83,10 +84,10 @@ pub fn read_file(path: &Path, deadline: Deadline) -> Result<Envelope, ReplayErro
     }
 }
 
-/// Reads a saved report: plain, packed with gzip, or as the block of JSON in a comment that somebody has pasted.
+/// Reads a saved report: plain, packed with gzip, or as a block of JSON in a pasted comment.
 ///
 /// # Errors
-/// When it is too large, holds no report, or one of another format.
+/// When it is too large, contains no report, or has another format.
 pub fn read(bytes: &[u8]) -> Result<Envelope, ReplayError> {
     if bytes.len() > MAX_REPORT_BYTES {
         return Err(ReplayError::TooLarge);
@@ -110,8 +111,8 @@ pub fn read(bytes: &[u8]) -> Result<Envelope, ReplayError> {
     parse(&block)
 }
 
-/// How much the values of a JSON text take, whatever few bytes they are in it. Each value but the first has one of these marks
-/// before it; an object has room for eleven fields from its first on (nodes of `BTreeMap`).
+/// Memory cost of the values of a JSON text; a small text can have many values. Each value but the first has one of
+/// these characters before it. A `BTreeMap` node allocates space for eleven fields, so an object is expensive.
 fn cost(json: &[u8]) -> usize {
     let of = |byte: &u8| match byte {
         b'{' => 8,
@@ -121,7 +122,7 @@ fn cost(json: &[u8]) -> usize {
     json.iter().map(of).sum()
 }
 
-/// What is read before the rest: by it is told what the rest is.
+/// The fields that are read first: they decide how the rest is read.
 #[derive(Deserialize)]
 struct Head {
     schema: String,
@@ -140,7 +141,7 @@ fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
         return Err(ReplayError::Format(quoted(&head.schema)));
     }
     let newer = head.tool.map(|writer| writer.version).filter(|version| is_newer(version));
-    // Always by way of the tree: for each other way in, the code that reads all types would be there once more.
+    // Always parsed through the tree: another way would compile the code that reads all types a second time.
     let tree = || crate::parse::tree::tree(block);
     match (tree().and_then(serde_json::from_value), newer) {
         (Ok(envelope), _) => Ok(envelope),
@@ -152,7 +153,7 @@ fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
     }
 }
 
-/// Text of a report in an error: harmless on a terminal, and not longer than a line or two.
+/// An excerpt of a report for an error: safe on a terminal, and one or two lines long.
 fn quoted(text: &str) -> String {
     let text = printable(text.as_bytes());
     match text.char_indices().nth(MAX_QUOTE) {
@@ -161,7 +162,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Parts of a server that it can do without, and what is undecided then.
+/// Optional parts of a server, each with the checks that are inconclusive without it.
 const PARTS: &[(&str, &[&str])] = &[
     ("descriptors", id::DESCRIPTORS),
     ("lineage", id::LINEAGE),
@@ -170,12 +171,12 @@ const PARTS: &[(&str, &[&str])] = &[
     ("trend", &[id::DESCRIPTOR_GROWTH]),
     ("growth", &[id::DESCRIPTOR_GROWTH]),
     ("exercise", &[id::DESCRIPTOR_GROWTH]),
-    // They are made anew of the facts.
+    // Findings are computed again from the facts.
     ("findings", &[]),
 ];
 
-/// A report of a newer program without the parts that have something in them that this one does not know; each is a gap,
-/// and with one of them a server is not called healthy. Where even that does not make it readable, nothing.
+/// A report of a newer program without the parts that have an unknown value. Each removed part is a gap, so that the
+/// server is not reported as healthy. `None` where the report is still not readable.
 fn without_the_unknown(mut report: Value) -> Option<Envelope> {
     for server in report.get_mut("servers")?.as_array_mut()? {
         let mut lost = Vec::new();
@@ -206,7 +207,7 @@ fn without_the_unknown(mut report: Value) -> Option<Envelope> {
     serde_json::from_value(report).ok()
 }
 
-/// Why a part of a server cannot be read by this program; nothing where it can.
+/// Why this program cannot read a part of a server; `None` where it can.
 fn why_not(name: &str, part: &Value) -> Option<String> {
     use crate::model::{DatabaseFile, Descriptors, Exercise, Finding, Growth, Health, Lineage, Trend};
     fn read<T: serde::de::DeserializeOwned>(part: &Value) -> Result<(), serde_json::Error> {
@@ -226,7 +227,7 @@ fn why_not(name: &str, part: &Value) -> Option<String> {
     read.err().map(|error| error.to_string())
 }
 
-/// Unpacks as much as a report may be long; what unpacks to more is none.
+/// Unpacks a report, up to the size limit.
 fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ReplayError> {
     use std::io::Read;
     let mut unpacked = Vec::new();
@@ -235,7 +236,7 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ReplayError> {
     if unpacked.len() > MAX_REPORT_BYTES { Err(ReplayError::TooLarge) } else { Ok(unpacked) }
 }
 
-/// The first fenced block of Markdown that is a JSON object with this program's format.
+/// The first fenced block of Markdown that contains a JSON object with this program's format.
 fn block_of_json(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     let names_us = |block: &[u8]| {
         const NAME: &[u8] = b"\"hermes-doctor/";
@@ -276,8 +277,8 @@ mod tests {
         assert_eq!(read(comment.as_bytes()).unwrap(), plain);
         assert_eq!(read(&packed(comment.as_bytes())).unwrap(), plain);
         assert_eq!(read(comment.replace('\n', "\r\n").as_bytes()).unwrap(), plain);
-        // Another block before it that has fences in it, an answer that quotes it, a comment that begins like JSON, keys in
-        // another order, and what an editor of another system puts in front.
+        // Before it, another block that contains fences; a reply that quotes it; a comment that begins like JSON; keys
+        // in another order; and the byte order mark that some editors put first.
         let log = format!("[see](x)\n````\n```json\n{{\"a\": 1}}\n```\n````\n{comment}");
         assert_eq!(read(log.as_bytes()).unwrap(), plain);
         let quoted: String = comment.lines().map(|line| format!("> {line}\n")).collect();
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_holds_no_report_is_refused_in_bounded_memory() {
-        // A bomb: 200 MiB of zeros in 200 KiB.
+        // A decompression bomb: 200 MiB of zeros in 200 KiB.
         assert!(matches!(read(&packed(&vec![0; 200 << 20])), Err(ReplayError::TooLarge)));
         let mut damaged = packed(&fixture());
         damaged.truncate(damaged.len() / 2);

@@ -1,4 +1,4 @@
-//! HERMES_HOME directories: what lies in them that names a server.
+//! HERMES_HOME directories, and the files in them that identify a server.
 
 use super::{SelectError, Survey};
 use crate::collect::{FileKind, ForeignPath, PidProblem, UnitOnDisk};
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// Largest configuration or pid file that is read.
 const MAX_FILE_BYTES: usize = 64 * 1024;
-/// Environment files that are read of one unit.
+/// Environment files that are read for one unit.
 const MAX_ENVIRONMENT_FILES: usize = 8;
-/// Profiles that are looked at in one home.
+/// Profiles that are read in one home.
 const MAX_PROFILES: usize = 64;
 
 /// A pid file and the kind of server that it is for.
@@ -21,26 +21,26 @@ const MAX_PROFILES: usize = 64;
 pub struct PidFileRead {
     /// The kind.
     pub kind: ServerKind,
-    /// The home that it lies in.
+    /// The home that contains it.
     pub home: PathBuf,
     /// The file, compared with the process table.
     pub file: PidFile,
-    /// The live server that it names.
+    /// The running server that it names.
     pub names: Option<Identity>,
 }
 
 /// One home.
 #[derive(Clone, Debug)]
 pub struct Home {
-    /// Where.
+    /// Path of its directory.
     pub path: PathBuf,
-    /// The user who answers for what is in it; `None` where that cannot be told.
+    /// The user accountable for its files; `None` where it cannot be determined.
     pub owner: Option<u32>,
     /// Pid files in it.
     pub pid_files: Vec<PidFileRead>,
-    /// Port of its WebUI by the control script's state or an environment file, and the file that says so.
+    /// Port of its WebUI, from the control script's state or an environment file, and the file that contains it.
     pub webui_port: Option<(u16, String)>,
-    /// Kinds of server that have left something in it.
+    /// Kinds of server that have left files in it.
     pub kinds: Vec<ServerKind>,
 }
 
@@ -64,17 +64,17 @@ pub fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
-/// Two spellings of one directory.
+/// Whether two paths are spellings of the same directory.
 pub fn same_path(a: &Path, b: &Path) -> bool {
     a.components().eq(b.components())
 }
 
-/// Checks that a directory that somebody named is a home, and reads it.
+/// Checks that a directory that the user named is a home, and reads it.
 pub fn named(survey: &Survey<'_>, path: &Path) -> Result<Home, SelectError> {
     seen_by(survey, None, path)
 }
 
-/// The same for a directory as a server sees it, which can be in a container.
+/// As [`named`], for a directory in the mount namespace of a server, which can be in a container.
 pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> Result<Home, SelectError> {
     let place = Place { process, path };
     let unreadable = |gap: Gap| SelectError::HomeUnreadable(Gap { what: shown(path), ..gap });
@@ -86,7 +86,7 @@ pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> R
     }
     match landmarks(survey, &place.reached()) {
         Ok(found) if !found.is_empty() => Ok(read(survey, place, &found)),
-        // Somebody says that it is one, and its environment file names a WebUI's port.
+        // The user named it, and its environment file contains the port of a WebUI, so it is a home.
         Ok(_) => Some(read(survey, place, &[]))
             .filter(|home| home.webui_port.is_some())
             .ok_or_else(|| SelectError::NotAHome(shown(path))),
@@ -94,8 +94,8 @@ pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> R
     }
 }
 
-/// The home that a server names. One that cannot be read is its home all the same, with a gap: what is asked of it later says what is not
-/// known. `None` where there is none: a server need not have made it yet.
+/// The home that a server names; `None` where it does not exist, because a server need not have created it yet. A home
+/// that cannot be read is returned with a gap.
 pub fn of_server(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> Option<Home> {
     match seen_by(survey, process, path) {
         Ok(home) => Some(home),
@@ -108,7 +108,7 @@ pub fn of_server(survey: &Survey<'_>, process: Option<&Process>, path: &Path) ->
     }
 }
 
-/// A directory, and the process whose name for it that is.
+/// A directory, and the process in the mount namespace of which the path is valid.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     process: Option<&'a Process>,
@@ -120,7 +120,7 @@ impl Place<'_> {
         ForeignPath::of(self.process.map(|process| process.identity), self.path)
     }
 
-    /// A pid that a file there names, as it is called here; `None` where it cannot be told.
+    /// The pid in the doctor's namespace for a pid in a file there; `None` where it cannot be determined.
     fn pid(self, survey: &Survey<'_>, named: u32) -> Option<u32> {
         let Some(process) = self.process.filter(|process| process.namespace_pids.len() > 1) else {
             return Some(named);
@@ -139,8 +139,8 @@ impl Place<'_> {
     }
 }
 
-/// Finds the homes of this host: `$HERMES_HOME`, `~/.hermes` of each user that may be looked at, and their profiles. What could not be
-/// looked at is a gap: a home could be there.
+/// Finds the homes of this host: `$HERMES_HOME`, `~/.hermes` of each user with a readable home, and their profiles.
+/// Each directory that cannot be read is a gap, because it can be a home.
 pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
     let mut candidates: Vec<PathBuf> = std::env::var_os("HERMES_HOME").map(PathBuf::from).into_iter().collect();
     let users = survey.host.user_homes();
@@ -193,7 +193,7 @@ pub fn paths(survey: &Survey<'_>) -> Vec<PathBuf> {
     discover(survey).into_iter().map(|home| home.path).collect()
 }
 
-/// What is in a directory of that which makes one a home; nothing where there is no such directory.
+/// The landmarks of a home that a directory contains; empty where the directory does not exist.
 fn landmarks(survey: &Survey<'_>, path: &ForeignPath) -> Result<Vec<&'static str>, Gap> {
     let names = match survey.host.list_directory(path, 4096) {
         Ok(names) => names,
@@ -253,7 +253,7 @@ fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[&str]) -> Home {
     home
 }
 
-/// Compares what a pid file says with what the pid is now.
+/// Compares a pid file with the process that has the pid now.
 fn compare(survey: &Survey<'_>, place: Place<'_>, name: &str, kind: ServerKind, record: &PidRecord) -> PidFileRead {
     let home = place.path;
     let file = |state, detail: String| PidFile { path: shown(&home.join(name)), pid: record.pid, state, detail };
@@ -290,7 +290,7 @@ fn compare(survey: &Survey<'_>, place: Place<'_>, name: &str, kind: ServerKind, 
     PidFileRead { kind, home: home.to_owned(), file: file(state, detail), names }
 }
 
-/// A server of that kind that lives in another pid namespace and has this pid there.
+/// A server of that kind in another pid namespace that has this pid there.
 fn inner_pid(survey: &Survey<'_>, kind: ServerKind, pid: u32) -> Option<u32> {
     survey.hermes().into_iter().find_map(|(outer, command)| {
         let process = survey.process(survey.host.identify(outer).ok()?).ok()?.value;
@@ -299,7 +299,7 @@ fn inner_pid(survey: &Survey<'_>, kind: ServerKind, pid: u32) -> Option<u32> {
     })
 }
 
-/// A port that a service unit gives to a Hermes server.
+/// A port that a service unit assigns to a Hermes server.
 #[derive(Clone, Debug)]
 pub struct UnitPort {
     /// The port.
@@ -308,11 +308,11 @@ pub struct UnitPort {
     pub kind: ServerKind,
     /// The unit's file.
     pub file: String,
-    /// The user who answers for it.
+    /// The user accountable for it.
     pub owner: Option<u32>,
 }
 
-/// Ports that the unit files of this host give to Hermes servers (systemd.service(5)): in the command, in
+/// Ports that the unit files of this host assign to Hermes servers (systemd.service(5)): in the command, in
 /// `Environment=` or in an `EnvironmentFile=`.
 pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
     let of_unit = |unit: &UnitOnDisk| {
@@ -324,7 +324,7 @@ pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
             let read = files.filter_map(|file| match survey.host.read_file(&file, MAX_FILE_BYTES) {
                 Ok(bytes) => webui_port(&bytes),
                 Err(gap) => {
-                    // One with a `-` before its name need not be there (systemd.exec(5)).
+                    // A file with a `-` before its name is optional (systemd.exec(5)).
                     if gap.reason != GapReason::NotFound {
                         survey.note(gap);
                     }
@@ -340,7 +340,7 @@ pub fn unit_ports(survey: &Survey<'_>) -> Vec<UnitPort> {
     survey.unit_files().iter().filter_map(of_unit).collect()
 }
 
-/// Records keep the kernel's clock ticks; a tick of rounding is no other process.
+/// Compares two start times in clock ticks. A difference of one tick is a rounding error.
 fn is_same_start(record: u64, now: u64) -> bool {
     record.abs_diff(now) <= 1
 }

@@ -1,4 +1,4 @@
-//! Reads of procfs. The main process opens no file of another process there: the worker does, and can be abandoned.
+//! Reads of procfs. The main process opens no file of another process there; a worker does, and can be abandoned.
 
 use crate::collect::worker::wire::{DescriptorLink, FileStat};
 use crate::collect::worker::{Answer, Request};
@@ -8,7 +8,7 @@ use crate::parse::process::{StatLine, stat};
 use serde_bytes::ByteBuf;
 use std::ops::ControlFlow;
 
-/// The part of the remaining time that one scan of descriptors may take: one quarter. The HTTP requests come after it.
+/// The part of the remaining time that one scan of descriptors may take: one quarter. The HTTP requests run after it.
 const SCAN_SHARE: u32 = 4;
 
 /// Largest file that is read, in bytes; a few tables can be longer.
@@ -19,7 +19,7 @@ pub fn file(pid: u32, name: &str) -> Request {
     Request::KernelFile { path: path(pid, name), limit: MAX_FILE }
 }
 
-/// The text of a link of a process.
+/// The target of a link of a process.
 pub fn link(pid: u32, name: &str) -> Request {
     Request::KernelLink(path(pid, name))
 }
@@ -39,7 +39,7 @@ pub fn stat_line(workers: &Workers, pid: u32) -> Result<StatLine, Gap> {
 /// The `stat` line of a process from its bytes.
 ///
 /// # Errors
-/// A gap where it is none.
+/// A gap where it cannot be parsed.
 pub fn parsed_stat(pid: u32, bytes: &[u8]) -> Result<StatLine, Gap> {
     stat(bytes).map_err(|error| Gap::new(format!("/proc/{pid}/stat"), GapReason::Malformed, error.to_string()))
 }
@@ -56,7 +56,7 @@ pub fn attributes(workers: &Workers, pid: u32, name: &str) -> Result<FileStat, G
     }
 }
 
-/// The names in a directory of a process that are numbers.
+/// The numeric names in a directory of a process.
 ///
 /// # Errors
 /// A gap with the reason.
@@ -77,10 +77,10 @@ pub fn one(workers: &Workers, request: Request) -> Result<Answer, Gap> {
     workers.of_processes(&[request]).pop().unwrap_or(Err(nothing))
 }
 
-/// Proves that a pid is still that of a known process; answers with its `stat` line. What is read by pid between two such proofs is of
-/// that process.
+/// Proves that a pid still belongs to a known process, and returns its `stat` line. Everything read by pid between two
+/// such proofs is of that process.
 ///
-/// # Errors
+/// A gap when the process has ended, even if its pid is used again.
 /// A gap when the process is gone, even if its pid is used again.
 pub fn prove(workers: &Workers, process: Identity) -> Result<StatLine, Gap> {
     let gone = |detail: String, reason| Gap::new(format!("process {}", process.pid), reason, detail);
@@ -94,10 +94,10 @@ pub fn prove(workers: &Workers, process: Identity) -> Result<StatLine, Gap> {
     Ok(line)
 }
 
-/// Files and links of one process, read between two proofs that they are that process's.
+/// Files and links of one process, read between two calls of [`prove`].
 ///
 /// # Errors
-/// As [`prove`]; what could not be read is an error of its own.
+/// As [`prove`]. A file that could not be read is an error in the result.
 pub fn of_one(
     workers: &Workers,
     process: Identity,
@@ -109,7 +109,7 @@ pub fn of_one(
     Ok(answers)
 }
 
-/// One of them.
+/// One file or link, as [`of_one`] reads it.
 ///
 /// # Errors
 /// As [`of_one`].
@@ -118,9 +118,10 @@ pub fn one_of(workers: &Workers, process: Identity, request: Request) -> Result<
     of_one(workers, process, &[request])?.pop().unwrap_or(Err(nothing))
 }
 
-/// Calls `take` for each descriptor link of these processes that begins with `beginning`, and for each that cannot be read, until it
-/// breaks for that process. Returns the processes that were not read to the end. The processes are read in turn, a page of each, so
-/// that one with very many descriptors does not delay the others.
+/// Calls `take` for each descriptor link of these processes that begins with `beginning`, and for each link that cannot
+/// be read, until it breaks for that process. Returns the processes that were not read completely, with the reasons.
+/// The processes are read in turn, one page of each, so that a process with very many descriptors does not delay the
+/// others.
 pub fn each_link(
     workers: &Workers,
     pids: &[u32],

@@ -1,5 +1,5 @@
-//! systemd: what a manager says of its units (`systemctl show`), the unit files on the disk, and the file in which a
-//! manager publishes the current activation.
+//! systemd: the state of units (`systemctl show`), unit files on the disk, and the link in which a manager publishes
+//! the current activation.
 
 use super::{Backend, MAX_FILE_BYTES, another_user, milliseconds};
 use crate::collect::linux::{LinuxHost, process};
@@ -15,21 +15,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-/// Units that a manager is asked for.
+/// Units that a manager is queried for.
 const MAX_UNITS: usize = 32;
-/// Unit files that are read of one directory.
+/// Unit files that are read from one directory.
 const MAX_FILES: usize = 256;
 
-/// Where a host's own units are: any of them may run a server, whatever it is called.
+/// Directories of a host's own units. Each of them can run a server, whatever its name is.
 const OWN_UNITS: &[&str] = &["/etc/systemd/system", "/run/systemd/system"];
-/// Where packages put theirs, hundreds of them: only those that are called after Hermes are read.
+/// Directories of packaged units, hundreds of them: only those with `hermes` in their name are read.
 const PACKAGED_UNITS: &[&str] =
     &["/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// The same for user managers.
 const OWN_USER_UNITS: &[&str] = &["/etc/systemd/user"];
 const PACKAGED_USER_UNITS: &[&str] = &["/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
 
-/// A manager, asked for the units whose command is a Hermes server's.
+/// A systemd manager, queried for the units that run a Hermes server.
 pub struct Systemd;
 
 impl Backend for Systemd {
@@ -37,12 +37,12 @@ impl Backend for Systemd {
         let mut on_disk: Vec<UnitOnDisk> = Vec::new();
         let Collected { value, gaps } = files_of(host, supervisor.user);
         for found in value {
-            // A directory that comes first hides a unit of the same name in a later one.
+            // A unit in an earlier directory hides a unit of the same name in a later one.
             if on_disk.len() < MAX_UNITS && on_disk.iter().all(|known| known.unit != found.unit) {
                 on_disk.push(found);
             }
         }
-        // A template is no unit; a pattern stands for those of its instances that the manager has loaded.
+        // A template is not a unit. The pattern matches those of its instances that the manager has loaded.
         let names: Vec<String> =
             on_disk.iter().map(|found| found.unit.name.replace("@.service", "@*.service")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -64,7 +64,7 @@ impl Backend for Systemd {
     }
 }
 
-/// Asks the manager of one unit.
+/// Queries the manager for one unit.
 pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
     let states = ask(host, unit.user_manager, &[&unit.name])?;
     let state = states.first().filter(|state| !matches!(state.load_state.as_str(), "" | "not-found"));
@@ -77,7 +77,7 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
         let path = HostPath::from_kept(path);
         host.workers.content(&of_manager(unit.user_manager, path.path()), MAX_FILE_BYTES)
     });
-    // The manager's answer has the command too; the file says where environment and output are.
+    // The manager's answer contains the command too; the file adds environment and output.
     let (content, gap) = match read.transpose() {
         Ok(content) => (content, None),
         Err(gap) => (None, Some(gap)),
@@ -88,14 +88,14 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
     Ok(found)
 }
 
-/// Unit files of the system and of the users that may be looked at, whose command is a Hermes server's.
+/// Unit files, of the system and of users with a readable home, that run a Hermes server.
 pub fn files(host: &LinuxHost) -> Collected<Vec<UnitOnDisk>> {
     let mut found = files_of(host, None);
     let homes = host.user_homes();
     found.gaps.extend(homes.gaps);
     for home in homes.value {
         let directory = ForeignPath::of_person(&home.join(".config/systemd/user"));
-        // Only configured ports are wanted, for which it does not matter whose manager that is.
+        // Only configured ports are read from these, so the manager does not matter.
         read_directory(host, &directory, None, false, &mut found);
     }
     found
@@ -112,7 +112,7 @@ fn files_of(host: &LinuxHost, user: Option<u32>) -> Collected<Vec<UnitOnDisk>> {
     for directory in own.into_iter().chain(usual.iter().map(|path| ForeignPath::of_person(Path::new(path)))) {
         read_directory(host, &directory, user, false, &mut found);
     }
-    // Nearly everywhere `/lib` leads to `/usr/lib`, which needs no second reading.
+    // `/lib` is usually a link to `/usr/lib`; then it is not read a second time.
     let is_lib = |directory: &&str| directory.starts_with("/lib/");
     let leads_to_usr =
         || host.workers.link(&ForeignPath::of_person(Path::new("/lib"))).is_ok_and(|to| to.ends_with(b"usr/lib"));
@@ -123,7 +123,7 @@ fn files_of(host: &LinuxHost, user: Option<u32>) -> Collected<Vec<UnitOnDisk>> {
     found
 }
 
-/// A path that a manager, the system's or a user's, uses.
+/// A path that the system's manager, or a user's manager, uses.
 fn of_manager(user: Option<u32>, path: &Path) -> ForeignPath {
     user.map_or_else(|| ForeignPath::of_person(path), |user| ForeignPath::of_user(user, path))
 }
@@ -135,7 +135,7 @@ fn read_directory(
     only_called_so: bool,
     found: &mut Collected<Vec<UnitOnDisk>>,
 ) {
-    // A system has hundreds of them, and two or three are of interest.
+    // A system has hundreds of units, and two or three are relevant.
     let part = if only_called_so { "hermes" } else { ".service" };
     let names = host.workers.names(directory, part, 4096).unwrap_or_else(|gap| {
         if gap.reason != GapReason::NotFound {
@@ -151,7 +151,7 @@ fn read_directory(
         let content = match host.workers.content(&path, MAX_FILE_BYTES) {
             Ok(content) => content,
             Err(gap) => {
-                // A link to nothing, or to /dev/null, is a unit that is masked (systemctl(1)).
+                // A link to a missing file or to /dev/null is a masked unit (systemctl(1)).
                 if !matches!(gap.reason, GapReason::NotFound | GapReason::NotAsked) {
                     found.gaps.push(gap);
                 }
@@ -167,15 +167,15 @@ fn read_directory(
     }
 }
 
-/// What a manager says of a unit, as a program. The file tells the words of the command, which `systemctl` prints
-/// without quotes; where a drop-in has changed it, the printed one counts.
+/// The state of a unit, as a program. The file has the words of the command, which `systemctl` prints without quotes.
+/// Where a drop-in changes the command, the printed one is used.
 fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<(&UnitFile, u32)>) -> Program {
     let unit = Unit { name: state.id.clone(), user_manager: user };
     let of_file =
         file.and_then(|(file, _)| file.command.clone()).filter(|words| words.join(" ") == state.exec_start);
     let command = of_file.unwrap_or_else(|| state.exec_start.split_whitespace().map(str::to_owned).collect());
     let is_down = state.active == "inactive";
-    // Both stay active when their process has ended, or are done with it: nothing restarts what they leave.
+    // Such units stay active after their process has exited, or are done: systemd does not restart them.
     let is_oneshot = state.service_type == "oneshot" || state.remains && state.sub == "exited";
     let finished = is_down
         && state.result == "success"
@@ -213,7 +213,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
         owner: user.and_then(another_user),
         ran_ms: state.ran_for().map(milliseconds),
         policy: Some(policy(state)),
-        // While it runs there is nothing to say of its end.
+        // An active unit has no result yet.
         result: Some(result(state)).filter(|text| state.active != "active" && !text.is_empty()),
         restart_interval_ms: state.restart_interval.map(milliseconds),
         stops_group: Some(matches!(state.kill_mode.as_str(), "control-group" | "mixed")),
@@ -225,7 +225,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
     Program { claim, command, invocation, is_enabled: Some(is_enabled), is_oneshot, gaps }.recognised()
 }
 
-/// Home and port of a unit's environment files, which count before its `Environment=`; no other key is looked at.
+/// Home and port in a unit's environment files, which override its `Environment=`. No other key is read.
 fn of_environment_files(
     host: &LinuxHost,
     file: &UnitFile,
@@ -238,7 +238,7 @@ fn of_environment_files(
     for path in places {
         match host.read_file(&path, MAX_FILE_BYTES) {
             Ok(bytes) => read.push(bytes),
-            // One with a `-` before its name need not be there (systemd.exec(5)).
+            // A file with a `-` before its name is optional (systemd.exec(5)).
             Err(gap) if gap.reason == GapReason::NotFound => {}
             Err(gap) => gaps.push(gap),
         }
@@ -279,13 +279,13 @@ fn log(unit: &Unit, file: Option<&UnitFile>) -> String {
     }
 }
 
-/// Lines of a unit's journal that are asked for.
+/// Lines of a unit's journal that are requested.
 const JOURNAL_LINES: usize = 5000;
-/// Most that is kept of them, from the end.
+/// Bytes of them that are kept, from the end.
 const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
-/// The end of a unit's journal, each line with its time and zone. Root reads everybody's; the journal decides what another
-/// user may see.
+/// The end of a unit's journal, each line with its time and zone. Root reads every journal; journald decides what
+/// another user may read.
 pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     let what = format!("journal of {}", unit.name);
     let mut arguments: Vec<String> = match unit.user_manager {
@@ -303,7 +303,7 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
         .workers
         .run(Tool::Journalctl, arguments, None, MAX_JOURNAL_BYTES)
         .map_err(|gap| Gap { what: what.clone(), ..gap })?;
-    // What comes without standard output is standard error.
+    // Without standard output, the output is standard error.
     if output.total == 0 {
         let (reason, detail) = if output.is_success {
             (GapReason::NotFound, "it has no line that may be read from here")
@@ -318,8 +318,8 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     Ok(LogTail { parts: vec![bytes], is_cut, with_rotated: false, modified_ns: 0 })
 }
 
-/// Runs `systemctl show` for some units of a manager. A user's manager answers only that user, so root asks as that
-/// user; nothing is started for it.
+/// Runs `systemctl show` for some units of a manager. A user's manager answers only that user, so root runs it as that
+/// user. It starts no manager.
 fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitState>, Gap> {
     let what = match (names, user) {
         ([name], _) => format!("{name} from its manager"),
@@ -344,7 +344,7 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     }
     let answer = if output.total == 0 { &[][..] } else { &output.bytes[..] };
     let states = show(answer);
-    // Only patterns were asked for, and nothing is loaded that fits.
+    // Only patterns were queried, and no loaded unit matches.
     if states.is_empty() && names.iter().all(|name| name.contains('*')) && output.is_success {
         return Ok(states);
     }
@@ -355,8 +355,8 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     Ok(states)
 }
 
-/// The link whose target is the `InvocationID` of the current activation; the manager keeps it, and it is readable
-/// without a bus. A user's runtime directory is that user's to mount things in, so it is read where that may hang.
+/// The link with the `InvocationID` of the current activation as its target. The manager maintains it, and it can be
+/// read without a bus. A user can mount filesystems in their runtime directory, so a worker reads it.
 pub fn invocation_link(unit: &Unit) -> ForeignPath {
     let directory = match unit.user_manager {
         None => "/run/systemd/units".to_owned(),
