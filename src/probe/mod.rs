@@ -1,8 +1,8 @@
-//! The HTTP examination, phase by phase. It says what happened, not what that means.
+//! The HTTP examination, phase by phase. It reports what happened; the checks interpret it.
 //!
-//! One request a connection, nothing followed, proxies of the environment never used, every phase with its own
-//! deadline and all together with one. Certificates are not verified: it is asked whether the server answers,
-//! not whether it is to be trusted, and nothing secret is sent.
+//! Each connection carries one request. Redirects are not followed, and proxies in the environment are not used. Every
+//! phase has its own deadline, and all together have one. Certificates are not verified: the examination tests whether
+//! the server answers, not whether it is trusted, and it sends no secret.
 
 mod loopback;
 mod stream;
@@ -21,32 +21,32 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use stream::TimedStream;
 
-/// Deadlines of the phases.
+/// Timeout of a phase, and the deadline of the examination.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For each of resolve, connect, TLS, request, first byte, headers, body.
     pub phase: Duration,
-    /// The end of it all.
+    /// The deadline of all phases together.
     pub total: Deadline,
 }
 
-/// Where to knock, and what to ask.
+/// The address to connect to, and the request to send.
 #[derive(Clone, Debug)]
 pub struct ProbeRequest {
     /// Address to connect to.
     pub address: SocketAddr,
-    /// Speak TLS.
+    /// Whether to use TLS.
     pub tls: bool,
     /// `Host` header and TLS server name.
     pub host: String,
     /// Path and query.
     pub path: String,
-    /// Which kind of answer to expect.
+    /// The kind of server that the answer is expected from.
     pub kind: ServerKind,
 }
 
 impl ProbeRequest {
-    /// The URL that this amounts to, secrets masked.
+    /// The URL of the request, secrets masked.
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         let usual = if self.tls { 443 } else { 80 };
@@ -60,24 +60,24 @@ impl ProbeRequest {
     }
 }
 
-/// A moment while the first byte is waited for, at which somebody may look at the server's side.
+/// A point during the wait for the first byte at which the server's side can be sampled.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
-    /// Near end of the probe's connection.
+    /// Address of the probe's end of the connection.
     pub local: SocketAddr,
-    /// Far end.
+    /// Address of the server's end.
     pub remote: SocketAddr,
-    /// Time since it was connected.
+    /// Time since the connection was established.
     pub since_connect: Duration,
 }
 
-/// First look at the server's side after this time without a byte; a healthy answer comes long before.
+/// Time without a byte after which the server's side is sampled first; a healthy answer arrives much earlier.
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 
-/// Bytes that are taken of one answer, framing and all.
+/// Largest number of bytes that are read of one answer, with its framing.
 const MAX_RECEIVED: usize = http::MAX_HEAD_BYTES + 2 * http::MAX_BODY_BYTES;
 
-/// Resolves a name; an address is one already.
+/// Resolves a host name; an IP address needs no lookup.
 pub fn resolve(host: &str, port: u16, patience: Timeouts) -> (Phase, Result<Vec<SocketAddr>, Outcome>) {
     let begun = Instant::now();
     let at_port = |found: Vec<IpAddr>| found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
@@ -91,7 +91,7 @@ pub fn resolve(host: &str, port: u16, patience: Timeouts) -> (Phase, Result<Vec<
     }
 }
 
-/// Makes one request. `waiting` is called up to twice while the first byte does not come.
+/// Makes one request. `waiting` is called up to twice while no first byte arrives.
 pub fn attempt(knock: &ProbeRequest, patience: Timeouts, waiting: &mut dyn FnMut(Waiting)) -> Attempt {
     let mut attempt = Attempt {
         url: knock.url(),
@@ -108,7 +108,7 @@ pub fn attempt(knock: &ProbeRequest, patience: Timeouts, waiting: &mut dyn FnMut
     attempt
 }
 
-/// `Err` is an outcome too: the one at which the attempt ended early.
+/// `Err` is an outcome too: the attempt ended before the answer was complete.
 fn run(
     knock: &ProbeRequest,
     patience: Timeouts,
@@ -122,7 +122,7 @@ fn run(
     }
     let begun = Instant::now();
     let connected = TcpStream::connect_timeout(&knock.address, limit).map_err(|error| {
-        // Nothing is known of the server then.
+        // A timeout on a loopback interface that is down says nothing about the server.
         let is_late = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
         let is_down = is_late && knock.address.ip().is_loopback() && loopback::is_down();
         if is_down { io::Error::new(io::ErrorKind::NetworkDown, "the loopback interface is down") } else { error }
@@ -170,7 +170,7 @@ fn run(
     read_answer(knock, &mut *stream, received, patience, attempt)
 }
 
-/// Whether the server speaks TLS and this build does not: then nothing is known of its answers.
+/// Whether the server speaks TLS and this build does not: its answers are unknown then.
 pub fn is_unspoken(attempt: &Attempt) -> bool {
     attempt.outcome == Outcome::NotProbed && attempt.phases.iter().any(|phase| phase.name == PhaseName::Tls)
 }
@@ -186,7 +186,7 @@ fn early_end(error: &io::Error) -> Outcome {
     }
 }
 
-/// Waits for the first bytes, in two parts, so that the server's side is looked at early and again at the end.
+/// Waits for the first bytes in two steps, so that the server's side is sampled early and again at the end.
 fn first_byte(
     stream: &mut dyn Timed,
     received: &mut Vec<u8>,
@@ -223,7 +223,7 @@ fn read_answer(
     stream.set_deadline(patience.total.within(patience.phase));
     let head = loop {
         match http::head(&received) {
-            // An interim answer (100 Continue) is followed by the real one (RFC 9110, 15.2).
+            // A final response follows an interim one such as 100 Continue (RFC 9110, 15.2).
             Ok(Some(head)) if (100..200).contains(&head.status) && head.status != 101 => {
                 received.drain(..head.length);
                 continue;
@@ -245,7 +245,7 @@ fn read_answer(
             head
         }
         Err((error, outcome)) => {
-            // A TLS record begins with its type and the version's first byte, 3 (RFC 8446, 5.1).
+            // A TLS record begins with its type and the first byte of the version, 3 (RFC 8446, 5.1).
             let is_tls = matches!(received.as_slice(), [0x14..=0x17, 0x03, ..]);
             let error = if is_tls { "the answer is a TLS record".to_owned() } else { error };
             attempt.phases.push(phase(PhaseName::Headers, begun, Some(error)));
@@ -256,7 +256,7 @@ fn read_answer(
     attempt.server_header = head.server.clone();
     attempt.redirect_to = head.location.as_deref().map(mask::url);
 
-    // Its end is not waited for, since it has none.
+    // An event stream has no end, so the examination does not wait for it.
     if head.is_event_stream && head.status == 200 {
         return Ok(Outcome::Ok);
     }
@@ -273,7 +273,8 @@ fn read_answer(
         match read_some(stream, &mut received) {
             Ok(0) => at_end = true,
             Ok(_) => {}
-            // The end of this answer is the end of the connection, which is kept open; what came is whole.
+            // Without a length, the answer ends when the connection closes, and this one is kept open. The body is
+            // complete all the same.
             Err(_) if http::is_unmarked(&head) && is_json(received.get(head.length..)) => at_end = true,
             Err(error) => break Err((error.to_string(), broken_off(&error))),
         }
@@ -296,7 +297,7 @@ fn read_answer(
     Ok(outcome)
 }
 
-/// How an answer ends that does not come to its end.
+/// The outcome of an answer that ends early.
 fn broken_off(error: &io::Error) -> Outcome {
     if error.kind() == io::ErrorKind::ConnectionReset { Outcome::Reset } else { Outcome::Incomplete }
 }
@@ -305,7 +306,7 @@ fn is_json(body: Option<&[u8]>) -> bool {
     body.is_some_and(|body| serde_json::from_slice::<serde_json::Value>(body).is_ok())
 }
 
-/// Anything that bytes go through and that gives up at a deadline.
+/// A stream with a deadline for its reads and writes.
 trait Timed: Read + Write {
     fn set_deadline(&mut self, deadline: Deadline);
 }
@@ -326,7 +327,7 @@ impl Timed for tls::TlsStream {
 fn read_some(stream: &mut dyn Timed, received: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0_u8; 16 * 1024];
     let count = match stream.read(&mut buffer) {
-        // A TLS peer that closes without saying so is as good as closed here.
+        // A TLS peer that closes without `close_notify` counts as closed.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
         other => other?,
     };
@@ -356,7 +357,7 @@ fn record<T>(attempt: &mut Attempt, name: PhaseName, begun: Instant, result: io:
 }
 
 fn phase(name: PhaseName, begun: Instant, error: Option<String>) -> Phase {
-    // Microseconds are as fine as it means anything.
+    // Microseconds are precise enough.
     let ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     Phase { name, ms, error: error.map(|error| crate::model::text::printable(error.as_bytes())) }
 }

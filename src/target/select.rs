@@ -1,4 +1,4 @@
-//! From what was asked to the list of servers.
+//! Turns the selection into the list of servers to examine.
 
 use super::homes::{self, Home, same_path};
 use super::owner::{explicit_home, home_of, is_confirmed, kind_of, listening, listens_anywhere, owner_of};
@@ -14,17 +14,18 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use url::Url;
 
-/// Servers of one user that are examined where none was named: anybody can start a thousand processes that look like one.
+/// Servers of one user that are examined where none was named: any user can start a thousand processes that look like a
+/// server.
 const MAX_PER_USER: usize = 32;
 
-/// Ports on which Hermes servers listen when nobody says otherwise.
+/// Default ports of Hermes servers.
 const DEFAULT_PORTS: &[(u16, ServerKind)] =
     &[(8787, ServerKind::Webui), (9119, ServerKind::Dashboard), (8642, ServerKind::Gateway)];
 
 /// Selects the servers to examine.
 ///
 /// # Errors
-/// When what was named cannot be examined at all.
+/// When a named server cannot be examined.
 pub fn select(survey: &Survey<'_>, selection: &Selection) -> Result<Selected, SelectError> {
     if let Some(url) = &selection.url {
         return by_url(survey, selection, url);
@@ -44,8 +45,8 @@ pub fn select(survey: &Survey<'_>, selection: &Selection) -> Result<Selected, Se
     }
 }
 
-/// The server of the program that should be running it. Its port, where the program says one, finds whoever runs
-/// instead of it.
+/// The server of the program that is expected to run it. Where the program has a port, the listener on that port is
+/// examined, which can be another process.
 fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -> Result<Selected, SelectError> {
     let known = survey.expected_program(expect, None).map_err(|gap| {
         SelectError::Expect(format!(
@@ -77,17 +78,17 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
     Ok(selected)
 }
 
-/// A server that a program is configured to be, and that is not there.
+/// A server that a program is configured to run, and that is not running.
 fn absent_program(selection: &Selection, program: &Program, kind: ServerKind) -> Target {
     let claim = &program.claim;
     Target {
-        // Without a word of the configuration the port is not known, and whoever has the usual one tells nothing.
+        // Without a configured port the port is unknown, and the listener on the default port would prove nothing.
         port: claim.port,
         ..absent(kind, claim.home.clone().map(PathBuf::from), selection)
     }
 }
 
-/// The kind that a default port stands for.
+/// The kind of server with this default port.
 fn default_kind(port: u16) -> Option<ServerKind> {
     DEFAULT_PORTS.iter().find(|(known, _)| *known == port).map(|(_, kind)| *kind)
 }
@@ -153,7 +154,7 @@ fn is_own_host(survey: &Survey<'_>, host: &str) -> bool {
         Err(_) if host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost") => {
             true
         }
-        // This machine's own name is this machine, whatever address it resolves to.
+        // A name of this machine is this machine, by whatever address it resolves to.
         Err(_) => survey.host.resolve(host).is_some_and(|found| {
             let own = survey.host.own_addresses();
             !found.is_empty() && found.iter().all(|address| address.is_loopback() || own.contains(address))
@@ -198,7 +199,7 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
 }
 
 fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<Home>) -> Selected {
-    // Who asks everybody does that first: the same walk tells which programs run here.
+    // A survey that reads every process does so first: the same scan determines which programs run here.
     let early_owner = survey.asks_everybody.then(|| owner_of(survey, port));
     let homes = match &home {
         Some(home) => vec![home.clone()],
@@ -255,7 +256,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
         },
         pid_files: Vec::new(),
     };
-    // A named home's files are this server's; of the others only those that name it.
+    // The files of a named home belong to this server; of the other homes only those that name it.
     for home in &homes {
         if target.home.is_some() || names(survey, home, identity) {
             target.home.get_or_insert_with(|| home.path.clone());
@@ -267,13 +268,13 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
     Selected { targets: vec![target], ..Selected::default() }
 }
 
-/// Whether a pid file of a home that was found, and that nobody named, is about a process.
+/// Whether a pid file of a home that was discovered, not named, is about a process.
 fn names(survey: &Survey<'_>, home: &Home, identity: Option<Identity>) -> bool {
     home.pid_files.iter().any(|file| is_about(file.names, identity)) && speaks_of(survey, home.owner, identity)
 }
 
-/// Whether what a user has written counts for a process. For root's doctor it counts for that user's own: anybody can write the port or
-/// the pid of another user's server into a file.
+/// Whether a file of a user counts for a process. For root's doctor it counts only for processes of that same user: any
+/// user can write the port or the pid of another user's server into a file.
 fn speaks_of(survey: &Survey<'_>, said_by: Option<u32>, identity: Option<Identity>) -> bool {
     let Some(identity) = identity.filter(|_| said_by != Some(0) && rustix::process::geteuid().is_root()) else {
         return true;
@@ -291,7 +292,7 @@ fn add_pid_files(target: &mut Target, home: &Home) {
     );
 }
 
-/// A server that says another home than the one that was named keeps its own; the difference is judged later.
+/// A server with its own home keeps it instead of the named one; the difference is checked later.
 fn take_own_home(survey: &Survey<'_>, target: &mut Target, selection: &Selection) {
     if let (Some(identity), Some(command), Some(named)) = (target.identity, &target.command, &selection.home)
         && !target.pid_files.iter().any(|file| is_about(file.names, Some(identity)))
@@ -301,7 +302,7 @@ fn take_own_home(survey: &Survey<'_>, target: &mut Target, selection: &Selection
     }
 }
 
-/// Fills in the home that a server's own command line or environment names, and the pid files in it.
+/// Adds the home that a server's command line or environment names, and the pid files in it.
 fn find_home(survey: &Survey<'_>, target: &mut Target) {
     let (None, Some(identity), Some(command)) = (&target.home, target.identity, &target.command) else { return };
     if !target.kind.is_hermes() {
@@ -314,7 +315,7 @@ fn find_home(survey: &Survey<'_>, target: &mut Target) {
     }
 }
 
-/// A server that should have the port and does not listen on it.
+/// A server that should listen on the port and does not.
 fn not_listening(
     survey: &Survey<'_>,
     selection: &Selection,
@@ -349,7 +350,7 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
             targets.push(server_of_home(selection, &home, identity, command));
         }
     }
-    // The port that the home names, when none of its servers has it.
+    // The port that the home names, where none of its servers has it.
     let kind = selection.kind.unwrap_or(ServerKind::Webui);
     let port = home.webui_port.as_ref().filter(|_| kind == ServerKind::Webui);
     if let Some((port, file)) = port
@@ -432,7 +433,8 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     let homes = homes::discover(survey);
     let mut selected = Selected::default();
     let mut of_users: BTreeMap<Option<u32>, usize> = BTreeMap::new();
-    // The first of every user come before the second of any: none may use up the time of another's.
+    // Servers are ordered by turn: the first of each user, then the second of each, so that no user takes the time of
+    // another.
     let mut order = Vec::new();
     for (pid, command) in survey.hermes_servers().iter().cloned() {
         let wanted = selection.kind.is_none_or(|kind| kind == command.kind);
@@ -452,7 +454,7 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             continue;
         }
         let path = home_of(survey, identity, &command);
-        // In a container the same name is another directory.
+        // In a container the same path is another directory.
         let is_inside = process.as_ref().is_some_and(|process| process.foreign_mounts == Some(true));
         let home = homes
             .iter()
@@ -465,7 +467,7 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
             command: Some(command),
             ..absent(kind, path.clone(), selection)
         };
-        // A home that only this server names was not among those that were looked up before.
+        // A home that only this server names is not in `homes`.
         let own = path
             .as_deref()
             .filter(|_| home.is_none())
@@ -509,8 +511,8 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     selected
 }
 
-/// Ports on which a Hermes server belongs: the ones that homes name, and the default ports of a host that has a
-/// home. A program on 9119 of a host without Hermes is nobody's business.
+/// Adds ports that a Hermes server should have: the ones that homes name, and the default ports of a host that has a
+/// home. On a host without Hermes, a program on port 9119 is not examined.
 fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selected: &mut Selected) {
     let of_home = |home: &Home| {
         let (port, file) = home.webui_port.clone()?;
@@ -557,7 +559,7 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
     }
 }
 
-/// Ports that supervisors' programs and unit files give to Hermes servers.
+/// Ports that supervisors' programs and unit files assign to Hermes servers.
 fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
     let mut found = homes::unit_ports(survey);
     for KnownProgram { program, .. } in &survey.programs().known {
@@ -578,8 +580,8 @@ fn stated_kind(program: &Program) -> Option<ServerKind> {
     recognise_configured(&program.command).map(|command| command.kind)
 }
 
-/// Servers that a supervisor of this host is to keep running, and that are not among those found. A program that was
-/// stopped on purpose or is not enabled is nobody's expectation.
+/// Adds servers that a supervisor of this host should keep running and that are not among those found. A program that
+/// was stopped on purpose, or is not enabled, is not expected to run.
 fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mut Selected) {
     for known in &survey.programs().known {
         let (program, claim) = (&known.program, &known.program.claim);
@@ -591,7 +593,7 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
         let is_wanted = !claim.is_idle || program.is_enabled == Some(true) && has_setting;
         let is_certain =
             recognise_configured(&program.command).is_some_and(|command| command.certain && !command.demo);
-        // A oneshot unit has done its work.
+        // A oneshot unit is done.
         if !is_wanted || !is_certain || program.is_oneshot {
             continue;
         }
@@ -621,7 +623,7 @@ fn is_run_by(survey: &Survey<'_>, target: &Target, known: &KnownProgram) -> bool
             process: process.as_ref(),
         };
         let fitting = survey.programs_for(&wanted);
-        // A stranger on its port stands for it; another home's server does not.
+        // Another program on its port stands for it, but the server of another home does not.
         let is_it = |fit: Fit| fit != Fit::Rival || !target.kind.is_hermes();
         fitting.iter().any(|(fit, fitting)| is_it(*fit) && *fitting == known)
     };

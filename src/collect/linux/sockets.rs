@@ -1,5 +1,5 @@
-//! Socket tables: the kernel's socket diagnostics (sock_diag(7)), and `/proc/PID/net` where they cannot be asked
-//! or where the process lives in another network namespace.
+//! Socket tables: the kernel's socket diagnostics (sock_diag(7)), and `/proc/PID/net` where these are not available or
+//! the process is in another network namespace.
 
 use super::proc_dir::ProcDir;
 use super::procfs;
@@ -21,15 +21,15 @@ use netlink_sys::{Socket, SocketAddr};
 use std::io;
 use std::time::Duration;
 
-/// How long one dump may take.
+/// Timeout of one dump.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much is asked of each socket.
+/// The facts that are requested for each socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Addresses, state, queues and owner.
     Plain,
-    /// What it has carried as well.
+    /// The byte counters as well.
     Progress,
 }
 
@@ -74,7 +74,7 @@ pub fn table(workers: &Workers, process: Option<&Process>, detail: Detail) -> Co
     Collected { value: SocketTable { tcp, source, is_partial: false }, gaps }
 }
 
-/// One text table: of a process by its pid, proved to be its; else of this one.
+/// One text table: that of a process, after a check that its pid still belongs to it, or this process's own.
 fn read_table(workers: &Workers, process: Option<&Process>, name: &str) -> Result<Vec<u8>, Gap> {
     let name = format!("net/{name}");
     let Some(process) = process else { return own_table(&name).map_err(|error| Gap::from_io(name, &error)) };
@@ -90,13 +90,13 @@ fn diagnostics(detail: Detail, deadline: Deadline) -> io::Result<Vec<TcpSocket>>
         Detail::Plain => ExtensionFlags::empty(),
         Detail::Progress => ExtensionFlags::INFO,
     };
-    // TIME-WAIT belongs to nobody and can be most of the table.
+    // A TIME-WAIT socket has no owner, and they can be most of the table.
     let states = StateFlags::all() - StateFlags::TIME_WAIT;
     let mut found = Vec::new();
     if dump(&diagnostics_socket()?, &both_families(&extensions, &states), deadline, &mut found).is_ok() {
         return Ok(found);
     }
-    // Another one: what is left of an answer that broke off would be taken for that to the next question.
+    // A new socket: the rest of an incomplete answer would be taken for the next one.
     let socket = diagnostics_socket()?;
     found.clear();
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
@@ -138,10 +138,11 @@ fn encoded(request: SockDiagMessage) -> Vec<u8> {
     bytes
 }
 
-/// The older form of the request (`TCPDIAG_GETSOCK` and `struct inet_diag_req` of the kernel's include/uapi/linux/inet_diag.h), which
-/// asks for IPv4 and IPv6 at once: each dump goes through the whole hash table of connections, however few there are.
+/// The older form of the request (`TCPDIAG_GETSOCK` and `struct inet_diag_req` of the kernel's
+/// include/uapi/linux/inet_diag.h), which returns IPv4 and IPv6 in one dump. Each dump goes through the whole hash
+/// table of connections, even where there are few.
 fn both_families(extensions: &ExtensionFlags, states: &StateFlags) -> Vec<u8> {
-    // Family, lengths of prefixes, extensions; which socket (48 bytes), states, and where to go on.
+    // Family, lengths of prefixes, extensions; socket id (48 bytes), states, and where to continue.
     let mut bytes = vec![0; LENGTH_OF_HEADER];
     bytes.extend_from_slice(&[AF_INET, 0, 0, extensions.bits()]);
     bytes.extend_from_slice(&[0; 48]);
@@ -155,17 +156,17 @@ fn both_families(extensions: &ExtensionFlags, states: &StateFlags) -> Vec<u8> {
     bytes
 }
 
-/// Of a netlink message (netlink(7)).
+/// Length of a netlink header (netlink(7)).
 const LENGTH_OF_HEADER: usize = 16;
 
 fn dump(socket: &Socket, request: &[u8], deadline: Deadline, found: &mut Vec<TcpSocket>) -> io::Result<()> {
     receive(socket, request, deadline, |bytes| socket_diagnostics::datagram(bytes, found))
 }
 
-/// Unix sockets of the network namespace in which the socket was made, which listen and are bound to a file.
+/// Listening Unix sockets that are bound to a file, in the network namespace in which `socket` was created.
 ///
 /// # Errors
-/// Those of netlink(7), and a timeout.
+/// Those of netlink(7), and `TimedOut`.
 pub fn unix_listeners(socket: &Socket, deadline: Deadline) -> io::Result<Vec<UnixListener>> {
     let request = UnixRequest {
         state_flags: unix::StateFlags::LISTEN,
@@ -180,7 +181,7 @@ pub fn unix_listeners(socket: &Socket, deadline: Deadline) -> io::Result<Vec<Uni
     Ok(found)
 }
 
-/// Sends a request, and hands over datagrams until one is the last.
+/// Sends a request, and passes on datagrams until the last one.
 fn receive(
     socket: &Socket,
     request: &[u8],
@@ -188,7 +189,7 @@ fn receive(
     mut take: impl FnMut(&[u8]) -> io::Result<bool>,
 ) -> io::Result<()> {
     socket.send(request, 0)?;
-    // The kernel fills up to 32 KiB a datagram.
+    // The kernel puts up to 32 KiB into a datagram.
     let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
         wait_readable(netlink_fd(socket), deadline)?;
@@ -214,7 +215,7 @@ fn netlink_fd(socket: &Socket) -> impl rustix::fd::AsFd {
     }
 }
 
-/// Sockets other than TCP, from the text tables of the process's own network namespace.
+/// Sockets other than TCP, from the text tables of the process's network namespace.
 pub fn other_sockets(
     workers: &Workers,
     process: &Process,
@@ -223,9 +224,9 @@ pub fn other_sockets(
     let mut found = HashMap::default();
     let foreign = Some(process).filter(|process| process.foreign_network == Some(true));
     for (name, column, parse) in OTHER_TABLES {
-        // What cannot be read adds nothing.
+        // A table that cannot be read adds no socket.
         let Ok(table) = read_table(workers, foreign, name) else { continue };
-        // A line for each socket of the host: few of them are the process's.
+        // Each line is a socket of the host; few of them belong to the process.
         for line in table.split(|byte| *byte == b'\n') {
             if inode_in(line, *column).is_some_and(|inode| wanted.contains_key(&inode)) {
                 found.extend(parse(&[b"header\n", line].concat()).into_iter().map(|row| (row.inode, row)));
@@ -238,7 +239,7 @@ pub fn other_sockets(
 /// Parses a table.
 type Parse = fn(&[u8]) -> Vec<OtherSocket>;
 
-/// Tables of sockets, the column of the inode in each, and how its lines are read (proc_pid_net(5)).
+/// Socket tables, the column of the inode in each, and their parsers (proc_pid_net(5)).
 const OTHER_TABLES: &[(&str, usize, Parse)] = &[
     ("unix", 6, |table| unix_table(table).0),
     ("udp", 9, |table| udp_table(table).0),

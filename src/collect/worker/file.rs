@@ -1,4 +1,4 @@
-//! Files that a person named: their filesystem may be one that hangs.
+//! Files that the user named. Their filesystem can hang.
 
 use super::connection::has_ended;
 use super::wire::{FileKind, FileStat};
@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bytes that are read at a time: few enough for a slow disk.
+/// Size of one read in bytes: small enough for a slow disk.
 const PIECE: u32 = 1024 * 1024;
 
-/// How long a filesystem may take to answer one question: what is slow is read nevertheless.
+/// Timeout of one request: a slow filesystem is still read.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A regular file, read by a worker; by this process itself where it is one of its own descriptors, or no worker can be started.
+/// A regular file, read by a worker. This process reads it itself where it is one of its own descriptors, or where no
+/// worker can be started.
 pub struct NamedFile {
     source: Source,
     offset: u64,
@@ -34,17 +35,17 @@ enum Source {
         path: ForeignPath,
         deadline: Deadline,
     },
-    /// Opened for each piece: where no worker can be started, descriptors may be few.
+    /// Opened for each piece, because descriptors may be scarce where no worker can be started.
     Here(PathBuf),
 }
 
 impl NamedFile {
-    /// A file by its path; nothing is read of it yet. `None` where something else than a regular file is.
+    /// A file by its path; nothing is read yet. `None` where it is not a regular file.
     ///
     /// # Errors
-    /// A gap when it is not there, or its filesystem does not answer.
+    /// A gap when the file does not exist, or its filesystem does not answer.
     pub fn find(path: &Path, deadline: Deadline) -> Result<Option<Self>, Gap> {
-        // Descriptors of a worker are its own.
+        // A worker has other descriptors than this process.
         let is_own = ["/dev/fd", "/dev/stdin", "/proc/self"].into_iter().any(|own| path.starts_with(own));
         if is_own {
             return Self::open_here(path);
@@ -53,13 +54,13 @@ impl NamedFile {
         let mut found = Self::new(Source::Worker { worker, path: ForeignPath::of_person(path), deadline });
         match found.stat() {
             Ok(stat) => Ok(stat.is_none_or(|stat| stat.kind == FileKind::Regular).then_some(found)),
-            // Without processes or descriptors for a worker, a person still gets the file that they named.
+            // Without processes or descriptors for a worker, this process reads the file itself.
             Err(_) if found.has_no_worker() => Self::open_here(path),
             Err(gap) => Err(gap),
         }
     }
 
-    /// The same in this process.
+    /// Opens a file in this process.
     fn open_here(path: &Path) -> Result<Option<Self>, Gap> {
         let is_regular = opened(path)?.metadata().is_ok_and(|found| found.is_file());
         Ok(is_regular.then(|| Self::new(Source::Here(path.to_owned()))))
@@ -73,7 +74,7 @@ impl NamedFile {
         Self { source, offset: 0, piece: Vec::new(), taken: 0 }
     }
 
-    /// Its size in bytes, where that can be had.
+    /// Its size in bytes; `None` where it is not known.
     ///
     /// # Errors
     /// A gap when its filesystem does not answer.
@@ -81,10 +82,10 @@ impl NamedFile {
         Ok(self.stat()?.map(|stat| stat.size))
     }
 
-    /// Which file has the path now: device and inode.
+    /// Device and inode of the file that now has the path.
     ///
     /// # Errors
-    /// As above.
+    /// As [`Self::size`].
     pub fn identity(&mut self) -> Result<Option<(u64, u64)>, Gap> {
         Ok(self.stat()?.map(|stat| (stat.device, stat.inode)))
     }
@@ -100,10 +101,10 @@ impl NamedFile {
         }
     }
 
-    /// The next bytes; none at its end.
+    /// The next bytes; empty at the end of the file.
     ///
     /// # Errors
-    /// A gap when it cannot be read by the deadline.
+    /// A gap when the file cannot be read by the deadline.
     pub fn next_piece(&mut self) -> Result<Vec<u8>, Gap> {
         let piece = match &mut self.source {
             Source::Worker { worker, path, deadline } => {
@@ -127,7 +128,7 @@ impl NamedFile {
     }
 }
 
-/// A file, opened by this process; a pipe in its place is not waited for.
+/// Opens a file in this process; an open of a pipe does not block.
 fn opened(path: &Path) -> Result<File, Gap> {
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     opened.map_err(|error| Gap::from_io(crate::model::text::printable(path.as_os_str().as_encoded_bytes()), &error))
@@ -147,15 +148,15 @@ impl Read for NamedFile {
     }
 }
 
-/// Workers that were asked about a directory and have not answered, apart from those of examinations: what writes to a place for days
-/// has one that waits, and not one more each time.
+/// Workers that still wait for a directory, separate from those of examinations. A program that writes to a directory
+/// for days has one waiting worker, and not one more for each write.
 static WAITING: Mutex<Vec<(PathBuf, Pid)>> = Mutex::new(Vec::new());
 
-/// Whether the filesystem of a path answers at all: what is written to it is written by this process itself, which would wait.
+/// Checks that the filesystem of a path answers. This process writes to the path itself, and would block.
 ///
 /// # Errors
-/// `TimedOut` when it does not, and at once while an earlier question about the same directory has no answer. Whatever else is
-/// wrong with the path shows when it is used.
+/// `TimedOut` when the filesystem does not answer, and at once while an earlier request for the same directory is
+/// unanswered. Every other problem with the path is reported when it is used.
 pub fn answers(path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().unwrap_or(&path).to_owned();

@@ -1,4 +1,5 @@
-//! The worker's own side: it takes requests from its standard input and answers on its standard output, one after the other.
+//! The worker's side: it reads requests from standard input and writes the answers to standard output, one after the
+//! other.
 
 use super::procfs::{self, kernel_file};
 use super::wire::{
@@ -20,14 +21,14 @@ use std::path::Path;
 
 /// Largest answer of a supervisor, in bytes.
 const MAX_EXCHANGE: u64 = 1024 * 1024;
-/// Largest command line or environment that is read; the kernel's own limit is far above what is useful here.
+/// Largest command line or environment that is read. The kernel's limit is much larger.
 #[cfg(target_os = "linux")]
 const MAX_BLOCK: u32 = 128 * 1024;
 
-/// The worker's main: answers requests until its input is closed.
+/// The worker's main function: answers requests until its input is closed.
 pub fn serve() {
     isolate();
-    // Descriptors of its own: those of the standard library are locked, and go by lines.
+    // Own descriptors: those of the standard library are locked and line-buffered.
     let (Ok(input), Ok(output)) =
         (io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned())
     else {
@@ -36,11 +37,11 @@ pub fn serve() {
     serve_on(File::from(input), File::from(output));
 }
 
-/// The same on a pair of pipes.
+/// Answers requests on a pair of pipes.
 pub fn serve_on(input: File, mut output: File) {
     let mut input = BufReader::new(input);
     while let Ok(request) = read_from::<Request>(&mut input) {
-        // Rights that cannot be given back would be those of the next request.
+        // Rights that cannot be restored would apply to the next request.
         if foreign::restore().is_err() {
             return;
         }
@@ -52,24 +53,25 @@ pub fn serve_on(input: File, mut output: File) {
     }
 }
 
-/// Lets go of everything that was inherited beyond the two pipes, and asks the kernel to end this process with its parent.
+/// Closes everything that was inherited except the two pipes, and requests that the kernel kills this process with its
+/// parent.
 fn isolate() {
-    // Ctrl-C is for the parent, which may still want an answer for its summary.
+    // Ctrl-C is for the parent, which may still need an answer for its summary.
     let _ = rustix::process::setsid();
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         close_inherited();
-        // An image of this process would hold what it has read.
+        // A core dump would contain what the worker has read.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-        // A path is held open component by component.
+        // The resolution of a path keeps a descriptor open for each component.
         let files = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
         end_with_parent();
     }
 }
 
-/// Asks the kernel to end this process with its parent. Taking other rights takes that request back (prctl(2)).
+/// Requests that the kernel kills this process with its parent. A change of rights clears that request (prctl(2)).
 pub fn end_with_parent() {
     #[cfg(target_os = "linux")]
     {
@@ -83,8 +85,8 @@ pub fn end_with_parent() {
     }
 }
 
-/// Closes what is above the standard descriptors: close_range(2), and one by one where there is none (kernels before 5.9, filters of
-/// system calls).
+/// Closes all descriptors above the standard ones: with close_range(2), or one by one where it is missing (kernels
+/// before 5.9, filters of system calls).
 #[cfg(target_os = "linux")]
 fn close_inherited() {
     #[allow(unsafe_code)]
@@ -107,7 +109,7 @@ fn close_inherited() {
     }
 }
 
-/// Does what a request asks.
+/// Performs a request.
 ///
 /// # Errors
 /// [`Failure`].
@@ -182,7 +184,8 @@ fn read_pm2_message(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// Metadata of what a path leads to. Size and time of a file that its user may not read are not answered for it.
+/// Metadata of what a path leads to. It is not returned for a regular file that the user with the rights that apply may
+/// not read.
 fn stat(path: &ForeignPath) -> Result<FileStat, Failure> {
     let found = foreign::find(path, Last::Followed)?;
     if found.file_type() == FileType::RegularFile && foreign::are_lowered() {
@@ -207,7 +210,7 @@ fn stat_of(found: &Found) -> FileStat {
     }
 }
 
-/// Nanoseconds since 1970; 0 of a file from before.
+/// Nanoseconds since 1970; 0 for an earlier time.
 fn modified(seconds: i64, nanoseconds: u64) -> u64 {
     u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
@@ -221,7 +224,7 @@ fn read(path: &ForeignPath, offset: u64, limit: u32) -> Result<FileContent, Fail
     let file = found.open()?;
     let metadata = file.metadata()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(MAX_ANSWER);
-    // As much as there is, but for files that grow meanwhile.
+    // The size, and one byte more: the file can grow during the read.
     let expected = usize::try_from(metadata.len().saturating_sub(offset)).unwrap_or(usize::MAX).saturating_add(1);
     let mut bytes = vec![0; limit.min(expected)];
     let mut had = 0;
@@ -271,8 +274,8 @@ fn name(path: &ForeignPath) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Asks for each range who would be in the way of a write lock: a line for each lock that is. No lock is taken, and this process has
-/// none on the file that closing it could drop.
+/// For each range, the lock that would block a write lock, one line for each. No lock is taken. This process has no
+/// lock on the file, so closing it releases none.
 fn locks(path: &ForeignPath, ranges: &[(u64, u64)]) -> Result<Vec<u8>, Failure> {
     use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
     let found = foreign::find(path, Last::Followed)?;
@@ -302,7 +305,8 @@ fn account_of(uid: u32) -> Result<Account, Failure> {
     })
 }
 
-/// Any user can have processes and files of all of their subordinate ids (newuidmap(1)).
+/// The user that reads of a subject are charged to. A user can have processes and files of all their subordinate ids
+/// (newuidmap(1)).
 fn accountable(subject: Subject) -> Result<u32, Failure> {
     let read = |path| std::fs::read(path).unwrap_or_default();
     let passwd = read("/etc/passwd");
@@ -314,7 +318,8 @@ fn accountable(subject: Subject) -> Result<u32, Failure> {
     Ok(owner_of(&read("/etc/subuid"), &passwd, uid).unwrap_or(uid))
 }
 
-/// Homes of people and of services that may run Hermes: system users below 1000 keep homes in `/var` and `/nonexistent`.
+/// Homes of people and of services that may run Hermes. System users below 1000 have homes in `/var` and
+/// `/nonexistent`.
 fn homes(text: &[u8]) -> Vec<ByteBuf> {
     let is_likely = |uid: u32, home: &[u8]| {
         uid == 0 || uid >= 1000 || home.starts_with(b"/home/") || memchr::memmem::find(home, b"hermes").is_some()
@@ -323,8 +328,8 @@ fn homes(text: &[u8]) -> Vec<ByteBuf> {
     found.map(|account| ByteBuf::from(account.home)).collect()
 }
 
-/// Environment variables that may be read: markers that supervisors leave, and the homes, which tell servers of
-/// one host apart. All of them are names, numbers and paths; none can hold a secret.
+/// Environment variables that may be read: the markers that supervisors set, and the homes, which distinguish the
+/// servers of one host. All values are names, numbers and paths; none can contain a secret.
 const MARKERS: &[&str] = &[
     "HERMES_DESKTOP",
     "HERMES_GATEWAY_EXTERNAL_SUPERVISOR",
@@ -379,7 +384,8 @@ fn command_line(pid: u32) -> Result<Vec<u8>, Failure> {
 #[cfg(not(target_os = "linux"))]
 fn environment(pid: u32) -> Result<Vec<u8>, Failure> {
     let environment = crate::collect::macos::arguments(pid)?.1;
-    // The system hides that of its own protected programs. A server's never is, so an empty one is not what it has.
+    // The system hides the environment of its own protected programs. A server's environment is never empty, so an
+    // empty one is a refusal.
     if environment.is_empty() {
         return Err(Failure::System(libc::EPERM));
     }
@@ -404,7 +410,7 @@ mod tests {
         }
     }
 
-    /// The holder is another process, as a server always is: the kernel does not name a process its own locks.
+    /// The holder is another process, as a server always is: the kernel does not report a process's own locks to it.
     #[test]
     fn a_question_names_who_holds_a_lock() {
         let directory = tempfile::tempdir().unwrap();
