@@ -1,7 +1,7 @@
 //! SQLite databases as plain bytes, read by the worker on every system.
 //!
-//! Nothing is opened through SQLite: even a reader that does no more than open and close can unlink a live write-ahead
-//! log. Plain reads of another process's files take no lock and give none back.
+//! No file is opened through SQLite: even a reader that only opens and closes a database can unlink a live write-ahead
+//! log. Plain reads of another process's files take no lock and release none.
 
 use super::workers::Workers;
 use super::{Collected, ForeignPath};
@@ -11,14 +11,14 @@ use crate::model::{
 use crate::parse::link::SqlitePart;
 use crate::parse::sqlite;
 
-/// What nobody can decide without the locks.
+/// Checks that need the locks.
 pub const LOCKS_DECIDE: &[&str] = &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
-/// Bytes of an index that are read.
+/// Bytes of the index that are read.
 const INDEX_START: usize = 136;
-/// Reads of an index that a writer was at.
+/// Attempts to read an index while a writer changes it.
 const INDEX_TRIES: usize = 4;
 
-/// The files of a database.
+/// The files of a database: the main file and its companions.
 pub struct Files {
     database: ForeignPath,
     wal: ForeignPath,
@@ -27,13 +27,13 @@ pub struct Files {
 }
 
 impl Files {
-    /// Of a database.
+    /// The files of the database at this path.
     pub fn of(path: &ForeignPath) -> Self {
         let with = |suffix| path.with_suffix(suffix);
         Self { database: path.clone(), wal: with("-wal"), shm: with("-shm"), journal: with("-journal") }
     }
 
-    /// One of them.
+    /// One of its files.
     pub fn part(&self, part: SqlitePart) -> &ForeignPath {
         match part {
             SqlitePart::Database => &self.database,
@@ -46,7 +46,7 @@ impl Files {
 /// Reads a database, without its locks.
 ///
 /// # Errors
-/// A gap when there is no such file, or it cannot be read.
+/// A gap when the file does not exist, or cannot be read.
 pub fn read(workers: &Workers, files: &Files) -> Result<Collected<DatabaseFile>, Gap> {
     let path = HostPath::new(files.database.bytes());
     let shown = path.to_string();
@@ -91,7 +91,8 @@ pub fn read(workers: &Workers, files: &Files) -> Result<Collected<DatabaseFile>,
     Ok(Collected { value: file, gaps })
 }
 
-/// What moves, once more, without the locks. How long after, and what its holder did meanwhile, the caller knows.
+/// The values that change, read a second time, without the locks. The caller knows the interval, and what the holder
+/// did meanwhile.
 pub fn again(workers: &Workers, files: &Files) -> SecondSample {
     let index = index(workers, &files.shm).ok().flatten();
     SecondSample {
@@ -106,7 +107,8 @@ pub fn again(workers: &Workers, files: &Files) -> SecondSample {
     }
 }
 
-/// When its files were last written to. The index is not among them: it is mapped, and a mapped file's time stands still.
+/// Time of the last write to each of its files except the index: the index is mapped, and a mapped file keeps its
+/// modification time.
 fn written(workers: &Workers, files: &Files) -> Vec<FileStamp> {
     [("", &files.database), ("-wal", &files.wal), ("-journal", &files.journal)]
         .into_iter()
@@ -121,7 +123,7 @@ fn size(workers: &Workers, path: &ForeignPath) -> Result<u64, Gap> {
     Ok(workers.stat(path)?.size)
 }
 
-/// The log, with what could not be found out of it; `None` where there is none.
+/// The log, with the error where it could not be parsed completely; `None` where the file does not exist.
 fn wal(workers: &Workers, path: &ForeignPath) -> Result<Option<(WalFile, Option<String>)>, Gap> {
     let size_bytes = match size(workers, path) {
         Ok(size) => size,
@@ -133,7 +135,7 @@ fn wal(workers: &Workers, path: &ForeignPath) -> Result<Option<(WalFile, Option<
     Ok(Some((file, error.map(|error| error.to_string()))))
 }
 
-/// The index; read again while a writer is at it. `None` where there is none, or where it is yet to be filled in.
+/// The index; read again while a writer changes it. `None` where the file does not exist, or is not initialized yet.
 fn index(workers: &Workers, path: &ForeignPath) -> Result<Option<WalIndex>, Gap> {
     let mut last = None;
     for _ in 0..INDEX_TRIES {

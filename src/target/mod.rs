@@ -1,4 +1,4 @@
-//! Decides which server is examined, and what is expected of it. It judges nothing.
+//! Selects the servers to examine, and what is expected of each. It does not judge.
 
 mod homes;
 mod owner;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use url::Url;
 
-/// What the person asked for. Options combine.
+/// The servers that the user selected. Options combine.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// `--pid`.
@@ -42,13 +42,13 @@ pub struct Selection {
 /// One server to examine.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// What it is, or should be.
+    /// Kind of server.
     pub kind: ServerKind,
-    /// The process; `None` if it is not there or on another host.
+    /// The process; `None` where it is not running, or is on another host.
     pub identity: Option<Identity>,
     /// Its command line, recognised.
     pub command: Option<HermesCommand>,
-    /// The port that was named, or that it should have.
+    /// The port that was named, or the one that it should have.
     pub port: Option<u16>,
     /// Its home, where known.
     pub home: Option<PathBuf>,
@@ -56,51 +56,51 @@ pub struct Target {
     pub url: Option<Url>,
     /// What is expected of it.
     pub expectation: Expectation,
-    /// Pid files of its home that are its own.
+    /// Pid files of its home that belong to it.
     pub pid_files: Vec<PidFileRead>,
 }
 
-/// What was selected.
+/// The result of a selection.
 #[derive(Clone, Debug, Default)]
 pub struct Selected {
     /// The servers to examine.
     pub targets: Vec<Target>,
     /// Pid files that belong to none of them.
     pub stray_pid_files: Vec<PidFileRead>,
-    /// What could not be looked at, and where nothing was found.
+    /// What could not be read, and where no server was found.
     pub gaps: Vec<Gap>,
 }
 
-/// A selection that cannot be examined; each is one line that names the next step.
+/// A selection that cannot be examined. Each message is one line and names the next step.
 #[derive(Debug, Error)]
 pub enum SelectError {
-    /// `--pid`.
+    /// `--pid` is not a process that can be examined.
     #[error("{0}; without a pid, every Hermes server of this host is looked for")]
     Pid(#[from] PidProblem),
-    /// `--home` is not there.
+    /// `--home` does not exist.
     #[error("no directory {0}; name the HERMES_HOME, the directory that holds state.db (usually ~/.hermes)")]
     NoSuchHome(String),
-    /// `--home` is something else.
+    /// `--home` is not a Hermes home.
     #[error(
         "{0} is no Hermes home: no state.db, config.yaml, pid file, webui or profiles directory in it; name the directory that holds state.db (usually ~/.hermes)"
     )]
     NotAHome(String),
-    /// `--home` cannot be looked at.
+    /// `--home` cannot be read.
     #[error("cannot read {}: {}", .0.what, .0.text())]
     HomeUnreadable(Gap),
     /// `--url` with a selector that contradicts it.
     #[error("--url {0} and {1} name different servers; give one of them")]
     Conflict(String, String),
-    /// `--expect` names a program that cannot be asked for, and nothing else was named.
+    /// `--expect` names a program that cannot be queried, and no server was named.
     #[error("{0}")]
     Expect(String),
-    /// `--url` without a host, or of another scheme.
+    /// `--url` without a host, or with another scheme.
     #[error("--url {0}: {1}")]
     Url(String, &'static str),
 }
 
 impl SelectError {
-    /// Why nothing is examined, as a gap has it.
+    /// The reason why nothing is examined, for a gap.
     pub fn reason(&self) -> GapReason {
         match self {
             Self::HomeUnreadable(gap) => gap.reason,

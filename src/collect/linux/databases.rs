@@ -1,7 +1,7 @@
-//! SQLite databases as plain bytes, their locks from the kernel's table, and who has them open.
+//! SQLite databases as plain bytes, their locks from the kernel's table, and their holders.
 //!
-//! Nothing is opened through SQLite: even a reader that does no more than open and close can unlink a live write-ahead
-//! log. Plain reads of another process's files take no lock and give none back.
+//! No file is opened through SQLite: even a reader that only opens and closes a database can unlink a live write-ahead
+//! log. Plain reads of another process's files take no lock and release none.
 
 use super::{LinuxHost, links, process, procfs};
 use crate::collect::databases::{self, Files, LOCKS_DECIDE};
@@ -27,10 +27,10 @@ use std::ops::ControlFlow;
 /// Largest table of locks that is read, in bytes.
 const MAX_LOCK_TABLE: u32 = 4 * 1024 * 1024;
 
-/// What a gap in the search for holders is called.
+/// What a gap in the scan for holders is called.
 const HOLDERS: &str = "holders of databases";
 
-/// Reads a database.
+/// Reads a database, with its locks.
 pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
     let files = Files::of(path);
     let mut read = databases::read(&host.workers, &files)?;
@@ -41,14 +41,14 @@ pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFi
     Ok(read)
 }
 
-/// What moves, once more. How long after, and what its holder did meanwhile, the caller knows.
+/// The values that change, read a second time. The caller knows the interval, and what the holder did meanwhile.
 pub fn again(host: &LinuxHost, path: &ForeignPath) -> SecondSample {
     let files = Files::of(path);
     let locks = lock_table(host).ok().map(|table| locks_of(host, path, &files, &table));
     SecondSample { locks, ..databases::again(&host.workers, &files) }
 }
 
-/// The kernel's table of locks. The worker reads it: any user can make it so long that it takes minutes.
+/// The kernel's table of locks. A worker reads it, because any user can make it so long that the read takes minutes.
 fn lock_table(host: &LinuxHost) -> Result<Vec<KernelLock>, Gap> {
     let request = Request::KernelFile { path: ByteBuf::from("/proc/locks"), limit: MAX_LOCK_TABLE };
     let bytes = host.workers.bytes_of_process(request)?;
@@ -70,7 +70,7 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
             mounts::mounts(&table.unwrap_or_default()).collect()
         }
     };
-    // Under a link the mount is that of where it leads; the first name is right for all but those.
+    // The mount is found by the text of the path, so it is wrong where the path leads through a link.
     let of_mount = mounts::of_path(&mounts, path.bytes()).map(|mount| mount.device);
     let mut found = Vec::new();
     for part in [SqlitePart::Database, SqlitePart::Shm] {
@@ -101,26 +101,26 @@ fn locks_of(host: &LinuxHost, path: &ForeignPath, files: &Files, table: &[Kernel
     found
 }
 
-/// A database that is looked for among descriptors.
+/// A database that is searched for among descriptors.
 struct Database {
     index: usize,
     /// Device and inode number of each part.
     files: BTreeMap<SqlitePart, (u64, u64)>,
 }
 
-/// Descriptors of one process on a wanted file, under one name.
+/// Descriptors of one process on one path of a wanted file.
 struct Hit {
     pid: u32,
     text: Vec<u8>,
-    /// Some of them: what one of them is open on, all of them are.
+    /// Some of these descriptors; all of them are open on the same file.
     descriptors: Vec<u32>,
     count: u64,
 }
 
-/// Descriptors of a name that are looked at more closely.
+/// Descriptors of one path that are read in detail.
 const MAX_DESCRIPTORS: usize = 16;
 
-/// Who has these databases open.
+/// The holders of these databases.
 pub fn holders(
     host: &LinuxHost,
     seen_by: Option<&Process>,
@@ -151,11 +151,11 @@ pub fn holders(
     };
     let (hits, problems, unread) = hits_among(workers, &pids, &wanted);
     let found = holders_of(workers, paths.len(), &wanted, &hits, place);
-    // A process whose links may not be read matters where a database has no holder that could be seen.
+    // A process with links that may not be read matters only where a database has no visible holder.
     let unread = if found.iter().any(Vec::is_empty) { unread } else { 0 };
     let mut gaps: Vec<Gap> = process::completeness(HOLDERS, &problems, unread).into_iter().collect();
-    // A live connection has a lock on the index, whatever became of those on the database. Where the whole host has none,
-    // something hides the table.
+    // A live connection has a lock on the index, whatever became of those on the database. If the whole host has no
+    // lock, something hides the table.
     let uses = |holder: &DatabaseHolder| {
         holder.descriptors_db > 0 && holder.descriptors_wal > 0 && holder.descriptors_shm > 0 && holder.deleted == 0
     };
@@ -166,7 +166,8 @@ pub fn holders(
     Collected { value: found, gaps }
 }
 
-/// Descriptors on wanted files; the processes that could not be read; and the number of processes with links that can be listed only.
+/// Descriptors on wanted files, the processes that could not be read, and the number of processes with links that can
+/// only be listed.
 fn hits_among(
     workers: &Workers,
     pids: &[u32],
@@ -195,12 +196,12 @@ fn hits_among(
         }
         ControlFlow::Continue(())
     });
-    // Of one that was found with a database it is known enough.
+    // A process that was found with a database needs no further read.
     unread.retain(|pid| hits.iter().all(|hit| hit.pid != *pid));
     (hits, problems, unread.len())
 }
 
-/// The holders of the wanted files. `place` is a process in the mount namespace of the wanted names.
+/// The holders of the wanted files. `place` is a process in the mount namespace of the wanted paths.
 fn holders_of(
     workers: &Workers,
     count: usize,
@@ -235,10 +236,11 @@ fn holders_of(
             let lines = information.first().map(Vec::as_slice).unwrap_or_default();
             let (inode, now) = (descriptor_inode(lines), wanted.files.get(&part));
             let has_number = inode.is_some() && inode == now.map(|(_, inode)| *inode);
-            // Numbers of inodes are those of a filesystem, and any user can mount one in a namespace of their own.
+            // Inode numbers are unique only within a filesystem, and any user can mount one in a namespace of their
+            // own.
             let is_current = has_number
                 && (is_same_place || now.is_some_and(|file| is_on_device(workers, pid, &mounts, lines, file.0)));
-            // The same name in another mount namespace is another file, unless its inode says that it is this one.
+            // The same path in another mount namespace is another file, unless its inode proves that it is this one.
             if !is_same_place && !is_current {
                 continue;
             }
@@ -249,7 +251,7 @@ fn holders_of(
             let looked_at_all = hit.count == u64::try_from(information.len()).unwrap_or(0);
             holder.reads_only &= looked_at_all && information.iter().all(|lines| is_read_only(lines));
             databases::count(holder, part, hit.count);
-            // A file can be named so that it looks unlinked; then it is the one at the path.
+            // A file can have a name that ends like the mark of an unlinked file; then it is the file at the path.
             if marked && !is_current {
                 holder.deleted += hit.count;
             } else if inode.is_some() && now.is_some() && !is_current {
@@ -266,14 +268,15 @@ fn holders_of(
     found
 }
 
-/// Whether a descriptor, by its `fdinfo` lines, is on the device of a file. `of_process` are the mounts of its process, read once.
+/// Whether a descriptor, by its `fdinfo` lines, is on the device of a file. `of_process` caches the mounts of its
+/// process.
 fn is_on_device(workers: &Workers, pid: u32, of_process: &OnceCell<Vec<Mount>>, lines: &[u8], device: u64) -> bool {
     let read = || workers.bytes_of_process(procfs::file(pid, "mountinfo")).unwrap_or_default();
     let mounts = of_process.get_or_init(|| mounts::mounts(&read()).collect());
     let Some(mount) = mount_id(lines).and_then(|id| mounts.iter().find(|mount| mount.id == id)) else {
         return false;
     };
-    // On btrfs and overlayfs the device of a mount is another one than that of its files.
+    // On btrfs and overlayfs the device of a mount differs from that of its files.
     let is_mounted_here =
         || workers.mounts().iter().any(|own| own.device == mount.device && own.mounted_by().is_none());
     mount.device == (rustix::fs::major(device), rustix::fs::minor(device)) || is_mounted_here()
@@ -286,13 +289,13 @@ fn command_of(workers: &Workers, pid: u32) -> String {
     if line.is_empty() { name() } else { line }
 }
 
-/// The wanted database that a link's text belongs to, the part, and whether it is marked as unlinked.
+/// The wanted database that the target of a link belongs to, the part, and whether it is marked as unlinked.
 fn family_of<'w>(text: &[u8], wanted: &'w HashMap<Vec<u8>, Database>) -> Option<(&'w Database, SqlitePart, bool)> {
     let part_of = |path: &[u8], marked| {
         let parts = [(&b"-wal"[..], SqlitePart::Wal), (b"-shm", SqlitePart::Shm), (b"", SqlitePart::Database)];
         parts.into_iter().find_map(|(suffix, part)| Some((wanted.get(path.strip_suffix(suffix)?)?, part, marked)))
     };
-    // A name may itself end like the mark of an unlinked file.
+    // The name of a file can end like the mark of an unlinked file.
     part_of(text, false).or_else(|| match link::classify(text) {
         Link::Path { path, marked_deleted: true } => part_of(path, true),
         _ => None,

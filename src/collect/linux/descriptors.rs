@@ -1,4 +1,4 @@
-//! Open descriptors, counted while they are read: memory grows with distinct targets, not with descriptors.
+//! Open descriptors, counted during the scan: memory grows with the number of distinct targets, not of descriptors.
 
 use super::procfs;
 use super::sockets::other_sockets;
@@ -18,12 +18,12 @@ use foldhash::HashMap;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
-/// Distinct paths that are asked whether they are unlinked, most held first.
+/// Distinct paths that are checked for being unlinked, those with the most descriptors first.
 const MAX_STATED: usize = MAX_TARGETS;
-/// Those among them that are only asked what they are (file, directory, device): no more than a table shows.
+/// Paths that are checked for their type (file, directory, device): no more than a table shows.
 const MAX_SHOWN: usize = 16;
 
-/// What the scan found, before anything is looked up.
+/// The result of the scan, before names and sockets are resolved.
 #[derive(Default)]
 struct DescriptorScan {
     paths: HashMap<Box<[u8]>, PathDescriptors>,
@@ -38,21 +38,21 @@ struct DescriptorScan {
 /// One distinct path.
 struct PathDescriptors {
     count: u32,
-    /// One of those that link to it.
+    /// One of the descriptors on it.
     descriptor: u32,
 }
 
 /// Reads the descriptors of a process.
 ///
 /// # Errors
-/// A gap when it is gone.
+/// A gap when the process has ended.
 pub fn read(process: &Process, table: &SocketTable, workers: &Workers) -> Result<Collected<DescriptorRead>, Gap> {
     let (mut read, scanned) = scanned(process.identity, workers)?;
     if let Some(scan) = scanned {
         let (facts, gaps) = (&mut read.value.facts, &mut read.gaps);
         let mut rows = Rows::with_capacity(scan.paths.len() + scan.pipes.len());
         rows.resolve_paths(process, workers, &scan.paths, facts, gaps);
-        // They take most of the memory, and are rows now.
+        // The paths take most of the memory and are rows now.
         drop(scan.paths);
         rows.resolve_sockets(&scan.sockets, process, workers, table, facts);
         let mut pipes: Vec<(&u64, &u64)> = scan.pipes.iter().collect();
@@ -79,7 +79,7 @@ pub fn read(process: &Process, table: &SocketTable, workers: &Workers) -> Result
     Ok(read)
 }
 
-/// Their number, the limit, and which sockets are among them.
+/// Number of descriptors, their limit, and the sockets among them.
 ///
 /// # Errors
 /// As [`read`].
@@ -91,7 +91,7 @@ pub fn in_brief(process: &Process, workers: &Workers) -> Result<Collected<Descri
     Ok(read)
 }
 
-/// Limits and number, and what the scan found where there could be one.
+/// Limits and number, and the scan where one was possible.
 fn scanned(
     process: Identity,
     workers: &Workers,
@@ -126,7 +126,7 @@ fn scanned(
         facts.open = Some(scan.open);
         return Ok((Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, Some(scan)));
     };
-    // The number alone is had without permission: since Linux 6.2 it is the size of the directory.
+    // Without permission to list them, only their number can be read: since Linux 6.2 it is the size of the directory.
     facts.open = counted(workers, pid);
     let mut gap = Gap { what: format!("descriptors of pid {pid}"), ..gap }.blocking(&[
         id::STATE_DB_HANDLE_LEAK,
@@ -176,14 +176,14 @@ impl DescriptorScan {
     }
 }
 
-/// What one distinct path is, asked once of a local filesystem.
+/// What one distinct path is; only a local filesystem is queried, and only once.
 struct TargetStat {
     kind: &'static str,
     links: u32,
     size_bytes: u64,
 }
 
-/// What the kernel's tables and filesystems say of what was found, as rows.
+/// Resolves the targets of a scan to rows, from the kernel's tables and the filesystems.
 trait Resolve {
     fn resolve_paths(
         &mut self,
@@ -219,7 +219,7 @@ impl Resolve for Rows {
         let order = |a: &(&[u8], &PathDescriptors), b: &(&[u8], &PathDescriptors)| {
             b.1.count.cmp(&a.1.count).then_with(|| a.0.cmp(b.0))
         };
-        // Only those that are kept need an order.
+        // Only the rows that are kept need to be sorted.
         if ordered.len() > MAX_TARGETS {
             ordered.select_nth_unstable_by(MAX_TARGETS, order);
         }
@@ -237,7 +237,7 @@ impl Resolve for Rows {
                 not_stated += 1;
             }
         }
-        // Asked at once: the worker is waited for once.
+        // All in one request, so that there is one wait for the worker.
         let mut asked: Vec<u32> = Vec::new();
         for (descriptor, is_local) in mounts.are_local(candidates, process.identity, workers) {
             match is_local {
@@ -256,7 +256,8 @@ impl Resolve for Rows {
                 _ => (text, false),
             };
             let stated = all_stated.get(&row.descriptor);
-            // The mark is only text: a file can be named so. A link count above 0 tells the two apart.
+            // The mark is only text, and the name of a file can contain it. A link count above 0 proves that the file
+            // is not unlinked.
             let deleted = marked && stated.is_none_or(|stated| stated.links == 0);
             let path = if deleted { path } else { text };
             let kind = match &stated {
@@ -307,7 +308,7 @@ impl Resolve for Rows {
             .filter(|socket| held.contains_key(&socket.inode))
             .map(|socket| (socket.inode, socket))
             .collect();
-        // The other tables are read only when something is left to look up.
+        // The other tables are read only if a socket is still unresolved.
         let others: HashMap<u64, OtherSocket> =
             if tcp.len() < held.len() { other_sockets(workers, process, held) } else { HashMap::default() };
         let rows = held.iter().map(|(inode, count)| match (tcp.get(inode), others.get(inode)) {
@@ -324,8 +325,9 @@ impl Resolve for Rows {
     }
 }
 
-/// Mounts by their ids, each with whether its filesystem answers from here: those of the process, and where a descriptor came from
-/// outside of its namespace (as the log of a container does), those that this process has. An id is one mount's in the whole system.
+/// Mounts by their ids, each with whether its filesystem is local. They are those of the process and those of this
+/// process: a descriptor can come from outside its mount namespace, as the log of a container does. A mount id is
+/// unique on the host.
 struct Mounts {
     of_process: std::collections::HashMap<u64, bool>,
 }
@@ -337,7 +339,7 @@ impl Mounts {
         Self { of_process }
     }
 
-    /// Of each descriptor whether it is on a local mount; `None` where its mount is not known.
+    /// For each descriptor, whether it is on a local mount; `None` where its mount is unknown.
     fn are_local(&self, numbers: Vec<u32>, process: Identity, workers: &Workers) -> Vec<(u32, Option<bool>)> {
         if numbers.is_empty() {
             return Vec::new();
@@ -352,7 +354,7 @@ impl Mounts {
     }
 }
 
-/// What descriptors are open on, by their numbers. The worker asks, through the descriptors' own links: no path is resolved.
+/// What descriptors are open on, by their numbers. The worker uses their own links, so no path is resolved.
 fn stated(process: Identity, numbers: Vec<u32>, workers: &Workers) -> Result<HashMap<u32, TargetStat>, Gap> {
     if numbers.is_empty() {
         return Ok(HashMap::default());

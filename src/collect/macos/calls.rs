@@ -1,8 +1,9 @@
-//! The calls themselves, and all that is unsafe on macOS: libproc and sysctl(3) fill buffers, and bytes come back.
+//! The system calls, and all unsafe code of macOS: libproc and sysctl(3) fill buffers, and these functions return
+//! bytes.
 //!
-//! The `libproc` crate wraps the same calls and is used where its answer is enough. Here it is not: its errors are texts
-//! without a number, a short answer passes for a whole one, and its types exist on macOS only, while the bytes are read
-//! by parsers that every system tests.
+//! The `libproc` crate wraps the same calls and is used where its result is enough. Here it is not: its errors are
+//! texts without a number, it accepts a truncated result as complete, and its types exist on macOS only. The parsers of
+//! the bytes are tested on every system.
 #![allow(unsafe_code, reason = "C functions fill buffers; each call gets the buffer's own length")]
 
 use crate::parse::darwin::layout::{
@@ -13,16 +14,16 @@ use crate::parse::darwin::layout::{
 };
 use std::io;
 
-/// Tries to get a list that grows meanwhile.
+/// Attempts to read a list that grows meanwhile.
 const TRIES: usize = 4;
-/// Largest block of arguments: the system's own limit (`kern.argmax`).
+/// Largest block of arguments: the system's limit (`kern.argmax`).
 const MAX_ARGUMENTS_BYTES: usize = 1024 * 1024;
 
 fn number(value: usize) -> libc::c_int {
     libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX)
 }
 
-/// One answer of sysctl(3) of at most the buffer's length.
+/// One result of sysctl(3), at most as long as the buffer.
 fn sysctl(name: &mut [libc::c_int], buffer: &mut Vec<u8>) -> io::Result<()> {
     let mut length = buffer.len();
     let names = libc::c_uint::try_from(name.len()).unwrap_or(0);
@@ -38,11 +39,11 @@ fn sysctl(name: &mut [libc::c_int], buffer: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// How large an answer would be.
+/// Size that a result would have.
 fn sysctl_size(name: &mut [libc::c_int]) -> io::Result<usize> {
     let mut length = 0;
     let names = libc::c_uint::try_from(name.len()).unwrap_or(0);
-    // SAFETY: no buffer is given, so that only its size is told; nothing is set.
+    // SAFETY: no buffer is given, so only the size is returned; nothing is set.
     let result = unsafe {
         let (room, set) = (std::ptr::null_mut(), std::ptr::null_mut());
         libc::sysctl(name.as_mut_ptr(), names, room, &raw mut length, set, 0)
@@ -72,7 +73,7 @@ pub fn process(pid: u32) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// The block of `KERN_PROCARGS2`.
+/// The `KERN_PROCARGS2` block of a process.
 pub fn arguments(pid: u32) -> io::Result<Vec<u8>> {
     let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut buffer = vec![0; MAX_ARGUMENTS_BYTES];
@@ -80,8 +81,8 @@ pub fn arguments(pid: u32) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// `proc_pidinfo`: what was filled in. It answers 0 for an error and for an empty list alike, so the error number is
-/// cleared before.
+/// The bytes that `proc_pidinfo` filled in. It returns 0 for an error and for an empty list, so the error number is
+/// cleared before the call.
 fn pid_info(pid: u32, flavor: usize, argument: u64, room: usize) -> io::Result<Vec<u8>> {
     let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut buffer = vec![0_u8; room];
@@ -115,7 +116,7 @@ fn finished(filled: libc::c_int, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// A list whose length is not known before: asked for again with more room when it filled what it had.
+/// A list of unknown length: it is read again with a larger buffer if it filled the buffer.
 fn pid_list(pid: u32, flavor: usize, entry: usize) -> io::Result<Vec<u8>> {
     let mut room = 256 * entry;
     loop {
@@ -132,7 +133,7 @@ pub fn descriptor_list(pid: u32) -> io::Result<Vec<u8>> {
     pid_list(pid, PROC_PIDLISTFDS, PROC_FDINFO)
 }
 
-/// What one descriptor is on; empty for kinds of which nothing is asked.
+/// What one descriptor is open on; empty for kinds that are not queried.
 pub fn descriptor(pid: u32, descriptor: i32, kind: u32) -> io::Result<Vec<u8>> {
     let (flavor, room) = match usize::try_from(kind).unwrap_or(usize::MAX) {
         PROX_FDTYPE_VNODE => (PROC_PIDFDVNODEPATHINFO, VNODE_FDINFOWITHPATH),
@@ -163,11 +164,11 @@ pub fn directories(pid: u32) -> io::Result<Vec<u8>> {
     pid_info(pid, PROC_PIDVNODEPATHINFO, 0, PROC_VNODEPATHINFO)
 }
 
-/// Nanoseconds that a unit of the machine's clock has, as a fraction.
+/// Nanoseconds per unit of the machine's clock, as a fraction.
 #[allow(deprecated, reason = "libc names another crate for it, which this one call does not need")]
 pub fn timebase() -> (u32, u32) {
     let mut base = libc::mach_timebase_info { numer: 1, denom: 1 };
-    // SAFETY: fills the structure, whatever it answers.
+    // SAFETY: the call only fills the structure, whatever it returns.
     unsafe {
         libc::mach_timebase_info(&raw mut base);
     }

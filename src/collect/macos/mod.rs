@@ -1,7 +1,8 @@
-//! macOS: libproc, sysctl(3) and launchctl(1), public interfaces all of them. The calls are in `calls`; what their bytes
-//! mean is decided in `parse/darwin`, which every system compiles and tests.
+//! macOS: libproc, sysctl(3) and launchctl(1), all of them public interfaces. The calls are in `calls`. `parse/darwin`
+//! parses their results, and compiles and is tested on every system.
 //!
-//! A user's own processes are read without root; of others' the process table, the path of the program and nothing else.
+//! A user's own processes are read without root. Of other users' processes only the process table and the path of the
+//! program can be read.
 
 mod calls;
 mod databases;
@@ -30,10 +31,10 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// What nobody can decide without the descriptors.
+/// Checks that need the descriptors.
 const DESCRIPTORS_DECIDE: &[&str] = &[id::STATE_DB_HANDLE_LEAK, id::CLOSE_WAIT_LEAK, id::DELETED_FILES_HELD];
 
-/// Time of one thread as it was last seen: the lower bits of user and system time, and what they have added up to.
+/// Time of one thread in the last sample: the lower bits of user and system time, and their sum so far.
 #[derive(Clone, Copy, Default)]
 struct ThreadTime {
     user_ns: u32,
@@ -44,7 +45,7 @@ struct ThreadTime {
 /// The running system.
 pub struct MacHost {
     workers: Workers,
-    /// Nanoseconds of a unit of the machine's clock, as a fraction.
+    /// Nanoseconds per unit of the machine's clock, as a fraction.
     timebase: (u32, u32),
     thread_times: RefCell<HashMap<(Identity, u64), ThreadTime>>,
 }
@@ -69,7 +70,7 @@ impl MacHost {
         self.workers.bytes_of_process(Request::DescriptorRecords(pid))
     }
 
-    /// CPU time of a thread in nanoseconds since it was first seen, from lower bits that wrap around.
+    /// CPU time of a thread in nanoseconds since its first sample, from counters that wrap around.
     fn thread_time(&self, identity: Identity, handle: u64, thread: &parse::Thread) -> u64 {
         let mut times = self.thread_times.borrow_mut();
         let first = ThreadTime { user_ns: thread.user_ns, system_ns: thread.system_ns, total_ns: 0 };
@@ -82,7 +83,7 @@ impl MacHost {
     }
 }
 
-/// Arguments and environment of a process, each NUL-separated; for the worker.
+/// Arguments and environment of a process, each NUL-separated. Called by the worker.
 pub(super) fn arguments(pid: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let block = calls::arguments(pid)?;
     let found = procargs::parse(&block).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -90,18 +91,18 @@ pub(super) fn arguments(pid: u32) -> io::Result<(Vec<u8>, Vec<u8>)> {
     Ok((joined(found.arguments), joined(found.environment)))
 }
 
-/// The user of a process, where it is still that one; for the worker.
+/// The user of a process, where the pid still belongs to it. Called by the worker.
 pub(super) fn owner_of(identity: Identity) -> Option<u32> {
     let found = process::kernel_process(identity.pid).ok().flatten()?;
     (found.start_ticks() == identity.start_ticks).then_some(found.uid)
 }
 
-/// The user of whatever process has a pid now; for the worker.
+/// The user of the process that now has a pid. Called by the worker.
 pub(super) fn user_of(pid: u32) -> Option<u32> {
     process::kernel_process(pid).ok().flatten().map(|found| found.uid)
 }
 
-/// The working directory of a process; for the worker.
+/// The working directory of a process. Called by the worker.
 pub(super) fn directory_of(identity: Identity) -> io::Result<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt;
     let path = parse::working_directory(&calls::directories(identity.pid)?);
@@ -109,13 +110,13 @@ pub(super) fn directory_of(identity: Identity) -> io::Result<Vec<u8>> {
     Ok(path.into_os_string().into_vec())
 }
 
-/// Records of all descriptors of a process, for the worker; an error where they would be more than `limit` bytes.
+/// Records of all descriptors of a process; `EFBIG` where they are longer than `limit` bytes. Called by the worker.
 pub(super) fn descriptor_records(pid: u32, limit: usize) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     for (number, kind) in descriptor::list(&calls::descriptor_list(pid)?) {
         let answer = calls::descriptor(pid, number, kind);
         let answer = answer.map_err(|error| error.raw_os_error().unwrap_or(libc::EINVAL));
-        // Closed between the two calls: no longer open, so not counted.
+        // Closed between the two calls, so not counted.
         if answer == Err(libc::EBADF) {
             continue;
         }
@@ -301,7 +302,7 @@ impl Host for MacHost {
         let bytes = self.descriptor_records(pid)?;
         let records =
             descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
-        // There is no other way to a file than its name, and behind that may be another one by now.
+        // A file can only be opened by its path, and another file can have that path by now.
         let files = descriptor::output_files(&records).into_iter();
         Ok(files.map(|name| OutputFile { place: ForeignPath::of_link(process.identity, &name), name }).collect())
     }

@@ -12,10 +12,10 @@ use crate::parse::process::environment;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-/// Threads that are looked at.
+/// Threads that are read.
 const MAX_THREADS: usize = 512;
 
-/// All processes; the kernel itself (pid 0) is none.
+/// All processes, without the kernel (pid 0).
 pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
     let gap = |gap: Gap| gap.blocking(&[id::SERVER_NOT_RUNNING]);
     let bytes = calls::process_table().map_err(|error| gap(Gap::from_io("process table", &error)))?;
@@ -40,7 +40,7 @@ pub fn kernel_process(pid: u32) -> io::Result<Option<KernelProcess>> {
     Ok(parse::table(&calls::process(pid)?).map_err(invalid)?.pop())
 }
 
-/// Tells what a pid is.
+/// Identifies the process of a pid.
 pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
     if pid == 0 {
         return Err(PidProblem::Kernel(0, "kernel_task".to_owned()));
@@ -55,7 +55,7 @@ pub fn identify(pid: u32) -> Result<Identity, PidProblem> {
     }
 }
 
-/// The process of an identity, if it is still that one.
+/// The process of an identity, where the pid still belongs to it.
 fn anchor(identity: Identity) -> Result<KernelProcess, Gap> {
     let what = format!("process {}", identity.pid);
     let found = kernel_process(identity.pid).map_err(|error| Gap::from_io(&what, &error))?;
@@ -63,12 +63,12 @@ fn anchor(identity: Identity) -> Result<KernelProcess, Gap> {
     found.filter(is_same).ok_or_else(|| Gap::new(what, GapReason::Vanished, "it has ended"))
 }
 
-/// Path of the program. It is for everybody to read.
+/// Path of the program. Any user may read it.
 pub fn executable(pid: u32) -> Result<String, String> {
     libproc::proc_pid::pidpath(i32::try_from(pid).map_err(|error| error.to_string())?)
 }
 
-/// Reads everything that is said of one process.
+/// Reads the facts of one process.
 pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Gap> {
     let pid = identity.pid;
     let kernel = anchor(identity)?;
@@ -104,7 +104,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         resident_bytes: task.map(|task| task.resident_bytes),
         session: session(pid).unwrap_or(0),
         process_group: kernel.process_group,
-        // A debugger is made the parent for as long as it is attached (XNU's bsd/kern/mach_process.c).
+        // A debugger becomes the parent for as long as it is attached (XNU's bsd/kern/mach_process.c).
         tracer_pid: kernel.is_traced.then_some(kernel.ppid),
         namespace_pids: Vec::new(),
         foreign_network: Some(false),
@@ -117,12 +117,13 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         markers: environment.markers,
         name: kernel.name,
     };
-    // All of the above went by pid, so look again.
+    // The reads above went by pid, so the identity is checked again.
     anchor(identity)?;
     Ok(Collected { value, gaps })
 }
 
-/// The kernel refuses to tell of another user's process, in more than one way (`EINVAL` of sysctl among them).
+/// The gap of a refused read. The kernel refuses reads of another user's process with several errors (`EINVAL` of
+/// sysctl among them).
 pub fn refused(kernel: &KernelProcess, gap: Gap) -> Gap {
     let me = rustix::process::geteuid();
     if me.is_root() || me.as_raw() == kernel.uid {
@@ -137,7 +138,7 @@ fn session(pid: u32) -> Option<i32> {
     rustix::process::getsid(Some(pid)).ok().map(|session| session.as_raw_nonzero().get())
 }
 
-/// State of the first thread, which is the main one: the kernel's table says of every live process that it can run.
+/// State of the main thread, the first one: the process table reports every live process as runnable.
 fn state_of_threads(pid: u32) -> ProcessState {
     let first = calls::thread_list(pid).ok().and_then(|bytes| parse::thread_handles(&bytes).first().copied());
     let thread = first.and_then(|handle| calls::thread(pid, handle).ok());
@@ -145,8 +146,8 @@ fn state_of_threads(pid: u32) -> ProcessState {
     thread.map_or_else(|| ProcessState::Other("not readable".to_owned()), |thread| thread.state)
 }
 
-/// Command lines. Where the kernel refuses those of another user's process, its path alone tells whether it could be a
-/// Hermes server; only then it is missing.
+/// Command lines. The kernel refuses those of another user's process. Then the path of its program shows whether it can
+/// be a Hermes server, and only then the missing command line is a gap.
 pub fn commands(host: &MacHost, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>> {
     let answers = host.workers.commands(pids);
     pids.iter().zip(answers).map(|(pid, answer)| answer.or_else(|gap| unread_command(*pid, gap))).collect()
@@ -179,8 +180,8 @@ pub fn usage(host: &MacHost, identity: Identity) -> Result<Usage, Gap> {
     })
 }
 
-/// The threads of a process. Their ids are taken from their handles: the kernel's own are not asked for by any public
-/// call. When they started, in which call they wait and how often they slept is not told either.
+/// The threads of a process. Their ids are derived from their handles, because no public call returns the kernel's ids.
+/// Start time, wait channel, system call and number of context switches are not available either.
 pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
     let pid = identity.pid;
     let kernel = anchor(identity)?;
@@ -189,13 +190,13 @@ pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<Thre
     let handles = parse::thread_handles(&bytes);
     let mut found = Vec::new();
     for (index, handle) in handles.iter().take(MAX_THREADS).enumerate() {
-        // One that ended meanwhile is none.
+        // A thread that has ended is left out.
         let Some(thread) = calls::thread(pid, *handle).ok().and_then(|bytes| parse::thread(&bytes).ok()) else {
             continue;
         };
         let cpu_ns = host.thread_time(identity, *handle, &thread);
         found.push(ThreadEntry {
-            // Handles are addresses of pages in user space, of 47 bits.
+            // Handles are addresses of pages in user space, with 47 bits.
             tid: u32::try_from((*handle >> 12) & u64::from(u32::MAX)).unwrap_or(0),
             name: thread.name,
             is_main: index == 0,

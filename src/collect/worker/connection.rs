@@ -1,4 +1,4 @@
-//! Worker processes: how they are started, the pipes to them, and those that are left behind.
+//! Worker processes: how they are started, the pipes to them, and those that remain after the examination.
 
 #[cfg(not(test))]
 use super::ARGUMENT;
@@ -17,16 +17,16 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a worker that has nothing to do may take to end.
+/// Time for an idle worker to end.
 const END_TIMEOUT: Duration = Duration::from_millis(100);
-/// Bytes that are read of answers at least, where there are as many.
+/// Smallest read of answers in bytes.
 const PIECE: usize = 16 * 1024;
 
 /// A worker process and the pipes to it.
 pub struct Connection {
     pub input: File,
     output: File,
-    /// What has been read of it, and how much of that has been taken.
+    /// Bytes that were read, and how many of them were taken.
     read: Vec<u8>,
     taken: usize,
     pub child: Pid,
@@ -37,7 +37,7 @@ impl Connection {
         Self { input: File::from(input), output: File::from(output), read: Vec::new(), taken: 0, child }
     }
 
-    /// `read_exact` that gives up at a deadline. As much is read as is there: answers come many at once.
+    /// `read_exact` with a deadline. It reads as many bytes as are available, because many answers arrive at once.
     pub fn read_exact(&mut self, buffer: &mut [u8], deadline: Deadline) -> io::Result<()> {
         while self.read.len() - self.taken < buffer.len() {
             wait_readable(&self.output, deadline)?;
@@ -56,14 +56,15 @@ impl Connection {
     }
 }
 
-/// The worker that runs now, if any.
+/// The current worker, if any.
 #[derive(Default)]
 pub struct Running(pub Option<Connection>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(connection) = self.0.take() else { return };
-        // It sees the end of its input and ends, which is waited for: until then it would be a zombie, for as long as nothing is asked.
+        // The worker ends when its input closes. The wait for it avoids a zombie that would remain until the next
+        // request.
         drop(connection.input);
         let deadline = Deadline::after(END_TIMEOUT);
         let _ = wait_readable(&connection.output, deadline);
@@ -76,7 +77,7 @@ impl Drop for Running {
     }
 }
 
-/// A worker that is not asked any more and has not ended yet.
+/// A worker that is no longer used and has not ended yet.
 pub struct Remaining {
     pub child: Pid,
     /// What it waits for ([`super::Request::waits_for`]).
@@ -85,15 +86,15 @@ pub struct Remaining {
     pub user: Option<u32>,
 }
 
-/// Those of this whole process. One that takes samples for days must reap those that have ended, ask nothing again for which one of
-/// them still waits, and start no more when too many do not end.
+/// The remaining workers of this process. A process that takes samples for days must reap those that have ended, make
+/// no request that one of them still waits for, and start no more when too many remain.
 static REMAINING: Mutex<Vec<Remaining>> = Mutex::new(Vec::new());
 
 pub fn leave(worker: Remaining) {
     REMAINING.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
 }
 
-/// Reaps those that have ended, without waiting, and looks at the others.
+/// Reaps workers that have ended, without waiting, and passes the others to `look`.
 pub fn remaining<T>(look: impl FnOnce(&[Remaining]) -> T) -> T {
     let mut remaining = REMAINING.lock().unwrap_or_else(PoisonError::into_inner);
     remaining.retain(|worker| !has_ended(worker.child));
@@ -110,11 +111,11 @@ pub fn has_ended(child: Pid) -> bool {
     !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None))
 }
 
-/// Executes this program again, as a worker. This is the only program that the main process starts.
+/// Executes this program again, as a worker. The main process starts no other program.
 #[cfg(not(test))]
 pub fn start() -> io::Result<Connection> {
     let program = own_program()?;
-    // What it says of errors of its own goes nowhere, which takes no /dev/null.
+    // Its error messages go to a closed pipe, which needs no /dev/null.
     let (_, nowhere) = io::pipe()?;
     let mut child = Command::new(program)
         .arg(ARGUMENT)
@@ -131,7 +132,8 @@ pub fn start() -> io::Result<Connection> {
     }
 }
 
-/// The program of unit tests is no worker: a thread is, and a process that ends at once has its pid.
+/// The program of unit tests cannot be a worker: a thread serves the requests, and a process that ends at once provides
+/// the pid.
 #[cfg(test)]
 pub fn start() -> io::Result<Connection> {
     let (requests, input) = io::pipe()?;
@@ -142,16 +144,17 @@ pub fn start() -> io::Result<Connection> {
     Ok(Connection::new(input.into(), output.into(), Pid::from_child(&child)))
 }
 
-/// The file that runs now, even when it was replaced or unlinked meanwhile.
+/// The file of this program, even where it was replaced or unlinked.
 #[cfg(all(target_os = "linux", not(test)))]
 fn own_program() -> io::Result<PathBuf> {
     let link = |name: &str| rustix::fs::readlink(name, Vec::new());
-    // An instrumenting loader (valgrind) is the program for the kernel; it answers the usual link, and no other, with the program's name.
+    // For the kernel, an instrumenting loader (valgrind) is the program. It returns the program's name for this link
+    // only.
     let is_instrumented = link("/proc/self/exe")? != link("/proc/thread-self/exe")?;
     if is_instrumented { std::env::current_exe() } else { Ok(PathBuf::from("/proc/self/exe")) }
 }
 
-/// The file that was started.
+/// The file that this program was started from.
 #[cfg(all(not(target_os = "linux"), not(test)))]
 fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
