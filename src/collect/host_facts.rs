@@ -4,7 +4,7 @@ use crate::model::HostFacts;
 use crate::model::text::printable;
 use sysinfo::{MemoryRefreshKind, System};
 
-/// Reads them; `init` is the name of pid 1.
+/// Reads the facts; `init` is the name of pid 1.
 pub fn read(init: Option<String>) -> HostFacts {
     let system = System::new().map(|mut system| {
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());

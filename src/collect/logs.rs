@@ -1,4 +1,4 @@
-//! The ends of logs: how much of a file is read, and how a rotated one is joined to it.
+//! The ends of logs: how much of a file is read, and how a rotated file is added.
 
 use super::foreign::ForeignPath;
 use super::workers::Workers;
@@ -6,18 +6,18 @@ use super::{FileKind, LogTail};
 use crate::model::{Gap, GapReason};
 use std::path::{Path, PathBuf};
 
-/// Most that is read of one file.
+/// Largest number of bytes that are read of one file.
 const MAX_TAIL: u64 = 1024 * 1024;
 
-/// Reads the end of a file and, where that is the whole of it, the end of the one before it. A pipe or device in the file's place is
-/// never opened.
+/// Reads the end of a file and, where that is the whole file, the end of the rotated one. A pipe or device in place of
+/// the file is never opened.
 ///
 /// # Errors
-/// A gap when there is no such file, it is no regular one, or it cannot be read.
+/// A gap when the file does not exist, is not a regular file, or cannot be read.
 pub fn tail(workers: &Workers, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
     let mut file = path.clone();
     let mut stat = workers.stat(&file)?;
-    // svlogd, s6-log and multilog keep a directory, and write to `current` in it.
+    // svlogd, s6-log and multilog have a directory, and write to `current` in it.
     if stat.kind == FileKind::Directory {
         file = file.join("current");
         stat = workers.stat(&file).map_err(|gap| match gap.reason {
@@ -49,7 +49,7 @@ fn end_of(workers: &Workers, path: &ForeignPath, size: u64) -> Result<Vec<u8>, G
     Ok(workers.range(path, size.saturating_sub(MAX_TAIL), length)?.bytes.into_vec())
 }
 
-/// The name that log rotation gives the file before this one.
+/// The name of the previous file after log rotation.
 pub fn rotated(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");

@@ -1,11 +1,11 @@
-//! Whether the host can reach itself.
+//! Whether the loopback interface works.
 
-/// Whether the loopback interface exists and is down, as it is in a network namespace that nobody has set up. Packets to it are
-/// dropped then, which looks like a server that takes no connection. See getifaddrs(3) and netdevice(7).
+/// Whether the loopback interface exists and is down, as in a network namespace that was not set up. Packets to it are
+/// dropped then, which appears as a server that accepts no connection. See getifaddrs(3) and netdevice(7).
 pub fn is_down() -> bool {
     let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
     #[allow(unsafe_code)]
-    // SAFETY: the list is made by the first call, read while it is there, and freed once.
+    // SAFETY: the first call creates the list, which is read until it is freed once.
     unsafe {
         if libc::getifaddrs(&raw mut first) != 0 {
             return false;

@@ -1,4 +1,4 @@
-//! A TCP stream whose every read and write ends at one deadline, also when bytes drip.
+//! A TCP stream with one deadline for all its reads and writes, even if single bytes arrive slowly.
 
 use crate::collect::Deadline;
 use std::io::{self, Read, Write};
@@ -12,12 +12,12 @@ pub struct TimedStream {
 }
 
 impl TimedStream {
-    /// Wraps a connected stream; nothing is allowed before a deadline is set.
+    /// Wraps a connected stream. Reads and writes time out until a deadline is set.
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, deadline: Deadline::after(Duration::ZERO) }
     }
 
-    /// Sets the deadline of all that follows.
+    /// Sets the deadline of the following reads and writes.
     pub fn set_deadline(&mut self, deadline: Deadline) {
         self.deadline = deadline;
     }
@@ -27,10 +27,10 @@ impl TimedStream {
         if wait.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(wait) }
     }
 
-    /// Whether an attempt that ended so is to be made again.
+    /// Whether an attempt that ended with this error is retried.
     fn goes_on(&self, error: &io::Error) -> bool {
         match error.kind() {
-            // A socket with a time-out is interrupted by any signal, also by being stopped and continued (signal(7)).
+            // A socket with a timeout is interrupted by any signal, and by a stop and continue (signal(7)).
             io::ErrorKind::Interrupted => true,
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.deadline.goes_on(),
             _ => false,

@@ -1,5 +1,5 @@
-//! A TLS client that asks nothing of the certificate: servers on loopback have self-signed ones, and the
-//! question is whether they answer.
+//! A TLS client that does not verify certificates: servers on loopback have self-signed ones, and the examination only
+//! tests whether they answer.
 
 use super::stream::TimedStream;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,10 +10,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// A stream behind a finished handshake.
+/// A stream after a completed handshake.
 pub type TlsStream = StreamOwned<ClientConnection, TimedStream>;
 
-/// Shakes hands within the stream's deadline.
+/// Performs the handshake within the stream's deadline.
 pub fn handshake(mut stream: TimedStream, host: &str) -> io::Result<TlsStream> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))

@@ -1,4 +1,4 @@
-//! Which process is the server: who has a port, what a process is, and which home it belongs to.
+//! Determines which process is the server: the owner of a port, the kind of a process, and its home.
 
 use super::{Selection, Survey};
 use crate::collect::SocketTable;
@@ -13,14 +13,14 @@ pub fn listening(table: &SocketTable, port: u16) -> impl Iterator<Item = &TcpSoc
     table.tcp.iter().filter(move |socket| socket.state == TcpState::LISTEN && socket.local.port() == port)
 }
 
-/// The process that holds the listening sockets of a port: of several the Hermes server, of relatives the one
-/// furthest up.
+/// The process that holds the listening sockets of a port. Of several holders it is the Hermes server, and of related
+/// ones the topmost.
 pub fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<HermesCommand>)> {
     let inodes: HashSet<u64> = listening(survey.sockets(), port).map(|socket| socket.inode).collect();
     if inodes.is_empty() {
         return None;
     }
-    // Hermes servers first; everybody else only when none of them has it.
+    // Hermes servers first; all other processes only where none of those holds the port.
     let mut found = HashMap::new();
     if !survey.asks_everybody {
         let likely: Vec<u32> = survey.hermes().into_iter().map(|(pid, _)| pid).collect();
@@ -46,8 +46,8 @@ pub fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<Herm
     Some((identity, recognise(&survey.command(pid))))
 }
 
-/// Nobody's descriptors could be read. A Hermes server of the socket's own user whose command line names the port,
-/// or the only one that could have it, is as good as known: command lines and users are for everybody to read.
+/// The likely owner of a port where no descriptors could be read: a Hermes server of the socket's user that has the
+/// port in its command line, or the only one that can have it. Every user can read command lines and users.
 fn likely_owner(survey: &Survey<'_>, port: u16) -> Option<u32> {
     let owner = listening(survey.sockets(), port).next()?;
     let candidates: Vec<(u32, HermesCommand)> = survey
@@ -81,7 +81,7 @@ pub fn listens_anywhere(survey: &Survey<'_>, pid: u32) -> bool {
     !survey.host.holders(&inodes, Some(&[pid])).0.is_empty()
 }
 
-/// The kind of a process: as it was said, else by its command line, else by what belongs there.
+/// The kind of a process: as selected, else by its command line, else as expected on the port.
 pub fn kind_of(
     survey: &Survey<'_>,
     identity: Identity,
@@ -113,9 +113,9 @@ fn is_confirmed_or(
     expected == Some(command.kind) || is_confirmed(survey, identity, command)
 }
 
-/// A command line that other programs carry too is a Hermes server's where something else says so: it has its
-/// kind's usual port, or it listens and its place or environment is Hermes', or its unit is called so. A home is
-/// inherited by every child of an agent, so it says nothing of a process that does not listen.
+/// Whether a command line that other programs have too is a Hermes server's. It is one if the process holds the default
+/// port of its kind, if it listens and its directory or environment is that of Hermes, or if its unit has the name of
+/// Hermes. Every child of an agent inherits the home, so for a process that does not listen the home proves nothing.
 pub fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> bool {
     if command.certain {
         return true;
@@ -136,13 +136,13 @@ pub fn is_confirmed(survey: &Survey<'_>, identity: Identity, command: &HermesCom
     listens_anywhere(survey, identity.pid) && (process.home.is_some() || script || place())
 }
 
-/// Home that a server's command line or environment says; the default of its user is not said.
+/// Home that a server's command line or environment names; `None` where it would be the default of its user.
 pub fn explicit_home(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
     let said = command.home.as_deref().map(HostPath::from_kept);
     said.or_else(|| survey.process(identity).ok()?.value.home).map(PathBuf::from)
 }
 
-/// Home of a server: as its command line or environment says, else its user's default.
+/// Home of a server: the one in its command line or environment, else the default of its user.
 pub fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand) -> Option<PathBuf> {
     if let Some(home) = &command.home {
         return Some(HostPath::from_kept(home).into());
@@ -150,9 +150,9 @@ pub fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand)
     let read = survey.process(identity).ok()?;
     let base = match read.value.home {
         Some(home) => PathBuf::from(home),
-        // Its environment could not be read: then nothing says that it has the default home.
+        // Its environment could not be read, so it may have another home than the default.
         None if read.gaps.iter().any(|gap| gap.what.starts_with("supervisor markers")) => return None,
-        // As Python's `Path.home` does: the variable, else the account's.
+        // As Python's `Path.home`: the variable, else the account's home.
         None => match read.value.user_home.filter(|home| home.starts_with('/')) {
             Some(home) => PathBuf::from(home),
             None => survey.host.user_home(read.value.uid)?,

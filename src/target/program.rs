@@ -1,36 +1,36 @@
-//! Programs of supervisors, and how each was asked for.
+//! Programs of supervisors, and the query that found each.
 
 use crate::collect::{ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::{Gap, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{HermesCommand, recognise_configured};
 
-/// How a program was asked for, so that it can be asked for again.
+/// How a program was found, so that it can be queried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgramQuery {
-    /// A supervising process, for the program of this name.
+    /// A supervising process, and the name of the program.
     Supervisor(SupervisorProcess, String),
     /// The manager of a unit.
     Unit(Unit),
     /// A job of launchd, by its target.
     Job(String),
-    /// A service directory and the word for its supervisor.
+    /// The kind of a supervisor, and a service directory.
     Service(String, ForeignPath),
-    /// A process that was named.
+    /// A process that the user named.
     Process(u32),
 }
 
-/// A program, and how it was asked for.
+/// A program, and the query that found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownProgram {
-    /// How.
+    /// The query.
     pub asked: ProgramQuery,
-    /// What was answered.
+    /// The program as last read.
     pub program: Program,
 }
 
 impl KnownProgram {
-    /// Asks once more.
+    /// Queries the program again.
     pub fn again(&self, host: &dyn Host) -> Option<Program> {
         match &self.asked {
             ProgramQuery::Supervisor(supervisor, name) => {
@@ -44,22 +44,22 @@ impl KnownProgram {
         }
     }
 
-    /// The command, recognised.
+    /// Its command, recognised.
     pub fn command(&self) -> Option<HermesCommand> {
         recognise_configured(&self.program.command)
     }
 }
 
-/// All programs that could be asked for, and the supervisors that could not be asked.
+/// All programs that were found, and the supervisors that could not be queried.
 #[derive(Clone, Debug, Default)]
 pub struct Programs {
-    /// Whatever their command is.
+    /// Programs with any command.
     pub known: Vec<KnownProgram>,
-    /// The others.
+    /// Supervisors that could not be queried, each with the reason.
     pub unasked: Vec<(SupervisorProcess, Gap)>,
 }
 
-/// A process that was named as the one to expect, as its own claim.
+/// The claim for a process that `--expect` names by its pid.
 pub fn of_process(host: &dyn Host, pid: u32) -> Program {
     let (claimed_pid, state) = match host.identify(pid) {
         Ok(_) => (Some(pid), "runs".to_owned()),

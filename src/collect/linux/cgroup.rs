@@ -12,12 +12,13 @@ use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Directories that are looked through; a host has a few hundred.
+/// Directories that are read; a host has a few hundred.
 const MAX_DIRECTORIES: usize = 20_000;
-/// How long the walk may take.
+/// Timeout of the walk.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Finds the paths of groups, relative to the root of the cgroup2 tree. A group that is gone is not in the answer.
+/// Finds the paths of groups, relative to the root of the cgroup2 tree. A group that no longer exists is not in the
+/// result.
 pub fn paths(ids: &HashSet<u64>, hints: &[String], deadline: Deadline) -> Result<HashMap<u64, String>, Gap> {
     let deadline = deadline.within(READ_TIMEOUT);
     let mut found = HashMap::new();
@@ -69,7 +70,7 @@ fn relative(root: &Path, path: &Path) -> String {
     format!("/{}", printable(tail.as_os_str().as_bytes()))
 }
 
-/// Where the cgroup2 tree is mounted.
+/// Mount point of the cgroup2 tree.
 fn mount_point() -> Option<PathBuf> {
     let found = mounts(&own_mounts()).find(|mount| mount.filesystem == "cgroup2")?;
     Some(PathBuf::from(OsString::from_vec(found.point)))

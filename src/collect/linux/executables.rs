@@ -1,4 +1,4 @@
-//! Which program each process runs, by the link `/proc/PID/exe` (proc_pid_exe(5)): less to read than a command line.
+//! The program of each process, from the link `/proc/PID/exe` (proc_pid_exe(5)), which is shorter than a command line.
 
 use super::{process, procfs};
 use crate::collect::ByProgram;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// The processes of this host by the program that they run.
 ///
 /// # Errors
-/// A gap where there is no `/proc`.
+/// A gap where `/proc` is not mounted.
 pub fn by_program(workers: &Workers) -> Result<ByProgram, Gap> {
     let pids = process::all_pids()?;
     let requests: Vec<Request> = pids.iter().map(|pid| procfs::link(*pid, "exe")).collect();
@@ -18,7 +18,7 @@ pub fn by_program(workers: &Workers) -> Result<ByProgram, Gap> {
     for (pid, answer) in pids.into_iter().zip(workers.bytes_of_processes(&requests)) {
         match answer {
             Ok(link) => programs.entry(link).or_default().push(pid),
-            // What has no program is a kernel thread, or has ended.
+            // A process without a program is a kernel thread, or has ended.
             Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => {}
             Err(_) => unknown.push(pid),
         }

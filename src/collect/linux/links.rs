@@ -7,27 +7,27 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 
-/// Longest text of a link: the kernel makes it in one page (`do_proc_readlink` of fs/proc/base.c).
+/// Longest target of a link: the kernel makes it in one page (`do_proc_readlink` of fs/proc/base.c).
 const MAX_LENGTH: usize = 4096;
 
-/// Tells `take` of each open descriptor of the directory from a number on, its number and what it links to, until it breaks off. One
-/// that is closed meanwhile is left out.
+/// Calls `take` with the number and the link target of each open descriptor in the directory, from a number on, until
+/// it breaks. A descriptor that is closed meanwhile is left out.
 ///
 /// # Errors
-/// When the directory cannot be listed: getdents64(2).
+/// When the directory cannot be listed (getdents64(2)).
 pub fn each(
     held: &OwnedFd,
     first: u32,
     mut take: impl FnMut(u32, Result<&[u8], Errno>) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    // Position N + 2 is descriptor N, behind `.` and `..` (`proc_readfd_common` of the kernel's fs/proc/fd.c).
+    // Position N + 2 is descriptor N, after `.` and `..` (`proc_readfd_common` of the kernel's fs/proc/fd.c).
     seek(held, SeekFrom::Start(u64::from(first) + 2))?;
     let mut entries = [MaybeUninit::<u8>::uninit(); 4096];
     let mut text = [MaybeUninit::<u8>::uninit(); MAX_LENGTH];
     let mut listing = RawDir::new(held, &mut entries);
     while let Some(entry) = listing.next() {
         let entry = entry?;
-        // `.` and `..` are no numbers.
+        // `.` and `..` are not numbers.
         let Some(number) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
         let link = match readlinkat_raw(held, entry.file_name(), &mut text) {
             Err(Errno::NOENT) => continue,
@@ -40,7 +40,8 @@ pub fn each(
     Ok(())
 }
 
-/// Whether a link may not be read: without the right to trace a process (ptrace(2)) its descriptors can be listed and not read.
+/// Whether a link may not be read. Without permission to trace a process (ptrace(2)), its descriptors can be listed but
+/// not read.
 pub fn is_refused(error: i32) -> bool {
     matches!(error, libc::EACCES | libc::EPERM)
 }

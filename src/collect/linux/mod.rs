@@ -122,7 +122,7 @@ impl Host for LinuxHost {
     }
 
     fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap> {
-        // The memory map is read by pid: the checks before and after prove that it is this process's.
+        // The memory map is read by pid: the checks before and after prove that it belongs to this process.
         procfs::prove(&self.workers, identity)?;
         let look = super::stacks::read(identity, self.workers.deadline)?;
         procfs::prove(&self.workers, identity)?;
@@ -227,7 +227,7 @@ impl Host for LinuxHost {
         for number in [1, 2] {
             let name = match self.workers.bytes_of_process(Request::DescriptorLink(identity, number)) {
                 Ok(name) => name,
-                // Closed, which is all right.
+                // Closed, which is not an error.
                 Err(gap) if gap.reason == GapReason::NotFound => continue,
                 Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
             };

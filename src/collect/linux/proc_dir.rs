@@ -1,4 +1,4 @@
-//! A held `/proc/PID`: everything read through it is of one and the same process, whatever happens to the pid.
+//! An open `/proc/PID`: everything read through it is of the same process, even if its pid is used again.
 
 use crate::model::{Gap, GapReason, Identity};
 use crate::parse::process::{StatLine, stat};
@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 
-/// Files of `/proc/PID` are small; this bounds the odd one that is not (`/proc/PID/net/tcp`, `mountinfo`).
+/// Files of `/proc/PID` are small; this bounds the few that are not (`/proc/PID/net/tcp`, `mountinfo`).
 const MAX_FILE_BYTES: usize = 32 * 1024 * 1024;
 
 /// An open `/proc/PID` directory.
@@ -24,7 +24,7 @@ impl ProcDir {
         Ok(Self { directory })
     }
 
-    /// Opens the directory of a known process; a gap when that process is gone, even if its pid is used again.
+    /// Opens the directory of a known process; a gap when the process has ended, even if its pid is used again.
     pub fn anchor(identity: Identity) -> Result<Self, Gap> {
         let gone = |detail: String| Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail);
         let directory = Self::open(identity.pid).map_err(|error| gone(error.to_string()))?;
@@ -35,19 +35,19 @@ impl ProcDir {
         Ok(directory)
     }
 
-    /// Reads one file whole.
+    /// Reads a whole file.
     pub fn read(&self, name: &CStr) -> io::Result<Vec<u8>> {
         let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         read_all(&file)
     }
 
-    /// Opens a directory below.
+    /// Opens a subdirectory.
     pub fn directory(&self, name: &CStr) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(openat(&self.directory, name, flags, Mode::empty())?)
     }
 
-    /// Text of a link below.
+    /// Target of a link in it.
     pub fn link(&self, name: &CStr) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(&self.directory, name, Vec::new())?.into_bytes())
     }
@@ -64,12 +64,12 @@ impl AsFd for ProcDir {
     }
 }
 
-/// The doctor's own `mountinfo`; empty where there is no `/proc`.
+/// The doctor's own `mountinfo`; empty where `/proc` is not mounted.
 pub fn own_mounts() -> Vec<u8> {
     ProcDir::open(std::process::id()).and_then(|directory| directory.read(c"mountinfo")).unwrap_or_default()
 }
 
-/// A `stat` line by its name below a directory: in one read, since the kernel writes it in one piece.
+/// A `stat` line by its path below a directory. One read is enough, because the kernel writes it in one piece.
 pub fn stat_below(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Result<StatLine> {
     let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     // 52 numbers and 64 bytes of name at most (proc_pid_stat(5)).
@@ -78,7 +78,7 @@ pub fn stat_below(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Res
     stat(line.get(..length).unwrap_or_default()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The names in an open directory that are numbers: processes of `/proc`, threads of `/proc/PID/task`.
+/// The numeric names in an open directory: processes in `/proc`, threads in `/proc/PID/task`.
 pub fn numbers_in(directory: impl AsFd) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     let mut buffer = [MaybeUninit::<u8>::uninit(); 16 * 1024];
@@ -89,11 +89,11 @@ pub fn numbers_in(directory: impl AsFd) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Reads a descriptor to its end, bounded.
+/// Reads a descriptor to its end, up to a limit.
 pub fn read_all(file: impl AsFd) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
-        // Most are shorter than a page, and some tables longer than many.
+        // Most files are shorter than a page, and some tables are many pages long.
         bytes.reserve(bytes.len().max(4096));
         match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
             Ok(0) => return Ok(bytes),

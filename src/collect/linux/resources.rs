@@ -1,4 +1,4 @@
-//! Limits of tasks and memory: of the process, of its control groups in both versions of the hierarchy, and of the host.
+//! Task and memory limits: of the process, of its control groups in both versions of the hierarchy, and of the host.
 
 use super::proc_dir::own_mounts;
 use super::{LinuxHost, procfs};
@@ -13,10 +13,10 @@ use serde_bytes::ByteBuf;
 
 /// Largest file that is read; `memory.stat` has a few kilobytes.
 const MAX_FILE_BYTES: u32 = 64 * 1024;
-/// Groups above each other that are looked at; a host nests a handful.
+/// Nested groups that are read; a host has a few levels.
 const MAX_GROUPS: usize = 16;
 
-/// Reads all of it.
+/// Reads all limits.
 pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let mut gaps = Vec::new();
     let limits = host_limits(host);
@@ -49,7 +49,8 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     Collected { value, gaps }
 }
 
-/// A group's directory and those above it. A hierarchy can be mounted in several places, each with another group on top.
+/// A group's directory and its parents. A hierarchy can be mounted in several places, each with another group at its
+/// root.
 fn directories(
     mounts: &[Hierarchy],
     controller: Controller,
@@ -63,7 +64,7 @@ fn directories(
         .find_map(|mount| parse::directories(mount, path))
 }
 
-/// Files of one directory; `None` for those that are not there or cannot be read.
+/// Files of one directory; `None` for those that do not exist or cannot be read.
 fn files_below(host: &LinuxHost, directory: &str, names: &[&str]) -> Vec<Option<Vec<u8>>> {
     let requests: Vec<Request> = names
         .iter()
@@ -76,13 +77,13 @@ fn path(directory: &str, name: &str) -> ByteBuf {
     ByteBuf::from(format!("{directory}/{name}"))
 }
 
-/// The files of a group that belong to a controller, by name.
+/// The files of a group for one controller, by name.
 fn group_files(host: &LinuxHost, directory: &str, names: &'static [&'static str]) -> GroupFiles {
     let had = files_below(host, directory, names);
     names.iter().zip(had).filter_map(|(name, bytes)| Some((*name, bytes?))).collect()
 }
 
-/// Limits of the host; what cannot be read is not known.
+/// Limits of the host; `None` where they cannot be read.
 fn host_limits(host: &LinuxHost) -> HostLimits {
     use ::procfs::Current;
     let files = ::procfs::sys::fs::file_nr().ok();
@@ -119,7 +120,7 @@ fn process_limits(host: &LinuxHost, process: &Process, of_host: &HostLimits, gap
         None => None,
     };
     let is_bound = read.next().and_then(Result::ok).and_then(|bytes| parse::is_bound(&bytes));
-    // Walking through all processes is worth it only where their number can be in the way.
+    // Counting the threads of all processes is slow, so it is done only near the limit.
     let can_matter = tasks_max
         .zip(of_host.tasks)
         .is_some_and(|(most, tasks)| is_bound == Some(true) && tasks.saturating_mul(5) >= most.saturating_mul(4));

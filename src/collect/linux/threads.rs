@@ -1,4 +1,4 @@
-//! The threads of a process at one moment: states, wait channels, system calls and what they have used so far.
+//! The threads of a process in one sample: states, wait channels, system calls and CPU time.
 
 use super::LinuxHost;
 use super::process::all_pids;
@@ -13,16 +13,16 @@ use crate::parse::thread;
 use serde_bytes::ByteBuf;
 use std::ops::ControlFlow;
 
-/// Threads that are looked at; a server with more has its first and its newest ones looked at.
+/// Threads that are read. Of a server with more, the first and the newest ones are read.
 const MAX_THREADS: usize = 8192;
 
-/// Threads whose system call is asked for: those that do anything else than the many that wait alike come first.
+/// Threads with system calls that are read. The main thread and threads that used CPU time come first, then the newest.
 const MAX_CALLS: usize = 512;
 
-/// Looks at every thread of a process.
+/// Samples every thread of a process.
 ///
 /// # Errors
-/// A gap when the process is gone.
+/// A gap when the process has ended.
 pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
     procfs::prove(&host.workers, identity)?;
     let mut names = procfs::numbers(&host.workers, identity.pid, "task")
@@ -40,7 +40,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
         .zip(files.chunks_exact(FILES.len()))
         .filter_map(|(tid, files)| one(identity.pid, *tid, files))
         .collect();
-    // The call needs the permission to attach and takes a lock of the process, so it is read where that may hang.
+    // `syscall` needs permission to attach and takes a lock of the process, so it is read in a worker.
     found.sort_by_key(|entry| (!entry.is_main, std::cmp::Reverse(entry.cpu_ms > 0), std::cmp::Reverse(entry.tid)));
     let requests: Vec<Request> = found
         .iter()
@@ -54,7 +54,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     for (entry, answer) in found.iter_mut().zip(host.workers.bytes_of_processes(&requests)) {
         match answer {
             Ok(bytes) => entry.look.system_call = thread::system_call(&bytes, std::env::consts::ARCH),
-            // A thread that ended meanwhile has none.
+            // A thread that has ended has no system call.
             Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => {}
             Err(gap) if gaps.is_empty() => {
                 let detail = match gap.reason {
@@ -72,15 +72,15 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
     Ok(Collected { value: (found, omitted), gaps })
 }
 
-/// Files of a thread that are read.
+/// Files that are read for each thread.
 const FILES: [&str; 3] = ["stat", "status", "wchan"];
 
-/// One thread from those; `None` when it ended meanwhile.
+/// One thread from these files; `None` where it has ended.
 fn one(pid: u32, tid: u32, files: &[Result<Vec<u8>, Gap>]) -> Option<ThreadEntry> {
     let read = |index: usize| files.get(index)?.as_deref().ok();
     let line = stat(read(0)?).ok()?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
-    // The start is counted on this clock, proc_pid_stat(5); /proc/uptime shows the same.
+    // Start times are counted on `CLOCK_BOOTTIME` (proc_pid_stat(5)), as is /proc/uptime.
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let now = u64::try_from(boot.tv_sec).unwrap_or(0).saturating_mul(1000)
         + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000;
@@ -99,10 +99,11 @@ fn one(pid: u32, tid: u32, files: &[Result<Vec<u8>, Gap>]) -> Option<ThreadEntry
     })
 }
 
-/// Who can read from the pipe behind a descriptor: processes with that pipe open, and not for writing only.
+/// The inode of the pipe behind a descriptor, and the processes that can read from it: those with the pipe open, and
+/// not only for writing.
 ///
 /// # Errors
-/// A gap when the process is gone, or its descriptor may not be read.
+/// A gap when the process has ended, or its descriptor may not be read.
 pub fn pipe_readers(
     workers: &Workers,
     identity: Identity,
@@ -111,7 +112,7 @@ pub fn pipe_readers(
     let target = workers.bytes_of_process(Request::DescriptorLink(identity, descriptor))?;
     let Link::Pipe(inode) = classify(&target) else { return Ok(None) };
     let mut ends: Vec<(u32, u32)> = Vec::new();
-    // What cannot be read, or has ended meanwhile, is no process that one could name.
+    // A process that cannot be read, or has ended, cannot be reported as a reader.
     procfs::each_link(workers, &all_pids()?, &target, |pid, link| {
         if link.text.is_ok_and(|text| *text == target) {
             ends.push((pid, link.number));

@@ -1,4 +1,4 @@
-//! SQLite databases: the files as everywhere, the locks by questions of fcntl(2), the holders by their descriptors.
+//! SQLite databases: the files as on every system, the locks by fcntl(2), the holders by their descriptors.
 
 use super::{MacHost, calls, process};
 use crate::collect::databases::{self, Files, LOCKS_DECIDE};
@@ -13,7 +13,7 @@ use crate::parse::locks::{DATABASE_QUESTIONS, INDEX_QUESTIONS, roles_of_answers}
 use crate::parse::mask;
 use std::collections::BTreeMap;
 
-/// Reads a database.
+/// Reads a database, with its locks.
 pub fn read(host: &MacHost, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
     let files = Files::of(path);
     let mut read = databases::read(&host.workers, &files)?;
@@ -24,13 +24,14 @@ pub fn read(host: &MacHost, path: &ForeignPath) -> Result<Collected<DatabaseFile
     Ok(read)
 }
 
-/// What moves, once more.
+/// The values that change, read a second time.
 pub fn again(host: &MacHost, path: &ForeignPath) -> SecondSample {
     let files = Files::of(path);
     SecondSample { locks: locks(&host.workers, &files).ok(), ..databases::again(&host.workers, &files) }
 }
 
-/// Locks by role. Of several readers of one range one is named: the kernel answers with the first that is in the way.
+/// Locks by role. The kernel returns only the first conflicting lock, so of several readers of one range one is
+/// returned.
 fn locks(workers: &Workers, files: &Files) -> Result<Vec<DatabaseLock>, Gap> {
     let mut found = Vec::new();
     for (part, questions) in [(SqlitePart::Database, DATABASE_QUESTIONS), (SqlitePart::Shm, INDEX_QUESTIONS)] {
@@ -43,7 +44,7 @@ fn locks(workers: &Workers, files: &Files) -> Result<Vec<DatabaseLock>, Gap> {
     Ok(found)
 }
 
-/// Who has these databases open.
+/// The holders of these databases.
 pub fn holders(
     host: &MacHost,
     paths: &[ForeignPath],
@@ -71,7 +72,7 @@ pub fn holders(
             unasked = pids.len() - index;
             break;
         }
-        // Asked here first, which cannot hang: most processes may not be read, or have ended.
+        // Read here first, which cannot hang: most processes may not be read, or have ended.
         match calls::descriptor_list(*pid) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {

@@ -1,4 +1,4 @@
-//! Asking launchd through its own tool, launchctl(1), and the property lists of its jobs.
+//! Queries launchd through launchctl(1), and reads the property lists of its jobs.
 
 use super::{MacHost, process};
 use crate::collect::launchd::{self, LaunchdFacts, OnDisk};
@@ -12,16 +12,16 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Largest answer that is read; a domain with its hundreds of jobs prints some 100 KiB.
+/// Largest answer that is read; a domain with hundreds of jobs prints some 100 KiB.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 /// Largest property list that is read.
 const MAX_FILE_BYTES: usize = 256 * 1024;
-/// Property lists that are read of one directory.
+/// Property lists that are read from one directory.
 const MAX_FILES: usize = 512;
-/// Processes above a Hermes server that a job may have started: wrappers.
+/// Ancestors of a Hermes server that a job may have started: wrappers.
 const MAX_ANCESTORS: usize = 3;
 
-/// Every job that runs a Hermes server, or should.
+/// Every job that runs, or should run, a Hermes server.
 pub fn programs(host: &MacHost) -> Result<Vec<Program>, Gap> {
     let (pids, users) = hermes_processes(host)?;
     let files = files(host, &users);
@@ -37,14 +37,14 @@ pub fn one(host: &MacHost, name: &str) -> Result<Program, Gap> {
     launchd::one(&|words| ask(host, words), name, &users, &files).map(with_age)
 }
 
-/// launchd does not say since when a job's process runs; the process table does.
+/// launchd does not report the start time of a job's process; the process table does.
 fn with_age(mut program: Program) -> Program {
     let age = program.claim.claimed_pid.and_then(process::age);
     program.claim.claimed_age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     program
 }
 
-/// Hermes processes with those above them, and the users that they run as.
+/// Hermes processes with their ancestors, and the users that they run as.
 fn hermes_processes(host: &MacHost) -> Result<(HashSet<u32>, Vec<u32>), Gap> {
     let table = host.process_table()?;
     let parents: HashMap<u32, u32> = table.iter().map(|entry| (entry.pid, entry.ppid)).collect();
@@ -67,7 +67,7 @@ fn hermes_processes(host: &MacHost) -> Result<(HashSet<u32>, Vec<u32>), Gap> {
     Ok((found, users_of(host, owners)))
 }
 
-/// Users whose domains are asked: the doctor's own, those of Hermes processes, and as root those with a home.
+/// Users with domains to query: the doctor's own, those of Hermes processes, and as root those with a home.
 fn users_of(host: &MacHost, mut users: HashSet<u32>) -> Vec<u32> {
     let me = rustix::process::geteuid();
     if me.is_root() {
@@ -82,8 +82,8 @@ fn users_of(host: &MacHost, mut users: HashSet<u32>) -> Vec<u32> {
     users
 }
 
-/// Property lists whose command is a Hermes server's: the users' own, and those that an administrator has installed.
-/// Agents of the machine belong to every user; they are looked for in the first one's session.
+/// Property lists that run a Hermes server: those of the users, and those that an administrator installed. Agents of
+/// the machine belong to every user; they are queried in the session of the first one.
 fn files(host: &MacHost, users: &[u32]) -> Vec<OnDisk> {
     let mut found = Vec::new();
     for user in users {
@@ -119,7 +119,7 @@ fn read_directory(host: &MacHost, directory: &ForeignPath, user: Option<u32>, fo
     }
 }
 
-/// Runs `launchctl`, in a worker that can be abandoned.
+/// Runs `launchctl` in a worker that can be abandoned.
 fn ask(host: &MacHost, words: &[&str]) -> Result<Vec<u8>, Gap> {
     let what = || printable(format!("launchctl {}", words.join(" ")).as_bytes());
     let arguments = words.iter().map(|word| (*word).to_owned()).collect();

@@ -1,4 +1,4 @@
-//! TCP sockets, by asking every process that may be asked: the kernel has no public table of all.
+//! TCP sockets, read from every process that may be read: the kernel has no public table of all sockets.
 
 use super::calls;
 use crate::collect::{Collected, Deadline, SocketTable};
@@ -38,7 +38,7 @@ fn walk(pids: &[u32], deadline: Deadline) -> SocketScan {
                 found.refused += 1;
                 continue;
             }
-            // It ended meanwhile.
+            // The process has ended.
             Err(_) => continue,
         };
         for (number, kind) in descriptor::list(&list) {
@@ -71,7 +71,7 @@ impl SocketScan {
     }
 }
 
-/// TCP sockets of this host. A connection that nobody has accepted yet is nobody's and is not seen; the queue of its
+/// TCP sockets of this host. A pending connection belongs to no process and is not included; the accept queue of its
 /// listener counts it.
 pub fn table(deadline: Deadline) -> Collected<SocketTable> {
     let pids = match all_pids() {
@@ -92,7 +92,7 @@ pub fn table(deadline: Deadline) -> Collected<SocketTable> {
     }
 }
 
-/// Which processes hold these sockets, of `among` or of the whole host.
+/// The processes that hold these sockets: those among `among`, or those of the whole host.
 pub fn holders(
     handles: &HashSet<u64>,
     among: Option<&[u32]>,

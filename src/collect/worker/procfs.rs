@@ -1,5 +1,5 @@
-//! What the worker reads of procfs. A process decides how long that takes: one that is held up in execve(2) holds a lock which its
-//! `stat` and its links wait for (`exec_update_lock` of the kernel's include/linux/sched/signal.h).
+//! Reads of procfs in the worker. A process can delay them: one that is held up in execve(2) holds a lock that reads of
+//! its `stat` and its links wait for (`exec_update_lock` of the kernel's include/linux/sched/signal.h).
 
 use super::wire::{Answer, DescriptorLink, DescriptorLinks, DescriptorStat, FileKind, FileStat, Reply, Request};
 use crate::collect::foreign::{self, Failure};
@@ -15,12 +15,12 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 
-/// Descriptors that are looked at for one answer, so that it does not take long.
+/// Descriptors that are scanned for one answer, so that it does not take long.
 const MAX_SCANNED: u32 = 1024;
-/// Bytes of links in one answer, but for the last one.
+/// Bytes of links in one answer; the last link can exceed it.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Does what a request about procfs asks.
+/// Performs a request about procfs.
 ///
 /// # Errors
 /// [`Failure`].
@@ -50,7 +50,7 @@ pub fn perform(request: Request) -> Reply {
     }
 }
 
-/// First bytes of a file of the kernel, which must lie on a filesystem of the kernel.
+/// First bytes of a kernel file, which must be on a filesystem of the kernel.
 ///
 /// # Errors
 /// [`Failure`].
@@ -60,7 +60,7 @@ pub fn kernel_file(path: &[u8], limit: u32) -> Result<Vec<u8>, Failure> {
     if !foreign::is_kernel_file(&file)? {
         return Err(Failure::Malformed("something hides it: what is there is no file of the kernel".to_owned()));
     }
-    // A page is what most of them are shorter than.
+    // Most of these files are shorter than a page.
     let mut bytes = Vec::with_capacity(4096);
     file.take(u64::from(limit)).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -103,7 +103,8 @@ fn descriptor_links(pid: u32, first: u32, beginning: &[u8]) -> Result<Descriptor
     Ok(found)
 }
 
-/// Asks what descriptors are open on, through their own links: no name is looked up, and the kernel is told not to ask a server.
+/// What descriptors are open on, through their own links: no name is resolved, and `AT_STATX_DONT_SYNC` keeps the
+/// kernel from querying a file server.
 fn descriptor_stats(process: Identity, numbers: &[u32]) -> Result<Vec<Option<DescriptorStat>>, Failure> {
     let descriptors = held(process)?.directory(c"fd")?;
     let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE;

@@ -1,16 +1,16 @@
-//! Limits per user: the processes and files of any user can be slow to read, or never answer.
+//! Limits per user: the processes and files of any user can be slow to read, or can hang.
 
 use super::wire::Subject;
 use rustix::process::geteuid;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Unanswered reads per user: each costs a timeout and leaves a worker process behind.
+/// Unanswered reads for each user. Each of them takes a timeout and leaves a worker process behind.
 pub const MAX_UNANSWERED: usize = 3;
 /// Shorter reads are not charged.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// What the reads of one examination were charged to other users so far. Root and the doctor's own user are not charged.
+/// Time and timeouts charged to other users in one examination. Root and the doctor's own user are not charged.
 #[derive(Debug, Default)]
 pub struct Shares {
     by_user: HashMap<u32, Share>,
@@ -49,8 +49,8 @@ impl Shares {
         share.unanswered += usize::from(!is_answered);
     }
 
-    /// Why no more reads are made for a user; `waiting` is the number of workers that still wait for one of that user's files. Reads of
-    /// one user may take no more time than remains, so that the others get their share.
+    /// Why no more reads are made for a user. `waiting` is the number of workers that still wait for a file of that
+    /// user. The reads of one user may take no longer than the remaining time, so that other users get their share.
     pub fn refusal(&self, user: u32, waiting: usize, left: Duration) -> Option<String> {
         let share = self.by_user.get(&user).copied().unwrap_or_default();
         if share.unanswered.max(waiting) >= MAX_UNANSWERED {
@@ -110,7 +110,7 @@ mod tests {
             shares.count(other, SLOW, false);
         }
         assert!(shares.refusal(other, 0, 9 * SECOND).is_some());
-        // Those of earlier examinations count as well.
+        // Workers of earlier examinations count as well.
         assert!(shares.refusal(other + 1, MAX_UNANSWERED, 9 * SECOND).is_some());
     }
 }

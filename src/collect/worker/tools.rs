@@ -1,5 +1,5 @@
-//! Tools of the system that are run for what they print: by absolute paths, with an environment of their own, in the worker's session,
-//! and with nothing to read.
+//! System tools that are run for their output: by absolute paths, with their own environment and session, and with
+//! empty input.
 
 use super::wire::{Output, Tool};
 use crate::collect::foreign::{Failure, Rights};
@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Directories in which a system keeps its tools; the last is NixOS's.
+/// Directories of system tools; the last one is that of NixOS.
 const DIRECTORIES: &[&str] = &["/usr/bin", "/bin", "/run/current-system/sw/bin"];
 /// Bytes of standard error that are kept.
 const MAX_ERRORS: usize = 64 * 1024;
@@ -34,11 +34,11 @@ pub fn run(tool: Tool, arguments: &[String], user: Option<u32>, keep: usize) -> 
             .env("XDG_RUNTIME_DIR", format!("/run/user/{user}"))
             .env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path=/run/user/{user}/bus"));
         if user != me {
-            // The groups are given up as well: std::os::unix::process::CommandExt::uid.
+            // `uid` also drops the groups: std::os::unix::process::CommandExt::uid.
             command.uid(user).gid(Rights::of_user(user).gid);
         }
     }
-    // At its end from the start: there may be no /dev/null.
+    // A pipe at its end is the empty input, because there may be no /dev/null.
     let (nothing, _) = io::pipe()?;
     command.stdin(nothing).stdout(Stdio::piped()).stderr(Stdio::piped());
     detach(&mut command);
@@ -56,9 +56,9 @@ pub fn run(tool: Tool, arguments: &[String], user: Option<u32>, keep: usize) -> 
     Ok(Output { bytes: ByteBuf::from(Vec::from(bytes)), total: printed.total, is_success })
 }
 
-/// The end of what comes from a pipe.
+/// The end of the data from a pipe.
 struct Tail {
-    /// `None` after its end.
+    /// `None` after the end of the data.
     source: Option<File>,
     bytes: VecDeque<u8>,
     keep: usize,
@@ -84,7 +84,7 @@ impl Tail {
     }
 }
 
-/// Waits for both pipes at once: a tool must not wait for one of them while the other is read.
+/// Waits for both pipes at once: a tool must not block on one of them while the other is read.
 fn read_ready(streams: &mut [Tail]) -> io::Result<()> {
     let mut open: Vec<&mut Tail> = streams.iter_mut().filter(|stream| stream.source.is_some()).collect();
     let mut waits: Vec<PollFd<'_>> =
@@ -102,7 +102,8 @@ fn read_ready(streams: &mut [Tail]) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the tool a session of its own, and ends it with the worker: one that hangs is not left behind by a doctor that has ended.
+/// Gives the tool its own session, and requests that the kernel kills it with the worker, so that a tool that hangs is
+/// not left behind.
 fn detach(command: &mut Command) {
     #[allow(unsafe_code)]
     // SAFETY: two system calls between fork and exec, which allocate nothing (setsid(2), prctl(2)).

@@ -1,4 +1,4 @@
-//! Containers: what Docker or Podman says on its own socket, where that socket may be used.
+//! Containers: the answer of Docker or Podman on its own socket, where that socket may be used.
 
 use crate::collect::foreign::Peer;
 use crate::collect::linux::LinuxHost;
@@ -9,7 +9,7 @@ use crate::parse::container::{ContainerState, inspect};
 use crate::parse::http;
 use std::path::PathBuf;
 
-/// Asks the runtime of a container.
+/// Queries the runtime of a container.
 pub fn named(host: &LinuxHost, runtime: &str, id: &str) -> Result<Program, Gap> {
     let what = format!("{runtime} on container {id}");
     let me = rustix::process::geteuid().as_raw();
@@ -31,7 +31,7 @@ pub fn named(host: &LinuxHost, runtime: &str, id: &str) -> Result<Program, Gap> 
                 let state = inspect(&body).map_err(|error| malformed(error.to_string()))?;
                 return Ok(program(runtime, id, state, source));
             }
-            // The one that is there and refuses tells more than the one that is not there.
+            // A socket that refuses is a better reason than one that does not exist.
             Err(gap) if gap.reason == GapReason::NotFound => drop(last.get_or_insert(gap)),
             Err(gap) => last = Some(gap),
         }

@@ -1,4 +1,4 @@
-//! Asking supervisors for their own claims, each in its own way: supervisord and pm2 on their sockets, runit, s6 and
+//! Queries supervisors for their claims, each in its own way: supervisord and pm2 on their sockets, runit, s6 and
 //! daemontools by their status files, systemd through `systemctl show`, containers through their runtime's socket.
 
 pub mod container;
@@ -21,13 +21,13 @@ use std::time::{Duration, SystemTime};
 /// Largest configuration or run script that is read.
 const MAX_FILE_BYTES: usize = 256 * 1024;
 
-/// One way of asking.
+/// A way to query one kind of supervisor.
 trait Backend {
     /// The programs of a supervisor. Claimed pids are those of the doctor's own pid namespace.
     fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap>;
 }
 
-/// Asks a supervisor.
+/// Queries a supervisor.
 pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
     let asks: &dyn Backend = match supervisor.kind.as_str() {
         "supervisord" => &supervisord::Supervisord,
@@ -41,10 +41,10 @@ pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Coll
     asks.programs(host, supervisor)
 }
 
-/// Where a supervisor lives: its own paths and pids, as they are seen from here.
+/// The namespaces of a supervisor: they translate its paths and pids to those of the doctor.
 struct Place {
     process: Process,
-    /// Its children: their pids in its own namespace, and here.
+    /// Pids of its children, by their pids in its own namespace.
     children: OnceCell<HashMap<u32, u32>>,
 }
 
@@ -56,22 +56,23 @@ impl Place {
         Ok(Self { process: host.process(identity)?.value, children: OnceCell::new() })
     }
 
-    /// A path of the supervisor's.
+    /// A path of the supervisor.
     fn path(&self, path: &Path) -> ForeignPath {
         ForeignPath::of_process(self.process.identity, path)
     }
 
-    /// Its user, where that is another one than the doctor's.
+    /// Its user, where it differs from the doctor's.
     fn owner(&self) -> Option<u32> {
         another_user(self.process.uid)
     }
 
-    /// Who must listen on its socket: the supervisor itself.
+    /// The process that must listen on its socket: the supervisor itself.
     fn peer(&self) -> Peer {
         Peer::Process(self.process.identity)
     }
 
-    /// A pid that it names, as it is called here. In a pid namespace of its own that is another number.
+    /// The pid in the doctor's namespace for a pid that the supervisor reports. In its own pid namespace the number
+    /// differs.
     fn pid(&self, host: &LinuxHost, named: u32) -> Option<u32> {
         if self.process.namespace_pids.len() <= 1 {
             return Some(named);
@@ -86,7 +87,7 @@ impl Place {
     }
 }
 
-/// A user, where it is not the one that the doctor runs as.
+/// The user, where it differs from the one that the doctor runs as.
 fn another_user(uid: u32) -> Option<u32> {
     Some(uid).filter(|uid| *uid != rustix::process::geteuid().as_raw())
 }
@@ -95,12 +96,12 @@ fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
-/// The time that many seconds after 1970.
+/// The time at this number of seconds after 1970.
 fn timestamp(seconds: u64) -> Option<Timestamp> {
     Timestamp::of_unix(Duration::from_secs(seconds))
 }
 
-/// Time since then, as the clock of this machine says.
+/// Time since then, by this machine's clock.
 fn since(seconds: u64) -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_secs(seconds))

@@ -1,4 +1,4 @@
-//! pm2 answers on `rpc.sock` in its own home, which its daemon's title names.
+//! pm2 answers on `rpc.sock` in its home, which the title of its daemon contains.
 
 use super::{Backend, Place, milliseconds, since, timestamp};
 use crate::collect::linux::LinuxHost;
@@ -9,7 +9,7 @@ use crate::model::{Gap, GapReason, HostPath, Supervisor};
 use crate::parse::pm2::{self, Pm2Program};
 use std::path::{Path, PathBuf};
 
-/// See the module.
+/// See the documentation of the module.
 pub struct Pm2;
 
 impl Backend for Pm2 {
@@ -33,8 +33,8 @@ impl Backend for Pm2 {
     }
 }
 
-/// Every daemon listens on `rpc.sock` in its home. Where its descriptors cannot be read its title names it, unless that
-/// was cut; else it is the usual one of its user.
+/// The home of a daemon. Every daemon listens on `rpc.sock` in its home. Where its descriptors cannot be read, its
+/// title contains the home, unless the title was cut. Else it is the default home of its user.
 fn home(host: &LinuxHost, place: &Place) -> Option<PathBuf> {
     let read = host.descriptors(&place.process, &SocketTable::default()).map(|read| read.value.facts.sockets);
     let of_socket = read.unwrap_or_default().into_iter().find_map(|socket| {
@@ -50,12 +50,12 @@ fn home(host: &LinuxHost, place: &Place) -> Option<PathBuf> {
 fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm2Program) -> Program {
     let started = found.started_at_ms.map(|at| at / 1000);
     let waits = found.backoff_reached_ms.or(found.restart_delay_ms).unwrap_or(0);
-    // It is `stopped` for a moment between an end and the next start, too; a person's stop keeps no pid either, but
-    // pm2 does not start it again, so its counter does not move.
+    // It is `stopped` between an exit and the next start too. After a manual stop it has no pid either, but pm2 does
+    // not start it again, so its counter does not change.
     let is_down = found.state == "stopped";
     let ended_well = found.exit_code == Some(0);
     let stays_down = !found.autorestart || found.stop_exit_codes.contains(&found.exit_code.unwrap_or(i64::MIN));
-    // Its interpreter could not be run: pm2 goes on to call it online, and does not try again.
+    // Its interpreter could not be run. pm2 still reports it as online, and does not retry.
     let never_ran = found.state == "online" && found.pid.is_none();
     let state = if never_ran { "online, without a process".to_owned() } else { found.state.clone() };
     let claim = Supervisor {

@@ -1,4 +1,5 @@
-//! runit, s6 and daemontools: a supervising process stands in the service's directory and keeps `supervise/status` in it.
+//! runit, s6 and daemontools: the supervising process has the service's directory as its working directory, and writes
+//! `supervise/status` in it.
 
 use super::{Backend, MAX_FILE_BYTES, Place, another_user, milliseconds, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
@@ -9,12 +10,12 @@ use crate::parse::home::{variable, variable_directories};
 use crate::parse::service_status::{self, ServiceStatus};
 use std::time::Duration;
 
-/// A service that is up for less than this has just been started.
+/// A service that has been up for less than this has just been started.
 const YOUNG: Duration = Duration::from_secs(2);
-/// All three start a service that has ended at most once a second (runsv(8), s6-supervise, supervise(8)).
+/// All three restart a service at most once a second (runsv(8), s6-supervise, supervise(8)).
 const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// See the documentation of the module.
 pub struct ServiceDirectory;
 
 impl Backend for ServiceDirectory {
@@ -33,7 +34,7 @@ impl Backend for ServiceDirectory {
 /// The service in a directory of the doctor's own mount namespace.
 pub fn named(host: &LinuxHost, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
     let mut program = read(host, kind, directory, &directory.shown())?;
-    // Whoever can put a link there decides what a command of root on it does.
+    // An owner of the directory can replace it by a link, and so redirect a command that root runs on it.
     let owners = ["", "supervise"].map(|name| host.workers.stat(&directory.join(name)).map(|stat| stat.owner));
     program.claim.owner = owners.into_iter().filter_map(|owner| another_user(owner.ok()?)).max();
     Ok(program)
@@ -41,14 +42,14 @@ pub fn named(host: &LinuxHost, kind: &str, directory: &ForeignPath) -> Result<Pr
 
 fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {
     let source = format!("{name}/supervise/status");
-    // By its own name: the path that leads there goes through /proc.
+    // Named by the service, because the path that is opened goes through /proc.
     let status = host
         .read_file(&directory.join("supervise/status"), 64)
         .map_err(|gap| Gap { what: source.clone(), ..gap })?;
     let status = service_status::parse(&status).ok_or_else(|| {
         Gap::new(&source, GapReason::Malformed, format!("a status file of {} bytes is not known", status.len()))
     })?;
-    // The supervisor's claim is known by now, and holds whatever cannot be read beside it.
+    // The supervisor's claim is complete here; a file that cannot be read is only a gap.
     let mut gaps: Vec<Gap> = Vec::new();
     let mut content = |file: &str, path: &ForeignPath, limit| match host.workers.content(path, limit) {
         Ok(content) => Some(content.bytes.into_vec()),
@@ -59,11 +60,11 @@ fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Re
             None
         }
     };
-    // The run script is a program for the shell; what it runs is recognised in it like in `sh -c`.
+    // The run script is a shell program; its command is recognised as that of `sh -c`.
     let script = content("run", &directory.join("run"), MAX_FILE_BYTES).unwrap_or_default();
     let text = kept(&script);
     let has_log = host.workers.kind_of(&directory.join("log/run")).is_ok_and(|kind| kind == FileKind::Regular);
-    // Of a directory of variables no file but these two is opened; of several the last counts.
+    // In a directory of variables only the files of these two are opened. If several set one, the last one counts.
     let mut said = |name: &str| {
         if let Some(value) = variable(&script, name) {
             return Some(HostPath::from_kept(&value));
@@ -87,7 +88,7 @@ fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Re
     };
     let command = vec!["sh".to_owned(), "-c".to_owned(), text];
     let mut program = Program { claim, command, gaps, ..Program::default() }.recognised();
-    // A script sets variables, secrets among them: its place is named, its text is not shown.
+    // The script sets variables, which can be secrets. So its path is shown, and its text is not.
     program.claim.command = None;
     Ok(program)
 }

@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 
 /// Files of an include pattern that are read.
 const MAX_INCLUDES: usize = 256;
-/// Where supervisord looks where it was started without `-c` (Supervisor, "Configuration File").
+/// Configuration files of supervisord without `-c` (Supervisor, "Configuration File").
 const DEFAULT_CONFIGURATIONS: [&str; 4] =
     ["supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
 
-/// See the module.
+/// See the documentation of the module.
 pub struct Supervisord;
 
 impl Backend for Supervisord {
@@ -77,7 +77,7 @@ fn program(
         format!("{}:{}", info.group, info.name)
     };
     let has_exited = info.state == "EXITED";
-    // For a moment it is EXITED also between two starts; by default (`unexpected`) success is left at that.
+    // It is EXITED between two starts too. By default (`unexpected`), it stays so after a success.
     let always =
         configured.autorestart.as_deref().is_some_and(|value| matches!(value, "true" | "1" | "yes" | "on"));
     let claim = Supervisor {
@@ -96,7 +96,7 @@ fn program(
         state: Some(info.state),
         pid: Some(place.process.identity.pid),
         owner: place.owner(),
-        // `syslog`, and whatever else a daemon of another user answers, is no file.
+        // `syslog`, and other values that a daemon of another user can return, are not files.
         log: [info.error_log, info.log].into_iter().flatten().find(|path| path.starts_with('/')),
         configuration: Some(shown(path)),
         policy: configured.autorestart.map(|value| format!("autorestart={value}")),
@@ -121,7 +121,8 @@ fn request(login: Option<&(String, String)>) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Its path, what it says, the user that owns it, and included files that could not be read. It is the file of `-c`, else the places where supervisord looks (Supervisor, "Configuration File").
+/// The configuration: its path, its content, its owner, and included files that could not be read. It is the file of
+/// `-c`, else the first of the default places (Supervisor, "Configuration File").
 fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Configuration, u32, Vec<Gap>), Gap> {
     let identity = place.process.identity;
     let argv = host.commands(&[identity.pid]).pop().and_then(Result::ok).unwrap_or_default();
@@ -138,7 +139,7 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
         Some(path) => vec![HostPath::from_kept(&path).into()],
         None => DEFAULT_CONFIGURATIONS.map(PathBuf::from).into(),
     };
-    // Only shown: what is opened is relative to the directory itself, whatever it is called.
+    // Only shown: files are opened relative to the directory itself, whatever its path is.
     let here = host.working_directory(identity).unwrap_or_default();
     let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its usual places");
     for path in candidates {
@@ -156,7 +157,8 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
                 }
                 return Ok((here.join(path), found, content.owner, gaps));
             }
-            // Another of the usual places may have it; what cannot be read hides none that comes first.
+            // Another default place may have it. A file that cannot be read stops the search, because it would come
+            // first.
             Err(gap) if gap.reason == GapReason::NotFound => last = gap,
             Err(gap) => return Err(gap),
         }
@@ -164,7 +166,7 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
     Err(last)
 }
 
-/// Files of include patterns; a `*` is understood in the last part of a path, where it is used.
+/// Files of include patterns. A `*` is supported in the last part of a path, where it is used.
 fn included(
     host: &LinuxHost,
     place: &Place,
@@ -190,7 +192,7 @@ fn included(
         let (start, end) = (&name[..star], &name[star + 1..]);
         let names = match host.list_directory(&place.path(parent), MAX_INCLUDES) {
             Ok(names) => names,
-            // A pattern may fit nothing.
+            // A pattern may match nothing.
             Err(gap) if gap.reason == GapReason::NotFound => continue,
             Err(gap) => {
                 gaps.push(gap);
