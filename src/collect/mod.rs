@@ -282,7 +282,7 @@ pub trait Host {
     /// Everything that is read of one process, with its command line and supervisor markers.
     ///
     /// # Errors
-    /// A gap when the process is gone.
+    /// A gap when the process has ended.
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap>;
 
     /// Working directory of a process.
@@ -294,7 +294,7 @@ pub trait Host {
     /// Open descriptors of a process, its sockets matched with `sockets`.
     ///
     /// # Errors
-    /// A gap when the process is gone. Descriptors that may not be read are a gap in the result.
+    /// A gap when the process has ended. Descriptors that may not be read are a gap in the result.
     fn descriptors(&self, process: &Process, sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap>;
 
     /// Number of descriptors, their limit, and the sockets among them; nothing else is resolved.
@@ -308,13 +308,13 @@ pub trait Host {
     /// What a process uses, in a few reads.
     ///
     /// # Errors
-    /// A gap when the process is gone.
+    /// A gap when the process has ended.
     fn usage(&self, identity: Identity) -> Result<Usage, Gap>;
 
     /// The threads of a process, and the number of threads that were left out.
     ///
     /// # Errors
-    /// A gap when the process is gone, or its threads cannot be read.
+    /// A gap when the process has ended, or its threads cannot be read.
     fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap>;
 
     /// The inode of the pipe behind a descriptor of this process, and the pids that can read from it; `None` where the

@@ -122,7 +122,7 @@ fn run(
     }
     let begun = Instant::now();
     let connected = TcpStream::connect_timeout(&knock.address, limit).map_err(|error| {
-        // A timeout on a loopback interface that is down says nothing about the server.
+        // A timeout on a loopback interface that is down is not evidence about the server.
         let is_late = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
         let is_down = is_late && knock.address.ip().is_loopback() && loopback::is_down();
         if is_down { io::Error::new(io::ErrorKind::NetworkDown, "the loopback interface is down") } else { error }

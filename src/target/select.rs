@@ -14,8 +14,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use url::Url;
 
-/// Servers of one user that are examined where none was named: any user can start a thousand processes that look like a
-/// server.
+/// Servers of one user that are examined where none was named: any user can start a thousand processes with the
+/// command line of a server.
 const MAX_PER_USER: usize = 32;
 
 /// Default ports of Hermes servers.
@@ -623,7 +623,7 @@ fn is_run_by(survey: &Survey<'_>, target: &Target, known: &KnownProgram) -> bool
             process: process.as_ref(),
         };
         let fitting = survey.programs_for(&wanted);
-        // Another program on its port stands for it, but the server of another home does not.
+        // A program that took its port counts, but a server of another home does not.
         let is_it = |fit: Fit| fit != Fit::Rival || !target.kind.is_hermes();
         fitting.iter().any(|(fit, fitting)| is_it(*fit) && *fitting == known)
     };

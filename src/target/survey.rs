@@ -213,7 +213,7 @@ impl<'a> Survey<'a> {
             pids.sort_unstable();
             self.read_commands(&pids, &mut found, &mut unread);
             self.alike.set(alike);
-            // A host has thousands of processes; if it hangs, one gap must stand for all of them.
+            // A host has thousands of processes; if their reads hang, one gap covers all of them.
             if let [first, _, _, ..] = unread.as_slice() {
                 let what = format!("command lines of {} processes", unread.len());
                 unread = vec![Gap { what, ..first.clone() }];
@@ -286,7 +286,7 @@ impl<'a> Survey<'a> {
     /// `CACHE_LIFETIME`.
     ///
     /// # Errors
-    /// A gap where the process is gone or cannot be read.
+    /// A gap where the process has ended or cannot be read.
     pub fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         if let Some((at, read)) = self.whole.borrow().get(&identity.pid)
             && read.value.identity == identity
@@ -375,8 +375,8 @@ impl<'a> Survey<'a> {
         found
     }
 
-    /// Whether two processes are the same, or one is an ancestor of the other. Pid 1 as `other` does not count, because it
-    /// is an ancestor of every process.
+    /// Whether two processes are the same, or one is an ancestor of the other. Pid 1 as `other` does not count, because
+    /// it is an ancestor of every process.
     pub fn are_relatives(&self, pid: u32, other: u32) -> bool {
         let is_above = |above: u32, below: u32| self.ancestors(below).contains(&above);
         pid == other || is_above(pid, other) || other != 1 && is_above(other, pid)

@@ -109,8 +109,8 @@ impl ForeignPath {
         Self::new(Namer::Process(process), Base::Descriptor(number), Path::new(""))
     }
 
-    /// A path that is named in a file of `owner`, which was read with the rights of `reader`. The namer is the owner, or
-    /// the reader where the owner is root.
+    /// A path that is named in a file of `owner`, which was read with the rights of `reader`. The namer is the owner,
+    /// or the reader where the owner is root.
     pub fn of_file(owner: u32, reader: u32, path: &Path) -> Self {
         match (owner, reader) {
             (0, 0) => Self::of_person(path),

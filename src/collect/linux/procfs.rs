@@ -80,8 +80,8 @@ pub fn one(workers: &Workers, request: Request) -> Result<Answer, Gap> {
 /// Proves that a pid still belongs to a known process, and returns its `stat` line. Everything read by pid between two
 /// such proofs is of that process.
 ///
+/// # Errors
 /// A gap when the process has ended, even if its pid is used again.
-/// A gap when the process is gone, even if its pid is used again.
 pub fn prove(workers: &Workers, process: Identity) -> Result<StatLine, Gap> {
     let gone = |detail: String, reason| Gap::new(format!("process {}", process.pid), reason, detail);
     let line = stat_line(workers, process.pid).map_err(|gap| match gap.reason {

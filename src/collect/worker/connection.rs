@@ -94,7 +94,7 @@ pub fn leave(worker: Remaining) {
     REMAINING.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
 }
 
-/// Reaps workers that have ended, without waiting, and passes the others to `look`.
+/// Reaps workers that have ended, without waiting, and runs a function on the others.
 pub fn remaining<T>(look: impl FnOnce(&[Remaining]) -> T) -> T {
     let mut remaining = REMAINING.lock().unwrap_or_else(PoisonError::into_inner);
     remaining.retain(|worker| !has_ended(worker.child));
