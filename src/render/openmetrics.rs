@@ -73,20 +73,15 @@ const fn server(
 
 /// All families, in the order in which they are written.
 pub const FAMILIES: &[Family] = &[
-    run(
-        "build_info",
-        None,
-        "The program that looked and the system that it looked at. Always 1.",
-        |envelope, out| {
-            let os = known(&envelope.host.os, &["linux", "macos"]);
-            let arch = known(&envelope.host.arch, &["aarch64", "x86_64"]);
-            out.add(&[("version", env!("CARGO_PKG_VERSION")), ("os", os), ("arch", arch)], 1);
-        },
-    ),
+    run("build_info", None, "The program and the system that it examined. Always 1.", |envelope, out| {
+        let os = known(&envelope.host.os, &["linux", "macos"]);
+        let arch = known(&envelope.host.arch, &["aarch64", "x86_64"]);
+        out.add(&[("version", env!("CARGO_PKG_VERSION")), ("os", os), ("arch", arch)], 1);
+    }),
     run(
         "status",
         None,
-        "Status of the host: 0 healthy, 1 warning, 2 critical, 3 could not tell.",
+        "Status of the host: 0 healthy, 1 warning, 2 critical, 3 inconclusive.",
         |envelope, out| {
             out.add(&[], u64::from(envelope.status.exit_code()));
         },
@@ -99,25 +94,27 @@ pub const FAMILIES: &[Family] = &[
             out.real(&[], since_1970(&envelope.started_at));
         },
     ),
-    run("run_duration", Some(Base::Seconds), "Time that the examination took.", |envelope, out| {
+    run("run_duration", Some(Base::Seconds), "Duration of the examination.", |envelope, out| {
         out.real(&[], Some(fleet::in_seconds(envelope.elapsed_ms as f64)));
     }),
-    run("servers", None, "Servers that were examined.", |envelope, out| {
+    run("servers", None, "Examined servers.", |envelope, out| {
         out.add(&[], count(envelope.servers.len()));
     }),
     run(
         "servers_omitted",
         None,
-        "Of these, servers beyond the first 64, of which nothing else is told.",
+        "Of these, servers beyond the first 64, which have no other metrics.",
         |envelope, out| {
             out.add(&[], count(envelope.servers.len().saturating_sub(fleet::MAX_SERVERS)));
         },
     ),
-    run("gaps", None, "What could not be read of the host, by reason.", |envelope, out| gaps(&envelope.gaps, out)),
+    run("gaps", None, "Facts of the host that could not be read, by reason.", |envelope, out| {
+        gaps(&envelope.gaps, out)
+    }),
     run(
         "host_finding",
         None,
-        "A finding of the host as a whole; the value is how often it holds.",
+        "A finding of the host as a whole; the value is the number of findings with this id.",
         |envelope, out| {
             let found = envelope.findings.iter().map(|finding| (finding.id.as_str(), finding.severity, false));
             findings(found, &["id", "severity"], out);
@@ -126,23 +123,23 @@ pub const FAMILIES: &[Family] = &[
     server(
         "server_status",
         None,
-        "Status of the server: 0 healthy, 1 warning, 2 critical, 3 could not tell.",
+        "Status of the server: 0 healthy, 1 warning, 2 critical, 3 inconclusive.",
         |server, out| {
             out.add(&[], u64::from(server.status.exit_code()));
         },
     ),
-    server("server_info", None, "Who runs the server: the kind of its supervisor. Always 1.", |server, out| {
+    server("server_info", None, "The kind of the supervisor. Always 1.", |server, out| {
         let supervisor =
             server.lineage.as_ref().map_or("not_examined", |lineage| known(&lineage.supervisor.kind, SUPERVISORS));
         out.add(&[("supervisor", supervisor)], 1);
     }),
-    server("server_gaps", None, "What could not be read of the server, by reason.", |server, out| {
+    server("server_gaps", None, "Facts of the server that could not be read, by reason.", |server, out| {
         gaps(&server.gaps, out)
     }),
     server(
         "finding",
         None,
-        "A finding of the server; the value is how often it holds, root says whether it is a root cause.",
+        "A finding of the server; the value is the number of findings with this id, root says whether it is a root cause.",
         |server, out| {
             let found = server
                 .findings
@@ -172,23 +169,18 @@ pub const FAMILIES: &[Family] = &[
     server(
         "descriptors_limit",
         None,
-        "Soft limit of descriptors of the live process; absent without a limit.",
+        "Soft limit of descriptors of the running process; absent without a limit.",
         |server, out| {
             out.maybe(&[], server.descriptors.as_ref().and_then(|descriptors| descriptors.soft_limit));
         },
     ),
-    server(
-        "close_wait_sockets",
-        None,
-        "Sockets that the peer has closed and the server has not.",
-        |server, out| {
-            let descriptors = server.descriptors.as_ref();
-            out.maybe(
-                &[],
-                descriptors.and_then(|descriptors| descriptors.close_wait.as_ref()).map(|sockets| sockets.first),
-            );
-        },
-    ),
+    server("close_wait_sockets", None, "Sockets that the peer closed and the server did not.", |server, out| {
+        let descriptors = server.descriptors.as_ref();
+        out.maybe(
+            &[],
+            descriptors.and_then(|descriptors| descriptors.close_wait.as_ref()).map(|sockets| sockets.first),
+        );
+    }),
     server("database_handles", None, "Descriptors on a SQLite database and its companions.", |server, out| {
         for (database, handles) in fleet::handles(server) {
             for (file, count) in [("db", handles.db), ("wal", handles.wal), ("shm", handles.shm)] {
@@ -196,7 +188,7 @@ pub const FAMILIES: &[Family] = &[
             }
         }
     }),
-    server("database_connections", None, "Connections that these handles imply.", |server, out| {
+    server("database_connections", None, "Estimated SQLite connections of these handles.", |server, out| {
         for (database, handles) in fleet::handles(server) {
             out.add(&[("database", database)], handles.connections);
         }
@@ -212,21 +204,21 @@ pub const FAMILIES: &[Family] = &[
             }
         },
     ),
-    server("accept_queue", None, "Connections that wait to be accepted.", |server, out| {
+    server("accept_queue", None, "Pending connections in the accept queue.", |server, out| {
         let listeners = server.listeners.as_ref().filter(|listeners| !listeners.sockets.is_empty());
         out.maybe(&[], listeners.map(crate::model::Listeners::queued));
     }),
     server(
         "accept_queue_limit",
         None,
-        "How many may wait, over all listening sockets of the port.",
+        "Limit of the accept queue, for all listening sockets of the port.",
         |server, out| {
             let sockets = server.listeners.iter().flat_map(|listeners| &listeners.sockets);
             let backlogs: Option<Vec<u64>> = sockets.map(|socket| socket.backlog.map(u64::from)).collect();
             out.maybe(&[], backlogs.filter(|backlogs| !backlogs.is_empty()).map(|backlogs| backlogs.iter().sum()));
         },
     ),
-    server("connections", None, "Connections of the port by what became of them.", |server, out| {
+    server("connections", None, "Connections of the port, by state.", |server, out| {
         if let Some(listeners) = &server.listeners {
             let connections = listeners.connections;
             out.add(&[("state", "established")], connections.established);
@@ -237,12 +229,12 @@ pub const FAMILIES: &[Family] = &[
     server(
         "health_ok",
         None,
-        "Whether the health path is answered as it should be, or by a login: 1 or 0.",
+        "Whether the health path returns a good answer or a login page: 1 or 0.",
         |server, out| {
             out.maybe(&[], server.health.as_ref().and_then(fleet::is_answering).map(u64::from));
         },
     ),
-    server("health_outcome", None, "How the request for the health path ended. Always 1.", |server, out| {
+    server("health_outcome", None, "Outcome of the request for the health path. Always 1.", |server, out| {
         if let Some(health) = &server.health {
             out.add(&[("outcome", outcome(health.outcome))], 1);
         }
@@ -253,20 +245,25 @@ pub const FAMILIES: &[Family] = &[
     server(
         "health_phase",
         Some(Base::Seconds),
-        "Time of each phase of the request for the health path.",
+        "Duration of each phase of the request for the health path.",
         |server, out| {
             for phase in server.health.iter().flat_map(|health| &health.phases) {
                 out.real(&[("phase", phase_word(phase.name))], Some(fleet::in_seconds(phase.ms)));
             }
         },
     ),
-    server("health_duration", Some(Base::Seconds), "Time of that request, or until it failed.", |server, out| {
-        out.real(&[], server.health.as_ref().and_then(|health| fleet::seconds(&health.phases)));
-    }),
+    server(
+        "health_duration",
+        Some(Base::Seconds),
+        "Duration of that request, or the time until it failed.",
+        |server, out| {
+            out.real(&[], server.health.as_ref().and_then(|health| fleet::seconds(&health.phases)));
+        },
+    ),
     server(
         "route_duration",
         Some(Base::Seconds),
-        "The longest time of a request for another path, or until it failed.",
+        "Longest duration of a request for another path, or the time until it failed.",
         |server, out| {
             let times = server
                 .health
@@ -279,7 +276,7 @@ pub const FAMILIES: &[Family] = &[
     server(
         "supervisor_claims",
         None,
-        "Whether a supervisor says that the process is its own: 1 or 0; absent where it is unknown.",
+        "Whether a supervisor claims the process: 1 or 0; absent if unknown.",
         |server, out| {
             out.maybe(
                 &[],
@@ -290,7 +287,7 @@ pub const FAMILIES: &[Family] = &[
     server(
         "supervisor_restarts",
         None,
-        "Automatic restarts that the supervisor has counted; it begins again with the supervisor.",
+        "Automatic restarts that the supervisor counted; reset when the supervisor restarts.",
         |server, out| {
             out.maybe(&[], server.lineage.as_ref().and_then(fleet::restarts));
         },

@@ -189,7 +189,7 @@ impl<'a> Survey<'a> {
 
     /// Command lines by pid, unmodified: they are recognised first, and made printable before they are shown. Kernel
     /// threads, zombies and vanished processes are left out. So are the other processes of a program that is not a
-    /// server, as a sample of [`SAMPLE_SIZE`] shows.
+    /// server, as a sample of `SAMPLE_SIZE` shows.
     pub fn commands(&self) -> &HashMap<u32, Vec<String>> {
         self.commands.get_or_init(|| {
             let mut found = HashMap::new();

@@ -325,3 +325,42 @@ fn packages_name_what_there_is() {
         assert!(workflow.contains(&format!("target: {target} }}")), "{target}");
     }
 }
+
+/// An action that is named by a tag can change later; one that is named by its commit cannot.
+#[test]
+fn actions_are_named_by_their_commit() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let mut count = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for action in text.lines().filter_map(|line| line.split("uses: ").nth(1)) {
+            let commit = action.split('@').nth(1).unwrap().split(' ').next().unwrap();
+            assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{action}");
+            assert!(action.contains(" # v"), "{action} does not name its version");
+            count += 1;
+        }
+    }
+    assert!(count > 8, "only {count} actions");
+}
+
+/// Release notes are the section of one version, not the whole changelog.
+#[test]
+fn release_notes_are_those_of_one_version() {
+    let copy = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/notes");
+    fs::create_dir(copy.path().join("packaging")).unwrap();
+    let copied = copy.path().join("packaging/notes");
+    fs::copy(script, &copied).unwrap();
+    let log =
+        "# Changelog\n\n## 1.10.0 (2026-02-01)\n\n- ten\n\n## 1.1.0 (2026-01-01)\n\n- one\n\n## 1.0.0\n\n- none\n";
+    fs::write(copy.path().join("CHANGELOG.md"), log).unwrap();
+    let notes = |version: &str| said(Command::new(&copied).arg(version));
+    assert_eq!(notes("1.1.0"), (true, "\n- one\n".to_owned()));
+    assert_eq!(notes("1.10.0"), (true, "\n- ten\n".to_owned()));
+    let (is_found, text) = notes("1.2.0");
+    assert!(!is_found && text.contains("no section 1.2.0"), "{text}");
+    // The next release has its notes.
+    let version = env!("CARGO_PKG_VERSION");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/notes");
+    assert!(said(Command::new(own).arg(version)).0, "CHANGELOG.md has no section {version}");
+}

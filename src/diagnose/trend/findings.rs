@@ -9,7 +9,7 @@ const CRITICAL_SHARE: f64 = 0.80;
 /// Time to the soft limit below which growth is critical, in milliseconds.
 const CRITICAL_MS: u64 = 3_600_000;
 
-/// Findings of a trend. `growths` is what [`judge_trend`] made of it.
+/// Findings of a trend; `growths` are the verdicts on its series.
 pub fn findings(server_pid: Option<u32>, trend: &Trend, growths: &[Growth]) -> Vec<Finding> {
     let context = Context::new(server_pid, trend);
     let mut found: Vec<Finding> = Vec::new();
