@@ -246,7 +246,7 @@ fn the_index_of_a_bundled_sqlite_is_read_as_well() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kanban.db");
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_index_of_a_bundled_sqlite_is_read_as_well", "--nocapture"])
+        .args(["--exact", &common::path_of("the_index_of_a_bundled_sqlite_is_read_as_well"), "--nocapture"])
         .env("BUNDLED_SQLITE_PATH", &path)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

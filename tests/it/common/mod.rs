@@ -102,6 +102,21 @@ impl Answer {
     }
 }
 
+/// The path of a test in this binary, `module::name`, by its name: a test that runs its binary once more must give it.
+pub fn path_of(test: &str) -> String {
+    static LIST: OnceLock<String> = OnceLock::new();
+    let list = LIST.get_or_init(|| {
+        let own = std::env::current_exe().expect("the path of the test binary");
+        let output = Command::new(own).args(["--list", "--format", "terse"]).output().expect("the list of tests");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    let paths = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    let mut found = paths.filter(|path| path.rsplit("::").next() == Some(test));
+    let path = found.next().unwrap_or_else(|| panic!("no test has the name {test}"));
+    assert!(found.next().is_none(), "two tests have the name {test}");
+    path.to_owned()
+}
+
 /// Runs the doctor with these arguments, separated by spaces.
 pub fn run(arguments: &str) -> Answer {
     run_with(doctor().args(arguments.split_whitespace()))

@@ -47,7 +47,7 @@ pub fn isolated(test: &str, body: impl FnOnce(&Place)) {
     let output = Command::new("unshare")
         .args(["--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c", line, "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &super::path_of(test), "--nocapture", "--test-threads=1"])
         .env(INSIDE, directory.path())
         .stdin(Stdio::null())
         .output()
