@@ -1,4 +1,5 @@
-//! Accounts and groups in the text of passwd(5) and group(5), line by line: one that is damaged hides no other.
+//! Accounts and groups in the text of passwd(5) and group(5), parsed line by line. A damaged line affects no
+//! other line.
 
 /// One line of passwd(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub struct Account<'a> {
     pub home: &'a [u8],
 }
 
-/// The accounts of a passwd(5) text. Lines without a name, with a sign of another source of accounts, or without an absolute home are
-/// left out.
+/// The accounts of a passwd(5) text. Lines are skipped that have no name, that refer to another source of
+/// accounts (`+`, `-`), or that have no absolute home.
 pub fn accounts(text: &[u8]) -> impl Iterator<Item = Account<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
@@ -31,7 +32,7 @@ pub fn account(text: &[u8], uid: u32) -> Option<Account<'_>> {
     accounts(text).find(|account| account.uid == uid)
 }
 
-/// The user below whose home directory a path lies, by its text: the nearest one.
+/// The user with the home directory that contains a path, by its text. The innermost home counts.
 pub fn whose_home_has(passwd: &[u8], path: &[u8]) -> Option<u32> {
     let is_in = |account: &Account| {
         let home = account.home.strip_suffix(b"/").unwrap_or(account.home);
@@ -56,8 +57,8 @@ pub fn groups_of(text: &[u8], name: &[u8]) -> Vec<u32> {
     found
 }
 
-/// The user of whom an id is a subordinate one, by the texts of subuid(5) and passwd(5). Those of root are given to containers by root, and
-/// count for themselves.
+/// The user that a subordinate id belongs to, by the texts of subuid(5) and passwd(5). Subordinate ids of root
+/// are left out: root gives them to containers, and each counts as an owner of its own.
 pub fn owner_of(subordinate: &[u8], passwd: &[u8], uid: u32) -> Option<u32> {
     let name = subordinate.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');

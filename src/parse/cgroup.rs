@@ -2,13 +2,13 @@
 
 use procfs_core::{FromBufRead, ProcessCGroups};
 
-/// Picks the path that names the unit from `/proc/PID/cgroup` (cgroups(7)): the unified hierarchy's, or on a
-/// hybrid host systemd's own named one where the unified path is the root.
+/// The path that names the unit, from `/proc/PID/cgroup` (cgroups(7)): that of the unified hierarchy or, on a
+/// hybrid host where the unified path is the root, that of systemd's named hierarchy.
 pub fn path_of(bytes: &[u8]) -> Option<String> {
     let mut unified = None;
     let mut named = None;
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        // One line that does not parse must not cost the rest.
+        // A line that does not parse must not discard the other lines.
         let Ok(groups) = ProcessCGroups::from_buf_read(line) else { continue };
         for group in groups.0 {
             let path = crate::model::text::printable(group.pathname.as_bytes());
@@ -26,40 +26,41 @@ pub fn path_of(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// A systemd unit, and which manager runs it.
+/// A systemd unit, and the manager that runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Unit name, for example `hermes-webui.service`.
     pub name: String,
-    /// The user whose manager runs it; `None` for the system's.
+    /// Uid of the user manager that runs it; `None` for the system manager.
     pub user_manager: Option<u32>,
 }
 
 impl Unit {
-    /// Word for the supervisor's kind.
+    /// The supervisor kind of the unit's manager.
     pub fn kind(&self) -> &'static str {
         if self.user_manager.is_some() { "systemd-user" } else { "systemd" }
     }
 }
 
-/// The service unit of a control group path. Scopes (logins, terminals, containers) and slices start
-/// programs for somebody else and supervise nothing, so they are none.
+/// The service unit of a control group path. Scopes (logins, terminals, containers) and slices do not restart
+/// processes, so they are not supervisors.
 ///
-/// Paths look like `/system.slice/X.service` and `/user.slice/user-1000.slice/user@1000.service/app.slice/X.service`;
-/// a service may have control groups of its own below its unit's.
+/// Paths have the form `/system.slice/X.service` or
+/// `/user.slice/user-1000.slice/user@1000.service/app.slice/X.service`. A service may have control groups of
+/// its own below that of its unit.
 pub fn unit_of(path: &str) -> Option<Unit> {
     let mut user_manager = None;
     let mut unit = None;
     for part in path.split('/') {
         let manager = part.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service"));
-        // Below a user's manager, and below a unit, the names are what that user likes.
+        // Below a user manager, and below a unit, the user chooses the names.
         let is_manager = user_manager.is_none() && unit.is_none();
         if let Some(uid) = manager.and_then(|uid| uid.parse().ok()).filter(|_| is_manager) {
             user_manager = Some(uid);
         } else if part.ends_with(".service") && unit.is_none() {
             unit = Some(part.to_owned());
         } else if part.ends_with(".scope") {
-            // What is below a scope belongs to whoever made it, not to a service above it.
+            // A process below a scope belongs to the creator of the scope, not to a service above it.
             unit = None;
             break;
         }
@@ -67,12 +68,12 @@ pub fn unit_of(path: &str) -> Option<Unit> {
     unit.map(|name| Unit { name, user_manager })
 }
 
-/// The user whose manager a control group path leads through, and who names what is below it.
+/// The user of the user manager in a control group path. That user chooses the names below it.
 pub fn delegated_to(path: &str) -> Option<u32> {
     path.split('/').find_map(|part| part.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok())
 }
 
-/// The container of a control group path, as its runtime's name and the short id.
+/// The container of a control group path: the name of its runtime and its short id.
 pub fn container_of(path: &str) -> Option<(&'static str, String)> {
     for part in path.rsplit('/') {
         let name = part.strip_suffix(".scope").unwrap_or(part);

@@ -1,18 +1,18 @@
-//! Command lines of Hermes servers, their launchers and the loops around them.
+//! Command lines of Hermes servers, their launchers and respawn loops.
 //!
-//! argv is parsed as a command, never searched for a substring: `bash -c "while true; do hermes dashboard; done"`
-//! is a respawning loop, not a dashboard, and `vim server.py` is an editor.
+//! argv is parsed as a command, never searched for a substring: `bash -c "while true; do hermes dashboard;
+//! done"` is a respawn loop, not a dashboard, and `vim server.py` is an editor.
 
 use crate::model::ServerKind;
 
 /// What a recognised command does for its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandRole {
-    /// It is the server.
+    /// The server itself.
     Server,
-    /// It starts the server: a bootstrap or start script.
+    /// Starts the server: a bootstrap or start script.
     Launcher,
-    /// It starts the server again whenever it ends.
+    /// Starts the server again each time it ends.
     RespawnLoop,
 }
 
@@ -21,24 +21,24 @@ pub enum CommandRole {
 pub struct HermesCommand {
     /// Kind of server.
     pub kind: ServerKind,
-    /// What the command does for it.
+    /// Role of the command.
     pub role: CommandRole,
-    /// Port of the arguments; `Some(0)` asks for any free one.
+    /// Port in the arguments; `Some(0)` requests any free port.
     pub port: Option<u16>,
-    /// Profile of the arguments.
+    /// Profile in the arguments.
     pub profile: Option<String>,
-    /// Home of the arguments (a demonstration's target names it).
+    /// Home in the arguments (a demo scenario names it).
     pub home: Option<String>,
-    /// The script, module or program that told.
+    /// The script, module or program by which the command was recognised.
     pub program: String,
-    /// False where another program could carry the same command line (`python server.py`): something else
-    /// must confirm it.
+    /// False where another program could have the same command line (`python server.py`). Other evidence must
+    /// confirm it.
     pub certain: bool,
-    /// A target of the doctor's own demonstration: found only by who asks for it.
+    /// A test server of a demo scenario: reported only when it is requested.
     pub demo: bool,
 }
 
-/// Hidden subcommand of this program that plays a target.
+/// Hidden subcommand of this program that runs a test server.
 pub const DEMO_SERVER: &str = "demo-server";
 
 /// Recognises a command line; `None` for any other program.
@@ -47,8 +47,8 @@ pub fn recognise<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
     recognise_words(&words)
 }
 
-/// Recognises a command as it is configured: what stands before it to set its user, limits or environment is passed
-/// over. A running `sudo hermes dashboard` is no dashboard, but a unit that says so runs one.
+/// Recognises a command as it is configured. Wrappers before it that set its user, limits or environment are
+/// skipped. A running `sudo hermes dashboard` is not a dashboard, but a unit with this command runs one.
 pub fn recognise_configured<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> {
     let words: Vec<&str> = argv.iter().map(AsRef::as_ref).collect();
     let mut rest = words.as_slice();
@@ -62,11 +62,11 @@ pub fn recognise_configured<S: AsRef<str>>(argv: &[S]) -> Option<HermesCommand> 
     recognise_words(rest)
 }
 
-/// Wrappers around one command that are passed over.
+/// Maximum number of wrappers around one command that are skipped.
 const MAX_WRAPPERS: usize = 8;
 
-/// Programs that run another one: name, options that take a value in a word of its own, and plain words before the
-/// command (a user, a directory, a priority).
+/// Programs that run another program: name, options that take a value as a separate word, and number of plain
+/// words before the command (a user, a directory, a priority).
 const WRAPPERS: &[(&str, &str, usize)] = &[
     ("caffeinate", "-t -w", 0),
     ("catatonit", "", 0),
@@ -105,10 +105,10 @@ const WRAPPERS: &[(&str, &str, usize)] = &[
     ("tini", "-e -p", 0),
 ];
 
-/// What a wrapper runs.
+/// The command that a wrapper runs.
 enum Wrapped<'w, 'a> {
     Words(&'w [&'a str]),
-    /// Text behind `-c`, for a shell.
+    /// Text after `-c`, for a shell.
     Text(&'a str),
 }
 
@@ -126,7 +126,7 @@ fn wrapped<'w, 'a>(words: &'w [&'a str]) -> Option<Wrapped<'w, 'a>> {
             "-c" | "--command" if takes_text => return after.first().map(|text| Wrapped::Text(text)),
             option if with_value.split(' ').any(|known| known == option) => rest = after.get(1..)?,
             option if option.starts_with('-') && option.len() > 1 => rest = after,
-            // `su hermes -c TEXT`, `su - hermes -c TEXT`: the command stands behind the user.
+            // `su hermes -c TEXT`, `su - hermes -c TEXT`: the command follows the user.
             _ if takes_text && after.iter().any(|word| matches!(*word, "-c" | "--command")) => rest = after,
             assignment if matches!(name, "env" | "sudo" | "exec") && is_assignment(assignment) => rest = after,
             _ => break,
@@ -148,7 +148,7 @@ fn recognise_words(words: &[&str]) -> Option<HermesCommand> {
     script(program, rest)
 }
 
-/// Base name of a program: no directories, no login dash, no Nix wrapper's dressing.
+/// Base name of a program, without directories, the dash of a login shell and the affixes of a Nix wrapper.
 pub fn program_name(program: &str) -> &str {
     let name = program.rsplit('/').next().unwrap_or(program);
     let name = name.strip_prefix('-').unwrap_or(name);
@@ -158,7 +158,7 @@ pub fn program_name(program: &str) -> &str {
     }
 }
 
-/// Whether a base name is a Python interpreter's.
+/// Whether a base name is that of a Python interpreter.
 pub fn is_python(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     ["python", "pypy"].iter().any(|stem| {
@@ -168,13 +168,14 @@ pub fn is_python(name: &str) -> bool {
     })
 }
 
-/// Whether a base name is a command interpreter's.
+/// Whether a base name is that of a shell.
 pub fn is_shell(name: &str) -> bool {
     matches!(name, "sh" | "bash" | "dash" | "zsh" | "fish" | "ksh" | "ash" | "busybox")
 }
 
-/// Whether the programs that a process runs are told by its command line and not by the path of its executable: interpreters,
-/// loaders and emulators, and what each user or service has one of.
+/// Whether an executable runs other programs, so that the command line identifies the program and the path of
+/// the executable does not: interpreters, loaders, emulators, and programs that every user or service has an
+/// instance of.
 pub fn runs_others(executable: &[u8]) -> bool {
     let path = String::from_utf8_lossy(executable).to_ascii_lowercase();
     let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
@@ -223,7 +224,7 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
         }
         "mcp_server.py" if is_in_webui(path) => Some(server(ServerKind::Mcp, path, arguments)),
         "run.py" if path.ends_with("gateway/run.py") => {
-            // .../hermes-agent/gateway/run.py
+            // The path is .../hermes-agent/gateway/run.py.
             let above = path.rsplit('/').nth(2).unwrap_or_default().to_ascii_lowercase();
             Some(HermesCommand {
                 certain: above.contains("hermes"),
@@ -233,7 +234,7 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
         "bootstrap.py" | "start.sh" | "ctl.sh" if is_in_webui(path) => Some(HermesCommand {
             role: CommandRole::Launcher,
             port: option(arguments, "--port").and_then(|port| port.parse().ok()).or_else(|| {
-                // bootstrap.py takes the port as its last plain argument
+                // bootstrap.py takes the port as its last positional argument.
                 arguments.iter().rev().find(|word| !word.starts_with('-'))?.parse().ok()
             }),
             ..server(ServerKind::Webui, path, arguments)
@@ -245,18 +246,18 @@ fn script(path: &str, arguments: &[&str]) -> Option<HermesCommand> {
     }
 }
 
-/// Whether a script lies directly in a checkout or package of the WebUI. A home or user that is called hermes has
-/// other programs in it.
+/// Whether a script is directly in a checkout or package of the WebUI. The name of a home or user `hermes`
+/// proves nothing: it contains other programs too.
 fn is_in_webui(path: &str) -> bool {
     let directory = path.rsplit('/').nth(1).unwrap_or_default().to_ascii_lowercase().replace(['_', '.'], "-");
     directory.contains("hermes-webui") || directory.contains("hermeswebui")
 }
 
-/// The `hermes` program: which of its subcommands is a server.
+/// The `hermes` program: recognises the subcommands that are servers.
 fn hermes(program: &str, arguments: &[&str]) -> Option<HermesCommand> {
     if arguments.is_empty() {
-        // Under a unit that sets everything by environment the gateway is a bare `hermes`, and so is a
-        // person's chat.
+        // In a unit that configures everything by environment the gateway is a bare `hermes`, and so is an
+        // interactive chat.
         return Some(HermesCommand { certain: false, ..server(ServerKind::Gateway, program, arguments) });
     }
     let mut rest = arguments;
@@ -326,7 +327,7 @@ fn option<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
     None
 }
 
-/// A command interpreter: a script file, or text behind `-c`.
+/// A shell: a script file, or text after `-c`.
 fn shell(rest: &[&str]) -> Option<HermesCommand> {
     let mut rest = rest;
     while let Some((word, after)) = rest.split_first() {
@@ -344,11 +345,11 @@ fn shell(rest: &[&str]) -> Option<HermesCommand> {
     None
 }
 
-/// Text behind `-c`: its simple commands, each recognised like an argv of its own.
+/// Text after `-c`: each of its simple commands is recognised like a separate argv.
 fn shell_text(text: &str) -> Option<HermesCommand> {
     let mut looping = false;
     let mut found = None;
-    // A line that is continued is one line.
+    // Joins continued lines.
     let text = text.replace("\\\n", " ");
     for part in text.split(['\n', ';', '|', '&', '(', ')', '{', '}']) {
         let Some(words) = shlex::split(part) else { continue };
@@ -376,7 +377,7 @@ fn is_assignment(word: &str) -> bool {
     })
 }
 
-/// A program that stands in front of servers by design: the port is its, the answer comes from behind it.
+/// A reverse proxy or similar front program: it owns the port, and a server behind it answers.
 pub fn front_program(name: &str) -> Option<&'static str> {
     const FRONTS: &[&str] = &[
         "caddy",
@@ -394,7 +395,7 @@ pub fn front_program(name: &str) -> Option<&'static str> {
         "tailscaled",
         "traefik",
     ];
-    // Some set a title of their own: `nginx: master process /usr/sbin/nginx`, `sshd: user@notty`.
+    // Some programs set a title: `nginx: master process /usr/sbin/nginx`, `sshd: user@notty`.
     let name = program_name(name.split([':', ' ']).next().unwrap_or(name));
     FRONTS.iter().copied().find(|front| *front == name)
 }

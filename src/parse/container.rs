@@ -1,10 +1,11 @@
-//! The answer of `GET /containers/ID/json` (Docker Engine API, "Inspect a container"; Podman answers the same).
+//! The response to `GET /containers/ID/json` (Docker Engine API, "Inspect a container"; Podman returns the
+//! same).
 
 use super::ParseError;
 use crate::model::text::printable;
 use serde::Deserialize;
 
-/// What a runtime says of a container. Its environment is not looked at.
+/// State of a container, as its runtime reports it. Its environment is not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerState {
     /// Name without the leading slash.
@@ -13,7 +14,7 @@ pub struct ContainerState {
     pub status: String,
     /// Pid of its first process, in the runtime's pid namespace.
     pub pid: Option<u32>,
-    /// `State.ExitCode` of the last end.
+    /// `State.ExitCode` of its last exit.
     pub exit_code: i64,
     /// `RestartCount`: automatic restarts.
     pub restarts: Option<u64>,
@@ -21,7 +22,7 @@ pub struct ContainerState {
     pub restart_policy: String,
     /// `State.StartedAt`, RFC 3339.
     pub started_at: String,
-    /// `Path` and `Args`: recognised first, masked where they are shown.
+    /// `Path` and `Args`. They are recognised first, and masked where they are printed.
     pub command: Vec<String>,
 }
 
@@ -60,7 +61,7 @@ struct RestartPolicy {
 /// Parses the body.
 ///
 /// # Errors
-/// When it is no JSON of that shape.
+/// When it is not JSON of this form.
 pub fn inspect(body: &[u8]) -> Result<ContainerState, ParseError> {
     let found: Inspect = serde_json::from_slice(body).map_err(|error| ParseError::new("container", error))?;
     let state = found.state.ok_or_else(|| ParseError::new("container", "it has no State"))?;

@@ -1,4 +1,4 @@
-//! Rows of descriptors by kind and target, whichever system they were read from.
+//! Rows of descriptors by kind and target, for all systems.
 
 use super::link::SqlitePart;
 use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// Socket rows that are kept.
+/// Maximum number of socket rows that are kept.
 const MAX_SOCKETS: usize = 512;
-/// Target rows that are kept.
+/// Maximum number of target rows that are kept.
 pub const MAX_TARGETS: usize = 512;
 
-/// Rows by kind and target, as they are found.
+/// Rows by kind and target, collected while descriptors are read.
 #[derive(Default)]
 pub struct Rows {
     by_kind: BTreeMap<String, u64>,
@@ -21,7 +21,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// With room for that many distinct targets.
+    /// Reserves capacity for this many distinct targets.
     pub fn with_capacity(distinct: usize) -> Self {
         Self { targets: Vec::with_capacity(distinct.min(2 * MAX_TARGETS)), ..Self::default() }
     }
@@ -40,7 +40,7 @@ impl Rows {
         self.targets.push(Target { target, kind, count, deleted, size_bytes });
     }
 
-    /// Counts one that [`MAX_TARGETS`] others of its kind, with as many descriptors or more, come before.
+    /// Counts a target that is not among the [`MAX_TARGETS`] targets of its kind with the most descriptors.
     pub fn omit(&mut self, kind: &str, count: u64) {
         self.count(kind, count);
         self.omitted += 1;
@@ -55,13 +55,14 @@ impl Rows {
         }
     }
 
-    /// Adds the databases, the one with most handles first.
+    /// Adds the databases, ordered by number of handles, most first.
     pub fn add_families(&mut self, families: BTreeMap<Vec<u8>, SqliteFamily>, facts: &mut Descriptors) {
         facts.sqlite = families.into_values().collect();
         facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
     }
 
-    /// Adds the sockets, grouped by what they are connected to. `is_matched` says whether states could be had at all.
+    /// Adds the sockets, grouped by the peer they are connected to. `is_matched` is whether the states could be
+    /// read.
     pub fn add_sockets(&mut self, rows: Vec<SocketDescriptor>, is_matched: bool, facts: &mut Descriptors) {
         let mut grouped: BTreeMap<(Cow<'static, str>, String), u64> = BTreeMap::new();
         let mut close_wait: BTreeMap<String, u64> = BTreeMap::new();
@@ -79,7 +80,8 @@ impl Rows {
         facts.sockets = rows;
         facts.sockets_omitted = u64::try_from(facts.sockets.len().saturating_sub(MAX_SOCKETS)).unwrap_or(0);
         first_in_order(&mut facts.sockets, MAX_SOCKETS, |a, b| {
-            // Those with a state, TCP's, come first; a comparison of numbers, where that decides, is the cheapest.
+            // TCP sockets, which have a state, come first. Where numbers decide the order, the comparison is
+            // cheap.
             (a.state.is_none(), &a.protocol, &a.state, &a.remote, a.inode).cmp(&(
                 b.state.is_none(),
                 &b.protocol,
@@ -96,7 +98,7 @@ impl Rows {
         facts.close_wait = is_matched.then_some(found);
     }
 
-    /// Puts everything in order, most held first.
+    /// Puts all rows in order, most descriptors first.
     pub fn finish(mut self, facts: &mut Descriptors) {
         facts.targets_omitted =
             u64::try_from(self.targets.len().saturating_sub(MAX_TARGETS) + self.omitted).unwrap_or(0);
@@ -108,12 +110,12 @@ impl Rows {
     }
 }
 
-/// Keeps the first of many, in order: what is not kept need not be sorted.
+/// Keeps the first `most` rows, in order. The rows that are dropped are not sorted.
 pub fn first_in_order<T>(rows: &mut Vec<T>, most: usize, order: impl Fn(&T, &T) -> Ordering) {
     if rows.len() > most {
         rows.select_nth_unstable_by(most, &order);
         rows.truncate(most);
-        // They are kept until the end, and their room would be that of all.
+        // The rows live until the end of the run, and would keep the capacity of all of them.
         rows.shrink_to_fit();
     }
     rows.sort_unstable_by(order);

@@ -1,37 +1,37 @@
-//! `--expect`: who should be running the server, as a person says it.
+//! `--expect`: the supervisor that should manage the server, as the user writes it.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Who should be running the server.
+/// The supervisor that should manage the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// A unit of the system's or of a user's systemd.
+    /// A unit of the system manager or of a user manager of systemd.
     Systemd {
-        /// With its suffix; `.service` is added where there is none.
+        /// Unit name with its suffix; `.service` is added if there is none.
         unit: String,
-        /// The user manager instead of the system's.
+        /// Whether it is a unit of the user manager.
         user: bool,
     },
     /// A job of launchd.
     Launchd(String),
     /// A program of supervisord, `GROUP:NAME` within a group.
     Supervisord(String),
-    /// A program of pm2.
+    /// A pm2 program.
     Pm2(String),
-    /// A service directory and the word for its supervisor: `runit`, `s6`, `daemontools`.
+    /// A service directory and its kind of supervisor: `runit`, `s6`, `daemontools`.
     ServiceDirectory(&'static str, PathBuf),
-    /// This process, or one that it has started.
+    /// This process, or a descendant of it.
     Pid(u32),
-    /// Nobody: started by hand, and meant so.
+    /// No supervisor: the server is started by hand, on purpose.
     Nobody,
 }
 
-/// The forms that are understood, for messages.
+/// The accepted forms, for messages.
 pub const FORMS: &str = "systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM, runit:DIR, s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none";
 
 impl Expect {
-    /// The word for the supervisor, as in `lineage.supervisor.kind`.
+    /// The supervisor kind, as in `lineage.supervisor.kind`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Systemd { user: false, .. } => "systemd",
@@ -45,7 +45,7 @@ impl Expect {
         }
     }
 
-    /// The name at that supervisor.
+    /// The name that the supervisor uses.
     pub fn name(&self) -> String {
         match self {
             Self::Systemd { unit: name, .. } | Self::Launchd(name) | Self::Supervisord(name) | Self::Pm2(name) => {

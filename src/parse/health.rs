@@ -1,8 +1,8 @@
-//! The health answers of each kind and version of Hermes server.
+//! The health responses of each kind and version of Hermes server.
 //!
 //! WebUI `/health`: `status`, `sessions`, `active_streams`, `uptime_seconds`; from v0.50.297 `accept_loop` and,
-//! with `?deep=1`, `checks`. Gateway `/health`: `status`, `platform`. Dashboard and serve `/api/status`: `version`
-//! and, by version, `gateway_running`, `hermes_home` …
+//! with `?deep=1`, `checks`. Gateway `/health`: `status`, `platform`. Dashboard and serve `/api/status`:
+//! `version` and, depending on the version, `gateway_running`, `hermes_home` …
 
 use crate::model::text::printable;
 use crate::model::{HealthAnswer, Outcome, ServerKind};
@@ -18,8 +18,8 @@ pub fn health_path(kind: ServerKind, deep: bool) -> &'static str {
     }
 }
 
-/// Other paths that cost each kind of server little and write nothing: the list from which a person would first see that it
-/// hangs. A dashboard's and a gateway's other paths are dear or want a key.
+/// Other paths that are cheap for each kind of server and write nothing: the list where a user would first see
+/// that the server hangs. The other paths of a dashboard or a gateway are expensive or require a key.
 pub fn usual_routes(kind: ServerKind) -> &'static [&'static str] {
     match kind {
         ServerKind::Webui => &["/api/sessions"],
@@ -27,10 +27,9 @@ pub fn usual_routes(kind: ServerKind) -> &'static [&'static str] {
     }
 }
 
-/// Judges the shape of one complete HTTP answer.
+/// Classifies one complete HTTP response.
 ///
-/// This is a reading of the protocol, not a verdict: what the outcome means for the server is decided
-/// in `diagnose`.
+/// This reads the protocol and gives no verdict. `diagnose` decides what the outcome means for the server.
 pub fn read_answer(
     kind: ServerKind,
     status: u16,
@@ -66,7 +65,7 @@ fn answer(value: &Value) -> Option<HealthAnswer> {
     }
     let failed_checks = checks
         .iter()
-        // A store that was never made is not a failure: the server says `missing` and stays healthy.
+        // A store that was never created is not a failure: the server reports `missing` and stays healthy.
         .filter(|(_, status)| !matches!(status.as_str(), "ok" | "missing"))
         .map(|(name, _)| name.clone())
         .collect();
@@ -107,7 +106,7 @@ fn has_shape(kind: ServerKind, answer: &HealthAnswer) -> bool {
     }
 }
 
-/// Whether an answer can only have come from a Hermes server, whatever its command line looks like.
+/// Whether a response can only come from a Hermes server, whatever its command line is.
 pub fn is_hermes_answer(server_header: Option<&str>, answer: Option<&HealthAnswer>) -> bool {
     server_header.is_some_and(|header| header.starts_with("HermesWebUI/"))
         || answer.is_some_and(|answer| {

@@ -1,27 +1,29 @@
-//! The flight recorder's file: JSON Lines, one object a line (jsonlines.org), the last of which can be torn.
+//! The record that `watch` writes: JSON Lines, one object per line (jsonlines.org). The last line can be torn.
 
 use crate::model::{History, Record, Timestamp};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
-/// Lines that are kept; of a longer record the first ones are given up. At one in 30 seconds it is five weeks.
+/// Maximum number of lines that are kept; of a longer record the first lines are dropped. With one sample in 30
+/// seconds it covers five weeks.
 const MAX_RECORDS: usize = 100_000;
-/// Longest line that is understood, in bytes.
+/// Longest line that is parsed, in bytes.
 const MAX_LINE: usize = 64 * 1024;
-/// First bytes of a record from which [`begins_with_record`] decides: room for a torn line and the line behind it.
+/// Number of bytes at the start of a record that [`begins_with_record`] needs: space for a torn line and the
+/// line after it.
 pub const HEAD_BYTES: usize = 2 * MAX_LINE;
-/// What every line of a record begins with.
+/// The start of every line of a record.
 const LINE_START: &[u8] = b"{\"at\":\"";
 
-/// Whether the first [`HEAD_BYTES`] bytes of a file are those of a record: its first line is one. A line that a crash has torn
-/// counts where the file ends with it, or where a line of a record follows.
+/// Whether the first [`HEAD_BYTES`] bytes of a file are those of a record: its first line is a line of a
+/// record. A line that a crash has torn counts if the file ends with it, or if a line of a record follows.
 pub fn begins_with_record(head: &[u8]) -> bool {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).peekable();
     while let Some(line) = lines.next() {
         match serde_json::from_slice::<Record>(line) {
             Ok(_) => return true,
             Err(error) if error.is_eof() && is_torn(line) => {
-                // Behind the last line of the file is nothing, or the empty rest after its end.
+                // The last line of the file is followed by nothing, or by an empty rest after its line end.
                 if lines.peek().is_none_or(|rest| rest.is_empty()) {
                     return true;
                 }
@@ -37,17 +39,17 @@ fn is_torn(line: &[u8]) -> bool {
     !line.is_empty() && line.len() < MAX_LINE && line.get(..length) == LINE_START.get(..length)
 }
 
-/// The last lines of a record, as they are read; of any number of lines no more than these are in memory.
+/// The last lines of a record, collected while it is read. Memory is bounded by their number.
 #[derive(Debug, Default)]
 pub struct Lines {
     last: VecDeque<Vec<u8>>,
-    /// The very last one had no end.
+    /// Whether the last line has no line end.
     ends_open: bool,
     too_long: u64,
 }
 
 impl Lines {
-    /// Takes the lines of a file, behind those of the file before it.
+    /// Reads the lines of a file, which follow those of the file before it.
     ///
     /// # Errors
     /// Those of the reader.
@@ -62,7 +64,7 @@ impl Lines {
             let is_whole = line.last() == Some(&b'\n');
             self.ends_open = !is_whole;
             let is_long = !is_whole && line.len() == MAX_LINE;
-            // A line that is too long counts once, however many pieces it comes in.
+            // A line that is too long counts once, however many pieces it is read in.
             if is_long && !is_rest {
                 self.too_long += 1;
             }
@@ -86,7 +88,7 @@ impl Lines {
         self.last.push_back(line);
     }
 
-    /// What the lines say. What is not understood is counted, and costs no more than its own line.
+    /// Parses the lines. A line that does not parse is counted and skipped.
     pub fn history(self) -> History {
         let mut found = History { lines_skipped: self.too_long, ..History::default() };
         let count = self.last.len();
@@ -101,7 +103,7 @@ impl Lines {
     }
 }
 
-/// Texts of a file that anybody may have written.
+/// Makes texts printable: any user may have written the file.
 fn clean(record: Record) -> Record {
     let shown = |text: String| crate::model::text::printable(text.as_bytes());
     Record {
@@ -138,7 +140,7 @@ mod tests {
         let torn = format!("{whole}{whole}{}", &whole[..whole.len() / 2]);
         let found = history(torn.as_bytes());
         assert_eq!((found.records.len(), found.lines_skipped, found.ends_torn), (2, 0, true));
-        // The recorder has gone on after it.
+        // The recorder went on after the torn line.
         let mended = format!("{}\n{whole}", &whole[..40]);
         let found = history(mended.as_bytes());
         assert_eq!((found.records.len(), found.lines_skipped, found.ends_torn), (1, 1, false));

@@ -1,17 +1,17 @@
-//! Files of a HERMES_HOME that name a server: pid files, the WebUI control script's state, and the port in
-//! environment files.
+//! Files of a HERMES_HOME that identify a server: pid files, the state of the WebUI control script, and the
+//! port in environment files.
 
 use crate::model::HostPath;
 use crate::model::text::kept;
 use serde_json::Value;
 
-/// A server that a file of the home names.
+/// A server that a file of the home identifies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PidRecord {
-    /// The pid.
+    /// Pid of the server.
     pub pid: u32,
-    /// Start time, where the file says it (gateway records): on Linux in clock ticks after boot, field 22 of
-    /// `/proc/PID/stat`, on macOS in hundredths of a second since 1970.
+    /// Start time, if the file contains it (gateway records): on Linux in clock ticks after boot, field 22 of
+    /// `/proc/PID/stat`; on macOS in hundredths of a second since 1970.
     pub start_ticks: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ pub fn pid_file(bytes: &[u8]) -> Option<PidRecord> {
     Some(PidRecord { pid, start_ticks })
 }
 
-/// What `webui.ctl.env` says: the WebUI control script's own record of the server that it started.
+/// Contents of `webui.ctl.env`: the WebUI control script's record of the server that it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlState {
     /// `PID`.
@@ -36,7 +36,7 @@ pub struct ControlState {
     pub port: Option<u16>,
 }
 
-/// Parses `webui.ctl.env` (shell-quoted `KEY=VALUE` lines). Only the named keys are looked at.
+/// Parses `webui.ctl.env` (shell-quoted `KEY=VALUE` lines). Only the named keys are read.
 pub fn control_state(bytes: &[u8]) -> ControlState {
     ControlState {
         pid: value_of(bytes, "PID").and_then(|pid| pid.parse().ok()).filter(|pid| *pid != 0),
@@ -44,17 +44,18 @@ pub fn control_state(bytes: &[u8]) -> ControlState {
     }
 }
 
-/// The port that an environment file gives to a WebUI. No other key is looked at.
+/// The port that an environment file sets for a WebUI. No other key is read.
 pub fn webui_port(bytes: &[u8]) -> Option<u16> {
     value_of(bytes, "HERMES_WEBUI_PORT")?.parse().ok()
 }
 
-/// The home that an environment file gives. No other key is looked at.
+/// The home that an environment file sets. No other key is read.
 pub fn hermes_home(bytes: &[u8]) -> Option<HostPath> {
     value_of(bytes, "HERMES_HOME").filter(|home| home.starts_with('/')).map(|home| HostPath::from_kept(&home))
 }
 
-/// Last value of one key in a file of shell-quoted `KEY=VALUE` lines, as a shell would take it; in text that holds every byte.
+/// Last value of one key in a file of shell-quoted `KEY=VALUE` lines, as a shell would read it. The text is
+/// lossless (see [`kept`]).
 fn value_of(bytes: &[u8], key: &str) -> Option<String> {
     kept(bytes)
         .lines()
@@ -68,8 +69,8 @@ fn value_of(bytes: &[u8], key: &str) -> Option<String> {
         .next_back()
 }
 
-/// Last value that a shell script gives to a variable, by assignment, `export` or `env`; `None` where the value is
-/// made from others. No other variable is looked at.
+/// Last value that a shell script gives to a variable, by assignment, `export` or `env`. `None` where the value
+/// contains other variables. No other variable is read.
 pub fn variable(script: &[u8], name: &str) -> Option<String> {
     let text = kept(script);
     let mut values = text.lines().filter_map(|line| {
@@ -80,7 +81,8 @@ pub fn variable(script: &[u8], name: &str) -> Option<String> {
     (!last.is_empty() && !last.contains(['$', '`'])).then_some(last)
 }
 
-/// Directories of variables that a run script reads, a file each: `chpst -e DIR`, `envdir DIR`, `s6-envdir DIR`.
+/// Directories from which a run script reads its environment, one file per variable: `chpst -e DIR`, `envdir
+/// DIR`, `s6-envdir DIR`.
 pub fn variable_directories(script: &[u8]) -> Vec<String> {
     let text = kept(script).replace("\\\n", " ");
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The head and body of an HTTP/1 answer (RFC 9112), bounded.
+//! The head and body of an HTTP/1 response (RFC 9112), with limits on their size.
 
 use super::ParseError;
 use crate::model::text::printable;
@@ -8,12 +8,12 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Largest body that is kept, in bytes.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// The parts of a head that are used here.
+/// The parts of a response head that are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Status code.
     pub status: u16,
-    /// Length of the head in bytes; the body begins there.
+    /// Length of the head in bytes; the body follows.
     pub length: usize,
     /// `Content-Length`.
     pub content_length: Option<u64>,
@@ -23,14 +23,15 @@ pub struct Head {
     pub server: Option<String>,
     /// `Location`.
     pub location: Option<String>,
-    /// `Content-Type: text/event-stream`: it is meant to stay open (HTML standard, server-sent events).
+    /// `Content-Type: text/event-stream`: the response stays open by design (HTML standard, server-sent
+    /// events).
     pub is_event_stream: bool,
 }
 
-/// Parses the head of an answer; `Ok(None)` means that more bytes are needed.
+/// Parses the head of a response. `Ok(None)` means that more bytes are needed.
 ///
 /// # Errors
-/// When the bytes are not an HTTP/1 answer.
+/// When the bytes are not an HTTP/1 response.
 pub fn head(bytes: &[u8]) -> Result<Option<Head>, ParseError> {
     let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut response = httparse::Response::new(&mut headers);
@@ -60,24 +61,24 @@ pub fn is_unmarked(head: &Head) -> bool {
     !head.chunked && head.content_length.is_none()
 }
 
-/// Whether an answer with this head has no body (RFC 9112, 6.3).
+/// Whether a response with this head has no body (RFC 9112, 6.3).
 fn is_bodiless(head: &Head) -> bool {
     head.status < 200 || matches!(head.status, 204 | 304)
 }
 
-/// What is known of a body by the bytes that came so far.
+/// State of a body, by the bytes that were received so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// More bytes belong to it.
+    /// More bytes are needed.
     Partial,
-    /// All of it, decoded and cut at [`MAX_BODY_BYTES`].
+    /// The whole body, decoded and cut at [`MAX_BODY_BYTES`].
     Complete(Vec<u8>),
 }
 
-/// Decodes the body; `at_end` says that the connection was closed behind these bytes.
+/// Decodes the body. `at_end` is whether the connection was closed after these bytes.
 ///
 /// # Errors
-/// When the chunked coding is broken, or the connection ended before the promised length.
+/// When the chunked coding is broken, or the connection ended before the announced length.
 pub fn body(head: &Head, bytes: &[u8], at_end: bool) -> Result<Body, ParseError> {
     if is_bodiless(head) {
         return Ok(Body::Complete(Vec::new()));
@@ -97,10 +98,10 @@ pub fn body(head: &Head, bytes: &[u8], at_end: bool) -> Result<Body, ParseError>
     }
 }
 
-/// The body of an answer that is complete: the connection was closed behind it, and its status is 200.
+/// The body of a complete response: the connection was closed after it, and its status is 200.
 ///
 /// # Errors
-/// When it is no HTTP, of another status, or shorter than it says.
+/// When it is not HTTP, has another status, or is shorter than announced.
 pub fn complete(answer: &[u8]) -> Result<Vec<u8>, ParseError> {
     let head = head(answer)?.ok_or_else(|| ParseError::new("head", "it has no end"))?;
     if head.status != 200 {

@@ -1,36 +1,39 @@
-//! launchd's own word on its jobs: the answers of `launchctl print` and `launchctl list` (launchctl(1)).
+//! The output of `launchctl print` and `launchctl list`: what launchd reports about its jobs (launchctl(1)).
 //!
-//! Apple calls `print`'s text no interface and has changed it between releases, so nothing here needs more of it than
-//! it must: an entry that is missing stays `None`, one that is unknown is passed over. Known are the forms of macOS
-//! 10.10 to 26: `LABEL = {` and `gui/501/LABEL = {`, `properties` as a block of `name = 0` and as one line.
+//! Apple does not treat the text of `print` as an interface and has changed it between releases. So the parser
+//! requires as little as possible: a missing entry stays `None`, an unknown entry is skipped. The forms of
+//! macOS 10.10 to 26 are known: `LABEL = {` and `gui/501/LABEL = {`, `properties` as a block of `name = 0` and
+//! as one line.
 //!
-//! Text of the job's owner stands unquoted in these answers: an argument or a value may hold line ends, braces and
-//! ` = `. So structure is read by indentation, not by counting braces: an entry of the job is a line with exactly the
-//! outermost indentation, and a block ends at the closing bracket that is indented like the line that opened it.
+//! Text of the job's owner is not quoted in this output: an argument or a value may contain line ends, braces
+//! and ` = `. So structure is parsed by indentation, not by counting braces. An entry of the job is a line with
+//! exactly the outermost indentation. A block ends at the closing bracket with the same indentation as the line
+//! that opened it.
 
 use super::ParseError;
 use crate::model::text::printable;
 
-/// Most rows, arguments or conditions that are taken from one answer. A Mac has some hundreds of jobs.
+/// Maximum number of rows, arguments or conditions that are read from one output. A Mac has some hundreds of
+/// jobs.
 const MAX: usize = 4096;
 
 const PRINT: &str = "launchctl print";
 const LIST: &str = "launchctl list";
 
-/// What launchd answered.
+/// Result of a query to launchd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
-    /// It knows what was asked for.
+    /// The job or domain exists.
     Found(T),
-    /// The domain exists and has no such job: not loaded there. A plist may still lie on the disk.
+    /// The domain exists and the job is not loaded in it. Its plist may still be on the disk.
     NoService,
-    /// There is no such domain: that user has no login session (or nobody may see it from here). It says nothing of a
-    /// job in another domain.
+    /// The domain does not exist: that user has no login session, or the session is not visible from here. This
+    /// does not mean that the job is missing in another domain.
     NoDomain,
 }
 
 impl<T> Answer<T> {
-    /// What was found, if anything was.
+    /// The result, if the job or domain exists.
     pub fn found(self) -> Option<T> {
         match self {
             Self::Found(found) => Some(found),
@@ -39,75 +42,78 @@ impl<T> Answer<T> {
     }
 }
 
-/// What launchd says of one loaded job (`launchctl print gui/501/LABEL`).
+/// State of one loaded job (`launchctl print gui/501/LABEL`).
 ///
-/// Of its environment two variables are kept and nothing else.
+/// Of its environment only two variables are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
-    /// `gui/501`, `user/501`, `system` …, the names of older releases turned into these; empty where none is printed.
+    /// `gui/501`, `user/501`, `system` …; names of older releases are converted to these. Empty if none is
+    /// printed.
     pub domain: String,
     /// Label of the job.
     pub label: String,
-    /// Pid of the process that launchd itself started; `None` while it has none. Under a wrapper it is the wrapper's,
-    /// and for a moment after a start that of the trampoline (state `xpcproxy`).
+    /// Pid of the process that launchd itself started; `None` if there is none. With a wrapper it is the pid of
+    /// the wrapper, and for a moment after a start that of the trampoline (state `xpcproxy`).
     pub pid: Option<u32>,
-    /// As printed: `running`, `not running`, `spawn scheduled` (it waits for the throttle), `xpcproxy` (being started),
-    /// older releases `waiting`.
+    /// State as printed: `running`, `not running`, `spawn scheduled` (delayed by the throttle), `xpcproxy`
+    /// (being started); in older releases `waiting`.
     pub state: String,
-    /// As printed: `running`, `exited`, `spawn failed` …; newer releases only.
+    /// Job state as printed: `running`, `exited`, `spawn failed` …; newer releases only.
     pub job_state: Option<String>,
-    /// How often it was started since it was loaded.
+    /// Number of starts since it was loaded.
     pub runs: Option<u64>,
-    /// How the latest run that is over ended, as printed: `1`, `78: EX_CONFIG`, `(never exited)`, `Killed: 9`,
-    /// `OS_REASON_CODESIGNING`. The run before the present one while there is a pid.
+    /// How the latest finished run ended, as printed: `1`, `78: EX_CONFIG`, `(never exited)`, `Killed: 9`,
+    /// `OS_REASON_CODESIGNING`. While there is a pid, this is the run before the present one.
     pub last_exit: Option<String>,
-    /// Exit status of that run, when it exited.
+    /// Exit status of that run, if it exited.
     pub last_exit_code: Option<i32>,
     /// Signal that ended that run.
     pub last_signal: Option<i32>,
-    /// Why a start is owed and held back, as printed (`speculative`, `semaphore`, `inefficient` …): launchd will not
-    /// start it by itself just now, whatever its keep-alive says. Printed only while it is down.
+    /// Why a pending start is held back, as printed (`speculative`, `semaphore`, `inefficient` …): launchd does
+    /// not start the job for now, whatever its `KeepAlive` is. Printed only while the job is down.
     pub pended_spawn: Option<String>,
     /// Program that is executed.
     pub program: Option<String>,
-    /// Arguments, the program's name first, as they are: to be recognised, and masked before anybody sees them. One
-    /// argument may hold line ends; where such a line begins with two tabs, it counts as an argument of its own.
+    /// Arguments, unmasked, the program's name first. They are recognised, and masked before they are printed.
+    /// An argument may contain line ends; if such a line begins with two tabs, it counts as a separate
+    /// argument.
     pub arguments: Vec<String>,
     /// `HERMES_HOME` of the job's own environment (not of the inherited, default or global one).
     pub home: Option<String>,
-    /// `HERMES_WEBUI_PORT` of the same.
+    /// `HERMES_WEBUI_PORT` of the same environment.
     pub webui_port: Option<u16>,
-    /// Working directory, where one is configured.
+    /// Working directory, if one is configured.
     pub working_directory: Option<String>,
-    /// File that takes its standard output.
+    /// File for its standard output.
     pub stdout_path: Option<String>,
-    /// File that takes its standard error.
+    /// File for its standard error.
     pub stderr_path: Option<String>,
-    /// The plist it was loaded from; `None` for a job that a program submitted.
+    /// The plist that it was loaded from; `None` for a job that a program submitted.
     pub plist: Option<String>,
-    /// Whether it is started again however it ended: `KeepAlive` is true in its plist. `Some(false)` also stands for a
-    /// `KeepAlive` with conditions, see [`Job::keep_alive_if`].
+    /// Whether it is always restarted: `KeepAlive` is true in its plist. `Some(false)` also means a `KeepAlive`
+    /// with conditions, see [`Job::keep_alive_if`].
     pub keep_alive: Option<bool>,
-    /// Conditions of its `KeepAlive`, as printed, for example `successful exit => 0`: started again unless it ended
-    /// with success.
+    /// Conditions of its `KeepAlive`, as printed. For example, `successful exit => 0` restarts the job unless
+    /// it ended with success.
     pub keep_alive_if: Vec<String>,
-    /// Whether it is started as soon as it is loaded (`RunAtLoad`).
+    /// Whether it is started when it is loaded (`RunAtLoad`).
     pub run_at_load: Option<bool>,
     /// Whether launchd has given up starting it.
     pub penalty_box: Option<bool>,
-    /// Seconds between two starts at least (`ThrottleInterval`); 10 unless configured (launchd.plist(5)).
+    /// Minimum time between two starts, in seconds (`ThrottleInterval`); 10 unless configured
+    /// (launchd.plist(5)).
     pub minimum_runtime_s: Option<u64>,
-    /// Soft limit of descriptors that its plist sets; `None` when it sets none, or no limit at all.
+    /// Soft limit of descriptors that its plist sets; `None` if it sets none or is unlimited.
     pub soft_descriptors: Option<u64>,
 }
 
 impl Job {
-    /// The service target, as launchctl(1) wants it: `gui/501/LABEL`.
+    /// The service target in the form of launchctl(1): `gui/501/LABEL`.
     pub fn target(&self) -> String {
         if self.domain.is_empty() { self.label.clone() } else { format!("{}/{}", self.domain, self.label) }
     }
 
-    /// The file where its last words are: standard error before standard output, neither when it is thrown away.
+    /// The log file: standard error, else standard output. `None` if both are discarded.
     pub fn log(&self) -> Option<&str> {
         log(self.stderr_path.as_deref(), self.stdout_path.as_deref())
     }
@@ -116,39 +122,39 @@ impl Job {
 /// One job of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Pid; `None` while it has none.
+    /// Pid; `None` if it has no process.
     pub pid: Option<u32>,
-    /// How its latest finished run ended: the exit status, or minus the number of the signal. `None` where none has
-    /// ended, or launchd puts it otherwise (`(pe)`, `?`).
+    /// How its latest finished run ended: the exit status, or the negated signal number. `None` if no run has
+    /// ended, or launchd prints another text (`(pe)`, `?`).
     pub last_status: Option<i32>,
     /// Label.
     pub label: String,
 }
 
-/// What `launchctl list LABEL` says of one job of the caller's own domain. Without a pid the job is loaded and nothing
-/// of it runs.
+/// Output of `launchctl list LABEL` for one job of the caller's own domain. Without a pid the job is loaded and
+/// has no process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     /// Label.
     pub label: String,
     /// `PID`; `None` when it is missing or 0.
     pub pid: Option<u32>,
-    /// `LastExitStatus`, the status of wait(2): 256 is exit status 1, 15 is SIGTERM.
+    /// `LastExitStatus`, in the format of wait(2): 256 is exit status 1, 15 is SIGTERM.
     pub last_wait_status: Option<i32>,
     /// `Program`.
     pub program: Option<String>,
-    /// `ProgramArguments`; to be treated like [`Job::arguments`].
+    /// `ProgramArguments`; unmasked, see [`Job::arguments`].
     pub arguments: Vec<String>,
     /// `StandardOutPath`.
     pub stdout_path: Option<String>,
     /// `StandardErrorPath`.
     pub stderr_path: Option<String>,
-    /// `OnDemand`: false for a `KeepAlive` that is true, true also for one with conditions.
+    /// `OnDemand`: false if `KeepAlive` is true, true also if it has conditions.
     pub on_demand: Option<bool>,
 }
 
 impl Listed {
-    /// Exit status of the latest finished run, when it exited.
+    /// Exit status of the latest finished run, if it exited.
     pub fn last_exit_code(&self) -> Option<i32> {
         let status = self.last_wait_status?;
         (status & 0x7f == 0).then_some((status >> 8) & 0xff)
@@ -160,17 +166,17 @@ impl Listed {
         (signal != 0).then_some(signal)
     }
 
-    /// The file where its last words are, as [`Job::log`].
+    /// The log file, as for [`Job::log`].
     pub fn log(&self) -> Option<&str> {
         log(self.stderr_path.as_deref(), self.stdout_path.as_deref())
     }
 }
 
-/// Parses the answer to `launchctl print gui/501/LABEL`: standard output, or standard error where that is empty (the
-/// messages come there, with exit status 113 for no service and 112 for no domain).
+/// Parses the output of `launchctl print gui/501/LABEL`: standard output, or standard error if that is empty.
+/// The refusals are on standard error, with exit status 113 for no service and 112 for no domain.
 ///
 /// # Errors
-/// When it is neither a job nor one of the known refusals, when it ends early, or holds more than any job has.
+/// When it is neither a job nor a known refusal, when it ends early, or has more entries than any job.
 pub fn job(bytes: &[u8]) -> Result<Answer<Job>, ParseError> {
     let text = String::from_utf8_lossy(bytes);
     let (header, mut body) = match printed(&text)? {
@@ -194,7 +200,7 @@ pub fn job(bytes: &[u8]) -> Result<Answer<Job>, ParseError> {
     Ok(Answer::Found(job))
 }
 
-/// An entry of one line.
+/// An entry on one line.
 fn take_value(job: &mut Job, key: &str, value: &str) {
     let text = || Some(shown(value)).filter(|text| !text.is_empty());
     match key {
@@ -205,13 +211,13 @@ fn take_value(job: &mut Job, key: &str, value: &str) {
         "working directory" => job.working_directory = text(),
         "stdout path" => job.stdout_path = text(),
         "stderr path" => job.stderr_path = text(),
-        // Older releases print the label alone above, the domain here.
+        // Older releases print only the label in the first line, and the domain here.
         "domain" if job.domain.is_empty() => job.domain = domain_name(value),
         "minimum runtime" => job.minimum_runtime_s = value.parse().ok(),
         "runs" => job.runs = value.parse().ok(),
         "pid" => job.pid = value.parse().ok().filter(|pid| *pid != 0),
         "pended spawn" | "pended nondemand spawn" => job.pended_spawn = text(),
-        // One of these three is printed.
+        // Exactly one of these three is printed.
         "last exit code" => {
             job.last_exit = text();
             job.last_exit_code = value.split(':').next().and_then(|code| code.trim().parse().ok());
@@ -231,8 +237,8 @@ fn take_value(job: &mut Job, key: &str, value: &str) {
     }
 }
 
-/// A block. Only the ones named here are looked into: others repeat keys of the job (`state` of a coalition, `path` of
-/// a socket, `keepalive` of an event trigger), and the environments hold secrets.
+/// A block. Only the blocks named here are parsed: others repeat keys of the job (`state` of a coalition,
+/// `path` of a socket, `keepalive` of an event trigger), and the environments contain secrets.
 fn take_block(job: &mut Job, name: &str, block: &[&str], body: &Body<'_>) -> Result<(), ParseError> {
     if name == "arguments" {
         job.arguments = words(block, body)?;
@@ -263,10 +269,11 @@ fn take_block(job: &mut Job, name: &str, block: &[&str], body: &Body<'_>) -> Res
     Ok(())
 }
 
-/// Parses the answer to `launchctl print gui/501`: every job that is loaded in a domain, by its `services` block.
+/// Parses the output of `launchctl print gui/501`: every job that is loaded in a domain, from its `services`
+/// block.
 ///
 /// # Errors
-/// When it is neither a domain nor one of the known refusals, when it ends early, or holds more jobs than any Mac has.
+/// When it is neither a domain nor a known refusal, when it ends early, or has more jobs than any Mac.
 pub fn domain(bytes: &[u8]) -> Result<Answer<Vec<Row>>, ParseError> {
     let text = String::from_utf8_lossy(bytes);
     let (_, mut body) = match printed(&text)? {
@@ -293,7 +300,7 @@ pub fn domain(bytes: &[u8]) -> Result<Answer<Vec<Row>>, ParseError> {
 /// Parses the table of `launchctl list`: the jobs of the caller's own domain.
 ///
 /// # Errors
-/// When it has no heading, or holds more jobs than any Mac has.
+/// When it has no heading, or has more jobs than any Mac.
 pub fn table(bytes: &[u8]) -> Result<Vec<Row>, ParseError> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
@@ -307,7 +314,7 @@ pub fn table(bytes: &[u8]) -> Result<Vec<Row>, ParseError> {
     Ok(rows)
 }
 
-/// `PID STATUS LABEL`; what is no row is passed over.
+/// A line `PID STATUS LABEL`; `None` for any other line.
 fn row(line: &str) -> Option<Row> {
     let (pid, rest) = line.trim_start().split_once(char::is_whitespace)?;
     let (status, label) = rest.trim_start().split_once(char::is_whitespace)?;
@@ -322,10 +329,10 @@ fn row(line: &str) -> Option<Row> {
     })
 }
 
-/// Parses the answer to `launchctl list LABEL`: standard output, or standard error where that is empty.
+/// Parses the output of `launchctl list LABEL`: standard output, or standard error if that is empty.
 ///
 /// # Errors
-/// When it is neither a job nor one of the known refusals, when it ends early, or holds more than any job has.
+/// When it is neither a job nor a known refusal, when it ends early, or has more entries than any job.
 pub fn listed(bytes: &[u8]) -> Result<Answer<Listed>, ParseError> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
@@ -345,7 +352,7 @@ pub fn listed(bytes: &[u8]) -> Result<Answer<Listed>, ParseError> {
             continue;
         };
         match value {
-            // Sockets, Mach services and their like.
+            // Sockets, Mach services and similar blocks.
             "{" => drop(body.block("};")?),
             "(" => {
                 let block = body.block(");")?;
@@ -380,17 +387,17 @@ fn take_listed(job: &mut Listed, key: &str, value: &str) {
     }
 }
 
-/// `"a"b";` to `a"b`: quotes within are printed as they are.
+/// `"a"b";` to `a"b`: launchd does not escape quotes inside a value.
 fn unquoted(value: &str) -> &str {
     let value = value.strip_suffix(';').unwrap_or(value);
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
-/// Splits an answer of `launchctl print` into the name above it and its lines.
+/// Splits an output of `launchctl print` into its first name and its lines.
 fn printed(text: &str) -> Result<Answer<(&str, Body<'_>)>, ParseError> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        // A warning may stand above.
+        // A warning may come first.
         if let Some(name) = line.strip_suffix(" = {").filter(|name| !name.starts_with([' ', '\t'])) {
             return Ok(Answer::Found((name, Body { what: PRINT, lines, indent: None, end: &["}"] })));
         }
@@ -401,7 +408,7 @@ fn printed(text: &str) -> Result<Answer<(&str, Body<'_>)>, ParseError> {
     Err(refused(PRINT, text))
 }
 
-/// The messages that answer the question, `Bad request.` above them or not.
+/// The known refusals, with or without a line `Bad request.` above them.
 fn refusal<T>(line: &str) -> Option<Answer<T>> {
     if line.contains("Could not find service") || line.contains("Could not find specified service") {
         Some(Answer::NoService)
@@ -412,7 +419,7 @@ fn refusal<T>(line: &str) -> Option<Answer<T>> {
     }
 }
 
-/// Any other message, in launchctl's own words.
+/// An error for any other message, with the text of launchctl.
 fn refused(what: &'static str, text: &str) -> ParseError {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or("it printed nothing");
@@ -420,12 +427,12 @@ fn refused(what: &'static str, text: &str) -> ParseError {
     ParseError::new(what, shown(telling))
 }
 
-/// Lines of an answer below the one that opened it.
+/// Lines of an output after the line that opened it.
 struct Body<'a> {
     /// The command, for errors.
     what: &'static str,
     lines: std::str::Lines<'a>,
-    /// Indentation of the outermost entries: that of the first of them (a tab).
+    /// Indentation of the outermost entries, from the first of them (a tab).
     indent: Option<&'a str>,
     /// Lines that close it.
     end: &'static [&'static str],
@@ -436,7 +443,7 @@ impl<'a> Body<'a> {
         self.lines.next().ok_or_else(|| ParseError::new(self.what, "it ends early"))
     }
 
-    /// The next outermost entry, its indentation taken off; `None` at the end.
+    /// The next outermost entry without its indentation; `None` at the end.
     fn entry(&mut self) -> Result<Option<&'a str>, ParseError> {
         loop {
             let line = self.line()?;
@@ -472,14 +479,14 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// A line of a block without its indentation; `None` for one that goes on with the line before it.
+    /// A line of a block without its indentation; `None` for a line that continues the line before it.
     fn inner<'l>(&self, line: &'l str) -> Option<&'l str> {
         let indent = self.indent?;
         line.strip_prefix(indent)?.strip_prefix(indent)
     }
 }
 
-/// One word a line; a line that is not indented like a word belongs to the word before it.
+/// One word per line. A line that is not indented like a word belongs to the word before it.
 fn words(block: &[&str], body: &Body<'_>) -> Result<Vec<String>, ParseError> {
     let mut words: Vec<String> = Vec::new();
     for line in block {
@@ -495,7 +502,8 @@ fn words(block: &[&str], body: &Body<'_>) -> Result<Vec<String>, ParseError> {
     Ok(words)
 }
 
-/// Domain and label of the name above an answer: `gui/501/LABEL`, `system/LABEL`, in older releases the label alone.
+/// Domain and label of the name in the first line: `gui/501/LABEL`, `system/LABEL`; in older releases the label
+/// alone.
 fn split_target(name: &str) -> (Option<String>, &str) {
     if let Some((kind, rest)) = name.split_once('/') {
         match kind {
@@ -512,11 +520,12 @@ fn split_target(name: &str) -> (Option<String>, &str) {
     (None, name)
 }
 
-/// What the names of domains began with in older releases.
+/// Prefix of domain names in older releases.
 const OLD_DOMAIN: &str = "com.apple.xpc.launchd.";
 
-/// `gui/501 [100010]` (the audit session behind it), and the older `com.apple.xpc.launchd.domain.system`,
-/// `….domain.user.501` and `….user.domain.501.100009.Aqua`, as launchctl(1) wants them. Others stay as printed.
+/// Converts domain names to the form of launchctl(1): `gui/501 [100010]` (with its audit session), and the
+/// older `com.apple.xpc.launchd.domain.system`, `….domain.user.501` and `….user.domain.501.100009.Aqua`. Others
+/// stay as printed.
 fn domain_name(printed: &str) -> String {
     let name = printed.split(' ').next().unwrap_or(printed);
     let Some(old) = name.strip_prefix(OLD_DOMAIN) else { return shown(name) };
@@ -529,7 +538,8 @@ fn domain_name(printed: &str) -> String {
         if session.is_empty() {
             return format!("user/{uid}");
         }
-        // Aqua is the session of a person at the screen; others (Background, LoginWindow) have no name by uid.
+        // Aqua is the graphical session of a user; others (Background, LoginWindow) have no domain name with a
+        // uid.
         if session.ends_with(".Aqua") {
             return format!("gui/{uid}");
         }

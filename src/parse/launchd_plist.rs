@@ -1,29 +1,29 @@
-//! Property lists of launchd's jobs, as they lie on the disk (launchd.plist(5)), in XML or in binary.
+//! Property lists of launchd's jobs on the disk (launchd.plist(5)), in XML or binary form.
 
 use super::ParseError;
 use crate::model::text::printable;
 use plist::{Dictionary, Value};
 
 const WHAT: &str = "property list";
-/// Levels of a job's dictionary that anybody writes, and some more.
+/// Maximum number of arrays and dictionaries in an XML property list; real jobs have far fewer.
 const MAX_NESTED: usize = 256;
 
-/// What a property list says of a job; of its environment two variables and nothing else.
+/// The keys of a property list that are used. Of its environment only two variables are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFile {
     /// `Label`.
     pub label: String,
-    /// `ProgramArguments`, else `Program`: to be recognised, and masked before anybody sees them.
+    /// `ProgramArguments`, else `Program`: recognised, and masked before they are printed.
     pub arguments: Vec<String>,
     /// `HERMES_HOME` of `EnvironmentVariables`.
     pub home: Option<String>,
-    /// `HERMES_WEBUI_PORT` of the same.
+    /// `HERMES_WEBUI_PORT` of the same dictionary.
     pub webui_port: Option<u16>,
     /// `RunAtLoad`.
     pub run_at_load: bool,
-    /// `KeepAlive`: true, or conditions for it.
+    /// `KeepAlive`: true, or a dictionary of conditions.
     pub keep_alive: bool,
-    /// `Disabled`: the default where nobody has enabled it.
+    /// `Disabled`: the default, which `launchctl enable` overrides.
     pub disabled: bool,
     /// `SoftResourceLimits.NumberOfFiles`.
     pub soft_descriptors: Option<u64>,
@@ -32,16 +32,16 @@ pub struct JobFile {
 }
 
 impl JobFile {
-    /// Whether launchd starts it by itself once it is loaded.
+    /// Whether launchd starts it without a request once it is loaded.
     pub fn is_enabled(&self) -> bool {
         (self.run_at_load || self.keep_alive) && !self.disabled
     }
 }
 
-/// Reads a property list.
+/// Parses a property list.
 ///
 /// # Errors
-/// When it is none, is nested as no job is, or has no label.
+/// When it is not a property list, is nested too deeply, or has no label.
 pub fn job_file(bytes: &[u8]) -> Result<JobFile, ParseError> {
     let opens = |name: &[u8]| bytes.windows(name.len()).filter(|window| *window == name).count();
     if !bytes.starts_with(b"bplist") && opens(b"<array").saturating_add(opens(b"<dict")) > MAX_NESTED {

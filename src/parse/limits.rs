@@ -7,10 +7,10 @@ use procfs_core::process::{LimitValue, Limits};
 /// Parses the limits of a process.
 ///
 /// # Errors
-/// When the table is not complete.
+/// When the table is incomplete.
 pub fn limits(bytes: &[u8]) -> Result<Limits, ParseError> {
     let text = String::from_utf8_lossy(bytes);
-    // The parser counts words from the end of each line, and panics on fewer.
+    // The procfs parser counts words from the end of each line, and panics on fewer than four.
     let lines: String =
         text.lines().filter(|line| line.split_whitespace().count() >= 4).flat_map(|line| [line, "\n"]).collect();
     Limits::from_buf_read(lines.as_bytes()).map_err(|error| ParseError::new("limits", error.to_string()))

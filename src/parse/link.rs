@@ -1,32 +1,32 @@
-//! What `/proc/PID/fd/N` points to, from the text of the link alone (proc_pid_fd(5)): nothing is opened or
-//! stated for it.
+//! The target of `/proc/PID/fd/N`, from the text of the link alone (proc_pid_fd(5)). Nothing is opened or
+//! passed to stat(2).
 
-/// A descriptor's target, as the link names it.
+/// Target of a descriptor, as the link names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link<'a> {
-    /// A path, with the kernel's mark of an unlinked file taken off where it stood.
+    /// A path, without the kernel's mark of an unlinked file.
     Path {
         /// The path.
         path: &'a [u8],
-        /// The text ended in ` (deleted)`: unlinked, or a file whose name ends so.
+        /// The text ended in ` (deleted)`: the file is unlinked, or its name ends so.
         marked_deleted: bool,
     },
     /// A socket by its inode.
     Socket(u64),
     /// A pipe by its inode.
     Pipe(u64),
-    /// An anonymous inode: eventfd, epoll and the like; the kind as counted here.
+    /// An anonymous inode such as eventfd or epoll, with the name of its kind in the output.
     Anonymous(&'static str),
     /// A memory file.
     Memory,
-    /// A namespace or something that this version does not know.
+    /// A namespace, or a target of an unknown kind.
     Other,
 }
 
-/// The mark that the kernel puts behind the path of an unlinked file (d_path in fs/d_path.c).
+/// The mark that the kernel appends to the path of an unlinked file (d_path in fs/d_path.c).
 pub const DELETED_MARK: &[u8] = b" (deleted)";
 
-/// Reads the text of one link.
+/// Parses the text of one link.
 pub fn classify(link: &[u8]) -> Link<'_> {
     if link.first() == Some(&b'/') {
         if link.starts_with(b"/memfd:") {
@@ -50,7 +50,7 @@ pub fn classify(link: &[u8]) -> Link<'_> {
         b"anon_inode:[signalfd]" => Link::Anonymous("signalfd"),
         b"anon_inode:[pidfd]" => Link::Anonymous("pidfd"),
         b"anon_inode:inotify" | b"anon_inode:[inotify]" => Link::Anonymous("inotify"),
-        // Since Linux 6.9 a pidfd has an inode of its own filesystem.
+        // Since Linux 6.9 a pidfd has an inode in a filesystem of its own.
         _ if link.starts_with(b"pidfd:[") => Link::Anonymous("pidfd"),
         _ => Link::Other,
     }
@@ -61,13 +61,13 @@ fn bracketed(link: &[u8], prefix: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Whether a path lies among the device files. Shared memory and message queues below `/dev` are none.
+/// Whether a path is that of a device file. Shared memory and message queues below `/dev` are not devices.
 pub fn is_device_path(path: &[u8]) -> bool {
     path.starts_with(b"/dev/") && !path.starts_with(b"/dev/shm/") && !path.starts_with(b"/dev/mqueue/")
 }
 
-/// Unlinked on purpose: shared memory, asynchronous I/O rings, anonymous shared maps and unnamed temporary
-/// files (`O_TMPFILE` shows as `/dir/#INODE`, open(2)).
+/// Whether a file is unlinked by design: shared memory, asynchronous I/O rings, anonymous shared maps and
+/// unnamed temporary files (`O_TMPFILE` shows as `/dir/#INODE`, open(2)).
 pub fn is_unlinked_by_design(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     path.starts_with(b"/SYSV")
@@ -79,15 +79,15 @@ pub fn is_unlinked_by_design(path: &[u8]) -> bool {
         || (name.first() == Some(&b'#') && name.len() > 1 && name[1..].iter().all(u8::is_ascii_digit))
 }
 
-/// Libraries put their unnamed files directly into the temporary directory, not below it.
+/// Libraries create their unnamed files directly in the temporary directory, not below it.
 fn is_directly_in(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|name| !name.contains(&b'/'))
 }
 
-/// A file's part in a SQLite database.
+/// The part of a SQLite database that a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SqlitePart {
-    /// The database itself.
+    /// The database file.
     Database,
     /// The write-ahead log.
     Wal,
@@ -95,8 +95,8 @@ pub enum SqlitePart {
     Shm,
 }
 
-/// Names the database that a path belongs to: `X`, `X-wal` and `X-shm` are one family where X ends in `.db`,
-/// `.sqlite` or `.sqlite3` (the suffixes are those of the SQLite WAL documentation).
+/// The database that a path belongs to, and its part: `X`, `X-wal` and `X-shm` are one family if X ends in
+/// `.db`, `.sqlite` or `.sqlite3` (the suffixes `-wal` and `-shm` are those of the SQLite WAL documentation).
 pub fn sqlite_family(path: &[u8]) -> Option<(&[u8], SqlitePart)> {
     let (base, part) = if let Some(base) = path.strip_suffix(b"-wal") {
         (base, SqlitePart::Wal)

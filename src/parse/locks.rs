@@ -1,4 +1,5 @@
-//! The kernel's table of file locks, `/proc/locks` (proc_locks(5)), and answers about single locks where there is none.
+//! The kernel's table of file locks, `/proc/locks` (proc_locks(5)), and the results of single lock queries on
+//! systems without this table.
 
 use super::link::SqlitePart;
 use super::sqlite::{lock_roles_of_database, lock_roles_of_index};
@@ -8,18 +9,18 @@ use crate::model::text::printable;
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelLock {
-    /// Number of the lock; a waiter has the number of the lock that it waits for.
+    /// Id of the lock; a waiter has the id of the lock that it waits for.
     pub id: u64,
-    /// It is waited for (`->`), not held.
+    /// Whether the lock is waited for (`->`) and not held.
     pub is_waiting: bool,
     /// `POSIX`, `FLOCK`, `OFDLCK`, `LEASE` …
     pub class: String,
-    /// A write lock.
+    /// Whether it is a write lock.
     pub exclusive: bool,
-    /// Holder; `None` where the table has no process of this pid namespace for it: locks of an open file
-    /// description (-1), of another pid namespace (0), of an NFS client (negative).
+    /// Holder; `None` where the table shows no process of this pid namespace: locks of an open file description
+    /// (-1), of another pid namespace (0), of an NFS client (negative).
     pub pid: Option<u32>,
-    /// Major number of the filesystem's device. On btrfs and overlayfs it is not the one that stat(2) shows.
+    /// Major number of the filesystem's device. On btrfs and overlayfs it differs from the one of stat(2).
     pub major: u32,
     /// Minor number of that device.
     pub minor: u32,
@@ -27,18 +28,18 @@ pub struct KernelLock {
     pub inode: u64,
     /// First byte of the range.
     pub start: u64,
-    /// Last byte of the range, itself included; `None` is the end of the file, wherever it moves.
+    /// Last byte of the range, inclusive; `None` is the end of the file, even if the file grows.
     pub end: Option<u64>,
 }
 
 impl KernelLock {
-    /// Whether it is a byte-range lock, the kind that SQLite takes.
+    /// Whether it is a byte-range lock, the kind that SQLite uses.
     pub fn is_range(&self) -> bool {
         matches!(self.class.as_str(), "POSIX" | "OFDLCK")
     }
 }
 
-/// Parses the table; the second value counts the lines that were not understood.
+/// Parses the table. The second value is the number of lines that did not parse.
 pub fn parse(table: &[u8]) -> (Vec<KernelLock>, usize) {
     let mut rows = Vec::new();
     let mut bad = 0;
@@ -60,7 +61,7 @@ fn parse_line(line: &[u8]) -> Option<KernelLock> {
     let _enforcement = words.next()?;
     let exclusive = match words.next()? {
         "WRITE" | "RW" => true,
-        // A lease that is being given up shows UNLCK, an old mandatory share mode NONE.
+        // A lease that is being released shows UNLCK, an old mandatory share mode NONE.
         "READ" | "UNLCK" | "NONE" => false,
         _ => return None,
     };
@@ -81,16 +82,17 @@ fn parse_line(line: &[u8]) -> Option<KernelLock> {
     Some(KernelLock { id, is_waiting, class, exclusive, pid, major, minor, inode, start, end })
 }
 
-/// Ranges of a database, as first byte and length, about which fcntl(2) is asked where there is no table: its pending,
-/// reserved and shared bytes (the lock bytes of the SQLite file format).
+/// Ranges of a database file, as first byte and length, that are queried with fcntl(2) on systems without a
+/// lock table: its pending, reserved and shared bytes (the lock bytes of the SQLite file format).
 pub const DATABASE_QUESTIONS: &[(u64, u64)] = &[(0x4000_0000, 1), (0x4000_0001, 1), (0x4000_0002, 510)];
-/// The same of a `-shm`: writer, checkpointer, recovery, five read slots and the dead-man switch (wal.c, os_unix.c).
+/// The same for a `-shm` file: writer, checkpointer, recovery, five read slots and the dead-man switch (wal.c,
+/// os_unix.c).
 pub const INDEX_QUESTIONS: &[(u64, u64)] =
     &[(120, 1), (121, 1), (122, 1), (123, 1), (124, 1), (125, 1), (126, 1), (127, 1), (128, 1)];
 
-/// Roles of the locks that such questions were answered with: a line `START LENGTH w|r PID` each, a length of 0 for the
-/// end of the file. Each question is about one role, so one lock that covers several is answered several times; lines
-/// that are not understood are passed over.
+/// Roles of the locks that such queries found. Each line is `START LENGTH w|r PID`; a length of 0 means the end
+/// of the file. Each query is about one role, so one lock that covers several roles is reported several times.
+/// Lines that do not parse are skipped.
 pub fn roles_of_answers(answer: &[u8], part: SqlitePart) -> Vec<DatabaseLock> {
     let text = String::from_utf8_lossy(answer);
     let mut found: Vec<DatabaseLock> = Vec::new();
@@ -187,7 +189,7 @@ mod tests {
             ["writer Some(4711)", "read slot 1 Some(12)", "dead-man switch Some(12)",]
         );
         assert_eq!(words(b"1073741826 510 w 5\n", SqlitePart::Database), ["exclusive Some(5)"]);
-        // A lock to the end of the file, one of an open file description, and what is no answer.
+        // A lock to the end of the file, one of an open file description, and a line that does not parse.
         assert_eq!(
             words(b"1073741824 0 r -1\n", SqlitePart::Database),
             ["shared None", "reserved None", "pending None"]

@@ -1,5 +1,5 @@
-//! Logs of Python servers: errors of known classes, counted, with their times. What is looked for are the texts of CPython,
-//! SQLite, asyncio and uvicorn as they stand in logs; no line is kept.
+//! Logs of Python servers: errors of known classes, counted, with their times. The texts are those of CPython,
+//! SQLite, asyncio and uvicorn as they appear in logs. No line is kept.
 
 mod time;
 
@@ -9,26 +9,27 @@ use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
 use time::{Written, split_time};
 
-/// A line is looked at up to here: what decides stands at its start, and a line can be megabytes long.
+/// Maximum length of a line that is scanned. The relevant text is at its start, and a line can be megabytes
+/// long.
 const MAX_LINE: usize = 8 * 1024;
-/// The level of a line stands among these.
+/// The level of a line is within this many bytes.
 const LEVEL_WITHIN: usize = 160;
-/// How far a clock may be ahead before its zone is held for another one.
+/// Maximum difference between clocks. A line further in the future is taken to be in another time zone.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
 
-/// What the times of a log are compared with.
+/// Reference for the times of a log.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Zone of lines that say none; `None` where it is not known.
+    /// Time zone of lines without a zone; `None` if it is unknown.
     pub zone: Option<TimeZone>,
-    /// Now: no line is younger.
+    /// The present time: no line is newer.
     pub now: Timestamp,
-    /// Start of the server's process, to the second.
+    /// Start of the server process, with a resolution of one second.
     pub started: Option<Timestamp>,
 }
 
-/// Reads what was had of a log, oldest part first. Whether an earlier part is missing is told by `is_cut`: then the first line is
-/// not whole and is left out. Source, sizes and sharing are the caller's to fill in.
+/// Scans the parts of a log that were read, oldest part first. `is_cut` is whether an earlier part is missing:
+/// then the first line is incomplete and is skipped. The caller fills in source, sizes and sharing.
 pub fn log(parts: &[&[u8]], is_cut: bool, clock: &Clock) -> LogFacts {
     let mut scan = Scan::new(clock);
     for (index, part) in parts.iter().enumerate() {
@@ -58,7 +59,7 @@ struct Tally {
     first_since: Option<(Timestamp, u64)>,
 }
 
-/// Exceptions that belong together, because one was raised while another was handled.
+/// Exceptions of one chain: each was raised while another was handled.
 #[derive(Default)]
 struct Chain {
     counted: Vec<LogClass>,
@@ -72,7 +73,7 @@ struct Scan<'a> {
     line: u64,
     time: Option<Written>,
     chain: Option<Chain>,
-    /// A traceback that is part of a message, and not this server's.
+    /// Whether the traceback is part of a message, and not an error of this server.
     is_quoted: bool,
     counted_before: Option<LogClass>,
     tallies: Vec<(LogClass, Tally)>,
@@ -82,7 +83,7 @@ struct Scan<'a> {
 }
 
 const TRACEBACK: &[u8] = b"Traceback (most recent call last):";
-/// Words of servers that end because they were told to: uvicorn's, and CPython's on Ctrl-C.
+/// Messages of servers that end on request: those of uvicorn, and of CPython on Ctrl-C.
 const ORDERLY: &[&[u8]] = &[b"Finished server process", b"Application shutdown complete", b"KeyboardInterrupt"];
 
 impl<'a> Scan<'a> {
@@ -107,7 +108,7 @@ impl<'a> Scan<'a> {
         let (time, message) = split_time(line.strip_suffix(b"\r").unwrap_or(line));
         if let Some(time) = time {
             self.time = Some(time);
-            // A line from the future was written by a clock of another zone.
+            // A line from the future was written in another time zone.
             if let Written::Local(local) = time
                 && self.absolute(Written::Local(local)).is_some_and(|at| at > self.limit())
             {
@@ -140,7 +141,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Follows tracebacks; whether the line is part of one.
+    /// Tracks tracebacks; returns whether the line is part of one.
     fn traceback(&mut self, message: &[u8], level: Option<Level>) -> bool {
         if let Some(at) = memmem::find(message, TRACEBACK) {
             let is_own = message.get(..at).is_some_and(|before| before.iter().all(|byte| b" +|".contains(byte)))
@@ -152,7 +153,7 @@ impl<'a> Scan<'a> {
             }
             let linked = self.chain.take().filter(|chain| chain.is_linked);
             let mut chain = linked.unwrap_or_else(|| Chain {
-                // The line that introduces a traceback often has the same error in it.
+                // The line that introduces a traceback often contains the same error.
                 counted: self.counted_before.into_iter().collect(),
                 ..Chain::default()
             });
@@ -182,7 +183,7 @@ impl<'a> Scan<'a> {
             chain.is_linked = true;
             return true;
         }
-        // The rule that socketserver draws below, and the frame of an exception group.
+        // The rule that socketserver prints after a traceback, and the frame of an exception group.
         if message.iter().all(|byte| b"-+ |0123456789".contains(byte)) {
             return true;
         }
@@ -229,7 +230,7 @@ impl<'a> Scan<'a> {
     }
 
     fn facts(mut self) -> LogFacts {
-        // The zone was found wrong after some lines: then what was compared with it is not known.
+        // The zone turned out wrong after some lines, so the comparisons with local times do not hold.
         let is_wrong = self.clock.zone.is_some() && self.zone.is_none();
         for (_, tally) in &mut self.tallies {
             if is_wrong && matches!(tally.first, Some(Written::Local(_))) {
@@ -262,7 +263,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What a log that was not written since the start of the process says of it: nothing.
+/// Marks every class as older than the process, for a log that was not written since the start of the process.
 pub fn all_older(facts: &mut LogFacts) {
     for class in &mut facts.classes {
         (class.since_start, class.first_since_start_at, class.order) = (Some(0), None, None);
@@ -275,7 +276,7 @@ enum Level {
     Trouble,
 }
 
-/// The level that a line says, in the words of Python's logging, or as a key of a structured line.
+/// The level of a line, in the words of Python's logging, or as a key of a structured line.
 fn level(line: &[u8]) -> Option<Level> {
     const WORDS: &[(&[u8], Level)] = &[
         (b"DEBUG", Level::Information),
@@ -312,7 +313,7 @@ fn level(line: &[u8]) -> Option<Level> {
     None
 }
 
-/// Texts that name an error wherever they stand in an exception or message, and what they are.
+/// Texts that identify an error in an exception or message, and the class of each.
 const TEXTS: &[(&[u8], LogClass)] = &[
     (b"[Errno 24] Too many open files", LogClass::DescriptorsExhausted),
     (b"OSError(24, 'Too many open files')", LogClass::DescriptorsExhausted),
@@ -326,14 +327,14 @@ const TEXTS: &[(&[u8], LogClass)] = &[
     (b"database or disk is full", LogClass::DiskFull),
 ];
 
-/// The error text in a message, and where it begins and ends.
+/// The error text in a message: its class, its start and its end.
 fn find_text(message: &[u8]) -> Option<(LogClass, usize, usize)> {
     for (text, class) in TEXTS {
         if let Some(at) = memmem::find(message, text) {
             return Some((*class, at, at + text.len()));
         }
     }
-    // asyncio puts the address between the number and the words.
+    // asyncio puts the address between the number and the text.
     for number in [&b"[Errno 98]"[..], b"[Errno 48]"] {
         if let Some(at) = memmem::find(message, number)
             && memmem::find(message.get(at..).unwrap_or_default(), b"ddress already in use").is_some()
@@ -347,7 +348,7 @@ fn find_text(message: &[u8]) -> Option<(LogClass, usize, usize)> {
     matches!(after.first(), None | Some(b':' | b'(')).then_some((LogClass::MemoryError, begin, message.len()))
 }
 
-/// Where the identifier begins that ends at the end of the text.
+/// Start of the identifier at the end of the text.
 fn identifier_before(text: &[u8]) -> usize {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'.';
     text.iter().rposition(|byte| !is_part(byte)).map_or(0, |at| at + 1)
@@ -358,8 +359,9 @@ fn is_exception(name: &[u8]) -> bool {
     last.ends_with(b"Error") || last.ends_with(b"Exception")
 }
 
-/// The class of a line outside of tracebacks. It must be said as errors are said: by the text of the error itself after a
-/// colon or an exception's name, not in the middle of somebody's sentence, nor in the address of a request.
+/// The class of a line outside of tracebacks. The text must have the form of an error message: the text of the
+/// error after a colon or an exception's name. It does not count in the middle of a sentence or in the address
+/// of a request.
 fn class_of_line(message: &[u8], is_trouble: bool) -> Option<LogClass> {
     find_text(message)?;
     let message = without_request(message);
@@ -375,7 +377,7 @@ fn class_of_line(message: &[u8], is_trouble: bool) -> Option<LogClass> {
         return matches!(key, b"error" | b"err" | b"exc" | b"exception" | b"detail").then_some(class);
     }
     let (outer, is_named) = before_exception(before);
-    // The text of a repr has the exception's name in it.
+    // A repr contains the name of the exception.
     let is_named = is_named || message.get(begin..).is_some_and(|text| text.starts_with(b"OSError("));
     let is_said = match is_trouble {
         true => is_named || is_boundary(outer, true),
@@ -390,8 +392,8 @@ fn key_before(text: &[u8]) -> Option<&[u8]> {
     text.get(identifier_before(text)..)
 }
 
-/// What stands before the name of the exception whose text begins here, in the forms `Name: text`, `(Name) text` and
-/// `Name('text`; whether there is one.
+/// The text before the name of the exception whose text begins here, in the forms `Name: text`, `(Name) text`
+/// and `Name('text`; and whether there is a name.
 fn before_exception(before: &[u8]) -> (&[u8], bool) {
     let forms: [(&[&[u8]], &[u8]); 3] = [(&[b":"], b""), (&[b")"], b"("), (&[b"('", b"(\""], b"")];
     for (closings, opening) in forms {
@@ -399,7 +401,7 @@ fn before_exception(before: &[u8]) -> (&[u8], bool) {
         let (outer, name) = inner.split_at(identifier_before(inner));
         if is_exception(name) && outer.ends_with(opening) {
             let outer = outer.strip_suffix(opening).unwrap_or(outer).trim_ascii_end();
-            // SQLAlchemy names its own exception before that of the database.
+            // SQLAlchemy prints its own exception before that of the database.
             return if outer.ends_with(b":") && !opening.is_empty() {
                 (before_exception(outer).0, true)
             } else {
@@ -410,7 +412,7 @@ fn before_exception(before: &[u8]) -> (&[u8], bool) {
     (before, false)
 }
 
-/// Whether a message can begin after this.
+/// Whether a message can begin after this text.
 fn is_boundary(before: &[u8], is_trouble: bool) -> bool {
     let Some(last) = before.last() else { return true };
     if matches!(last, b':' | b']') {
@@ -423,7 +425,7 @@ fn is_boundary(before: &[u8], is_trouble: bool) -> bool {
                 .any(|word| before.ends_with(word)))
 }
 
-/// The message without the address of a request, which anybody can choose.
+/// The message without the address of a request, which any client can choose.
 fn without_request(message: &[u8]) -> Vec<u8> {
     const METHODS: &[&[u8]] = &[b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS"];
     let mut out = message.to_vec();
@@ -435,7 +437,7 @@ fn without_request(message: &[u8]) -> Vec<u8> {
             && !at.checked_sub(1).and_then(|at| message.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         if is_request {
             let rest = message.get(after..).unwrap_or_default();
-            // The line of the request ends with its version, its quotation mark, or the line itself.
+            // The request line ends at its version, its quotation mark, or the end of the line.
             let length =
                 memmem::find(rest, b" HTTP/").or_else(|| memchr::memchr2(b'"', b'\'', rest)).unwrap_or(rest.len());
             out.get_mut(after..after + length).unwrap_or_default().fill(b'_');
@@ -444,7 +446,7 @@ fn without_request(message: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Name and text of the line that ends a traceback.
+/// Name and text of the exception in the last line of a traceback.
 fn exception(message: &[u8]) -> (&[u8], &[u8]) {
     let end = message
         .iter()
@@ -454,12 +456,12 @@ fn exception(message: &[u8]) -> (&[u8], &[u8]) {
     match rest.strip_prefix(b":") {
         Some(text) => (name, text.trim_ascii_start()),
         None if rest.trim_ascii().is_empty() => (name, b""),
-        // Not the form of an exception.
+        // The line does not have the form of an exception.
         None => (b"", message),
     }
 }
 
-/// The class of an exception: its text must be the error's, and not merely have it somewhere.
+/// The class of an exception. The whole text must be that of the error; a part is not enough.
 fn class_of_exception(name: &[u8], text: &[u8]) -> Option<LogClass> {
     if name.ends_with(b"MemoryError") {
         return Some(LogClass::MemoryError);
@@ -471,7 +473,7 @@ fn class_of_exception(name: &[u8], text: &[u8]) -> Option<LogClass> {
         .then_some(class)
 }
 
-/// The last part of an exception's name, if it is one that could not be anything else.
+/// The last part of an exception's name, if its ending is one that only exceptions have.
 fn usual_name(name: &[u8]) -> Option<String> {
     const ENDINGS: &[&[u8]] =
         &[b"Error", b"Exception", b"Warning", b"Interrupt", b"Exit", b"Timeout", b"ExceptionGroup"];
@@ -481,7 +483,7 @@ fn usual_name(name: &[u8]) -> Option<String> {
     (is_identifier && is_usual).then(|| String::from_utf8_lossy(last).into_owned())
 }
 
-/// The margin that exception groups draw.
+/// The message without the margin of an exception group.
 fn without_margin(message: &[u8]) -> &[u8] {
     let trimmed = message.trim_ascii_start();
     trimmed.strip_prefix(b"| ").unwrap_or(message)
@@ -507,7 +509,7 @@ mod tests {
         log(&[text.as_bytes()], false, &clock_at("2026-11-24T10:00:00Z"))
     }
 
-    /// Classes and counts, in the order in which they began.
+    /// Classes and counts, in the order of their first line.
     fn counted(text: &str) -> Vec<(LogClass, u64)> {
         read(text).classes.iter().map(|facts| (facts.class, facts.count)).collect()
     }
@@ -672,7 +674,7 @@ and: MemoryError
             assert_eq!(read(line).classes[0].first_at.as_deref(), Some(expected), "{line}");
         }
         assert_eq!(read("2026-13-44 11:11:12 ERROR x: database is locked").classes[0].first_at, None);
-        // Without a time of its own a line has that of the one before.
+        // A line without a time has the time of the line before.
         let facts = read("2026-11-24 11:11:12 INFO x\nsqlite3.OperationalError: database is locked\n");
         assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T10:11:12.000Z"));
     }
@@ -685,7 +687,7 @@ and: MemoryError
 2026-11-24 11:30:00 ERROR x: [Errno 24] Too many open files: 'y'
 2026-11-24 11:40:00 ERROR x: database disk image is malformed
 ";
-        // 10:00 UTC is 11:00 here.
+        // 10:00 UTC is 11:00 in this time zone.
         let facts = read(text);
         let of = |class| facts.class(class).unwrap();
         assert_eq!(of(LogClass::DescriptorsExhausted).order, Some(1));
@@ -702,10 +704,10 @@ and: MemoryError
         let facts = log(&[text.as_bytes()], false, &unknown);
         assert_eq!(facts.classes[0].since_start, None);
         assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T11:30:00 (local, zone unknown)"));
-        // A line from the future: another zone than this clock's.
+        // A line from the future: written in another time zone.
         let future = "2026-11-24 11:30:00 ERROR x: database is locked\n2026-11-25 09:00:00 INFO x: y\n";
         assert_eq!(read(future).classes[0].since_start, None);
-        // Nor without any time, or without a process.
+        // The same without any time, and without a process.
         assert_eq!(read("sqlite3.OperationalError: database is locked\n").classes[0].since_start, None);
         let absent = Clock { started: None, ..clock_at("2026-11-24T10:00:00Z") };
         assert_eq!(log(&[text.as_bytes()], false, &absent).classes[0].since_start, None);

@@ -1,9 +1,9 @@
-//! Blocks of code in a Markdown text, as people paste them into issues.
+//! Code blocks in a Markdown text, as users paste them into issues.
 
 use std::ops::Range;
 
-/// Fenced blocks of code without their fences, in order (CommonMark 0.31, 4.5); also within one level of quotation, whose
-/// marks stay in the block. A text that was cut off ends within its last block.
+/// Fenced code blocks without their fences, in order (CommonMark 0.31, 4.5). Blocks within one level of
+/// quotation count too, and keep their quotation marks. If the text was cut off, its last block ends with it.
 pub fn fenced_blocks(text: &[u8]) -> Vec<Range<usize>> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, u8, usize)> = None;
@@ -11,14 +11,14 @@ pub fn fenced_blocks(text: &[u8]) -> Vec<Range<usize>> {
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let end = at + line.len();
         match (open, fence(line)) {
-            // Only a fence of the same kind, at least as long and with nothing behind it, closes a block.
+            // Only a fence of the same kind, at least as long and without text after it, closes a block.
             (Some((start, mark, length)), Some((other, long, rest)))
                 if other == mark && long >= length && rest.is_empty() =>
             {
                 blocks.push(start..at);
                 open = None;
             }
-            // The words behind a fence of backticks have none themselves; else it is code within a line.
+            // The info string after a fence of backticks contains no backticks; otherwise it is inline code.
             (None, Some((mark, length, rest))) if mark != b'`' || !rest.contains(&b'`') => {
                 open = Some((end, mark, length));
             }
@@ -30,13 +30,13 @@ pub fn fenced_blocks(text: &[u8]) -> Vec<Range<usize>> {
     blocks
 }
 
-/// A block whose lines are quoted, without the marks of quotation.
+/// A quoted block without its quotation marks.
 pub fn unquoted(block: &[u8]) -> Vec<u8> {
     let plain = |line: &[u8]| line.trim_ascii_start().strip_prefix(b">").unwrap_or(line).to_vec();
     block.split_inclusive(|byte| *byte == b'\n').flat_map(plain).collect()
 }
 
-/// Mark, length, and what stands behind it.
+/// Mark, length, and the text after it.
 fn fence(line: &[u8]) -> Option<(u8, usize, &[u8])> {
     let line = line.trim_ascii();
     let line = line.strip_prefix(b">").map_or(line, <[u8]>::trim_ascii_start);

@@ -1,15 +1,15 @@
-//! Secrets in command lines and URLs, made unreadable where they enter.
+//! Masking of secrets in command lines and URLs. It is applied where the text is read.
 
 use crate::model::text::printable;
 use memchr::{memchr_iter, memchr2, memchr2_iter};
 
-/// Stands where a secret stood.
+/// Replaces a secret.
 pub const MASK: &str = "***";
 
-/// Longest command line that is kept, in characters: what tells a program apart stands at its beginning.
+/// Longest command line that is kept, in characters; the start of it identifies the program.
 const MAX_LINE: usize = 1000;
 
-/// Words of a name that say that its value is a secret.
+/// Words in a name that mark its value as a secret.
 const SECRET_WORDS: &[&str] = &[
     "apikey",
     "auth",
@@ -30,10 +30,10 @@ const SECRET_WORDS: &[&str] = &[
     "token",
 ];
 
-/// Last words of a name that say that its value is a place or a number, whatever comes before.
+/// Last words of a name that mark its value as a path or a number, whatever comes before.
 const HARMLESS_ENDINGS: &[&str] = &["dir", "file", "path", "port", "type", "url"];
 
-/// Beginnings of well-known tokens.
+/// Prefixes of well-known tokens.
 const TOKEN_PREFIXES: &[&str] = &[
     "AKIA",
     "AIza",
@@ -84,21 +84,21 @@ pub fn command(words: &[&[u8]]) -> String {
     }
 }
 
-/// Any text: URLs, `--flag value` and `KEY=value` in it. High-entropy words are left, since ids of units and
-/// containers look like them.
+/// Masks secrets in any text: in URLs, `--flag value` and `KEY=value`. High-entropy words stay, because ids of
+/// units and containers have the same form.
 pub fn text(text: &str) -> String {
     if may_hold_secret(text) { tokens(text, false) } else { text.to_owned() }
 }
 
-/// Whether [`text`] would change it; nothing is built to tell.
+/// Whether [`text`] would leave it unchanged. Does not build the masked text if no secret is possible.
 pub fn is_masked(text: &str) -> bool {
     !may_hold_secret(text) || tokens(text, false) == text
 }
 
-/// A cheap look before the thorough one: without any of what this asks for, there is nothing that [`tokens`] could mask.
+/// A cheap check before the thorough one: without any of these signs, [`tokens`] has nothing to mask.
 fn may_hold_secret(text: &str) -> bool {
     let bytes = text.as_bytes();
-    // A flag begins a word.
+    // A flag is at the start of a word.
     let begins = |at: usize| at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_graphic);
     let is_bearer = |at: usize| bytes.get(at..at + 6).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer"));
     memchr2(b'=', b':', bytes).is_some() && !is_without_path(text)
@@ -106,7 +106,7 @@ fn may_hold_secret(text: &str) -> bool {
         || memchr2_iter(b'b', b'B', bytes).any(is_bearer)
 }
 
-/// What the kernel calls a target that has no path (`pipe:[4711]`): each is told of, and there are thousands.
+/// Whether it is the kernel's name of a target without a path (`pipe:[4711]`). There are thousands of them.
 fn is_without_path(text: &str) -> bool {
     let number = ["pipe:[", "socket:["]
         .iter()
@@ -139,15 +139,15 @@ fn tokens(text: &str, entropy: bool) -> String {
         } else if token(word, false) != word
             && let Some(length) = open_quote(word).and_then(|quote| rest.find(quote))
         {
-            // The value of `NAME="two words"` goes on to its closing quote, whose place the mask has taken.
+            // The value of `NAME="two words"` continues to its closing quote; the mask replaces all of it.
             rest = &rest[length..];
         }
     }
     out
 }
 
-/// How much behind an announcing word belongs to the secret: a quoted value to its closing quote, an HTTP header to
-/// the end of its line, a scheme (`Bearer`, `Basic` …) with what follows it, else one word.
+/// Length of the secret after a word that announces it: a quoted value to its closing quote, an HTTP header to
+/// the end of its line, a scheme (`Bearer`, `Basic` …) with the word after it, else one word.
 fn secret_length(word: &str, rest: &str) -> usize {
     if let Some(quote) = rest.chars().next().filter(|first| matches!(first, '"' | '\'')) {
         return rest[1..].find(quote).map_or(rest.len(), |end| end + 2);
@@ -166,25 +166,25 @@ fn open_quote(word: &str) -> Option<char> {
     (value.matches(quote).count() == 1).then_some(quote)
 }
 
-/// A flag whose value is the next word, or an HTTP authorization word.
+/// Whether a word is a flag with a secret as its next word, or an HTTP authorization scheme.
 fn announces_secret(word: &str) -> bool {
     let word = word.trim_matches(['\'', '"', '{', '[', ',']);
     if word.eq_ignore_ascii_case("bearer") {
         return true;
     }
     match word.strip_suffix(':') {
-        // A key of JSON or YAML, or an HTTP header, with its value behind white space.
+        // A key of JSON or YAML, or an HTTP header; its value follows after white space.
         Some(name) => names_secret(bare(name)),
         None => false,
     }
 }
 
-/// A flag, whose value is the next word of the command line.
+/// Whether a word is a flag with a secret as the next word of the command line.
 fn is_secret_flag(word: &str) -> bool {
     word.starts_with('-') && !word.contains('=') && names_secret(bare(word))
 }
 
-/// `NAME:SECRET` behind a flag such as curl's `-u`; anything else behind it (`python -u server.py`) is left.
+/// Masks `NAME:SECRET` after a flag such as curl's `-u`. Other words after it stay (`python -u server.py`).
 fn credentials(flag: &str, word: &str) -> Option<String> {
     let (name, secret) = word.split_once(':')?;
     let is_flag = matches!(flag, "-u" | "--user" | "--proxy-user");
@@ -196,7 +196,7 @@ fn bare(name: &str) -> &str {
     name.trim_matches(['-', '\'', '"', '{', '[', ','])
 }
 
-/// The words of a name: separated by punctuation, or by a capital letter.
+/// The words of a name, separated by punctuation or by a capital letter.
 fn words_of(name: &str) -> Vec<String> {
     let mut spaced = String::with_capacity(name.len() + 4);
     let mut was_lower = false;
@@ -211,7 +211,7 @@ fn words_of(name: &str) -> Vec<String> {
 }
 
 fn names_secret(name: &str) -> bool {
-    // Addresses have none.
+    // Addresses have no letters.
     if !name.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return false;
     }
@@ -258,8 +258,8 @@ fn token(word: &str, entropy: bool) -> String {
     if entropy && is_token(word) { MASK.to_owned() } else { word.to_owned() }
 }
 
-/// Looks like a token: a known beginning, or 32 characters and more of mixed letters and digits without a dot
-/// or slash.
+/// Whether a word has the form of a token: a known prefix, or at least 32 characters of mixed letters and
+/// digits without a dot or slash.
 fn is_token(word: &str) -> bool {
     let word = word.trim_matches(['\'', '"', ',', ';']);
     if TOKEN_PREFIXES.iter().any(|prefix| word.starts_with(prefix)) && word.len() >= 16 {
@@ -271,7 +271,7 @@ fn is_token(word: &str) -> bool {
         && word.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
-/// A word with a URL in it: user information, query values and fragment masked.
+/// A word that contains a URL: masks user information, query values and the fragment.
 pub fn url(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else { return reference(word) };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -283,7 +283,7 @@ pub fn url(word: &str) -> String {
     format!("{scheme}://{authority}{}", reference(tail))
 }
 
-/// A path with query and fragment, as a redirect gives it: query values and fragment masked.
+/// A path with query and fragment, as in a redirect: masks query values and the fragment.
 fn reference(tail: &str) -> String {
     let (tail, fragment) = match tail.split_once('#') {
         Some((before, _)) => (before, format!("#{MASK}")),
@@ -302,7 +302,7 @@ fn reference(tail: &str) -> String {
     format!("{}?{}{fragment}", path_of(path), masked.join("&"))
 }
 
-/// A path whose segments may be tokens themselves (`/bot123456:SECRET/getMe`, hooks).
+/// A path: masks segments that are tokens (`/bot123456:SECRET/getMe`, hooks).
 fn path_of(path: &str) -> String {
     let segment = |part: &str| {
         let keyed = part.len() >= 20 && part.contains(':');

@@ -1,4 +1,4 @@
-//! Bytes and text of kernels, servers and files, turned into model types. No I/O: everything here is compiled
+//! Parsers: bytes and text of kernels, servers and files to model types. No I/O: everything here is compiled
 //! and tested on every system.
 
 pub mod accounts;
@@ -39,13 +39,13 @@ pub mod version;
 
 use thiserror::Error;
 
-/// Input that could not be understood; the text names the part and what was wrong with it.
+/// An error of a parser. Its text names the part of the input and the problem.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{what}: {why}")]
 pub struct ParseError {
-    /// Which part of the input.
+    /// Part of the input.
     pub what: &'static str,
-    /// What was wrong with it.
+    /// The problem with it.
     pub why: String,
 }
 

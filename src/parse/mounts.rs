@@ -1,54 +1,55 @@
-//! Tables of mounts: `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). The parser of procfs takes names for text; a mount point can have
-//! any byte.
+//! Mount tables: `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). The parser of procfs expects UTF-8 text, but a
+//! mount point can contain any byte.
 
 use std::collections::HashMap;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Its id, which is one mount's in the whole system.
+    /// Mount id, unique in the whole system.
     pub id: u64,
-    /// Its device: the one that the table of locks shows. On btrfs and overlayfs it is another one than stat(2) shows.
+    /// Device, as in the table of locks. On btrfs and overlayfs it differs from the device of stat(2).
     pub device: (u32, u32),
-    /// What of its filesystem is mounted.
+    /// The directory of its filesystem that is mounted.
     pub root: Vec<u8>,
-    /// Where it is mounted.
+    /// Mount point.
     pub point: Vec<u8>,
     /// Type of the filesystem.
     pub filesystem: String,
-    /// Options of the superblock, separated by commas.
+    /// Superblock options, separated by commas.
     pub options: String,
 }
 
 impl Mount {
-    /// Whether its filesystem is in memory or on a local disk. Files on other mounts are never read: their server may be gone.
+    /// Whether its filesystem is in memory or on a local disk. Files on other mounts are never read: their
+    /// server may be down, and the read would hang.
     pub fn is_local(&self) -> bool {
         LOCAL.contains(&&*self.filesystem)
     }
 
-    /// The value of an option of the superblock.
+    /// The value of a superblock option.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// The user who mounted a filesystem in user space (`user_id`, mount.fuse3(8)).
+    /// The user that mounted a filesystem in user space (`user_id`, mount.fuse3(8)).
     pub fn mounted_by(&self) -> Option<u32> {
         self.option("user_id")?.parse().ok()
     }
 
-    /// Whether a path lies below its mount point, by its text.
+    /// Whether a path is below its mount point, by its text.
     fn is_above(&self, path: &[u8]) -> bool {
         let rest = path.strip_prefix(&*self.point);
         self.point == b"/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 }
 
-/// The mounts of a table, in its order; a line that cannot be understood is left out.
+/// The mounts of a table, in its order. A line that does not parse is skipped.
 pub fn mounts(table: &[u8]) -> impl DoubleEndedIterator<Item = Mount> {
     table.split(|byte| *byte == b'\n').filter_map(mount)
 }
 
-/// Mounts by their ids, each with whether it is local.
+/// Mounts by id, each with whether it is local.
 pub fn local_mounts(table: &[u8]) -> HashMap<u64, bool> {
     mounts(table).map(|mount| (mount.id, mount.is_local())).collect()
 }
@@ -58,19 +59,19 @@ pub fn by_id(table: &[u8], id: u64) -> Option<Mount> {
     mounts(table).find(|mount| mount.id == id)
 }
 
-/// The mount that a path lies on, by its text. Of two mounts on one point the later one is on top.
+/// The mount that contains a path, by its text. Of two mounts on one point the later one is on top.
 pub fn of_path<'m>(mounts: &'m [Mount], path: &[u8]) -> Option<&'m Mount> {
     mounts.iter().filter(|mount| mount.is_above(path)).max_by_key(|mount| mount.point.len())
 }
 
-/// Whether `/proc` hides processes of others (proc(5), `hidepid`), and the group that sees them all the same. Kernels before 5.8 tell the
-/// mode by its number.
+/// Whether `/proc` hides the processes of other users (proc(5), `hidepid`), and the group that is exempt.
+/// Kernels before 5.8 show the mode as a number.
 pub fn hidepid(table: &[u8]) -> Option<Option<u32>> {
-    // The last one mounted there is the one that is seen.
+    // The last mount on `/proc` is the visible one.
     let proc = mounts(table).rev().find(|mount| mount.point == b"/proc" && mount.filesystem == "proc")?;
     match proc.option("hidepid")? {
         "0" | "off" => None,
-        // Only those that may trace a process see it then, of whatever group.
+        // In this mode a process is visible only to those that may trace it, and the group does not matter.
         "4" | "ptraceable" => Some(None),
         _ => Some(proc.option("gid").and_then(|gid| gid.parse().ok())),
     }
@@ -96,7 +97,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// A name as it is: the table writes space, tab, newline and backslash as `\ooo`.
+/// A name with its escapes decoded: the table writes space, tab, newline and backslash as `\ooo`.
 fn unescaped(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -116,7 +117,7 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Filesystems that answer from memory or a local disk.
+/// Filesystems in memory or on a local disk.
 const LOCAL: &[&str] = &[
     "bcachefs",
     "btrfs",
@@ -165,7 +166,7 @@ mod tests {
         ] {
             assert_eq!(hidepid(table(options).as_bytes()), expected, "{options}");
         }
-        // What is mounted over it counts, and what is mounted elsewhere does not.
+        // A mount on top of `/proc` counts; a mount at another place does not.
         let two = table("rw,hidepid=2")
             + "90 26 0:50 / /proc rw - proc proc rw\n91 1 0:51 / /c/proc rw - proc proc rw,hidepid=2\n";
         assert_eq!(hidepid(two.as_bytes()), None);

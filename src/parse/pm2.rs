@@ -1,17 +1,16 @@
-//! pm2: how its daemon is asked for its programs on `$PM2_HOME/rpc.sock`, and its answer.
+//! pm2: the request for its programs on `$PM2_HOME/rpc.sock`, and the response.
 //!
-//! The daemon speaks axon-rpc (npm `pm2-axon` and `pm2-axon-rpc`, part of pm2 itself since version 7) in messages of
-//! npm `amp`: one byte of version and number of arguments, then every argument behind its length. An argument is
-//! `s:` and text or `j:` and JSON (npm `amp-message`); the last one is an id, and the answer repeats it. The
-//! connection stays open, so an answer ends where its own lengths say.
+//! The daemon uses axon-rpc (npm `pm2-axon` and `pm2-axon-rpc`, part of pm2 itself since version 7) in messages
+//! of npm `amp`: one byte with version and number of arguments, then each argument after its length. An
+//! argument is `s:` and text or `j:` and JSON (npm `amp-message`). The last argument is an id, and the response
+//! repeats it. The connection stays open, so the lengths in a response determine its end.
 //!
-//! `getMonitorData` is what `pm2 list` asks and what the daemon asks itself every 30 seconds: it reads
-//! `/proc/uptime` and `/proc/PID/stat`, and writes nothing. (On macOS it runs `ps`; on Linux it runs `getconf` twice,
-//! only the first time in a daemon's life.)
+//! `getMonitorData` is the request of `pm2 list`, and the daemon itself calls it every 30 seconds. It reads
+//! `/proc/uptime` and `/proc/PID/stat`, and writes nothing. (On macOS it runs `ps`; on Linux it runs `getconf`
+//! twice, only at the first call in a daemon's life.)
 //!
-//! pm2 lays the environment of every program over its own fields, both in one object, and sends all of it. So only
-//! named fields are ever turned into values, each of them may have any type, and of the environment two variables are
-//! kept and nothing else.
+//! pm2 merges the environment of every program into its own fields, in one object, and sends all of it. So only
+//! named fields are parsed, and each of them may have any type. Of the environment only two variables are kept.
 
 use super::ParseError;
 use crate::model::text::printable;
@@ -19,83 +18,86 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Largest message that is taken, in bytes. A program takes about twice the size of its environment.
+/// Largest message that is accepted, in bytes. A program takes about twice the size of its environment.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Most programs that are taken.
+/// Maximum number of programs that are read.
 const MAX_PROGRAMS: usize = 4096;
-/// Most words of a command that are taken.
+/// Maximum number of words of a command that are read.
 const MAX_WORDS: usize = 4096;
 
 /// Version of the framing, in the upper half of a message's first byte (npm `amp`, `lib/encode.js`).
 const VERSION: u8 = 1;
-/// The id that our request carries.
+/// The id of our request.
 const ID: &[u8] = b"s:hermes-doctor:0";
 const CALL: &[u8] = br#"j:{"type":"call","method":"getMonitorData","args":[{}]}"#;
 
 const MESSAGE: &str = "pm2 message";
 const ANSWER: &str = "pm2 answer";
 
-/// What pm2 says of one program (`pm2_env` of `getMonitorData`).
+/// State of one program (`pm2_env` of `getMonitorData`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pm2Program {
-    /// Its name; several programs can have the same.
+    /// Name; several programs can have the same name.
     pub name: String,
-    /// `pm_id`, the number that pm2 gave it.
+    /// `pm_id`, the number that pm2 assigned.
     pub id: Option<u64>,
     /// Pid of the process that pm2 started. `None` where pm2 has none, and in the states `waiting restart` and
-    /// `stopped`: the pid that pm2 still names there is that of the process that ended.
+    /// `stopped`, where pm2 still reports the pid of the process that ended.
     ///
-    /// `online` without a pid is a start that failed: pm2 could not run the interpreter, and will not try again.
+    /// `online` without a pid is a failed start: pm2 could not run the interpreter, and does not try again.
     pub pid: Option<u32>,
-    /// `online`, `launching`, `waiting restart`, `stopping`, `stopped`, `errored` (given up, or it could not be
-    /// stopped), `one-launch-status`. `stopped` for a moment also between an end and the next start.
+    /// `online`, `launching`, `waiting restart`, `stopping`, `stopped`, `errored` (pm2 gave up, or could not
+    /// stop it), `one-launch-status`. `stopped` is also the state for a moment between an exit and the next
+    /// start.
     pub state: String,
-    /// `restart_time`: starts after the first, by pm2 itself and by a person.
+    /// `restart_time`: number of starts after the first, by pm2 and by users.
     pub restarts: Option<u64>,
-    /// How many runs ended within [`min_uptime_ms`](Self::min_uptime_ms). Counted only for `min_uptime` times
-    /// `max_restarts` after [`created_at_ms`](Self::created_at_ms); at `max_restarts` pm2 gives up (`errored`) and sets
-    /// it back to 0. Without restart_time moving it says nothing.
+    /// Number of runs that ended within [`min_uptime_ms`](Self::min_uptime_ms). pm2 counts them only for
+    /// `min_uptime` times `max_restarts` after [`created_at_ms`](Self::created_at_ms). At `max_restarts` pm2
+    /// gives up (`errored`) and resets it to 0. It is meaningful only while `restart_time` grows.
     pub unstable_restarts: Option<u64>,
-    /// `pm_uptime`: when the last start was begun, in milliseconds since 1970; a few milliseconds from the process's
-    /// own start time. It stands also where nothing runs any more.
+    /// `pm_uptime`: time of the last start, in milliseconds since 1970; within a few milliseconds of the start
+    /// time of the process. It is also set when nothing runs any more.
     pub started_at_ms: Option<u64>,
-    /// When it was first started, or last by a person, in milliseconds since 1970; `None` after pm2 gave up.
+    /// Time of the first start, or of the last start by a user, in milliseconds since 1970; `None` after pm2
+    /// gave up.
     pub created_at_ms: Option<u64>,
-    /// Whether pm2 starts it again when it ends.
+    /// Whether pm2 restarts it when it ends.
     pub autorestart: bool,
-    /// Exit codes after which it is not started again (`stop_exit_codes`).
+    /// Exit codes after which it is not restarted (`stop_exit_codes`).
     pub stop_exit_codes: Vec<i64>,
-    /// The command as configured: interpreter, its arguments, script, arguments. These are raw words, to be recognised
-    /// first and masked where they are shown.
+    /// The command as configured: interpreter, its arguments, script, arguments. The words are unmasked. They
+    /// are recognised first, and masked where they are printed.
     ///
-    /// It is the argv of the process that pm2 starts, but for node: there pm2 puts a container script of its own in the
-    /// script's place, and the process soon calls itself `node SCRIPT`.
+    /// It is the argv of the process that pm2 starts, except for node: there pm2 runs a container script of its
+    /// own in place of the script, and the process soon sets its title to `node SCRIPT`.
     pub command: Vec<String>,
-    /// Whether it is a worker of node's cluster (`exec_mode`), which shares the daemon's process group and whose
-    /// listening socket the daemon holds.
+    /// Whether it is a worker of node's cluster (`exec_mode`). Such a worker shares the daemon's process group,
+    /// and the daemon owns its listening socket.
     pub is_cluster: bool,
     /// Working directory.
     pub cwd: Option<String>,
-    /// Where standard error goes; `/dev/null` and `NULL` for nowhere.
+    /// File for standard error; `/dev/null` and `NULL` discard it.
     pub error_log: Option<String>,
-    /// Where standard output goes; likewise.
+    /// File for standard output, likewise.
     pub output_log: Option<String>,
-    /// The file that holds the pid while pm2 holds it for running.
+    /// The pid file, which exists while pm2 considers the program to be running.
     pub pid_file: Option<String>,
-    /// Fixed wait before a restart, in milliseconds; without it and without backoff the next start follows at once.
+    /// Fixed delay before a restart, in milliseconds; without it and without backoff pm2 restarts at once.
     pub restart_delay_ms: Option<u64>,
-    /// First wait of an exponential backoff (`exp_backoff_restart_delay`), in milliseconds.
+    /// First delay of an exponential backoff (`exp_backoff_restart_delay`), in milliseconds.
     pub backoff_ms: Option<u64>,
-    /// The wait that the backoff has reached (`prev_restart_delay`), in milliseconds; at most 15 seconds.
+    /// The current delay of the backoff (`prev_restart_delay`), in milliseconds; at most 15 seconds.
     pub backoff_reached_ms: Option<u64>,
-    /// A run that is shorter is unstable, in milliseconds; pm2 takes 1000 where it is not set.
+    /// A shorter run counts as unstable, in milliseconds; the default of pm2 is 1000.
     pub min_uptime_ms: Option<u64>,
-    /// Unstable runs after which pm2 gives up; pm2 takes 16 where it is not set.
+    /// Number of unstable runs after which pm2 gives up; the default of pm2 is 16.
     pub max_restarts: Option<u64>,
-    /// Exit code of the last run. 0 also after an end by a signal.
+    /// Exit code of the last run. It is 0 also after a signal.
     pub exit_code: Option<i64>,
-    /// Whether stopping it also ends its descendants, as far as their parents still lead to it (`treekill`).
+    /// Whether pm2 also ends its descendants when it stops the program, as far as their parents still lead to
+    /// it (`treekill`).
     pub stops_descendants: bool,
     /// `HERMES_HOME` of its environment.
     pub home: Option<String>,
@@ -103,7 +105,7 @@ pub struct Pm2Program {
     pub port: Option<u16>,
 }
 
-/// The complete message that asks for all programs.
+/// The complete request for all programs.
 pub fn request() -> Vec<u8> {
     let arguments = [CALL, ID];
     let mut message = vec![(VERSION << 4) | 2];
@@ -114,18 +116,18 @@ pub fn request() -> Vec<u8> {
     message
 }
 
-/// Length in bytes of the first message, or `None` while more must be read to have it whole.
+/// Length in bytes of the first message, or `None` while it is incomplete.
 ///
 /// # Errors
-/// When it can never become a message, or one larger than [`MAX_MESSAGE_BYTES`].
+/// When the bytes cannot become a message, or it is larger than [`MAX_MESSAGE_BYTES`].
 pub fn message_length(bytes: &[u8]) -> Result<Option<usize>, ParseError> {
     Ok(frame(bytes)?.map(|frame| frame.length))
 }
 
-/// Programs of an answer to [`request`]. Bytes behind the first message are passed over.
+/// Programs of a response to [`request`]. Bytes after the first message are ignored.
 ///
 /// # Errors
-/// When it is not a whole message, pm2's word that it failed, not the answer to this request, or not in the form of
+/// When it is not a whole message, an error of pm2, not the response to this request, or not in the form of
 /// `getMonitorData`.
 pub fn programs(message: &[u8]) -> Result<Vec<Pm2Program>, ParseError> {
     let frame = frame(message)?.ok_or_else(|| ParseError::new(MESSAGE, "it ends early"))?;
@@ -137,7 +139,7 @@ pub fn programs(message: &[u8]) -> Result<Vec<Pm2Program>, ParseError> {
     }
     let json = body.strip_prefix(b"j:").ok_or_else(|| ParseError::new(ANSWER, "it is not JSON"))?;
     let answer: Answer = serde_json::from_slice(json)
-        // The error's own text can repeat a value of the answer; its place cannot.
+        // The text of the error can repeat a value of the response; its position cannot.
         .map_err(|error| ParseError::new(ANSWER, format!("unexpected JSON at column {}", error.column())))?;
     if let Some(error) = answer.error {
         let why = error.text().unwrap_or_else(|| "no reason given".to_owned());
@@ -149,10 +151,11 @@ pub fn programs(message: &[u8]) -> Result<Vec<Pm2Program>, ParseError> {
     }
 }
 
-/// `PM2_HOME` in the title that the daemon gives itself, `PM2 v5.4.2: God Daemon (/home/h/.pm2)`.
+/// `PM2_HOME` in the title of the daemon, `PM2 v5.4.2: God Daemon (/home/h/.pm2)`.
 ///
-/// `None` for a path that is not absolute, and for a title that was cut: it must fit where the daemon's arguments
-/// were. A daemon of `pm2 --no-daemon` or `pm2-runtime` has no such title. All of them listen on `rpc.sock` in it.
+/// `None` for a path that is not absolute, and for a title that was cut: it must fit into the space of the
+/// daemon's arguments. A daemon of `pm2 --no-daemon` or `pm2-runtime` has no such title. All of them listen on
+/// `rpc.sock` in it.
 pub fn home_of_title(title: &str) -> Option<&str> {
     let (_, home) = title.strip_prefix("PM2 ")?.split_once(": God Daemon (")?;
     let home = home.trim_end_matches(['\0', ' ']).strip_suffix(')')?;
@@ -189,7 +192,7 @@ fn frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, ParseError> {
     Ok(Some(Frame { length, arguments }))
 }
 
-/// Reply of `pm2-axon-rpc`: the arguments of the method's callback, or its error.
+/// Response of `pm2-axon-rpc`: the arguments of the method's callback, or its error.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -225,7 +228,7 @@ impl<'de> Deserialize<'de> for Programs {
     }
 }
 
-/// One element of the answer. Fields that are not named here are never kept.
+/// One element of the response. Fields that are not named here are never kept.
 #[derive(Deserialize)]
 struct Row {
     #[serde(default)]
@@ -261,7 +264,8 @@ struct Fields {
     max_restarts: Kept,
     exit_code: Kept,
     treekill: Kept,
-    // Of the environment, which lies flat beside the others: that is what the process was given.
+    // From the environment, which is merged into the other fields: the values that the process was started
+    // with.
     #[serde(rename = "HERMES_HOME")]
     home: Kept,
     #[serde(rename = "HERMES_WEBUI_PORT")]
@@ -304,7 +308,7 @@ impl Row {
     }
 }
 
-/// As `lib/God/ForkMode.js` puts them together.
+/// Builds the command like `lib/God/ForkMode.js`.
 fn command(interpreter: Kept, interpreter_arguments: Kept, script: Kept, arguments: Kept) -> Vec<String> {
     let mut words = Vec::new();
     if !interpreter.is("none") {
@@ -312,7 +316,7 @@ fn command(interpreter: Kept, interpreter_arguments: Kept, script: Kept, argumen
             Kept::Text(interpreter) if !interpreter.is_empty() => words.push(interpreter),
             _ => words.push("node".to_owned()),
         }
-        // A text in their place is not passed on by pm2, unlike one in the place of the script's arguments.
+        // pm2 ignores a string here, unlike one for the arguments of the script.
         if let Kept::Words(arguments) = interpreter_arguments {
             words.extend(arguments);
         }
@@ -322,7 +326,7 @@ fn command(interpreter: Kept, interpreter_arguments: Kept, script: Kept, argumen
     words
 }
 
-/// A value of any type: where the environment has a variable of a field's name, it is in that field's place.
+/// A value of any type: an environment variable with the name of a field replaces that field.
 #[derive(Debug, Default)]
 enum Kept {
     /// `null`, absent, an object, a fraction.
@@ -347,7 +351,7 @@ impl Kept {
         }
     }
 
-    /// A number, also one that begins a text, as pm2 itself reads it.
+    /// A number, also one at the start of a string, as pm2 itself reads it.
     fn number(&self) -> Option<i64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -446,7 +450,7 @@ impl<'de> Deserialize<'de> for Kept {
 mod tests {
     use super::*;
 
-    /// A message as pm2 7.0.4 and 5.4.2 frame it.
+    /// A message with the framing of pm2 7.0.4 and 5.4.2.
     fn message(arguments: &[&[u8]]) -> Vec<u8> {
         let mut bytes = vec![0x10 | u8::try_from(arguments.len()).unwrap()];
         for argument in arguments {
@@ -468,7 +472,7 @@ mod tests {
         programs.remove(0)
     }
 
-    /// An answer of pm2 7.0.4, shortened: names and paths are invented, the environment is a small one.
+    /// A response of pm2 7.0.4, shortened. Names and paths are invented, and the environment is small.
     const ONLINE: &str = r#"{"args":[[{"pid":7784,"name":"hermes-webui","pm2_env":{"name":"hermes-webui","filter_env":[],
         "namespace":"default","args":["--host","127.0.0.1"],"exec_interpreter":"/srv/hermes-webui/.venv/bin/python3",
         "env":{"API_KEY":"canary-secret","HERMES_HOME":"/home/h/.hermes","PM2_HOME":"/home/h/.pm2","hermes-webui":{},
@@ -532,7 +536,7 @@ mod tests {
     fn the_rest_of_the_environment_is_not_kept() {
         let found = programs(&answer(ONLINE)).unwrap();
         assert!(!format!("{found:?}").contains("canary-secret"));
-        // Nor does an error repeat it.
+        // An error does not repeat it either.
         let broken = ONLINE.replace(r#""pm2_env":{"#, r#""pm2_env":"canary-secret","x":{"#);
         assert!(!programs(&answer(&broken)).unwrap_err().to_string().contains("canary"));
     }
@@ -543,10 +547,10 @@ mod tests {
             ("7784", "online", Some(7784)),
             ("7784", "launching", Some(7784)),
             ("7784", "stopping", Some(7784)),
-            // It could not be stopped.
+            // pm2 could not stop it.
             ("7784", "errored", Some(7784)),
             ("0", "errored", None),
-            // pm2 names the process that ended.
+            // pm2 reports the pid of the process that ended.
             ("7784", "waiting restart", None),
             ("7784", "stopped", None),
             ("0", "stopped", None),
@@ -557,7 +561,7 @@ mod tests {
             let found = program(pid, &format!(r#""status":"{state}""#));
             assert_eq!((found.pid, found.state.as_str()), (expected, state), "{pid}");
         }
-        // The interpreter could not be run: pm2 has no pid and says online.
+        // pm2 could not run the interpreter: it has no pid and reports `online`.
         let json = r#"{"args":[[{"name":"x","pm2_env":{"status":"online","restart_time":1}}]]}"#;
         assert_eq!(programs(&answer(json)).unwrap()[0].pid, None);
     }
@@ -579,7 +583,7 @@ mod tests {
                 r#""pm_exec_path":"/srv/app.js","exec_mode":"cluster_mode","args":[8787]"#,
                 &["node", "/srv/app.js", "8787"],
             ),
-            // An environment variable called args is what pm2 passes, as one word.
+            // pm2 passes an environment variable called `args` as one word.
             (r#""exec_interpreter":"none","pm_exec_path":"/srv/s","args":"one word""#, &["/srv/s", "one word"]),
             (r#""exec_interpreter":"none","pm_exec_path":"/srv/s","args":{"a":[1,{}]}"#, &["/srv/s"]),
         ] {
@@ -629,7 +633,7 @@ mod tests {
 
     #[test]
     fn hostile_messages_are_errors() {
-        // Version 2, version 0, no arguments, lengths beyond the bound, in one argument and in sum.
+        // Version 2, version 0, no arguments, lengths beyond the limit in one argument and in sum.
         for bytes in [
             &b"\x22"[..],
             b"\x02\x00\x00\x00\x00",
@@ -679,7 +683,7 @@ mod tests {
             ("PM2 v5.4.2: God Daemon (/home/h/.pm2)", Some("/home/h/.pm2")),
             ("PM2 v7.0.4: God Daemon (/home/h/.pm2)\0\0\0", Some("/home/h/.pm2")),
             ("PM2 v7.0.4: God Daemon (/srv/a (b)/.pm2)", Some("/srv/a (b)/.pm2")),
-            // Cut where the arguments ended, and cut to a command name.
+            // Cut at the end of the space for the arguments, and cut to a command name.
             ("PM2 v5.4.2: God Daemon (/srv/a-long-way-to/the-ho", None),
             ("PM2 v7.0.4: God", None),
             ("PM2 v7.0.4: God Daemon (relative)", None),

@@ -1,5 +1,5 @@
-//! `/proc/PID/stat`, `status` and `limits`. They are read of every process of a host, so only what is used is parsed, and nothing
-//! is copied.
+//! `/proc/PID/stat`, `status` and `limits`. They are read for every process of a host, so only the fields that
+//! are used are parsed, and nothing is copied.
 
 use super::ParseError;
 use crate::model::text::{nul_separated, printable};
@@ -7,7 +7,7 @@ use crate::model::{HostPath, ProcessState};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// The fields of `/proc/PID/stat` that are used here (proc_pid_stat(5)).
+/// The fields of `/proc/PID/stat` that are used (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatLine {
     /// Short name, 15 bytes at most.
@@ -20,11 +20,11 @@ pub struct StatLine {
     pub process_group: i32,
     /// Session.
     pub session: i32,
-    /// Start after boot, in clock ticks.
+    /// Start time after boot, in clock ticks.
     pub start_ticks: u64,
     /// `PF_*` flags of the kernel's task.
     pub flags: u32,
-    /// CPU time so far, of user and system together, in clock ticks.
+    /// CPU time so far, user and system together, in clock ticks.
     pub cpu_ticks: u64,
 }
 
@@ -41,7 +41,7 @@ impl StatLine {
 /// # Errors
 /// When the line does not have the form of proc_pid_stat(5).
 pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
-    // The name may hold any byte, parentheses and white space too: it ends at the last one.
+    // The name may contain any byte, including parentheses and white space: it ends at the last parenthesis.
     let (head, fields) = bytes
         .iter()
         .rposition(|byte| *byte == b')')
@@ -55,7 +55,7 @@ pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
         .ok_or_else(|| ParseError::new("stat", "no name in parentheses behind a pid"))?;
     number::<u32>(pid.strip_suffix(b" ").unwrap_or_default(), "pid of stat")?;
     let mut fields = fields.split(|byte| byte.is_ascii_whitespace());
-    // Numbers as in proc_pid_stat(5), where the state is the third.
+    // Field numbers of proc_pid_stat(5), where the state is field 3.
     let mut at = 2;
     let mut field = |wanted: usize| {
         let skipped = wanted - at - 1;
@@ -69,7 +69,7 @@ pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
     Ok(StatLine {
         name: printable(name),
         state,
-        // A parent in an outer namespace is 0.
+        // A parent in an outer namespace is shown as 0.
         ppid: u32::try_from(number::<i32>(field(4), "ppid of stat")?).unwrap_or(0),
         process_group: number(field(5), "pgrp of stat")?,
         session: number(field(6), "session of stat")?,
@@ -86,7 +86,7 @@ fn number<T: FromStr>(digits: &[u8], what: &'static str) -> Result<T, ParseError
         .ok_or_else(|| ParseError::new(what, format!("{} is no such number", printable(digits))))
 }
 
-/// The fields of `/proc/PID/status` that are used here (proc_pid_status(5)).
+/// The fields of `/proc/PID/status` that are used (proc_pid_status(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusLines {
     /// Short name, printable.
@@ -95,7 +95,7 @@ pub struct StatusLines {
     pub ppid: Option<u32>,
     /// Thread group id: the process that a thread belongs to.
     pub tgid: u32,
-    /// Debugger, where there is one.
+    /// Pid of the debugger, if there is one.
     pub tracer_pid: Option<u32>,
     /// Real user id.
     pub uid: u32,
@@ -126,7 +126,7 @@ pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         let mut words = value.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
         let mut first = || words.next().unwrap_or_default();
-        // A newline in the name, which is anybody's, is escaped by the kernel.
+        // The kernel escapes a newline in the name, which the process can choose.
         match name {
             b"Name" => short_name = printable(value.trim_ascii_start()),
             b"PPid" => ppid = Some(number(first(), "PPid of status")?),
@@ -184,7 +184,8 @@ pub fn descriptor_inode(bytes: &[u8]) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
 }
 
-/// Whether a descriptor is open for reading only, by the `flags` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5), open(2)).
+/// Whether a descriptor is open only for reading, by the `flags` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5),
+/// open(2)).
 pub fn is_read_only(fdinfo: &[u8]) -> bool {
     let flags = fdinfo.split(|byte| *byte == b'\n').find_map(|line| {
         let digits = std::str::from_utf8(line.strip_prefix(b"flags:")?).ok()?;
@@ -193,7 +194,8 @@ pub fn is_read_only(fdinfo: &[u8]) -> bool {
     flags.is_some_and(|flags| flags & 3 == 0)
 }
 
-/// Paths of the files that a process has mapped to be executed, each once, from `/proc/PID/maps` (proc_pid_maps(5)).
+/// Paths of the files that a process has mapped as executable, without duplicates, from `/proc/PID/maps`
+/// (proc_pid_maps(5)).
 pub fn mapped_files(maps: &[u8]) -> Vec<&[u8]> {
     let mut found: Vec<&[u8]> = maps
         .split(|byte| *byte == b'\n')
@@ -215,18 +217,18 @@ pub fn namespace_inode(link: &[u8]) -> Option<u64> {
     text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
 }
 
-/// What is used of an environment.
+/// The variables of an environment that are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// `HERMES_HOME`, where it is set to something.
+    /// `HERMES_HOME`, if it is not empty.
     pub hermes_home: Option<HostPath>,
-    /// `HOME`, where it is set to something.
+    /// `HOME`, if it is not empty.
     pub home: Option<HostPath>,
-    /// Supervisor markers, noise left out.
+    /// Variables that indicate a supervisor, without noise.
     pub markers: BTreeMap<String, String>,
 }
 
-/// Reads what is used of an environment.
+/// Parses the variables of an environment that are used.
 pub fn environment(block: &[u8]) -> Environment {
     let mut found = Environment::default();
     for entry in nul_separated(block) {
@@ -244,7 +246,7 @@ pub fn environment(block: &[u8]) -> Environment {
     found
 }
 
-/// Values that launchd and desktops leave in every process: they mark no supervisor.
+/// Values that launchd and desktops set in every process: they indicate no supervisor.
 fn is_noise(name: &str, value: &str) -> bool {
     value.is_empty() || (name == "XPC_SERVICE_NAME" && (value == "0" || value.starts_with("application.")))
 }
@@ -315,7 +317,7 @@ mod tests {
             namespace_pids: vec![4711, 12, 1],
         };
         assert_eq!(lines, expected);
-        // A zombie has no memory, an old kernel no namespaces, and hardly anybody is traced.
+        // A zombie has no memory, an old kernel has no namespaces, and most processes have no tracer.
         let short = "Tgid:\t7\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t\nThreads:\t1\n";
         let lines = status(short.as_bytes()).unwrap();
         assert_eq!((lines.tracer_pid, lines.resident_bytes, lines.namespace_pids), (None, None, vec![]));

@@ -1,7 +1,7 @@
-//! Python source text: which lock a line takes, and inside which locks' blocks it stands.
+//! Python source text: the lock that a line takes, and the locks whose blocks contain the line.
 //!
-//! Logical lines, indentation and brackets are read as the language defines them (Python reference, "Lexical
-//! analysis"); expressions are compared as text. Nothing is executed, and what cannot be told is not guessed.
+//! Logical lines, indentation and brackets are parsed as the language defines them (Python reference, "Lexical
+//! analysis"). Expressions are compared as text. Nothing is executed, and ambiguous cases are not guessed.
 
 mod lines;
 
@@ -10,18 +10,18 @@ use lines::{Logical, Token};
 /// An expression that is used as a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Expression {
-    /// Its text, without needless spaces.
+    /// Text, without unnecessary spaces.
     pub text: String,
-    /// Line on which it begins.
+    /// Line where it begins.
     pub line: u32,
 }
 
-/// What a line does with locks.
+/// The locks that a line takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taking {
-    /// What it takes. Several where the line alone does not say which of them: `with a, b:`.
+    /// The lock that is taken. Several if the line alone does not show which: `with a, b:`.
     pub expressions: Vec<Expression>,
-    /// Taken before, by the same statement.
+    /// Locks that the same statement took before.
     pub before: Vec<Expression>,
 }
 
@@ -30,20 +30,21 @@ pub struct Taking {
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// Names of its parameters in order, `self` among them; stars are left out.
+    /// Names of its parameters in order, including `self`; stars are left out.
     pub parameters: Vec<String>,
     /// Line of its `def`.
     pub line: u32,
-    /// The class whose method it is.
+    /// The class of a method.
     pub class: Option<String>,
 }
 
-/// A place that gives a function its arguments: a call of it, or of something that is to call it (a thread, a pool).
+/// A place that passes arguments to a function: a call of it, or of an object that will call it (a thread, a
+/// pool).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The argument.
     pub argument: String,
-    /// `name="..."` beside it: threads are given their names so.
+    /// `name="..."` in the same call: this is how a thread gets its name.
     pub name: Option<String>,
     /// Line of the call.
     pub line: u32,
@@ -55,7 +56,7 @@ pub struct Source {
     lines: Vec<Logical>,
 }
 
-/// Reads a file's text. Any text is accepted; what is no Python gives lines that mean nothing.
+/// Parses the text of a file. Any text is accepted; text that is not Python gives lines without locks.
 pub fn parse(text: &str) -> Source {
     Source { lines: lines::of(text) }
 }
@@ -80,11 +81,11 @@ impl Source {
         })
     }
 
-    /// The function in whose body a line stands.
+    /// The function that contains a line in its body.
     pub fn function(&self, line: u32) -> Option<Function> {
         let at = self.at(line)?;
         let is_def = |at: &usize| self.lines.get(*at).is_some_and(|logical| logical.keyword() == "def");
-        // A default argument or decorator is evaluated outside; its line is the head's own.
+        // A default argument or decorator is evaluated outside of the function; its line is that of the head.
         let def = self.around(at).find(is_def)?;
         let head = self.lines.get(def)?;
         let start = head.tokens.iter().position(|token| token.text == "def")?;
@@ -101,13 +102,14 @@ impl Source {
         Some(Function { name: name.text.clone(), parameters, line: head.first, class })
     }
 
-    /// What a line takes: `with LOCK:` or `LOCK.acquire(...)`. An `async with` is no lock between threads.
+    /// The lock that a line takes: `with LOCK:` or `LOCK.acquire(...)`. An `async with` does not lock between
+    /// threads.
     pub fn taking(&self, line: u32) -> Option<Taking> {
         let logical = self.lines.get(self.at(line)?)?;
         if logical.keyword() == "with" {
             let items = with_items(&logical.tokens);
             let ends = items.iter().skip(1).map(|item| item.line).chain(std::iter::once(u32::MAX));
-            // An item on lines of its own is told by its line; those that share one are not.
+            // An item on a line of its own is identified by its line; items that share a line are not.
             let on_line: Vec<Expression> = items
                 .iter()
                 .zip(ends)
@@ -122,21 +124,21 @@ impl Source {
         (!acquires.is_empty()).then_some(Taking { expressions: acquires, before: Vec::new() })
     }
 
-    /// Whether the line calls `.wait(...)` or `.wait_for(...)` of something.
+    /// Whether the line calls `.wait(...)` or `.wait_for(...)` of an object.
     pub fn waits_for_condition(&self, line: u32) -> bool {
         let Some(logical) = self.at(line).and_then(|at| self.lines.get(at)) else { return false };
         ["wait", "wait_for"].iter().any(|name| !calls_of(&logical.tokens, name).is_empty())
     }
 
-    /// The locks in whose blocks a line stands within its own function, innermost first: `with LOCK:`, and
-    /// `LOCK.acquire()` right before a `try:` that releases it at last.
+    /// The locks whose blocks contain a line within its own function, innermost first: `with LOCK:`, and
+    /// `LOCK.acquire()` right before a `try:` with a release in its `finally:`.
     pub fn inside(&self, line: u32) -> Vec<Expression> {
         let Some(at) = self.at(line) else { return Vec::new() };
         let mut found = Vec::new();
         for head in self.around(at) {
             let Some(logical) = self.lines.get(head) else { continue };
             match logical.keyword() {
-                // Who stands in a function that is written inside a block has not entered the block.
+                // The code of a function that is defined inside a block does not run within that block.
                 "def" | "class" => break,
                 "with" => found.extend(with_items(&logical.tokens).into_iter().rev()),
                 "try" => found.extend(self.acquired_before(head)),
@@ -164,8 +166,8 @@ impl Source {
             .then_some(lock)
     }
 
-    /// The only value that a name is given in the function around a line, where it is given one there: `Some(None)` where
-    /// it is given several, or one that is more than a dotted name.
+    /// The value of a name that is assigned only once in the function around a line; `None` if it is not
+    /// assigned there. `Some(None)` if it is assigned several times, or the value is more than a dotted name.
     pub fn assigned(&self, line: u32, name: &str) -> Option<Option<String>> {
         let at = self.at(line)?;
         let def =
@@ -199,28 +201,28 @@ impl Source {
         }
     }
 
-    /// What the call of a function on this line gives for its parameter.
+    /// The argument that the call of a function on this line passes for a parameter.
     pub fn argument(&self, line: u32, function: &Function, parameter: &str) -> Option<String> {
         let logical = self.lines.get(self.at(line)?)?;
         let is_call =
             |pair: &[Token]| matches!(pair, [name, open] if name.text == function.name && open.text == "(");
         let mut calls = logical.tokens.windows(2).enumerate().filter(|(_, pair)| is_call(pair)).map(|(at, _)| at);
-        // Of two calls on one line nobody knows which it is.
+        // With two calls on one line it is unknown which one runs.
         let (Some(at), None) = (calls.next(), calls.next()) else { return None };
-        // `self.f(x)` gives `self` by the dot.
+        // `self.f(x)` passes `self` by the dot.
         let by_dot = at > 0 && logical.tokens.get(at - 1).is_some_and(|token| token.text == ".");
         let skipped = usize::from(by_dot && function.class.is_some());
         let position = function.parameters.iter().position(|known| known == parameter)?.checked_sub(skipped)?;
         chosen(&arguments(logical.tokens.get(at + 2..)?), position, parameter)
     }
 
-    /// What a function's parameter is given wherever the function itself is handed on to be called by something else:
+    /// The arguments for a parameter wherever the function itself is passed on to be called later:
     /// `Thread(target=f, args=(a, b), name="n")`, `submit(f, a, b)`, `background(f, a, b)`.
     pub fn given(&self, function: &Function, parameter: &str) -> Vec<Given> {
         let Some(position) = function.parameters.iter().position(|known| known == parameter) else {
             return Vec::new();
         };
-        // A method is handed on with its object: `self.f`.
+        // A method is passed on with its object: `self.f`.
         let position = position.checked_sub(usize::from(function.class.is_some()));
         let Some(position) = position else { return Vec::new() };
         let mut found = Vec::new();
@@ -254,14 +256,15 @@ impl Source {
     }
 }
 
-/// The argument for a parameter: by its name, else by its position among those before the first keyword.
+/// The argument for a parameter: by its name, else by its position among the arguments before the first
+/// keyword.
 fn chosen(list: &[&[Token]], position: usize, parameter: &str) -> Option<String> {
     let named = list.iter().map(|argument| without_keyword(argument)).find(|(key, _)| *key == Some(parameter));
     let text = match named {
         Some((_, value)) => joined(value),
         None => {
             let before = list.get(..=position)?;
-            // Behind a star nobody knows the positions.
+            // After a star the positions are unknown.
             let is_plain = |argument: &&[Token]| {
                 without_keyword(argument).0.is_none() && argument.first().is_some_and(|token| token.text != "*")
             };
@@ -271,7 +274,7 @@ fn chosen(list: &[&[Token]], position: usize, parameter: &str) -> Option<String>
     (!text.is_empty()).then_some(text)
 }
 
-/// `name=value` taken apart.
+/// Splits `name=value`.
 fn without_keyword(argument: &[Token]) -> (Option<&str>, &[Token]) {
     match argument {
         [name, equals, value @ ..] if name.is_name && equals.text == "=" => (Some(&name.text), value),
@@ -301,7 +304,7 @@ fn arguments(tokens: &[Token]) -> Vec<&[Token]> {
     split(tokens.get(..closing.unwrap_or(tokens.len())).unwrap_or_default())
 }
 
-/// Parts between the commas that are in no bracket; empty ones are left out.
+/// Parts between the commas outside of brackets; empty parts are left out.
 fn split(tokens: &[Token]) -> Vec<&[Token]> {
     let mut depth = 0_usize;
     tokens
@@ -313,7 +316,7 @@ fn split(tokens: &[Token]) -> Vec<&[Token]> {
         .collect()
 }
 
-/// How many brackets are open behind a token.
+/// Bracket depth after a token.
 fn deeper(depth: usize, token: &Token) -> usize {
     match token.text.as_str() {
         "(" | "[" | "{" => depth + 1,
@@ -322,7 +325,7 @@ fn deeper(depth: usize, token: &Token) -> usize {
     }
 }
 
-/// Where a word or sign stands that is in no bracket.
+/// Position of a word or sign outside of brackets.
 fn bare(tokens: &[Token], text: &str) -> Option<usize> {
     let mut depth = 0;
     tokens.iter().position(|token| {
@@ -335,7 +338,7 @@ fn bare(tokens: &[Token], text: &str) -> Option<usize> {
 fn with_items(tokens: &[Token]) -> Vec<Expression> {
     let end = bare(tokens, ":").unwrap_or(tokens.len());
     let mut items = tokens.get(1..end).unwrap_or_default();
-    // Brackets around all of them only group.
+    // Brackets around all items only group them.
     if items.first().is_some_and(|token| token.text == "(")
         && bare(items, ")") == Some(items.len() - 1)
         && let Some(inner) = items.get(1..items.len() - 1)
@@ -351,7 +354,7 @@ fn with_items(tokens: &[Token]) -> Vec<Expression> {
         .collect()
 }
 
-/// What a method is called of, for each call of it: `a.b` in `a.b.acquire()`.
+/// The object of each call of a method: `a.b` in `a.b.acquire()`.
 fn calls_of(tokens: &[Token], method: &str) -> Vec<Expression> {
     let is_call = |at: usize| {
         let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
@@ -367,7 +370,7 @@ fn calls_of(tokens: &[Token], method: &str) -> Vec<Expression> {
         .collect()
 }
 
-/// Where the name, call or index begins that ends before a dot.
+/// Start of the name, call or index that ends before a dot.
 fn primary_before(tokens: &[Token], dot: usize) -> Option<usize> {
     let mut start = dot;
     loop {
@@ -383,7 +386,7 @@ fn primary_before(tokens: &[Token], dot: usize) -> Option<usize> {
                 }
                 depth == 0
             })?;
-            // A name, call or index before it belongs to it.
+            // A name, call or index directly before it is part of it.
             match open.checked_sub(1).and_then(|before| tokens.get(before)) {
                 Some(before) if is_operand(before) => {
                     start = open;
@@ -402,7 +405,7 @@ fn primary_before(tokens: &[Token], dot: usize) -> Option<usize> {
     }
 }
 
-/// What can be called or indexed: words that begin something else cannot.
+/// Whether a token can be called or indexed; keywords cannot.
 fn is_operand(token: &Token) -> bool {
     const OTHERS: &[&str] = &[
         "not", "and", "or", "if", "elif", "while", "in", "is", "return", "assert", "yield", "await", "else",
@@ -411,7 +414,7 @@ fn is_operand(token: &Token) -> bool {
     (token.is_name && !OTHERS.contains(&token.text.as_str())) || matches!(token.text.as_str(), ")" | "]")
 }
 
-/// Tokens as one text, with spaces where words would run together.
+/// Tokens as one text, with spaces only between words.
 fn joined(tokens: &[Token]) -> String {
     let mut out = String::new();
     let mut after_word = false;
@@ -438,7 +441,7 @@ pub fn is_dotted(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The line of `text` on which `mark` stands.
+    /// The line of `text` that contains `mark`.
     fn line(text: &str, mark: &str) -> u32 {
         let at = text.lines().position(|line| line.contains(mark)).unwrap_or_else(|| panic!("no {mark}"));
         u32::try_from(at + 1).unwrap()

@@ -4,7 +4,7 @@ use super::mounts::{Mount, mounts};
 use crate::model::{MemoryGroup, Pressure, TaskGroup};
 use std::collections::BTreeMap;
 
-/// The controllers whose limits are looked at.
+/// The controllers whose limits are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
     /// Number of tasks.
@@ -23,14 +23,14 @@ impl Controller {
     }
 }
 
-/// Where a hierarchy of control groups is mounted.
+/// Mount of a hierarchy of control groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     /// Version of the hierarchy.
     pub version: u8,
-    /// Controllers of version 1; version 2 has them group by group.
+    /// Controllers of version 1; in version 2 each group has its own.
     pub controllers: Vec<String>,
-    /// Which group is at the mount point.
+    /// The group at the mount point.
     pub root: String,
     /// The mount point.
     pub point: String,
@@ -52,8 +52,8 @@ pub fn hierarchies(mountinfo: &[u8]) -> Vec<Hierarchy> {
     mounts(mountinfo).filter_map(of_mount).collect()
 }
 
-/// The group of a controller in `/proc/PID/cgroup` (cgroups(7)): its hierarchy's version and path. That of version 1 where the
-/// controller is in one, else the unified one.
+/// The group of a controller in `/proc/PID/cgroup` (cgroups(7)): version and path. It is that of version 1 if a
+/// version 1 hierarchy has the controller, else that of the unified hierarchy.
 pub fn group_of(cgroup: &[u8], controller: Controller) -> Option<(u8, String)> {
     let text = String::from_utf8_lossy(cgroup);
     let lines = text.lines().filter_map(|line| {
@@ -72,8 +72,8 @@ pub fn group_of(cgroup: &[u8], controller: Controller) -> Option<(u8, String)> {
     unified
 }
 
-/// The directory of a group below its mount point, and those above it up to the mount point, each with its path; `None` where the
-/// group is not below what is mounted, as in another cgroup namespace.
+/// The directory of a group below its mount point and its parents up to the mount point, each with its path.
+/// `None` if the group is not below the mounted group, as in another cgroup namespace.
 pub fn directories(mount: &Hierarchy, path: &str) -> Option<Vec<(String, String)>> {
     if path.split('/').any(|part| part == "..") || mount.root.split('/').any(|part| part == "..") {
         return None;
@@ -92,17 +92,18 @@ pub fn directories(mount: &Hierarchy, path: &str) -> Option<Vec<(String, String)
     Some(found)
 }
 
-/// A file of one number; `max` and what is no number is `None`.
+/// A file with one number; `max` and text that is not a number are `None`.
 pub fn number(bytes: &[u8]) -> Option<u64> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok()
 }
 
-/// A limit in bytes of version 1, where no limit is the largest number of whole pages: some are larger than any machine.
+/// A limit in bytes of version 1, where "no limit" is the largest number of whole pages: values that exceed any
+/// machine are `None`.
 pub fn limit(bytes: &[u8]) -> Option<u64> {
     number(bytes).filter(|bytes| *bytes < 1 << 60)
 }
 
-/// One value of a file of keys and numbers, as `pids.events` and `memory.stat` are.
+/// One value of a file of keys and numbers, such as `pids.events` and `memory.stat`.
 pub fn keyed(bytes: &[u8], key: &str) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
     text.lines().find_map(|line| {
@@ -122,10 +123,10 @@ pub fn pressure(bytes: &[u8]) -> Option<Pressure> {
     Some(Pressure { some_avg10: average("some ").filter(is_share)?, full_avg10: average("full ").filter(is_share) })
 }
 
-/// Files of one group by name; those that are not there are missing.
+/// Files of one group by name; files that do not exist are missing.
 pub type GroupFiles = BTreeMap<&'static str, Vec<u8>>;
 
-/// Names of the files of a group that tell of a controller.
+/// Names of the files of a group that a controller has.
 pub fn files_of(controller: Controller, version: u8) -> &'static [&'static str] {
     match (controller, version) {
         (Controller::Pids, _) => &["pids.current", "pids.max", "pids.events"],
@@ -148,8 +149,8 @@ pub fn files_of(controller: Controller, version: u8) -> &'static [&'static str] 
     }
 }
 
-/// A group's tasks (the kernel's cgroup-v1/pids and cgroup-v2 documents); `None` for one above that sets no limit, and where the
-/// controller is not there.
+/// The tasks of a group (the kernel's cgroup-v1/pids and cgroup-v2 documents). `None` for a parent group
+/// without a limit, and where the controller is missing.
 pub fn task_group(path: String, version: u8, is_own: bool, files: &GroupFiles) -> Option<TaskGroup> {
     let file = |name: &str| files.get(name).map(Vec::as_slice);
     let group = TaskGroup {
@@ -164,7 +165,7 @@ pub fn task_group(path: String, version: u8, is_own: bool, files: &GroupFiles) -
     (group.max.is_some() || is_own && group.current.is_some()).then_some(group)
 }
 
-/// A group's memory (the kernel's cgroup-v1/memory and cgroup-v2 documents), in the same way.
+/// The memory of a group (the kernel's cgroup-v1/memory and cgroup-v2 documents), likewise.
 pub fn memory_group(path: String, version: u8, is_own: bool, files: &GroupFiles) -> Option<MemoryGroup> {
     let file = |name: &str| files.get(name).map(Vec::as_slice);
     let entry = |name: &str, key: &str| keyed(file(name)?, key);
@@ -197,8 +198,9 @@ pub fn memory_group(path: String, version: u8, is_own: bool, files: &GroupFiles)
     (is_limited || is_own && group.current_bytes.is_some()).then_some(group)
 }
 
-/// Whether a process is bound by its limit of processes: neither root nor a holder of `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN`
-/// (capabilities(7); the check is `copy_process` of the kernel's kernel/fork.c). From `/proc/PID/status`.
+/// Whether the limit of processes applies to a process: it is not root and has neither `CAP_SYS_RESOURCE` nor
+/// `CAP_SYS_ADMIN` (capabilities(7); the check is `copy_process` of the kernel's kernel/fork.c). From
+/// `/proc/PID/status`.
 pub fn is_bound(status: &[u8]) -> Option<bool> {
     const CAP_SYS_ADMIN: u32 = 21;
     const CAP_SYS_RESOURCE: u32 = 24;
@@ -311,10 +313,10 @@ mod tests {
             (group.current_bytes, group.high_bytes, group.max_bytes),
             (Some(100 << 20), None, Some(200 << 20))
         );
-        // Kills of groups below are not its own.
+        // Kills in child groups do not count for this group.
         assert_eq!((group.oom_kills, group.max_events, group.file_cache_bytes), (Some(1), Some(7), Some(120)));
         assert_eq!(group.pressure.map(|pressure| pressure.some_avg10), Some(1.5));
-        // What is not there is not zero.
+        // A missing value is not zero.
         let bare = memory_group("/a".into(), 2, true, &files(&[("memory.current", "1\n")])).unwrap();
         assert_eq!(
             (bare.oom_kills, bare.max_events, bare.file_cache_bytes, bare.pressure),

@@ -1,21 +1,21 @@
-//! What a process on the way to pid 1 is, by its name and command line.
+//! The role of a process between the server and pid 1, by its name and command line.
 
 use super::command::{CommandRole, is_shell, program_name, recognise};
 use crate::model::Role;
 use crate::model::text::printable;
 
-/// A role, the name of that thing, and why it is held for that.
+/// A role, a name, and the evidence for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classified {
     /// The role.
     pub role: Role,
-    /// For a supervisor the word of `Supervisor::kind`, else the program.
+    /// For a supervisor the text of `Supervisor::kind`, else the program.
     pub name: Option<String>,
-    /// Why.
+    /// Evidence.
     pub evidence: String,
 }
 
-/// Supervisors by the name of the process that is a server's parent, and the word for their kind.
+/// Supervisors by the name of the process that is the parent of a server, and their kind.
 const SUPERVISORS: &[(&str, &str)] = &[
     ("runsv", "runit"),
     ("s6-supervise", "s6"),
@@ -30,7 +30,7 @@ const SUPERVISORS: &[(&str, &str)] = &[
     ("process-compose", "process-compose"),
 ];
 
-/// Processes above those supervisors, and others that start things for somebody else.
+/// Parents of those supervisors, and other programs that start processes on behalf of users.
 const OTHERS: &[(&str, Role)] = &[
     ("runsvdir", Role::Supervisor),
     ("s6-svscan", Role::Supervisor),
@@ -81,7 +81,7 @@ const OTHERS: &[(&str, Role)] = &[
     ("bwrap", Role::Wrapper),
 ];
 
-/// Classifies one hop above the server.
+/// Classifies one ancestor of the server.
 pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
     let found = |role, name: &str, evidence: String| Classified {
         role,
@@ -150,8 +150,8 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
     found(Role::Other, program, "none of the known kinds".into())
 }
 
-/// Whether the program of a command line can be a server's, or of who keeps one running: it is, or it is an interpreter, under
-/// whatever name its file has.
+/// Whether a command line can be that of a server, or of a supervisor or launcher of one: it is recognised as
+/// one, or it is an interpreter, whatever the name of its file.
 pub fn can_be_of_a_server(argv: &[String]) -> bool {
     let is_interpreter = argv.first().is_some_and(|program| super::command::is_python(program_name(program)));
     is_interpreter || recognise(argv).is_some() || !matches!(classify(0, "", argv).role, Role::Init | Role::Other)

@@ -1,15 +1,15 @@
-//! The status files of runit, s6 and daemontools: what each supervisor itself says of its one service.
+//! The status files of runit, s6 and daemontools: the state of one service, as its supervisor records it.
 //!
-//! All begin with a TAI64N label (12 bytes, big-endian) of the last change of state. The layouts were read off the
-//! running programs: runit 2.1.2 (20 bytes), daemontools 0.76 (18 bytes), s6 2.11 (35 bytes; from 2.12 on 43,
-//! with the process group behind the pid).
+//! All begin with a TAI64N label (12 bytes, big-endian) of the last change of state. The layouts were
+//! determined from the running programs: runit 2.1.2 (20 bytes), daemontools 0.76 (18 bytes), s6 2.11 (35
+//! bytes; from 2.12 on 43, with the process group after the pid).
 
-/// What a status file says.
+/// Contents of a status file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceStatus {
     /// Pid of the service; `None` while it is down.
     pub pid: Option<u32>,
-    /// It should be up.
+    /// Whether the service should be up.
     pub wants_up: bool,
     /// Last change of state, in seconds since 1970 (leap seconds make it uncertain by half a minute).
     pub changed_at: u64,
@@ -17,12 +17,12 @@ pub struct ServiceStatus {
 
 /// TAI64 labels count from 2^62.
 const TAI64_EPOCH: u64 = 1 << 62;
-/// TAI was 10 s ahead in 1970. s6 counts leap seconds as well, the others do not.
+/// TAI was 10 s ahead in 1970. s6 also counts leap seconds; the others do not.
 const TAI_OFFSET: u64 = 10;
-/// Flag of s6 that the service is wanted up.
+/// Flag of s6 that the service should be up.
 const S6_WANTS_UP: u8 = 4;
 
-/// Parses a status file by its length.
+/// Parses a status file; its length determines the format.
 pub fn parse(bytes: &[u8]) -> Option<ServiceStatus> {
     let label = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
     let changed_at = label.checked_sub(TAI64_EPOCH)?.checked_sub(TAI_OFFSET)?;

@@ -1,4 +1,4 @@
-//! What the kernel answers about TCP and Unix sockets over netlink (sock_diag(7), netlink(7)).
+//! Responses of the kernel about TCP and Unix sockets over netlink (sock_diag(7), netlink(7)).
 
 use crate::parse::sockets::{TcpSocket, TcpState, progress};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload, Nla as _};
@@ -13,16 +13,16 @@ use std::net::SocketAddr;
 /// group's directory in the cgroup2 tree.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 
-/// Kind of the messages in answer to a request for IPv4 and IPv6 at once (`TCPDIAG_GETSOCK`); all else of them is as of
-/// `SOCK_DIAG_BY_FAMILY`.
+/// Type of the messages in response to a request for IPv4 and IPv6 at once (`TCPDIAG_GETSOCK`). Otherwise they
+/// are like those of `SOCK_DIAG_BY_FAMILY`.
 pub const BOTH_FAMILIES: u16 = 18;
 /// `SOCK_DIAG_BY_FAMILY` (sock_diag(7)).
 const BY_FAMILY: u16 = 20;
 
-/// One datagram of a dump: its sockets are added to `found`. True when the dump ends with it.
+/// Parses one datagram of a dump and adds its sockets to `found`. True when the dump ends with it.
 ///
 /// # Errors
-/// What the kernel answers instead of sockets; `InvalidData` where the length of a message is no length.
+/// The error that the kernel returns instead of sockets; `InvalidData` if the length of a message is not valid.
 pub fn datagram(bytes: &[u8], found: &mut Vec<TcpSocket>) -> io::Result<bool> {
     each(bytes, |message| {
         if let SockDiagMessage::InetResponse(response) = message {
@@ -31,21 +31,21 @@ pub fn datagram(bytes: &[u8], found: &mut Vec<TcpSocket>) -> io::Result<bool> {
     })
 }
 
-/// A Unix socket that listens, and the file that it is bound to.
+/// A listening Unix socket, and the file that it is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnixListener {
     /// Inode number of the socket.
     pub inode: u64,
-    /// Inode number of its file, of which the kernel tells the lower 32 bits.
+    /// Inode number of its file; the kernel reports only the lower 32 bits.
     pub file_inode: u32,
     /// Device of that file's filesystem, major and minor.
     pub file_device: (u32, u32),
 }
 
-/// The same for the Unix sockets of a dump; those that are bound to no file are left out.
+/// Does the same for the Unix sockets of a dump. Sockets that are not bound to a file are left out.
 ///
 /// # Errors
-/// As above.
+/// Those of [`datagram`].
 pub fn unix_datagram(bytes: &[u8], found: &mut Vec<UnixListener>) -> io::Result<bool> {
     each(bytes, |message| {
         if let SockDiagMessage::UnixResponse(response) = message {
@@ -60,7 +60,7 @@ pub fn unix_datagram(bytes: &[u8], found: &mut Vec<UnixListener>) -> io::Result<
                 _ => None,
             });
             let inode = u64::from(response.header.inode);
-            // A device as the kernel has it: 20 bits of minor number (include/linux/kdev_t.h).
+            // A device in the encoding of the kernel: 20 bits of minor number (include/linux/kdev_t.h).
             let listener = |(file_inode, device): (u32, u32)| UnixListener {
                 inode,
                 file_inode,
@@ -71,7 +71,7 @@ pub fn unix_datagram(bytes: &[u8], found: &mut Vec<UnixListener>) -> io::Result<
     })
 }
 
-/// Takes the messages of one datagram. True when the dump ends with it.
+/// Parses the messages of one datagram. True when the dump ends with it.
 fn each(bytes: &[u8], mut take: impl FnMut(SockDiagMessage)) -> io::Result<bool> {
     let mut rest = bytes;
     while rest.len() >= 16 {
@@ -80,7 +80,7 @@ fn each(bytes: &[u8], mut take: impl FnMut(SockDiagMessage)) -> io::Result<bool>
         if length < 16 || length > rest.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "broken netlink message"));
         }
-        // One socket that does not parse must not cost the table.
+        // A socket that does not parse must not discard the table.
         let mut message = rest[..length].to_vec();
         if message[4..6] == BOTH_FAMILIES.to_ne_bytes() {
             message[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    /// One socket as a kernel reports it: 127.0.0.1:8787, listening, 3 of 128 wait, uid 1000, inode 4711.
+    /// One socket as a kernel reports it: 127.0.0.1:8787, listening, 3 of 128 pending, uid 1000, inode 4711.
     fn listening() -> Vec<u8> {
         let mut message = Vec::new();
         message.extend_from_slice(&[2, 10, 0, 0]);
@@ -145,7 +145,7 @@ mod tests {
         for value in [0_u32, 0x77, 0, 0, 3, 128, 1000, 4711] {
             message.extend_from_slice(&value.to_ne_bytes());
         }
-        // The attribute of the control group: 12 bytes long, padded to nothing.
+        // The attribute of the control group: 12 bytes long, no padding needed.
         message.extend_from_slice(&12_u16.to_ne_bytes());
         message.extend_from_slice(&INET_DIAG_CGROUP_ID.to_ne_bytes());
         message.extend_from_slice(&9_u64.to_ne_bytes());

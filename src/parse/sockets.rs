@@ -1,5 +1,5 @@
-//! The kernel's socket tables, from text (`/proc/net/tcp` and its kin) and as the shape that socket
-//! diagnostics are turned into as well.
+//! Sockets: the kernel's text tables (`/proc/net/tcp` and related files), and the types that socket diagnostics
+//! are converted to as well.
 
 use crate::model::text::printable;
 use procfs_core::net::{TcpNetEntries, UdpNetEntries, UnixNetEntries};
@@ -32,9 +32,9 @@ impl TcpState {
     pub const ESTABLISHED: Self = Self(1);
     /// No connection.
     pub const CLOSED: Self = Self(7);
-    /// The peer has closed, the owner has not.
+    /// The peer has closed the connection, and the owner has not.
     pub const CLOSE_WAIT: Self = Self(8);
-    /// Waiting for connections.
+    /// Listening.
     pub const LISTEN: Self = Self(10);
 
     /// The name in the spelling of ss(8).
@@ -54,29 +54,29 @@ pub struct TcpSocket {
     pub state: TcpState,
     /// For a listener the length of its accept queue, else unread bytes.
     pub receive_queue: u32,
-    /// For a listener the largest length of that queue (only socket diagnostics tell), else unsent bytes.
+    /// For a listener the backlog, which only socket diagnostics report; else unsent bytes.
     pub send_queue: Option<u32>,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Inode; 0 for a connection that no process owns.
+    /// Inode; 0 for a connection that no process has open.
     pub inode: u64,
-    /// Id of the control group it was made in (`INET_DIAG_CGROUP_ID`).
+    /// Id of the control group where it was created (`INET_DIAG_CGROUP_ID`).
     pub cgroup_id: Option<u64>,
-    /// What it has carried so far, where that was asked for and the kernel tells.
+    /// Data transferred so far, if it was requested and the kernel reports it.
     pub progress: Option<Progress>,
 }
 
-/// What a connection has carried so far.
+/// Whether a connection has transferred data so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes came in.
+    /// Whether bytes were received.
     pub has_received: bool,
-    /// Data went out.
+    /// Whether data was sent.
     pub has_sent: bool,
 }
 
-/// Reads `tcpi_bytes_received` and `tcpi_data_segs_out` of `struct tcp_info` (include/uapi/linux/tcp.h of the kernel; from
-/// Linux 4.6 on). `None` for a shorter one.
+/// Parses `tcpi_bytes_received` and `tcpi_data_segs_out` of `struct tcp_info` (include/uapi/linux/tcp.h of the
+/// kernel; since Linux 4.6). `None` for a shorter structure.
 pub fn progress(tcp_info: &[u8]) -> Option<Progress> {
     const BYTES_RECEIVED: usize = 128;
     const DATA_SEGMENTS_OUT: usize = 156;
@@ -86,7 +86,7 @@ pub fn progress(tcp_info: &[u8]) -> Option<Progress> {
     Some(Progress { has_received: is_some(received), has_sent: is_some(sent) })
 }
 
-/// What is known of a socket that is not TCP.
+/// A socket that is not TCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherSocket {
     /// `udp`, `unix`, `netlink`, `packet`, `raw`.
@@ -108,8 +108,8 @@ fn native() -> ExplicitSystemInfo {
     }
 }
 
-/// Feeds each line behind the header to a parser that fails whole on one bad line; returns the rows and how
-/// many lines were not understood.
+/// Passes each line after the header to a parser that would reject the whole table for one bad line. Returns
+/// the rows and the number of lines that did not parse.
 fn by_line<T>(table: &[u8], parse: impl Fn(&[u8]) -> Option<Vec<T>>) -> (Vec<T>, usize) {
     let mut rows = Vec::new();
     let mut bad = 0;
@@ -124,7 +124,8 @@ fn by_line<T>(table: &[u8], parse: impl Fn(&[u8]) -> Option<Vec<T>>) -> (Vec<T>,
     (rows, bad)
 }
 
-/// Parses `/proc/net/tcp` or `tcp6` (proc_pid_net(5)); the second value counts the lines not understood.
+/// Parses `/proc/net/tcp` or `tcp6` (proc_pid_net(5)). The second value is the number of lines that did not
+/// parse.
 pub fn tcp_table(table: &[u8]) -> (Vec<TcpSocket>, usize) {
     let (rows, bad) = by_line(table, |line| TcpNetEntries::from_buf_read(line, &native()).ok().map(|rows| rows.0));
     let rows = rows
@@ -134,7 +135,7 @@ pub fn tcp_table(table: &[u8]) -> (Vec<TcpSocket>, usize) {
             remote: row.remote_address,
             state: TcpState(row.state.to_u8()),
             receive_queue: row.rx_queue,
-            // The text table shows no backlog for listeners.
+            // The text table does not contain the backlog of listeners.
             send_queue: (row.state.to_u8() != TcpState::LISTEN.0).then_some(row.tx_queue),
             uid: row.uid,
             inode: row.inode,
@@ -175,8 +176,8 @@ pub fn unix_table(table: &[u8]) -> (Vec<OtherSocket>, usize) {
     (rows, bad)
 }
 
-/// Inodes of a table whose last or given column is the inode and that has no addresses worth keeping
-/// (`/proc/net/netlink`, `/proc/net/packet`).
+/// Inodes of a table that contains no useful addresses, from the given column (`/proc/net/netlink`,
+/// `/proc/net/packet`).
 pub fn inode_column(table: &[u8], protocol: &'static str, column: usize) -> Vec<OtherSocket> {
     table
         .split(|byte| *byte == b'\n')
@@ -193,7 +194,7 @@ pub fn inode_in(line: &[u8], column: usize) -> Option<u64> {
     std::str::from_utf8(columns.nth(column)?).ok()?.parse().ok()
 }
 
-/// An IPv4 address that is carried in IPv6 (`::ffff:127.0.0.1`), shown as what it is.
+/// An IPv4-mapped IPv6 address (`::ffff:127.0.0.1`) as IPv4.
 pub fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -1,9 +1,10 @@
-//! SQLite's files as plain bytes: the database header, the write-ahead log, its index, what a locked byte means.
+//! SQLite files as plain bytes: the database header, the write-ahead log, its index, and the meaning of locked
+//! bytes.
 //!
-//! Sources: "Database File Format" (sqlite.org/fileformat2.html), section 1.3 for the database header and section
-//! 4 for the log; "WAL-mode File Format" (sqlite.org/walformat.html) for the index, its locks and its checkpoint
-//! fields. What those two leave open (byte order of the salts in the index, the dead-man switch) was read off the
-//! files and locks of running programs (SQLite 3.40.1).
+//! Sources: "Database File Format" (sqlite.org/fileformat2.html), section 1.3 for the database header and
+//! section 4 for the log; "WAL-mode File Format" (sqlite.org/walformat.html) for the index, its locks and its
+//! checkpoint fields. Details that both leave open (byte order of the salts in the index, the dead-man switch)
+//! were determined from the files and locks of running programs (SQLite 3.40.1).
 
 use super::ParseError;
 use crate::model::{DatabaseHeader, LockRole, WalFile, WalHeader, WalIndex};
@@ -12,21 +13,21 @@ use crate::model::{DatabaseHeader, LockRole, WalFile, WalHeader, WalIndex};
 pub const DATABASE_HEADER_BYTES: usize = 100;
 /// Bytes of a `-wal` file that [`wal_header`] needs.
 pub const WAL_HEADER_BYTES: usize = 32;
-/// Bytes in front of the page of each frame.
+/// Bytes before the page in each frame.
 pub const FRAME_HEADER_BYTES: usize = 24;
 /// Bytes of a `-shm` file that [`wal_index`] needs.
 pub const WAL_INDEX_BYTES: usize = 136;
-/// Frames that are looked at, from the end, for the last commit. One transaction of more frames is rare; it costs
-/// the answer and nothing else.
+/// Maximum number of frames that are searched, from the end, for the last commit. A transaction of more frames
+/// is rare; then only the last commit stays unknown.
 pub const COMMIT_SEARCH_FRAMES: u64 = 4096;
 
 const DATABASE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// The lowest bit tells the byte order of the checksums.
+/// The lowest bit is the byte order of the checksums.
 const WAL_MAGIC: u32 = 0x377f_0682;
 /// The only version of the log and of its index.
 const WAL_FORMAT: u32 = 3_007_000;
 const UNUSED_READ_MARK: u32 = 0xffff_ffff;
-/// Each of the two copies of the index header.
+/// Size of each of the two copies of the index header.
 const INDEX_COPY_BYTES: usize = 48;
 
 /// Locking range of a database file: section 1.4 of "Database File Format" ("The Lock-Byte Page"), and
@@ -36,8 +37,8 @@ const RESERVED_BYTE: u64 = PENDING_BYTE + 1;
 const SHARED_FIRST: u64 = PENDING_BYTE + 2;
 const SHARED_LAST: u64 = PENDING_BYTE + 511;
 
-/// Locking bytes of the index: the eight bytes that walformat.html leaves free for them, and the one behind them,
-/// which every process that uses the file holds.
+/// Locking bytes of the index: the eight bytes that walformat.html reserves for them, and the next byte, which
+/// every process that uses the file has locked.
 const WRITER_BYTE: u64 = 120;
 const CHECKPOINTER_BYTE: u64 = 121;
 const RECOVERY_BYTE: u64 = 122;
@@ -45,7 +46,7 @@ const FIRST_READ_SLOT_BYTE: u64 = 123;
 const READ_SLOTS: u8 = 5;
 const DEAD_MAN_SWITCH_BYTE: u64 = 128;
 
-/// Four bytes at an offset; the callers have checked the length, so the zeros are never seen.
+/// Four bytes at an offset. The callers have checked the length, so the fallback to zeros is never used.
 fn four(bytes: &[u8], at: usize) -> [u8; 4] {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default()
 }
@@ -70,12 +71,12 @@ fn page_size(bytes: u32, what: &'static str) -> Result<u32, ParseError> {
     }
 }
 
-/// Page size where two bytes hold it: 65536 does not fit and stands as 1.
+/// Page size in a two-byte field: 65536 does not fit and is stored as 1.
 fn short_page_size(value: u16, what: &'static str) -> Result<u32, ParseError> {
     page_size(if value == 1 { 65_536 } else { u32::from(value) }, what)
 }
 
-/// The two running sums of section 4.2, over pairs of words read by `word`.
+/// The two running sums of section 4.2, over pairs of words that `word` reads.
 fn checksum(bytes: &[u8], word: fn([u8; 4]) -> u32) -> [u32; 2] {
     bytes.chunks_exact(8).fold([0, 0], |[first, second], pair| {
         let first = first.wrapping_add(word(four(pair, 0))).wrapping_add(second);
@@ -83,8 +84,8 @@ fn checksum(bytes: &[u8], word: fn([u8; 4]) -> u32) -> [u32; 2] {
     })
 }
 
-/// Parses the first 100 bytes of a database (more may follow). `None` is an empty file, which is a database too:
-/// one in which nothing was written yet.
+/// Parses the first 100 bytes of a database (more may follow). `None` is an empty file, which is a valid
+/// database that nothing was written to yet.
 ///
 /// # Errors
 /// When it is not empty and not a database: another kind of file, an encrypted database, or one cut short.
@@ -116,10 +117,11 @@ pub fn database_header(bytes: &[u8]) -> Result<Option<DatabaseHeader>, ParseErro
     }))
 }
 
-/// Parses the first 32 bytes of a `-wal` file (more may follow). An empty file has none: ask its size first.
+/// Parses the first 32 bytes of a `-wal` file (more may follow). An empty file has no header: check its size
+/// first.
 ///
 /// # Errors
-/// When it is not the header of a log; a wrong checksum is reported, not an error.
+/// When it is not the header of a log. A wrong checksum is reported in the result and is not an error.
 pub fn wal_header(bytes: &[u8]) -> Result<WalHeader, ParseError> {
     const WHAT: &str = "wal header";
     let bytes = at_least(bytes, WAL_HEADER_BYTES, WHAT)?;
@@ -144,33 +146,34 @@ pub fn wal_header(bytes: &[u8]) -> Result<WalHeader, ParseError> {
     })
 }
 
-/// Bytes that one frame takes.
+/// Size of one frame in bytes.
 fn frame_bytes(page_size_bytes: u32) -> u64 {
     u64::from(page_size_bytes).saturating_add(FRAME_HEADER_BYTES as u64)
 }
 
-/// Where frame `number` begins; the first frame is 1, as in `max_frame`.
+/// Offset of frame `number`; the first frame is 1, as in `max_frame`.
 pub fn frame_offset(page_size_bytes: u32, number: u64) -> u64 {
     number.saturating_sub(1).saturating_mul(frame_bytes(page_size_bytes)).saturating_add(WAL_HEADER_BYTES as u64)
 }
 
-/// Whole frames that a `-wal` file of that size has room for.
+/// Number of whole frames that fit in a `-wal` file of this size.
 pub fn frames_that_fit(page_size_bytes: u32, size_bytes: u64) -> u64 {
     size_bytes.saturating_sub(WAL_HEADER_BYTES as u64) / frame_bytes(page_size_bytes)
 }
 
-/// The 24 bytes in front of a page in the log.
+/// The 24 bytes before a page in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Number of the page in the database.
     pub page: u32,
-    /// In a frame that commits: size of the database in pages after it. 0 in every other frame.
+    /// In a commit frame: size of the database in pages after it. 0 in every other frame.
     pub pages_after_commit: u32,
     /// Salts of the generation that wrote it.
     pub salt: [u32; 2],
-    /// Running checksum over all frames up to this one. Not verified: that takes every page before it.
+    /// Running checksum over all frames up to this one. Not verified: this would require reading every page
+    /// before it.
     pub checksum: [u32; 2],
-    /// Whether its salts are those of the header.
+    /// Whether its salts match those of the header.
     pub is_of_this_generation: bool,
 }
 
@@ -181,10 +184,10 @@ impl FrameHeader {
     }
 }
 
-/// Parses the 24 bytes in front of a page.
+/// Parses the 24 bytes before a page.
 ///
 /// # Errors
-/// When there are fewer.
+/// When there are fewer bytes.
 pub fn frame_header(bytes: &[u8], header: &WalHeader) -> Result<FrameHeader, ParseError> {
     let bytes = at_least(bytes, FRAME_HEADER_BYTES, "frame header")?;
     let (page, salt) = (big(bytes, 0), [big(bytes, 8), big(bytes, 12)]);
@@ -193,22 +196,24 @@ pub fn frame_header(bytes: &[u8], header: &WalHeader) -> Result<FrameHeader, Par
         pages_after_commit: big(bytes, 4),
         salt,
         checksum: [big(bytes, 16), big(bytes, 20)],
-        // No page has the number 0, so room filled with zeros never counts, whatever the salts.
+        // No page has the number 0, so an area of zeros never counts, whatever the salts.
         is_of_this_generation: page != 0 && salt == header.salt,
     })
 }
 
-/// Describes a `-wal` file of that size from its header and as few frame headers as possible.
+/// Describes a `-wal` file of this size from its header and as few frame headers as possible.
 ///
-/// `read(offset, length)` gives bytes of the file. It is called at most 64 times to find the end of this generation
-/// (a log is written from its start, so the frames of one generation are a prefix), then at most
+/// `read(offset, length)` returns bytes of the file. It is called at most 64 times to find the end of this
+/// generation (a log is written from its start, so the frames of one generation are a prefix), then at most
 /// [`COMMIT_SEARCH_FRAMES`] times for the last commit before that end. Pages and their checksums are not read:
 /// after a crash a frame may count here that SQLite leaves out.
 ///
 /// A transaction too large for the cache writes frames before it commits. They count for this generation, also
-/// after a rollback, unless it wrote a page twice: from then on its frames have no salts until it commits.
+/// after a rollback, unless the transaction wrote a page twice: after that its frames have no salts until it
+/// commits.
 ///
-/// The second value says what could not be found out and why; the first is right as far as it goes.
+/// The second value is the error if some fields could not be determined. The fields of the first value that are
+/// set are right.
 pub fn wal_file(
     size_bytes: u64,
     read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>,
@@ -246,7 +251,7 @@ fn fill(file: &mut WalFile, read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>)
     };
     let of_this_generation = last_of_generation(file.frames_that_fit, &mut frame).ok_or_else(unreadable)?;
     let committed = last_commit(of_this_generation, &mut frame);
-    // A log that was started over meanwhile has had its frames changed under the search.
+    // If the log was restarted during the search, its frames changed.
     if read(0, WAL_HEADER_BYTES).is_none_or(|again| again != first) {
         return Err(ParseError::new("wal file", "was started over or cut while it was read"));
     }
@@ -257,7 +262,7 @@ fn fill(file: &mut WalFile, read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>)
     Ok(())
 }
 
-/// Number of the last frame of this generation, 0 where there is none; `None` when a frame could not be read.
+/// Number of the last frame of this generation, 0 if there is none; `None` if a frame could not be read.
 fn last_of_generation(fit: u64, frame: &mut dyn FnMut(u64) -> Option<FrameHeader>) -> Option<u64> {
     let (mut within, mut beyond) = (0, fit.saturating_add(1));
     while beyond - within > 1 {
@@ -286,12 +291,14 @@ fn last_commit(last: u64, frame: &mut dyn FnMut(u64) -> Option<FrameHeader>) -> 
     }
 }
 
-/// Parses the first 136 bytes of a `-shm` file (more may follow). It is memory that live processes share, in the
-/// byte order of this machine: read it in one go, and once more if the copies disagree or the checksum is wrong.
-/// While nobody holds the dead-man switch it is left over, and the next reader makes it anew.
+/// Parses the first 136 bytes of a `-shm` file (more may follow). It is memory that live processes share, in
+/// the byte order of this machine. Read it in one call, and again if the copies disagree or the checksum is
+/// wrong. While no process holds the dead-man switch, the file is left over, and the next reader creates it
+/// again.
 ///
 /// # Errors
-/// When it is too short (3 bytes is a file that the next reader has yet to fill) or of an unknown version.
+/// When it is too short (a file of 3 bytes is one that the next reader has yet to fill) or of an unknown
+/// version.
 pub fn wal_index(bytes: &[u8]) -> Result<WalIndex, ParseError> {
     const WHAT: &str = "wal index";
     let bytes = at_least(bytes, WAL_INDEX_BYTES, WHAT)?;
@@ -304,7 +311,7 @@ pub fn wal_index(bytes: &[u8]) -> Result<WalIndex, ParseError> {
         return Err(ParseError::new(WHAT, format!("version {version}")));
     }
     let max_frame = native(first, 16);
-    // It comes from the log: an index that was made over an empty log has none yet.
+    // The page size is copied from the log: an index that was created for an empty log has none yet.
     let page_size_bytes = match u16::from_ne_bytes([size_first, size_second]) {
         0 if max_frame == 0 => 0,
         _ if !is_initialised => 0,
@@ -323,7 +330,7 @@ pub fn wal_index(bytes: &[u8]) -> Result<WalIndex, ParseError> {
         salt: [big(first, 32), big(first, 36)],
         change: native(first, 8),
         backfilled_frames,
-        // It is set before a checkpoint copies anything: if it is behind, nobody keeps it.
+        // It is set before a checkpoint copies frames: if it is smaller, this SQLite does not maintain it.
         backfill_attempted: (attempted >= backfilled_frames).then_some(attempted),
         read_marks: [100, 104, 108, 112, 116]
             .map(|at| Some(native(bytes, at)).filter(|mark| *mark != UNUSED_READ_MARK)),
@@ -334,8 +341,8 @@ pub fn wal_index(bytes: &[u8]) -> Result<WalIndex, ParseError> {
 
 /// Roles on the database file that a locked range covers; `end` is the last byte, `None` the end of the file.
 ///
-/// The kernel joins ranges of one process that touch, so one range can be several roles; a lock on the whole file
-/// (some other program's, a backup's) covers them all.
+/// The kernel joins adjacent ranges of one process, so one range can be several roles. A lock on the whole file
+/// (by another program, such as a backup) covers all of them.
 pub fn lock_roles_of_database(start: u64, end: Option<u64>) -> Vec<LockRole> {
     [
         (PENDING_BYTE, PENDING_BYTE, LockRole::Pending),
@@ -348,7 +355,7 @@ pub fn lock_roles_of_database(start: u64, end: Option<u64>) -> Vec<LockRole> {
     .collect()
 }
 
-/// Roles on the `-shm` file that a locked range covers, read slots with their number; `end` as for
+/// Roles on the `-shm` file that a locked range covers, with the number of each read slot; `end` as for
 /// [`lock_roles_of_database`].
 pub fn lock_roles_of_index(start: u64, end: Option<u64>) -> Vec<(LockRole, Option<u8>)> {
     let slots = (FIRST_READ_SLOT_BYTE..).zip(0..READ_SLOTS).map(|(at, slot)| (at, LockRole::ReadSlot, Some(slot)));
@@ -374,8 +381,8 @@ mod tests {
     use super::*;
     use proptest::prelude::any;
 
-    /// Written by SQLite 3.40.1 on a little-endian machine: 23 frames, a reader that holds frame 3, a passive
-    /// checkpoint; by page size: the database, the log, its index.
+    /// Written by SQLite 3.40.1 on a little-endian machine: 23 frames, a reader that holds frame 3, and a
+    /// passive checkpoint. By page size: the database, the log, its index.
     const PINNED: [(u32, &str, &str, &str); 3] = [
         (
             512,
@@ -413,7 +420,7 @@ mod tests {
         53514c69746520666f726d61742033001000010100402020000000020000000200000000000000000000000100000004 \
         000000000000000000000001000000000000000000000000000000000000000000000000000000000000000000000002 \
         002e6301";
-    /// The log of 4096-byte pages after it was checkpointed to its end and started over with two frames.
+    /// The log of 4096-byte pages after a complete checkpoint and a restart with two frames.
     const STARTED_OVER_WAL: &str = "377f0682002de218000010000000000137b92d7272363d664814bc4a6739ca61";
     const STARTED_OVER_INDEX: &str = "\
         18e22d0000000000180000000100001002000000020000004acf57aea997b6ee37b92d7272363d66f4f7ab432022bb9a \
@@ -426,7 +433,7 @@ mod tests {
         "000000020000000237b92d712fc2e2dbacfcbcd66b681d33",
         "000000020000000237b92d712fc2e2db18b49efb58ae29dd",
     ];
-    /// A connection that has read, and nobody has written.
+    /// After a connection has read and before any has written.
     const INDEX_OF_EMPTY_LOG: &str = "\
         18e22d00000000000000000001000000000000000000000000000000000000000000000000000000380718063593db09 \
         18e22d00000000000000000001000000000000000000000000000000000000000000000000000000380718063593db09 \
@@ -437,8 +444,8 @@ mod tests {
         digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
     }
 
-    /// A log of `size` bytes that is all holes but for its header; `frame(number)` makes up the frame headers.
-    /// Returns what was found, the error, and how many reads it took.
+    /// A log of `size` bytes that is sparse except for its header; `frame(number)` makes up the frame headers.
+    /// Returns the result, the error, and the number of reads.
     fn search(
         header: &[u8],
         size: u64,
@@ -497,7 +504,7 @@ mod tests {
             changed[16..18].copy_from_slice(&size);
             assert!(database_header(&changed).is_err(), "{size:?}");
         }
-        // Written by a SQLite so old that it does not keep the size.
+        // Written by a SQLite so old that it does not maintain the size.
         let mut changed = whole;
         changed[92..96].copy_from_slice(&[0; 4]);
         assert!(!database_header(&changed).unwrap().unwrap().pages_valid);
@@ -576,7 +583,7 @@ mod tests {
             assert_eq!(error, None);
             assert!(reads < 30, "{reads}");
         }
-        // One transaction that has not committed, near enough and too far from the commit before it.
+        // One uncommitted transaction, with the commit before it within and beyond the search limit.
         for (commit, found) in [(0, None), (fit - COMMIT_SEARCH_FRAMES, None), (fit - 4000, Some(fit - 4000))] {
             let (file, error, reads) =
                 search(&header, GIB, |number| Some(made_up_frame(7, u32::from(number == commit), salt)));
@@ -593,7 +600,7 @@ mod tests {
     fn an_open_transaction_is_not_committed() {
         let header = bytes(STARTED_OVER_WAL);
         let salt = wal_header(&header).unwrap().salt;
-        // Three committed frames, four of an open transaction, then four after it wrote a page again: no salts yet.
+        // Three committed frames, four of an open transaction, then four after it rewrote a page: no salts yet.
         let (file, error, _) = search(&header, 32 + 20 * 4120, |number| {
             Some(match number {
                 1..=3 => made_up_frame(1, 2, salt),
@@ -613,7 +620,7 @@ mod tests {
         assert_eq!(wal_file(0, &mut |_, _| None).1, None);
         let (file, error) = wal_file(1 << 20, &mut |_, _| None);
         assert!(file.header.is_none() && file.committed_frames.is_none() && error.is_some());
-        // Cut in the header, behind it, and within a frame.
+        // Cut in the header, after it, and within a frame.
         assert!(search(&header[..20], 20, |_| None).1.is_some());
         for size in [32, 33, 32 + 4119] {
             let (file, error, _) = search(&header, size, |_| None);
@@ -629,7 +636,7 @@ mod tests {
         wrong[31] ^= 1;
         let (file, error, _) = search(&wrong, 1 << 20, |_| Some(vec![0; 24]));
         assert!(file.header.is_some() && file.committed_frames.is_none() && error.is_some());
-        // Started over while it was searched.
+        // Restarted during the search.
         let mut headers = 0;
         let (file, error) = wal_file(1 << 20, &mut |offset, length| {
             headers += usize::from(offset == 0);
@@ -692,7 +699,7 @@ mod tests {
         let mut wrong = whole.clone();
         wrong[16] = 24;
         assert!(!wal_index(&wrong).unwrap().checksum_is_right);
-        // A SQLite that does not keep the attempts leaves zeros there.
+        // A SQLite that does not maintain this field leaves zeros there.
         let mut old = whole;
         old[128..132].copy_from_slice(&[0; 4]);
         assert_eq!(wal_index(&old).unwrap().backfill_attempted, None);

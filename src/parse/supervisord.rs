@@ -1,4 +1,4 @@
-//! supervisord: its configuration file, and the answer of its XML-RPC `supervisor.getAllProcessInfo`
+//! supervisord: its configuration file, and the response of its XML-RPC method `supervisor.getAllProcessInfo`
 //! (the "XML-RPC API Documentation" of Supervisor).
 
 use super::ParseError;
@@ -8,22 +8,22 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::collections::BTreeMap;
 
-/// What supervisord says of one program.
+/// State of one program, as supervisord reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramInfo {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its group; the same as the name for a program alone.
+    /// Group; the same as the name for a program without a group.
     pub group: String,
     /// `RUNNING`, `STARTING`, `BACKOFF`, `EXITED`, `FATAL`, `STOPPED` …
     pub state: String,
-    /// Pid; `None` where it has none.
+    /// Pid; `None` if it has no process.
     pub pid: Option<u32>,
-    /// When it was started, in seconds since 1970.
+    /// Time of the last start, in seconds since 1970.
     pub started_at: Option<u64>,
-    /// When it ended last, in seconds since 1970.
+    /// Time of the last exit, in seconds since 1970.
     pub stopped_at: Option<u64>,
-    /// How it ended last.
+    /// Status of the last exit.
     pub exit_status: Option<i32>,
     /// `stdout_logfile`.
     pub log: Option<String>,
@@ -31,35 +31,35 @@ pub struct ProgramInfo {
     pub error_log: Option<String>,
 }
 
-/// What a `[program:x]` section says of one program.
+/// A `[program:x]` section.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfiguredProgram {
     /// `command`.
     pub command: String,
-    /// `autostart`, as it stands there.
+    /// `autostart`, as written.
     pub autostart: Option<String>,
-    /// `autorestart`, as it stands there.
+    /// `autorestart`, as written.
     pub autorestart: Option<String>,
-    /// `HERMES_HOME` of `environment`; no other variable but the next is looked at.
+    /// `HERMES_HOME` of `environment`. Only this variable and the next are read.
     pub home: Option<HostPath>,
     /// `HERMES_WEBUI_PORT` of `environment`.
     pub webui_port: Option<u16>,
 }
 
-/// How supervisord can be asked, and what it runs.
+/// How to query supervisord, and its programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
     /// `[unix_http_server] file`.
     pub socket: Option<String>,
-    /// User and password of that socket; never shown.
+    /// User and password of that socket; never printed.
     pub login: Option<(String, String)>,
-    /// What it runs, by name as it is shown: the answer's names are compared with it.
+    /// Its programs, by printable name: the names in the response are compared with it.
     pub programs: BTreeMap<String, ConfiguredProgram>,
     /// Patterns of `[include] files`.
     pub includes: Vec<String>,
 }
 
-/// Parses a configuration file (Supervisor, "Configuration File"). `here` stands for `%(here)s`.
+/// Parses a configuration file (Supervisor, "Configuration File"). `here` replaces `%(here)s`.
 pub fn configuration(bytes: &[u8], here: &str) -> Configuration {
     let text = kept(bytes);
     let mut found = Configuration::default();
@@ -102,9 +102,9 @@ pub fn configuration(bytes: &[u8], here: &str) -> Configuration {
     found
 }
 
-/// One variable of `KEY="value",KEY2='value',KEY3=value`; no other is looked at.
+/// The value of one variable in `KEY="value",KEY2='value',KEY3=value`; no other variable is read.
 fn environment<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    // Commas within quotes belong to the value; for a shell they are part of a word anyway.
+    // Commas within quotes belong to the value. shlex would keep other commas as part of a word.
     let mut quote = None;
     let parts = text.split(|character: char| {
         match (quote, character) {
@@ -121,10 +121,10 @@ fn environment<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     })
 }
 
-/// Parses the body of the answer: an array of flat structs.
+/// Parses the body of the response: an array of flat structs.
 ///
 /// # Errors
-/// When it is not XML, or a fault.
+/// When it is not XML, or is a fault.
 pub fn process_info(body: &[u8]) -> Result<Vec<ProgramInfo>, ParseError> {
     let mut reader = Reader::from_reader(body);
     let mut path: Vec<Vec<u8>> = Vec::new();

@@ -1,10 +1,11 @@
-//! Output of `systemctl show`: one `Key=Value` a line (systemctl(1), org.freedesktop.systemd1(5)), and unit files.
+//! Output of `systemctl show`, one `Key=Value` per line (systemctl(1), org.freedesktop.systemd1(5)), and unit
+//! files.
 
 use crate::model::HostPath;
 use crate::model::text::{kept, printable};
 use std::time::Duration;
 
-/// What a systemd manager says of one service. Properties that it does not print stay empty.
+/// State of one service, as a systemd manager reports it. Properties that it does not print stay empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitState {
     /// `Id`.
@@ -51,13 +52,13 @@ pub struct UnitState {
     pub state_changed_at_us: u64,
     /// `FragmentPath`.
     pub fragment: String,
-    /// `HERMES_HOME` of `Environment`; no other variable but the next is kept.
+    /// `HERMES_HOME` of `Environment`. Only this variable and the next are kept.
     pub home: Option<HostPath>,
     /// `HERMES_WEBUI_PORT` of `Environment`.
     pub webui_port: Option<u16>,
 }
 
-/// The properties that are asked for.
+/// The properties that are requested.
 pub const PROPERTIES: &str = "Id,LoadState,UnitFileState,ActiveState,SubState,Result,Type,Restart,RestartUSec,KillMode,\
 MainPID,ControlPID,NRestarts,InvocationID,ExecStart,RemainAfterExit,ExecMainCode,ExecMainStatus,\
 ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,\
@@ -69,13 +70,13 @@ impl UnitState {
         format!("{} ({})", self.active, self.sub)
     }
 
-    /// Whether the main process of a unit that is down ended first and the unit's state followed. When somebody stops a
-    /// unit it is the other way round: the unit leaves its active state, and then its main process ends. (An end by
-    /// `systemctl kill` looks like its own.)
+    /// Whether the main process of a unit that is down ended first, and the state of the unit followed. When a
+    /// user stops a unit the order is reversed: the unit leaves its active state, and then its main process
+    /// ends. (An end by `systemctl kill` cannot be distinguished from an exit of its own.)
     ///
-    /// Not to be told, and so `false`: a oneshot unit, which was never active; a unit that remains active after the
-    /// exit; one with `Restart=always`, which is down with success only when it was stopped between two starts; and one
-    /// that the manager has unloaded and knows nothing more of.
+    /// False where this cannot be determined: a oneshot unit, which was never active; a unit that remains
+    /// active after the exit; one with `Restart=always`, which is down with success only when it was stopped
+    /// between two starts; and one that the manager has unloaded and has no more data about.
     pub fn ended_by_itself(&self) -> bool {
         self.main_exited_at_us > 0
             && self.main_exited_at_us <= self.inactive_since_us
@@ -83,7 +84,7 @@ impl UnitState {
             && self.restart != "always"
     }
 
-    /// How long its main process ran, where it has ended.
+    /// Run time of its main process, if it has ended.
     pub fn ran_for(&self) -> Option<Duration> {
         let has_ended = self.main_started_at_us > 0 && self.main_exited_at_us > 0;
         has_ended.then(|| Duration::from_micros(self.main_exited_at_us.saturating_sub(self.main_started_at_us)))
@@ -95,7 +96,7 @@ impl UnitState {
     }
 }
 
-/// Parses the answer: one block of properties a unit, with an empty line between two.
+/// Parses the output: one block of properties per unit, separated by empty lines.
 pub fn show(bytes: &[u8]) -> Vec<UnitState> {
     let text = kept(bytes);
     text.split("\n\n").filter(|block| !block.trim().is_empty()).map(block).collect()
@@ -147,29 +148,29 @@ fn exec_arguments(value: &str) -> Option<&str> {
     Some(rest.split(" ; ignore_errors=").next().unwrap_or(rest).trim())
 }
 
-/// Home and port of an `Environment`, the only variables that are looked at.
+/// Home and port of an `Environment`, the only variables that are read.
 fn hermes_variables(value: &str) -> (Option<HostPath>, Option<u16>) {
     let words = shlex::split(value).unwrap_or_default();
     let last = |name: &str| words.iter().filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).next_back();
     (last("HERMES_HOME").map(HostPath::from_kept), last("HERMES_WEBUI_PORT").and_then(|port| port.parse().ok()))
 }
 
-/// What a unit file says of a server (systemd.service(5), systemd.exec(5)).
+/// The settings of a unit file that describe a server (systemd.service(5), systemd.exec(5)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitFile {
-    /// Words of the last `ExecStart=`, its prefix characters taken off.
+    /// Words of the last `ExecStart=`, without its prefix characters.
     pub command: Option<Vec<String>>,
-    /// `HERMES_WEBUI_PORT` of an `Environment=`; no other variable but the next is looked at.
+    /// `HERMES_WEBUI_PORT` of an `Environment=`. Only this variable and the next are read.
     pub webui_port: Option<u16>,
     /// `HERMES_HOME` of an `Environment=`.
     pub home: Option<HostPath>,
     /// Paths of `EnvironmentFile=`.
     pub environment_files: Vec<String>,
-    /// File of `StandardError=`, else of `StandardOutput=`; `systemctl show` prints only that it is one.
+    /// File of `StandardError=`, else of `StandardOutput=`; `systemctl show` prints only that it is a file.
     pub output_file: Option<String>,
 }
 
-/// Parses a unit file as far as it is needed here; lines that are continued with a backslash are joined.
+/// Parses the settings of a unit file that are used; lines that end in a backslash are joined.
 pub fn unit_file(bytes: &[u8]) -> UnitFile {
     let text = kept(bytes).replace("\\\n", " ");
     let mut unit = UnitFile::default();
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!(units[1].load_state, "not-found");
     }
 
-    /// Values of a real manager: a launcher that left by itself, and a server that somebody stopped.
+    /// Values of a real manager: a launcher that ended without a request, and a server that a user stopped.
     #[test]
     fn tells_an_end_from_a_stop() {
         let unit = |exited: u64, inactive: u64| UnitState {

@@ -1,9 +1,9 @@
-//! `/proc/PID/task/TID/syscall` and `wchan`, and the switches of `status`.
+//! `/proc/PID/task/TID/syscall` and `wchan`, and the context switches of `status`.
 
 use crate::model::SystemCall;
 use crate::model::text::printable;
 
-/// Calls whose first argument is a descriptor and in which a server can wait long.
+/// System calls whose first argument is a descriptor and in which a server can wait for a long time.
 const ON_DESCRIPTOR: &[&str] = &[
     "accept",
     "accept4",
@@ -39,8 +39,8 @@ const FUTEX_WAITS: [u64; 2] = [0, 9];
 /// `FUTEX_PRIVATE_FLAG` and `FUTEX_CLOCK_REALTIME`.
 const FUTEX_FLAGS: u64 = 128 | 256;
 
-/// Parses `/proc/PID/task/TID/syscall` (proc_pid_syscall(5)): number and six arguments in hexadecimal. `None` for a thread
-/// that is `running`, or blocked outside of a system call (number -1).
+/// Parses `/proc/PID/task/TID/syscall` (proc_pid_syscall(5)): number and six arguments in hexadecimal. `None`
+/// for a thread that is `running`, or blocked outside of a system call (number -1).
 pub fn system_call(bytes: &[u8], arch: &str) -> Option<SystemCall> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut words = text.split_ascii_whitespace();
@@ -69,8 +69,8 @@ pub fn system_call(bytes: &[u8], arch: &str) -> Option<SystemCall> {
     Some(SystemCall { name, descriptor, is_unlimited })
 }
 
-/// Parses `/proc/PID/task/TID/wchan` (proc_pid_wchan(5)): `0` is no wait, or no permission to know. What the compiler adds
-/// to the name of a function (`.constprop.0`, `.isra.0`, `.part.0`) is left out.
+/// Parses `/proc/PID/task/TID/wchan` (proc_pid_wchan(5)): `0` is no wait, or no permission to read it. Suffixes
+/// that the compiler adds to the name of a function (`.constprop.0`, `.isra.0`, `.part.0`) are removed.
 pub fn wait_channel(bytes: &[u8]) -> Option<String> {
     let name = printable(bytes);
     let name = name.trim().split('.').next().unwrap_or_default();
@@ -84,8 +84,8 @@ pub fn voluntary_switches(status: &[u8]) -> Option<u64> {
         .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
 }
 
-/// Whether a descriptor can be read from, by the `flags` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5)), which are octal:
-/// `O_ACCMODE` is 3 and `O_WRONLY` 1.
+/// Whether a descriptor is open for reading, by the `flags` of `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5)), which
+/// are octal: `O_ACCMODE` is 3 and `O_WRONLY` 1.
 pub fn is_open_for_reading(fdinfo: &[u8]) -> bool {
     String::from_utf8_lossy(fdinfo)
         .lines()
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(interpreter, Some(SystemCall { is_unlimited: Some(false), ..expected.clone() }));
         let arm = system_call(b"98 0x7f2c5c000b70 0x80 0x0 0x0 0x0 0x0 0x1 0x2\n", "aarch64");
         assert_eq!(arm, Some(expected));
-        // FUTEX_WAKE waits for nobody.
+        // FUTEX_WAKE does not wait.
         let wake = system_call(b"202 0x7f2c5c000b70 0x81 0x1 0x0 0x0 0x0 0x1 0x2", "x86_64");
         assert_eq!(wake.unwrap().is_unlimited, None);
     }

@@ -1,13 +1,14 @@
-//! JSON as a tree, from strangers: a field that stands twice in an object is an error, since two readers could take each another of them.
+//! JSON from untrusted sources as a tree. A duplicate field in an object is an error, since two readers could
+//! use different values of it.
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// Reads a JSON text (RFC 8259).
+/// Parses a JSON text (RFC 8259).
 ///
 /// # Errors
-/// With line and column where it is no JSON, nested deeper than 128, or has a field twice.
+/// With line and column if it is not JSON, is nested deeper than 128, or has a duplicate field.
 pub fn tree(json: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Tree>(json).map(|tree| tree.0)
 }

@@ -1,11 +1,11 @@
-//! Version numbers of this program, compared.
+//! Comparison of version numbers of this program.
 
-/// Whether a version is a later one than this program's own.
+/// Whether a version is later than the version of this program.
 pub fn is_newer(version: &str) -> bool {
     numbers(version) > numbers(env!("CARGO_PKG_VERSION"))
 }
 
-/// Numbers of a version, as far as they are numbers.
+/// The leading numbers of a version.
 fn numbers(text: &str) -> Vec<u64> {
     text.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
 }

@@ -1,7 +1,7 @@
-//! Descriptors of a process of macOS: the list, and what each of them is on.
+//! Descriptors of a process on macOS: the list, and the object that each descriptor refers to.
 //!
-//! Asking for a file's path asks its filesystem, which can hang on a dead mount; so a second process walks the list and
-//! hands on what the kernel filled in, as records that are taken apart here.
+//! Reading the path of a file queries its filesystem, which can hang on a dead mount. So a worker process walks
+//! the list and passes on the structures of the kernel as records. The records are parsed here.
 
 use super::Image;
 use super::layout::*;
@@ -14,8 +14,8 @@ use crate::parse::link::{self, SqlitePart};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-/// Bytes of a record before what the kernel filled in: descriptor, kind, error number, size, size without the NULs at its
-/// end, each in four bytes.
+/// Bytes of a record before the structure of the kernel: descriptor, kind, error number, size, and size without
+/// trailing NULs, four bytes each.
 const HEAD: usize = 20;
 /// Largest structure that a record holds.
 const MAX_BYTES: usize = 4096;
@@ -23,15 +23,16 @@ const MAX_BYTES: usize = 4096;
 /// One descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its number.
+    /// Descriptor number.
     pub descriptor: i32,
     /// `PROX_FDTYPE_*`.
     pub kind: u32,
-    /// What the kernel filled in, empty for kinds of which nothing is asked; else the number of the error.
+    /// The structure that the kernel filled in; empty for kinds that are not queried. `Err` is the error
+    /// number.
     pub answer: Result<Vec<u8>, i32>,
 }
 
-/// Reads the answer of `PROC_PIDLISTFDS`: numbers and kinds.
+/// Parses the result of `PROC_PIDLISTFDS`: numbers and kinds.
 pub fn list(bytes: &[u8]) -> Vec<(i32, u32)> {
     let (entries, _) = bytes.as_chunks::<PROC_FDINFO>();
     entries.iter().map(|entry| (Image(entry).i32(PROC_FD), Image(entry).u32(PROC_FDTYPE))).collect()
@@ -53,10 +54,10 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
     out.extend_from_slice(bytes.get(..kept).unwrap_or_default());
 }
 
-/// Takes records apart.
+/// Splits bytes into records.
 ///
 /// # Errors
-/// When they end within one, or hold more than any structure has.
+/// When the bytes end within a record, or a record is larger than any structure.
 pub fn decode(mut bytes: &[u8]) -> Result<Vec<Record>, ParseError> {
     let malformed = || ParseError::new("records of descriptors", "they end early");
     let mut records = Vec::new();
@@ -82,7 +83,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Record>, ParseError> {
 /// A file behind a descriptor (`struct vnode_fdinfowithpath`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vnode {
-    /// Path, as the kernel remembers it: of an unlinked file the one that it had.
+    /// Path, as the kernel remembers it; for an unlinked file, its last path.
     pub path: Vec<u8>,
     /// `regular`, `directory`, `device`, `pipe`, `unix` or `other`.
     pub kind: &'static str,
@@ -94,7 +95,7 @@ pub struct Vnode {
     pub identity: (u32, u64),
 }
 
-/// Reads `struct vnode_fdinfowithpath`.
+/// Parses `struct vnode_fdinfowithpath`.
 ///
 /// # Errors
 /// When it is too short.
@@ -118,11 +119,11 @@ pub fn vnode(bytes: &[u8]) -> Result<Vnode, ParseError> {
     })
 }
 
-/// A file and how it is counted: one inode under one path.
+/// A file and the key by which it is counted: one inode under one path.
 type FileKey = (Vec<u8>, (u32, u64), bool);
 
-/// Counts what the records are on, with the handles of the sockets among them. What a record's error or length makes
-/// unreadable is a row of its own.
+/// Counts the objects of the records, and returns the handles of their sockets. A record that has an error or
+/// is too short is counted in a separate row.
 pub fn read(records: &[Record]) -> (Descriptors, HashSet<u64>) {
     let mut facts =
         Descriptors { open: Some(u64::try_from(records.len()).unwrap_or(u64::MAX)), ..Descriptors::default() };
@@ -198,7 +199,7 @@ fn add_files(files: impl Iterator<Item = (u64, Vnode)>, rows: &mut Rows, facts: 
     rows.add_families(families, facts);
 }
 
-/// Files that still have a name and that standard output and standard error go to.
+/// Files that still have a name and that standard output or standard error is connected to.
 pub fn output_files(records: &[Record]) -> Vec<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     let is_output = |record: &&Record| {
@@ -209,10 +210,10 @@ pub fn output_files(records: &[Record]) -> Vec<PathBuf> {
     named.map(|file| PathBuf::from(std::ffi::OsStr::from_bytes(&file.path))).collect()
 }
 
-/// How a gap of that kind begins.
+/// How a gap about a descriptor limit begins.
 pub const LIMIT: &str = "descriptor limit of pid";
 
-/// The descriptor limits of another process have no public interface on macOS.
+/// The gap for the descriptor limits of another process, for which macOS has no public interface.
 pub fn limit_gap(pid: u32) -> Gap {
     let detail = "macOS has no public interface for the limit of another process; launchd starts its jobs with 256, \
         unless their plist (SoftResourceLimits) or the server itself raises it";
@@ -220,7 +221,8 @@ pub fn limit_gap(pid: u32) -> Gap {
         .blocking(&[crate::model::id::DESCRIPTOR_CEILING, crate::model::id::DESCRIPTOR_LIMIT_LOW])
 }
 
-/// The soft limit that a WebUI has raised, by its own log: the last line `Raised file descriptor soft limit A -> B`.
+/// The soft limit that a WebUI has raised, from its log: the last line `Raised file descriptor soft limit A ->
+/// B`.
 pub fn raised_limit(log: &[u8]) -> Option<(u64, u64)> {
     const WORDS: &str = "Raised file descriptor soft limit ";
     let text = String::from_utf8_lossy(log);
@@ -231,7 +233,7 @@ pub fn raised_limit(log: &[u8]) -> Option<(u64, u64)> {
     text.lines().filter_map(of_line).next_back()
 }
 
-/// Which part of which of these databases a record is on: its place in `paths`, the part, and the file.
+/// The database and the part of it that a record refers to: its index in `paths`, the part, and the file.
 pub fn database_part(record: &Record, paths: &[Vec<u8>]) -> Option<(usize, SqlitePart, Vnode)> {
     if usize::try_from(record.kind).ok() != Some(PROX_FDTYPE_VNODE) {
         return None;
@@ -327,7 +329,7 @@ mod tests {
     #[test]
     fn finds_where_the_output_goes() {
         let of = |descriptor: i32, index: usize| Record { descriptor, ..record(1, Ok(&VNODES[index * 1200..])) };
-        // A named file, an unlinked one, a device, and one that is no output.
+        // A named file, an unlinked one, a device, and a descriptor that is not an output.
         assert_eq!(output_files(&[of(1, 0), of(2, 1)]), [PathBuf::from("/Users/h/.hermes/state.db")]);
         assert!(output_files(&[of(2, 2), of(3, 0), record(6, Ok(PIPE))]).is_empty());
     }
@@ -340,7 +342,7 @@ mod tests {
         assert_eq!(raised_limit(b"\xff\xfe"), None);
     }
 
-    /// By hand: a path that fills its room without an end, and no path at all.
+    /// Built by hand: a path that fills its field without a terminator, and no path at all.
     #[test]
     fn hostile_files() {
         let file = vnode(&[b'x'; 1200]).unwrap();

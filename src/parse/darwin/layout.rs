@@ -1,9 +1,11 @@
-//! Sizes, offsets and numbers of Apple's public headers: `sys/proc_info.h`, `sys/sysctl.h`, `sys/proc.h`, `sys/un.h`.
+//! Sizes, offsets and numbers of Apple's public headers: `sys/proc_info.h`, `sys/sysctl.h`, `sys/proc.h`,
+//! `sys/un.h`.
 //!
-//! `tests/darwin/layout.c` proves each of them against those headers, and a test here proves that both say the same. On a
-//! Mac the sizes are compared with the types of the `libc` and `libproc` crates as well, when this is compiled.
+//! `tests/darwin/layout.c` checks each of them against those headers, and a test here checks that both lists
+//! agree. On a Mac the sizes are also compared at compile time with the types of the `libc` and `libproc`
+//! crates.
 
-/// A constant for each line, and all of them in the words of `layout.c`.
+/// Defines a constant for each line, and lists all of them in the notation of `layout.c`.
 macro_rules! layout {
     ($($name:ident = $kind:literal, $what:literal, $value:literal;)*) => {
         $(
@@ -128,7 +130,7 @@ pub(crate) const OTHER_KINDS: &[(u32, &str)] = &[
     (11, "nexus"),
 ];
 
-// No field that is read lies outside of its structure.
+// Each field that is read is within its structure.
 const _: () = assert!(E_PGID + 4 <= KINFO_PROC && P_COMM + COMM_SIZE <= KINFO_PROC);
 const _: () = assert!(PTI_THREADNUM + 4 <= PROC_TASKINFO && PTH_NAME + THREAD_NAME_SIZE == PROC_THREADINFO);
 const _: () = assert!(PVI_CDIR_PATH + PATH_SIZE <= PROC_VNODEPATHINFO);
@@ -136,7 +138,7 @@ const _: () = assert!(VIP_PATH + PATH_SIZE == VNODE_FDINFOWITHPATH);
 const _: () = assert!(UNSI_CADDR + SUN_PATH + SUN_PATH_SIZE <= SOCKET_FDINFO && TCPSI_STATE + 4 <= SOCKET_FDINFO);
 const _: () = assert!(PIPE_PEERHANDLE + 8 <= PIPE_FDINFO && PROC_FDTYPE + 4 == PROC_FDINFO);
 
-// The same sizes by the crates that were made from the same headers.
+// The same sizes, from the crates that were generated from the same headers.
 #[cfg(target_os = "macos")]
 const _: () = {
     use std::mem::{offset_of, size_of};
@@ -154,7 +156,7 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    /// Whatever is read is proved by the compiler against Apple's headers.
+    /// The compiler checks every value that is read against Apple's headers.
     #[test]
     fn the_proof_is_about_the_same_numbers() {
         let proof = include_str!("../../../tests/darwin/layout.c");

@@ -1,7 +1,8 @@
-//! What the kernel of macOS fills in for sysctl(3) and libproc, read as bytes by the offsets of Apple's public headers.
+//! Structures that the kernel of macOS fills in for sysctl(3) and libproc, read as bytes by the offsets of
+//! Apple's public headers.
 //!
-//! The calls themselves are in `collect/macos/`; everything that interprets is here, compiled and tested on every
-//! system. All Macs that are left are little-endian and have 64-bit layouts.
+//! The calls are in `collect/macos/`. The code that interprets their results is here, and is compiled and
+//! tested on every system. All supported Macs are little-endian and have 64-bit layouts.
 
 pub mod descriptor;
 pub(crate) mod layout;
@@ -11,7 +12,7 @@ pub mod socket;
 
 use super::ParseError;
 
-/// One structure as the kernel filled it in, of the size that the headers give it. A newer kernel may append fields.
+/// One structure as the kernel filled it in, with the size from the headers. A newer kernel may append fields.
 #[derive(Clone, Copy)]
 struct Image<'a>(&'a [u8]);
 
@@ -41,7 +42,7 @@ impl<'a> Image<'a> {
         u64::from_le_bytes(self.array(at))
     }
 
-    /// A string of at most `room` bytes; one that is not terminated fills its room.
+    /// A string of at most `room` bytes. Without a terminator it fills the whole field.
     fn text(self, at: usize, room: usize) -> &'a [u8] {
         let field = self.0.get(at..).map_or(&[][..], |rest| rest.get(..room).unwrap_or(rest));
         field.split(|byte| *byte == 0).next().unwrap_or_default()

@@ -17,11 +17,12 @@ pub struct Arguments<'a> {
     pub environment: Vec<&'a [u8]>,
 }
 
-/// Takes the block apart: a count, the path, NULs up to the next word, arguments, environment. What a kernel puts
-/// behind the environment (paths and cookies for the dynamic linker) has names that nobody here asks for.
+/// Splits the block: a count, the path, NULs up to the next word, arguments, environment. The words that a
+/// kernel puts after the environment (paths and cookies for the dynamic linker) have names that no caller
+/// reads.
 ///
 /// # Errors
-/// When the count cannot be, or the block ends before the arguments do.
+/// When the count is not valid, or the block ends before the arguments do.
 pub fn parse(block: &[u8]) -> Result<Arguments<'_>, ParseError> {
     let (count, rest) = block.split_first_chunk().ok_or_else(|| ParseError::new(WHAT, "no count of them"))?;
     let count = i32::from_le_bytes(*count);
@@ -36,7 +37,7 @@ pub fn parse(block: &[u8]) -> Result<Arguments<'_>, ParseError> {
         arguments.push(argument);
         rest = behind;
     }
-    // The last word may be cut where the block was too large.
+    // The last word may be cut if the block was too large.
     let environment = rest.split(|byte| *byte == 0).take_while(|word| !word.is_empty()).collect();
     Ok(Arguments { executable, arguments, environment })
 }
@@ -47,8 +48,8 @@ fn word(bytes: &[u8]) -> Result<(&[u8], &[u8]), ParseError> {
     Ok((bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default()))
 }
 
-/// Whether a program, by its path alone, could be running a Hermes server: what has an interpreter of no use to Hermes
-/// is none, whoever may read its arguments.
+/// Whether a program, by its path alone, could be running a Hermes server. It could not if it is an interpreter
+/// that Hermes cannot use, whether or not its arguments can be read.
 pub fn could_be_hermes(path: &str) -> bool {
     let name = program_name(path);
     is_python(name)

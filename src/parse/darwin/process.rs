@@ -7,12 +7,12 @@ use crate::model::text::printable;
 use crate::parse::ParseError;
 use std::path::PathBuf;
 
-/// One process of the kernel's table (`struct kinfo_proc`), which is for everybody to read.
+/// One process of the kernel's table (`struct kinfo_proc`), which every user can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelProcess {
     /// Process id.
     pub pid: u32,
-    /// Parent; under a debugger that is the debugger.
+    /// Parent; while a debugger is attached, the debugger.
     pub ppid: u32,
     /// Process group.
     pub process_group: i32,
@@ -20,7 +20,7 @@ pub struct KernelProcess {
     pub uid: u32,
     /// Short name, 16 bytes at most.
     pub name: String,
-    /// Stopped, traced or zombie; `None` for a live process, of whose state its threads tell.
+    /// Stopped, traced or zombie; `None` for a live process, where the states of its threads count.
     pub state: Option<ProcessState>,
     /// Whether a debugger is attached.
     pub is_traced: bool,
@@ -29,16 +29,17 @@ pub struct KernelProcess {
 }
 
 impl KernelProcess {
-    /// Start in hundredths of a second since 1970: what stands as `start_ticks` on macOS, and in a gateway's pid file there.
+    /// Start in hundredths of a second since 1970: the value of `start_ticks` on macOS, and in the pid file of
+    /// a gateway there.
     pub fn start_ticks(&self) -> u64 {
         self.started_us / 10_000
     }
 }
 
-/// Reads the answer of `sysctl` with `KERN_PROC`: one structure behind the other.
+/// Parses the result of `sysctl` with `KERN_PROC`: an array of structures.
 ///
 /// # Errors
-/// When it ends within one.
+/// When it ends within a structure.
 pub fn table(bytes: &[u8]) -> Result<Vec<KernelProcess>, ParseError> {
     bytes.chunks(KINFO_PROC).map(kernel_process).collect()
 }
@@ -54,7 +55,7 @@ fn kernel_process(bytes: &[u8]) -> Result<KernelProcess, ParseError> {
         _ => None,
     };
     let seconds = image.u64(P_STARTTIME_SECONDS);
-    // A time_t that is negative cannot be.
+    // A negative time_t is not valid.
     let seconds = if seconds > u64::MAX / 2 { 0 } else { seconds };
     Ok(KernelProcess {
         pid: image.u32(P_PID),
@@ -73,13 +74,13 @@ fn kernel_process(bytes: &[u8]) -> Result<KernelProcess, ParseError> {
 pub struct Task {
     /// Resident memory in bytes.
     pub resident_bytes: u64,
-    /// CPU time so far of user and system together, in the units of the machine's clock (mach_timebase_info).
+    /// CPU time so far, user and system together, in the units of the machine's clock (mach_timebase_info).
     pub cpu_units: u64,
     /// Number of threads.
     pub threads: u64,
 }
 
-/// Reads `struct proc_taskinfo`.
+/// Parses `struct proc_taskinfo`.
 ///
 /// # Errors
 /// When it is too short.
@@ -92,8 +93,8 @@ pub fn task(bytes: &[u8]) -> Result<Task, ParseError> {
     })
 }
 
-/// Milliseconds of so many units of the machine's clock, each `numerator / denominator` nanoseconds: 1 of them on Intel,
-/// 125/3 on Apple's own processors.
+/// Converts units of the machine's clock to milliseconds. One unit is `numerator / denominator` nanoseconds: 1
+/// on Intel, 125/3 on Apple silicon.
 pub fn milliseconds(units: u64, (numerator, denominator): (u32, u32)) -> u64 {
     let nanoseconds = u128::from(units) * u128::from(numerator) / u128::from(denominator.max(1));
     u64::try_from(nanoseconds / 1_000_000).unwrap_or(u64::MAX)
@@ -106,15 +107,15 @@ pub struct Thread {
     pub state: ProcessState,
     /// Name, where the program has set one.
     pub name: String,
-    /// The lowest 32 bits of its CPU time in user mode, in nanoseconds. The kernel multiplies seconds in 32 bits, so the
-    /// upper bits say nothing (XNU's `osfmk/kern/bsd_kern.c`); the difference of two looks
-    /// less than four seconds of CPU time apart is right.
+    /// The lowest 32 bits of its CPU time in user mode, in nanoseconds. The kernel multiplies seconds in 32
+    /// bits, so the upper bits are meaningless (XNU's `osfmk/kern/bsd_kern.c`). The difference of two samples
+    /// is right if the thread used less than four seconds of CPU time between them.
     pub user_ns: u32,
-    /// The same of system mode.
+    /// The same for system mode.
     pub system_ns: u32,
 }
 
-/// Reads `struct proc_threadinfo`.
+/// Parses `struct proc_threadinfo`.
 ///
 /// # Errors
 /// When it is too short.
@@ -135,7 +136,7 @@ pub fn thread(bytes: &[u8]) -> Result<Thread, ParseError> {
     })
 }
 
-/// Handles of the threads of a process (`PROC_PIDLISTTHREADS`), by which each can be asked for.
+/// Handles of the threads of a process (`PROC_PIDLISTTHREADS`); each thread is queried by its handle.
 pub fn thread_handles(bytes: &[u8]) -> Vec<u64> {
     bytes.as_chunks().0.iter().map(|handle| u64::from_le_bytes(*handle)).collect()
 }
@@ -143,7 +144,7 @@ pub fn thread_handles(bytes: &[u8]) -> Vec<u64> {
 /// Working directory (`struct proc_vnodepathinfo`).
 ///
 /// # Errors
-/// When the answer is too short, or names none.
+/// When the structure is too short, or contains no path.
 pub fn working_directory(bytes: &[u8]) -> Result<PathBuf, ParseError> {
     use std::os::unix::ffi::OsStrExt;
     let image = Image::new(bytes, PROC_VNODEPATHINFO, "struct proc_vnodepathinfo")?;
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!((&found[3].state, found[3].ppid), (&Some(ProcessState::Zombie), 48213));
     }
 
-    /// Built by hand from the headers, as a little-endian Mac has it.
+    /// Built by hand from the headers, in the layout of a little-endian Mac.
     #[test]
     fn reads_what_is_written_by_hand() {
         let mut bytes = vec![0_u8; 648];
@@ -225,7 +226,7 @@ mod tests {
         assert!(thread(&THREADS[..111]).is_err());
         assert!(working_directory(&DIRECTORIES[..2351]).is_err());
         assert!(working_directory(&[0; 2352]).is_err());
-        // An unterminated path fills its room and no more.
+        // An unterminated path fills its field and no more.
         let path = working_directory(&[b'x'; 2352]).unwrap();
         assert_eq!(path.as_os_str().len(), PATH_SIZE);
     }

@@ -7,16 +7,16 @@ use crate::parse::ParseError;
 use crate::parse::sockets::{OtherSocket, TcpSocket, TcpState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// States by Apple's numbers (`TSI_S_*` of `sys/proc_info.h`), as [`TcpState`] numbers them.
+/// TCP states in the order of Apple's numbers (`TSI_S_*` of `sys/proc_info.h`), as [`TcpState`] numbers.
 const TCP_STATES: [u8; 11] = [7, 10, 2, 3, 1, 8, 4, 11, 9, 5, 6];
 
-/// Address families and protocols (`sys/socket.h`, `netinet/in.h`) that have a name here.
+/// Address families and protocols (`sys/socket.h`, `netinet/in.h`) that are named in the output.
 const FAMILIES: &[(u32, &str)] =
     &[(1, "unix"), (17, "route"), (27, "ndrv"), (29, "key"), (32, "system"), (40, "vsock")];
 const IPPROTO_UDP: u32 = 17;
 
-/// A socket. Where Linux has an inode number, macOS has an opaque handle, which is the same for every descriptor of the
-/// socket in every process.
+/// A socket. Where Linux has an inode number, macOS has an opaque handle. It is the same for every descriptor
+/// of the socket in every process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Socket {
     /// TCP.
@@ -35,7 +35,7 @@ impl Socket {
     }
 }
 
-/// Reads `struct socket_fdinfo`.
+/// Parses `struct socket_fdinfo`.
 ///
 /// # Errors
 /// When it is too short.
@@ -65,7 +65,7 @@ fn tcp(image: Image<'_>) -> TcpSocket {
     let state = TcpState(number.and_then(|number| TCP_STATES.get(number)).copied().unwrap_or(0));
     let is_listener = state == TcpState::LISTEN;
     let (receive_queue, send_queue) = if is_listener {
-        // `soi_qlen` counts connections that are not complete as well; those nobody could accept.
+        // `soi_qlen` includes incomplete connections, which no process can accept yet.
         let complete = image.u16(SOI_QLEN).saturating_sub(image.u16(SOI_INCQLEN));
         (u32::from(complete), u32::from(image.u16(SOI_QLIMIT)))
     } else {
@@ -84,7 +84,8 @@ fn tcp(image: Image<'_>) -> TcpSocket {
     }
 }
 
-/// An address and port of `struct in_sockinfo`. The port stands in network order in the lower half of an `int`.
+/// An address and port of `struct in_sockinfo`. The port is in network byte order in the lower half of an
+/// `int`.
 fn address(image: Image<'_>, address: usize, port: usize) -> SocketAddr {
     let port = u16::from_be_bytes(image.array(port));
     let [flags] = image.array::<1>(INSI_VFLAG);
@@ -102,7 +103,7 @@ fn unix_path(image: Image<'_>, at: usize) -> Option<String> {
     (!path.is_empty()).then(|| printable(path))
 }
 
-/// Both ends of a pipe (`struct pipe_fdinfo`): the handle of this end, and that of the other one.
+/// The two ends of a pipe (`struct pipe_fdinfo`): the handle of this end, and that of the other end.
 ///
 /// # Errors
 /// When it is too short.
@@ -159,7 +160,7 @@ mod tests {
         assert_eq!(pipe, (0xabcd_ef01_0000_0001, 0xabcd_ef01_0000_0002));
     }
 
-    /// By hand from the headers: every state that Apple numbers, and one that it does not.
+    /// Built by hand from the headers: every state that Apple numbers, and one that it does not number.
     #[test]
     fn states_have_their_names() {
         let names = [
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn hostile_answers() {
         assert!(parse(&SOCKETS[..791]).is_err() && pipe(&[0; 183]).is_err());
-        // Everything set: a queue that is shorter than its incomplete part, a path without an end.
+        // All bits set: a queue that is shorter than its incomplete part, a path without a terminator.
         let Socket::Other(found) = parse(&[0xff; 792]).unwrap() else { panic!() };
         assert_eq!(found.protocol, "socket");
         let mut bytes = vec![b'x'; 792];

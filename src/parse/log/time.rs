@@ -1,23 +1,23 @@
-//! Times at the beginnings of lines, as Python's logging, journald and web servers write them.
+//! Times at the start of lines, as Python's logging, journald and web servers write them.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 use memchr::memmem;
 
-/// A time stands among the first bytes of a line; the address of a client may be before it.
+/// The time is within this many bytes of a line; the address of a client may come before it.
 const TIME_WITHIN: usize = 96;
 
-/// A time as it is written.
+/// A time as written in a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Written {
-    /// With its zone.
+    /// With a time zone.
     Absolute(Timestamp),
-    /// Without.
+    /// Without a time zone.
     Local(DateTime),
 }
 
-/// The time of a line and what comes after it, without the name of host and program that journald puts there.
+/// The time of a line and the text after it, without the host and program names of journald.
 pub fn split_time(line: &[u8]) -> (Option<Written>, &[u8]) {
     let head = line.len().min(TIME_WITHIN);
     let mut at = 0;
@@ -52,7 +52,7 @@ fn without_origin(message: &[u8]) -> &[u8] {
     if is_origin { message.get(end + 3..).unwrap_or_default() } else { message }
 }
 
-/// A number of so many digits.
+/// A number with exactly `count` digits.
 fn digits(text: &[u8], at: usize, count: usize) -> Option<i32> {
     let part = text.get(at..at + count)?;
     part.iter()
@@ -60,13 +60,13 @@ fn digits(text: &[u8], at: usize, count: usize) -> Option<i32> {
         .then(|| part.iter().fold(0, |number, digit| number * 10 + i32::from(digit - b'0')))
 }
 
-/// `hh:mm:ss`, from an offset on.
+/// `hh:mm:ss` at an offset.
 fn clock(text: &[u8], at: usize) -> Option<(i32, i32, i32)> {
     (text.get(at + 2) == Some(&b':') && text.get(at + 5) == Some(&b':')).then_some(())?;
     Some((digits(text, at, 2)?, digits(text, at + 3, 2)?, digits(text, at + 6, 2)?))
 }
 
-/// `Z`, `+02:00` or `+0200`, from an offset on: seconds east of Greenwich, and its length.
+/// `Z`, `+02:00` or `+0200` at an offset: seconds east of Greenwich, and length of the text.
 fn zone(text: &[u8], at: usize) -> Option<(i32, usize)> {
     let sign = match text.get(at)? {
         b'Z' => return Some((0, 1)),
@@ -91,7 +91,7 @@ fn written(
     let small = |number: i32| i8::try_from(number).ok();
     let date =
         Date::new(i16::try_from(year).ok().filter(|year| (1970..2200).contains(year))?, small(month)?, small(day)?);
-    // A leap second is as good as the one before it.
+    // A leap second counts as the second before it.
     let time = Time::new(small(hour)?, small(minute)?, small(second.min(59))?, millisecond * 1_000_000);
     let local = DateTime::from_parts(date.ok()?, time.ok()?);
     match zone {
@@ -100,7 +100,7 @@ fn written(
     }
 }
 
-/// `2026-11-24T10:11:12.345+01:00`, or with a space and a comma as Python's logging writes it.
+/// `2026-11-24T10:11:12.345+01:00`; or with a space and a comma, as Python's logging writes it.
 fn iso(text: &[u8]) -> Option<(Written, usize)> {
     (text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-') && matches!(text.get(10), Some(b'T' | b' ')))
         .then_some(())?;

@@ -1,15 +1,15 @@
 //! Logical lines, indentation and brackets, as the language defines them (Python reference, "Lexical analysis").
 
-/// Width to which a tab goes on (Python reference, "Indentation").
+/// Tab width (Python reference, "Indentation").
 const TAB: usize = 8;
-/// Logical lines that are kept of one file.
+/// Maximum number of logical lines per file.
 const MAX_LINES: usize = 200_000;
 
 /// One word, sign or string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub text: String,
-    /// Line on which it begins, from 1 on.
+    /// Line where it begins, counted from 1.
     pub line: u32,
     pub is_name: bool,
 }
@@ -24,7 +24,7 @@ pub struct Logical {
 }
 
 impl Logical {
-    /// Its first word; of `async def` the second, since that makes no difference here.
+    /// Its first word; for `async def` the second, since the difference does not matter here.
     pub fn keyword(&self) -> &str {
         match self.words() {
             ("async", "def") => "def",
@@ -37,7 +37,7 @@ impl Logical {
         (word(0), word(1))
     }
 
-    /// Whether it is the head of an indented block: nothing stands behind its colon.
+    /// Whether it is the head of an indented block: nothing follows its colon.
     pub fn is_head(&self) -> bool {
         self.tokens.last().is_some_and(|token| token.text == ":")
     }
@@ -48,7 +48,7 @@ pub fn of(text: &str) -> Vec<Logical> {
     Reading::new(text).all()
 }
 
-/// Text being read, character by character.
+/// Reads a text character by character.
 struct Reading<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     line: u32,
@@ -98,7 +98,7 @@ impl<'a> Reading<'a> {
                 }
                 '#' => while self.next_if(|character| character != '\n').is_some() {},
                 '\\' => {
-                    // At the end of a line it joins the next one to this.
+                    // At the end of a line a backslash joins the next line to this one.
                     self.next();
                     self.next_if(|character| character == '\r');
                     self.next_if(|character| character == '\n');
@@ -151,7 +151,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// A string with its quotes; one that is not closed ends with its line, or with the text if it has three quotes.
+    /// A string with its quotes. An unclosed string ends with its line, or with the text if it has three
+    /// quotes.
     fn string(&mut self, mut text: String) -> String {
         let Some(quote) = self.next() else { return text };
         text.push(quote);
