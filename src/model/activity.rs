@@ -1,23 +1,23 @@
-//! What the threads of a server did while a request waited for its answer.
+//! Activity of a server's threads while a request waits for its response.
 
 use super::ProcessState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The threads of one process at two looks, taken while a request was in flight.
+/// The threads of one process in two samples, taken while a request was in flight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
-    /// The request that was in flight, as its path; `/health` or a route.
+    /// Path of the request in flight: `/health` or a route.
     pub path: String,
-    /// Time between the two looks, in milliseconds.
+    /// Time between the two samples, in milliseconds.
     pub between_ms: u64,
-    /// CPU time of the whole process between the looks, in milliseconds.
+    /// CPU time of the whole process between the samples, in milliseconds.
     pub cpu_ms: u64,
-    /// Threads at the last look, the main thread first.
+    /// Threads at the last sample, the main thread first.
     pub threads: Vec<Thread>,
     /// Threads that are not listed in `threads`.
     pub threads_omitted: u64,
-    /// Pipes that threads wait to write to, and who could read from them.
+    /// Pipes that threads wait to write to, and the processes that can read from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pipes: Vec<Pipe>,
 }
@@ -25,11 +25,11 @@ pub struct Activity {
 /// A pipe that the server writes to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pipe {
-    /// The server's descriptor: 1 is standard output, 2 standard error.
+    /// Descriptor number in the server: 1 is standard output, 2 standard error.
     pub descriptor: u32,
     /// Inode number.
     pub inode: u64,
-    /// Processes that can read from it; empty where none could be found.
+    /// Processes that can read from it; empty if none was found.
     pub readers: Vec<PipeReader>,
 }
 
@@ -45,7 +45,7 @@ pub struct PipeReader {
 }
 
 impl Activity {
-    /// The thread whose id is the process's.
+    /// The main thread: its id is the pid.
     pub fn main(&self) -> Option<&Thread> {
         self.threads.iter().find(|thread| thread.is_main)
     }
@@ -54,30 +54,30 @@ impl Activity {
 /// One thread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Thread {
-    /// Kernel's id of the thread.
+    /// Thread id of the kernel.
     pub tid: u32,
-    /// The kernel's short name of it (15 bytes at most).
+    /// Short name of the kernel (15 bytes at most).
     pub name: String,
-    /// Whether it is the thread that the process began with.
+    /// Whether it is the main thread.
     pub is_main: bool,
-    /// It was started after the request in flight was connected: in a server with a thread for each connection that is
-    /// the thread of this request.
+    /// Whether it was started after the request in flight was connected. In a server with one thread per
+    /// connection it is the thread of this request.
     pub is_new: bool,
-    /// State, wait channel and system call at each look, in their order; one only for a new thread.
+    /// State, wait channel and system call at each sample, in order. A new thread has only one.
     pub looks: Vec<ThreadSample>,
-    /// CPU time between the looks, in milliseconds; `null` for a new thread.
+    /// CPU time between the samples, in milliseconds; `null` for a new thread.
     pub cpu_ms: Option<u64>,
-    /// How often it went to sleep by itself between the looks; `null` for a new thread, or where it could not be read.
+    /// Voluntary context switches between the samples; `null` for a new thread, or if they could not be read.
     pub sleeps: Option<u64>,
 }
 
 impl Thread {
-    /// At the last look.
+    /// The last sample.
     pub fn last(&self) -> Option<&ThreadSample> {
         self.looks.last()
     }
 
-    /// Whether the thread was seen twice and looked so each time.
+    /// Whether the thread was sampled at least twice and the condition held in each sample.
     pub fn always(&self, is_so: impl Fn(&ThreadSample) -> bool) -> bool {
         self.looks.len() >= 2 && self.looks.iter().all(is_so)
     }
@@ -88,21 +88,21 @@ impl Thread {
 pub struct ThreadSample {
     /// Scheduler state.
     pub state: ProcessState,
-    /// Function of the kernel in which it sleeps (`/proc/PID/task/TID/wchan`); `null` while it runs, or where the kernel
-    /// does not tell.
+    /// Kernel function in which it sleeps (`/proc/PID/task/TID/wchan`); `null` while it runs, or if the kernel
+    /// does not report it.
     pub wait_channel: Option<String>,
-    /// The system call that it is in; `null` while it runs in user space, or where it could not be read.
+    /// The system call that it is in; `null` while it runs in user space, or if it could not be read.
     pub system_call: Option<SystemCall>,
 }
 
 /// A system call that has not returned yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SystemCall {
-    /// Its name, or `system call N` for one that is not known.
+    /// Name, or `system call N` for an unknown call.
     pub name: String,
-    /// The descriptor that it works on, for calls that take one first.
+    /// The descriptor that it operates on, for calls with a descriptor as first argument.
     pub descriptor: Option<u32>,
-    /// For waiting on a futex: whether it has no time limit. A Python lock is waited for without one, the interpreter's
-    /// own lock with one of milliseconds.
+    /// For a futex wait: whether it has no time limit. A wait for a Python lock has none; a wait for the
+    /// interpreter lock (GIL) has one of milliseconds.
     pub is_unlimited: Option<bool>,
 }

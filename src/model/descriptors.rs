@@ -9,25 +9,25 @@ use std::collections::BTreeMap;
 /// Every open descriptor of one process, by kind and by target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Descriptors {
-    /// How many are open; `null` where not even the number could be read.
+    /// Number of open descriptors; `null` if not even the number could be read.
     pub open: Option<u64>,
-    /// Soft limit of the live process; `null` is unlimited or unknown (a gap tells which).
+    /// Soft limit of the live process; `null` is unlimited or unknown (a gap says which).
     pub soft_limit: Option<u64>,
     /// Hard limit of the live process.
     pub hard_limit: Option<u64>,
-    /// Number of descriptors by kind. TCP sockets are told apart by state: `tcp-established`, `tcp-close-wait` …
+    /// Number of descriptors by kind. TCP sockets are counted by state: `tcp-established`, `tcp-close-wait` …
     pub by_kind: BTreeMap<String, u64>,
-    /// Distinct targets, most held first.
+    /// Distinct targets, most descriptors first.
     pub targets: Vec<Target>,
     /// Distinct targets that are not listed in `targets`.
     pub targets_omitted: u64,
-    /// SQLite files, one row a database.
+    /// SQLite files, one row per database.
     pub sqlite: Vec<SqliteFamily>,
-    /// Sockets with their addresses, one row a socket.
+    /// Sockets with their addresses, one row per socket.
     pub sockets: Vec<SocketDescriptor>,
     /// Sockets that are not listed in `sockets`.
     pub sockets_omitted: u64,
-    /// CLOSE-WAIT sockets that the process owns; `null` where sockets could not be matched.
+    /// CLOSE-WAIT sockets that the process owns; `null` if sockets could not be matched to states.
     pub close_wait: Option<CloseWait>,
 }
 
@@ -37,7 +37,7 @@ impl Descriptors {
         Some(self.soft_limit?.saturating_sub(self.open?))
     }
 
-    /// Open descriptors as a share of the soft limit, 0.0 to 1.0 (above 1.0 when the limit was lowered later).
+    /// Open descriptors as a share of the soft limit, 0.0 to 1.0 (above 1.0 if the limit was lowered later).
     pub fn share(&self) -> Option<f64> {
         match (self.open?, self.soft_limit?) {
             (_, 0) => None,
@@ -46,7 +46,7 @@ impl Descriptors {
     }
 }
 
-/// One distinct thing that descriptors point to.
+/// One distinct target of descriptors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// Path, or a description such as `tcp CLOSE-WAIT to 149.154.167.220:443`.
@@ -57,11 +57,11 @@ pub struct Target {
     pub count: u64,
     /// Whether the file was unlinked.
     pub deleted: bool,
-    /// Size in bytes, asked only for unlinked files.
+    /// Size in bytes; read only for unlinked files.
     pub size_bytes: Option<u64>,
 }
 
-/// A database and its companions, as one row: `X`, `X-wal`, `X-shm`.
+/// A database and its companion files as one row: `X`, `X-wal`, `X-shm`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SqliteFamily {
     /// Path of the database file.
@@ -72,16 +72,18 @@ pub struct SqliteFamily {
     pub wal: u64,
     /// Descriptors on `-shm`.
     pub shm: u64,
-    /// Of all these, descriptors on unlinked files.
+    /// Descriptors on unlinked files, among all of these.
     pub deleted: u64,
-    /// Connections that the handles imply: one WAL descriptor each, opened at the first read, or without a log one
-    /// database descriptor each. Database descriptors alone say less: while one connection lives, those of closed
-    /// ones are kept for later, since closing any of them would drop the process's locks. `-shm` is shared by all.
+    /// Number of connections that the handles imply. Each connection has one WAL descriptor, opened at the
+    /// first read; a database without a log has one database descriptor per connection. Database descriptors
+    /// alone are a weaker sign: while one connection is open, SQLite keeps the descriptors of closed ones for
+    /// later use, because closing any of them would drop the locks of the process. All connections share
+    /// `-shm`.
     pub connections: u64,
 }
 
 impl SqliteFamily {
-    /// Database and WAL descriptors together: what a leaked connection costs.
+    /// Database and WAL descriptors together: what a leaked connection occupies.
     pub fn handles(&self) -> u64 {
         self.db.saturating_add(self.wal)
     }
@@ -90,7 +92,7 @@ impl SqliteFamily {
 /// One socket among the descriptors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SocketDescriptor {
-    /// Inode number, as in `socket:[INODE]`; on macOS the kernel's opaque handle of the socket.
+    /// Inode number, as in `socket:[INODE]`; on macOS the opaque handle of the socket.
     pub inode: u64,
     /// `tcp`, `udp`, `unix`, `netlink` …
     pub protocol: Cow<'static, str>,
@@ -104,24 +106,24 @@ pub struct SocketDescriptor {
     pub count: u64,
 }
 
-/// CLOSE-WAIT sockets: the peer has closed, this process has not.
+/// CLOSE-WAIT sockets: the peer has closed the connection, and this process has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseWait {
-    /// How many at the first look.
+    /// Number at the first sample.
     pub first: u64,
-    /// How many of the same sockets at the second look; `null` where no second look was made.
+    /// Number of the same sockets at the second sample; `null` if no second sample was taken.
     pub still_at_second: Option<u64>,
-    /// Time between the looks in milliseconds.
+    /// Time between the samples, in milliseconds.
     pub between_ms: Option<u64>,
-    /// By peer, most first.
+    /// By peer, most sockets first.
     pub by_peer: Vec<CloseWaitPeer>,
 }
 
-/// CLOSE-WAIT sockets towards one peer.
+/// CLOSE-WAIT sockets of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseWaitPeer {
     /// Remote address and port.
     pub peer: String,
-    /// Sockets.
+    /// Number of sockets.
     pub count: u64,
 }

@@ -1,4 +1,4 @@
-//! The report: one envelope for every subcommand.
+//! The report: one envelope for all subcommands.
 
 use super::{
     DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
@@ -7,29 +7,29 @@ use super::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Name and version of the envelope's format. Fields may be added within it; none is renamed or removed.
+/// Name and version of the report format. Within a version, fields may be added; none is renamed or removed.
 pub const SCHEMA: &str = "hermes-doctor/1";
 
-/// The kinds of server that Hermes hosts run.
+/// The kinds of Hermes server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerKind {
     /// Hermes WebUI, `server.py`, port 8787.
     Webui,
-    /// Hermes Agent's gateway; HTTP on 8642 only when its API server is enabled.
+    /// The gateway of Hermes Agent; HTTP on port 8642 only if its API server is enabled.
     Gateway,
     /// `hermes dashboard`, port 9119.
     Dashboard,
-    /// `hermes serve`, the desktop's or a remote backend.
+    /// `hermes serve`, the backend of the desktop application or of a remote client.
     Serve,
-    /// The WebUI's MCP child, on standard input and output.
+    /// The MCP child process of the WebUI, on standard input and output.
     Mcp,
     /// Any other program.
     Other,
 }
 
 impl ServerKind {
-    /// The kind as it stands in the JSON and on the command line.
+    /// The kind as written in JSON and on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Webui => "webui",
@@ -53,7 +53,7 @@ impl ServerKind {
         }
     }
 
-    /// Default port, where the kind has one.
+    /// Default port, if the kind has one.
     pub fn default_port(self) -> Option<u16> {
         match self {
             Self::Webui => Some(8787),
@@ -63,7 +63,7 @@ impl ServerKind {
         }
     }
 
-    /// Whether it is one of Hermes' own.
+    /// Whether it is a Hermes server.
     pub fn is_hermes(self) -> bool {
         self != Self::Other
     }
@@ -78,7 +78,7 @@ pub struct Tool {
     pub version: String,
 }
 
-/// The machine, without anything that names it.
+/// Facts about the host, without anything that identifies it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostFacts {
     /// Operating system: `linux`, `macos`.
@@ -87,12 +87,12 @@ pub struct HostFacts {
     pub kernel: Option<String>,
     /// Processor architecture.
     pub arch: String,
-    /// Time since boot in milliseconds, with the precision of a second.
+    /// Time since boot in milliseconds, with a resolution of one second.
     pub uptime_ms: Option<u64>,
     /// Memory in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// Memory that programs can have without swapping, in bytes.
+    /// Memory available to programs without swapping, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_available_bytes: Option<u64>,
     /// Load average of one minute (getloadavg(3)).
@@ -110,7 +110,7 @@ pub struct HostFacts {
 pub enum Part {
     /// Open descriptors.
     Descriptors,
-    /// The way up to pid 1.
+    /// The process ancestry up to pid 1.
     Lineage,
     /// HTTP.
     Health,
@@ -122,7 +122,7 @@ pub enum Part {
     Stacks,
 }
 
-/// The parts that this program knows, in a report of one that may know more.
+/// Reads the parts that this version knows from a report that may be newer.
 fn known_parts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Part>, D::Error> {
     use serde::de::IntoDeserializer;
     use serde::de::value::{Error, StrDeserializer};
@@ -134,147 +134,148 @@ fn known_parts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     Ok(words.iter().filter_map(|word| part(word).ok()).collect())
 }
 
-/// What was expected of the server, and by whom it was named.
+/// Expectations about the server, and where they come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Expectation {
-    /// How the person or the host's configuration named it, for example `--port 8787`; empty for a server
-    /// that was found by looking around.
+    /// How the user or the configuration of the host named the server, for example `--port 8787`; empty for a
+    /// server that was found by a scan.
     pub named_by: Vec<String>,
-    /// Why a Hermes server belongs on its port, for example `default port of webui`.
+    /// Why a Hermes server is expected on its port, for example `default port of webui`.
     pub port_belongs_because: Option<String>,
-    /// `--kind other`, or a port that nobody expects a Hermes server on: any program may be there.
+    /// Whether any program may be there: `--kind other`, or a port where no Hermes server is expected.
     pub any_program: bool,
-    /// The kind that was said with `--kind`.
+    /// The kind given with `--kind`.
     pub kind: Option<ServerKind>,
-    /// The home that was said with `--home`.
+    /// The home given with `--home`.
     pub home: Option<String>,
-    /// It is on another host: only its HTTP can be examined.
+    /// Whether it is on another host: only its HTTP can be examined.
     pub remote: bool,
-    /// Who should be running it, as it was said with `--expect`; `none` for nobody.
+    /// The supervisor given with `--expect`; `none` means that no supervisor is expected.
     #[serde(default)]
     pub supervisor: Option<String>,
 }
 
-/// One examined server: its facts, and what follows from them.
+/// One examined server: its facts and findings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
-    /// What it is.
+    /// Kind of server.
     pub kind: ServerKind,
-    /// Its pid; `null` if it is not there.
+    /// Pid; `null` if there is no process.
     pub pid: Option<u32>,
-    /// Its port.
+    /// Port.
     pub port: Option<u16>,
-    /// Its HERMES_HOME.
+    /// HERMES_HOME.
     pub home: Option<String>,
-    /// What follows from the findings.
+    /// Status that follows from the findings.
     pub status: Status,
-    /// Ids of the findings at the root of the trouble (warnings and worse).
+    /// Ids of the root cause findings (warnings and worse).
     pub root_causes: Vec<String>,
-    /// What is so.
+    /// Findings.
     pub findings: Vec<Finding>,
-    /// Ids of the findings that were examined and do not hold.
+    /// Ids of the findings that were checked and do not hold.
     pub passed: Vec<String>,
-    /// What could not be read.
+    /// Facts that could not be read.
     pub gaps: Vec<Gap>,
-    /// What was asked for; a reader leaves out the parts that it does not know.
+    /// The parts that were requested. A reader leaves out the parts that it does not know.
     #[serde(deserialize_with = "known_parts")]
     pub examined: Vec<Part>,
-    /// What was expected of it.
+    /// Expectations about the server.
     pub expectation: Expectation,
     /// The process.
     pub process: Option<Process>,
     /// Its descriptors.
     pub descriptors: Option<Descriptors>,
-    /// Its way up to pid 1.
+    /// The process ancestry up to pid 1.
     pub lineage: Option<Lineage>,
-    /// Its HTTP examination.
+    /// The HTTP examination.
     pub health: Option<Health>,
-    /// Its port.
+    /// Listeners of its port.
     pub listeners: Option<Listeners>,
-    /// Pid files that claim to name it.
+    /// Pid files that name it.
     pub pid_files: Vec<PidFile>,
-    /// Databases of its home, and others that it has open.
+    /// Databases of its home, and other databases that it has open.
     #[serde(default)]
     pub databases: Vec<DatabaseFile>,
-    /// Its Python stacks, where they were asked for.
+    /// Its Python stacks, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stacks: Option<Stacks>,
-    /// Its descriptors over time, where they were looked at more than once.
+    /// Its descriptors over time, if they were sampled more than once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trend: Option<Trend>,
-    /// What the trend says of everything that is counted.
+    /// What the trend shows for each series.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub growth: Vec<Growth>,
-    /// What requests left behind that were sent on purpose.
+    /// Descriptors left open by requests that were sent for this purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exercise: Option<Exercise>,
-    /// What its logs say, and its supervisor's.
+    /// Errors in its logs and in those of its supervisor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogFacts>,
-    /// What bounds it besides its descriptors.
+    /// Its limits other than descriptors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }
 
-/// The whole answer of one run.
+/// The complete report of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Envelope {
-    /// Name and version of the format.
+    /// Name and version of the report format.
     #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
-    /// The program whose verdict it has.
+    /// The program that made the verdict.
     pub tool: Tool,
     /// Subcommand that was run.
     pub command: String,
-    /// Where it ran.
+    /// The host where it ran.
     pub host: HostFacts,
-    /// When the examination began, RFC 3339.
+    /// Start of the examination, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: Timestamp,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub elapsed_ms: u64,
-    /// The worst of its servers and of the findings of the host.
+    /// The worst status of its servers and of the findings of the host.
     pub status: Status,
-    /// One for each examined server.
+    /// One entry for each examined server.
     pub servers: Vec<Server>,
     /// Databases that were examined without a server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<DatabaseFile>,
     /// Findings of the host as a whole.
     pub findings: Vec<Finding>,
-    /// What could not be read of the host, and what was looked for and not found.
+    /// Facts of the host that could not be read, and things that were searched for and not found.
     pub gaps: Vec<Gap>,
-    /// What `history` has read; absent otherwise.
+    /// The record that `history` has read; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
-    /// What `demo` without a name found; absent otherwise.
+    /// The results of `demo` without a name; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub demonstrations: Vec<Demonstration>,
-    /// The saved report that was judged again (`--from`); absent otherwise.
+    /// The saved report that was diagnosed again (`--from`); absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replayed: Option<Replayed>,
-    /// What `explain` explains; absent otherwise.
+    /// The entries of `explain`; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explanations: Vec<Explanation>,
-    /// What was hidden before the report was written (`report`, and what `watch` keeps); absent otherwise.
+    /// What was redacted before the report was written (`report`, and the record of `watch`); absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redaction: Option<Redaction>,
 }
 
-/// What a saved report said before this program judged its facts again.
+/// Contents of a saved report before this program diagnosed its facts again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
-    /// The program that looked at the host.
+    /// The program that examined the host.
     pub tool: Tool,
-    /// Subcommand that it was run with.
+    /// Subcommand of that run.
     pub command: String,
-    /// The status that it had.
+    /// The status in the saved report.
     pub status: Status,
-    /// Root causes that it named, of all servers.
+    /// The root causes in the saved report, of all servers.
     pub root_causes: Vec<String>,
-    /// Checks that this program makes and that one did not.
+    /// Checks of this program that the other program did not make.
     pub newer_rules: Vec<String>,
-    /// Whether it was written by a newer program: what this one does not know is left out.
+    /// Whether it was written by a newer program. Fields and values that this program does not know are left
+    /// out.
     pub is_newer: bool,
 }
 
@@ -283,32 +284,32 @@ pub struct Replayed {
 pub struct Demonstration {
     /// Name of the scenario.
     pub name: String,
-    /// What was staged.
+    /// What was set up.
     pub staged: String,
-    /// The finding that must be found; `null` for a healthy server.
+    /// The finding that is expected; `null` for a healthy server.
     pub expected: Option<String>,
-    /// The exit status that must follow.
+    /// The expected exit status.
     pub expected_exit: u8,
-    /// Root causes that were found; for a scenario without one the findings.
+    /// Root causes that were found; for a scenario without a root cause, all findings.
     pub found: Vec<String>,
-    /// The exit status that followed.
+    /// The actual exit status.
     pub exit: u8,
-    /// Whether both agree.
+    /// Whether the findings and the exit status are as expected.
     pub as_expected: bool,
 }
 
-/// The catalogue's entry of one finding.
+/// The entry of the catalogue for one finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// Stable id.
     pub id: String,
-    /// A few words.
+    /// A short heading.
     pub heading: String,
-    /// Usual severity, and what changes it.
+    /// Default severity, and what changes it.
     pub severity: String,
-    /// What decides it.
+    /// The facts that decide it.
     pub decided_by: String,
-    /// The healthy host that looks alike.
+    /// A healthy host with similar facts.
     pub look_alike: String,
     /// Why it matters.
     pub why: String,

@@ -1,18 +1,18 @@
-//! What requests leave behind: descriptors before and after batches of them.
+//! Descriptors that requests leave open, measured before and after batches of requests.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Requests that were sent on purpose, batch by batch, and what was open after each.
+/// Requests that were sent in batches, and the number of open descriptors after each batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Exercise {
-    /// Where they were sent, scheme and address.
+    /// Scheme and address that the requests were sent to.
     pub to: String,
     /// Every batch, in order.
     pub batches: Vec<Batch>,
-    /// What each path left behind.
+    /// What each path left open.
     pub paths: Vec<PathCost>,
-    /// Why it ended before all requests were sent; `null` where all were.
+    /// Why it ended before all requests were sent; `null` if all were sent.
     pub stopped: Option<String>,
 }
 
@@ -21,11 +21,11 @@ pub struct Exercise {
 pub struct Batch {
     /// Path, secrets masked.
     pub path: String,
-    /// Number of the batch for this path, from 1; 0 is the look before the first.
+    /// Number of the batch for this path, from 1; 0 is the sample before the first batch.
     pub batch: u64,
-    /// Requests sent in it.
+    /// Requests sent in this batch.
     pub requests: u64,
-    /// Of these, the ones that were answered.
+    /// Requests that were answered.
     pub answered: u64,
     /// Open descriptors after it.
     pub open: u64,
@@ -33,17 +33,17 @@ pub struct Batch {
     pub database_handles: u64,
 }
 
-/// What the requests for one path left behind.
+/// Descriptors that the requests for one path left open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PathCost {
     /// Path, secrets masked.
     pub path: String,
     /// Requests sent for it.
     pub requests: u64,
-    /// Descriptors more than before; less than 0 where some were given back.
+    /// Change in open descriptors; negative if some were closed.
     pub left_open: i64,
-    /// Database descriptors more than before.
+    /// Change in database descriptors.
     pub left_database_handles: i64,
-    /// `left_open` for each request.
+    /// `left_open` divided by the number of requests.
     pub per_request: f64,
 }

@@ -4,29 +4,30 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How grave a finding is. Ordered: `Info < Warning < Critical`.
+/// Severity of a finding. Ordered: `Info < Warning < Critical`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Worth knowing; the status does not change.
+    /// A note; the status does not change.
     Info,
-    /// It works, and will not for long, or not as it should.
+    /// The server works, but not as it should, or not for much longer.
     Warning,
-    /// It does not do its work.
+    /// The server does not do its work.
     Critical,
 }
 
-/// The answer of an examination, and with it the exit status of the program.
+/// The result of an examination, which determines the exit status of the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Examined, and nothing worse than information was found.
+    /// The checks ran, and found nothing worse than a note.
     Healthy,
-    /// A warning holds, nothing critical.
+    /// There is a warning and nothing critical.
     Warning,
-    /// Something critical holds.
+    /// There is a critical finding.
     Critical,
-    /// What decides could not be examined, or there was nothing to examine. A word that a reader does not know means this.
+    /// Inconclusive: a required check could not run, or there was nothing to examine. A reader treats an
+    /// unknown value as this one.
     #[default]
     #[serde(other)]
     Unknown,
@@ -43,7 +44,7 @@ impl Status {
         }
     }
 
-    /// The worse of two, in the order critical, warning, unknown, healthy.
+    /// The worse of the two, in the order critical, warning, unknown, healthy.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
         if self.rank() >= other.rank() { self } else { other }
@@ -58,7 +59,7 @@ impl Status {
         }
     }
 
-    /// The status as it stands in headings.
+    /// The status as printed in headings.
     pub fn word(self) -> &'static str {
         match self {
             Self::Healthy => "HEALTHY",
@@ -72,9 +73,9 @@ impl Status {
 /// One fact that supports a finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
-    /// What was measured; numbers carry their unit here.
+    /// What was measured, with its unit.
     pub fact: String,
-    /// The value: a number where it is one, else text.
+    /// The value: a number, or text if it is not a number.
     #[schemars(extend("type" = ["number", "string", "boolean", "null"]))]
     pub value: Value,
     /// Where it was read.
@@ -88,12 +89,12 @@ impl Evidence {
     }
 }
 
-/// Something that a person may do. The doctor runs none of it.
+/// An action for the user. The doctor itself runs none of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NextStep {
-    /// What it is for.
+    /// Purpose of the action.
     pub what: String,
-    /// The command to type, where there is one.
+    /// The command, if there is one.
     pub command: Option<String>,
 }
 
@@ -103,35 +104,36 @@ impl NextStep {
         Self { what: what.into(), command: Some(command.into()) }
     }
 
-    /// A step in words only.
+    /// A step without a command.
     pub fn say(what: impl Into<String>) -> Self {
         Self { what: what.into(), command: None }
     }
 }
 
-/// One thing that is so, with everything that a reader needs to check it.
+/// A problem or a note, with everything that a reader needs to check it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Stable id, for example `state-db-handle-leak`.
     pub id: String,
-    /// What it is about, where one id can occur twice (which database, which port, which pid file).
+    /// The object of the finding, if one id can occur twice (a database, a port, a pid file).
     pub subject: Option<String>,
-    /// How grave it is here.
+    /// Severity in this case.
     pub severity: Severity,
-    /// One line, with the numbers in it.
+    /// One line with the numbers.
     pub title: String,
-    /// What proves it.
+    /// The facts that the finding follows from.
     pub evidence: Vec<Evidence>,
     /// Why it matters.
     pub why: String,
     /// What to do next.
     pub next: Vec<NextStep>,
-    /// Ids of the findings that caused this one; empty at a root.
+    /// Ids of the findings that caused this one; empty for a root cause.
     pub caused_by: Vec<String>,
 }
 
 impl Finding {
-    /// Whether this can be the cause of another: what is wrong with one route is not the cause of another's trouble.
+    /// Whether this finding can be the cause of another. A problem of one route is not the cause of a problem
+    /// of another route.
     pub fn may_cause(&self, other: &Self) -> bool {
         let route = |finding: &Self| finding.subject.clone().filter(|_| ROUTE_IDS.contains(&finding.id.as_str()));
         match (route(self), route(other)) {
@@ -141,7 +143,7 @@ impl Finding {
     }
 }
 
-/// Findings whose subject is a route.
+/// Findings with a route as subject.
 const ROUTE_IDS: &[&str] = &[
     super::id::HANDLERS_STUCK,
     super::id::ROUTE_SLOW,

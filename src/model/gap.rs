@@ -1,32 +1,32 @@
-//! What could not be read, and what that leaves undecided.
+//! Gaps: facts that could not be read, and the findings that stay undecided without them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Why a fact could not be had.
+/// Why a fact could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// The kernel or the file's mode refused.
+    /// The kernel or the mode of the file denied access.
     Permission,
-    /// The process or file went away during the look.
+    /// The process or file disappeared during the examination.
     Vanished,
     /// The deadline of this read, or of the whole examination, passed.
     Timeout,
-    /// The place where the fact would be does not exist.
+    /// The place of the fact does not exist.
     NotFound,
-    /// It was there and could not be understood.
+    /// The data was read and could not be parsed.
     Malformed,
-    /// Left out on purpose: asking could do harm, or would cost more than it tells.
+    /// Left out on purpose: reading it could do harm, or would cost more than it is worth.
     NotAsked,
-    /// This system, kernel or build has no way to tell, or the reader does not know the reason.
+    /// This system, kernel or build has no means to read it, or the reader does not know the reason.
     #[serde(other)]
     Unsupported,
 }
 
 impl GapReason {
-    /// The reason as a person reads it.
+    /// The reason in words for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::Permission => "no permission",
@@ -40,14 +40,14 @@ impl GapReason {
     }
 }
 
-/// One fact that was looked for and not had.
+/// One fact that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
-    /// What was looked for, for example `descriptors of pid 4711`.
+    /// The fact, for example `descriptors of pid 4711`.
     pub what: String,
-    /// Why it was not had.
+    /// Why it could not be read.
     pub reason: GapReason,
-    /// The exact error, and what would help.
+    /// The exact error, and how to avoid it.
     pub detail: String,
     /// Ids of the findings that stay undecided without it.
     pub blocks: Vec<String>,
@@ -56,12 +56,12 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// A gap that blocks nothing yet and took no time worth naming.
+    /// A gap that blocks no finding and has no elapsed time yet.
     pub fn new(what: impl Into<String>, reason: GapReason, detail: impl Into<String>) -> Self {
         Self { what: what.into(), reason, detail: detail.into(), blocks: Vec::new(), elapsed_ms: 0 }
     }
 
-    /// A gap made from an operating system error; the reason follows from its kind.
+    /// A gap for an operating system error; the kind of the error determines the reason.
     pub fn from_io(what: impl Into<String>, error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         let reason = match error.kind() {
@@ -73,25 +73,25 @@ impl Gap {
             _ if error.raw_os_error() == Some(libc::ESRCH) => GapReason::Vanished,
             _ => GapReason::Unsupported,
         };
-        // The standard library appends the number, which tells a person nothing that the words do not.
+        // The standard library appends the error number, which adds nothing to the text.
         let text = error.to_string();
         let words = text.split(" (os error ").next().unwrap_or(&text);
         Self::new(what, reason, if words == "Permission denied" { "" } else { words })
     }
 
-    /// What is told of it where only the reason fits: the detail, or the reason in words.
+    /// Text of the gap where it must be short: the detail, or else the reason in words.
     pub fn text(&self) -> &str {
         if self.detail.is_empty() { self.reason.words() } else { &self.detail }
     }
 
-    /// Names the findings that this gap leaves undecided.
+    /// Adds the findings that this gap leaves undecided.
     #[must_use]
     pub fn blocking(mut self, ids: &[&str]) -> Self {
         self.blocks.extend(ids.iter().map(|id| (*id).to_owned()));
         self
     }
 
-    /// Records how long the attempt took.
+    /// Records the duration of the attempt.
     #[must_use]
     pub fn after(mut self, elapsed: Duration) -> Self {
         self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);

@@ -1,32 +1,32 @@
-//! One HTTP examination, phase by phase.
+//! The HTTP examination, phase by phase.
 
 use super::Activity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The parts of a request in the order in which they happen.
+/// The phases of a request, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseName {
-    /// Name to address.
+    /// Resolving the name to an address.
     Resolve,
     /// TCP connection.
     Connect,
     /// TLS handshake.
     Tls,
-    /// The request was written.
+    /// Writing the request.
     Request,
-    /// The first byte of the answer came.
+    /// Waiting for the first byte of the response.
     FirstByte,
-    /// The head of the answer was complete.
+    /// Reading the head of the response.
     Headers,
-    /// The body was complete, or as much of it as is read.
+    /// Reading the body, up to the largest size that is read.
     Body,
 }
 
 impl PhaseName {
-    /// The phase as a person reads it.
+    /// The phase in words for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
@@ -40,14 +40,14 @@ impl PhaseName {
     }
 }
 
-/// One phase and how it went.
+/// One phase and its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {
-    /// Which.
+    /// Name of the phase.
     pub name: PhaseName,
-    /// Time it took, in milliseconds.
+    /// Duration in milliseconds.
     pub ms: f64,
-    /// The exact error where it failed.
+    /// The exact error if it failed.
     pub error: Option<String>,
 }
 
@@ -55,27 +55,27 @@ pub struct Phase {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A healthy answer of the expected shape.
+    /// A healthy response of the expected form.
     Ok,
-    /// The server itself says that it is degraded.
+    /// The server itself reports that it is degraded.
     Degraded,
-    /// Alive: it wants a login, or sends elsewhere.
+    /// The server is alive: it requires a login, or redirects.
     Guarded,
     /// 503 without body and without `Server` header: every worker slot is taken.
     Overloaded,
-    /// An HTTP answer of another status or shape.
+    /// An HTTP response with another status or form.
     Unexpected,
     /// The connection was refused.
     Refused,
-    /// The connection was not made in time.
+    /// The connection was not established before the deadline.
     ConnectTimeout,
-    /// No route, no such address, and the like.
+    /// No route to the host, no such address, and similar errors.
     Unreachable,
     /// The name could not be resolved.
     ResolveFailed,
-    /// Connected, and no byte came in time.
+    /// Connected, and no byte was received before the deadline.
     NoAnswer,
-    /// Some bytes came, and then no more in time.
+    /// Some bytes were received, and the rest not before the deadline.
     Incomplete,
     /// Closed without a byte.
     Empty,
@@ -83,22 +83,22 @@ pub enum Outcome {
     Reset,
     /// The TLS handshake failed.
     TlsFailed,
-    /// What came is not HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// This kind of server speaks no HTTP.
+    /// This kind of server does not use HTTP.
     NotApplicable,
-    /// No request could be made (a gap tells why).
+    /// No request could be sent (a gap gives the reason).
     #[default]
     NotProbed,
 }
 
 impl Outcome {
-    /// Whether any HTTP answer came.
+    /// Whether an HTTP response was received.
     pub fn is_answer(self) -> bool {
         matches!(self, Self::Ok | Self::Degraded | Self::Guarded | Self::Overloaded | Self::Unexpected)
     }
 
-    /// The outcome as a person reads it.
+    /// The outcome in words for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::Ok => "healthy answer",
@@ -122,56 +122,56 @@ impl Outcome {
     }
 }
 
-/// What a health answer said, in the words of all kinds and versions of servers.
+/// The fields of a health response, with the same names for all kinds and versions of servers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthAnswer {
-    /// The server's own `status`.
+    /// `status` of the server.
     pub status: Option<String>,
-    /// The server's version, from the answer or its `Server` header.
+    /// Version of the server, from the response or its `Server` header.
     pub version: Option<String>,
     /// `platform` of a gateway.
     pub platform: Option<String>,
-    /// Streams now open.
+    /// Number of open streams.
     pub active_streams: Option<u64>,
-    /// Sessions in memory.
+    /// Number of sessions in memory.
     pub sessions: Option<u64>,
     /// `accept_loop.requests_total`: accepted connections since the start.
     pub accepted_total: Option<u64>,
-    /// Uptime in seconds by the server's own clock.
+    /// Uptime in seconds by the clock of the server.
     pub uptime_seconds: Option<f64>,
-    /// `checks`: name to status.
+    /// `checks`: status by name.
     pub checks: BTreeMap<String, String>,
-    /// Of these, the ones that are not `ok` (nor `missing`).
+    /// Names of the checks with a status other than `ok` or `missing`.
     pub failed_checks: Vec<String>,
 }
 
-/// One request, or the try of one.
+/// One request, or the attempt to send one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
-    /// What was asked, secrets masked.
+    /// URL of the request, secrets masked.
     pub url: String,
-    /// Address that was connected to.
+    /// Address of the connection.
     pub address: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
-    /// HTTP status of the answer.
+    /// HTTP status of the response.
     pub http_status: Option<u16>,
     /// `Server` header.
     pub server_header: Option<String>,
-    /// Where a redirect points to; not followed.
+    /// Target of a redirect; not followed.
     pub redirect_to: Option<String>,
-    /// Its phases up to the one that failed.
+    /// Phases up to the one that failed.
     pub phases: Vec<Phase>,
-    /// Bytes that came before the end or the error.
+    /// Bytes received before the end or the error.
     pub bytes_received: u64,
-    /// What the answer said.
+    /// The fields of the response.
     pub answer: Option<HealthAnswer>,
 }
 
 /// The HTTP examination of one server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
-    /// The URL of the attempt that decides.
+    /// URL of the deciding attempt.
     pub url: Option<String>,
     /// Its outcome.
     pub outcome: Outcome,
@@ -179,113 +179,113 @@ pub struct Health {
     pub http_status: Option<u16>,
     /// Its phases.
     pub phases: Vec<Phase>,
-    /// Bytes that came in it.
+    /// Bytes received in it.
     pub bytes_received: u64,
-    /// Its answer.
+    /// The fields of its response.
     pub answer: Option<HealthAnswer>,
     /// Its `Server` header.
     pub server_header: Option<String>,
-    /// Where it redirects to.
+    /// Target of its redirect.
     pub redirect_to: Option<String>,
-    /// Which attempt decides; an index into `attempts`.
+    /// The deciding attempt, as an index into `attempts`.
     pub decided_by: Option<usize>,
-    /// All attempts in order, the deciding one among them.
+    /// All attempts in order, including the deciding one.
     pub attempts: Vec<Attempt>,
-    /// `--deep` was asked and sent.
+    /// Whether `--deep` was requested and sent.
     pub deep: bool,
-    /// Proxy settings of the environment that were ignored, by name.
+    /// Names of the proxy settings in the environment that were ignored.
     pub ignored_proxies: Vec<String>,
-    /// What limited the examination, in words.
+    /// A limitation of the examination, in words.
     pub note: Option<String>,
-    /// What the server's threads did while the deciding request waited; `null` where it did not wait.
+    /// Activity of the server's threads while the deciding request waited; `null` if it did not wait.
     #[serde(default)]
     pub activity: Option<Activity>,
-    /// Other paths that were asked for, each with its own deadline.
+    /// Other paths that were requested, each with its own deadline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
-    /// Many requests for the health path, one after the other (`health --repeat`).
+    /// A series of requests for the health path (`health --repeat`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<HealthSeries>,
 }
 
-/// One request for another path than the health path.
+/// One request for a path other than the health path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// Path and query, secrets masked.
     pub path: String,
-    /// Whether it was asked for with `--route`.
+    /// Whether it was given with `--route`.
     pub named: bool,
-    /// Its deadline for the first byte, in milliseconds.
+    /// Deadline for the first byte, in milliseconds.
     pub deadline_ms: u64,
-    /// How it went.
+    /// The attempt.
     pub attempt: Attempt,
-    /// Looks at the server's connections while it waited.
+    /// Samples of the server's connections while it waited.
     pub looks: Vec<super::PortSample>,
-    /// What the server's threads did meanwhile; `null` where it did not wait.
+    /// Activity of the server's threads during the wait; `null` if it did not wait.
     pub activity: Option<Activity>,
 }
 
 impl Route {
-    /// Time from the connection to the end of the answer, or to where it was given up, in milliseconds.
+    /// Time from the start of the connection to the end of the response or to the deadline, in milliseconds.
     pub fn took_ms(&self) -> f64 {
         self.attempt.phases.iter().map(|phase| phase.ms).sum()
     }
 }
 
-/// The same request again and again.
+/// A series of equal requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthSeries {
-    /// Requests that were made.
+    /// Requests that were sent.
     pub requests: u64,
-    /// Requests that were asked for.
+    /// Requests that were planned.
     pub planned: u64,
-    /// Time from the begin of one request to the begin of the next, in milliseconds.
+    /// Interval between the starts of two requests, in milliseconds.
     pub every_ms: u64,
     /// Requests by outcome.
     pub outcomes: Vec<OutcomeCount>,
-    /// Times of each phase over the requests that got through it, and of the whole request.
+    /// Times of each phase over the requests that completed it, and of the whole request.
     pub phases: Vec<PhaseTimes>,
-    /// Requests that were answered, by the time that the whole request took.
+    /// Answered requests by the duration of the whole request.
     pub histogram: Vec<TimeBucket>,
-    /// Open descriptors of the server before the requests, and after them; `null` where they could not be counted.
+    /// Open descriptors of the server before the requests; `null` if they could not be counted.
     #[serde(default)]
     pub open_before: Option<u64>,
-    /// See `open_before`.
+    /// Open descriptors of the server after the requests; `null` if they could not be counted.
     #[serde(default)]
     pub open_after: Option<u64>,
 }
 
-/// How many requests ended in one way.
+/// Number of requests with one outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutcomeCount {
-    /// How.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Requests.
+    /// Number of requests.
     pub count: u64,
 }
 
 /// Times of one phase in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseTimes {
-    /// Which; `null` is the whole request.
+    /// Name of the phase; `null` is the whole request.
     pub phase: Option<PhaseName>,
-    /// Requests that got through it.
+    /// Requests that completed it.
     pub count: u64,
     /// Shortest.
     pub min_ms: f64,
     /// Median.
     pub median_ms: f64,
-    /// The time that 99 % do not exceed (nearest rank).
+    /// 99th percentile (nearest rank).
     pub p99_ms: f64,
     /// Longest.
     pub max_ms: f64,
 }
 
-/// Requests that took no longer than this, and longer than the bucket before.
+/// Requests that took at most this time, and longer than the bucket before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimeBucket {
-    /// Upper bound in milliseconds; `null` for all that took longer than the last bound.
+    /// Upper bound in milliseconds; `null` for requests above the last bound.
     pub up_to_ms: Option<f64>,
-    /// Requests.
+    /// Number of requests.
     pub count: u64,
 }

@@ -1,4 +1,4 @@
-//! A path of the host: any bytes but NUL, and the text that is shown for them.
+//! A path on the host: any bytes except NUL, and their printable text.
 
 use crate::model::text::{kept, printable, raw};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -11,8 +11,9 @@ use std::ops::Deref;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// A path as the kernel has it (path_resolution(7)), which need not be text. It dereferences to the text that is shown and
-/// serialized, in which whatever a terminal would obey is escaped; [`HostPath::path`] is what files are found by.
+/// A path as the kernel has it (path_resolution(7)), which may not be valid text. It dereferences to the text
+/// that is printed and serialized, where control characters are escaped. [`HostPath::path`] is the path for
+/// opening the file.
 #[derive(Clone, Default)]
 pub struct HostPath {
     bytes: Vec<u8>,
@@ -26,17 +27,17 @@ impl HostPath {
         Self { shown: printable(&bytes), bytes }
     }
 
-    /// A path in text that [`kept`] has made of bytes: arguments and configurations.
+    /// A path from text that [`kept`] has made of bytes: arguments and configurations.
     pub fn from_kept(text: &str) -> Self {
         Self::new(raw(text))
     }
 
-    /// The path by which the file is found.
+    /// The path for opening the file.
     pub fn path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.bytes))
     }
 
-    /// The same as text that holds every byte.
+    /// The path as text from which the bytes can be restored.
     pub fn kept(&self) -> String {
         kept(&self.bytes)
     }
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(&*path, "/home/jos\\xe9/tab\\u{9}x");
         assert_eq!(serde_json::to_string(&path).unwrap(), r#""/home/jos\\xe9/tab\\u{9}x""#);
         assert_eq!(HostPath::from_kept(&path.kept()), path);
-        // What is shown of one can be the name of another.
+        // The printed text of one path can be the name of another.
         assert_ne!(HostPath::from(&*path), path);
     }
 }

@@ -1,26 +1,26 @@
-//! Stable ids of the findings. What each means stands in `diagnose::catalogue`.
+//! Stable ids of the findings. `diagnose::catalogue` describes each finding.
 
-/// No process of that server, and nobody listens.
+/// There is no process of that server, and no listener.
 pub const SERVER_NOT_RUNNING: &str = "server-not-running";
-/// It runs outside the supervisor that should run it.
+/// The server runs outside its expected supervisor.
 pub const ORPHANED_SERVER: &str = "orphaned-server";
-/// Somebody starts it again and again in vain.
+/// A restart loop: each start fails.
 pub const RESPAWN_LOOP: &str = "respawn-loop";
-/// The supervisor has stopped trying to start it.
+/// The supervisor no longer tries to start it.
 pub const SUPERVISOR_GAVE_UP: &str = "supervisor-gave-up";
-/// The supervisor's program left its server behind, or took it along, and ended.
+/// The supervised program ended and left its server running, or its server ended too.
 pub const LAUNCHER_DETACHED: &str = "launcher-detached";
 /// Two supervisors are configured for it.
 pub const DUPLICATE_SUPERVISORS: &str = "duplicate-supervisors";
 /// Two servers of its kind on its home.
 pub const DUPLICATE_SERVERS: &str = "duplicate-servers";
-/// Nobody keeps it running.
+/// No supervisor manages the server.
 pub const UNSUPERVISED_SERVER: &str = "unsupervised-server";
-/// Another program has the port.
+/// Another program owns the port.
 pub const PORT_HELD: &str = "port-held-by-other-program";
-/// Another Hermes server has the port.
+/// Another Hermes server owns the port.
 pub const PORT_OWNER_UNEXPECTED: &str = "port-owner-unexpected";
-/// A pid file names something else.
+/// A pid file names another process, or none.
 pub const STALE_PID_FILE: &str = "stale-pid-file";
 /// Children that ended were not reaped.
 pub const ZOMBIE_CHILDREN: &str = "zombie-children";
@@ -28,74 +28,74 @@ pub const ZOMBIE_CHILDREN: &str = "zombie-children";
 pub const DESCRIPTOR_CEILING: &str = "descriptor-ceiling";
 /// The limit is small.
 pub const DESCRIPTOR_LIMIT_LOW: &str = "descriptor-limit-low";
-/// Database handles are not given back.
+/// Database handles are not closed.
 pub const STATE_DB_HANDLE_LEAK: &str = "state-db-handle-leak";
-/// More and more descriptors are held.
+/// The number of open descriptors grows.
 pub const DESCRIPTOR_GROWTH: &str = "descriptor-growth";
-/// Forgotten database handles are closed late.
+/// Unreferenced database handles are closed late.
 pub const DEFERRED_CLOSE: &str = "deferred-close";
-/// Sockets whose peer has closed are not closed.
+/// Sockets are not closed after their peer has closed the connection.
 pub const CLOSE_WAIT_LEAK: &str = "close-wait-leak";
-/// Unlinked files are kept open.
+/// Unlinked files are still open.
 pub const DELETED_FILES_HELD: &str = "deleted-files-held";
-/// A log or index that is held open is not the one at its path.
+/// An open log or index is not the file at its path.
 pub const WAL_GENERATION_DELETED: &str = "wal-generation-deleted";
-/// A reader keeps a checkpoint from going on.
+/// A reader prevents a checkpoint from continuing.
 pub const WAL_CHECKPOINT_PINNED: &str = "wal-checkpoint-pinned";
 /// The log is large.
 pub const WAL_LARGE: &str = "wal-large";
-/// A lock is held and nothing moves.
+/// A lock is held without progress.
 pub const DATABASE_LOCK_HELD: &str = "database-lock-held";
 /// A database is used without its lock.
 pub const DATABASE_LOCKS_LOST: &str = "database-locks-lost";
-/// The log says that the database is damaged.
+/// The log reports that the database is damaged.
 pub const DATABASE_MALFORMED: &str = "database-malformed";
 /// No thread or process can be started.
 pub const THREADS_EXHAUSTED: &str = "threads-exhausted";
 /// Tasks wait for memory.
 pub const MEMORY_PRESSURE: &str = "memory-pressure";
-/// The kernel has killed for want of memory.
+/// The kernel killed processes because memory ran out.
 pub const MEMORY_KILLED: &str = "memory-killed";
 /// The host can open no more files.
 pub const HOST_FILES_EXHAUSTED: &str = "host-files-exhausted";
-/// Nobody listens on that address.
+/// There is no listener on that address.
 pub const CONNECTION_REFUSED: &str = "connection-refused";
 /// The process is stopped.
 pub const PROCESS_STOPPED: &str = "process-stopped";
-/// Connections wait and none is accepted.
+/// Connections are pending, and none is accepted.
 pub const ACCEPT_STALLED: &str = "accept-stalled";
-/// The accept queue is over its length.
+/// The accept queue has exceeded its maximum length.
 pub const BACKLOG_FULL: &str = "backlog-full";
-/// One thread has the interpreter and does not give it back.
+/// One thread holds the interpreter lock (GIL) and does not release it.
 pub const GIL_HELD: &str = "gil-held";
-/// Requests were accepted and their handlers wait.
+/// Requests were accepted, and their handlers wait.
 pub const HANDLERS_STUCK: &str = "handlers-stuck";
-/// Threads wait for a lock that another thread keeps.
+/// Threads wait for a lock that another thread holds.
 pub const THREADS_WAIT_FOR_LOCK: &str = "threads-wait-for-lock";
-/// Nobody reads what it writes.
+/// No process reads the pipe that it writes to.
 pub const OUTPUT_PIPE_FULL: &str = "output-pipe-full";
-/// It waits in the kernel and cannot be interrupted.
+/// It sleeps in the kernel and cannot be interrupted.
 pub const UNINTERRUPTIBLE_SLEEP: &str = "uninterruptible-sleep";
-/// Another route than the health path does not answer in time.
+/// A route other than the health path does not answer before its deadline.
 pub const ROUTE_SLOW: &str = "route-slow";
-/// Closed without a byte.
+/// The connection was closed without a byte.
 pub const REPLY_EMPTY: &str = "reply-empty";
-/// Reset.
+/// The connection was reset.
 pub const CONNECTION_RESET: &str = "connection-reset";
 /// Every worker is busy.
 pub const WORKERS_EXHAUSTED: &str = "workers-exhausted";
-/// The server says that it is degraded.
+/// The server reports that it is degraded.
 pub const HEALTH_DEGRADED: &str = "health-degraded";
 /// The other scheme answers.
 pub const WRONG_SCHEME: &str = "wrong-scheme";
 /// The other address family answers.
 pub const WRONG_ADDRESS_FAMILY: &str = "wrong-address-family";
-/// No byte, and no cause established.
+/// No byte was received, and no cause was found.
 pub const HTTP_NO_ANSWER: &str = "http-no-answer";
-/// An answer of another status or shape.
+/// A response with another status or form.
 pub const HEALTH_UNEXPECTED_ANSWER: &str = "health-unexpected-answer";
 
-/// Everything that an HTTP examination decides.
+/// All findings that the HTTP examination decides.
 pub const HTTP: &[&str] = &[
     CONNECTION_REFUSED,
     ACCEPT_STALLED,
@@ -114,7 +114,7 @@ pub const HTTP: &[&str] = &[
     HEALTH_UNEXPECTED_ANSWER,
 ];
 
-/// Everything that the descriptors decide.
+/// All findings that the descriptors decide.
 pub const DESCRIPTORS: &[&str] = &[
     DESCRIPTOR_CEILING,
     DESCRIPTOR_LIMIT_LOW,
@@ -124,10 +124,10 @@ pub const DESCRIPTORS: &[&str] = &[
     DELETED_FILES_HELD,
 ];
 
-/// Everything that Python stacks decide.
+/// All findings that the Python stacks decide.
 pub const STACKS: &[&str] = &[THREADS_WAIT_FOR_LOCK];
 
-/// Everything that the lineage decides.
+/// All findings that the lineage decides.
 pub const LINEAGE: &[&str] = &[
     ORPHANED_SERVER,
     RESPAWN_LOOP,
@@ -139,9 +139,9 @@ pub const LINEAGE: &[&str] = &[
     ZOMBIE_CHILDREN,
 ];
 
-/// Everything that the claims of supervisors decide.
+/// All findings that the claims of supervisors decide.
 pub const CLAIMS: &[&str] = &[ORPHANED_SERVER, UNSUPERVISED_SERVER, DUPLICATE_SUPERVISORS];
 
-/// Everything that the databases decide.
+/// All findings that the databases decide.
 pub const DATABASES: &[&str] =
     &[WAL_GENERATION_DELETED, WAL_CHECKPOINT_PINNED, WAL_LARGE, DATABASE_LOCK_HELD, DATABASE_LOCKS_LOST];

@@ -1,45 +1,45 @@
-//! Where a server comes from, and who claims it.
+//! The ancestry of a server, and the supervisors that claim it.
 
 use super::{HostPath, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What one process on the way to pid 1 is.
+/// The role of one process between the server and pid 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The examined server.
     Server,
-    /// A program that starts a server and waits, or replaces itself by it.
+    /// A program that starts a server and waits for it, or replaces itself with it.
     Launcher,
-    /// A program between supervisor and server that passes it through (log prefixer, privilege dropper).
+    /// A program between supervisor and server that runs the server (log prefixer, privilege dropper).
     Wrapper,
-    /// A command interpreter.
+    /// A shell.
     Shell,
-    /// A shell or program that starts the server again whenever it ends.
+    /// A shell or program that starts the server again each time it ends.
     RespawnLoop,
-    /// A program whose job is to keep others running.
+    /// A program that starts other programs and restarts them.
     Supervisor,
-    /// A container's runtime or shim.
+    /// A container runtime or its shim.
     ContainerRuntime,
-    /// tmux, screen and the like.
+    /// tmux, screen or a similar program.
     TerminalMultiplexer,
     /// A remote login.
     RemoteLogin,
-    /// cron and the like.
+    /// cron or a similar program.
     Scheduler,
     /// The first process of the system or container.
     Init,
-    /// The doctor's own demonstration.
+    /// A demo scenario of the doctor.
     Demo,
-    /// None of these, or none that the reader knows.
+    /// None of these, or a role that the reader does not know.
     #[serde(other)]
     Other,
 }
 
 impl Role {
-    /// The role as a person reads it.
+    /// The role in words for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::Server => "server",
@@ -59,12 +59,12 @@ impl Role {
     }
 }
 
-/// One process on the way from the server up to pid 1.
+/// One process in the ancestry of the server, up to pid 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hop {
     /// Process id.
     pub pid: u32,
-    /// Its parent's pid.
+    /// Pid of its parent.
     pub ppid: u32,
     /// Start time, RFC 3339.
     pub start_time: Option<Timestamp>,
@@ -72,54 +72,54 @@ pub struct Hop {
     pub age_ms: Option<u64>,
     /// User.
     pub user: Option<String>,
-    /// What it is.
+    /// Role.
     pub role: Role,
-    /// Name of that thing, for example `supervisord`.
+    /// Name of the program, for example `supervisord`.
     pub name: Option<String>,
     /// Command line, secrets masked.
     pub command: String,
-    /// Why it is held for that.
+    /// Evidence for the role.
     pub evidence: String,
 }
 
-/// What a supervisor says of one program, and whether that program is the server.
+/// The claim of a supervisor about one program, and whether that program is the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Supervisor {
-    /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`, `respawn-loop`,
-    /// `pid-file`, a container runtime …; `none` where nobody claims it.
+    /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`,
+    /// `respawn-loop`, `pid-file`, a container runtime …; `none` if no supervisor claims it.
     pub kind: String,
     /// Unit, label, program, service directory or container.
     pub name: Option<String>,
     /// The pid that the supervisor itself claims, in the doctor's own pid namespace.
     pub claimed_pid: Option<u32>,
-    /// Whether that is this server, or a process through which this server is its child; `null` is unknown.
+    /// Whether that is this server or an ancestor of it; `null` is unknown.
     pub claims_this: Option<bool>,
-    /// What decided it.
+    /// Evidence for the claim.
     pub evidence: String,
-    /// The supervisor's own state of it, for example `active (running)`.
+    /// State of the program as the supervisor prints it, for example `active (running)`.
     pub state: Option<String>,
     /// Automatic restarts that the supervisor counted.
     pub restarts: Option<u64>,
-    /// It is being started again just now, in the supervisor's own words (auto-restart, BACKOFF, down and wanted up).
+    /// Whether the supervisor is restarting it now (auto-restart, BACKOFF, down and wanted up).
     #[serde(default)]
     pub is_restarting: bool,
-    /// The supervisor has given up starting it.
+    /// Whether the supervisor has given up starting it.
     #[serde(default)]
     pub gave_up: bool,
-    /// It is down and nobody wants it up: stopped on purpose, disabled, or never started.
+    /// Whether it is down and should be down: stopped on purpose, disabled, or never started.
     #[serde(default)]
     pub is_idle: bool,
-    /// Its main process ended by itself with success, and the supervisor leaves it at that.
+    /// Whether its main process exited with success without a request, and the supervisor does not restart it.
     #[serde(default)]
     pub finished: bool,
-    /// Whose manager it is: `system`, `user` (the doctor's own user), `user 1000`, `gui/501`; `null` where a supervisor
-    /// has no scopes.
+    /// Scope of the manager: `system`, `user` (the user that runs the doctor), `user 1000`, `gui/501`; `null`
+    /// if the supervisor has no scopes.
     #[serde(default)]
     pub scope: Option<String>,
-    /// The supervising process, where it is one.
+    /// The supervising process, if there is one.
     #[serde(default)]
     pub pid: Option<u32>,
-    /// When it entered this state, RFC 3339.
+    /// Time when it entered this state, RFC 3339.
     #[serde(default)]
     pub since: Option<Timestamp>,
     /// Its command as configured, secrets masked.
@@ -128,35 +128,35 @@ pub struct Supervisor {
     /// The file or directory that configures it.
     #[serde(default)]
     pub configuration: Option<String>,
-    /// Where its output goes: a path, or the command that shows it.
+    /// Its log: a path, or the command that prints it.
     #[serde(default)]
     pub log: Option<String>,
-    /// How it is to be run, in the supervisor's own words, for example `Type=simple Restart=always`.
+    /// Its restart policy in the terms of the supervisor, for example `Type=simple Restart=always`.
     #[serde(default)]
     pub policy: Option<String>,
-    /// How its main process ended last, in the supervisor's own words.
+    /// How its main process ended last, in the terms of the supervisor.
     #[serde(default)]
     pub result: Option<String>,
-    /// How long its main process ran before it ended, in milliseconds; `null` while it runs.
+    /// Run time of its main process before it ended, in milliseconds; `null` while it runs.
     #[serde(default)]
     pub ran_ms: Option<u64>,
-    /// Time that the supervisor waits between two starts, in milliseconds.
+    /// Delay between two starts, in milliseconds.
     #[serde(default)]
     pub restart_interval_ms: Option<u64>,
     /// Time since the claimed process started, in milliseconds.
     #[serde(default)]
     pub claimed_age_ms: Option<u64>,
-    /// Whether stopping it ends every process of its control group.
+    /// Whether stopping it ends every process in its control group.
     #[serde(default)]
     pub stops_group: Option<bool>,
-    /// The port that it is configured for, where the configuration says one.
+    /// The configured port, if the configuration contains one.
     #[serde(default)]
     pub port: Option<u16>,
-    /// The HERMES_HOME that it is configured for, where the configuration says one.
+    /// The configured HERMES_HOME, if the configuration contains one.
     #[serde(default)]
     pub home: Option<HostPath>,
-    /// User id of the supervising process, or of the user whose manager it is; `null` where that is the doctor's own, the system's, or
-    /// not known. Commands for it are run as that user.
+    /// User id of the supervising process, or of the user of its user manager; `null` if it is the user that
+    /// runs the doctor, or the system, or unknown. Commands for the supervisor are run as that user.
     #[serde(default)]
     pub owner: Option<u32>,
     /// Whether the configured command is a launcher, not the server itself.
@@ -165,12 +165,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Nobody, and why that is so.
+    /// No supervisor, with the evidence for it.
     pub fn none(evidence: impl Into<String>) -> Self {
         Self { kind: "none".into(), claims_this: Some(false), evidence: evidence.into(), ..Self::default() }
     }
 
-    /// Kind and name as a person says them.
+    /// Kind and name in words for the user.
     pub fn title(&self) -> String {
         match &self.name {
             Some(name) => format!("{} {name}", self.kind),
@@ -179,23 +179,23 @@ impl Supervisor {
     }
 }
 
-/// Who should be running the server, and why that is expected.
+/// The supervisor that should manage the server, and why it is expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Expected {
-    /// Same words as [`Supervisor::kind`].
+    /// Same values as [`Supervisor::kind`].
     pub kind: String,
     /// Unit, program, directory or command.
     pub name: String,
-    /// Pid of the supervising process, where it is one.
+    /// Pid of the supervising process, if there is one.
     pub pid: Option<u32>,
-    /// Why.
+    /// Why it is expected.
     pub why: String,
-    /// Whether a person said it with `--expect`.
+    /// Whether the user gave it with `--expect`.
     #[serde(default)]
     pub named: bool,
 }
 
-/// Another server that has something in common with the examined one.
+/// Another server with the same port or home as the examined one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sibling {
     /// Process id.
@@ -204,48 +204,48 @@ pub struct Sibling {
     pub kind: super::ServerKind,
     /// Command line, secrets masked.
     pub command: String,
-    /// It listens on the same port.
+    /// Whether it listens on the same port.
     pub same_port: bool,
-    /// It has the same HERMES_HOME: the same directory, not only the same name.
+    /// Whether it has the same HERMES_HOME: the same directory, not only the same name.
     pub same_home: bool,
-    /// It asks for any free port (`--port 0`), as a desktop's backend does.
+    /// Whether it requests any free port (`--port 0`), as the backend of the desktop application does.
     pub any_port: bool,
 }
 
-/// What a supervisor did while it was looked on.
+/// Actions of a supervisor while it was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Relaunch {
-    /// Who was looked on; `null` in older reports, where it was the expected supervisor.
+    /// The supervisor that was observed; `null` in older reports, where it was the expected supervisor.
     #[serde(default)]
     pub of: Option<String>,
-    /// How long the look took, in milliseconds.
+    /// Duration of the observation, in milliseconds.
     pub observed_ms: u64,
-    /// Pids that were started for the same server by the expected supervisor, in the order seen.
+    /// Pids that the expected supervisor started for the same server, in the order observed.
     pub pids: Vec<u32>,
-    /// By how much the supervisor's own counter of restarts rose meanwhile, where it has one.
+    /// Increase of the supervisor's restart counter during the observation, if it has one.
     #[serde(default)]
     pub restarts: u64,
-    /// The supervisor's states of the program, in the order seen, each at its change.
+    /// States of the program as the supervisor prints them, one for each change, in the order observed.
     #[serde(default)]
     pub states: Vec<String>,
-    /// How often the port began or ceased to be listened on.
+    /// Number of times that the port started or stopped listening.
     #[serde(default)]
     pub port_changes: u64,
 }
 
-/// The way up from the server, and what it proves.
+/// The ancestry of the server, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lineage {
-    /// From the server (first) to pid 1 or to where it could not be followed.
+    /// From the server (first) to pid 1, or to the last ancestor that could be read.
     pub hops: Vec<Hop>,
-    /// Who claims the server.
+    /// The supervisor that claims the server.
     pub supervisor: Supervisor,
-    /// Who should.
+    /// The supervisor that should manage the server.
     pub expected: Option<Expected>,
-    /// Whether it has left its parent's session: it leads a session of its own, or was adopted by init or a
-    /// subreaper. Healthy under launchd, systemd and after a deliberate detached start.
+    /// Whether it has left the session of its parent: it leads a session of its own, or init or a subreaper
+    /// adopted it. This is healthy under launchd and systemd, and after a deliberate detached start.
     pub detached: bool,
-    /// Why `detached` says so.
+    /// Evidence for `detached`.
     pub detached_because: String,
     /// Session id; `null` without a process.
     pub session: Option<i32>,
@@ -255,18 +255,19 @@ pub struct Lineage {
     pub cgroup: Option<String>,
     /// The systemd unit of that control group.
     pub unit: Option<String>,
-    /// Supervisor markers of the environment, noise left out. Inherited, so they prove nothing alone.
+    /// Environment variables that indicate a supervisor, without noise. They are inherited, so they prove
+    /// nothing alone.
     pub markers: BTreeMap<String, String>,
-    /// What was seen of the supervisor while it was looked on.
+    /// Actions of the supervisor while it was observed.
     pub relaunch: Option<Relaunch>,
-    /// Every supervisor, and every pid file, that is for this server besides `supervisor`.
+    /// All other supervisors and pid files for this server, besides `supervisor`.
     #[serde(default)]
     pub claims: Vec<Supervisor>,
-    /// Processes beside the way up: what the supervisor claims instead, and servers that share port or home, each
-    /// with its own way up to a process that is known already.
+    /// Processes outside the ancestry: the process that the supervisor claims instead, and servers with the
+    /// same port or home, each with its ancestors up to a process that is already listed.
     #[serde(default)]
     pub relatives: Vec<Hop>,
-    /// Other servers on the same port or home.
+    /// Other servers with the same port or home.
     #[serde(default)]
     pub siblings: Vec<Sibling>,
 }

@@ -1,9 +1,9 @@
-//! What logs say: errors of known classes, counted, with their times. No line of a log is kept.
+//! Contents of logs: errors of known classes, counted, with their times. No line of a log is kept.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The errors that are looked for in logs.
+/// The classes of errors that logs are searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogClass {
@@ -26,7 +26,7 @@ pub enum LogClass {
 }
 
 impl LogClass {
-    /// The class as a person reads it.
+    /// The class in words for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::DescriptorsExhausted => "too many open files",
@@ -44,49 +44,49 @@ impl LogClass {
 /// Lines of one class in one log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogClassFacts {
-    /// Which.
+    /// Class of error.
     pub class: LogClass,
-    /// Lines; the exceptions of one traceback count once.
+    /// Number of lines; the exceptions of one traceback count once.
     pub count: u64,
-    /// Time of the first, RFC 3339; followed by `(local, zone unknown)` where it cannot be compared with other clocks. `null`
-    /// where no line up to it has a time.
+    /// Time of the first line, RFC 3339; followed by `(local, zone unknown)` if it cannot be compared with
+    /// other clocks. `null` if no line up to it has a time.
     pub first_at: Option<String>,
-    /// Time of the last.
+    /// Time of the last line.
     pub last_at: Option<String>,
-    /// Lines since the server's process started; `null` where the times cannot be compared.
+    /// Number of lines since the start of the server process; `null` if the times cannot be compared.
     pub since_start: Option<u64>,
-    /// Time of the first of these.
+    /// Time of the first of these lines.
     pub first_since_start_at: Option<String>,
-    /// Which class began first in this log, from 1: by the lines since the start, where times can be compared, else by all. `null` for a
-    /// class that has only older lines.
+    /// Rank of the class by its first line in this log, from 1: among the lines since the start if times can be
+    /// compared, else among all lines. `null` for a class that has only older lines.
     pub order: Option<u32>,
 }
 
-/// What one log says.
+/// Contents of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogFacts {
-    /// Path, or the command that shows it.
+    /// Path, or the command that prints the log.
     pub source: String,
-    /// Bytes that were read, from the end.
+    /// Number of bytes that were read, from the end.
     pub bytes_read: u64,
-    /// Whether there is more before what was read.
+    /// Whether the log has earlier bytes that were not read.
     pub is_cut: bool,
-    /// Whether the file before it (`.1`) was read too.
+    /// Whether the rotated file before it (`.1`) was read too.
     pub with_rotated: bool,
     /// Whether other servers of the same home write to it too.
     pub is_shared: bool,
-    /// Errors by class, in the order in which they began.
+    /// Errors by class, in the order of their first line.
     pub classes: Vec<LogClassFacts>,
-    /// It ends with a traceback.
+    /// Whether it ends with a traceback.
     pub ends_in_traceback: bool,
-    /// Class of that traceback's exception, where it has a usual name; never its message.
+    /// Class of the exception in that traceback, if its name has a usual form; never the message.
     pub ends_with_traceback: Option<String>,
-    /// Time of the last line that says of an orderly end, as above; `null` without one.
+    /// Time of the last line that reports an orderly end, in the format of `first_at`; `null` without one.
     pub last_orderly_end_at: Option<String>,
 }
 
 impl LogFacts {
-    /// What it says of one class.
+    /// The counts of one class.
     pub fn class(&self, class: LogClass) -> Option<&LogClassFacts> {
         self.classes.iter().find(|facts| facts.class == class)
     }

@@ -1,7 +1,7 @@
-//! Plain facts, findings and the report: what every other room speaks. No I/O and no judgement here.
+//! Model types: plain facts, findings and the report, shared by all modules. No I/O and no diagnosis here.
 //!
-//! No field depends on the operating system, so the JSON has one shape everywhere; what a system cannot tell
-//! is `null` beside a [`Gap`].
+//! No field depends on the operating system, so the JSON has one form on all systems. A fact that a system
+//! cannot provide is `null`, with a [`Gap`].
 
 mod activity;
 mod descriptors;

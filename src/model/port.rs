@@ -1,35 +1,36 @@
-//! Who listens on a port, and what waits there.
+//! The listeners of a port, and its pending connections.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Every listening socket of one port, and its connections.
+/// Every listening socket of one port, and the connections of the port.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Listeners {
     /// The port.
     pub port: u16,
     /// Listening sockets, one row each.
     pub sockets: Vec<Listener>,
-    /// Whether every process of the host was asked for these sockets. `false`: only the likely ones.
+    /// Whether all processes of the host were scanned for these sockets. `false`: only the likely ones.
     pub holders_complete: bool,
-    /// Who the holders are.
+    /// The processes that have the sockets open.
     pub holders: Vec<Holder>,
     /// Connections of that port.
     pub connections: Connections,
-    /// Looks at the queue while a probe was under way.
+    /// Samples of the queue during a probe.
     pub looks: Vec<PortSample>,
 }
 
 impl Listeners {
-    /// Connections waiting in all accept queues of the port.
+    /// Pending connections in all accept queues of the port.
     pub fn queued(&self) -> u64 {
         self.sockets.iter().map(|socket| u64::from(socket.accept_queue)).sum()
     }
 }
 
 impl Listeners {
-    /// Whether a listening socket is the server's: with SO_REUSEPORT several servers have a socket each on one
-    /// address, and the queue of one says nothing of another. Where nobody's could be told, each counts.
+    /// Whether a listening socket belongs to the server. With SO_REUSEPORT several servers can each have a
+    /// socket on one address, and the queue of one socket shows nothing about another. If no socket of the
+    /// server was identified, all count.
     pub fn is_served_by(&self, pid: Option<u32>, inode: u64) -> bool {
         let is_own = |holder: &u32| {
             pid == Some(*holder)
@@ -47,67 +48,70 @@ pub struct Listener {
     pub address: String,
     /// `ipv4` or `ipv6`.
     pub family: String,
-    /// Inode number; on macOS the kernel's opaque handle of the socket.
+    /// Inode number; on macOS the opaque handle of the socket.
     pub inode: u64,
-    /// Connections that wait to be accepted.
+    /// Connections in the accept queue.
     pub accept_queue: u32,
-    /// Largest length of that queue; `null` where the kernel's table does not show it.
+    /// Maximum length of that queue; `null` if the kernel's table does not contain it.
     pub backlog: Option<u32>,
-    /// The systemd unit in whose control group the socket was made; `null` without one.
+    /// The systemd unit of the control group that the socket was created in; `null` without one.
     pub unit: Option<String>,
-    /// Control group in which the socket was made, from the kernel's socket diagnostics.
+    /// Control group that the socket was created in, from the kernel's socket diagnostics.
     pub cgroup: Option<String>,
     /// User id of the owner, from the kernel's table.
     pub uid: u32,
-    /// Pids that hold it open.
+    /// Pids of the processes that have it open.
     pub holders: Vec<u32>,
 }
 
-/// A process that holds a listening socket.
+/// A process that has a listening socket open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// Process id.
     pub pid: u32,
     /// Command line, secrets masked.
     pub command: String,
-    /// Kind of Hermes server by its command line; `null` for another program.
+    /// Kind of Hermes server, by its command line; `null` for another program.
     pub kind: Option<super::ServerKind>,
-    /// A program that stands in front of servers by design (proxy, port forwarder), by name.
+    /// Name of the front program (proxy, port forwarder), if it is one.
     pub front: Option<String>,
-    /// Whether it is the examined server, a parent or a child of it; `null` where no server was identified.
+    /// Whether it is the examined server, an ancestor or a child of it; `null` if no server was identified.
     pub in_lineage: Option<bool>,
 }
 
-/// Connections of one local port by what became of them.
+/// Connections of one local port, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
-    /// ESTABLISHED and owned by a process.
+    /// ESTABLISHED, and open in a process.
     pub established: u64,
-    /// CLOSE-WAIT, owned or not.
+    /// CLOSE-WAIT, accepted or not.
     pub close_wait: u64,
-    /// ESTABLISHED or CLOSE-WAIT and owned by nobody: never accepted.
+    /// Pending: ESTABLISHED or CLOSE-WAIT, and not accepted by any process.
     pub not_accepted: u64,
 }
 
-/// One look at a listening port while the doctor's own probe was waiting.
+/// One sample of a listening port while the probe of the doctor waited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PortSample {
     /// Time after the probe's connection, in milliseconds.
     pub after_connect_ms: u64,
     /// Connections in the accept queues.
     pub accept_queue: u64,
-    /// Connections that nobody owns.
+    /// Pending connections.
     pub not_accepted: u64,
-    /// Whether the server had accepted the probe's own connection; `null` where it was not found.
+    /// Whether the server had accepted the probe's connection; `null` if that connection was not found.
     pub probe_accepted: Option<bool>,
-    /// Connections that waited at the first look and do not wait any more: the queue moves, whatever its length.
+    /// Connections that were pending at the first sample and are no longer: the queue moves, whatever its
+    /// length.
     #[serde(default)]
     pub accepted_since: u64,
-    /// Connections that the server has accepted, that have sent it a request, and that have got no byte; `null` where the
-    /// kernel's table does not tell what a connection has carried. A stream that is meant to stay open has got bytes.
+    /// Connections that the server has accepted, that have sent a request, and that have received no byte.
+    /// `null` if the kernel's table does not report the data transferred. A stream that stays open by design
+    /// has received bytes.
     #[serde(default)]
     pub unanswered: Option<u64>,
-    /// Of those at the first look, the ones that have got bytes since, or that the server has closed.
+    /// Connections among those at the first sample that have received bytes since, or that the server has
+    /// closed.
     #[serde(default)]
     pub answered_since: u64,
 }

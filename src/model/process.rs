@@ -1,17 +1,17 @@
-//! One process, and the files that claim to name it.
+//! One process, and the pid files that name it.
 
 use super::{HostPath, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A process that cannot be mistaken for another one: pids are used again, a pid with its start time is not.
+/// A unique identification of a process. A pid can be reused; a pid with its start time cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// Process id in the doctor's own pid namespace.
     pub pid: u32,
-    /// Start time: on Linux after boot in clock ticks, field 22 of `/proc/PID/stat`, proc_pid_stat(5); on macOS since 1970
-    /// in hundredths of a second, from `struct kinfo_proc`, sys/sysctl.h.
+    /// Start time: on Linux in clock ticks after boot, field 22 of `/proc/PID/stat`, proc_pid_stat(5); on macOS
+    /// in hundredths of a second since 1970, from `struct kinfo_proc`, sys/sysctl.h.
     pub start_ticks: u64,
 }
 
@@ -21,9 +21,9 @@ pub struct Identity {
 pub enum ProcessState {
     /// R: running or ready to run.
     Running,
-    /// S, and I for idle kernel threads: waiting, can be interrupted.
+    /// S, and I for idle kernel threads: sleeping, interruptible.
     Sleeping,
-    /// D: waiting in the kernel, cannot be interrupted.
+    /// D: sleeping in the kernel, uninterruptible.
     DiskSleep,
     /// T: stopped by a signal.
     Stopped,
@@ -38,7 +38,7 @@ pub enum ProcessState {
 }
 
 impl ProcessState {
-    /// Reads the kernel's state letter. Unknown letters are kept.
+    /// The state of a kernel state letter. Unknown letters are kept.
     pub fn from_letter(letter: char) -> Self {
         match letter {
             'R' => Self::Running,
@@ -52,7 +52,7 @@ impl ProcessState {
         }
     }
 
-    /// The state as a person reads it.
+    /// The state in words for the user.
     pub fn words(&self) -> &str {
         match self {
             Self::Running => "running",
@@ -67,22 +67,22 @@ impl ProcessState {
     }
 }
 
-/// What the kernel tells about the examined process.
+/// Facts about the examined process, from the kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// Pid and start time.
     pub identity: Identity,
-    /// Parent's pid.
+    /// Pid of the parent.
     pub ppid: u32,
-    /// The kernel's short name of the process (15 bytes at most).
+    /// Short name of the process, from the kernel (15 bytes at most).
     pub name: String,
-    /// Command line, secrets masked; `null` where it could not be read.
+    /// Command line, secrets masked; `null` if it could not be read.
     pub command: Option<String>,
-    /// Path of the executable; `null` where it could not be read.
+    /// Path of the executable; `null` if it could not be read.
     pub executable: Option<String>,
     /// Real user id.
     pub uid: u32,
-    /// That user's name, where the system knows one.
+    /// Name of that user, if the system has one.
     pub user: Option<String>,
     /// Scheduler state of the main thread.
     pub state: ProcessState,
@@ -100,42 +100,43 @@ pub struct Process {
     pub process_group: i32,
     /// Pid of the debugger that traces it.
     pub tracer_pid: Option<u32>,
-    /// Its pid in each nested pid namespace, outermost first; more than one inside a container.
+    /// Pid in each nested pid namespace, outermost first; more than one inside a container.
     pub namespace_pids: Vec<u32>,
-    /// Whether it lives in another network namespace than the doctor; `null` where that could not be read.
+    /// Whether its network namespace differs from that of the doctor; `null` if it could not be read.
     pub foreign_network: Option<bool>,
-    /// Inode number of its network namespace; `null` where it could not be read.
+    /// Inode number of its network namespace; `null` if it could not be read.
     #[serde(default)]
     pub network_namespace: Option<u64>,
-    /// Whether it lives in another mount namespace than the doctor; `null` where that could not be read.
+    /// Whether its mount namespace differs from that of the doctor; `null` if it could not be read.
     pub foreign_mounts: Option<bool>,
-    /// Control group of the unified hierarchy, or systemd's own named one.
+    /// Control group of the unified hierarchy, or of systemd's named hierarchy.
     pub cgroup: Option<String>,
-    /// Children that ended and were not reaped, by pid.
+    /// Pids of children that ended and were not reaped.
     pub zombie_children: Vec<u32>,
-    /// `HERMES_HOME` of its environment; `null` where it is not set or could not be read.
+    /// `HERMES_HOME` of its environment; `null` if it is not set or could not be read.
     pub home: Option<HostPath>,
-    /// `HOME` of its environment, below which the default home lies. It is a way to files and no fact of the report.
+    /// `HOME` of its environment, which contains the default home. It is only for finding files and is not part
+    /// of the report.
     #[serde(skip)]
     pub user_home: Option<HostPath>,
-    /// Supervisor markers of the environment (a short allow-list), noise values left out.
+    /// Environment variables that indicate a supervisor (a short allow-list), without noise.
     pub markers: BTreeMap<String, String>,
 }
 
-/// What a pid file says, compared with the process table.
+/// State of a pid file, compared with the process table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PidFileState {
     /// It names a live server of that kind.
     Live,
-    /// No such process.
+    /// There is no such process.
     Dead,
-    /// The pid is another program's now.
+    /// The pid belongs to another program now.
     OtherProgram,
-    /// The pid is a server, but one that started at another time than the file says.
+    /// The pid belongs to a server with a start time other than that in the file.
     OtherStart,
-    /// It could not be told (for example another pid namespace, or no permission), or in a word that the reader does
-    /// not know.
+    /// It could not be determined (for example another pid namespace, or no permission), or the reader does not
+    /// know the value.
     #[serde(other)]
     Unknown,
 }
@@ -143,12 +144,12 @@ pub enum PidFileState {
 /// One pid file of a Hermes home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PidFile {
-    /// Where it is.
+    /// Path of the file.
     pub path: String,
     /// The pid in it.
     pub pid: u32,
-    /// What that pid is now.
+    /// State of that pid.
     pub state: PidFileState,
-    /// What the pid is in words, for example `nginx: master process`.
+    /// The process of that pid in words, for example `nginx: master process`.
     pub detail: String,
 }

@@ -1,14 +1,14 @@
-//! Strings from strangers, made safe to show and to keep.
+//! Conversion of untrusted strings to text that is safe to print and to keep.
 
 use std::fmt::Write as _;
 
-/// Longest foreign string that is kept, in bytes of input; the rest is cut and said so.
+/// Maximum length of an untrusted string, in bytes of input. The rest is cut, and the text says so.
 pub const MAX_LENGTH: usize = 4096;
 
-/// Turns foreign bytes into text that cannot move a cursor, change a colour or reverse reading order.
+/// Converts untrusted bytes to text that cannot move a cursor, change a colour or reverse the reading order.
 ///
-/// Control characters (C0, DEL, C1), bidirectional marks, invisible separators and invalid UTF-8 become
-/// visible escapes. Nothing is dropped but what lies beyond [`MAX_LENGTH`] bytes.
+/// Control characters (C0, DEL, C1), bidirectional marks, invisible separators and invalid UTF-8 become visible
+/// escapes. Nothing is dropped except bytes after the first [`MAX_LENGTH`].
 pub fn printable(bytes: &[u8]) -> String {
     let (kept, cut) = match bytes.get(..MAX_LENGTH) {
         Some(head) if bytes.len() > MAX_LENGTH => (head, bytes.len() - MAX_LENGTH),
@@ -43,12 +43,12 @@ fn push_printable(out: &mut String, text: &str) {
     }
 }
 
-/// Whether it is ASCII that can be seen, or a space: nearly every byte is.
+/// Whether it is a visible ASCII character or a space; nearly every byte is.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
 }
 
-/// Whether a text is as [`printable`] leaves it.
+/// Whether [`printable`] would leave a text unchanged.
 pub fn is_printable(text: &str) -> bool {
     are_plain(text.as_bytes()) || text.chars().all(is_harmless)
 }
@@ -71,7 +71,8 @@ fn is_harmless(character: char) -> bool {
             | FIRST_KEPT..=LAST_KEPT))
 }
 
-/// Characters that stand for single bytes in [`kept`] text: the last 256 of private use, of which Unicode says nothing.
+/// Characters that represent single bytes in [`kept`] text: the last 256 of private use, which Unicode leaves
+/// undefined.
 const FIRST_KEPT: char = '\u{10fe00}';
 const LAST_KEPT: char = '\u{10feff}';
 
@@ -79,8 +80,8 @@ fn kept_byte(character: char) -> Option<u8> {
     u8::try_from(u32::from(character).checked_sub(u32::from(FIRST_KEPT))?).ok()
 }
 
-/// Text from which the bytes can be had again: a byte that is no UTF-8 becomes a character of private use, as Python's
-/// `surrogateescape` does it (PEP 383). [`printable`] shows such a byte as an escape.
+/// Text from which the bytes can be restored. A byte that is not valid UTF-8 becomes a private use character,
+/// like `surrogateescape` of Python (PEP 383). [`printable`] shows such a byte as an escape.
 pub fn kept(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     let push_byte = |out: &mut String, byte: u8| {
@@ -88,7 +89,7 @@ pub fn kept(bytes: &[u8]) -> String {
     };
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            // One that stands for a byte in such a text cannot stand for itself.
+            // A character that represents a byte in such a text cannot represent itself.
             if kept_byte(character).is_some() {
                 character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_byte(&mut out, byte));
             } else {
@@ -100,7 +101,7 @@ pub fn kept(bytes: &[u8]) -> String {
     out
 }
 
-/// The bytes of [`kept`] text.
+/// Restores the bytes of [`kept`] text.
 pub fn raw(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for character in text.chars() {
@@ -112,7 +113,8 @@ pub fn raw(text: &str) -> Vec<u8> {
     out
 }
 
-/// Splits a NUL-separated block (`/proc/PID/cmdline`, `/proc/PID/environ`) into its words, the empty tail left out.
+/// Splits a NUL-separated block (`/proc/PID/cmdline`, `/proc/PID/environ`) into its words, without the empty
+/// tail.
 pub fn nul_separated(block: &[u8]) -> Vec<&[u8]> {
     let body = block.strip_suffix(b"\0").unwrap_or(block);
     if body.is_empty() { Vec::new() } else { body.split(|byte| *byte == 0).collect() }

@@ -1,5 +1,5 @@
-//! Points in time. Every time that is written or read as RFC 3339 goes through here, because the clock of a host can be anywhere: before
-//! a process's start, at 1970, or beyond the year 9999.
+//! Points in time. Every time in RFC 3339 format is read and written here, because the clock of a host can have
+//! any value: before the start of a process, at 1970, or beyond the year 9999.
 
 use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// A point in time as RFC 3339 text in UTC. One that was read keeps its text, whatever its precision: the text can be that of another
-/// program (a container runtime), of another version, or redacted.
+/// A point in time as RFC 3339 text in UTC. A time that was read keeps its text, whatever its precision: the
+/// text can be from another program (a container runtime), from another version, or redacted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
@@ -26,7 +26,7 @@ impl Timestamp {
         date_time(at).map(|at| Self(format!("{at:.3}Z")))
     }
 
-    /// The time with milliseconds, or the nearest time that can be written.
+    /// The time with milliseconds, or the nearest time that can be represented.
     pub fn clamped_millis(at: SystemTime) -> Self {
         let nearest = match at.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(_) => "9999-12-31T23:59:59.999Z",
@@ -35,7 +35,7 @@ impl Timestamp {
         Self::millis(at).unwrap_or_else(|| Self(nearest.to_owned()))
     }
 
-    /// The time that long after 1970, with whole seconds; `None` as in [`Self::seconds`].
+    /// The time at this duration after 1970, with whole seconds; `None` as in [`Self::seconds`].
     pub fn of_unix(since_epoch: Duration) -> Option<Self> {
         SystemTime::UNIX_EPOCH.checked_add(since_epoch).and_then(Self::seconds)
     }
@@ -45,10 +45,10 @@ impl Timestamp {
         &self.0
     }
 
-    /// The time; `None` where the text is not RFC 3339 in UTC, or is before 1970.
+    /// The time; `None` if the text is not RFC 3339 in UTC, or is before 1970.
     pub fn time(&self) -> Option<SystemTime> {
         let (day, time) = self.0.strip_suffix('Z')?.split_once('T')?;
-        // The library takes shorter forms of ISO 8601 as well.
+        // jiff also accepts shorter forms of ISO 8601.
         if day.len() != 10 || time.len() < 8 {
             return None;
         }
@@ -58,7 +58,7 @@ impl Timestamp {
     }
 }
 
-/// The text of another program, kept as it is.
+/// Keeps the text of another program unchanged.
 impl From<&str> for Timestamp {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
@@ -80,7 +80,8 @@ impl fmt::Display for Timestamp {
 /// 1970.
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
-/// The date and time in UTC, where it can be written. A [`jiff::Timestamp`] ends a day before the year 9999 does.
+/// The date and time in UTC, if it can be represented. A [`jiff::Timestamp`] ends a day before the end of the
+/// year 9999.
 fn date_time(at: SystemTime) -> Option<DateTime> {
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let since_epoch = SignedDuration::try_from(since_epoch).ok()?;
@@ -91,7 +92,7 @@ fn date_time(at: SystemTime) -> Option<DateTime> {
 mod tests {
     use super::*;
 
-    /// The first second of the year 10000, which RFC 3339 has no digits for.
+    /// The first second of the year 10000, which RFC 3339 cannot represent.
     const END_SECONDS: u64 = 253_402_300_800;
 
     fn seconds(at: SystemTime) -> Option<String> {
@@ -102,7 +103,7 @@ mod tests {
         Timestamp::millis(at).map(|at| at.0)
     }
 
-    /// What earlier versions wrote, byte for byte.
+    /// The format of earlier versions, byte for byte.
     #[test]
     fn times_are_written_as_humantime_writes_them() {
         for (whole, nanoseconds) in [

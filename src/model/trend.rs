@@ -1,4 +1,4 @@
-//! How descriptors change over time: the samples of a watch, and what each series was judged to do.
+//! Changes of descriptors over time: the samples, and the classification of each series.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,21 +10,21 @@ use std::fmt;
 pub struct Sample {
     /// Time since the first sample, in milliseconds.
     pub at_ms: u64,
-    /// How many descriptors are open; `null` where not even the number could be read.
+    /// Number of open descriptors; `null` if not even the number could be read.
     pub open: Option<u64>,
-    /// Whether every descriptor was looked at, not only counted.
+    /// Whether every descriptor was read, not only counted.
     pub walked: bool,
-    /// Number of descriptors by kind, as [`super::Descriptors::by_kind`]; empty when not walked.
+    /// Number of descriptors by kind, as in [`super::Descriptors::by_kind`]; empty if not walked.
     pub kinds: BTreeMap<String, u64>,
-    /// Handles of SQLite files, one row a database; empty when not walked.
+    /// Handles of SQLite files, one row per database; empty if not walked.
     pub families: Vec<FamilySample>,
-    /// Clients connected to the server's port; `null` where they could not be counted.
+    /// Clients connected to the server's port; `null` if they could not be counted.
     pub connected: Option<u64>,
     /// CPU time that the process has used since it started, in milliseconds.
     pub cpu_ms: Option<u64>,
 }
 
-/// Descriptors on one database and its companions at one moment.
+/// Descriptors on one database and its companion files at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FamilySample {
     /// Path of the database file.
@@ -37,7 +37,7 @@ pub struct FamilySample {
     pub shm: u64,
 }
 
-/// Samples of one process, in the order of time.
+/// Samples of one process, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trend {
     /// Soft limit of descriptors of the live process; `null` is unlimited or unknown.
@@ -46,7 +46,7 @@ pub struct Trend {
     pub samples: Vec<Sample>,
 }
 
-/// What was counted. In JSON a string: `open`, `family:PATH`, `kind:KIND`.
+/// The series that was counted. In JSON a string: `open`, `family:PATH`, `kind:KIND`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "String", into = "String")]
 pub enum Series {
@@ -79,7 +79,7 @@ impl From<Series> for String {
     }
 }
 
-/// As a person says it: `all descriptors`, `state.db`, `pipe`.
+/// The series in words for the user: `all descriptors`, `state.db`, `pipe`.
 impl fmt::Display for Series {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -90,55 +90,55 @@ impl fmt::Display for Series {
     }
 }
 
-/// What a series does.
+/// The shape of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// It stays where it is.
+    /// It stays at its level.
     Flat,
-    /// It rises and falls back, again and again.
+    /// It rises and falls back repeatedly.
     SawTooth,
-    /// It rises and never gives anything back.
+    /// It rises and never falls.
     Staircase,
-    /// It falls, but each time less far down: the floor rises.
+    /// It falls back, but to a higher level each time: the floor rises.
     RisingFloor,
     /// It rose and fell back once.
     Burst,
-    /// The samples do not tell, or the reader does not know the word.
+    /// The samples do not show a shape, or the reader does not know the value.
     #[serde(other)]
     Undecided,
 }
 
 impl Shape {
-    /// Whether more and more is held.
+    /// Whether the number of open descriptors grows.
     pub fn is_growth(self) -> bool {
         matches!(self, Self::Staircase | Self::RisingFloor)
     }
 }
 
-/// The judgement of one series.
+/// The classification of one series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {
-    /// What was counted.
+    /// The series.
     #[schemars(regex(pattern = "^(open$|family:|kind:)"))]
     pub series: Series,
-    /// What it does.
+    /// Its shape.
     pub shape: Shape,
-    /// Descriptors at the first sample.
+    /// Number of descriptors at the first sample.
     pub first: u64,
-    /// Descriptors at the last sample.
+    /// Number of descriptors at the last sample.
     pub last: u64,
-    /// Most descriptors at any sample.
+    /// Largest number of descriptors in any sample.
     pub peak: u64,
-    /// The level that it started from: lowest of the first floors.
+    /// The level at the start: the lowest of the first floors.
     pub floor_first: u64,
-    /// The level below which it does not fall at the end: lowest of the last floors.
+    /// The level that it does not fall below at the end: the lowest of the last floors.
     pub floor_last: u64,
-    /// Falls that were seen, of three descriptors and more.
+    /// Number of falls by three or more descriptors.
     pub falls: u64,
-    /// Descriptors an hour that are not given back; `null` where none are, or where it is undecided.
+    /// Growth in descriptors per hour; `null` if there is none, or if it is undecided.
     pub per_hour: Option<f64>,
-    /// Lower end of the 95 % interval of `per_hour`, in descriptors an hour.
+    /// Lower end of the 95 % interval of `per_hour`, in descriptors per hour.
     pub per_hour_low: Option<f64>,
     /// Upper end of that interval.
     pub per_hour_high: Option<f64>,
@@ -148,8 +148,8 @@ pub struct Growth {
     pub samples: u64,
     /// Time between the first and the last of them, in milliseconds.
     pub span_ms: u64,
-    /// What would decide it, where it is undecided.
+    /// What is missing for a decision, if it is undecided.
     pub missing: Option<String>,
-    /// Whether no client was connected at any sample; `null` where clients were not counted at every sample.
+    /// Whether no client was connected at any sample; `null` if clients were not counted at every sample.
     pub idle: Option<bool>,
 }
