@@ -1,19 +1,19 @@
-//! Commands that a person may run: the right one for each supervisor and scope. The doctor runs none of them.
+//! Commands for the user: the right command for each supervisor and scope. The doctor itself runs none of them.
 
 use crate::model::{NextStep, Server, Supervisor};
 
-/// What is to be done with a supervisor's program.
+/// An action on a supervisor's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Start it.
     Start,
-    /// Stop it, and any further attempt to start it.
+    /// Stop it and prevent further starts.
     Stop,
-    /// Stop and start it.
+    /// Stop it and start it again.
     Restart,
 }
 
-/// The command for it; `None` where the supervisor has none that is known here.
+/// The command for an action; `None` if no command is known for this supervisor.
 pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
     let name = quoted(claim.name.as_deref().unwrap_or_default());
     let of = |start, stop, restart| match verb {
@@ -44,7 +44,7 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
             }
         }
         "supervisord" => {
-            // The places where supervisorctl looks by itself (Supervisor, "Configuration File").
+            // supervisorctl reads these paths by default (Supervisor, "Configuration File").
             let usual = ["/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
             let file = claim.configuration.as_deref().filter(|file| !usual.contains(file));
             let option = file.map_or(String::new(), |file| format!("-c {} ", quoted(file)));
@@ -54,7 +54,7 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
         "s6" => format!("{own}s6-svc {} {name}", of("-u", "-d", "-r")),
         "daemontools" => format!("{own}svc {} {name}", of("-u", "-d", "-t")),
         "pm2" => {
-            // sudo keeps no home, in which pm2 looks for its daemon.
+            // sudo does not keep HOME, where pm2 searches for its daemon.
             let home = claim.configuration.as_deref().filter(|_| claim.owner.is_some());
             let home = home.map_or(String::new(), |home| format!("PM2_HOME={} ", quoted(home)));
             format!("{own}{home}pm2 {word} {name}")
@@ -65,8 +65,8 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
     })
 }
 
-/// The command that shows the end of the log where the reason of failed attempts stands. What a supervisor said is a word of it, and
-/// never more: a log may be called `x; reboot`.
+/// The command that prints the end of the log with the reason of the failed starts. Text of a supervisor is
+/// quoted as one word: a log may be called `x; reboot`.
 pub fn log_command(claim: &Supervisor) -> Option<String> {
     let log = claim.log.as_deref()?;
     if log.starts_with('/') {
@@ -84,13 +84,13 @@ pub fn log_command(claim: &Supervisor) -> Option<String> {
     }
 }
 
-/// The user whose manager of systemd it is, where that is not the doctor's own.
+/// The user of the systemd user manager, if it is not the user that runs the doctor.
 fn manager_of(claim: &Supervisor) -> Option<u32> {
     claim.scope.as_deref()?.strip_prefix("user ")?.parse().ok()
 }
 
-/// What makes a command one of the user that runs the supervisor: typed as root it would take that user's configuration for root's, and
-/// typed as an ordinary user it would not reach another's.
+/// Prefix that runs a command as the user that runs the supervisor. As root it would use root's configuration
+/// instead of that user's; as an ordinary user it would not reach the supervisor of another user.
 pub fn as_owner(claim: &Supervisor) -> String {
     match claim.owner {
         None => String::new(),
@@ -99,12 +99,12 @@ pub fn as_owner(claim: &Supervisor) -> String {
     }
 }
 
-/// A word as a shell takes it. A NUL, which no shell takes, cannot be in a printable text.
+/// A word quoted for a shell. A printable text cannot contain a NUL, which no shell accepts.
 pub fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
 }
 
-/// What is lost when the process ends, said before anything that ends it.
+/// Steps that save what is lost when the process ends. They come before any step that ends it.
 pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
     let mut steps = Vec::new();
     let deleted = server.descriptors.iter().flat_map(|facts| &facts.sqlite).find(|family| family.deleted > 0);
@@ -121,7 +121,7 @@ pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
     steps
 }
 
-/// The stop of a unit that takes the server along which runs outside its main process.
+/// The warning that stopping a unit also ends the server, which is not its main process.
 pub fn stop_takes_all(claim: &Supervisor) -> Option<NextStep> {
     (claim.stops_group == Some(true) && claim.kind.starts_with("systemd")).then(|| {
         NextStep::say("Stopping the unit ends every process of its control group, the server that answers now too")

@@ -1,23 +1,23 @@
-//! The catalogue of findings: what each id means, in one place. `explain` and docs/findings.md print it.
+//! The catalogue of findings: the meaning of each id. `explain` and docs/findings.md print it.
 
 use crate::model::id;
 
-/// What is always true of one finding.
+/// The constant description of one finding.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Stable id.
     pub id: &'static str,
-    /// A few words, as a heading.
+    /// A short heading.
     pub heading: &'static str,
-    /// Usual severity, and what changes it.
+    /// Default severity, and what changes it.
     pub severity: &'static str,
-    /// What decides it.
+    /// The facts that decide it.
     pub decided_by: &'static str,
-    /// The healthy host that looks alike, and how it is told apart.
+    /// A healthy host with similar facts, and how it differs.
     pub look_alike: &'static str,
     /// Why it matters.
     pub why: &'static str,
-    /// What to do about it.
+    /// What to do.
     pub remedy: &'static str,
 }
 
@@ -26,7 +26,7 @@ pub fn entry(id: &str) -> Option<&'static Entry> {
     CATALOGUE.iter().find(|entry| entry.id == id)
 }
 
-/// Ids that are spelled much like a word, nearest first.
+/// Ids with a spelling similar to a word, nearest first.
 pub fn similar(word: &str) -> Vec<&'static str> {
     let wanted: Vec<&str> = word.split('-').filter(|part| part.len() > 2).collect();
     let mut found: Vec<(usize, &'static str)> = CATALOGUE
@@ -38,7 +38,7 @@ pub fn similar(word: &str) -> Vec<&'static str> {
     found.into_iter().map(|(_, id)| id).take(3).collect()
 }
 
-/// All findings that this version decides.
+/// All findings of this version.
 pub const CATALOGUE: &[Entry] = &[
     Entry {
         id: id::SERVER_NOT_RUNNING,

@@ -1,10 +1,10 @@
-//! Which finding is the cause of which: the verdict is a chain, not a list of alarms.
+//! Causes of findings: the verdict is a chain of causes, not a list of alarms.
 
 use crate::model::{Finding, LogClass, Server, Severity, id};
 
-/// What a client sees when the server cannot start a thread for it.
+/// Symptoms at the client if the server cannot start a thread for it.
 const BY_THREADS: &[&str] = &[id::REPLY_EMPTY, id::CONNECTION_RESET, id::HTTP_NO_ANSWER, id::WORKERS_EXHAUSTED];
-/// What a client sees when the server waits for memory.
+/// Symptoms at the client if the server waits for memory.
 const BY_MEMORY: &[&str] = &[id::HTTP_NO_ANSWER, id::ACCEPT_STALLED];
 
 /// Fills in `caused_by`.
@@ -15,7 +15,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     let mut causes: Vec<(&str, &str)> = Vec::new();
     let mut because = |effect, cause| causes.push((effect, cause));
 
-    // What fills the descriptor table is the cause of its being full.
+    // Descriptors that fill the table are the cause of its ceiling.
     if let Some((open, leaked, close_wait)) = shares(server) {
         if holds(id::STATE_DB_HANDLE_LEAK) && leaked.saturating_mul(2) >= open {
             because(id::DESCRIPTOR_CEILING, id::STATE_DB_HANDLE_LEAK);
@@ -24,7 +24,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(id::DESCRIPTOR_CEILING, id::CLOSE_WAIT_LEAK);
         }
     }
-    // What is called a leak is a quarter of a low limit at least: without it the rest would not be worth a warning.
+    // A leak is at least a quarter of a low limit: without it the other descriptors would not cause a warning.
     if holds(id::STATE_DB_HANDLE_LEAK) && holds(id::DESCRIPTOR_LIMIT_LOW) {
         because(id::DESCRIPTOR_LIMIT_LOW, id::STATE_DB_HANDLE_LEAK);
     }
@@ -55,7 +55,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         .as_ref()
         .and_then(|facts| facts.share())
         .is_some_and(|share| share >= super::CEILING_CRITICAL);
-    // Where the limit cannot be known, what fills most of a table as large as that explains the silence.
+    // If the limit is unknown, a leak that fills most of a table of this size explains the missing response.
     let unknown_ceiling = server
         .descriptors
         .as_ref()
@@ -66,7 +66,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             fills(id::STATE_DB_HANDLE_LEAK, leaked).or_else(|| fills(id::CLOSE_WAIT_LEAK, close_wait))
         });
     for symptom in symptoms {
-        // Also when it is a debugger that holds it, which is information by itself.
+        // This includes a process that a debugger stopped, where the finding itself is only a note.
         if findings.iter().any(|finding| finding.id == id::PROCESS_STOPPED) {
             because(symptom, id::PROCESS_STOPPED);
         } else if holds(id::PORT_HELD) {
@@ -95,14 +95,14 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
             because(symptom, id::MEMORY_PRESSURE);
         }
     }
-    // Threads of a group at its memory limit wait in the kernel until something is given back.
+    // Threads of a group at its memory limit wait in the kernel until memory is freed.
     if holds(id::MEMORY_PRESSURE) && super::wedge::waits_for_memory(server) {
         because(id::UNINTERRUPTIBLE_SLEEP, id::MEMORY_PRESSURE);
     }
     if holds(id::ACCEPT_STALLED) {
         because(id::BACKLOG_FULL, id::ACCEPT_STALLED);
     }
-    // Why the supervisor's own attempts fail: whoever has the port.
+    // The cause of the failed starts: the owner of the port.
     let holder = [
         id::ORPHANED_SERVER,
         id::PORT_HELD,
@@ -122,7 +122,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     if holds(id::LAUNCHER_DETACHED) {
         because(id::ORPHANED_SERVER, id::LAUNCHER_DETACHED);
     }
-    // A kill explains why it is down; of a server that runs it explains nothing more.
+    // A kill explains why the server is down; it explains nothing about a server that runs.
     let is_killed = server.pid.is_none() && holds(id::MEMORY_KILLED);
     if is_killed {
         because(id::SERVER_NOT_RUNNING, id::MEMORY_KILLED);
@@ -151,7 +151,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
     }
 }
 
-/// Open descriptors, leaked database handles and CLOSE-WAIT sockets.
+/// Numbers of open descriptors, leaked database handles and CLOSE-WAIT sockets.
 fn shares(server: &Server) -> Option<(u64, u64, u64)> {
     let facts = server.descriptors.as_ref()?;
     let leaked = facts.sqlite.iter().map(crate::model::SqliteFamily::handles).max().unwrap_or(0);
@@ -159,7 +159,7 @@ fn shares(server: &Server) -> Option<(u64, u64, u64)> {
     Some((facts.open?, leaked, close_wait))
 }
 
-/// Findings that nothing else caused. Information is no trouble, so it is a root only where trouble comes from it.
+/// Findings without a cause. A note is a root cause only if it caused a warning or worse.
 pub fn roots(findings: &[Finding]) -> Vec<String> {
     let is_cause = |id: &str| {
         findings

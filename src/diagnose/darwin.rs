@@ -1,12 +1,12 @@
-//! Where a fact was read, and what can be done, in the terms of macOS.
+//! Sources of facts, and next steps, in the terms of macOS.
 
 use crate::model::{Finding, Server};
 
-/// What cannot be done on macOS, said instead of how Linux does it.
+/// Replaces the steps for Linux that macOS cannot do.
 const NO_COPY: &str = "macOS has no way to copy an unlinked file out of another process: have the server itself write a \
     backup before it ends, if it can; with the process the content is lost";
 
-/// Whether the facts are of a Mac: every process of Linux has a pid namespace and a control group.
+/// Whether the facts are from macOS: on Linux every process has a pid namespace and a control group.
 fn is_darwin(server: &Server) -> bool {
     let of_process =
         |process: &crate::model::Process| process.namespace_pids.is_empty() && process.cgroup.is_none();
@@ -14,7 +14,7 @@ fn is_darwin(server: &Server) -> bool {
     server.process.as_ref().map_or_else(|| server.lineage.as_ref().is_some_and(of_lineage), of_process)
 }
 
-/// Names the places from which macOS tells what Linux has files for.
+/// Replaces Linux files as sources with the interfaces of macOS.
 pub fn rename(server: &Server, findings: &mut [Finding]) {
     if !is_darwin(server) {
         return;

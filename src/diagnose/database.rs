@@ -1,4 +1,4 @@
-//! What the bytes, locks and holders of databases say.
+//! Findings from the files, locks and holders of databases.
 
 use super::verdict::finding;
 use crate::model::{
@@ -6,25 +6,26 @@ use crate::model::{
     Server, Severity, id,
 };
 
-/// Frames that a checkpoint is behind by before a reader that pins it is worth a word: the default of automatic
-/// checkpoints is 1000 pages.
+/// Minimum number of frames that a checkpoint is behind before a pinning reader is reported: the default of
+/// automatic checkpoints is 1000 pages.
 const MANY_FRAMES: u32 = 1000;
-/// Size from which on a log is worth a word, in bytes: what `journal_size_limit` of newer Hermes versions allows.
+/// Minimum size of a log that is reported, in bytes: `journal_size_limit` of newer Hermes versions.
 const LARGE_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Whether one look leaves something open that a second one tells.
+/// Whether the first sample is undecided and a second sample can decide.
 pub fn needs_second_sample(database: &DatabaseFile) -> bool {
     !writing(&database.locks).is_empty()
         || pinning(database).is_some()
         || !lost(database, &database.locks).is_empty()
 }
 
-/// Whether a reader seems to pin a checkpoint: then the second look comes later, since readers take their time.
+/// Whether a reader seems to pin a checkpoint. Then the second sample is taken later, since readers can run
+/// long.
 pub fn may_be_pinned(database: &DatabaseFile) -> bool {
     pinning(database).is_some()
 }
 
-/// Who holds a lock that keeps writers out: what it does meanwhile tells work from standing still.
+/// The holder of a lock that keeps writers out. Its CPU time between the samples shows whether it works.
 pub fn lock_holder(database: &DatabaseFile) -> Option<u32> {
     writing(&database.locks).into_iter().find_map(|lock| lock.pid)
 }
@@ -61,13 +62,13 @@ fn holder_text(database: &DatabaseFile, pid: u32) -> String {
     }
 }
 
-/// A log and index without their database: the database has another name by now. Whoever copies files has one of them
-/// open at a time.
+/// Whether a holder has a log and index open without their database: the database has been renamed. A program
+/// that copies the files has only one of them open at a time.
 fn is_renamed(holder: &DatabaseHolder) -> bool {
     holder.descriptors_db == 0 && holder.descriptors_wal > 0 && holder.descriptors_shm > 0
 }
 
-/// A live descriptor on a log or index that has no name any more, or that is not the file at its path.
+/// An open log or index that has no name any more, or that is not the file at its path.
 fn generation_deleted(database: &DatabaseFile) -> Option<Finding> {
     let on_old: Vec<&DatabaseHolder> = database
         .holders
@@ -110,8 +111,7 @@ fn all_pids(database: &DatabaseFile) -> String {
     database.holders.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Read slots that keep a checkpoint from going on: slot 0 keeps it from copying anything, the others from copying
-/// beyond their mark.
+/// Read slots that block a checkpoint: slot 0 blocks it completely, the others block it beyond their mark.
 fn pinning(database: &DatabaseFile) -> Option<(u8, u32, Vec<u32>)> {
     let index = database.index.as_ref()?;
     if index.frames_behind() < MANY_FRAMES {
@@ -123,7 +123,7 @@ fn pinning(database: &DatabaseFile) -> Option<(u8, u32, Vec<u32>)> {
         let mark = if slot == 0 { 0 } else { (*index.read_marks.get(usize::from(slot))?)? };
         (slot == 0 || mark < index.max_frame).then_some((slot, mark))
     });
-    // The lowest mark is the one that a checkpoint meets first.
+    // A checkpoint reaches the lowest mark first.
     let (slot, mark) = pins.min_by_key(|(_, mark)| *mark)?;
     Some((slot, mark, readers_of(&database.locks, slot)))
 }
@@ -141,7 +141,8 @@ fn checkpoint_pinned(database: &DatabaseFile) -> Option<Finding> {
     let (slot, mark, pids) = pinning(database)?;
     let again = database.looked_again.as_ref()?;
     let later = again.locks.as_deref()?;
-    // Readers come and go on one slot, and each sets its mark anew; while a checkpoint copies, it holds slot 0 itself.
+    // Different readers use one slot in turn, and each sets its mark again. A running checkpoint holds slot 0
+    // itself.
     let same_pids = readers_of(later, slot).iter().any(|pid| pids.contains(pid))
         || (pids.is_empty() && on_slot(later, slot).next().is_some());
     let same_mark = slot == 0 || again.read_marks.get(usize::from(slot)).copied().flatten() == Some(mark);
@@ -180,7 +181,7 @@ fn checkpoint_pinned(database: &DatabaseFile) -> Option<Finding> {
     Some(finding(id::WAL_CHECKPOINT_PINNED, Severity::Warning, title, evidence, next))
 }
 
-/// Size alone is a high-water mark; how much of it is waiting to be copied back says what it means.
+/// The size alone is a high-water mark; it matters only how many frames are not yet checkpointed.
 fn wal_large(database: &DatabaseFile) -> Option<Finding> {
     let wal = database.wal.as_ref().filter(|wal| wal.size_bytes >= LARGE_WAL_BYTES)?;
     let name = name(database);
@@ -202,7 +203,7 @@ fn wal_large(database: &DatabaseFile) -> Option<Finding> {
     Some(finding(id::WAL_LARGE, Severity::Info, format!("the log of {name} is {mib} MiB; {state}"), evidence, next))
 }
 
-/// Locks that keep every other writer out, or every reader.
+/// Locks that keep out all other writers, or all readers.
 fn writing(locks: &[DatabaseLock]) -> Vec<&DatabaseLock> {
     let is_writing = |lock: &&DatabaseLock| {
         let of_one =
@@ -212,11 +213,11 @@ fn writing(locks: &[DatabaseLock]) -> Vec<&DatabaseLock> {
     locks.iter().filter(is_writing).collect()
 }
 
-/// Share of the time between the looks that a holder must have computed to be at work: an idle server computes less.
+/// Minimum share of CPU time between the samples for a holder to count as working: an idle server uses less.
 const AT_WORK: f64 = 0.02;
 
-/// Whether anything of the database was written between the looks: frames, or sizes and times of its files. In WAL mode
-/// the database itself does not count, since a checkpoint writes to it beside a writer that stands still.
+/// Whether the database was written between the samples: frames, or sizes and times of its files. In WAL mode
+/// the database file itself does not count, since a checkpoint can write to it while a writer is stuck.
 fn was_written(database: &DatabaseFile, again: &SecondSample) -> bool {
     let index_moved = database.index.as_ref().is_some_and(|first| {
         again.max_frame.is_some_and(|frame| frame != first.max_frame)
@@ -229,7 +230,7 @@ fn was_written(database: &DatabaseFile, again: &SecondSample) -> bool {
     index_moved || of_writer(&database.written) != of_writer(&again.written)
 }
 
-/// The same lock of the same process at both looks, while nothing was written: a busy writer moves the log.
+/// The same lock of the same process at both samples, while nothing was written: a busy writer changes the log.
 fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding> {
     let again = database.looked_again.as_ref()?;
     let later = writing(again.locks.as_deref()?);
@@ -243,10 +244,11 @@ fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding
     let by =
         held.pid.map_or("a process that the lock table does not name".to_owned(), |pid| holder_text(database, pid));
     let seconds = again.after_ms as f64 / 1000.0;
-    // Held together these keep everybody out, which one that is alone does for speed (`locking_mode=EXCLUSIVE`).
+    // Held together they keep out all other processes. A single user does this for speed
+    // (`locking_mode=EXCLUSIVE`).
     let is_exclusive = held.role == LockRole::Shared || later.iter().any(|lock| lock.role == LockRole::Shared);
     let others = database.holders.iter().any(|holder| Some(holder.pid) != held.pid);
-    // A transaction that fits into memory writes nothing before it ends.
+    // A transaction that fits in memory writes nothing before it ends.
     let is_at_work = again.holder_cpu_ms.is_some_and(|cpu| cpu as f64 >= again.after_ms as f64 * AT_WORK);
     let (lock, what) = (held.words(), format!("of {name} was held for at least {seconds:.1} s by {by}"));
     let title = if is_exclusive {
@@ -293,9 +295,9 @@ fn lock_held(database: &DatabaseFile, server: Option<&Server>) -> Option<Finding
     Some(finding(id::DATABASE_LOCK_HELD, severity, title, evidence, next))
 }
 
-/// Holders that use a database in WAL mode without the lock that a live connection keeps, shared or exclusive. A
-/// connection that has not read yet has neither the log open nor the lock; a forked child has the descriptors and none of
-/// the locks of its parent, which still has them (`has_shared_lock` is not told of it).
+/// Holders that use a database in WAL mode without the lock that a live connection holds, shared or exclusive.
+/// A connection that has not read yet has neither the log open nor the lock. A forked child has the descriptors
+/// and none of the locks of its parent, which still holds them (`has_shared_lock` is `None` for it).
 fn lost<'d>(database: &'d DatabaseFile, locks: &[DatabaseLock]) -> Vec<&'d DatabaseHolder> {
     let has = |pid: u32| {
         locks.iter().any(|lock| lock.pid == Some(pid) && !lock.is_waiting && lock.role == LockRole::Shared)

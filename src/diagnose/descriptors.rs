@@ -1,4 +1,4 @@
-//! What the open descriptors say.
+//! Findings from the open descriptors.
 
 use super::is_many_close_wait;
 use super::verdict::{Verdict, finding};
@@ -8,28 +8,29 @@ use crate::model::{
 };
 use crate::parse::link::{is_unlinked_by_design, sqlite_family};
 
-/// Share of the soft limit from which on the ceiling is a warning.
+/// Share of the soft limit above which the ceiling is a warning.
 pub const CEILING_WARNING: f64 = 0.80;
-/// Share from which on it is critical.
+/// Share above which it is critical.
 pub const CEILING_CRITICAL: f64 = 0.95;
-/// Database and WAL descriptors of one database that no pool needs.
+/// Minimum number of database and WAL descriptors of one database for a leak: no pool needs so many.
 const LEAK_LEAST: u64 = 30;
-/// Share of the soft limit that they must fill to be called a leak from one look.
+/// Minimum share of the soft limit for a leak that was sampled once.
 const LEAK_SHARE: f64 = 0.25;
-/// Share from which on that is critical.
+/// Share above which it is critical.
 const LEAK_CRITICAL: f64 = 0.80;
-/// Share of a low limit from which on it is a warning.
+/// Share of a low limit above which it is a warning.
 const LOW_LIMIT_WARNING: f64 = 0.60;
 /// launchd's default soft limit.
 const LOW_LIMIT: u64 = 256;
 
-/// The kind of descriptors that are counted and could not be read.
+/// The kind of descriptors that are counted but could not be read.
 const UNREADABLE: &str = "unreadable";
-/// Checks that take the target of every descriptor; their number alone decides the others.
+/// Checks that need the target of every descriptor; the number alone is enough for the others.
 const TAKE_TARGETS: &[&str] = &[id::STATE_DB_HANDLE_LEAK, id::CLOSE_WAIT_LEAK, id::DELETED_FILES_HELD];
 
-/// Makes a gap of descriptors that could not be read: what they are open on is not known, so that nothing of it is fine. Without
-/// CAP_SYS_PTRACE root can list the descriptors of another user's process, and read none of them.
+/// Adds a gap for descriptors that could not be read. Their targets are unknown, so the checks on targets
+/// cannot pass. Without CAP_SYS_PTRACE root can list the descriptors of another user's process, but read none
+/// of them.
 pub fn note_unreadable(server: &mut Server) {
     let what = format!("targets of descriptors of pid {}", server.pid.unwrap_or(0));
     server.gaps.retain(|gap| gap.what != what);
@@ -50,7 +51,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         verdict.decide(id::DESCRIPTOR_LIMIT_LOW, low_limit(facts, &source));
     }
     let leaks = leaks(server, facts, &source);
-    // What rose while it was watched, and was not decided, has not passed.
+    // A series that rose and stayed undecided has not passed.
     let rises = server.growth.iter().any(|growth| {
         let is_of_them = matches!(growth.series, Series::Family(_) | Series::Open);
         is_of_them && growth.shape == Shape::Undecided && growth.falls == 0 && growth.last > growth.first
@@ -69,7 +70,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     }
     if let Some(close_wait) = &facts.close_wait {
         let is_many = is_many_close_wait(close_wait.first, facts.soft_limit);
-        // Many at the first look and no second look is undecided, and its gap says so.
+        // Many sockets without a second sample stay undecided, and a gap says so.
         if !is_many || close_wait.still_at_second.is_some() {
             verdict.decide(id::CLOSE_WAIT_LEAK, close_wait_leak(facts, &source, &selector));
         }
@@ -77,8 +78,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     verdict.decide(id::DELETED_FILES_HELD, deleted_files(facts, &source));
 }
 
-/// Leaks by trend where the descriptors were watched, else by the level that they have reached. What was watched tells
-/// more than a level; near the limit the level counts all the same.
+/// Leaks by trend if the descriptors were sampled over time, else by their level. A trend is stronger evidence
+/// than a level, but near the limit the level counts too.
 fn leaks(server: &Server, facts: &Descriptors, source: &str) -> Vec<Finding> {
     let growth_of = |path: &str| {
         let of_it = |growth: &&Growth| matches!(&growth.series, Series::Family(family) if family == path);
@@ -93,7 +94,7 @@ fn leaks(server: &Server, facts: &Descriptors, source: &str) -> Vec<Finding> {
     let mut found: Vec<Finding> = by_level.collect();
     let of_trend = server.trend.as_ref().map(|trend| super::trend::findings(server.pid, trend, &server.growth));
     for trend in of_trend.unwrap_or_default() {
-        // One finding a database: its trend, unless the level is graver.
+        // One finding per database: its trend, unless the level is more severe.
         let same = found.iter().position(|level| level.id == trend.id && level.subject == trend.subject);
         match same.and_then(|at| found.get_mut(at)) {
             Some(level) if level.severity <= trend.severity => *level = trend,
@@ -104,11 +105,11 @@ fn leaks(server: &Server, facts: &Descriptors, source: &str) -> Vec<Finding> {
     found
 }
 
-/// Descriptors that a request leaves open, from which on it is worth a word.
+/// Minimum number of descriptors per request left open that is reported.
 const LEFT_BY_A_REQUEST: f64 = 0.5;
 
-/// What requests on purpose have left open. CPython from 3.11 on may close it later: only more than it ever keeps is a
-/// leak already.
+/// Descriptors left open by the requests of `fds --exercise`. CPython from 3.11 on may close them later, so
+/// only more than a saw-tooth can hold is a leak already.
 fn left_by_requests(server: &Server, facts: &Descriptors, source: &str) -> Option<Finding> {
     let exercise = server.exercise.as_ref()?;
     let costly: Vec<_> = exercise.paths.iter().filter(|cost| cost.per_request >= LEFT_BY_A_REQUEST).collect();
@@ -164,7 +165,7 @@ fn ceiling(facts: &Descriptors, source: &str, selector: &str) -> Option<Finding>
     Some(finding(id::DESCRIPTOR_CEILING, severity, title, evidence, next))
 }
 
-/// The three kinds that hold most.
+/// The three kinds with the most descriptors.
 fn largest_kinds(facts: &Descriptors) -> Vec<(String, u64)> {
     let mut kinds: Vec<(String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind.clone(), *count)).collect();
     kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -177,7 +178,7 @@ fn low_limit(facts: &Descriptors, source: &str) -> Option<Finding> {
     if limit > LOW_LIMIT {
         return None;
     }
-    // From 80 % on descriptor-ceiling says it, and the limit is only the background of that.
+    // From 80 % on descriptor-ceiling reports it, and this finding is only a note.
     let severity =
         if (LOW_LIMIT_WARNING..CEILING_WARNING).contains(&share) { Severity::Warning } else { Severity::Info };
     Some(finding(
@@ -208,7 +209,7 @@ fn handle_leak(
     if handles <= LEAK_LEAST || share < LEAK_SHARE {
         return None;
     }
-    // What falls back is at least not only a leak.
+    // A series that falls back is not only a leak.
     let falls = watched.map_or(0, |growth| growth.falls);
     let severity = match share {
         LEAK_CRITICAL.. => Severity::Critical,
@@ -240,7 +241,7 @@ fn handle_leak(
     })
 }
 
-/// What the descriptors on one database are.
+/// The descriptors on one database, as evidence.
 fn handles_of(family: &SqliteFamily, from: &str) -> Vec<Evidence> {
     vec![
         Evidence::new("database", family.path.clone(), from),
@@ -257,8 +258,8 @@ fn step_sample_again() -> NextStep {
     )
 }
 
-/// The same where the limit is not known, as on macOS: by its share of what is open, and only from as many on as would be
-/// called a leak under the limit with which launchd starts its jobs.
+/// A leak if the limit is unknown, as on macOS: by its share of the open descriptors, and only from the number
+/// that would be a leak under launchd's default limit.
 fn leak_without_limit(
     family: &SqliteFamily,
     facts: &Descriptors,
@@ -298,8 +299,8 @@ fn leak_without_limit(
     })
 }
 
-/// Whether so many descriptors fill the table under the limit with which launchd starts its jobs, where the limit itself is
-/// not known. It proves nothing alone, and explains a server that does not answer.
+/// Whether the number of descriptors would reach the ceiling under launchd's default limit, if the limit is
+/// unknown. It proves nothing alone, but explains a server that does not answer.
 pub fn may_be_at_ceiling(facts: &Descriptors) -> bool {
     let least = LOW_LIMIT as f64 * CEILING_CRITICAL;
     facts.soft_limit.is_none() && facts.open.is_some_and(|open| open as f64 >= least)

@@ -1,24 +1,28 @@
-//! A record of the flight recorder, judged: what grows in the life of the last process.
+//! Diagnosis of a record of `watch`: growth in the life of the last process.
 
 use super::trend::{findings, judge_trend};
 use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-/// Longest time by which a line can be earlier than the line before it without a step of the clock. Two recorders on one record write
-/// their lines in the order in which their examinations end, and a line has the time at which its examination began.
+/// Maximum time by which a line can be earlier than the line before without a clock step. Two recorders on one
+/// record write their lines in the order in which their examinations end, but a line has the start time of its
+/// examination.
 const MAX_INTERLEAVING: Duration = Duration::from_secs(10);
-/// Lines by which one line is moved at most to put interleaved lines in order.
+/// Maximum number of lines by which a line is moved to put interleaved lines in order.
 const MAX_DISPLACEMENT: usize = 64;
-/// Shortest time without a line after which lines that have the time of the clock only are not compared with those before: the clock
-/// was set forward, or nothing was recorded, and either way what happened in between was not seen.
+/// Minimum time without a line that counts as a gap. Across a gap, lines that have only the clock's time are
+/// not compared: the clock was set forward, or nothing was recorded, and in both cases the time between is
+/// unknown.
 const MIN_GAP: Duration = Duration::from_secs(300);
-/// The same as a multiple of the usual time between two lines.
+/// The same as a multiple of the typical interval between two lines.
 const GAP_INTERVALS: u32 = 10;
-/// Smallest difference between the clock and the time since boot that is a step of the clock; slewing takes up to 0.05 %.
+/// Minimum difference between the clock and the time since boot that counts as a clock step; slewing takes up
+/// to 0.05 %.
 const MIN_CLOCK_STEP: Duration = Duration::from_secs(1);
 
-/// Records by server, in order of time: lines of interleaved recorders are put in order, steps of the clock stay where they are.
+/// Records by server, oldest first. Lines of interleaved recorders are reordered; lines around a clock step are
+/// not.
 pub fn by_server(history: &History) -> BTreeMap<&str, Vec<&Record>> {
     let mut found: BTreeMap<&str, Vec<TimedRecord<'_>>> = BTreeMap::new();
     for record in &history.records {
@@ -49,14 +53,14 @@ impl<'a> TimedRecord<'a> {
         records.iter().map(|record| Self::new(record)).collect()
     }
 
-    /// Times since boot of both; `None` unless both are of one process, and so of one boot.
+    /// Times since boot of both records; `None` unless both are of one process, and thus of one boot.
     fn since_boot(self, next: Self) -> Option<(u64, u64)> {
         let identity = |record: &Record| record.pid.zip(record.start_ticks);
         let is_one_boot = identity(self.record).is_some() && identity(self.record) == identity(next.record);
         self.record.since_boot_ms.zip(next.record.since_boot_ms).filter(|_| is_one_boot)
     }
 
-    /// How much later this one is than the next, whose line is behind it; `None` where it is not.
+    /// How much later this record is than the next line; `None` if it is not later.
     fn later_than(self, next: Self) -> Option<Duration> {
         let by = match self.since_boot(next) {
             Some((this, next)) => Duration::from_millis(this.saturating_sub(next)),
@@ -65,8 +69,8 @@ impl<'a> TimedRecord<'a> {
         (!by.is_zero()).then_some(by)
     }
 
-    /// Time from this one to the next; `None` where the clock was set back in between, or is ahead by more than `longest`, and the
-    /// time since boot was not recorded.
+    /// Time from this record to the next. `None` if the time since boot was not recorded and the clock was set
+    /// back, or is ahead by more than `longest`.
     fn until(self, next: Self, longest: Duration) -> Option<Duration> {
         if let Some((this, next)) = self.since_boot(next) {
             return Some(Duration::from_millis(next.saturating_sub(this)));
@@ -100,8 +104,8 @@ fn put_in_order(records: &mut [TimedRecord<'_>]) {
     }
 }
 
-/// The samples of the last process of a server; those of processes before it say nothing of this one. Time between samples is that
-/// since boot where it was recorded, so that setting the clock neither makes nor hides a trend.
+/// The samples of the last process of a server; samples of earlier processes do not describe it. Intervals use
+/// the time since boot if it was recorded, so that a clock step neither creates nor hides a trend.
 pub fn trend_of(records: &[&Record]) -> Option<Trend> {
     let last = records.iter().rev().find(|record| record.pid.is_some())?;
     let mut of_last = TimedRecord::all(records);
@@ -116,7 +120,7 @@ pub fn trend_of(records: &[&Record]) -> Option<Trend> {
     for timed in of_last {
         match before.map_or(Some(Duration::ZERO), |before| before.until(timed, longest)) {
             Some(since) => elapsed = elapsed.saturating_add(since),
-            // Times before a step of the clock cannot be compared with those after.
+            // Times before a clock step cannot be compared with those after it.
             None => {
                 samples.clear();
                 elapsed = Duration::ZERO;
@@ -129,7 +133,7 @@ pub fn trend_of(records: &[&Record]) -> Option<Trend> {
 }
 
 fn sample(record: &Record, elapsed: Duration) -> Sample {
-    // Which database that was is not recorded; of one server it is the same from look to look.
+    // The record does not contain the name of the database; for one server it is the same in all samples.
     let family = |handles: u64| {
         let wal = record.wal_handles.unwrap_or(handles / 2).min(handles);
         FamilySample { path: "state.db".to_owned(), db: handles - wal, wal, shm: 0 }
@@ -145,18 +149,18 @@ fn sample(record: &Record, elapsed: Duration) -> Sample {
     }
 }
 
-/// Steps of the clock in a record.
+/// Clock steps in a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockSteps {
-    /// How often it was set back.
+    /// Number of steps back.
     pub back: usize,
-    /// How often it was set forward; known only where the time since boot was recorded.
+    /// Number of steps forward; known only if the time since boot was recorded.
     pub forward: usize,
-    /// Whether a step back ends what growth can be judged by: the time since boot was not recorded.
+    /// Whether a step back splits the trend, because the time since boot was not recorded.
     pub cuts_trend: bool,
 }
 
-/// How often the clock was set between two lines.
+/// Counts the clock steps between the lines.
 pub fn clock_steps(records: &[&Record]) -> ClockSteps {
     let mut steps = ClockSteps::default();
     let timed = TimedRecord::all(records);
@@ -184,7 +188,7 @@ pub fn clock_steps(records: &[&Record]) -> ClockSteps {
     steps
 }
 
-/// What is growing, and what follows, for each server.
+/// Growth and findings for each server.
 pub fn judge(history: &History) -> (Vec<Finding>, BTreeMap<String, Vec<Growth>>) {
     let (mut found, mut growths) = (Vec::new(), BTreeMap::new());
     for (server, records) in by_server(history) {

@@ -1,4 +1,4 @@
-//! What the HTTP examination says, joined with the queue of the port.
+//! Findings from the HTTP examination and the accept queue of the port.
 
 use super::verdict::{Verdict, finding};
 use super::wedge::{after_accept, counted, main_thread, main_thread_instead, see_stacks};
@@ -13,13 +13,13 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         return;
     }
     let facts = Facts::of(server, health);
-    // Left undecided: it may be starting, or be a healthy server of the other scheme that was not asked a second time.
+    // Undecided: the server may be starting, or be healthy with the other scheme, which was not tried.
     let undecided = is_undecided(server);
     let decided = |found: Option<Finding>| found.filter(|_| !undecided);
     if !verdict.holds(id::SERVER_NOT_RUNNING) {
         verdict.decide(id::CONNECTION_REFUSED, decided(facts.refused()));
     }
-    // Without a look at the queue of a server that did not answer, it is not known whether it moves.
+    // Without samples of the queue it is unknown whether a server that does not answer accepts connections.
     let looked = health.outcome.is_answer() || !facts.looks.is_empty() || health.outcome == Outcome::Refused;
     if looked || !matches!(health.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout) {
         verdict.decide(id::ACCEPT_STALLED, decided(facts.accept_stalled(server)));
@@ -38,7 +38,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     facts.now_and_then().into_iter().chain(facts.left_open(server)).for_each(|found| verdict.raise(found));
 }
 
-/// Whether a gap leaves open what the HTTP examination means.
+/// Whether a gap leaves the result of the HTTP examination undecided.
 pub fn is_undecided(server: &Server) -> bool {
     server.gaps.iter().any(|gap| gap.blocks.iter().any(|blocked| blocked == id::CONNECTION_REFUSED))
 }
@@ -46,7 +46,7 @@ pub fn is_undecided(server: &Server) -> bool {
 struct Facts<'a> {
     health: &'a Health,
     looks: &'a [PortSample],
-    /// ` --pid N`, for commands that are advised.
+    /// ` --pid N`, for commands in next steps.
     selector: String,
 }
 
@@ -93,13 +93,13 @@ impl<'a> Facts<'a> {
         Some(self.raise(id::CONNECTION_REFUSED, Severity::Critical, title, next))
     }
 
-    /// The queue did not drain while the probe waited, and the probe itself was never taken from it.
+    /// The queue did not drain while the probe waited, and the connection of the probe was never accepted.
     fn accept_stalled(&self, server: &Server) -> Option<Finding> {
         if !matches!(self.health.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout) {
             return None;
         }
         let (first, last) = (self.looks.first()?, self.looks.last()?);
-        // A queue of the same length can be another queue: what counts is whether anybody was taken from it.
+        // A queue of the same length can hold other connections: it matters whether any of them was accepted.
         let waits =
             self.looks.len() >= 2 && first.accept_queue > 0 && last.accept_queue > 0 && last.accepted_since == 0;
         let could_connect = self.health.outcome == Outcome::NoAnswer;
@@ -147,7 +147,7 @@ impl<'a> Facts<'a> {
             Outcome::TlsFailed => "the TLS handshake failed".to_owned(),
             Outcome::Incomplete => {
                 let bytes = counted(self.health.bytes_received, "byte", "bytes");
-                // It has an end of its own where the server closes it; else it goes on, or waits.
+                // The server closed the response early, or has not finished it yet.
                 let is_late = self.failed().is_some_and(|phase| phase.error.as_deref().is_some_and(is_time_out));
                 match is_late {
                     true => format!("no whole answer, {bytes}"),
@@ -190,7 +190,7 @@ impl<'a> Facts<'a> {
         Some(found)
     }
 
-    /// Answered at first, and not each time.
+    /// Answered first, but not every time.
     fn now_and_then(&self) -> Option<Finding> {
         let series = self.health.series.as_ref().filter(|_| self.health.outcome.is_answer())?;
         let unanswered = series.outcomes.iter().filter(|known| !known.outcome.is_answer());
@@ -208,7 +208,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Many requests that leave descriptors open.
+    /// A series of requests that leave descriptors open.
     fn left_open(&self, server: &Server) -> Option<Finding> {
         let series = self.health.series.as_ref()?;
         let (before, after) = (series.open_before?, series.open_after?);
@@ -294,7 +294,7 @@ impl<'a> Facts<'a> {
             Outcome::Unexpected => {
                 (Severity::Warning, format!("it answers {status}, not in the shape of this kind of server"))
             }
-            // Of any other program HTTP is only guessed.
+            // For other programs, HTTP is only an assumption.
             Outcome::NotHttp if !server.kind.is_hermes() => {
                 (Severity::Info, "it answers, but not in HTTP".to_owned())
             }
@@ -306,7 +306,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The words for a time-out of this program and of the system.
+/// Whether an error is a timeout, in the words of this program or of the system.
 fn is_time_out(error: &str) -> bool {
     error.contains("timed out") || error.contains("in time") || error.contains("temporarily unavailable")
 }
@@ -338,8 +338,8 @@ fn wrong_scheme(health: &Health) -> Option<Finding> {
     ))
 }
 
-/// Refused on one family and answered on the other; or a listener on one family's loopback only, which clients
-/// that say `127.0.0.1` never reach.
+/// Refused on one address family and answered on the other; or a listener on the loopback of one family only,
+/// which clients with the address `127.0.0.1` never reach.
 fn wrong_family(server: &Server, health: &Health) -> Option<Finding> {
     let is_v6 = |attempt: &&Attempt| attempt.address.as_deref().is_some_and(|address| address.starts_with('['));
     let answered = health.attempts.iter().find(|attempt| attempt.outcome.is_answer())?;

@@ -1,4 +1,4 @@
-//! Who runs the server, against who should.
+//! Compares the supervisor that manages the server with the expected one.
 
 use super::advice::{self, Verb};
 use super::verdict::{Verdict, finding};
@@ -7,12 +7,13 @@ use crate::model::{
 };
 use crate::parse::command::recognise;
 
-/// Restarts that are no accident any more.
+/// Minimum number of restarts that are not accidental.
 pub const MANY_RESTARTS: u64 = 3;
-/// Two servers this young may be one that takes over from the other, in milliseconds.
+/// Maximum age of two servers of which one may be taking over from the other, in milliseconds.
 const HANDOVER_MS: u64 = 30_000;
 
-/// A launcher waits for the server's first answer; a first start that migrates takes minutes.
+/// Maximum time that a launcher waits for the first response of the server, in milliseconds; a first start with
+/// migrations takes minutes.
 const MAX_LAUNCH_MS: u64 = 600_000;
 
 /// Judges the lineage.
@@ -36,31 +37,31 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     }
 }
 
-/// Whether attempts were seen to follow each other. A restart that somebody makes by hand changes the pid once, and
-/// moves a counter that counts those too by one.
+/// Whether repeated starts were observed. A manual restart changes the pid once, and increases a counter that
+/// includes manual restarts by one.
 pub fn is_repeated(claim: &Supervisor, relaunch: &Relaunch) -> bool {
     let pids = relaunch.pids.len();
     let counts_automatic_only =
         claim.kind.starts_with("systemd") || matches!(claim.kind.as_str(), "docker" | "podman");
     if counts_automatic_only && claim.restarts.is_some() {
-        // Whatever else has changed was somebody's doing.
+        // All other changes were manual.
         return relaunch.restarts >= 1;
     }
     let backs_off = relaunch.states.iter().any(|state| state == "BACKOFF");
-    // Nobody starts the child of a loop by hand.
+    // No user starts the child of a loop by hand.
     let enough = if claim.kind == "respawn-loop" { 2 } else { 3 };
     // One restart closes the port and opens it again.
     relaunch.restarts >= 2 || pids >= enough || pids >= 2 && (backs_off || relaunch.port_changes >= 4)
 }
 
-/// The supervisor that starts the server again and again.
+/// The supervisor with a restart loop.
 fn looping<'l>(server: &Server, lineage: &'l Lineage) -> Option<&'l Supervisor> {
     let is_looked_on = |claim: &Supervisor, relaunch: &Relaunch| {
         relaunch.of.as_ref().map_or(std::ptr::eq(claim, &lineage.supervisor), |of| *of == claim.title())
     };
     std::iter::once(&lineage.supervisor).chain(&lineage.claims).find(|claim| {
         let was_often = claim.restarts.is_some_and(|restarts| restarts >= MANY_RESTARTS);
-        // From one look: the claimed process has only just been started again, while another one runs.
+        // Sampled once: the claimed process was started a moment ago, while another process runs.
         let interval = claim.restart_interval_ms.unwrap_or(1000).max(1000);
         let has_just_been = claim.claims_this != Some(true)
             && server.pid.is_some()
@@ -70,13 +71,13 @@ fn looping<'l>(server: &Server, lineage: &'l Lineage) -> Option<&'l Supervisor> 
     })
 }
 
-/// A claim with the pid of the loop that makes it; older reports say that pid with the expectation only.
+/// A claim with the pid of its loop; older reports have that pid only in the expectation.
 fn with_pid(lineage: &Lineage, claim: &Supervisor) -> Supervisor {
     let expected = lineage.expected.as_ref().filter(|expected| expected.kind == claim.kind);
     Supervisor { pid: claim.pid.or_else(|| expected?.pid), ..claim.clone() }
 }
 
-/// What a supervisor says of its program, as evidence.
+/// The claim of a supervisor, as evidence.
 fn claim_evidence(claim: &Supervisor) -> Vec<Evidence> {
     let source = || claim.evidence.clone();
     let mut evidence = Vec::new();
@@ -108,13 +109,14 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     if supervisor.claims_this != Some(false) || !server.kind.is_hermes() && !expected.named {
         return None;
     }
-    // A unit that ends its whole control group with its main process leaves nobody behind: this one goes in a moment.
+    // A unit that ends its whole control group with its main process leaves no process behind: this one ends in
+    // a moment.
     let goes_with_it = supervisor.stops_group == Some(true) && lineage.unit == supervisor.name;
     if is_looping && goes_with_it && supervisor.kind.starts_with("systemd") {
         return None;
     }
     let severity = if is_looping { Severity::Critical } else { Severity::Warning };
-    // A loop's name is its whole command line; its pid says it in fewer words, and the evidence has the rest.
+    // The name of a loop is its whole command line; the pid is shorter, and the evidence has the command line.
     let owner = match expected.pid {
         Some(loop_pid) => format!("the loop that starts it (pid {loop_pid})"),
         None if expected.kind == "pid" => format!("pid {}", expected.name),
@@ -147,7 +149,7 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     }
     next.extend(advice::before_it_ends(server));
     next.push(NextStep::run("end the orphan", format!("kill {pid}")));
-    // What launchd is told to stop it forgets, so that it has to be loaded anew.
+    // A job that launchd was ordered to stop is unloaded, so it must be loaded again.
     let afterwards = Supervisor { is_idle: supervisor.is_idle || is_looping, ..supervisor.clone() };
     next.push(match advice::command(&afterwards, Verb::Start) {
         Some(command) => NextStep::run("start it through its supervisor", command),
@@ -159,8 +161,9 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     Some(finding(id::ORPHANED_SERVER, severity, title, evidence, next))
 }
 
-/// A desktop application's own backend that has outlived it: it asks for any free port, which only its owner knows, was
-/// adopted, and the owner that its environment names is not above it. One for an owner on another machine cannot be told.
+/// A backend of a desktop application that has outlived the application: it requests any free port, which only
+/// its owner knows, it was adopted, and the owner in its environment is not an ancestor. For an owner on
+/// another machine this cannot be determined.
 fn orphaned_backend(server: &Server, lineage: &Lineage) -> Option<Finding> {
     let (pid, process) = (server.pid?, server.process.as_ref()?);
     let owner: u32 = lineage.markers.get("HERMES_PARENT_PID")?.parse().ok()?;
@@ -229,7 +232,7 @@ fn respawn_loop(server: &Server, lineage: &Lineage, claim: &Supervisor) -> Findi
     finding(id::RESPAWN_LOOP, Severity::Critical, title, evidence, next)
 }
 
-/// Where the reason of the failed attempts stands.
+/// The step that reads the reason of the failed starts.
 pub fn log_of(claim: &Supervisor) -> Option<NextStep> {
     match advice::log_command(claim) {
         Some(command) => Some(NextStep::run("read why it ended", command)),
@@ -262,11 +265,11 @@ fn gave_up(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
     Some(finding(id::SUPERVISOR_GAVE_UP, severity, title, claim_evidence(supervisor), next))
 }
 
-/// The program of the supervisor ended by itself and with success. Where the server lives on outside of it, or the
-/// program is a launcher and its server is gone with it, the launcher has detached it.
+/// The supervisor's program exited without a request and with success. If the server still runs outside of it,
+/// or the program is a launcher and its server ended too, the launcher has detached the server.
 fn launcher_detached(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
     let lives_on = server.pid.is_some() && supervisor.claims_this == Some(false);
-    // One that ran for longer has replaced itself by the server, and it is the server that ended.
+    // A program that ran longer has replaced itself with the server, and it was the server that ended.
     let was_short = supervisor.ran_ms.is_none_or(|ran| ran <= MAX_LAUNCH_MS);
     let took_it_along = server.pid.is_none() && supervisor.is_launcher && was_short;
     if !supervisor.finished || !(lives_on || took_it_along) {
@@ -292,7 +295,7 @@ fn launcher_detached(server: &Server, supervisor: &Supervisor) -> Option<Finding
     Some(finding(id::LAUNCHER_DETACHED, severity, title, claim_evidence(supervisor), next))
 }
 
-/// Whether a claim is for the server's port, and for another home.
+/// Whether a claim is for the server's port with another home.
 pub fn is_rival(server: &Server, claim: &Supervisor) -> bool {
     let homes = claim.home.as_ref().zip(server.home.as_ref());
     !server.kind.is_hermes()
@@ -301,7 +304,7 @@ pub fn is_rival(server: &Server, claim: &Supervisor) -> bool {
             && homes.is_some_and(|(a, b)| a.trim_end_matches('/') != b.trim_end_matches('/'))
 }
 
-/// Others that would run this very server; one that does so through the server's own supervisor is not another.
+/// Other supervisors that would run this server. A claim through the server's own supervisor does not count.
 fn duplicate_supervisors(server: &Server, lineage: &Lineage) -> Option<Finding> {
     let others: Vec<&Supervisor> = lineage
         .claims
@@ -311,7 +314,7 @@ fn duplicate_supervisors(server: &Server, lineage: &Lineage) -> Option<Finding> 
                 && claim.kind != "pid-file"
                 && !claim.is_idle
                 && !claim.finished
-                // One that has given up fights nobody.
+                // A supervisor that has given up does not start anything.
                 && !claim.gave_up
                 && !is_rival(server, claim)
         })
@@ -348,8 +351,8 @@ fn duplicate_supervisors(server: &Server, lineage: &Lineage) -> Option<Finding> 
     })
 }
 
-/// Two of a kind on one home. Servers of different kinds share a home by design; so do a desktop's own backend, which
-/// asks for any free port, and one that is served to others.
+/// Two servers of one kind on one home. Servers of different kinds share a home by design; so do a desktop
+/// backend, which requests any free port, and a server for remote clients.
 fn duplicate_servers(server: &Server, lineage: &Lineage) -> Option<Finding> {
     if matches!(server.kind, ServerKind::Mcp | ServerKind::Other) {
         return None;

@@ -1,23 +1,23 @@
-//! What the logs say. They tell of the past, so by themselves they decide little: only lines since the start of the process count,
-//! and of these the class that began first.
+//! Findings from logs. Logs describe the past, so alone they decide little: only lines since the start of the
+//! process count, and of these the class that began first.
 
 use super::verdict::{Verdict, finding};
 use crate::model::{Evidence, Finding, LogClass, LogClassFacts, LogFacts, NextStep, Server, Severity, id};
 
-/// Lines in a log that others write to as well, from which on they are about a database in use: a single one can be of a file that
-/// somebody merely looked at.
+/// Minimum number of lines in a shared log for a finding about a database in use: a single line can be about
+/// another file that a user opened.
 const MANY_IN_SHARED: u64 = 10;
 
 /// Judges the logs.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
-    // Without a process there is no start that lines could be compared with.
+    // Without a process there is no start time to compare the lines with.
     if server.logs.is_empty() || server.pid.is_none() {
         return;
     }
     verdict.decide(id::DATABASE_MALFORMED, malformed(server));
 }
 
-/// Whether the server answers as it should, as far as that was asked.
+/// Whether the server answers as expected, as far as it was examined.
 pub fn answers_well(server: &Server) -> bool {
     use crate::model::Outcome;
     server.health.as_ref().is_none_or(|health| {
@@ -25,8 +25,8 @@ pub fn answers_well(server: &Server) -> bool {
     })
 }
 
-/// The log in which most lines of a class were written since the start, and what it says of it. The same line can stand in several
-/// logs, so they are not added up.
+/// The log with the most lines of a class since the start, and its counts. The same line can be in several
+/// logs, so the counts are not added.
 pub fn since_start(server: &Server, class: LogClass) -> Option<(&LogFacts, &LogClassFacts)> {
     let facts = server.logs.iter().filter_map(|log| Some((log, log.class(class)?)));
     facts
@@ -34,7 +34,7 @@ pub fn since_start(server: &Server, class: LogClass) -> Option<(&LogFacts, &LogC
         .max_by_key(|(_, facts)| facts.since_start)
 }
 
-/// The same of logs that only this server writes.
+/// The same for logs that only this server writes.
 pub fn own_since_start(server: &Server, class: LogClass) -> Option<(&LogFacts, &LogClassFacts)> {
     since_start(server, class).filter(|(log, _)| !log.is_shared).or_else(|| {
         let own = server.logs.iter().filter(|log| !log.is_shared).filter_map(|log| Some((log, log.class(class)?)));
@@ -43,8 +43,8 @@ pub fn own_since_start(server: &Server, class: LogClass) -> Option<(&LogFacts, &
     })
 }
 
-/// Whether lines of one class began before those of another, both since the start. In one log their order decides, else their
-/// times.
+/// Whether lines of one class began before those of another, both since the start. Within one log their order
+/// decides, else their times.
 pub fn began_before(server: &Server, class: LogClass, other: LogClass) -> bool {
     let in_one = server.logs.iter().find_map(|log| {
         let (one, two) = (log.class(class)?, log.class(other)?);
@@ -55,7 +55,7 @@ pub fn began_before(server: &Server, class: LogClass, other: LogClass) -> bool {
             let of_logs = server.logs.iter().filter_map(|log| log.class(class)?.first_since_start_at.as_deref());
             of_logs.min()
         };
-        // RFC 3339 in UTC and of one precision: earlier is smaller.
+        // Times in RFC 3339, UTC and with equal precision compare as text.
         first(class).zip(first(other)).is_some_and(|(one, two)| one < two)
     })
 }
@@ -98,7 +98,7 @@ fn malformed(server: &Server) -> Option<Finding> {
     Some(finding(id::DATABASE_MALFORMED, severity, title, evidence, next))
 }
 
-/// Number and times of a class.
+/// Number and times of a class, as evidence.
 fn of_class(log: &LogFacts, facts: &LogClassFacts) -> Vec<Evidence> {
     let words = facts.class.words();
     let count = facts.since_start.unwrap_or(facts.count);
@@ -110,7 +110,7 @@ fn of_class(log: &LogFacts, facts: &LogClassFacts) -> Vec<Evidence> {
     evidence
 }
 
-/// Adds to findings what the logs say of the same.
+/// Adds evidence from the logs to the findings on the same subject.
 pub fn add_evidence(server: &Server, findings: &mut [Finding]) {
     for found in findings.iter_mut() {
         let classes: &[LogClass] = match found.id.as_str() {
@@ -154,7 +154,7 @@ pub fn add_evidence(server: &Server, findings: &mut [Finding]) {
     }
 }
 
-/// Lines of a class: those since the start where that is known, and none where all are older.
+/// Lines of a class: those since the start if known, and none if all are older.
 fn lines_of(server: &Server, class: LogClass) -> Option<Evidence> {
     if let Some((log, facts)) = since_start(server, class) {
         let fact = format!("log: lines \"{}\" since its start", class.words());
@@ -216,7 +216,7 @@ mod tests {
             )]
         };
         assert!(judged(both(1, 2)) && !judged(both(2, 1)));
-        // In two, by their times.
+        // In two logs, by their times.
         let apart = |one, two| {
             vec![
                 log("a", vec![class(MALFORMED, Some(9), Some(1), one)]),
@@ -224,7 +224,7 @@ mod tests {
             ]
         };
         assert!(judged(apart(early, late)) && !judged(apart(late, early)));
-        // Older than the process, or of unknown time.
+        // Older than the process, or with an unknown time.
         assert!(!judged(vec![log(
             "a",
             vec![class(MALFORMED, Some(0), None, early), class(EMFILE, Some(2), Some(1), late)]

@@ -1,4 +1,4 @@
-//! Facts to findings. Pure functions: nothing here touches the host or formats a table.
+//! Diagnosis: facts to findings. Pure functions, which neither access the host nor format output.
 
 mod advice;
 pub mod catalogue;
@@ -30,12 +30,12 @@ pub use resources::is_near_a_limit;
 use verdict::Verdict;
 pub use wedge::writes_to_full_pipe;
 
-/// A soft limit's share, or this many, of CLOSE-WAIT sockets is worth a second look.
+/// Whether there are enough CLOSE-WAIT sockets for a second sample: a quarter of the soft limit, or 50.
 pub fn is_many_close_wait(count: u64, soft_limit: Option<u64>) -> bool {
     count >= 50 || soft_limit.is_some_and(|limit| limit > 0 && count.saturating_mul(4) >= limit)
 }
 
-/// The status that a finding alone would bring about.
+/// The status that follows from one finding alone.
 pub fn status_of(severity: Severity) -> Status {
     match severity {
         Severity::Info => Status::Healthy,
@@ -46,7 +46,7 @@ pub fn status_of(severity: Severity) -> Status {
 
 /// Fills in findings, passed checks, root causes and status of a server from its facts.
 ///
-/// Whatever the server carried of those before is replaced, so a saved report can be judged again.
+/// Existing results are replaced, so a saved report can be diagnosed again.
 pub fn judge(server: &mut Server) {
     descriptors::note_unreadable(server);
     let mut verdict = Verdict::new(server);
@@ -96,28 +96,29 @@ pub fn judge(server: &mut Server) {
     server.passed = passed;
 }
 
-/// ` --pid N`, so that a command that is advised examines this server and no other.
+/// ` --pid N`, so that commands in next steps examine exactly this server.
 fn selector(server: &Server) -> String {
     server.pid.map_or_else(String::new, |pid| format!(" --pid {pid}"))
 }
 
-/// Before anything else that is advised: most of the advice ends in a restart, which destroys what proves the cause.
+/// Adds the step that keeps the evidence before all others: most of the steps end in a restart, which destroys
+/// it.
 fn keep_the_evidence_first(server: &Server, findings: &mut [Finding]) {
     let selection = match (server.pid, server.port) {
         (Some(pid), _) => format!("--pid {pid}"),
-        // Of a server that is down the supervisor's counters and states are the evidence.
+        // For a server that is down, the counters and states of the supervisor are the evidence.
         (None, Some(port)) if server.lineage.is_some() => format!("--port {port}"),
         _ => return,
     };
     for finding in findings.iter_mut().filter(|finding| server.root_causes.contains(&finding.id)) {
-        // Stacks are in a report only where they are asked for.
+        // A report contains stacks only if requested.
         let stacks = if server.stacks.is_some() { " --stacks" } else { "" };
         let command = format!("hermes-doctor report {selection}{stacks} -o hermes-report.json");
         finding.next.insert(0, NextStep::run("keep the evidence", command));
     }
 }
 
-/// What a restart helps against, and the command of the supervisor and scope that it takes here.
+/// Adds the restart as the last step, if it helps, with the command for the supervisor and scope.
 fn restart_at_last(server: &Server, findings: &mut [Finding]) {
     const HELPS: &[&str] = &[
         id::STATE_DB_HANDLE_LEAK,
@@ -153,15 +154,15 @@ pub fn judge_host(stray: &[PidFile], databases: &[DatabaseFile]) -> Vec<Finding>
     stray.iter().filter_map(stale_pid_file).chain(of_databases).collect()
 }
 
-/// The worst finding; without one that counts, unknown where something decisive could not be examined.
+/// The status of the worst finding; without one that counts, unknown if a required check could not run.
 fn status(server: &Server, findings: &[Finding]) -> Status {
     let worst = findings.iter().map(|finding| status_of(finding.severity)).fold(Status::Healthy, Status::worst);
     let undecided = server.gaps.iter().flat_map(|gap| &gap.blocks).any(|blocked| is_decisive(server, blocked));
     if worst == Status::Healthy && undecided { Status::Unknown } else { worst }
 }
 
-/// Whether a check must have been made for the answer to be *healthy*: identity and liveness always, the HTTP
-/// answer, ownership where a supervisor is expected, and whatever a subcommand was asked for alone.
+/// Whether a check is required for the status *healthy*: identity and liveness always, the HTTP response, the
+/// claim if a supervisor is expected, and the part of a subcommand that examines only that part.
 fn is_decisive(server: &Server, blocked: &str) -> bool {
     let asked_alone = |part, ids: &[&str]| server.examined == [part] && ids.contains(&blocked);
     let answered = server.health.as_ref().is_some_and(|health| health.outcome.is_answer());

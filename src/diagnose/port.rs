@@ -1,4 +1,4 @@
-//! Who has the port, against who should.
+//! Compares the owner of the port with the expected one.
 
 use super::lineage::is_rival;
 use super::verdict::{Verdict, finding};
@@ -11,7 +11,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(listeners) = &server.listeners else { return };
     let is_own = |holder: &Holder| server.pid == Some(holder.pid) || holder.in_lineage == Some(true);
     if server.expectation.port_belongs_because.is_some() && !listeners.sockets.is_empty() {
-        // Nobody could say who holds it: then the gap stands, and nothing is decided.
+        // If no holder could be identified, a gap reports it and nothing is decided.
         if !listeners.holders.is_empty() {
             verdict.decide(id::PORT_HELD, held_by_other(server, listeners));
         }
@@ -27,7 +27,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         };
         verdict.decide(id::PORT_OWNER_UNEXPECTED, found);
     }
-    // A backlog of 0 holds one connection; that alone is a moment of every busy server, unless it did not answer.
+    // A backlog of 0 holds one connection. This alone is normal for a moment on a busy server, unless it did
+    // not answer.
     let refuses = server.health.as_ref().is_some_and(|health| health.outcome == Outcome::ConnectTimeout);
     let is_full = |backlog: u32, queue: u32| (backlog > 0 || refuses) && queue > backlog;
     let full = listeners
@@ -54,14 +55,15 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
 }
 
 fn held_by_other(server: &Server, listeners: &Listeners) -> Option<Finding> {
-    // Each address on its own: a Hermes server on one says nothing of a stranger on another.
+    // Each address is checked separately: a Hermes server on one shows nothing about another program on
+    // another.
     let holder_of = |pid: &u32| listeners.holders.iter().find(|holder| holder.pid == *pid);
     let foreign = listeners.sockets.iter().find(|socket| {
         !socket.holders.is_empty()
             && !socket.holders.iter().filter_map(holder_of).any(|holder| holder.kind.is_some())
     })?;
     let holder = foreign.holders.iter().find_map(holder_of)?;
-    // Its own answer shows a Hermes server whose command line is not known as one.
+    // Its own response identifies a Hermes server with an unknown command line.
     if let Some(health) = &server.health
         && server.pid == Some(holder.pid)
         && is_hermes_answer(health.server_header.as_deref(), health.answer.as_ref())
@@ -95,8 +97,9 @@ fn held_by_other(server: &Server, listeners: &Listeners) -> Option<Finding> {
     Some(finding(id::PORT_HELD, Severity::Critical, title, evidence, next))
 }
 
-/// Whether a client cannot tell which of the two it will reach: the same address (SO_REUSEPORT), or loopback on the
-/// one and on the other family. A second server on an address of its own (a tailnet's, say) is well.
+/// Whether a client cannot determine which of the two servers it reaches: both have the same address
+/// (SO_REUSEPORT), or loopback on different families. A second server on an address of its own (such as a
+/// tailnet's) is healthy.
 fn shares_an_address(server: &Server, listeners: &Listeners, other: &Holder) -> bool {
     let addresses = |pid: u32| {
         let held = listeners.sockets.iter().filter(move |socket| socket.holders.contains(&pid));
@@ -123,7 +126,7 @@ fn unexpected_owner(server: &Server, listeners: &Listeners, other: &Holder, own_
     )
 }
 
-/// A supervisor is to run the server of another home on this port, and cannot.
+/// A supervisor is configured to run a server of another home on this port, and cannot.
 fn rival(server: &Server, listeners: &Listeners) -> Option<Finding> {
     let lineage = server.lineage.as_ref().filter(|_| server.kind.is_hermes())?;
     let claim = lineage.claims.iter().find(|claim| {
@@ -143,7 +146,7 @@ fn rival(server: &Server, listeners: &Listeners) -> Option<Finding> {
     Some(finding(id::PORT_OWNER_UNEXPECTED, Severity::Critical, title, evidence, next))
 }
 
-/// The server that has the port is a Hermes server, but of another kind or home than was asked for.
+/// The server on the port is a Hermes server, but of another kind or home than requested.
 fn not_the_one_that_was_named(server: &Server, listeners: &Listeners) -> Option<Finding> {
     let expected = &server.expectation;
     let port = listeners.port;

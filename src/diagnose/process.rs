@@ -1,4 +1,4 @@
-//! Is it there, does it run, do its pid files tell the truth.
+//! Findings about the process, its state and its pid files.
 
 use super::advice::{Verb, command};
 use super::stale_pid_file;
@@ -7,13 +7,13 @@ use crate::model::{
     Evidence, Finding, GapReason, NextStep, Part, Phase, PhaseName, Process, ProcessState, Server, Severity, id,
 };
 
-/// From this many on, unreaped children are a warning.
+/// Minimum number of zombie children for a warning.
 const MANY_ZOMBIES: usize = 10;
 
-/// A server younger than this may not have written its pid file yet, in milliseconds.
+/// Maximum age of a server that may not have written its pid file yet, in milliseconds.
 const START_MS: u64 = 30_000;
 
-/// What is said of a server whose supervisor is just starting it.
+/// Subject of the gap for a server that its supervisor is starting.
 pub const STARTING: &str = "a server that is being started";
 
 /// Judges the process.
@@ -28,8 +28,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
             verdict.decide(id::ZOMBIE_CHILDREN, zombies(process));
         }
     }
-    // The server is found by other means; a file that names another is worth a word in any case.
-    // While one starts, the file is that of the one before.
+    // The server was found by other means; a file that names another process is reported in any case. During a
+    // start the file is that of the previous process.
     let listens_yet = server.listeners.as_ref().is_none_or(|listeners| !listeners.sockets.is_empty());
     let is_young = server.process.as_ref().is_some_and(|process| process.age_ms.is_some_and(|age| age < START_MS));
     let starts = is_young && !listens_yet || server.gaps.iter().any(|gap| gap.what == STARTING);
@@ -54,7 +54,7 @@ fn not_running(server: &Server) -> Option<Finding> {
     if server.process.is_some() || somebody_listens || answered || could_not_look {
         return None;
     }
-    // Enabled and stopped, and nobody has asked for it: it may be meant so.
+    // Enabled but stopped, and not requested by the user: this may be intended.
     let was_asked_for = server.expectation.named_by.iter().any(|by| by.starts_with("--"));
     let stopped =
         server.lineage.as_ref().map(|lineage| &lineage.supervisor).filter(|claim| claim.is_idle && !was_asked_for);

@@ -1,4 +1,5 @@
-//! Limits of tasks and memory: what is reached now, and what was refused or killed because of it.
+//! Findings about limits of tasks and memory: limits that are reached now, and refusals and kills because of
+//! them.
 
 use super::log::{answers_well, own_since_start};
 use super::verdict::{Verdict, finding};
@@ -8,16 +9,16 @@ use crate::model::{
 };
 use crate::parse::cgroup::{container_of, unit_of};
 
-/// Share of a limit from which on a second look is worth it, in percent.
+/// Share of a limit above which a second sample is taken, in percent.
 const NEAR: u64 = 90;
-/// Share of a group's limit of tasks at which refusals between the looks say that it is reached.
+/// Share of a group's task limit at which refusals between the samples mean that it is reached, in percent.
 const TASKS_REFUSED: u64 = 95;
-/// Share of the host's tasks and files that is as good as all: others come and go.
+/// Share of the host's tasks that counts as all, since other tasks come and go, in percent.
 const HOST_TASKS: u64 = 99;
-/// The same for its open files.
+/// The same for open files of the host.
 const HOST_FILES: u64 = 95;
-/// Share of a group's memory limit that must be in use, and of these what cannot be given back, before its counters tell of
-/// pressure: cached files fill any limit and are no trouble.
+/// Minimum shares of a group's memory limit that must be in use, and that cannot be reclaimed, before its
+/// counters indicate pressure, in percent. Cached files fill any limit and do no harm.
 const MEMORY_IN_USE: u64 = 95;
 const MEMORY_HELD: u64 = 80;
 /// Percent of the last ten seconds in which some tasks waited for memory.
@@ -25,7 +26,7 @@ const PRESSURE_SOME: f64 = 10.0;
 /// The same for all tasks at once.
 const PRESSURE_FULL: f64 = 5.0;
 
-/// Whether a second look can tell more: something is near its limit, or was refused.
+/// Whether a second sample can decide more: a value is near its limit, or something was refused.
 pub fn is_near_a_limit(facts: &Resources) -> bool {
     let tasks = facts
         .task_groups
@@ -50,7 +51,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
         verdict.decide(id::MEMORY_PRESSURE, pressure);
         verdict.decide(id::HOST_FILES_EXHAUSTED, host_files(facts));
     } else {
-        // The log and the supervisor tell also where the kernel was not asked.
+        // The log and the supervisor report this even if the kernel was not queried.
         [tasks, killed].into_iter().flatten().for_each(|found| verdict.raise(found));
     }
 }
@@ -61,7 +62,7 @@ fn is_at(current: Option<u64>, limit: Option<u64>, percent: u64) -> bool {
     })
 }
 
-/// Where a group's files are, in words: the hierarchy can be mounted anywhere.
+/// The location of a group's files in words: the hierarchy can be mounted at any place.
 fn files(path: &str, version: u8) -> String {
     format!("control group {path} (version {version})")
 }
@@ -139,8 +140,8 @@ fn is_full(group: &TaskGroup) -> bool {
         || is_at(group.current, group.max, TASKS_REFUSED) && group.refused_since.is_some_and(|since| since > 0)
 }
 
-/// Whether what is counted in a group is of this server: a service's or container's group, or one that was made with a limit. A login
-/// session, a slice or the root is shared with strangers.
+/// Whether the counters of a group are those of this server: a group of a service or container, or one that was
+/// created with a limit. A login session, a slice or the root also contains other programs.
 fn is_of_the_server(group: &MemoryGroup) -> bool {
     let is_limited = group.max_bytes.is_some() || group.high_bytes.is_some();
     let is_shared = group.path.ends_with(".slice");
@@ -183,7 +184,7 @@ fn memory_killed(server: &Server) -> Option<Finding> {
         (None, None) => return None,
     };
     if let Some(log) = server.logs.iter().find(|log| !log.is_shared) {
-        // What is killed writes nothing more.
+        // A killed process writes no more lines.
         let end = log.last_orderly_end_at.clone().unwrap_or_else(|| "none".to_owned());
         evidence.push(Evidence::new("log: last line of an orderly end", end, &log.source));
     }
@@ -194,8 +195,8 @@ fn memory_killed(server: &Server) -> Option<Finding> {
     Some(finding(id::MEMORY_KILLED, Severity::Warning, title, evidence, next))
 }
 
-/// A group that meets its limit with memory that cannot be given back, or tasks that wait for memory. Threads in uninterruptible
-/// sleep are further evidence where they are known; they decide nothing alone.
+/// A group that reaches its limit with memory that cannot be reclaimed, or tasks that wait for memory. Threads
+/// in uninterruptible sleep are further evidence if known, but decide nothing alone.
 fn memory_pressure(facts: &Resources, is_well: bool) -> Option<Finding> {
     let next = vec![NextStep::say(
         "Raise the limit of the group, or find what grows: its own memory, or a neighbour's in the same group",
@@ -221,8 +222,9 @@ fn memory_pressure(facts: &Resources, is_well: bool) -> Option<Finding> {
     let of_groups =
         facts.memory_groups.iter().filter_map(|group| Some((files(&group.path, group.version), group.pressure?)));
     let mut measured: Vec<(String, Pressure)> = of_groups.collect();
-    // The group says what its own tasks feel. The host's average is of everybody, and a neighbour at its own limit raises it: it counts
-    // only where nothing nearer is known and the server does not answer as it should.
+    // The pressure of the group is that of its own tasks. The average of the host includes all tasks, and
+    // another group at its own limit raises it: it counts only if the group's is unknown and the server does
+    // not answer as expected.
     if measured.is_empty() && !is_well {
         measured.extend(facts.host.memory_pressure.map(|pressure| ("/proc/pressure/memory".to_owned(), pressure)));
     }
@@ -233,7 +235,8 @@ fn memory_pressure(facts: &Resources, is_well: bool) -> Option<Finding> {
     Some(finding(id::MEMORY_PRESSURE, Severity::Warning, title, evidence, next))
 }
 
-/// Threads that the kernel holds back until memory of their group is given back (seen at two looks while a request waited).
+/// Threads that the kernel suspends until memory of their group is freed (in both samples while a request
+/// waited).
 fn waits_in_the_kernel(server: &Server) -> Option<Finding> {
     if !waits_for_memory(server) {
         return None;
@@ -249,7 +252,7 @@ fn is_stalled(pressure: &Pressure) -> bool {
     pressure.some_avg10 >= PRESSURE_SOME || pressure.full_avg10.is_some_and(|full| full >= PRESSURE_FULL)
 }
 
-/// The limit that a group meets, and how often it met it between the looks.
+/// The limit that a group reaches, and how often it was reached between the samples.
 fn met_limit(group: &MemoryGroup) -> Option<(u64, &'static str, u64)> {
     let held = group.current_bytes?.saturating_sub(group.file_cache_bytes?);
     let limits = [
@@ -319,7 +322,7 @@ mod tests {
         for healthy in [group(99, 60, 40), group(99, 5, 0), group(80, 5, 40)] {
             assert!(memory_pressure(&with(healthy), true).is_none());
         }
-        // Where the counters or the cache are not known, nothing is said.
+        // Without the counters or the cache size there is no finding.
         let unknown = MemoryGroup { max_events_since: None, ..group(99, 5, 0) };
         assert!(memory_pressure(&with(unknown), true).is_none());
         let unknown = MemoryGroup { file_cache_bytes: None, ..group(99, 5, 40) };

@@ -1,8 +1,8 @@
-//! Python stacks: what each thread does, which lock it waits for, and who stands inside that lock's block.
+//! Python stacks: the role of each thread, the lock that it waits for, and the thread inside that lock's block.
 //!
-//! Stacks, the kernel's word of each thread and the source are joined here; nothing is read. A thread waits for a lock when
-//! its innermost line takes one and the kernel says that it waits on a futex without a time limit (futex(2)): a thread
-//! that only waits for its turn in the interpreter does so with a limit of milliseconds.
+//! Stacks, thread states of the kernel and the source are joined here; nothing is read. A thread waits for a
+//! lock if its innermost line takes one and the kernel reports a wait on a futex without a time limit
+//! (futex(2)). A thread that only waits for the interpreter lock (GIL) does so with a limit of milliseconds.
 
 mod findings;
 mod locks;
@@ -16,19 +16,19 @@ use crate::model::{
 use crate::parse::python_source::Source;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// How often each thread went to sleep by itself so far; `None` where that could not be read.
+/// Voluntary context switches of each thread so far; `None` if they could not be read.
 pub type Sleeps = HashMap<u32, Option<u64>>;
 
-/// What is known of a source file.
+/// A source file, if it can be used.
 #[derive(Clone, Debug)]
 pub enum SourceText {
-    /// As it was when the process read it, as far as anybody can tell.
+    /// The text that the process most likely read.
     Read(Source),
     /// Why it is not used.
     Unknown(String),
 }
 
-/// Files whose text is needed: those in which a thread waits that may wait for a lock.
+/// Files that are needed: those with a thread that may wait for a lock.
 pub fn files_of_waiters(look: &PythonSample, kernel: &HashMap<u32, ThreadSample>) -> Vec<String> {
     let mut files = Vec::new();
     for stack in &look.stacks {
@@ -39,13 +39,13 @@ pub fn files_of_waiters(look: &PythonSample, kernel: &HashMap<u32, ThreadSample>
     files
 }
 
-/// Joins one look with the kernel's word and the sources.
+/// Joins one sample with the thread states of the kernel and the sources.
 pub fn join(
     look: &PythonSample,
     kernel: &HashMap<u32, ThreadSample>,
     sources: &HashMap<String, SourceText>,
 ) -> Stacks {
-    // Somebody waits for the interpreter only where somebody has it.
+    // A thread waits for the interpreter lock only if another thread holds it.
     let is_gil_held = look.stacks.iter().flat_map(|stack| &stack.threads).any(|thread| thread.holds_gil);
     let threads: Vec<ThreadFacts<'_>> = look
         .stacks
@@ -89,9 +89,9 @@ pub fn join(
     }
 }
 
-/// Says of each lock whether the same threads waited there in a later look, without a moment's break: whenever a lock is
-/// given back one of those that wait for it is woken, and if another thread is quicker it goes to sleep anew. So a lock that
-/// goes round among busy threads is told by the number of times that its waiters went to sleep.
+/// Records for each lock whether the same threads waited there without a break until a later sample. Whenever a
+/// lock is released, one of its waiters is woken, and if another thread is quicker the waiter sleeps again. So
+/// a lock that busy threads share is recognised by the number of times that its waiters went to sleep.
 pub fn compare(first: &mut Stacks, second: &Stacks, between_ms: u64, slept: (&Sleeps, &Sleeps)) {
     first.between_ms = Some(between_ms);
     let has_slept_on = |thread: &StackThread| {
@@ -114,14 +114,15 @@ fn kernel_of<'a>(thread: &PythonThread, kernel: &'a HashMap<u32, ThreadSample>) 
     kernel.get(&thread.tid?)
 }
 
-/// Whether the kernel's word allows that the thread waits for a lock.
+/// Whether the state in the kernel allows that the thread waits for a lock.
 fn may_wait(thread: &PythonThread, kernel: Option<&ThreadSample>) -> bool {
     if thread.holds_gil {
         return false;
     }
     match kernel {
         Some(ThreadSample { system_call: Some(call), .. }) => call.is_unlimited == Some(true),
-        // Without its system call the wait channel tells that it is a futex, and not whether that has a limit.
+        // Without the system call the wait channel shows that it is a futex, but not whether it has a time
+        // limit.
         Some(look) => look.wait_channel.as_deref().is_some_and(|channel| channel.starts_with("futex")),
         None => !thread.is_active,
     }
@@ -133,7 +134,7 @@ fn named(frame: &StackFrame) -> (&str, &str) {
     (file, frame.function.rsplit('.').next().unwrap_or_default())
 }
 
-/// Whether a frame is of the standard library's module, not of a file of the same name elsewhere.
+/// Whether a frame is in the standard library's module, not in a file of the same name elsewhere.
 fn is_library(frame: &StackFrame, module: &str) -> bool {
     let rest = frame.file.strip_suffix(module).filter(|rest| rest.ends_with('/'));
     let directory = rest.map(|rest| rest.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
@@ -145,25 +146,26 @@ fn own_frame(frames: &[StackFrame]) -> Option<(usize, &StackFrame)> {
     frames.iter().enumerate().find(|(_, frame)| !is_library(frame, "threading.py"))
 }
 
-/// A condition, event, semaphore or the end of a thread is waited for in `threading`; its own lock is not.
+/// Whether it waits in `threading` for a condition, event, semaphore or the end of a thread; for a lock it does
+/// not.
 fn is_threading_wait(frames: &[StackFrame]) -> bool {
     let Some(first) = frames.first().filter(|frame| is_library(frame, "threading.py")) else { return false };
     !matches!(named(first).1, "__enter__" | "_acquire_restore")
 }
 
-/// Whether the thread waits in `Condition.wait` itself, which gives the lock back meanwhile, and from which frame.
+/// The frame that called `Condition.wait`, which releases the lock during the wait, if the thread is in it.
 fn condition_caller(frames: &[StackFrame]) -> Option<usize> {
     let (own, _) = own_frame(frames)?;
     let inside = frames.get(..own)?;
     let is_condition = |frame: &StackFrame| {
         matches!(frame.function.as_str(), "wait" | "wait_for" | "Condition.wait" | "Condition.wait_for")
     };
-    // `Event.wait` calls it too, and keeps what its caller holds.
+    // `Event.wait` calls it too, and does not release the locks of its caller.
     let depth = inside.iter().filter(|frame| named(frame).1 == "wait").count();
     (!inside.is_empty() && depth == 1 && inside.iter().all(is_condition)).then_some(own)
 }
 
-/// Waiting for work, by the frames that wait so in the standard library.
+/// Whether the thread waits for work, by the frames of the standard library for such waits.
 fn is_idle(frames: &[StackFrame]) -> bool {
     let Some(first) = frames.first() else { return true };
     let (own, frame) = own_frame(frames).unwrap_or((0, first));
@@ -173,23 +175,23 @@ fn is_idle(frames: &[StackFrame]) -> bool {
     if first.file.ends_with("/concurrent/futures/thread.py") && named(first).1 == "_worker" {
         return true;
     }
-    // The next request of a connection that is kept open.
+    // It waits for the next request of a kept-alive connection.
     if is_library(first, "socket.py") && named(first).1 == "readinto" {
         return frames
             .get(1)
             .is_some_and(|next| next.file.ends_with("/http/server.py") && named(next).1 == "handle_one_request");
     }
-    // A queue is waited at for work, by whatever takes from it.
+    // It waits for work from a queue.
     own > 0 && is_library(frame, "queue.py") && named(frame).1 == "get"
 }
 
-/// One thread with all that is known of it.
+/// One thread with all its facts.
 struct ThreadFacts<'a> {
     frames: &'a [StackFrame],
     thread: &'a PythonThread,
     kernel: Option<&'a ThreadSample>,
     role: StackRole,
-    /// The frame at whose line a lock is taken.
+    /// The frame with the line that takes a lock.
     taking: Option<usize>,
 }
 
@@ -228,12 +230,12 @@ fn read<'a>(frame: &StackFrame, sources: &'a HashMap<String, SourceText>) -> Opt
     }
 }
 
-/// Whether the source has that function at that line: a file that was changed since it was loaded often has not.
+/// Whether the source has that function at that line: a file that changed after it was loaded often does not.
 fn fits(source: &Source, line: u32, frame: &StackFrame) -> bool {
     let name = named(frame).1;
     match source.function(line) {
         Some(function) => function.name == name || name.starts_with('<'),
-        // A module, or the body of a class, which has the class's name.
+        // A module, or the body of a class, which has the name of the class.
         None => name.starts_with('<') || frame.function == name,
     }
 }
@@ -242,7 +244,7 @@ fn is_taking(frame: &StackFrame, sources: &HashMap<String, SourceText>) -> bool 
     read(frame, sources).is_some_and(|(source, line)| source.taking(line).is_some())
 }
 
-/// What a thread does that takes no lock.
+/// Role of a thread that takes no lock.
 fn role(
     frames: &[StackFrame],
     thread: &PythonThread,
@@ -269,7 +271,7 @@ fn role(
     let of_futex = |channel: Option<&str>| channel.is_some_and(|channel| channel.starts_with("futex"));
     match &look.system_call {
         Some(SystemCall { is_unlimited: Some(_), .. }) => StackRole::Waits,
-        // Before Python 3.11 `time.sleep` is a select(2) on nothing.
+        // Before Python 3.11 `time.sleep` is a select(2) without descriptors.
         Some(call) if call.name.contains("nanosleep") || matches!(call.name.as_str(), "select" | "pselect6") => {
             StackRole::Waits
         }

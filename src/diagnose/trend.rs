@@ -1,9 +1,10 @@
-//! Growth over time: what a series of samples does, and which findings follow.
+//! Growth over time: the shape of a series of samples, and the findings that follow.
 //!
-//! Growth is what the *floors* do. CPython from 3.11 on closes forgotten database connections only when its garbage
-//! collector runs, so a server that leaks nothing for long shows a saw-tooth; any few samples of it can lie on one
-//! rising flank, and samples at even intervals can turn it into a slow rise that is not there. A series is therefore
-//! called growing only when it has risen further than a saw-tooth can, or was watched for longer than one lasts.
+//! Growth is determined from the *floors*. CPython from 3.11 on closes unreferenced database connections only
+//! when its garbage collector runs, so a server without a leak shows a saw-tooth. A few samples can all be on
+//! one rising flank of it, and samples at even intervals can alias it to a slow rise that does not exist. So a
+//! series counts as growing only if it has risen further than a saw-tooth can, or was sampled for longer than
+//! one lasts.
 
 mod findings;
 
@@ -13,44 +14,44 @@ use std::collections::BTreeSet;
 
 pub use findings::findings;
 
-/// Connections by which a saw-tooth of CPython 3.11 and 3.12 rises at most before the collector closes them: 72 were
-/// seen on one flank, 82 between samples so far apart that falls were missed. Between two collections of the youngest
-/// generation 700 objects are made, about ten of them by a connection.
+/// Maximum rise of a saw-tooth of CPython 3.11 and 3.12, in connections, before the collector closes them: 72
+/// were observed on one flank, 82 between samples so far apart that falls were missed. Between two collections
+/// of the youngest generation 700 objects are created, about ten of them per connection.
 const TOOTH_CONNECTIONS: u64 = 85;
-/// The same from 3.13 on, where it is 2000 objects: 184 and 212 were seen.
+/// The same from 3.13 on, where it is 2000 objects: 184 and 212 were observed.
 const LONG_TOOTH_CONNECTIONS: u64 = 220;
-/// Soft limit that leaves no room for such a long tooth, at two descriptors a connection: what rises towards it is a
-/// leak in effect, collected some day or not.
+/// Soft limit that is too small for such a long tooth, at two descriptors per connection: a series that rises
+/// towards it is a leak in effect, whether or not it is collected later.
 const NARROW_LIMIT: u64 = 512;
-/// Falls after which a rising floor is not that of a tooth within a longer one: objects in use during a collection wait
-/// for that of the next generation, which is made once for ten of the youngest.
+/// Number of falls after which a rising floor is not that of a tooth within a longer one: objects in use during
+/// a collection wait for that of the next generation, which runs once per ten of the youngest.
 const GENERATION: usize = 12;
-/// The least rise that is worth a word.
+/// Minimum rise that is reported.
 const MIN_RISE: u64 = 6;
-/// The least fall that is one.
+/// Minimum fall that counts.
 const MIN_FALL: u64 = 3;
-/// Fewest samples that show a trend.
+/// Minimum number of samples for a trend.
 const MIN_SAMPLES: usize = 3;
-/// Below this number of samples a rise must be half as high again.
+/// Below this number of samples the minimum rise is half as high again.
 const FEW_SAMPLES: usize = 10;
-/// A watch of this length, in milliseconds, without anything given back decides by itself. A tooth of 72 connections lasts
-/// 36 minutes when one is forgotten every 30 seconds.
+/// Duration of a series, in milliseconds, after which a rise without any fall decides alone. A tooth of 72
+/// connections lasts 36 minutes if one is leaked every 30 seconds.
 const LONG_WATCH_MS: u64 = 120 * 60_000;
-/// Samples, or floors, that such a watch needs.
+/// Minimum number of samples, or floors, of such a series.
 const LONG_WATCH_SAMPLES: usize = 10;
-/// Shortest and longest period of a saw-tooth that is looked for between the samples, in milliseconds.
+/// Shortest and longest period of a saw-tooth that the samples are tested for, in milliseconds.
 const PERIODS_MS: (f64, f64) = (3_000.0, 3_600_000.0);
-/// Frequencies tried at most; a longer watch counts as one that cannot exclude a saw-tooth.
+/// Maximum number of frequencies tested; a series that needs more cannot exclude a saw-tooth.
 const MAX_FREQUENCIES: f64 = 2_000_000.0;
-/// Points that are compared pair by pair for a rate; more are thinned out.
+/// Maximum number of points that are compared in pairs for a rate; more are thinned out.
 const MAX_RATE_POINTS: usize = 300;
 /// 97.5th percentile of the normal distribution, for intervals of 95 %.
 const NORMAL_975: f64 = 1.959_964;
-/// Kendall's statistic, in standard deviations, from which on floors rise and do not only differ.
+/// Minimum of Kendall's statistic, in standard deviations, at which floors rise.
 const RISING: f64 = 3.0;
-/// The same, from which on they are not said to stay.
+/// The same, at which they no longer count as flat.
 const LIKELY_RISING: f64 = 2.0;
-/// The kind of descriptor that clients bring and take along.
+/// The kind of descriptors that clients open and close.
 const ESTABLISHED: &str = "tcp-established";
 
 /// One value of a series.
@@ -60,16 +61,16 @@ struct Point {
     value: u64,
 }
 
-/// How much it takes to call a series growing.
+/// Thresholds for calling a series growing.
 #[derive(Clone, Copy, Debug)]
 struct GrowthThresholds {
-    /// A rise that needs no long watch; `None` where only a long watch decides.
+    /// Minimum rise without a long series; `None` if only a long series decides.
     tooth: Option<u64>,
     /// Whether a rising floor counts, or only a series that never falls.
     floors: bool,
 }
 
-/// What the shape of a series is, and on which of its points that rests.
+/// The shape of a series, and the points that it follows from.
 struct ShapeVerdict {
     shape: Shape,
     missing: Option<String>,
@@ -78,7 +79,7 @@ struct ShapeVerdict {
     floors: Vec<usize>,
 }
 
-/// The largest saw-tooth, in connections, that the soft limit has room for.
+/// The largest saw-tooth, in connections, that fits below the soft limit.
 fn tooth_connections(soft_limit: Option<u64>) -> u64 {
     match soft_limit {
         Some(limit) if limit <= NARROW_LIMIT => TOOTH_CONNECTIONS,
@@ -86,14 +87,15 @@ fn tooth_connections(soft_limit: Option<u64>) -> u64 {
     }
 }
 
-/// Descriptors by which a saw-tooth can rise under this soft limit: a database and a WAL handle for each connection.
+/// Maximum rise of a saw-tooth under this soft limit, in descriptors: a database and a WAL handle per
+/// connection.
 pub fn tooth(soft_limit: Option<u64>) -> u64 {
     2 * tooth_connections(soft_limit)
 }
 
-/// Judges one series of descriptors under the soft limit of its process. Times are in milliseconds; order does not
-/// matter, and of several values at one time the lowest counts. Values beyond the shorter of the two slices are left
-/// out.
+/// Classifies one series of descriptors under the soft limit of its process. Times are in milliseconds. The
+/// order does not matter, and of several values at one time the lowest counts. Values beyond the shorter of the
+/// two slices are ignored.
 pub fn growth(times_ms: &[u64], values: &[u64], soft_limit: Option<u64>) -> Growth {
     let points =
         in_order(times_ms.iter().zip(values).map(|(ms, value)| Point { ms: *ms, value: *value }).collect());
@@ -101,7 +103,7 @@ pub fn growth(times_ms: &[u64], values: &[u64], soft_limit: Option<u64>) -> Grow
     describe(Series::Open, &points, judged)
 }
 
-/// Judges all descriptors, each database, and each kind that does not stay where it is.
+/// Classifies the series of all descriptors, of each database, and of each kind that is not flat.
 pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
     let walked: Vec<&Sample> =
         trend.samples.iter().filter(|sample| sample.walked || !sample.kinds.is_empty()).collect();
@@ -119,7 +121,8 @@ pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
 
     let connected: Option<Vec<u64>> = trend.samples.iter().map(|sample| sample.connected).collect();
     let idle = connected.filter(|counts| !counts.is_empty()).map(|counts| counts.iter().all(|count| *count == 0));
-    // The table is one: whatever grows, the ceiling is that of all descriptors, and their highest point meets it first.
+    // There is one table for all descriptors: whichever series grows, the peak of all descriptors reaches the
+    // ceiling first.
     let open = in_order(series(trend.samples.iter(), |sample| sample.open));
     let used = open.get(open.len() - open.len().div_ceil(3)..).into_iter().flatten().map(|point| point.value).max();
     for growth in &mut growths {
@@ -140,7 +143,7 @@ pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
     growths
 }
 
-/// When the limit would be reached if what rose went on rising, in milliseconds, and that limit.
+/// Time until the limit would be reached at the present rate, in milliseconds, and that limit.
 fn at_this_pace(open: &[Point], soft_limit: Option<u64>) -> Option<(u64, u64)> {
     let (first, last, limit) = (open.first()?, open.last()?, soft_limit?);
     let rise = last.value.checked_sub(first.value).filter(|rise| *rise >= MIN_RISE)?;
@@ -152,8 +155,8 @@ fn series<'a>(samples: impl Iterator<Item = &'a Sample>, value: impl Fn(&Sample)
     samples.filter_map(|sample| Some(Point { ms: sample.at_ms, value: value(sample)? })).collect()
 }
 
-/// All descriptors, judged without those that say nothing about a leak: the clients' connections, and database handles
-/// that SQLite has parked.
+/// The series of all descriptors, classified without those that do not indicate a leak: connections of clients,
+/// and database handles that SQLite has parked.
 fn open_growth(trend: &Trend, walked: &[&Sample]) -> Option<Growth> {
     let all = in_order(series(trend.samples.iter(), |sample| sample.open));
     if all.is_empty() {
@@ -182,12 +185,12 @@ fn open_growth(trend: &Trend, walked: &[&Sample]) -> Option<Growth> {
         let judged = shape(&without_clients, patience);
         return Some(shown_as(&all, describe(Series::Open, &without_clients, judged)));
     }
-    // A crowd of clients looks like this too, so nothing but time decides.
+    // Many clients cause the same shape, so only the duration decides.
     let judged = shape(&all, GrowthThresholds { tooth: None, ..patience });
     Some(describe(Series::Open, &all, judged))
 }
 
-/// The judgement of one series with the plain counts of another.
+/// The classification of one series with the counts of another.
 fn shown_as(points: &[Point], growth: Growth) -> Growth {
     let (first, last, peak) = ends(points);
     Growth { first, last, peak, ..growth }
@@ -201,8 +204,9 @@ fn family_growth(path: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Gro
     };
     let handles = count(|family| family.db.saturating_add(family.wal));
     let (db, wal) = (count(|family| family.db), count(|family| family.wal));
-    // While another connection holds a lock, SQLite parks the database descriptor of one that is closed and uses it
-    // again later, so the database's count is a high-water mark; the WAL's is that of live connections.
+    // While another connection holds a lock, SQLite parks the database descriptor of a closed connection and
+    // reuses it later. So the count of the database is a high-water mark, and that of the WAL is the number of
+    // live connections.
     let live = if ends(&wal).2.saturating_mul(4) >= ends(&db).2 { wal } else { db };
     let judged = shape(&live, GrowthThresholds { tooth: Some(tooth_connections(soft_limit)), floors: true });
     describe(Series::Family(path.to_owned()), &handles, judged)
@@ -230,7 +234,7 @@ fn kind_growth(kind: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Growt
     describe(Series::Kind(kind.to_owned()), &points, judged)
 }
 
-/// By time; of several values at one time the lowest.
+/// Points by time; of several values at one time the lowest.
 fn in_order(mut points: Vec<Point>) -> Vec<Point> {
     points.sort_unstable_by_key(|point| (point.ms, point.value));
     points.dedup_by_key(|point| point.ms);
@@ -254,12 +258,12 @@ fn span(points: &[Point]) -> u64 {
     }
 }
 
-/// The numbers of a series beside the shape that was found.
+/// The numbers of a series, with its shape.
 fn describe(series: Series, points: &[Point], judged: ShapeVerdict) -> Growth {
     let (first, last, peak) = ends(points);
     let floors: Vec<Point> = judged.floors.iter().filter_map(|index| points.get(*index).copied()).collect();
     let (floor_first, floor_last) = if judged.falls == 0 { edges(points) } else { floor_edges(&floors) };
-    // Falls that are small beside the rise do not change the shape, but it would be untrue not to count them.
+    // Falls that are small compared with the rise do not change the shape, but they must be counted.
     let falls = if judged.falls == 0 { self::floors(points, MIN_FALL).1.len() } else { judged.falls };
     let rate = match judged.shape {
         Shape::Staircase => rate(points),
@@ -298,7 +302,7 @@ fn floor_edges(floors: &[Point]) -> (u64, u64) {
     (lowest(&floors[..third]), lowest(&floors[floors.len() - third..]))
 }
 
-/// The shape of a series in order.
+/// The shape of a series in time order.
 fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
     let undecided = |missing: String, falls, floors| ShapeVerdict {
         shape: Shape::Undecided,
@@ -315,7 +319,7 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
     let (floors, falls) = floors(points, tolerance);
     let done = |shape| ShapeVerdict { shape, missing: None, falls: falls.len(), floors: floors.clone() };
     let largest_step = points.windows(2).map(|pair| pair[1].value.saturating_sub(pair[0].value)).max().unwrap_or(0);
-    // A rise made of one jump is a new level, and the most that uneven phases of one saw-tooth can feign is one step.
+    // A rise in one jump is a new level. Uneven sampling of one saw-tooth can simulate at most one such step.
     let is_spread = |rise: u64| rise.saturating_mul(2) > largest_step.saturating_mul(3);
 
     if falls.is_empty() {
@@ -324,7 +328,7 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
         if range <= 1 || (rise < MIN_RISE && (range <= flat_range(low) && kendall(points) < RISING)) {
             return done(Shape::Flat);
         }
-        // Between few samples all falls of a tooth within a longer one can be missed.
+        // Between few samples, all falls of a tooth within a longer one can be missed.
         let least = patience.tooth.map(|tooth| if points.len() < FEW_SAMPLES { tooth / 2 * 3 } else { tooth });
         let is_high = least.is_some_and(|least| rise > least);
         let is_long = rise >= MIN_RISE && span(points) >= LONG_WATCH_MS && points.len() >= LONG_WATCH_SAMPLES;
@@ -347,7 +351,7 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
     let rise = high.saturating_sub(low);
     let largest_fall = falls.iter().copied().max().unwrap_or(0);
     if patience.floors && falls.len() >= 3 && is_spread(rise) && goes_on(&lows, rise) {
-        // What one collection has left behind the next may, up to all that any has given back.
+        // A collection may still close what the one before left open, up to the largest fall observed.
         let least = patience.tooth.map(|tooth| if falls.len() >= GENERATION { tooth } else { 2 * tooth });
         let is_high = least.is_some_and(|least| rise > least.max(largest_fall));
         let third = lows.len().div_ceil(3);
@@ -361,7 +365,8 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
             return done(Shape::RisingFloor);
         }
     }
-    // A staircase with descriptors that come and go on it: a long watch, and falls that are small beside the rise.
+    // A staircase with temporary descriptors on top: a long series, and falls that are small compared with the
+    // rise.
     let is_slow = rise >= MIN_RISE && largest_fall < rise / 4 && points.len() >= LONG_WATCH_SAMPLES;
     if patience.floors
         && is_slow
@@ -385,13 +390,14 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
     done(if falls.len() == 1 && is_over { Shape::Burst } else { Shape::SawTooth })
 }
 
-/// How far a level may vary and still be one.
+/// Range within which a level counts as flat.
 fn flat_range(level: u64) -> u64 {
     (level / 10).max(5)
 }
 
-/// Lows of a series and the falls before them, smaller movements than `tolerance` left out: the index of the low
-/// before the first fall, when the series rose before it, and of the low after each fall; the depth of each fall.
+/// Lows of a series and the falls before them, without movements smaller than `tolerance`: the index of the low
+/// before the first fall, if the series rose before it, and of the low after each fall; and the depth of each
+/// fall.
 fn floors(points: &[Point], tolerance: u64) -> (Vec<usize>, Vec<u64>) {
     let (mut found, mut falls) = (Vec::new(), Vec::new());
     let (mut high, mut low) = (0, 0);
@@ -426,7 +432,8 @@ fn floors(points: &[Point], tolerance: u64) -> (Vec<usize>, Vec<u64>) {
     (found, falls)
 }
 
-/// Whether the last third of the time still has a fair part of the rise: what has ceased to rise fills nothing.
+/// Whether the last third of the time has a fair part of the rise: a series that no longer rises reaches no
+/// limit.
 fn goes_on(points: &[Point], rise: u64) -> bool {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return false };
     let since = first.ms + (last.ms - first.ms) / 3 * 2;
@@ -434,10 +441,10 @@ fn goes_on(points: &[Point], rise: u64) -> bool {
     last.value.saturating_sub(before) > rise / 10
 }
 
-/// Whether one rising flank of a saw-tooth can go through all samples, because each comes a little later in its
-/// period than the one before: then the remainders of the intervals sum up to one period at most.
+/// Whether all samples can be on one rising flank of a saw-tooth, because each is a little later in its period
+/// than the one before. Then the remainders of the intervals add up to one period at most.
 fn may_be_one_flank(points: &[Point]) -> bool {
-    // The teeth of a real one are not all equally long, in parts of a period.
+    // Teeth of a real saw-tooth differ in length, in parts of a period.
     const UNEVEN: f64 = 0.1;
     let span = span(points) as f64;
     let (from, to) = (1.0 / PERIODS_MS.1, 1.0 / PERIODS_MS.0);
@@ -461,7 +468,7 @@ fn may_be_one_flank(points: &[Point]) -> bool {
     false
 }
 
-/// At most `most` points, evenly taken, the last among them.
+/// At most `most` points, evenly spaced, including the last.
 fn thinned(points: &[Point], most: usize) -> Vec<Point> {
     if points.len() <= most {
         return points.to_vec();
@@ -469,7 +476,7 @@ fn thinned(points: &[Point], most: usize) -> Vec<Point> {
     (0..most).filter_map(|index| points.get(index * (points.len() - 1) / (most - 1)).copied()).collect()
 }
 
-/// Kendall's statistic in standard deviations: above 0 the later values are the higher ones.
+/// Kendall's statistic in standard deviations: above 0 the later values are higher.
 fn kendall(points: &[Point]) -> f64 {
     let points = thinned(points, MAX_RATE_POINTS);
     let mut score = 0.0;
@@ -491,7 +498,7 @@ fn kendall_deviation(count: usize) -> f64 {
     (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).max(0.0).sqrt()
 }
 
-/// Theil and Sen's slope an hour with its 95 % interval: half of the points may lie anywhere.
+/// Theil-Sen slope per hour with its 95 % interval: it is robust against outliers.
 fn rate(points: &[Point]) -> Option<(f64, f64, f64)> {
     let points = thinned(points, MAX_RATE_POINTS);
     let mut slopes = Vec::new();

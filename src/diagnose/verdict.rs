@@ -11,7 +11,7 @@ pub struct Verdict {
     blocked: BTreeSet<String>,
 }
 
-/// A finding in the catalogue's words.
+/// A finding with the text of the catalogue.
 pub fn finding(
     id: &'static str,
     severity: Severity,
@@ -32,13 +32,13 @@ pub fn finding(
 }
 
 impl Verdict {
-    /// Nothing decided yet; checks that the server's gaps block cannot pass.
+    /// Nothing decided yet; checks that a gap of the server blocks cannot pass.
     pub fn new(server: &Server) -> Self {
         let blocked = server.gaps.iter().flat_map(|gap| gap.blocks.iter().cloned()).collect();
         Self { findings: Vec::new(), passed: BTreeSet::new(), blocked }
     }
 
-    /// The check was made: it holds, or it passed.
+    /// Records the result of a check: a finding, or passed.
     pub fn decide(&mut self, id: &'static str, found: Option<Finding>) {
         match found {
             Some(found) => self.findings.push(found),
@@ -57,7 +57,7 @@ impl Verdict {
         self.findings.iter().any(|finding| finding.id == id)
     }
 
-    /// The result: gravest first, and no check both found and passed.
+    /// The result: most severe first, and no check both found and passed.
     pub fn into_parts(mut self) -> (Vec<Finding>, Vec<String>) {
         self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let found: BTreeSet<&str> = self.findings.iter().map(|finding| finding.id.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Why a request does not get its answer, told by what the server's threads do while it waits.
+//! Why a request gets no response, from the activity of the server's threads while it waits.
 
 use super::verdict::{Verdict, finding};
 use crate::model::{
@@ -6,29 +6,31 @@ use crate::model::{
     ThreadSample, id,
 };
 
-/// A thread or process that uses at least this share of the time is at work.
+/// Minimum share of CPU time for a thread or process to count as working.
 const AT_WORK: f64 = 0.2;
 
-/// A thread that is ready to run at both looks and uses this share of the time runs; on a busy host it does not get more.
+/// Minimum share of CPU time for a thread that is runnable in both samples to count as running; on a busy host
+/// it gets no more.
 const RUNS: f64 = 0.1;
 
-/// A thread that waits for the interpreter wakes every 5 ms (`sys.getswitchinterval`) to ask for it again; one that waits
-/// for a lock, or for a client, does not. Wakes a second from which on it is the former.
+/// Minimum number of wakeups per second of a thread that waits for the interpreter lock (GIL): it wakes every 5
+/// ms (`sys.getswitchinterval`) to request it again. A thread that waits for another lock or for a client does
+/// not.
 const WAKES_FOR_INTERPRETER: f64 = 20.0;
 
-/// The least time between two looks that tell a state from a moment, in milliseconds.
+/// Minimum time between two samples that distinguish a lasting state from a momentary one, in milliseconds.
 const MIN_BETWEEN_MS: u64 = 300;
 
-/// From this time on an answer is slow, in milliseconds.
+/// Minimum time of a slow response, in milliseconds.
 const SLOW_MS: f64 = 5_000.0;
 
-/// A server younger than this may be busy with its first start, in milliseconds.
+/// Maximum age of a server that may be busy with its first start, in milliseconds.
 const FIRST_START_MS: u64 = 120_000;
 
-/// Judges what was seen while requests waited.
+/// Findings from samples that were taken while requests waited.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(health) = &server.health else { return };
-    // A server that is only starting is not judged by what it does not do yet.
+    // A server that is still starting is not expected to answer yet.
     if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed)
         || super::http::is_undecided(server)
     {
@@ -46,7 +48,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     });
     let flights: Vec<PendingRequest<'_>> =
         std::iter::once(main).chain(routes).filter(PendingRequest::waits).collect();
-    // A server that answers is not wedged; of one that does not, nothing is known where its threads could not be seen.
+    // A server that answers is not stuck. For one that does not answer, nothing is decided if its threads could
+    // not be sampled.
     let is_decided = flights.iter().all(|flight| flight.activity.is_some());
     for (id, found) in [
         (id::UNINTERRUPTIBLE_SLEEP, flights.iter().find_map(|flight| flight.uninterruptible())),
@@ -67,8 +70,8 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     routes_slow(server, &health.routes, verdict);
 }
 
-/// Whether threads waited in the kernel, at both looks, for memory of their control group (`mem_cgroup_handle_over_high` and
-/// its like, mm/memcontrol.c of the kernel).
+/// Whether threads waited in the kernel, in both samples, for memory of their control group
+/// (`mem_cgroup_handle_over_high` and similar functions, mm/memcontrol.c of the kernel).
 pub fn waits_for_memory(server: &Server) -> bool {
     let activity = server.health.as_ref().and_then(|health| health.activity.as_ref());
     let waits = |look: &ThreadSample| {
@@ -78,19 +81,19 @@ pub fn waits_for_memory(server: &Server) -> bool {
     activity.is_some_and(|activity| activity.threads.iter().any(|thread| thread.always(waits)))
 }
 
-/// Whether a thread was writing to a pipe at both looks and has not come on between them.
+/// Whether a thread was writing to a pipe in both samples without progress between them.
 pub fn writes_to_full_pipe(thread: &Thread) -> bool {
     thread.always(writes) && is_idle(thread)
 }
 
-/// In a write to a pipe: `pipe_write`, and `anon_pipe_write` of newer kernels (fs/pipe.c).
+/// Whether it is in a write to a pipe: `pipe_write`, and `anon_pipe_write` of newer kernels (fs/pipe.c).
 fn writes(look: &ThreadSample) -> bool {
     let is_channel = look.wait_channel.as_deref().is_some_and(|channel| channel.contains("pipe_write"));
     let is_call = look.system_call.as_ref().is_none_or(|call| call.name.contains("write"));
     is_channel && is_call
 }
 
-/// It has neither run nor woken between the looks.
+/// Whether it neither ran nor woke between the samples.
 fn is_idle(thread: &Thread) -> bool {
     thread.looks.len() >= 2
         && thread.cpu_ms.is_some_and(|cpu| cpu <= 10)
@@ -102,7 +105,7 @@ fn is_futex(look: &ThreadSample) -> bool {
         || look.system_call.as_ref().is_some_and(|call| call.name == "futex")
 }
 
-/// It waits for connections, or for something to come in on them.
+/// Whether it waits for connections, or for data on them.
 fn polls(look: &ThreadSample) -> bool {
     const CALLS: &[&str] =
         &["accept", "accept4", "epoll_pwait", "epoll_pwait2", "epoll_wait", "poll", "ppoll", "pselect6", "select"];
@@ -115,19 +118,19 @@ fn polls(look: &ThreadSample) -> bool {
             .is_some_and(|channel| CHANNELS.iter().any(|known| channel.starts_with(known)))
 }
 
-/// What a thread that does not come on waits for, where that keeps a handler from its answer.
+/// What a thread without progress waits for, if this prevents a handler from answering.
 fn stuck_at(thread: &Thread) -> Option<&'static str> {
     let what = thread.last().and_then(waits_for).filter(|_| is_idle(thread))?;
     (what == LOCK || what == READER).then_some(what)
 }
 
-/// What a thread waits for that a full pipe stops.
+/// What a thread waits for that writes to a full pipe.
 const READER: &str = "somebody to read what it writes";
 
-/// What a thread waits for that a Python lock stops.
+/// What a thread waits for that is blocked by a Python lock.
 const LOCK: &str = "a lock";
 
-/// What a thread waits for, as a person says it.
+/// What a thread waits for, in words for the user.
 fn waits_for(look: &ThreadSample) -> Option<&'static str> {
     let call = look.system_call.as_ref();
     let channel = look.wait_channel.as_deref().unwrap_or_default();
@@ -147,7 +150,7 @@ fn waits_for(look: &ThreadSample) -> Option<&'static str> {
     }
 }
 
-/// One thread in one line.
+/// A description of one thread on one line.
 fn words(thread: &Thread, between_ms: u64) -> String {
     let Some(last) = thread.last() else { return String::new() };
     let mut text = last.state.words().to_owned();
@@ -170,15 +173,15 @@ fn words(thread: &Thread, between_ms: u64) -> String {
     text
 }
 
-/// What the main thread did, for findings about the accept loop.
+/// Activity of the main thread, for findings about the accept loop.
 pub fn main_thread(activity: Option<&Activity>, pid: Option<u32>) -> Option<Evidence> {
     let activity = activity?;
     let pid = pid?;
     Some(Evidence::new("main thread", words(activity.main()?, activity.between_ms), source(pid)))
 }
 
-/// What the main thread does or waits for, where it is the one that should accept: no other thread was seen to wait for
-/// connections, and nobody who was accepted waits for an answer.
+/// What the main thread does or waits for, if it is the thread that should accept: no other thread waited for
+/// connections, and no accepted connection waits for a response.
 pub fn main_thread_instead(activity: Option<&Activity>, looks: &[PortSample]) -> Option<String> {
     let activity = activity?;
     let main = activity.main()?;
@@ -195,7 +198,7 @@ pub fn main_thread_instead(activity: Option<&Activity>, looks: &[PortSample]) ->
     }
 }
 
-/// What became of a request that was accepted, for a title.
+/// State of an accepted request, for a title.
 pub fn after_accept(activity: Option<&Activity>) -> Option<String> {
     let activity = activity?;
     let percent = activity.cpu_ms as f64 * 100.0 / activity.between_ms.max(1) as f64;
@@ -231,7 +234,7 @@ impl PendingRequest<'_> {
         matches!(self.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout | Outcome::Incomplete)
     }
 
-    /// Two looks far enough apart.
+    /// The activity, if its two samples are far enough apart.
     fn activity(&self) -> Option<&Activity> {
         self.activity.filter(|activity| activity.between_ms >= MIN_BETWEEN_MS)
     }
@@ -258,7 +261,7 @@ impl PendingRequest<'_> {
         evidence
     }
 
-    /// In state D at both looks, in the same place, without having come on. A disk that works wakes its threads.
+    /// State D in both samples, in the same place and without progress. A working disk wakes its threads.
     fn uninterruptible(&self) -> Option<Finding> {
         let activity = self.activity()?;
         let is_so = |thread: &&Thread| {
@@ -268,7 +271,7 @@ impl PendingRequest<'_> {
         };
         let threads: Vec<&Thread> = activity.threads.iter().filter(is_so).collect();
         let first = threads.first()?;
-        // mm/memcontrol.c: it sleeps for having taken more memory than memory.high allows.
+        // mm/memcontrol.c: it sleeps because it has used more memory than memory.high allows.
         let is_throttled = |look: &ThreadSample| {
             look.wait_channel.as_deref().is_some_and(|channel| channel.contains("mem_cgroup_handle_over_high"))
         };
@@ -305,7 +308,7 @@ impl PendingRequest<'_> {
         let activity = self.activity()?;
         let writers: Vec<&Thread> =
             activity.threads.iter().filter(|thread| thread.last().is_some_and(writes)).collect();
-        // Somebody reads, if slowly, where one of them has come on.
+        // If one of them made progress, a process does read, if slowly.
         if writers.iter().any(|thread| thread.looks.len() >= 2 && !is_idle(thread)) {
             return None;
         }
@@ -337,7 +340,7 @@ impl PendingRequest<'_> {
                     format!("/proc/{}/fd", reader.pid),
                 ));
             }
-            // The server itself has the other end open when it made the pipe.
+            // The server itself has the other end open if it created the pipe.
             let others: Vec<_> = pipe.readers.iter().filter(|reader| reader.pid != pid).collect();
             if let Some(reader) = others.first() {
                 by = format!(", which {} (pid {}, {}) should read", reader.name, reader.pid, reader.state.words());
@@ -360,7 +363,7 @@ impl PendingRequest<'_> {
         ))
     }
 
-    /// One thread runs all the time while others ask for the interpreter every 5 ms and never get it.
+    /// One thread runs all the time while others request the interpreter lock every 5 ms and never get it.
     fn interpreter_held(&self) -> Option<Finding> {
         let activity = self.activity()?;
         let per_second = |thread: &Thread| {
@@ -381,7 +384,7 @@ impl PendingRequest<'_> {
             .max_by(|a, b| a.cpu_ms.cmp(&b.cpu_ms))?;
         let waiting: Vec<&Thread> = activity.threads.iter().filter(asks).collect();
         let main = activity.main()?;
-        // Those who run the accept loop wait themselves, or hold it themselves.
+        // The threads of the accept loop wait for the lock, or hold it.
         if waiting.is_empty()
             || !(asks(&main) || holder.is_main)
             || waiting.iter().any(|thread| thread.tid == holder.tid)
@@ -413,9 +416,10 @@ impl PendingRequest<'_> {
         ))
     }
 
-    /// Accepted, asked, and not answered, while the accept loop is free and nobody else gets an answer.
+    /// Accepted, with a request and no response, while the accept loop is free and no other request is
+    /// answered.
     fn handlers_stuck(&self) -> Option<Finding> {
-        // Of another program it is not known whether it waits for its client to say more.
+        // For another program it is unknown whether it waits for more data from its client.
         if self.outcome != Outcome::NoAnswer || !self.server.kind.is_hermes() {
             return None;
         }
@@ -429,12 +433,14 @@ impl PendingRequest<'_> {
         let own: Vec<&Thread> = activity.threads.iter().filter(|thread| thread.is_new).collect();
         let locked: Vec<&Thread> =
             activity.threads.iter().filter(|thread| !thread.is_main && stuck_at(thread) == Some(LOCK)).collect();
-        // Of a pool it cannot be told whose this request is: then every worker must be stuck, and have a request.
+        // In a pool, the thread of this request is unknown: then every worker must be stuck, and have a
+        // request.
         let workers = activity.threads.iter().filter(|thread| !thread.is_main).count();
         let waits =
             u64::try_from(workers).is_ok_and(|workers| last.unanswered.is_some_and(|waits| waits >= workers));
         let is_pool_stuck = own.is_empty() && workers > 0 && locked.len() == workers && waits;
-        // A handler that waits for a time or for another server, or that works, comes on; one at a lock or a full pipe does not.
+        // A handler that sleeps for a time, waits for another server, or works makes progress; one that waits
+        // for a lock or a full pipe does not.
         let what = own.iter().find_map(|thread| stuck_at(thread)).or(is_pool_stuck.then_some(LOCK))?;
         let what = match own.is_empty() {
             true => format!("; all {workers} workers wait for {what}"),
@@ -471,7 +477,7 @@ impl PendingRequest<'_> {
     }
 }
 
-/// The stacks, where they can be had: of a Python program.
+/// The step that reads the stacks, if it is a Python program.
 pub fn see_stacks(server: &Server, what: &str) -> NextStep {
     let executable = server.process.as_ref().and_then(|process| process.executable.as_deref());
     match server.pid.filter(|_| executable.is_none_or(|path| path.contains("python"))) {
@@ -480,7 +486,7 @@ pub fn see_stacks(server: &Server, what: &str) -> NextStep {
     }
 }
 
-/// A number with its words.
+/// A number with its noun.
 pub fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
     match count.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {one}"),
@@ -488,7 +494,7 @@ pub fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
     }
 }
 
-/// Whether a route waited for something that SQLite waits for as it does for a lock of another process.
+/// Whether a route waited in a way that is also how SQLite waits for a lock of another process.
 pub fn route_waits_for_database(server: &Server) -> bool {
     let routes = server.health.iter().flat_map(|health| &health.routes);
     let mut slow = routes.filter(|route| !route.attempt.outcome.is_answer() || route.took_ms() >= SLOW_MS);
@@ -499,8 +505,8 @@ pub fn route_waits_for_database(server: &Server) -> bool {
     })
 }
 
-/// Whether what a late route does can be a first start: it was answered at last, or is at work. What only waits does not
-/// migrate.
+/// Whether the activity of a late route can be a first start: it was answered at last, or works. A thread that
+/// only waits does not migrate.
 fn may_migrate(route: &Route) -> bool {
     if route.attempt.outcome.is_answer() {
         return true;
@@ -513,12 +519,12 @@ fn may_migrate(route: &Route) -> bool {
     }
 }
 
-/// Routes that are answered late or not at all, with another answer, or broken off.
+/// Routes that are answered late or not at all, with an error, or incompletely.
 fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
     if !routes.is_empty() {
         verdict.decide(id::ROUTE_SLOW, None);
     }
-    // A first start that migrates is busy; what stands still does not migrate.
+    // A first start with migrations is busy; a server without activity does not migrate.
     let age = server.process.as_ref().and_then(|process| process.age_ms);
     let is_young = age.is_some_and(|age| age < FIRST_START_MS);
     for route in routes {

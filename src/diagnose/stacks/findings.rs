@@ -1,13 +1,13 @@
-//! What stacks prove: evidence for findings about requests that wait, and findings of their own.
+//! Evidence from stacks for findings about waiting requests, and findings from stacks.
 
 use crate::diagnose::verdict::finding;
 use crate::model::{
     Evidence, Finding, LockHolder, LockWait, NextStep, Server, Severity, StackFrame, StackRole, Stacks, id,
 };
 
-/// Where the evidence comes from.
+/// Source of the evidence.
 const SOURCE: &str = "Python stacks, source lines";
-/// What the stacks prove of locks: for findings about requests that wait.
+/// Evidence about locks, for findings about waiting requests.
 pub fn lock_evidence(stacks: &Stacks) -> Vec<Evidence> {
     stacks.locks.iter().flat_map(of_lock).collect()
 }
@@ -30,7 +30,7 @@ fn of_lock(lock: &LockWait) -> Vec<Evidence> {
     evidence
 }
 
-/// `thread agent-sync (4711), in wait_for_the_agent at server.py:233`.
+/// For example `thread agent-sync (4711), in wait_for_the_agent at server.py:233`.
 fn held_in(holder: &LockHolder) -> String {
     let mut text =
         format!("thread {}, in {} at {}", holder.title(), holder.innermost.function, holder.innermost.place());
@@ -41,7 +41,7 @@ fn held_in(holder: &LockHolder) -> String {
     text
 }
 
-/// What a holder does, after "which".
+/// What a holder does, as text after "which".
 pub fn doing(role: StackRole) -> &'static str {
     match role {
         StackRole::WaitsForLock => "waits for another lock",
@@ -52,7 +52,7 @@ pub fn doing(role: StackRole) -> &'static str {
     }
 }
 
-/// What the stacks prove of the interpreter's own lock: who has it, and where.
+/// Evidence about the interpreter lock (GIL): its holder and the holder's position.
 pub fn gil_evidence(stacks: &Stacks) -> Vec<Evidence> {
     let Some((group, thread)) = stacks.gil_holder() else { return Vec::new() };
     let mut place = group
@@ -69,7 +69,7 @@ pub fn gil_evidence(stacks: &Stacks) -> Vec<Evidence> {
     )]
 }
 
-/// The innermost frame of the program itself, where the standard library or a package stands inside it.
+/// The innermost frame of the program itself, if the standard library or a package is inside it.
 pub fn called_by(frames: &[StackFrame]) -> Option<&StackFrame> {
     let is_package = |frame: &StackFrame| {
         ["/site-packages/", "/dist-packages/", "/lib/python3"].iter().any(|part| frame.file.contains(part))
@@ -79,7 +79,7 @@ pub fn called_by(frames: &[StackFrame]) -> Option<&StackFrame> {
     frames.get(at)
 }
 
-/// Hands the evidence to the findings that it belongs to.
+/// Adds the evidence to the findings that it belongs to.
 pub fn attach(stacks: &Stacks, findings: &mut [Finding]) {
     const OF_LOCKS: &[&str] = &[
         id::HANDLERS_STUCK,
@@ -99,8 +99,8 @@ pub fn attach(stacks: &Stacks, findings: &mut [Finding]) {
     }
 }
 
-/// Threads that wait for a lock that another keeps: the same ones at the same line at both looks. One finding for each
-/// holder, and one for those that wait for each other.
+/// Threads that wait for a lock of another thread: the same threads at the same line in both samples. One
+/// finding for each holder, and one for each deadlock.
 pub fn judge(server: &Server, stacks: &Stacks) -> Vec<Finding> {
     let is_stuck = |lock: &&LockWait| lock.is_still == Some(true) && lock.held_by.is_some();
     let mut by_holder: Vec<Vec<&LockWait>> = Vec::new();

@@ -1,32 +1,33 @@
-//! Which lock each thread waits for, and who stands inside its block: expressions are followed from frame to frame to what they mean.
+//! The lock that each thread waits for, and the thread inside its block. Expressions are traced from frame to
+//! frame to their meaning.
 
 use super::{SourceText, ThreadFacts, condition_caller, named, read};
 use crate::model::{LockHolder, LockWait};
 use crate::parse::python_source::{Function, Source, is_dotted};
 use std::collections::{HashMap, HashSet};
 
-/// How far an argument is followed through the calls that hand it on.
+/// Maximum number of calls through which an argument is traced.
 const MAX_CALLS: usize = 6;
 
-/// A lock by what its text means where it stands.
+/// A lock, identified by the meaning of its text in its scope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Meaning {
-    /// Whose name it is: a function or class of the file for what is its own, else empty.
+    /// The scope of the name: a function or class of the file for local names, else empty.
     scope: String,
     text: String,
 }
 
-/// What an expression can mean; several where more than one call gives it.
+/// The possible meanings of an expression; several if more than one call passes it.
 #[derive(Clone, Debug, Default)]
 struct Meanings {
     all: Vec<Meaning>,
-    /// The same text is the same object wherever it stands.
+    /// Whether the same text is the same object everywhere.
     is_certain: bool,
-    /// It was a parameter or local name, and stands for this.
+    /// The value of the parameter or local name, if it was one.
     given_as: Option<String>,
 }
 
-/// Follows an expression at one frame of a thread to what it means.
+/// Traces an expression at one frame of a thread to its meaning.
 fn meanings(
     standing: &ThreadFacts<'_>,
     at: usize,
@@ -42,7 +43,7 @@ fn meanings(
     let function = source.function(line);
     let first = text.split(['.', '[', '(']).next().unwrap_or_default();
     let Some(function) = function else {
-        // A module's own name.
+        // A name of the module.
         let is_certain = is_dotted(text);
         return Meanings {
             all: vec![Meaning { scope: String::new(), text: text.to_owned() }],
@@ -67,7 +68,7 @@ fn meanings(
         return if found.all.is_empty() { own(local) } else { found };
     }
     match source.assigned(line, first) {
-        // A local name for something that has another.
+        // A local name for another expression.
         Some(Some(value)) if first == text && value != text && depth > 0 => {
             let found = meanings(standing, at, &value, sources, depth - 1);
             Meanings { given_as: found.given_as.or(Some(value)), is_certain: false, ..found }
@@ -81,14 +82,15 @@ fn meanings(
     }
 }
 
-/// A call, or an index that is no literal: the same text gives another object each time.
+/// Whether it contains a call, or an index that is not a literal: the same text then gives different objects.
 fn is_another_each_time(text: &str) -> bool {
     let is_literal =
         |index: &str| index.starts_with(['"', '\'']) || index.starts_with(|first: char| first.is_ascii_digit());
     text.contains('(') || text.split('[').skip(1).any(|index| !is_literal(index))
 }
 
-/// What a parameter was given: by the frame that made the call, else wherever the function is handed on.
+/// The argument for a parameter: from the frame that made the call, else from all places that pass on the
+/// function.
 fn given(
     standing: &ThreadFacts<'_>,
     at: usize,
@@ -105,13 +107,13 @@ fn given(
         return Meanings { given_as: found.given_as.or(Some(argument)), ..found };
     }
     let all = source.given(function, parameter);
-    // The name of the thread tells which of several calls started it.
+    // The name of the thread shows which of several calls started it.
     let by_name: Vec<_> =
         all.iter().filter(|given| given.name.is_some() && given.name == standing.thread.name).collect();
     let chosen: Vec<_> = if by_name.is_empty() { all.iter().collect() } else { by_name };
     let mut meanings: Vec<Meaning> = Vec::new();
     for given in &chosen {
-        // Only a name of the module means the same here as there.
+        // Only a name of the module has the same meaning here and there.
         let first = given.argument.split('.').next().unwrap_or_default();
         let around = source.function(given.line);
         let is_own = around.as_ref().is_some_and(|around| {
@@ -137,14 +139,14 @@ fn given(
     Meanings { all: meanings, is_certain: false, given_as }
 }
 
-/// A block in which a thread stands.
+/// A block that a thread is inside.
 struct LockBlock {
     thread: usize,
     frame: usize,
     meanings: Meanings,
 }
 
-/// Every lock that is waited for, and who stands inside its block.
+/// Every lock that threads wait for, with the thread inside its block.
 pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, SourceText>) -> Vec<LockWait> {
     let held: Vec<LockBlock> =
         threads.iter().enumerate().flat_map(|(index, thread)| blocks(index, thread, sources)).collect();
@@ -190,7 +192,7 @@ pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, 
     }
     let holders: Vec<Result<&LockBlock, String>> =
         found.iter().map(|(_, waiting, meanings)| holder(waiting, meanings, &held)).collect();
-    // Who waits for whom; where that comes back to the lock, it never ends.
+    // The wait graph of the threads; a cycle back to the lock is a deadlock.
     let waits_for: HashMap<usize, usize> = found
         .iter()
         .zip(&holders)
@@ -228,18 +230,18 @@ pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, 
     locks
 }
 
-/// The blocks in which a thread stands, in all its frames.
+/// The blocks that a thread is inside, in all its frames.
 fn blocks(index: usize, standing: &ThreadFacts<'_>, sources: &HashMap<String, SourceText>) -> Vec<LockBlock> {
     let released_by = condition_caller(standing.frames);
     let mut found = Vec::new();
     for (at, frame) in standing.frames.iter().enumerate() {
-        // A lambda or generator runs when it is called, wherever it is written.
+        // A lambda or generator runs when it is called, not where it is written.
         let name = named(frame).1;
         if name.starts_with('<') && name != "<module>" {
             continue;
         }
         let Some((source, line)) = read(frame, sources) else { continue };
-        // `condition.wait()` has given its lock back.
+        // `condition.wait()` has released its lock.
         if released_by == Some(at) && source.waits_for_condition(line) {
             continue;
         }
@@ -252,7 +254,7 @@ fn blocks(index: usize, standing: &ThreadFacts<'_>, sources: &HashMap<String, So
     found
 }
 
-/// The one thread that stands inside a block of that lock.
+/// The only thread inside a block of that lock.
 fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [LockBlock]) -> Result<&'a LockBlock, String> {
     if meanings.all.is_empty() {
         return Err("its expression can give another lock each time".to_owned());
@@ -268,7 +270,7 @@ fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [LockBlock]) -> 
         candidates.iter().copied().filter(|held| !waiting.contains(&held.thread)).collect();
     match (others.as_slice(), candidates.as_slice()) {
         ([only], _) => Ok(only),
-        // Only one that waits for it: a lock that is taken twice by one thread.
+        // Only a thread that waits for it: one thread has taken the lock twice.
         ([], [only]) if meanings.is_certain && only.meanings.is_certain => Ok(only),
         ([], [_]) => {
             Err("only a thread that waits stands inside a block of that name: it took the lock twice, or that is \
@@ -283,7 +285,7 @@ fn holder<'a>(waiting: &[usize], meanings: &Meanings, held: &'a [LockBlock]) -> 
     }
 }
 
-/// Whether a thread waits, through others, for itself.
+/// Whether a thread waits, through other threads, for itself.
 fn comes_back(start: usize, waits_for: &HashMap<usize, usize>) -> bool {
     let mut seen = HashSet::new();
     let mut at = start;

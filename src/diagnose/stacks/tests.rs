@@ -1,4 +1,4 @@
-//! Each lock pattern as threads and source, and the healthy one that looks alike.
+//! Each lock pattern as threads and source, and a healthy pattern with similar facts.
 
 use super::*;
 use crate::model::PythonStack;
@@ -7,7 +7,7 @@ use crate::parse::python_source::parse;
 const FILE: &str = "/srv/app/server.py";
 const THREADING: &str = "/usr/lib/python3.11/threading.py";
 
-/// A thread as a test describes it.
+/// A thread in the description of a test.
 struct Staged {
     tid: u32,
     name: &'static str,
@@ -124,7 +124,7 @@ fn a_global_lock_is_certain() {
     assert_eq!(holder_of(only(&manual)), Some(3));
 }
 
-/// Written inside the block and not run in it: a function, a lambda.
+/// Written inside the block but not executed in it: a function, a lambda.
 #[test]
 fn who_only_stands_in_the_text_of_a_block_does_not_hold_it() {
     for frames in [vec![("later", "# NESTED")], vec![("<lambda>", "# HELD")], vec![("slow", "# SLOW")]] {
@@ -135,7 +135,7 @@ fn who_only_stands_in_the_text_of_a_block_does_not_hold_it() {
     }
 }
 
-/// A thread that waits for its turn in the interpreter stands at any line, and for milliseconds.
+/// A thread that waits for the interpreter lock can be at any line, and waits for milliseconds.
 #[test]
 fn the_wait_for_the_interpreter_is_no_lock() {
     let turn = Staged { call: Some(("futex", Some(false))), ..waits(1, vec![("handler", "# TAKE")]) };
@@ -144,7 +144,7 @@ fn the_wait_for_the_interpreter_is_no_lock() {
     assert!(stacks.locks.is_empty(), "{:?}", stacks.locks);
 }
 
-/// Where the system call cannot be read, a futex at a line that takes a lock is enough.
+/// If the system call cannot be read, a futex at a line that takes a lock is enough.
 #[test]
 fn the_wait_channel_stands_in_for_the_system_call() {
     let unknown = Staged { call: None, ..waits(1, vec![("handler", "# TAKE")]) };
@@ -187,7 +187,8 @@ class Other:
             pass
 ";
 
-/// `self._lock` of one class is probably, that of another class never, the same lock; of two objects nobody knows.
+/// `self._lock` of one class is probably the same lock, that of another class never; for two objects it is
+/// unknown.
 #[test]
 fn locks_of_objects_are_only_probable() {
     let probably =
@@ -206,12 +207,12 @@ fn locks_of_objects_are_only_probable() {
     );
     assert_eq!(holder_of(only(&both)), None);
     assert!(only(&both).no_holder.as_deref().unwrap().contains("2 threads stand inside"));
-    // Parent and child have a lock each: that is no thread that waits for itself.
+    // Parent and child have a lock each: no thread waits for itself.
     let tree = staged(OBJECTS, &[waits(1, vec![("Other.child_get", "# CHILD"), ("Other.child", "# PARENT")])]);
     assert_eq!((holder_of(only(&tree)), only(&tree).is_cycle), (None, false));
 }
 
-/// Each of them has a connection, file or lock of its own, whatever they wait for.
+/// Each thread has a connection, file or lock of its own, whatever it waits for.
 #[test]
 fn the_same_call_gives_another_object_each_time() {
     for (expression, is_named) in
@@ -249,7 +250,8 @@ def want():
         pass
 ";
 
-/// `condition.wait()` gives its lock back meanwhile; `event.wait()` keeps what its caller has.
+/// `condition.wait()` releases its lock during the wait; `event.wait()` does not release the locks of its
+/// caller.
 #[test]
 fn conditions_give_their_lock_back() {
     for (names, entered) in
@@ -305,7 +307,7 @@ fn parameters_are_followed_to_what_was_given() {
     // Without the names of the threads it can be either.
     let stacks = staged(GIVEN, &[thread(1, "?"), thread(2, "?"), waits(3, vec![("use", "# USE")])]);
     assert!(stacks.locks.iter().all(|lock| lock.held_by.is_none()), "{:#?}", stacks.locks);
-    // The call that gave it is on the stack: that is certain. A local name could have been given another since.
+    // The call that passed it is on the stack, so it is certain. A local name could have been assigned since.
     for (frames, is_probable) in
         [(vec![("helper", "# HELPER"), ("call", "# CALL")], false), (vec![("alias", "# ALIAS")], true)]
     {
@@ -314,7 +316,7 @@ fn parameters_are_followed_to_what_was_given() {
     }
 }
 
-/// Lines of a file that is not what runs name other functions.
+/// Lines of a file that differs from the running code name other functions.
 #[test]
 fn a_source_that_does_not_fit_is_not_used() {
     let stacks = staged(GLOBAL, &[waits(1, vec![("something_else", "# TAKE")])]);
@@ -333,7 +335,7 @@ fn a_second_look_tells_what_is_kept_from_what_goes_round() {
     let slept = |count| Sleeps::from([(1, count), (3, Some(1)), (4, Some(1))]);
     for (again, before, after, expected) in [
         (look(3), Some(7), Some(7), true),
-        // Woken in between, and then another was quicker.
+        // Woken in between, but another thread was quicker.
         (look(3), Some(7), Some(8), false),
         (look(3), None, None, false),
         (look(4), Some(7), Some(7), false),
@@ -380,7 +382,7 @@ fn roles_of_threads_that_wait_for_work() {
     }
 }
 
-/// As [`staged`], without a look at which files are asked for.
+/// Like [`staged`], without a check of which files are requested.
 fn staged_any(threads: &[Staged]) -> Stacks {
     let stacks = threads
         .iter()

@@ -1,10 +1,10 @@
-//! Which findings follow from a trend, in words.
+//! Findings that follow from a trend.
 
 use super::{MIN_SAMPLES, at_this_pace, in_order, series};
 use crate::diagnose::verdict::finding;
 use crate::model::{Evidence, Finding, Growth, NextStep, Series, Severity, Shape, Trend, id};
 
-/// Share of the soft limit from which on growth is critical.
+/// Share of the soft limit above which growth is critical.
 const CRITICAL_SHARE: f64 = 0.80;
 /// Time to the soft limit below which growth is critical, in milliseconds.
 const CRITICAL_MS: u64 = 3_600_000;
@@ -29,7 +29,7 @@ pub fn findings(server_pid: Option<u32>, trend: &Trend, growths: &[Growth]) -> V
     found
 }
 
-/// What all findings of one trend have in common.
+/// Common values of all findings of one trend.
 struct Context {
     selector: String,
     descriptors: String,
@@ -57,7 +57,7 @@ impl Context {
         self.soft_limit.filter(|limit| *limit > 0).map(|limit| count as f64 / limit as f64)
     }
 
-    /// `+18 an hour (15 to 21), 256 reached in 7 h`.
+    /// For example `+18 an hour (15 to 21), 256 reached in 7 h`.
     fn pace(&self, growth: &Growth) -> String {
         let mut text = match (growth.per_hour, growth.per_hour_low, growth.per_hour_high) {
             (Some(rate), Some(low), Some(high)) => {
@@ -139,7 +139,7 @@ impl Context {
         )
     }
 
-    /// A rise that is not decided, and would fill the table soon: worth a word, and no alarm.
+    /// An undecided rise that would fill the table soon: a note, not an alarm.
     fn rise(&self, trend: &Trend, growths: &[Growth]) -> Option<Finding> {
         let is_it = |growth: &&Growth| growth.series == Series::Open && growth.shape == Shape::Undecided;
         let growth = growths.iter().find(is_it).filter(|growth| growth.falls == 0)?;
@@ -160,7 +160,8 @@ impl Context {
         Some(finding(id::DESCRIPTOR_GROWTH, Severity::Info, title, evidence, next))
     }
 
-    /// All descriptors together, or one kind of them; what a database's own finding explains by itself is not said twice.
+    /// Growth of all descriptors together, or of one kind. Growth that the finding of a database explains is
+    /// not repeated.
     fn descriptor_growth(&self, growths: &[Growth]) -> Option<Finding> {
         let grown = |growth: &&Growth| growth.shape.is_growth();
         let fastest = |a: &&Growth, b: &&Growth| a.per_hour.unwrap_or(0.0).total_cmp(&b.per_hour.unwrap_or(0.0));
@@ -186,7 +187,7 @@ impl Context {
             let rate = part.per_hour.map_or(serde_json::Value::Null, |rate| rounded(rate).into());
             evidence.push(Evidence::new(format!("of this {} an hour", part.series), rate, &self.descriptors));
         }
-        // Whoever brings half of it is its cause.
+        // The part with at least half of the rate is the cause.
         let half = growth.per_hour.unwrap_or(0.0) / 2.0;
         let is_database =
             |part: &&&Growth| matches!(part.series, Series::Family(_)) && part.per_hour.unwrap_or(0.0) >= half;
@@ -215,12 +216,12 @@ fn rounded(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// `18`, `1.5`.
+/// For example `18`, `1.5`.
 fn number(value: f64) -> String {
     if value.abs() >= 10.0 { format!("{value:.0}") } else { format!("{}", rounded(value)) }
 }
 
-/// `45 s`, `12 m`, `7 h`, `3 d`.
+/// For example `45 s`, `12 m`, `7 h`, `3 d`.
 pub(super) fn time(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {

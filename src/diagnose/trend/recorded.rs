@@ -3,7 +3,7 @@
 /// Name, step in milliseconds, database descriptors, WAL descriptors.
 pub type Recorded = (&'static str, u64, &'static [u64], &'static [u64]);
 
-/// Connections that are never closed and that nothing refers to: the collector closes them.
+/// Connections that are never closed and not referenced: the collector closes them.
 #[rustfmt::skip]
 pub const TEETH: &[Recorded] = &[
     ("3.11.7 loop, 4/s", 2004,
@@ -71,7 +71,7 @@ pub const TEETH: &[Recorded] = &[
         &[2, 20, 38, 65, 93, 118, 138, 25, 44, 72, 91, 118, 137, 161, 38, 66, 87, 116, 138, 160, 189, 211, 46, 76, 105, 134, 167, 196, 213, 58, 85, 112, 137, 159, 185, 69, 97, 122, 143, 168, 197, 86, 110, 129, 147, 177, 197, 210, 230, 254, 112, 136, 159, 188, 218, 236, 253, 274, 113, 152, 180, 199, 223, 244, 264, 128, 152, 179, 200, 219, 242, 259, 136, 163, 182, 198, 223, 257, 284, 150, 175, 204, 225, 254, 287, 311, 188, 212, 239, 263, 282, 310, 328, 348, 37, 66, 91, 115, 139, 165, 177, 51, 74, 98, 129]),
 ];
 
-/// Connections that are kept in a list, as many a second as the name says.
+/// Connections that are kept in a list; the name has their number per second.
 #[rustfmt::skip]
 pub const STAIRS: &[Recorded] = &[
     ("3.11.7 kept, 0.4/s", 2002,
@@ -85,7 +85,7 @@ pub const STAIRS: &[Recorded] = &[
         &[2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 7, 8, 8, 8, 9, 9, 10, 10, 10, 11, 11, 12, 12, 12, 13, 13, 14, 14, 14, 15, 15, 16, 16, 16, 17, 17, 18, 18, 18, 19, 19, 20, 20, 20, 21, 21, 22, 22, 22, 23, 23, 24, 24, 24, 25, 25, 26, 26, 26, 27, 27, 28, 28, 28, 29, 29, 30, 30, 30, 31, 31, 32, 32, 32, 33, 33, 34, 34, 34, 35, 35, 36, 36, 36, 37, 37, 38, 38, 38, 39, 39, 40, 40, 40, 41, 41]),
 ];
 
-/// Every fourth connection is kept in a list, the others are forgotten.
+/// Every fourth connection is kept in a list, the others are unreferenced.
 #[rustfmt::skip]
 pub const MIXED: &[Recorded] = &[
     ("3.11.7 kept below a saw-tooth, 3/s", 2004,

@@ -1,11 +1,11 @@
-//! Saw-teeth, made and recorded, of which none may be called a leak; and leaks, of which each must be.
+//! Saw-teeth, generated and recorded, which must never be reported as a leak; and leaks, which must always be.
 
 use super::recorded::{MIXED, Recorded, STAIRS, TEETH};
 use super::*;
 use crate::model::FamilySample;
 use crate::model::{Severity, id};
 
-/// A small generator with a fixed start, so that every run sees the same series.
+/// A small generator with a fixed seed, so that every run has the same series.
 struct Random(u64);
 
 impl Random {
@@ -19,7 +19,7 @@ impl Random {
     }
 }
 
-/// A saw-tooth sampled at `times`; every few falls go only part of the way.
+/// A saw-tooth sampled at `times`; with `partial`, some falls are incomplete.
 fn tooth_at(random: &mut Random, times: &[u64], partial: bool, uneven: bool) -> Vec<u64> {
     let floor = random.between(0.0, 20.0);
     let amplitude = random.between(10.0, 60.0);
@@ -53,7 +53,7 @@ fn times(random: &mut Random, count: usize, step: f64, jitter: f64) -> Vec<u64> 
         .collect()
 }
 
-/// Shapes of `count` made saw-teeth, under each of several limits.
+/// Shapes of `count` generated saw-teeth, under each of several limits.
 fn judge_made(count: u64, start: u64) -> Vec<Growth> {
     let mut random = Random(start);
     let mut growths = Vec::new();
@@ -80,7 +80,7 @@ fn made_saw_teeth_are_never_a_leak() {
     assert!(growths.iter().all(|growth| (growth.shape == Shape::Undecided) == growth.missing.is_some()));
 }
 
-/// Run it by hand: 200 saw-teeth with a thousand choices of each parameter.
+/// For manual runs: 200 saw-teeth with a thousand choices of each parameter.
 #[test]
 #[ignore = "takes several seconds"]
 fn many_more_made_saw_teeth_are_never_a_leak() {
@@ -91,7 +91,7 @@ fn many_more_made_saw_teeth_are_never_a_leak() {
 fn samples_that_alias_with_the_period_are_never_a_leak() {
     for step in [2_000_u64, 5_000, 30_000, 60_000, 120_000] {
         for periods in 1..40 {
-            // Each sample comes a hundredth of a period later in its tooth than the one before.
+            // Each sample is a hundredth of a period later in its tooth than the one before.
             let period = step as f64 / (f64::from(periods) + 0.01);
             if period < 5_000.0 {
                 continue;
@@ -115,7 +115,7 @@ fn recorded_saw_teeth_are_never_a_leak() {
             for from in (0..series.2.len()).step_by(7) {
                 for to in (from + 3 * stride..=series.2.len()).step_by(9) {
                     for limit in [None, Some(1024), Some(256)] {
-                        // What does not fit under the limit is a leak in effect.
+                        // A series that does not fit below the limit is a leak in effect.
                         if limit.is_some_and(|limit| most >= limit) {
                             continue;
                         }
@@ -168,7 +168,7 @@ fn recorded_leaks_below_a_saw_tooth_are_found_once_the_floors_have_risen() {
     let growths = judge_trend(&recorded(series, 0, series.2.len(), 1, Some(256)));
     let family = growths.iter().find(|growth| matches!(growth.series, Series::Family(_))).unwrap();
     assert!(family.shape.is_growth() && family.falls > 0, "{family:?}");
-    // 1.5 connections a second are kept, two handles each.
+    // 1.5 connections per second are kept, with two handles each.
     let rate = family.per_hour.unwrap();
     assert!((rate / 10_800.0 - 1.0).abs() < 0.25, "{rate}");
 }
@@ -188,7 +188,7 @@ fn a_leak_below_a_saw_tooth_raises_the_floor() {
     assert!(called <= 300, "after {called} samples");
 }
 
-/// Two handles every five seconds, looked at every `step` ms for `for_ms`.
+/// Two handles every five seconds, sampled every `step` ms for `for_ms`.
 fn idle_leak(step: u64, for_ms: u64, soft_limit: u64) -> Trend {
     let samples = (0..=for_ms / step)
         .map(|index| {
@@ -254,14 +254,14 @@ fn a_slow_leak_is_found_by_a_long_watch_at_uneven_times() {
     let open = growth(&even, &leak(&even), Some(256));
     assert_eq!(open.shape, Shape::Undecided);
     assert!(open.missing.unwrap().contains("uneven"));
-    // The same, with descriptors that come and go.
+    // The same with temporary descriptors.
     let times = times(&mut random, 200, 60_000.0, 0.5);
     let noisy: Vec<u64> = leak(&times).iter().map(|value| value + random.next() % 4).collect();
     let found = growth(&times, &noisy, Some(256));
     assert!(found.shape.is_growth(), "{found:?}");
 }
 
-/// One connection forgotten every 30 s, as by a tab that asks: a tooth of 72 of them lasts 36 minutes.
+/// One connection leaked every 30 s, as by a browser tab that polls: a tooth of 72 of them lasts 36 minutes.
 #[test]
 fn a_slow_saw_tooth_is_no_leak_while_it_rises() {
     let mut random = Random(5);
@@ -336,7 +336,7 @@ fn the_kind_that_grows_is_named() {
         .collect();
     let trend = Trend { soft_limit: Some(4096), samples };
     let growths = judge_trend(&trend);
-    // 360 is within a long saw-tooth, and there is room for one.
+    // 360 is within a long saw-tooth, and the limit is high enough for one.
     assert!(growths.iter().all(|growth| growth.shape == Shape::Undecided && growth.idle == Some(false)));
     let trend = Trend { soft_limit: Some(512), ..trend };
     let found = findings(None, &trend, &judge_trend(&trend));
