@@ -1,4 +1,4 @@
-//! The server's side while a request is in flight: what became of the connections, and what the threads do.
+//! The server's side of a request in flight: the states of its connections, and the activity of its threads.
 
 use super::Examination;
 use crate::collect::ThreadEntry;
@@ -10,18 +10,18 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Pipes whose readers are looked for; a server has two.
+/// Maximum number of pipes that are checked for readers; a server has two.
 const MAX_PIPES: usize = 4;
 
-/// Threads of which a report tells each.
+/// Maximum number of threads that a report lists.
 const MAX_KEPT: usize = 512;
 
-/// Collects the looks that are taken while one request waits.
+/// Collects the samples that are taken while one request waits.
 pub(super) struct RequestSamples<'a> {
     examination: &'a Examination<'a>,
     server: &'a Server,
     looks: Vec<PortSample>,
-    /// Who waited to be accepted, and who waited for an answer, at the first look.
+    /// Peers of the pending connections, and of those without a response, at the first sample.
     first: Option<(HashSet<SocketAddr>, HashSet<SocketAddr>)>,
     threads: Vec<ThreadTable>,
     gaps: Vec<Gap>,
@@ -36,7 +36,7 @@ struct ThreadTable {
     omitted: u64,
 }
 
-/// What was seen during one request.
+/// The samples of one request.
 #[derive(Default)]
 pub(super) struct ActivitySamples {
     pub looks: Vec<PortSample>,
@@ -49,7 +49,7 @@ impl<'a> RequestSamples<'a> {
         Self { examination, server, looks: Vec::new(), first: None, threads: Vec::new(), gaps: Vec::new() }
     }
 
-    /// One look; `waiting` names the request's own connection, where there is one.
+    /// Takes one sample. `waiting` is the request's own connection, if there is one.
     pub fn sample(&mut self, waiting: Option<Waiting>, after: Duration) {
         let begun = Instant::now();
         self.sample_connections(waiting, after);
@@ -62,7 +62,7 @@ impl<'a> RequestSamples<'a> {
         if table.source.is_empty() {
             return;
         }
-        // The server's end of the probe's connection has the probe's addresses the other way round.
+        // The server's end of the probe's connection has the probe's addresses swapped.
         let own = waiting.and_then(|waiting| {
             let is_its = |socket: &&TcpSocket| {
                 unmapped(socket.local) == waiting.remote && unmapped(socket.remote) == waiting.local
@@ -77,7 +77,7 @@ impl<'a> RequestSamples<'a> {
             here().filter(|socket| is_unanswered(socket)).map(|socket| socket.remote).collect();
         let (waited, was_unanswered) = self.first.get_or_insert_with(|| (waits.clone(), unanswered.clone()));
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        // A connection that is gone may have been given up by its client, which leaves no trace in CLOSE-WAIT here.
+        // The client may have closed a connection that is gone, which leaves no CLOSE-WAIT here.
         let has_got_bytes = |remote: &&SocketAddr| {
             here().any(|socket| {
                 socket.remote == **remote && socket.progress.is_some_and(|progress| progress.has_sent)
@@ -109,7 +109,8 @@ impl<'a> RequestSamples<'a> {
                     self.gaps.extend(read.gaps);
                 }
                 let (entries, omitted) = read.value;
-                // Ages were taken by now: a thread of this request is no older than its connection.
+                // Ages are relative to this moment: the thread of this request is not older than its
+                // connection.
                 let since_connect = after.saturating_add(begun.elapsed());
                 self.threads.push(ThreadTable {
                     at: Instant::now(),
@@ -126,7 +127,7 @@ impl<'a> RequestSamples<'a> {
         }
     }
 
-    /// Everything that was seen, for a request for `path`.
+    /// The result of all samples for a request for `path`.
     pub fn end(mut self, path: &str) -> ActivitySamples {
         let identity = self.server.process.as_ref().map(|process| process.identity);
         let activity = match (self.threads.as_slice(), identity) {
@@ -143,7 +144,7 @@ impl<'a> RequestSamples<'a> {
             .map(|entry| {
                 let before =
                     first.entries.iter().find(|before| before.tid == entry.tid && before.age_ms <= entry.age_ms);
-                // Both are counted from the boot on, in hundredths of a second.
+                // Both are counted from boot, in hundredths of a second.
                 let is_new = entry.age_ms <= milliseconds(last.since_connect).saturating_add(10) && !entry.is_main;
                 let looks = before.iter().map(|before| before.look.clone()).chain([entry.look.clone()]).collect();
                 Thread {
@@ -158,7 +159,7 @@ impl<'a> RequestSamples<'a> {
             })
             .collect();
         let pipes = self.pipes(&threads, identity);
-        // What a report keeps of very many: those that do anything before those that only wait.
+        // Of very many threads a report keeps those with activity before those that only wait.
         threads.sort_by_key(|thread| (!thread.is_main, !thread.is_new, !is_informative(thread), thread.tid));
         let left_out = threads.len().saturating_sub(MAX_KEPT);
         threads.truncate(MAX_KEPT);
@@ -172,7 +173,7 @@ impl<'a> RequestSamples<'a> {
         }
     }
 
-    /// Pipes on which threads have waited at both looks. Most often it is standard output or standard error.
+    /// Pipes that threads waited on in both samples. Mostly it is standard output or standard error.
     fn pipes(&self, threads: &[Thread], identity: Identity) -> Vec<Pipe> {
         let mut descriptors: Vec<u32> = threads
             .iter()
@@ -198,7 +199,7 @@ impl<'a> RequestSamples<'a> {
     }
 }
 
-/// It runs, has run or woken, or waits in the kernel for what it cannot be taken from.
+/// Whether the thread runs, has run or woken, or is in an uninterruptible sleep.
 fn is_informative(thread: &Thread) -> bool {
     use crate::model::ProcessState;
     let is_special = |look: &crate::model::ThreadSample| {
@@ -214,12 +215,12 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Complete for the kernel and owned by nobody: it waits to be accepted.
+/// Whether the connection is pending: the kernel has completed it, and no process has accepted it.
 fn is_waiting(socket: &TcpSocket) -> bool {
     socket.inode == 0 && matches!(socket.state, TcpState::ESTABLISHED | TcpState::CLOSE_WAIT)
 }
 
-/// Accepted, has sent a request, and has got nothing.
+/// Whether the connection was accepted, has sent a request, and has received nothing.
 fn is_unanswered(socket: &TcpSocket) -> bool {
     socket.inode != 0
         && matches!(socket.state, TcpState::ESTABLISHED | TcpState::CLOSE_WAIT)

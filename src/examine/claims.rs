@@ -1,4 +1,5 @@
-//! Who claims the server, and who should: every supervisor is asked in its own way.
+//! The supervisors that claim the server, and the expected one. Each kind of supervisor is queried in its own
+//! way.
 
 use super::Examination;
 use crate::model::{Expected, Gap, GapReason, Hop, PidFileState, Process, Role, Server, Supervisor, id};
@@ -8,21 +9,21 @@ use crate::parse::expect::Expect;
 use crate::parse::mask;
 use crate::target::{Fit, KnownProgram, ProgramQuery, ServerProfile, same_network};
 
-/// What the supervisors of this host say of the server.
+/// Claims of the supervisors on this host about the server.
 pub(super) struct Claims {
-    /// Who claims it; where nobody does, who should.
+    /// The supervisor that claims the server; if none does, the expected one.
     pub supervisor: Supervisor,
-    /// Who should.
+    /// The expected supervisor.
     pub expected: Option<Expected>,
-    /// Others that are for this server, or for its port.
+    /// Other supervisors for this server or for its port.
     pub others: Vec<Supervisor>,
-    /// Whom to look on for a while.
+    /// The supervisor to observe.
     pub watched: Option<ObservedSupervisor>,
 }
 
-/// A supervisor that can be looked on.
+/// A supervisor that can be observed.
 pub(super) enum ObservedSupervisor {
-    /// One that can be asked again.
+    /// A supervisor that can be queried again.
     Program(Box<KnownProgram>),
     /// A shell loop, by its pid.
     Loop(u32),
@@ -34,7 +35,7 @@ impl Claims {
     }
 }
 
-/// The process and what is above it; all that a claim is compared with.
+/// The process and its ancestors, which all claims are compared with.
 struct Chain<'a> {
     process: &'a Process,
     hops: &'a [Hop],
@@ -47,7 +48,7 @@ impl Chain<'_> {
 }
 
 impl Examination<'_> {
-    /// Asks everybody. Without a process the question is only who should be running it.
+    /// Queries all supervisors. Without a process it only determines the expected one.
     pub(super) fn claims(
         &self,
         server: &mut Server,
@@ -77,17 +78,18 @@ impl Examination<'_> {
             (_, None) => self.of_absent(server, &fits),
         };
         for (fit, known) in fits {
-            // Its command alone makes a program nobody's who has a supervisor already.
+            // If the server has a supervisor, a matching command alone is not enough for a second one.
             if fit == Fit::Likely {
                 continue;
             }
             let claim = judged(&known.program.claim, chain.as_ref());
             let is_named = claim.kind == claims.supervisor.kind && claim.name == claims.supervisor.name;
-            // What is down and not wanted up does nothing about this server.
+            // A program that is down and should be down does not affect this server.
             if is_named || claim.is_idle || known.program.is_oneshot {
                 continue;
             }
-            // The server's own supervisor is content; whoever else is for it, or for its port, may be fighting it.
+            // The claim of the server's own supervisor is settled. Any other supervisor for it, or for its
+            // port, may conflict.
             let is_content = claims.watched.is_none() && claims.supervisor.claims_this != Some(false);
             let does_something = !claim.gave_up && !claim.finished;
             if is_content && does_something && claim.claims_this != Some(true) {
@@ -117,7 +119,7 @@ impl Examination<'_> {
         claims
     }
 
-    /// A person said who should be running it.
+    /// The supervisor that the user gave with `--expect`.
     fn as_expected(
         &self,
         server: &mut Server,
@@ -156,8 +158,9 @@ impl Examination<'_> {
         }
     }
 
-    /// Of a server that runs: the nearest supervisor above it, else the manager of its unit, else its container's
-    /// runtime; where none of them claims it, whoever is configured for it elsewhere.
+    /// Claims for a running server: the nearest supervisor among its ancestors, else the manager of its unit,
+    /// else the runtime of its container. If none of them claims it, the supervisor that is configured for it
+    /// elsewhere.
     fn of_running(
         &self,
         server: &mut Server,
@@ -192,7 +195,7 @@ impl Examination<'_> {
             });
         } else if claims.expected.is_none() && self.request.selection.expect.is_none() && server.kind.is_hermes() {
             let elsewhere = fits.iter().filter(|(fit, _)| matches!(fit, Fit::This | Fit::Likely));
-            // A unit in whose control group the server is was asked before; it may be down on purpose.
+            // The unit of the server's control group was queried before; it may be down on purpose.
             let elsewhere = elsewhere
                 .filter(|(_, known)| !known.program.is_oneshot && (!known.program.claim.is_idle))
                 .filter(|(_, known)| chain.position(known.program.claim.claimed_pid).is_none())
@@ -214,7 +217,7 @@ impl Examination<'_> {
         claims
     }
 
-    /// Of a server that does not run: the program that should be running it, the one that is at it first.
+    /// Claims for a server that does not run: the program that should run it, preferring one that is active.
     fn of_absent(&self, server: &Server, fits: &[(Fit, &KnownProgram)]) -> Claims {
         let of_it =
             fits.iter().filter(|(fit, _)| *fit != Fit::Rival).filter(|(_, known)| !known.program.is_oneshot);
@@ -227,7 +230,7 @@ impl Examination<'_> {
         }
     }
 
-    /// A shell loop whose server is between two attempts.
+    /// A shell loop with its server between two starts.
     fn of_absent_loop(&self, server: &Server) -> Claims {
         let wanted = self.survey.hermes().into_iter().find(|(_, command)| {
             command.role == CommandRole::RespawnLoop
@@ -251,8 +254,8 @@ impl Examination<'_> {
         Claims { watched: Some(ObservedSupervisor::Loop(pid)), ..Claims::of(supervisor, Some(expected)) }
     }
 
-    /// The server is below a supervisor. Its own word for the program; where it cannot be asked, its being the parent
-    /// is enough.
+    /// Claims for a server below a supervisor: the supervisor's own claim about the program. If the supervisor
+    /// cannot be queried, being its child is enough.
     fn of_parent(&self, chain: &Chain<'_>, below: u32, hop: &Hop) -> Claims {
         let process = chain.process;
         let kind = match hop.role {
@@ -289,16 +292,17 @@ impl Examination<'_> {
         Claims { watched, ..Claims::of(supervisor, None) }
     }
 
-    /// A supervisor that claims the server is looked on when somebody asks for it, or when the server is young and was
-    /// started again often: then it may be flapping.
+    /// Whether a supervisor that claims the server is observed: on request, or if the server is young and was
+    /// restarted often, so that it may be in a restart loop.
     fn is_observable(&self, supervisor: &Supervisor, process: &Process) -> bool {
         const YOUNG_MS: u64 = 15_000;
         let was_often = supervisor.restarts.is_some_and(|restarts| restarts >= crate::diagnose::MANY_RESTARTS);
         self.request.observe.is_some() || was_often && process.age_ms.is_some_and(|age| age < YOUNG_MS)
     }
 
-    /// Asks the manager of the unit in whose control group the server is. The control group alone decides nothing: an
-    /// orphan of an earlier activation sits in it too, and so does whatever a login or cron service has started.
+    /// Queries the manager of the unit in whose control group the server is. The control group alone proves
+    /// nothing: it also contains orphans of an earlier activation, and processes that a login or cron service
+    /// started.
     fn of_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit) -> Claims {
         let asked = ProgramQuery::Unit(unit.clone());
         let known = self.survey.programs().known.iter().find(|known| known.asked == asked).cloned();
@@ -312,8 +316,8 @@ impl Examination<'_> {
         }
     }
 
-    /// The job of launchd whose pid is the server's or that of a wrapper around it. Every application that a person has
-    /// opened is a job as well, and so is a remote login; what was started from there is not theirs.
+    /// The launchd job with the pid of the server or of a wrapper around it. Every application that a user
+    /// opened is a job too, and so is a remote login; a process started from there does not belong to that job.
     fn of_job(&self, server: &Server, chain: &Chain<'_>) -> Option<Claims> {
         let jobs = self.survey.programs().known.iter().filter(|known| matches!(known.asked, ProgramQuery::Job(_)));
         let above = jobs.filter_map(|known| Some((chain.position(known.program.claim.claimed_pid)?, known)));
@@ -361,7 +365,7 @@ impl Examination<'_> {
             let watched = is_worth_it.then(|| ObservedSupervisor::Program(Box::new(known)));
             return Claims { watched, ..Claims::of(supervisor, None) };
         }
-        // A dashboard that was started from within the gateway's unit is not that unit's server.
+        // A dashboard that was started from within the gateway's unit is not the server of that unit.
         let named_so = unit.name.contains("hermes") && unit.name.contains(server.kind.word());
         let of_kind = known.command().is_some_and(|command| command.certain && command.kind == server.kind);
         if !named_so && !of_kind && !is_command_of(&program.command, chain.process) {
@@ -400,7 +404,8 @@ impl Examination<'_> {
         Claims { watched, ..Claims::of(supervisor, Some(expected)) }
     }
 
-    /// The manager does not answer from here: then the activation that it publishes as a file may still tell.
+    /// Claim of a manager that cannot be queried: the activation that it publishes as a file may still identify
+    /// it.
     fn of_unqueried_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit, gap: Gap) -> Claims {
         let base = |claims_this, evidence| Supervisor {
             kind: unit.kind().to_owned(),
@@ -428,12 +433,14 @@ impl Examination<'_> {
         Claims::of(base(None, evidence), None)
     }
 
-    /// What the runtime says of the container, where it may be asked; its first process is claimed in any case.
+    /// Claim of a container runtime, if it may be queried. The first process of the container is claimed in any
+    /// case.
     fn of_container(&self, server: &mut Server, chain: &Chain<'_>, runtime: &str, short: String) -> Claims {
         let is_init = chain.process.namespace_pids.last() == Some(&1);
         let evidence =
             if is_init { "it is the first process of its container" } else { "its control group is a container's" };
-        // A user can give a control group below their own any name; the runtime of another user is not asked for it.
+        // A user can choose the names of control groups below their own. The runtime of another user is not
+        // queried for them.
         let owner = chain.process.cgroup.as_deref().and_then(delegated_to);
         if let Some(owner) = owner.filter(|owner| *owner != rustix::process::geteuid().as_raw()) {
             let detail =
@@ -448,7 +455,8 @@ impl Examination<'_> {
             return Claims::of(supervisor, None);
         }
         let supervisor = match self.survey.host.container(runtime, &short) {
-            // It runs another process: then the name of the control group is not its.
+            // The runtime reports another process, so the name of the control group is not that of its
+            // container.
             Ok(program)
                 if program.claim.claimed_pid.is_some() && chain.position(program.claim.claimed_pid).is_none() =>
             {
@@ -473,8 +481,8 @@ impl Examination<'_> {
         Claims::of(supervisor, None)
     }
 
-    /// A loop on this host that starts this very server, and that the server is not below: same kind, port, home, user
-    /// and network. A loop whose own server runs is content, and none of this server's.
+    /// A loop on this host that starts this server and is not an ancestor of it: same kind, port, home, user
+    /// and network. A loop with a running server of its own does not start this one.
     fn respawn_loop(&self, server: &Server, chain: &Chain<'_>) -> Option<(u32, Expected)> {
         let own = self.target.command.as_ref();
         let process = chain.process;
@@ -496,7 +504,7 @@ impl Examination<'_> {
         })
     }
 
-    /// Whether a loop has a server below it that has been running for longer than attempts in vain do.
+    /// Whether a loop has a descendant server that has been running for longer than a failed start.
     fn has_settled_server(&self, pid: u32) -> bool {
         const SETTLED_MS: u64 = 15_000;
         self.survey.relatives(pid).into_iter().skip(1).any(|below| {
@@ -508,7 +516,7 @@ impl Examination<'_> {
         })
     }
 
-    /// Supervisors that could have claimed it and could not be asked.
+    /// Adds a gap for supervisors that could have claimed the server and could not be queried.
     fn note_unqueried(&self, server: &mut Server) {
         let unasked = &self.survey.programs().unasked;
         let Some((first, gap)) = unasked.first() else { return };
@@ -528,7 +536,7 @@ impl Examination<'_> {
     }
 }
 
-/// The claim of the one that is looked on.
+/// The claim of the observed supervisor.
 pub(super) fn watched_claim(
     watched: &ObservedSupervisor,
     supervisor: &Supervisor,
@@ -544,7 +552,7 @@ pub(super) fn watched_claim(
     }
 }
 
-/// A claim, compared with the way up from the server.
+/// A claim, compared with the ancestry of the server.
 fn judged(claim: &Supervisor, chain: Option<&Chain<'_>>) -> Supervisor {
     let is_its = chain.is_some_and(|chain| chain.position(claim.claimed_pid).is_some());
     Supervisor { claims_this: Some(is_its), ..claim.clone() }
@@ -566,7 +574,7 @@ fn elsewhere_of(known: &KnownProgram, chain: Option<&Chain<'_>>) -> Claims {
     Claims { watched, ..Claims::of(supervisor, Some(expected)) }
 }
 
-/// Of several programs for one server the one that is doing something about it.
+/// Rank of a program among several for one server: one with activity ranks higher.
 fn rank(claim: &Supervisor) -> u8 {
     match claim {
         claim if claim.is_restarting => 4,
@@ -577,7 +585,7 @@ fn rank(claim: &Supervisor) -> u8 {
     }
 }
 
-/// The first supervisor above the server with nothing in between that starts things for somebody else, and the
+/// The first supervisor among the ancestors, without a login, scheduler or similar program in between, and the
 /// pid directly below it.
 fn nearest_supervisor(hops: &[Hop]) -> Option<(u32, &Hop)> {
     let mut below = hops.first()?.pid;
@@ -614,7 +622,7 @@ fn is_command_of(configured: &[String], process: &Process) -> bool {
     telling.is_some_and(|word| configured.iter().any(|configured| configured.contains(word.as_str())))
 }
 
-/// Whether a role is one that keeps servers running.
+/// Whether a role is that of a program that restarts servers.
 fn keeps_running(role: Role) -> bool {
     matches!(role, Role::Supervisor | Role::RespawnLoop | Role::Demo)
 }

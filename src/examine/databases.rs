@@ -1,4 +1,4 @@
-//! The SQLite databases of a home, and what is done with them.
+//! The SQLite databases of a home, and the processes that use them.
 
 use super::Examination;
 use crate::collect::{Deadline, ForeignPath, Host};
@@ -8,22 +8,22 @@ use crate::target::Survey;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// Databases that Hermes keeps in a home.
+/// Databases that Hermes creates in a home.
 const KNOWN: &[&str] = &["state.db", "response_store.db", "kanban.db", "memory_store.db"];
-/// Databases that are read in one examination.
+/// Maximum number of databases that are read in one examination.
 const MAX: usize = 64;
-/// The least time between two looks that tell a state from a moment.
+/// Minimum time between two samples that distinguish a lasting state from a momentary one.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(1000);
-/// The same for readers, whose transactions may well take a second.
+/// The same for readers, since their transactions can last a second.
 const READER_SAMPLE_INTERVAL: Duration = Duration::from_millis(3000);
-/// The least time for which the holder of a lock is watched for work.
+/// Minimum time for which the CPU time of a lock holder is measured.
 const WATCH_HOLDER: Duration = Duration::from_millis(500);
-/// What is not decided without a second look.
+/// Findings that stay undecided without a second sample.
 const SECOND_SAMPLE_DECIDES: &[&str] =
     &[id::DATABASE_LOCK_HELD, id::DATABASE_LOCKS_LOST, id::WAL_CHECKPOINT_PINNED];
 
 impl Examination<'_> {
-    /// Fills in the databases of the server's home, and those that it has open elsewhere.
+    /// Fills in the databases of the server's home, and other databases that it has open.
     pub(super) fn databases(&self, server: &mut Server) {
         let process = server.process.clone();
         let host = self.survey.host;
@@ -39,14 +39,15 @@ impl Examination<'_> {
             paths.extend(absolute.map(|path| ForeignPath::of_link(identity, path)));
         }
         self.progress.step("reading the databases");
-        // Everybody is asked only where the databases are what it is about.
+        // All processes are scanned only by the subcommand `db`.
         let everybody = self.request.command == "db";
         let (databases, gaps) = read(self.survey, process.as_ref(), &paths, everybody);
         server.gaps.extend(gaps);
         server.databases = databases;
     }
 
-    /// A lock that is held at two looks while nothing moves is stuck; one look cannot tell it from a busy writer.
+    /// Takes a second sample. A lock that is held in both without progress is stuck; one sample cannot
+    /// distinguish it from the lock of a busy writer.
     pub(super) fn sample_databases_again(&self, server: &mut Server, first_look: Instant) {
         let process = server.process.clone();
         let gaps = sample_again(self.survey, process.as_ref(), &mut server.databases, first_look, self.deadline);
@@ -54,8 +55,8 @@ impl Examination<'_> {
     }
 }
 
-/// Databases that are there in a home; `with_profiles` also those of its profiles, which are homes of their own. What could not be
-/// looked at is a gap: one could be there.
+/// Known databases that exist in a home; with `with_profiles` also those of its profiles, which are homes
+/// themselves. A path that could not be checked gives a gap, since a database could be there.
 pub(super) fn known_in(
     host: &dyn Host,
     home: &ForeignPath,
@@ -84,7 +85,7 @@ pub(super) fn known_in(
         let boards = home.join("kanban/boards");
         for board in list(&boards, MAX) {
             let path = boards.join(board).join("kanban.db");
-            // One that cannot be looked at is read like one that is there, which says why it cannot be.
+            // A path that cannot be checked is read like an existing one; the read reports the reason.
             if host.file_kind(&path).map_or_else(|gap| gap.reason != GapReason::NotFound, |_| true) {
                 found.push(path);
             }
@@ -94,7 +95,7 @@ pub(super) fn known_in(
     found
 }
 
-/// Reads databases, and who has them open.
+/// Reads databases, and the processes that have them open.
 pub(super) fn read(
     survey: &Survey<'_>,
     seen_by: Option<&Process>,
@@ -102,9 +103,9 @@ pub(super) fn read(
     everybody: bool,
 ) -> (Vec<DatabaseFile>, Vec<Gap>) {
     let host = survey.host;
-    // Descriptors have the name without links, whatever the home is called.
+    // Descriptors have paths without symbolic links, so the paths are resolved.
     let mut seen = HashSet::new();
-    // What cannot be resolved is read by the name that it has, which says why it cannot.
+    // A path that cannot be resolved is read as given; the read reports the reason.
     let resolved = paths.iter().map(|path| host.resolved(path).unwrap_or_else(|_| path.clone()));
     let paths: Vec<ForeignPath> = resolved.filter(|path| seen.insert(path.clone())).collect();
     let (mut databases, mut gaps, mut there) = (Vec::new(), Vec::new(), Vec::new());
@@ -115,7 +116,8 @@ pub(super) fn read(
                 databases.push(read.value);
                 there.push(path.clone());
             }
-            // It was listed a moment ago, or a process has it open under a name that is no more: then its descriptors tell.
+            // It was listed a moment ago, or a process has it open under a removed name: then its descriptors
+            // give the facts.
             Err(gap) if gap.reason == GapReason::NotFound => {}
             Err(gap) => gaps.push(gap.blocking(id::DATABASES)),
         }
@@ -137,7 +139,7 @@ pub(super) fn read(
             let has = database.locks.iter().any(|lock| {
                 lock.pid == Some(holder.pid) && !lock.is_waiting && lock.role == crate::model::LockRole::Shared
             });
-            // A forked child has its parent's descriptors and none of its locks, and that is well.
+            // A forked child has its parent's descriptors and none of its locks, which is healthy.
             let is_forked = !has && survey.ancestors(holder.pid).iter().any(|ancestor| pids.contains(ancestor));
             holder.has_shared_lock = (locks_are_told && holder.same_pid_namespace && !is_forked).then_some(has);
         }
@@ -147,7 +149,7 @@ pub(super) fn read(
     (databases, gaps)
 }
 
-/// A database that was read, by the name that descriptors on it have and with the rights that it was read with.
+/// The path for reading a database again: the name that descriptors have, with the rights of the first read.
 fn place_of(process: Option<Identity>, database: &DatabaseFile) -> ForeignPath {
     let path = database.path.path();
     match (process, database.read_as) {
@@ -157,7 +159,7 @@ fn place_of(process: Option<Identity>, database: &DatabaseFile) -> ForeignPath {
     }
 }
 
-/// The second look at those of which the first one leaves something open.
+/// Takes the second sample of databases that the first sample leaves undecided.
 pub(super) fn sample_again(
     survey: &Survey<'_>,
     seen_by: Option<&Process>,
@@ -171,7 +173,7 @@ pub(super) fn sample_again(
     let host = survey.host;
     let between =
         if databases.iter().any(diagnose::may_be_pinned) { READER_SAMPLE_INTERVAL } else { SAMPLE_INTERVAL };
-    // What the holder does is seen from here on only.
+    // The CPU time of the holder is measured only from here on.
     let wait = between.saturating_sub(first_look.elapsed()).max(WATCH_HOLDER);
     if wait > deadline.remaining() {
         let gap = Gap::new("a second look at locked databases", GapReason::Timeout, "no time was left for it");

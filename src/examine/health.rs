@@ -1,4 +1,4 @@
-//! Which requests are made, in which order, and which of them decides.
+//! Order of the HTTP requests, and the choice of the deciding attempt.
 
 use super::activity::{ActivitySamples, RequestSamples};
 use super::{Examination, Routes};
@@ -10,30 +10,31 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// Share of the soft limit from which on the probe holds back: one request only, no deep check.
+/// Share of the soft limit above which the probe is reduced: one request, no deep check.
 pub const CAREFUL_SHARE: f64 = crate::diagnose::CEILING_WARNING;
 
-/// A server younger than this may not listen yet, in milliseconds. A first start with migrations takes longer, and
-/// then its log says so.
+/// Maximum age of a server that may not listen yet, in milliseconds. A first start with migrations takes
+/// longer, and its log shows it.
 const START_GRACE_MS: u64 = 30_000;
 
-/// Another route may take this many times the patience of the health path: it does work, and five seconds are a warning.
+/// Factor on the health path's timeout for other routes: they do more work, and five seconds are already a
+/// warning.
 const ROUTE_TIMEOUT_FACTOR: u32 = 3;
 
-/// Time between two looks at the threads of a server that has answered that it cannot.
+/// Time between two samples of the threads of a server that reports that it cannot serve.
 const THREAD_SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time between two looks at a queue that takes no more connections.
+/// Time between two samples of a queue that accepts no more connections.
 const QUEUE_SAMPLE_INTERVAL: Duration = Duration::from_millis(400);
 
-/// Names of proxy settings that other clients would obey.
+/// Names of proxy settings that other clients obey.
 const PROXIES: &[&str] = &["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// What is asked, before an address is chosen.
+/// The request, before an address is chosen.
 pub(super) struct Plan {
     host: Option<String>,
     addresses: Vec<SocketAddr>,
-    /// `Some` when the person said the scheme.
+    /// `Some` if the user gave the scheme.
     tls: Option<bool>,
     path: String,
     resolve: Option<Phase>,
@@ -52,7 +53,7 @@ impl Plan {
 }
 
 impl Examination<'_> {
-    /// Makes the requests and fills in `server.health`.
+    /// Sends the requests and fills in `server.health`.
     pub(super) fn probe(&self, server: &mut Server, sockets_held: Option<&HashSet<u64>>) {
         let ignored_proxies =
             PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).to_owned()).collect();
@@ -77,7 +78,7 @@ impl Examination<'_> {
         let plan = match self.plan(server, sockets_held, deep, patience) {
             Ok(plan) => plan,
             Err(attempt) => {
-                // A name that does not resolve says nothing about the server.
+                // A name that does not resolve shows nothing about the server.
                 server.gaps.push(
                     Gap::new("HTTP", GapReason::NotFound, "the host name could not be resolved").blocking(id::HTTP),
                 );
@@ -118,7 +119,7 @@ impl Examination<'_> {
         }
     }
 
-    /// The health path, at one address after the other until somebody takes the connection.
+    /// Requests the health path, one address after the other until one accepts the connection.
     fn ask_for_health(
         &self,
         server: &Server,
@@ -141,7 +142,7 @@ impl Examination<'_> {
             health.attempts.push(attempt);
             if wants_other_scheme(outcome, http_status, knock.tls) {
                 if careful {
-                    // It may be a healthy server of the other scheme: then nothing of this is a finding.
+                    // It may be a healthy server with the other scheme, so nothing is decided.
                     let detail = "not tried so near the descriptor limit";
                     let gap = Gap::new("the other scheme", GapReason::NotAsked, detail);
                     gaps.push(gap.blocking(id::HTTP));
@@ -150,8 +151,9 @@ impl Examination<'_> {
                     health.attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
                 }
             }
-            // The kernel drops new connections when the queue is full; then there was no moment to look, and now is one.
-            // Of a server that says itself that it cannot, only the threads are of interest.
+            // The kernel drops new connections when the queue is full, so no sample was taken during the
+            // request; it is taken now. For a server that reports itself that it cannot serve, only the threads
+            // matter.
             let between = match outcome {
                 Outcome::ConnectTimeout => Some(QUEUE_SAMPLE_INTERVAL),
                 Outcome::Overloaded | Outcome::Degraded => Some(THREAD_SAMPLE_INTERVAL),
@@ -161,7 +163,7 @@ impl Examination<'_> {
                 std::thread::sleep(after.min(self.deadline.remaining()));
                 flight.sample(None, after);
             }
-            // Only where nobody took the connection is another address worth a try.
+            // Another address is tried only if no connection was made.
             if !matches!(outcome, Outcome::Refused | Outcome::Unreachable) {
                 break;
             }
@@ -169,8 +171,8 @@ impl Examination<'_> {
         flight.end(&plan.path)
     }
 
-    /// Other paths than the health path, one after the other, each on a new connection with its own deadline: a server can
-    /// answer its health path in a millisecond while the list of sessions hangs.
+    /// Requests paths other than the health path, one after the other, each on a new connection with its own
+    /// deadline. A server can answer its health path in a millisecond while the list of sessions hangs.
     fn ask_for_routes(&self, server: &mut Server, plan: &Plan, health: &Attempt) {
         let (paths, named) = match &self.request.routes {
             Routes::None => return,
@@ -183,7 +185,7 @@ impl Examination<'_> {
         let share = server.descriptors.as_ref().and_then(|facts| facts.share());
         let answers = health.outcome.is_answer() && health.outcome != Outcome::Overloaded;
         let refusal = if !answers {
-            // Without an answer to the simplest question another one tells nothing, unless a person wants to know.
+            // If the health path is not answered, another route adds nothing, unless the user named it.
             named.then_some("not asked, since the health path was not answered")
         } else if share.is_some_and(|share| share >= CAREFUL_SHARE) {
             Some("not asked so near the descriptor limit")
@@ -211,14 +213,14 @@ impl Examination<'_> {
                 continue;
             }
             self.progress.step(&format!("waiting for {shown}"));
-            // Whatever it answers is an answer: its shape is not known here.
+            // Any response counts: the form of this one is unknown.
             let knock = ProbeRequest { path, tls, ..plan.knock(address, ServerKind::Other) };
             let mut flight = RequestSamples::new(self, server);
             let deadline = patience.phase.min(self.deadline.remaining());
             let attempt = probe::attempt(&knock, patience, &mut |waiting| {
                 flight.sample(Some(waiting), waiting.since_connect);
             });
-            // Less than its deadline is no measure of it.
+            // Less than its own deadline is not enough to judge it.
             if deadline < patience.phase && !attempt.outcome.is_answer() {
                 let gap = Gap::new(
                     format!("route {shown}"),
@@ -237,7 +239,7 @@ impl Examination<'_> {
         }
     }
 
-    /// Servers that are not asked at all, and why.
+    /// Servers that are not probed, and the reason.
     fn not_probed(&self, server: &mut Server) -> Option<(Outcome, String)> {
         if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
             let detail = "the server lives in another network namespace; its loopback cannot be reached from here";
@@ -249,7 +251,8 @@ impl Examination<'_> {
             server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
         if server.process.is_some() {
             let unreadable = server.descriptors.as_ref().is_none_or(|facts| {
-                // Without the right to trace it, the list can be read and none of its links.
+                // Without the right to trace the process, its descriptors can be listed and none of their links
+                // read.
                 facts.by_kind.keys().all(|kind| kind == "unreadable")
             });
             if unreadable && server.port.is_none() {
@@ -257,7 +260,7 @@ impl Examination<'_> {
                 server.gaps.push(Gap::new("HTTP", GapReason::Permission, detail).blocking(id::HTTP));
                 return Some((Outcome::NotProbed, detail.to_owned()));
             }
-            // An answer from there would be somebody else's.
+            // A response from there would come from another server.
             let somebody_elses = server.listeners.as_ref().is_some_and(|listeners| {
                 let holders = &listeners.holders;
                 !unreadable && !holders.is_empty() && holders.iter().all(|holder| holder.in_lineage == Some(false))
@@ -275,7 +278,7 @@ impl Examination<'_> {
         if server.process.is_none() && server.port.is_none() && self.target.url.is_none() {
             return Some((Outcome::NotProbed, "it does not run, and its port is not known".to_owned()));
         }
-        // A connection would start the service, and that is the person's to decide.
+        // A connection would start the service, which the user must decide.
         if listens && !was_named_by_url(server) && is_socket_activation(server) {
             let note = "the service manager holds the port and starts the service at the first connection; it was not asked";
             return Some((Outcome::NotProbed, note.to_owned()));
@@ -357,13 +360,13 @@ fn was_named_by_url(server: &Server) -> bool {
     server.expectation.named_by.iter().any(|by| by.starts_with("--url"))
 }
 
-/// Whether nobody but a service manager holds the listening sockets (systemd.socket(5)).
+/// Whether only a service manager has the listening sockets open (systemd.socket(5)).
 fn is_socket_activation(server: &Server) -> bool {
     let holders = server.listeners.as_ref().map(|listeners| listeners.holders.as_slice()).unwrap_or_default();
     !holders.is_empty() && holders.iter().all(|holder| holder.front.as_deref() == Some("systemd"))
 }
 
-/// A server that was started a moment ago and does not listen yet is neither well nor ill.
+/// Adds a gap for a server that was started a moment ago and does not listen yet: its health is undecided.
 fn note_start(server: &mut Server, outcome: Outcome) {
     if let (Outcome::Refused, Some(age)) = (outcome, server.process.as_ref().and_then(|process| process.age_ms))
         && age < START_GRACE_MS
@@ -373,14 +376,14 @@ fn note_start(server: &mut Server, outcome: Outcome) {
     }
 }
 
-/// A server that has begun to listen and not yet to accept, since its first start is at work before that.
+/// A gap for a server that listens and does not accept yet, because its first start is still at work.
 fn first_start(server: &Server, health: &Health) -> Option<Gap> {
     let age = server.process.as_ref()?.age_ms.filter(|age| *age < START_GRACE_MS)?;
     if !matches!(health.outcome, Outcome::NoAnswer | Outcome::ConnectTimeout) {
         return None;
     }
     let activity = health.activity.as_ref()?;
-    // At its limit of descriptors it tries to accept again and again, which is no start.
+    // At its descriptor limit it retries to accept, which is not a start.
     let is_full = server
         .descriptors
         .as_ref()
@@ -391,7 +394,7 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
         |look: &crate::model::PortSample| look.probe_accepted == Some(true) || look.unanswered.unwrap_or(0) > 0;
     let was_accepted = listeners.connections.established > 0 || listeners.looks.iter().any(has_accepted);
     let main = activity.main()?;
-    // On a machine with too much to do it is ready to run and does not get to.
+    // On an overloaded host it is ready to run and gets no CPU time.
     let is_ready = main.sleeps == Some(0) && main.always(|look| look.state == ProcessState::Running);
     let is_at_work = is_ready || main.cpu_ms?.saturating_mul(5) >= activity.between_ms;
     (is_at_work && !is_full && !was_accepted).then(|| {
@@ -403,8 +406,8 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
     })
 }
 
-/// Ends that a server of the other scheme brings about: reset, closed, a TLS record or another protocol, and the
-/// plain 400 with which some answer HTTP on a TLS port.
+/// Whether an outcome is typical of a server with the other scheme: reset, closed, a TLS record or another
+/// protocol, and the plain 400 that some servers send to HTTP on a TLS port.
 fn wants_other_scheme(outcome: Outcome, http_status: Option<u16>, tls: bool) -> bool {
     match outcome {
         Outcome::TlsFailed => tls,
@@ -414,7 +417,7 @@ fn wants_other_scheme(outcome: Outcome, http_status: Option<u16>, tls: bool) -> 
     }
 }
 
-/// Takes the attempt that tells most: an answer before everything, else the first that got a connection.
+/// Chooses the deciding attempt: a response first, else the first attempt with a connection.
 fn settle(health: &mut Health) {
     let rank = |attempt: &Attempt| match attempt.outcome {
         Outcome::Ok => 0,
@@ -438,8 +441,8 @@ fn settle(health: &mut Health) {
     }
 }
 
-/// How a listener is reached from this host: a wildcard over loopback. One of IPv6 usually takes IPv4 too, so both
-/// are tried: a host can have IPv6 switched off.
+/// Addresses for reaching a listener from this host: loopback for a wildcard. A wildcard of IPv6 usually
+/// accepts IPv4 too, so both are tried: IPv6 can be disabled on a host.
 fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     let port = address.port();
     match unmapped(address).ip() {
@@ -453,17 +456,17 @@ fn both_loopbacks(port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
 }
 
-/// One address of each family is enough to tell whether a host answers.
+/// One address of each family is enough to find out whether a host answers.
 fn one_of_each_family(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let v4 = found.iter().find(|address| address.is_ipv4());
     let v6 = found.iter().find(|address| address.is_ipv6());
     let mut both: Vec<SocketAddr> = v4.into_iter().chain(v6).copied().flat_map(reachable).collect();
-    // The order of the resolver says which a client would try first.
+    // A client would try them in the order of the resolver.
     both.sort_by_key(|address| found.first().is_some_and(|first| first.is_ipv4() != address.is_ipv4()));
     both
 }
 
-/// A loopback address that was named gets its twin: refused on one and answered on the other is a finding.
+/// Adds the loopback address of the other family: refused on one and answered on the other is a finding.
 fn with_other_loopback(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     if let [only] = addresses.as_slice()
         && only.ip().is_loopback()

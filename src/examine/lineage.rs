@@ -1,4 +1,4 @@
-//! The way up from a server to pid 1, and what stands beside it.
+//! The ancestry of a server up to pid 1, and related processes.
 
 use super::Examination;
 use super::claims::Claims;
@@ -16,15 +16,15 @@ use crate::target::{home_of, is_confirmed, same_network};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Hops that are followed; a host nests a handful.
+/// Maximum number of ancestors that are read; hosts nest only a few.
 const MAX_HOPS: usize = 32;
-/// Servers beside the examined one that are listed.
+/// Maximum number of other servers that are listed.
 const MAX_SIBLINGS: usize = 64;
-/// Servers of a host that one is compared with.
+/// Maximum number of servers that are compared with the examined one.
 const MAX_COMPARED: usize = 256;
 
 impl Examination<'_> {
-    /// Fills in `server.lineage`; for a server that does not run where somebody should be running it.
+    /// Fills in `server.lineage`; for a server that does not run, only if a supervisor is expected.
     pub(super) fn lineage(&self, server: &mut Server) {
         let process = server.process.clone();
         let hops = process.as_ref().map_or_else(Vec::new, |process| self.hops(server, process));
@@ -39,7 +39,7 @@ impl Examination<'_> {
         let relaunch = watched.map(|watched| {
             let of = super::claims::watched_claim(&watched, &supervisor, &others);
             let looked = self.observe(server, &watched, &of);
-            // What it claims now: it may have had none at the first look.
+            // The pid that it claims now; at the first query it may have had none.
             let last = looked.pids.last().copied();
             for claim in std::iter::once(&mut supervisor).chain(&mut others) {
                 if claim.title() == of.title() && claim.claims_this != Some(true) {
@@ -76,7 +76,7 @@ impl Examination<'_> {
         });
     }
 
-    /// Where the limit of descriptors is not to be had: what is known beside it.
+    /// Adds related facts to the gap of a descriptor limit that could not be read.
     fn note_limit(&self, server: &mut Server, supervisor: &Supervisor) {
         const MAX_LOG_BYTES: usize = 64 * 1024;
         let is_limit = |gap: &&mut Gap| gap.what.starts_with(crate::parse::darwin::descriptor::LIMIT);
@@ -99,8 +99,9 @@ impl Examination<'_> {
         }
     }
 
-    /// Its supervisor's process lives, is young, and was not seen to be replaced: the server is being started, and
-    /// whether it comes up is not known yet. A launcher may take its time, with a first start that migrates.
+    /// Adds a gap for a server that is being started: its supervisor's process lives, is young, and was not
+    /// replaced during the observation, so it is unknown whether the start succeeds. A launcher may take
+    /// longer, with migrations at the first start.
     fn note_start(&self, server: &mut Server, supervisor: &Supervisor, relaunch: Option<&Relaunch>) {
         const GRACE_MS: u64 = 30_000;
         const LAUNCH_MS: u64 = 600_000;
@@ -135,7 +136,7 @@ impl Examination<'_> {
             |(pid, command): &&(u32, HermesCommand)| !family.contains(pid) && command.role == CommandRole::Server;
         let mut others: Vec<(u32, HermesCommand)> =
             survey.hermes_servers().iter().filter(is_other).cloned().collect();
-        // Any user can start thousands; those of the server's own user come first.
+        // Any user can start thousands of servers; those of the server's own user come first.
         if others.len() > MAX_COMPARED {
             let is_of_another = |pid: u32| survey.process_of(pid).is_none_or(|other| other.uid != process.uid);
             others.sort_by_cached_key(|(pid, _)| is_of_another(*pid));
@@ -179,8 +180,8 @@ impl Examination<'_> {
         !inodes.is_empty() && !self.survey.host.holders(&inodes, Some(&[process.identity.pid])).0.is_empty()
     }
 
-    /// Processes that are not above the server and belong into the picture: what supervisors claim instead, the
-    /// supervisors themselves, and siblings; each up to the first that is known already.
+    /// Related processes that are not ancestors of the server: those that supervisors claim instead, the
+    /// supervisors themselves, and siblings, each with its ancestors up to the first that is already listed.
     fn relatives<'s>(
         &self,
         hops: &[Hop],
@@ -194,7 +195,7 @@ impl Examination<'_> {
             let mut current = pid;
             let mut steps = 0;
             while current != 0 && steps < MAX_HOPS && known.insert(current) {
-                // It may have ended meanwhile, as an attempt in vain does.
+                // It may have ended meanwhile, like a failed start.
                 let Ok(hop) = self.hop(current) else { break };
                 current = hop.ppid;
                 steps += 1;
@@ -262,7 +263,8 @@ impl Examination<'_> {
     }
 }
 
-/// Whether the server left its parent, and how that is known. Not a judgement: see [`Lineage::detached`].
+/// Whether the server has left its parent's session, and the evidence. This is not a verdict: see
+/// [`Lineage::detached`].
 fn detachment(process: &Process, hops: &[Hop]) -> (bool, String) {
     let adopted = hops.get(1).is_some_and(|parent| parent.role == Role::Init) || process.ppid <= 1;
     let leads_session = process.session == i32::try_from(process.identity.pid).unwrap_or(-1);

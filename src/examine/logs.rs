@@ -1,4 +1,4 @@
-//! Which logs are read: the supervisor's, what the process writes its output to, and those that Hermes keeps in a home.
+//! The logs that are read: those of the supervisor, of the process output, and of Hermes in its home.
 
 use super::Examination;
 use crate::collect::{ForeignPath, LogTail};
@@ -12,20 +12,21 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Logs that are read of one server.
+/// Maximum number of logs that are read per server.
 const MAX: usize = 8;
 /// The system's time zone.
 const LOCAL_TIME: &str = "/etc/localtime";
-/// The descriptions of all zones.
+/// The directory with all time zone files.
 const ZONES: &str = "/usr/share/zoneinfo";
-/// Largest description of a time zone that is read.
+/// Largest time zone file that is read.
 const MAX_ZONE_BYTES: usize = 64 * 1024;
 
 /// One log, before it is read.
 enum Place {
-    /// A file: its name, what is opened, the file before it, and whether other servers write to it too.
+    /// A file: its name, the path that is opened, the rotated file before it, and whether other servers write
+    /// to it too.
     File { name: PathBuf, place: ForeignPath, rotated: Option<ForeignPath>, is_shared: bool },
-    /// The journal of a unit, the command that shows it, and whether it is another process's.
+    /// The journal of a unit, the command that prints it, and whether it is that of another process.
     Journal(Unit, String, bool),
 }
 
@@ -42,7 +43,7 @@ impl Examination<'_> {
             }
             let (source, is_shared, is_expected, read) = match place {
                 Place::File { name, place, rotated, is_shared } => {
-                    // One log can be meant by several names, and one name can be of different files in containers.
+                    // One log can have several names, and one name can be different files in containers.
                     let source = printable(name.as_os_str().as_encoded_bytes());
                     let read = match host.directory_identity(&place) {
                         Ok(identity) if !seen.insert(identity) => continue,
@@ -56,9 +57,9 @@ impl Examination<'_> {
             match read {
                 Ok(tail) => server.logs.push(facts(source, is_shared, &tail, &clock)),
                 Err(gap) if gap.reason == GapReason::NotFound && !is_expected => {}
-                // One that says it is enough: who may not read one log of a home may read none.
+                // One such gap is enough: the other logs of a home have the same permissions.
                 Err(gap) if gap.reason == GapReason::Permission && is_refused => {}
-                // Its neighbours would hang too, and there are other files to be read.
+                // Other logs in the same place would hang too, and the time is needed for other files.
                 Err(gap) if gap.reason == GapReason::Timeout => {
                     server.gaps.push(Gap { what: format!("log {source}"), ..gap });
                     break;
@@ -71,7 +72,7 @@ impl Examination<'_> {
         }
     }
 
-    /// What the times of this server's logs are compared with. In another mount namespace the zone can be another one.
+    /// Reference for the times in this server's logs. Another mount namespace can have another time zone.
     fn clock(&self, process: Option<&Process>) -> Clock {
         let started = process.and_then(|process| process.start_time.as_ref()?.as_str().parse::<Timestamp>().ok());
         let elsewhere = process.filter(|process| process.foreign_mounts == Some(true));
@@ -79,12 +80,13 @@ impl Examination<'_> {
             None => self.own_zone(),
             Some(process) => self.zone_of(&ForeignPath::of_process(process.identity, Path::new(LOCAL_TIME))),
         };
-        // A clock can be set beyond what a timestamp holds.
+        // A clock can be set beyond the range of a timestamp.
         let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX);
         Clock { zone, now, started }
     }
 
-    /// The zone of this program, by `TZ` and else by the system's file (tzset(3)). The worker reads the files: they can hang.
+    /// The time zone of this program, from `TZ`, else from the system's file (tzset(3)). The worker process
+    /// reads the files, since reading can hang.
     fn own_zone(&self) -> Option<TimeZone> {
         let variable = std::env::var("TZ").ok();
         let Some(said) = variable.as_deref().map(|said| said.strip_prefix(':').unwrap_or(said)) else {
@@ -96,11 +98,11 @@ impl Examination<'_> {
         TimeZone::posix(said).ok().or_else(|| self.zone_of(&ForeignPath::of_person(&Path::new(ZONES).join(said))))
     }
 
-    /// The zone that a file describes (tzfile(5)).
+    /// The time zone in a file (tzfile(5)).
     fn zone_of(&self, file: &ForeignPath) -> Option<TimeZone> {
         match self.survey.host.read_file(file, MAX_ZONE_BYTES) {
             Ok(bytes) => TimeZone::tzif("localtime", &bytes).ok(),
-            // Without that file the C library takes UTC (tzset(3)).
+            // Without that file the C library uses UTC (tzset(3)).
             Err(gap) if gap.reason == GapReason::NotFound => Some(TimeZone::UTC),
             Err(_) => None,
         }
@@ -112,7 +114,8 @@ impl Examination<'_> {
         if let Some(claim) = claim
             && let Some(log) = &claim.log
         {
-            // What a supervisor keeps that runs another process is of that one: it tells why its attempts fail.
+            // The log of a supervisor that runs another process belongs to that process: it shows why its
+            // starts fail.
             let is_shared = claim.claims_this == Some(false) && process.is_some();
             match claim.kind.as_str() {
                 _ if log.starts_with("/dev/") => {}
@@ -151,10 +154,10 @@ impl Examination<'_> {
 }
 
 impl Examination<'_> {
-    /// A log that a supervisor names: a path of the supervising process, or of the user whose manager it is.
+    /// A log that a supervisor names: a path of the supervising process, or of the user of the user manager.
     pub(super) fn log_of(&self, claim: &Supervisor, path: &Path) -> ForeignPath {
         let owner = claim.owner.unwrap_or_else(|| rustix::process::geteuid().as_raw());
-        // Its pid can be another user's process by now.
+        // The pid may have been reused by another user's process.
         let is_its = |process: &Process| process.uid == owner;
         match claim.pid.and_then(|pid| self.survey.process_of(pid)).filter(is_its) {
             Some(supervisor) => ForeignPath::of_process(supervisor.identity, path),
@@ -163,7 +166,7 @@ impl Examination<'_> {
     }
 }
 
-/// Logs that Hermes keeps in a home for a kind of server; those of the whole agent are written by several.
+/// Logs that Hermes writes in a home for a kind of server; several servers share those of the whole agent.
 fn known_in(kind: ServerKind, port: Option<u16>) -> Vec<(String, bool)> {
     let own: &[&str] = match kind {
         ServerKind::Webui => &["webui.log", "webui/launchd-stderr.log", "webui/launchd-stdout.log"],
@@ -183,7 +186,7 @@ fn known_in(kind: ServerKind, port: Option<u16>) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// The unit of a command that shows its journal, in the forms that claims have.
+/// The unit in a command that prints its journal, in the forms that claims have.
 fn journal_of(command: &str, is_shared: bool) -> Option<Place> {
     let words: Vec<&str> = command.split(' ').collect();
     let me = rustix::process::geteuid().as_raw();
@@ -204,7 +207,7 @@ fn journal_of(command: &str, is_shared: bool) -> Option<Place> {
 fn facts(source: String, is_shared: bool, tail: &LogTail, clock: &Clock) -> LogFacts {
     let parts: Vec<&[u8]> = tail.parts.iter().map(Vec::as_slice).collect();
     let mut facts = log::log(&parts, tail.is_cut, clock);
-    // Not written since the process started: then nothing in it is of this process, whatever its lines say of their time.
+    // Not written since the process started, so no line is from this process, whatever its time.
     let modified = Timestamp::from_nanosecond(i128::from(tail.modified_ns)).ok().filter(|_| tail.modified_ns > 0);
     if modified.zip(clock.started).is_some_and(|(modified, started)| modified < started) {
         log::all_older(&mut facts);

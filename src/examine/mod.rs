@@ -1,4 +1,4 @@
-//! Walks a fact's way once: selects the servers, reads what was asked of each, and has it diagnosed.
+//! Examination: selects the servers, reads the requested facts of each, and has them diagnosed.
 
 mod activity;
 mod claims;
@@ -25,78 +25,78 @@ use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What is to be done.
+/// Settings of a run.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Subcommand, as it stands in the envelope.
+    /// Subcommand, as written in the envelope.
     pub command: &'static str,
-    /// Which servers.
+    /// The servers.
     pub selection: Selection,
-    /// Which parts of each.
+    /// The parts of each server.
     pub parts: Vec<Part>,
-    /// Ask the server for its own deep check.
+    /// Request the server's own deep check.
     pub deep: bool,
-    /// Ask for the health path again and again.
+    /// Request the health path repeatedly.
     pub repetition: Option<Repetition>,
-    /// Paths to ask for besides the health path.
+    /// Paths to request besides the health path.
     pub routes: Routes,
-    /// Ask every process for the sockets of the port.
+    /// Scan all processes for the sockets of the port.
     pub all_holders: bool,
-    /// `--file`: this database, whosever it is.
+    /// `--file`: this database, whichever process uses it.
     pub file: Option<std::path::PathBuf>,
-    /// Look on for this long at what the supervisor does.
+    /// Observe the supervisor for this long.
     pub observe: Option<Duration>,
     /// Time for each phase of an HTTP request.
     pub timeout: Duration,
-    /// Time for everything.
+    /// Time for the whole run.
     pub budget: Duration,
 }
 
-/// How often the health path is asked for.
+/// Number and interval of requests for the health path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repetition {
-    /// Requests in all.
+    /// Number of requests.
     pub requests: u64,
-    /// From the begin of one to the begin of the next.
+    /// Interval between the starts of two requests.
     pub every: Duration,
 }
 
-/// Which paths are asked for besides the health path.
+/// Paths that are requested besides the health path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Routes {
-    /// None: a look that is made again and again puts no load on the server.
+    /// None: repeated examinations must not load the server.
     None,
-    /// Cheap ones of that kind of server.
+    /// Cheap paths of that kind of server.
     Usual,
-    /// These.
+    /// The given paths.
     Named(Vec<String>),
 }
 
-/// Told what is being done, for a person who waits.
+/// Receives the steps of a run, to show them to the user.
 pub trait Progress {
     /// A step begins.
     fn step(&self, what: &str);
 
-    /// Whether whoever waits has had enough (Ctrl-C): what was seen by then is answered.
+    /// Whether the user has ended the run (Ctrl-C). The facts so far are reported.
     fn is_over(&self) -> bool {
         false
     }
 }
 
-/// Nobody is told.
+/// Shows nothing.
 pub struct Silent;
 
 impl Progress for Silent {
     fn step(&self, _what: &str) {}
 }
 
-/// The least time between two looks that tell a state from a moment.
+/// Minimum time between two samples that distinguish a lasting state from a momentary one.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(1000);
 
-/// Examines what the request names.
+/// Examines the servers of a request.
 ///
 /// # Errors
-/// When what was named cannot be examined at all.
+/// When the selected server cannot be examined at all.
 pub fn examine(
     host: &dyn Host,
     request: &Request,
@@ -114,7 +114,7 @@ pub fn examine(
     progress.step("looking for the server");
     let selected = select(&survey, &request.selection)?;
     for (index, target) in selected.targets.iter().enumerate() {
-        // No server may use up the time of those behind it.
+        // No server may use up the time of the servers after it.
         let left = u32::try_from(selected.targets.len() - index).unwrap_or(u32::MAX);
         let deadline = deadline.within(deadline.remaining() / left.min(3));
         let examination = Examination { survey: &survey, request, deadline, progress, target };
@@ -138,7 +138,7 @@ pub fn examine(
     envelope.gaps = selected.gaps;
     envelope.gaps.extend(survey.take_gaps());
     let stray: Vec<PidFile> = selected.stray_pid_files.into_iter().map(|read| read.file).collect();
-    // No server runs here, and the databases are there all the same.
+    // No server runs, but its databases can be examined.
     if envelope.servers.is_empty() && request.parts == [Part::Databases] {
         let homes = crate::target::homes(&survey).into_iter().map(|home| ForeignPath::of_person(&home));
         let paths: Vec<_> =
@@ -149,7 +149,7 @@ pub fn examine(
     Ok(report::seal(envelope, begun.elapsed()))
 }
 
-/// Databases without a server.
+/// Examines databases without a server.
 fn examine_databases(survey: &Survey<'_>, paths: &[ForeignPath], deadline: Deadline, envelope: &mut Envelope) {
     let first_look = Instant::now();
     let (mut found, gaps) = databases::read(survey, None, paths, true);
@@ -179,7 +179,7 @@ impl Examination<'_> {
         self.request.parts.contains(&part)
     }
 
-    /// An error of this program while one server is examined costs that server, and not the others.
+    /// A panic while one server is examined must not affect the other servers.
     fn run_to_the_end(&self) -> Server {
         std::panic::catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|_| {
             let mut server = self.unexamined();
@@ -190,7 +190,7 @@ impl Examination<'_> {
         })
     }
 
-    /// The server before anything of it was read.
+    /// The server before any of its facts was read.
     fn unexamined(&self) -> Server {
         let target = self.target;
         Server {
@@ -240,7 +240,7 @@ impl Examination<'_> {
         let table = self.survey.sockets_of(server.process.as_ref());
         let sockets_held = self.descriptors(&mut server, &table);
         self.find_port(&mut server, &table, sockets_held.as_ref());
-        // Without a process the port is all that tells whether the server is there.
+        // Without a process only the port shows whether the server is there.
         if self.asks(Part::Port) || self.asks(Part::Health) || server.process.is_none() {
             self.progress.step("reading the port");
             self.listeners(&mut server, &table, sockets_held.as_ref());
@@ -258,17 +258,18 @@ impl Examination<'_> {
         if self.asks(Part::Stacks) {
             self.stacks(&mut server);
         }
-        // Looking on at a supervisor takes seconds, which must not be missing for the request.
+        // Observing a supervisor takes seconds, so the request comes first.
         if self.asks(Part::Lineage) {
             self.progress.step("reading the lineage");
             self.lineage(&mut server);
         }
-        // The supervisor says where its log is. Only now: reading must not delay the request.
+        // The supervisor gives the path of its log. Reading it must not delay the request, so it comes last.
         if self.asks(Part::Health) {
             self.progress.step("reading the logs");
             self.logs(&mut server);
         }
-        // What was seen after its end is nobody's: a pid is looked at again, with its start time.
+        // Facts that were read after its end are of another process, so the pid is checked again with its start
+        // time.
         if let Some(identity) = self.target.identity.filter(|_| server.process.is_some())
             && self.survey.host.identify(identity.pid) != Ok(identity)
         {
@@ -286,11 +287,12 @@ impl Examination<'_> {
         server
     }
 
-    /// It ended while it was examined. One that was named, and whose port nobody has taken over, is not there any more; of
-    /// any other it is not known whether it was only started again.
+    /// Handles a process that ended during the examination. A server that was named, and that no process
+    /// replaced on its port, is reported as not running. For any other it is unknown whether it was only
+    /// restarted.
     fn ended(&self, server: &mut Server, identity: crate::model::Identity) {
         let what = format!("process {}", identity.pid);
-        // A pid names this process only, and there is none of it to examine any more.
+        // A pid names only this process, which cannot be examined any more.
         let names = |by: &String| by.starts_with("--") && !by.starts_with("--pid");
         let was_named = server.expectation.named_by.iter().any(names);
         let listens = server.port.is_none_or(|port| {
@@ -305,7 +307,7 @@ impl Examination<'_> {
                 listeners.sockets.clear();
                 listeners.holders.clear();
             }
-            // An answer from before its end is none of a server that is there.
+            // A response from before its end is not that of a running server.
             if let Some(health) = server.health.as_mut() {
                 health.outcome = crate::model::Outcome::Refused;
                 health.phases.clear();
@@ -341,11 +343,12 @@ impl Examination<'_> {
         }
     }
 
-    /// Descriptors are read before the first probe, whatever was asked: near the ceiling the probe must hold back. The inodes
-    /// of sockets among them are returned.
+    /// Reads the descriptors before the first probe, whatever was requested: near the ceiling the probe must be
+    /// reduced. Returns the inodes of the sockets among them.
     fn descriptors(&self, server: &mut Server, table: &SocketTable) -> Option<HashSet<u64>> {
         let process = server.process.as_ref()?;
-        // The databases are those that it has open, and what fills the limit is why a request is not answered.
+        // The open files give the databases, and the targets that fill the limit explain a request without a
+        // response.
         let needs_targets = [Part::Descriptors, Part::Databases, Part::Health];
         let read = if needs_targets.into_iter().any(|part| self.asks(part)) {
             self.survey.host.descriptors(process, table)
@@ -367,7 +370,7 @@ impl Examination<'_> {
         }
     }
 
-    /// A CLOSE-WAIT count means something only when the same sockets are still there a second later.
+    /// Samples CLOSE-WAIT again: a count is meaningful only if the same sockets are still there a second later.
     fn sample_close_wait_again(
         &self,
         server: &mut Server,
@@ -401,7 +404,7 @@ impl Examination<'_> {
         close_wait.between_ms = Some(u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// A subcommand fills its own part; what was read only to decide something is left out again.
+    /// Drops facts that were not requested and were only read for a decision.
     fn drop_unrequested(&self, server: &mut Server) {
         if !self.asks(Part::Descriptors) {
             server.descriptors = None;
@@ -412,7 +415,7 @@ impl Examination<'_> {
     }
 }
 
-/// Of these sockets, the ones that are in CLOSE-WAIT.
+/// The sockets among these that are in CLOSE-WAIT.
 fn sockets_in(inodes: &HashSet<u64>, table: &SocketTable) -> HashSet<u64> {
     table
         .tcp

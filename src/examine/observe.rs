@@ -1,4 +1,4 @@
-//! Looking on: what a supervisor does about the server in a few seconds, and what becomes of the port meanwhile.
+//! Observation of a supervisor for a few seconds: its starts of the server, and changes of the port.
 
 use super::Examination;
 use super::claims::ObservedSupervisor;
@@ -9,18 +9,18 @@ use crate::target::listening;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long is looked on when nobody says how long. A supervisor may wait some seconds between two attempts.
+/// Default duration. A supervisor may wait some seconds between two starts.
 const DEFAULT_DURATION: Duration = Duration::from_secs(5);
-/// Time between two looks at files and processes.
+/// Time between two samples of files and processes.
 const INTERVAL: Duration = Duration::from_millis(40);
-/// Time between two questions to a supervisor that answers through a tool or on a socket, which costs more.
+/// Time between two queries of a supervisor that answers through a tool or on a socket, which costs more.
 const EVERY_QUESTION: Duration = Duration::from_millis(240);
-/// Time between two looks at the port.
+/// Time between two samples of the port.
 const EVERY_PORT: Duration = Duration::from_millis(200);
-/// Changes that are kept.
+/// Maximum number of changes that are kept.
 const MAX_CHANGES: usize = 64;
 
-/// What is seen at one moment.
+/// One sample.
 #[derive(Default)]
 struct SupervisorSample {
     pids: Vec<u32>,
@@ -29,8 +29,8 @@ struct SupervisorSample {
 }
 
 impl Examination<'_> {
-    /// Looks on until attempts are seen to follow each other, or to the end of the time. With `--observe` always to
-    /// the end.
+    /// Observes until repeated starts are detected, or until the time is over. With `--observe` always for the
+    /// whole time.
     pub(super) fn observe(&self, server: &Server, watched: &ObservedSupervisor, claim: &Supervisor) -> Relaunch {
         let name = claim.name.as_deref().filter(|name| name.len() <= 40).unwrap_or(&claim.kind);
         let patience = self.request.observe.unwrap_or(DEFAULT_DURATION);
@@ -103,14 +103,14 @@ impl Examination<'_> {
         relaunch
     }
 
-    /// Whether anybody listens on the server's port; `None` where that cannot be seen.
+    /// Whether the server's port has a listener; `None` if this cannot be read.
     fn is_listened_on(&self, server: &Server) -> Option<bool> {
         let port = server.port?;
         let table = self.survey.host.sockets(server.process.as_ref()).value;
         (!table.source.is_empty()).then(|| listening(&table, port).next().is_some())
     }
 
-    /// Children of a loop that start the server and were not seen before.
+    /// New children of a loop that start the server.
     fn attempts_of(&self, parent: u32, server: &Server, seen: &mut HashMap<u32, bool>) -> Vec<u32> {
         let mut found = Vec::new();
         for entry in self.survey.host.process_table().unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! The port of a server: which it is, who listens there, and what waits.
+//! The port of a server: its number, its listeners, and its pending connections.
 
 use super::Examination;
 use crate::collect::SocketTable;
@@ -11,13 +11,14 @@ use crate::target::listening;
 use std::collections::{HashMap, HashSet};
 
 impl Examination<'_> {
-    /// Settles the port: as named, else one that the process listens on.
+    /// Determines the port: the given one, else one that the process listens on.
     pub(super) fn find_port(&self, server: &mut Server, table: &SocketTable, sockets_held: Option<&HashSet<u64>>) {
         if server.port.is_some() && self.target.command.as_ref().is_none_or(|command| command.port != Some(0)) {
             let listens_there = |port| {
                 sockets_held.is_some_and(|held| listening(table, port).any(|socket| held.contains(&socket.inode)))
             };
-            // A port that only its own command line names may have been taken by another; then its own tells more.
+            // If only its own command line names the port, another program may have taken it; its listeners are
+            // better evidence.
             let was_named = self.target.expectation.named_by.iter().any(|by| by.starts_with("--port"));
             if was_named || self.target.identity.is_none() || server.port.is_some_and(listens_there) {
                 return;
@@ -35,12 +36,12 @@ impl Examination<'_> {
         own.sort_unstable();
         own.dedup();
         let usual = server.kind.default_port();
-        // A gateway's other listeners (webhooks and the like) are not its API server.
+        // Other listeners of a gateway (such as webhooks) are not its API server.
         let others = own.first().copied().filter(|_| server.kind != crate::model::ServerKind::Gateway);
         let found = usual.filter(|port| own.contains(port)).or(others);
         server.port = found.or(server.port).or_else(|| {
-            // Its descriptors cannot be read: then its usual port, when somebody of the same user has it and no other
-            // server of its kind could be that.
+            // Its descriptors cannot be read: then its default port, if a process of the same user has it open
+            // and no other server of its kind could be that process.
             let process = server.process.as_ref().filter(|_| sockets_held.is_none_or(HashSet::is_empty))?;
             let is_only = self.survey.hermes_servers().iter().all(|(pid, command)| {
                 *pid == process.identity.pid || command.kind != server.kind || command.role != CommandRole::Server
@@ -49,7 +50,7 @@ impl Examination<'_> {
         });
     }
 
-    /// Fills in who listens and what waits.
+    /// Fills in the listeners and the pending connections.
     pub(super) fn listeners(&self, server: &mut Server, table: &SocketTable, sockets_held: Option<&HashSet<u64>>) {
         let Some(port) = server.port else { return };
         if table.source.is_empty() {
@@ -96,8 +97,8 @@ impl Examination<'_> {
         });
     }
 
-    /// The likely holders first: the server and its relatives. Everybody, when that leaves a socket without one,
-    /// or when it was asked for.
+    /// Finds the holders: first the likely ones, which are the server and its relatives. All processes, if a
+    /// socket is left without a holder, or on request.
     fn holders(
         &self,
         server: &mut Server,
@@ -129,7 +130,7 @@ impl Examination<'_> {
         (found, is_complete)
     }
 
-    /// Control groups of the sockets by id.
+    /// Control groups of the sockets, by id.
     fn units(&self, server: &mut Server, sockets: &[&TcpSocket]) -> HashMap<u64, String> {
         let ids: HashSet<u64> = sockets.iter().filter_map(|socket| socket.cgroup_id).collect();
         if ids.is_empty() {
@@ -183,8 +184,8 @@ impl Examination<'_> {
     }
 }
 
-/// Connections of a local port. One that nobody owns was never accepted; that holds for ESTABLISHED and
-/// CLOSE-WAIT only, since a socket that was accepted and closed has no owner either.
+/// Counts the connections of a local port. A connection without an inode was never accepted. This holds for
+/// ESTABLISHED and CLOSE-WAIT only, since a socket that was accepted and closed has no inode either.
 fn connections(table: &SocketTable, port: u16) -> Connections {
     let mut found = Connections::default();
     for socket in table.tcp.iter().filter(|socket| socket.local.port() == port) {

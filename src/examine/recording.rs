@@ -1,4 +1,4 @@
-//! The flight recorder: the same examination again and again, a line each, and what has changed since the one before.
+//! Recording for `watch`: repeated examinations, one line each, with the changes since the one before.
 
 use super::{Request, Silent, examine};
 use crate::collect::{Deadline, PidProblem, this_host};
@@ -11,38 +11,38 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How often it is asked whether to end.
+/// Interval of the check for an end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Full reports that one run keeps: a host that flaps must not fill the disk.
+/// Maximum number of full reports that one run keeps: repeated failures must not fill the disk.
 const MAX_REPORTS: u32 = 8;
 
-/// How often, how long, and where to.
+/// Interval, number and file of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordingPlan {
-    /// Time between two looks.
+    /// Time between two samples.
     pub every: Duration,
-    /// Looks; `None` until somebody ends it.
+    /// Number of samples; `None` until the user ends it.
     pub samples: Option<u64>,
     /// The record.
     pub file: PathBuf,
-    /// Largest size of it in bytes; the one before is kept beside it.
+    /// Maximum size of the record in bytes; the rotated record before it is kept.
     pub largest: u64,
 }
 
-/// Told what happens.
+/// Receives the events of a recording.
 pub trait Listener {
-    /// One server was looked at; whether it could be written down.
+    /// One server was sampled; `is_written` is whether its line was written.
     fn recorded(&mut self, record: &Record, is_written: bool);
-    /// Something could not be written.
+    /// A write failed.
     fn failed(&mut self, what: &str);
-    /// Whether somebody has asked to end.
+    /// Whether the user has ended the recording.
     fn is_over(&self) -> bool;
 }
 
-/// Records until the plan is done or somebody ends it, and answers with the last examination, if that was one.
+/// Records until the plan is done or the user ends it. Returns the last examination, if it succeeded.
 ///
 /// # Errors
-/// When the record cannot be written to from the beginning.
+/// When the record cannot be written at the start.
 pub fn record(
     request: &Request,
     plan: &RecordingPlan,
@@ -64,7 +64,7 @@ pub fn record(
     let (begun, mut taken, mut due, mut reports) = (Instant::now(), 0_u64, 0_u64, 0_u32);
     loop {
         taken += 1;
-        // A look costs little; looking on at a supervisor is left to the full report.
+        // A sample is cheap; only the full report observes a supervisor.
         let quick = Request { observe: Some(Duration::ZERO), ..request.clone() };
         let since_boot_ms = since_boot_ms();
         let last = match sample_once(&quick) {
@@ -78,7 +78,7 @@ pub fn record(
                         of_server(server, name, &envelope.started_at)
                     })
                     .collect();
-                // Of one that nobody supervises nothing is left when it has ended.
+                // A server without a supervisor leaves no facts when it has ended.
                 for (name, old) in &before {
                     if records.iter().all(|record| &record.server != name) && has_ended(old) {
                         records.push(ended(old, &envelope.started_at));
@@ -87,11 +87,12 @@ pub fn record(
                 for mut record in records {
                     record.since_boot_ms = since_boot_ms;
                     let old = before.get(&record.server);
-                    // It may have been so all the time: neither is a change told nor a report written of it.
+                    // At the first sample the state may be old: neither a change is reported nor a report
+                    // written.
                     let is_told = is_known || old.is_some();
                     record.events = if is_told { changes(old, &record) } else { Vec::new() };
                     let was_critical = !is_told || old.is_some_and(|old| old.status == Status::Critical);
-                    // Before a restart destroys what proves the cause.
+                    // Written before a restart destroys the evidence.
                     if record.status == Status::Critical
                         && !was_critical
                         && reports < MAX_REPORTS
@@ -113,7 +114,7 @@ pub fn record(
                     listener.recorded(&record, written.is_ok());
                     before.insert(record.server.clone(), record);
                 }
-                // Whoever is seen from now on has come since.
+                // Servers that appear from now on are new.
                 is_known = true;
                 Some(envelope)
             }
@@ -125,8 +126,8 @@ pub fn record(
         if plan.samples.is_some_and(|samples| taken >= samples) {
             return Ok(last);
         }
-        // A look at a wedged server takes longer than the time between two looks: moments that have passed are left out, so
-        // that it is not asked without a pause.
+        // A sample of a stuck server takes longer than the interval. Moments that have passed are skipped, so
+        // that the server is not queried without a pause.
         let passed = begun.elapsed().as_nanos() / plan.every.as_nanos().max(1);
         due = due.max(u64::try_from(passed).unwrap_or(u64::MAX)).saturating_add(1);
         let next = begun + super::sampling::moment(plan.every, due);
@@ -137,7 +138,7 @@ pub fn record(
             if Instant::now() >= next {
                 break;
             }
-            // What was abandoned and has ended meanwhile is not kept as a zombie until the next sample.
+            // Abandoned workers that have ended must not stay zombies until the next sample.
             crate::collect::worker::reap();
             std::thread::sleep(POLL_INTERVAL.min(next.saturating_duration_since(Instant::now())));
         }
@@ -149,7 +150,7 @@ fn since_boot_ms() -> Option<u64> {
     use rustix::time::{ClockId, clock_gettime};
     #[cfg(target_os = "linux")]
     let clock = ClockId::Boottime;
-    // It goes on during sleep there.
+    // On macOS this clock runs during sleep.
     #[cfg(not(target_os = "linux"))]
     let clock = ClockId::Monotonic;
     let now = clock_gettime(clock);
@@ -163,7 +164,8 @@ fn sample_once(request: &Request) -> Result<Envelope, String> {
     examine(&*host, request, deadline, &Silent).map_err(|error| error.to_string())
 }
 
-/// Everything that `check` knows, beside the record, without the names of people and hosts: it is made to be attached.
+/// Writes a full `check` report next to the record, with names of users and hosts redacted, so that it can be
+/// attached to an issue.
 fn keep_report(request: &Request, recorder: &Recorder, at: &Timestamp) -> Result<PathBuf, String> {
     let parts = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
     let envelope = sample_once(&Request { command: "check", parts, ..request.clone() })?;
@@ -172,7 +174,7 @@ fn keep_report(request: &Request, recorder: &Recorder, at: &Timestamp) -> Result
         .map_err(|error| error.to_string())
 }
 
-/// What one server is called when it was named: whatever is found there later, or not found.
+/// Name of a server that was given by the user, whether or not it is found later.
 fn named(selection: &Selection) -> Option<String> {
     let parts = [
         selection.kind.map(|kind| kind.word().to_owned()),
@@ -185,7 +187,7 @@ fn named(selection: &Selection) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
-/// What a server that was found is called: the same from look to look, and another than its neighbours.
+/// Name of a server that was found: the same in all samples, and distinct from other servers.
 fn name(server: &Server) -> String {
     let mut name = server.kind.word().to_owned();
     if let Some(port) = server.port {
@@ -193,14 +195,15 @@ fn name(server: &Server) -> String {
     }
     match (&server.home, server.port, server.pid) {
         (Some(home), ..) => name.push_str(&format!(" {home}")),
-        // Nothing else tells two of them apart.
+        // Only the pid distinguishes two such servers.
         (None, None, Some(pid)) => name.push_str(&format!(" pid {pid}")),
         _ => {}
     }
     name
 }
 
-/// Whether the process of a record is there no more: a server may only not be among what this run looks at.
+/// Whether the process of a record has ended. A server that is missing in this run may only be outside its
+/// selection.
 fn has_ended(old: &Record) -> bool {
     let (Some(pid), Some(start_ticks)) = (old.pid, old.start_ticks) else { return false };
     match this_host(Deadline::after(Duration::from_secs(1))).identify(pid) {
@@ -209,7 +212,7 @@ fn has_ended(old: &Record) -> bool {
     }
 }
 
-/// The last word on a server of which nothing is found any more.
+/// The last line of a server that is no longer found.
 fn ended(old: &Record, at: &Timestamp) -> Record {
     Record {
         at: at.to_owned(),
@@ -251,7 +254,7 @@ fn of_server(server: &Server, name: String, at: &Timestamp) -> Record {
     }
 }
 
-/// What is different from the look before, in words.
+/// Changes since the sample before, in words.
 fn changes(before: Option<&Record>, now: &Record) -> Vec<String> {
     let Some(before) = before else { return vec![format!("first look: {}", state(now))] };
     let mut events = Vec::new();

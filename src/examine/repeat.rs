@@ -1,4 +1,4 @@
-//! The health path again and again: how its times are spread.
+//! Repeated requests for the health path, and the distribution of their times.
 
 use super::Examination;
 use super::health::{CAREFUL_SHARE, Plan};
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 /// Bounds of the histogram in milliseconds.
 const BOUNDS_MS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
-/// After so many requests in a row without an answer no more are made.
+/// Number of requests in a row without a response after which the series stops.
 const MAX_UNANSWERED: usize = 3;
 
-/// Descriptors are counted anew after so many requests.
+/// Number of requests after which descriptors are counted again.
 const COUNT_INTERVAL: u64 = 4;
 
-/// The pause between two requests is slept in pieces of this length, so that Ctrl-C is heard.
+/// Interval of the check for Ctrl-C during the pause between two requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Examination<'_> {
-    /// Asks as often as was said. The first request is the one that has decided already.
+    /// Sends the requests of the series. The first request is the deciding one, which was already sent.
     pub(super) fn repeat(&self, server: &mut Server, plan: &Plan, first: &Attempt) {
         let Some(repetition) = self.request.repetition else { return };
         let limit = server.descriptors.as_ref().and_then(|facts| facts.soft_limit);
@@ -49,7 +49,7 @@ impl Examination<'_> {
                 break;
             }
             let last = attempts.iter().rev().take(MAX_UNANSWERED);
-            // Each request can be the last straw of a server that leaks.
+            // Each request can exhaust the descriptors of a server that leaks.
             let open = if number.is_multiple_of(COUNT_INTERVAL) { self.open_now(server) } else { None };
             stopped = if self.deadline.is_over() {
                 Some((GapReason::Timeout, format!("{number} were made, for more there was no time (--budget)")))
@@ -79,14 +79,14 @@ impl Examination<'_> {
         server.health.iter_mut().for_each(|health| health.series = Some(series.clone()));
     }
 
-    /// Open descriptors at this moment, where the kernel tells their number at once.
+    /// Present number of open descriptors, if the kernel reports it without a scan.
     fn open_now(&self, server: &Server) -> Option<u64> {
         let identity = server.process.as_ref()?.identity;
         self.survey.host.usage(identity).ok()?.open
     }
 }
 
-/// Times by phase over the requests that got through it, and the spread of the whole requests that were answered.
+/// Times by phase over the requests that completed it, and the histogram of the answered requests.
 fn summary(attempts: &[Attempt], planned: u64, every: Duration) -> HealthSeries {
     let mut series = HealthSeries {
         requests: count(attempts.len()),
@@ -146,7 +146,7 @@ fn times_of(phase: Option<PhaseName>, mut times: Vec<f64>) -> Option<PhaseTimes>
     })
 }
 
-/// Buckets from the first that is not empty to the last that is not empty.
+/// Buckets from the first to the last that is not empty.
 fn histogram(times: &[f64]) -> Vec<TimeBucket> {
     let bounds = BOUNDS_MS.iter().map(|bound| Some(*bound)).chain([None]);
     let mut before = 0.0;

@@ -1,4 +1,4 @@
-//! A saved report instead of a host: its facts, judged by today's rules.
+//! Diagnosis of a saved report: its facts, with the rules of this version.
 
 use super::Request;
 use crate::diagnose;
@@ -8,15 +8,15 @@ use crate::report;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Judges a report again, as far as the request asks for it. The envelope keeps when and where it was recorded; who judged it
-/// before, and what was said then, goes into [`Replayed`].
+/// Diagnoses a report again, limited to the requested parts. The envelope keeps the time and host of the
+/// recording. The program of the earlier diagnosis and its results go into [`Replayed`].
 ///
 /// # Errors
-/// When the report has no server that the request names.
+/// When the report has no server that the request selects.
 pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String> {
     let mut envelope = recorded;
     let elapsed = Duration::from_millis(envelope.elapsed_ms);
-    // Of a report that was judged again and saved, the facts are still the first program's.
+    // If the report was diagnosed again and saved, its facts are still those of the first program.
     let first = envelope.replayed.take().map(|before| (before.tool, before.command));
     let (tool, command) = first.unwrap_or_else(|| (envelope.tool.clone(), envelope.command.clone()));
     let of_servers = envelope.servers.iter().flat_map(|server| server.root_causes.clone());
@@ -43,7 +43,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
         newer.extend(rules_of(server).difference(&known).cloned());
     }
     replayed.newer_rules = newer.into_iter().collect();
-    // Pid files without a server were not kept as facts; what was found of them stands.
+    // Pid files without a server were not kept as facts, so their findings are kept.
     envelope.findings.retain(|finding| finding.id == id::STALE_PID_FILE || envelope.history.is_some());
     envelope.findings.extend(diagnose::judge_host(&[], &envelope.databases));
     envelope.tool = report::own_tool();
@@ -52,7 +52,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
     Ok(report::seal(envelope, elapsed))
 }
 
-/// Everything that was decided of a server, or could not be.
+/// Ids of all findings that were decided for a server, or could not be.
 fn rules_of(server: &Server) -> BTreeSet<String> {
     let found = server.findings.iter().map(|finding| &finding.id);
     let open = server.gaps.iter().flat_map(|gap| &gap.blocks);
@@ -68,7 +68,7 @@ fn is_named(server: &Server, request: &Request) -> bool {
         && home.is_none_or(|home| server.home.as_deref() == Some(home.as_str()))
 }
 
-/// What each part of an examination decides.
+/// The findings that each part of an examination decides.
 const BLOCKED: &[(Part, &[&str])] = &[
     (Part::Descriptors, id::DESCRIPTORS),
     (Part::Lineage, id::LINEAGE),
@@ -77,15 +77,15 @@ const BLOCKED: &[(Part, &[&str])] = &[
     (Part::Databases, id::DATABASES),
 ];
 
-/// Leaves the parts that were asked for; one that the report does not have is a gap.
+/// Keeps the requested parts; a part that the report does not have is a gap.
 fn narrow(server: &mut Server, parts: &[Part]) {
     let has = server.examined.clone();
-    // A full check of a report of less is a check of what it has.
+    // A full check of a partial report is a check of the parts that it has.
     let wanted: Vec<Part> = parts.iter().copied().filter(|part| has.contains(part)).collect();
     let lacks_all = wanted.is_empty();
     server.examined = if lacks_all { parts.to_vec() } else { wanted };
     let asks = |part| server.examined.contains(&part);
-    // What could not be seen of other parts is not missed.
+    // Gaps that block only other parts do not matter.
     let is_of_others = |blocked: &String| {
         BLOCKED.iter().any(|(part, ids)| !asks(*part) && ids.contains(&blocked.as_str()))
             && !BLOCKED.iter().any(|(part, ids)| asks(*part) && ids.contains(&blocked.as_str()))

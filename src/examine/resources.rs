@@ -1,25 +1,26 @@
-//! Two looks at the limits of tasks and memory: counters that rise between them tell a limit that is met now from one that was met once.
+//! Two samples of the limits of tasks and memory. Counters that rise between them show a limit that is reached
+//! now, not only once in the past.
 
 use super::{Examination, SAMPLE_INTERVAL};
 use crate::diagnose;
 use crate::model::{Gap, GapReason, Resources, Server, id};
 use std::time::Instant;
 
-/// What is not decided where the limits cannot be read.
+/// Findings that stay undecided if the limits cannot be read.
 const DECIDES: &[&str] = &[id::THREADS_EXHAUSTED, id::MEMORY_PRESSURE, id::MEMORY_KILLED, id::HOST_FILES_EXHAUSTED];
 
 impl Examination<'_> {
-    /// The first look, before the probe: what the probe itself sets off is seen at the second.
+    /// Takes the first sample, before the probe, so that the second sample includes effects of the probe.
     pub(super) fn resources(&self, server: &mut Server) {
         let Some(process) = &server.process else { return };
         let read = self.survey.host.resources(process);
-        // Where nothing at all could be had, nothing is decided either.
+        // If nothing could be read, nothing is decided.
         let is_nothing = read.value == Resources::default();
         server.gaps.extend(read.gaps.into_iter().map(|gap| if is_nothing { gap.blocking(DECIDES) } else { gap }));
         server.resources = Some(read.value).filter(|_| !is_nothing);
     }
 
-    /// The second look, where something is near its limit or was refused.
+    /// Takes the second sample, if a value is near its limit or something was refused.
     pub(super) fn sample_resources_again(&self, server: &mut Server, first_look: Instant) {
         let (Some(process), Some(first)) = (&server.process, server.resources.as_mut()) else { return };
         if !diagnose::is_near_a_limit(first) {
@@ -39,7 +40,8 @@ impl Examination<'_> {
     }
 }
 
-/// The second look, with what has risen since the first. A group that was not seen before has risen by nothing that is known.
+/// The second sample, with the increases since the first. For a group that is new in it, the increase is
+/// unknown.
 fn compared(first: &Resources, mut again: Resources, after_ms: u64) -> Resources {
     let since = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
     for group in &mut again.task_groups {
@@ -52,7 +54,7 @@ fn compared(first: &Resources, mut again: Resources, after_ms: u64) -> Resources
         group.high_events_since = since(group.high_events, before.and_then(|known| known.high_events));
         group.max_events_since = since(group.max_events, before.and_then(|known| known.max_events));
     }
-    // A process that ended meanwhile has no groups any more; what it had stands in the first look.
+    // A process that ended meanwhile has no groups any more; the first sample has their values.
     if again.task_groups.is_empty() && again.memory_groups.is_empty() {
         return Resources { looked_again_after_ms: Some(after_ms), ..first.clone() };
     }

@@ -1,4 +1,4 @@
-//! Descriptors over time: looked at again and again, compared with saved reports, and with requests in between.
+//! Descriptors over time: repeated samples, comparison with saved reports, and requests between samples.
 
 use crate::collect::{Deadline, Host, this_host};
 use crate::model::{
@@ -12,34 +12,37 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Time for one look; a host that is slower than this is not looked at more often.
+/// Time for one sample; a host that needs longer is not sampled more often.
 const ONE_SAMPLE: Duration = Duration::from_secs(5);
-/// Samples that are kept; of a longer look every second one of the older half is given up.
+/// Maximum number of samples that are kept; of a longer series every second sample of the older half is
+/// dropped.
 const MAX_SAMPLES: usize = 4096;
-/// Of this many looks at least one walks: one kind can take the place of another while the number stays.
+/// At least one of this many samples is a full walk: one kind can replace another while the number stays the
+/// same.
 const WALK_AT_LEAST: u64 = 8;
-/// How often it is asked whether to end.
+/// Interval of the check for an end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often, and how many times.
+/// Interval and number of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SamplingPlan {
-    /// Samples; `None` until somebody ends it.
+    /// Number of samples; `None` until the user ends it.
     pub samples: Option<u64>,
-    /// Time between two.
+    /// Time between two samples.
     pub every: Duration,
 }
 
-/// Told of each sample, and asked whether it is enough.
+/// Receives each sample, and decides when to end.
 pub trait Watcher {
-    /// A sample was taken; `trend` has it and those before.
+    /// A sample was taken; `trend` includes it.
     fn sample(&mut self, sample: &Sample, trend: &Trend);
-    /// Whether somebody has asked to end.
+    /// Whether the user has ended the sampling.
     fn is_over(&self) -> bool;
 }
 
-/// Looks at the descriptors of a server as the plan says. The walk through all of them is made at the ends, where their
-/// number has moved, and now and then; else the number alone is read. The answer is whether it was there to the end.
+/// Samples the descriptors of a server as planned. A full walk is made for the first and last sample, after a
+/// change of their number, and at intervals; otherwise only the number is read. Returns whether the process
+/// lived to the end.
 pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher) -> bool {
     let Some(process) = server.process.clone() else { return false };
     let mut is_there = true;
@@ -80,7 +83,7 @@ pub fn sample(server: &mut Server, plan: SamplingPlan, watcher: &mut dyn Watcher
     is_there
 }
 
-/// Puts what is there now in the place of a server that has ended while it was looked at; what was seen before stands.
+/// Replaces a server that ended during sampling by the one that runs now. Earlier samples are kept.
 pub fn replace_ended(server: &mut Server, now: Option<Server>) {
     let old = server.pid;
     let (trend, mut gaps) = (server.trend.take(), std::mem::take(&mut server.gaps));
@@ -99,8 +102,8 @@ pub fn replace_ended(server: &mut Server, now: Option<Server>) {
     server.gaps.append(&mut gaps);
 }
 
-/// When the look after that many is due, from the beginning on, so that the time for a look does not add up. Never at
-/// even intervals: whatever rises and falls with a period near them would look like a slow trend.
+/// Time of a sample since the start, so that the durations of samples do not add up. Intervals are uneven on
+/// purpose: a series with a period near an even interval would look like a slow trend.
 pub fn moment(every: Duration, taken: u64) -> Duration {
     let scattered =
         taken.wrapping_mul(6_364_136_223_846_793_005).rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -111,7 +114,7 @@ pub fn moment(every: Duration, taken: u64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(MAX_LENGTH).min(MAX_LENGTH)
 }
 
-/// One look. Without a walk the sample before, whose number was the same, tells what the descriptors are.
+/// Takes one sample. Without a walk the kinds are those of the sample before, which has the same number.
 fn sample_once(
     process: &Process,
     port: Option<u16>,
@@ -153,7 +156,7 @@ fn still_there(host: &dyn Host, identity: Identity) -> Result<(), Gap> {
     Err(Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail))
 }
 
-/// What a walk says, as a sample.
+/// Converts the result of a walk to a sample.
 fn of_descriptors(facts: &Descriptors) -> Sample {
     let families = facts.sqlite.iter().map(|family| FamilySample {
         path: family.path.to_string(),
@@ -182,21 +185,22 @@ fn thin_out(samples: &mut Vec<Sample>) {
     });
 }
 
-/// A report that cannot be compared with what is now.
+/// Why a report cannot be compared with the present state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompareError {
-    /// It has no server like this one.
+    /// The report has no server like this one.
     #[error(
         "{0} has no server of this kind and home or port with its descriptors; compare a report of `check` or `fds`"
     )]
     NoSuchServer(String),
-    /// Its time is not understood.
+    /// The time of the report does not parse.
     #[error("{0} does not say when it was made")]
     NoTime(String),
 }
 
-/// Puts saved reports before what is now. Each counts as one sample; those of another process (the server was started
-/// again in between) are left out, and said. `is_hidden` is whether names of this server were hidden too.
+/// Puts saved reports before the present state. Each counts as one sample. Reports of another process (the
+/// server was restarted in between) are skipped, with a note. `is_hidden` is whether names of this server were
+/// redacted too.
 ///
 /// # Errors
 /// When a report has nothing to compare.
@@ -239,16 +243,17 @@ pub fn compare(
     Ok(())
 }
 
-/// A process as one report saw it.
+/// A process in one report.
 struct Moment {
-    /// When, as the clock of the host said.
+    /// Time by the clock of the host.
     at: SystemTime,
-    /// How old the process was, which no clock that is set can change.
+    /// Age of the process, which setting the clock does not change.
     age_ms: Option<u64>,
     sample: Sample,
 }
 
-/// The samples in order of time: by the age of the process where all have it, since the clock can have been set in between.
+/// The samples, oldest first: by the age of the process if all have it, since the clock may have been set in
+/// between.
 fn in_order(mut moments: Vec<Moment>) -> Vec<Sample> {
     let ages: Option<Vec<u64>> = moments.iter().map(|moment| moment.age_ms).collect();
     let youngest = ages.and_then(|ages| ages.into_iter().min());
@@ -264,8 +269,8 @@ fn in_order(mut moments: Vec<Moment>) -> Vec<Sample> {
     moments.into_iter().map(|moment| Sample { at_ms: since_first(&moment), ..moment.sample }).collect()
 }
 
-/// Where a report takes part whose names were hidden, databases are the same by the names of their files that every Hermes
-/// host has; the others are counted with all other files, in every sample.
+/// If one of the reports has redacted names, databases are matched by the file names that every Hermes host
+/// has. The other databases are counted with all other files, in every sample.
 fn by_known_names(now: &Descriptors, moments: &mut [Moment]) {
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     for Moment { sample, .. } in moments {
@@ -293,13 +298,13 @@ fn by_known_names(now: &Descriptors, moments: &mut [Moment]) {
 /// Why no request is sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExerciseError {
-    /// Nothing runs.
+    /// No process runs.
     #[error("there is no process to exercise")]
     NoProcess,
-    /// It listens nowhere.
+    /// The process does not listen.
     #[error("the server listens on no port that can be seen; name it with --port")]
     NoListener,
-    /// It is in a container.
+    /// The process is in another network namespace.
     #[error("the server is in another network namespace: run hermes-doctor there")]
     OtherNetwork,
     /// Requests would leave the loopback interface.
@@ -307,31 +312,31 @@ pub enum ExerciseError {
     NotLoopback(IpAddr),
 }
 
-/// Requests that are sent on purpose.
+/// Requests for `--exercise`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExercisePlan {
-    /// Paths, each with the same number of requests.
+    /// Paths; each gets the same number of requests.
     pub paths: Vec<String>,
     /// Requests for each path.
     pub requests: u64,
-    /// Requests between two looks.
+    /// Requests between two samples.
     pub batch: u64,
-    /// Send them to another address than a loopback one, too.
+    /// Allow an address that is not a loopback address.
     pub yes_remote: bool,
     /// Time for each phase of a request.
     pub timeout: Duration,
 }
 
-/// Share of the soft limit at which requests stop: what is left belongs to the server.
+/// Share of the soft limit at which requests stop: the rest is left to the server.
 const ENOUGH: f64 = 0.8;
 /// Time for handlers to end before their descriptors are counted.
 const SETTLE: Duration = Duration::from_millis(150);
 
-/// Sends requests in batches to the server's own address and counts what each leaves behind. It stops by itself at 80 %
-/// of the soft limit, when the server stops answering, and when somebody asks to end.
+/// Sends requests in batches to the server's own address and counts the descriptors that each batch leaves
+/// open. It stops at 80 % of the soft limit, when the server stops answering, and when the user ends it.
 ///
 /// # Errors
-/// When there is nowhere to send them, or only to an address that is not a loopback one.
+/// When there is no address, or it is not a loopback address.
 pub fn exercise(
     server: &mut Server,
     plan: &ExercisePlan,
@@ -426,7 +431,7 @@ fn open_of(process: &Process) -> Result<Descriptors, Gap> {
     Ok(host.descriptors(process, &table)?.value.facts)
 }
 
-/// The address that the server listens on, reached over loopback where that is possible.
+/// The address that the server listens on, over loopback if possible.
 fn target(server: &Server, plan: &ExercisePlan) -> Result<(SocketAddr, bool), ExerciseError> {
     let listeners = server.listeners.as_ref().ok_or(ExerciseError::NoListener)?;
     let bound: Vec<IpAddr> = listeners
@@ -439,7 +444,7 @@ fn target(server: &Server, plan: &ExercisePlan) -> Result<(SocketAddr, bool), Ex
         .iter()
         .map(|address| match *address {
             IpAddr::V4(address) if address.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-            // It may take no IPv4 at all.
+            // It may not accept IPv4.
             IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
             address => address,
         })
@@ -447,7 +452,7 @@ fn target(server: &Server, plan: &ExercisePlan) -> Result<(SocketAddr, bool), Ex
     if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
         return Err(ExerciseError::OtherNetwork);
     }
-    // Where it has just answered, it answers.
+    // The address that has just answered is preferred.
     let url = server.health.as_ref().and_then(|health| url::Url::parse(health.url.as_deref()?).ok());
     let answered: Option<IpAddr> = url.as_ref().and_then(|url| match url.host()? {
         url::Host::Ipv4(address) => Some(address.into()),
@@ -500,11 +505,11 @@ mod tests {
         compare(&mut now, SystemTime::now(), false, &both).unwrap();
         let samples = now.trend.unwrap().samples;
         assert_eq!(samples.len(), 3);
-        // One is known by its name; the other is among all files, so that it has not come into being since.
+        // One is identified by its name. The other counts with all files, so it does not appear as new.
         assert_eq!(samples[0].families.len(), 1);
         assert_eq!(samples[0].families[0].path, "/home/ann/.hermes/state.db");
         assert!(samples.iter().all(|sample| sample.families == samples[0].families));
-        // The same when the later of two reports is the one whose names are hidden.
+        // The same if the later of two reports has redacted names.
         let mut now = hidden.servers[0].clone();
         compare(&mut now, SystemTime::now(), true, &[("old".to_owned(), plain)]).unwrap();
         let samples = now.trend.unwrap().samples;

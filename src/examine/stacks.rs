@@ -1,4 +1,5 @@
-//! Python stacks: two looks where threads wait for a lock, each joined with the kernel's threads and the source.
+//! Python stacks: two samples if threads wait for a lock, each joined with the kernel's thread states and the
+//! source.
 
 use super::Examination;
 use crate::collect::ForeignPath;
@@ -9,11 +10,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Time between two looks that tell a lock that is kept from one that is given back in a moment.
+/// Time between two samples that distinguish a lock that is held from one that is released after a moment.
 const STACK_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Largest source file that is read, in bytes.
 const MAX_SOURCE_BYTES: usize = 4 * 1024 * 1024;
-/// Source files that are read.
+/// Maximum number of source files that are read.
 const MAX_SOURCES: usize = 16;
 
 impl Examination<'_> {
@@ -63,7 +64,7 @@ impl Examination<'_> {
         Ok((look, entries.into_iter().map(|entry| (entry.tid, entry.look)).collect(), sleeps))
     }
 
-    /// A lock that is given back a moment later is none of anybody's business.
+    /// Takes a second sample, since a lock that is released a moment later does not matter.
     fn sample_stacks_again(
         &self,
         identity: Identity,
@@ -92,7 +93,7 @@ impl Examination<'_> {
         }
     }
 
-    /// Source of the files in which threads wait, as the process sees them.
+    /// Source of the files in which threads wait, in the mount namespace of the process.
     fn sources(
         &self,
         process: &Process,
@@ -120,14 +121,14 @@ impl Examination<'_> {
     }
 
     fn source(&self, process: &Process, file: &str, started: Option<u64>) -> SourceText {
-        // `<string>`, `<frozen importlib._bootstrap>`: no file.
+        // `<string>`, `<frozen importlib._bootstrap>`: not a file.
         if file.is_empty() || file.starts_with('<') {
             return SourceText::Unknown("it is no file".to_owned());
         }
-        // Before Python 3.9 the script has the name that it was started by, which can be relative.
+        // Before Python 3.9 the script has the path that it was started with, which can be relative.
         let path = ForeignPath::of_process(process.identity, Path::new(file));
         match self.survey.host.source(&path, MAX_SOURCE_BYTES) {
-            // It need not be what the interpreter has read: its lines could name another lock.
+            // It may differ from the text that the interpreter read, and its lines could name another lock.
             Ok(read)
                 if started
                     .zip(read.modified)
