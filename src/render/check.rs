@@ -1,4 +1,4 @@
-//! The verdict: heading, chain of causes, next steps, what is fine and what was not seen.
+//! The verdict as text: heading, chain of causes, next steps, passed checks and gaps.
 
 use super::table::{finish, right, table};
 use super::{View, words};
@@ -7,15 +7,15 @@ use comfy_table::{Cell, ColumnConstraint};
 use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthStr;
 
-/// Width of the words in front.
+/// Width of the labels.
 const LABEL: usize = 13;
 
-/// All servers at a glance, where there are several: who supervises each, and who holds which database.
+/// A table of all servers, if there are several: the supervisor of each, and the databases that each has open.
 pub fn overview(envelope: &Envelope, view: &View) -> String {
     if envelope.servers.len() < 2 {
         return String::new();
     }
-    // At 80 columns the root cause does not fit beside the rest; it is said below, at each server.
+    // At 80 columns the root cause does not fit in the table; it is printed below, at each server.
     let is_wide = view.style.width() >= 110;
     let mut header = vec!["SERVER", "PID", "PORT", "SUPERVISOR", "HOME", "STATUS"];
     if is_wide {
@@ -42,7 +42,7 @@ pub fn overview(envelope: &Envelope, view: &View) -> String {
     format!("{}{}\n", finish(&servers, view), databases(envelope, view))
 }
 
-/// The supervisor of a server in a word: a unit or label by its name, the others by their kind.
+/// The supervisor of a server in short form: a unit or label by its name, the others by their kind.
 fn supervised_by(server: &Server) -> Option<String> {
     let supervisor = &server.lineage.as_ref()?.supervisor;
     let word = match supervisor.kind.as_str() {
@@ -58,12 +58,12 @@ fn supervised_by(server: &Server) -> Option<String> {
     })
 }
 
-/// Which server holds which database, and with how many connections.
+/// The servers that have each database open, with their numbers of connections.
 fn databases(envelope: &Envelope, view: &View) -> String {
     let mut holders: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for server in &envelope.servers {
         let Some(pid) = server.pid else { continue };
-        // In a container the same name is another file.
+        // In a container the same path is another file.
         let inside = server.process.as_ref().is_some_and(|process| process.foreign_mounts == Some(true));
         for family in server.descriptors.iter().flat_map(|facts| &facts.sqlite) {
             let place = if inside { ", in its container" } else { "" };
@@ -82,7 +82,7 @@ fn databases(envelope: &Envelope, view: &View) -> String {
     finish(&rows, view)
 }
 
-/// One line that names the server, and its status.
+/// One line with the name of the server and its status.
 pub fn heading(server: &Server, view: &View) -> String {
     let mut parts = vec![view.style.bold(server.kind.title())];
     let mut plain = vec![server.kind.title().to_owned()];
@@ -127,7 +127,7 @@ fn address(server: &Server) -> Option<String> {
     })
 }
 
-/// Everything below the heading.
+/// The text below the heading.
 pub fn verdict(server: &Server, view: &View) -> String {
     let mut out = Block::new(view);
     let is_root = |finding: &&Finding| server.root_causes.contains(&finding.id) && finding.caused_by.is_empty();
@@ -170,7 +170,7 @@ pub fn verdict(server: &Server, view: &View) -> String {
     out.text
 }
 
-/// Whether a Python server is there and does not answer well, and nobody has looked at its stacks.
+/// Whether a Python server runs, does not answer as expected, and its stacks were not read.
 fn would_stacks_help(server: &Server) -> bool {
     use crate::model::{Outcome, Part};
     let Some(process) = &server.process else { return false };
@@ -185,12 +185,12 @@ fn would_stacks_help(server: &Server) -> bool {
         )
     });
     let is_slow = server.findings.iter().any(|finding| finding.id == crate::model::id::ROUTE_SLOW);
-    // The flag belongs to the full check.
+    // Only the full check has the flag.
     let is_check = [Part::Lineage, Part::Health].iter().all(|part| server.examined.contains(part));
     is_check && is_python && !server.examined.contains(&Part::Stacks) && (answers_badly || is_slow)
 }
 
-/// What was examined and does not hold, by the part of the host.
+/// The passed checks, by area of the host.
 fn fine(server: &Server, view: &View) -> String {
     use crate::model::id;
     let passed = |wanted: &str| server.passed.iter().any(|passed| passed == wanted);
@@ -244,7 +244,7 @@ pub fn host(envelope: &Envelope, view: &View) -> String {
     for finding in &envelope.findings {
         out.gap();
         out.titled("Also", &finding.title, &finding.id);
-        // Those of pid files are said whole in their title.
+        // The title of a pid file finding is complete.
         if !view.quiet && finding.severity > Severity::Info && finding.id != crate::model::id::STALE_PID_FILE {
             out.beside(&format!("  {:<LABEL$}", ""), &finding.why);
             for (index, step) in finding.next.iter().enumerate() {
@@ -281,7 +281,7 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// A label and a wrapped text beside it.
+    /// Adds a label and a wrapped text.
     fn line(&mut self, label: &str, text: &str) {
         let head = format!("  {label:<LABEL$}");
         self.beside(&head, text);
@@ -306,7 +306,7 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// A title with its id at the right, or below where there is no room.
+    /// Adds a title with its id at the right, or below if it does not fit.
     fn titled(&mut self, label: &str, title: &str, id: &str) {
         self.with_id(&format!("  {label:<LABEL$}"), title, id);
     }
@@ -348,14 +348,14 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// What a finding has caused, below it.
+    /// Adds the consequences of a finding below it.
     fn consequences<'f>(&mut self, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>, indent: &str) {
         let is_effect =
             |finding: &&Finding| finding.caused_by.first() == Some(&cause.id) && cause.may_cause(finding);
         let effects: Vec<&Finding> = server.findings.iter().filter(is_effect).collect();
         let style = self.view.style;
         for (index, effect) in effects.iter().enumerate() {
-            // Two findings of one id have the same effects; a saved report could even hold a circle.
+            // Two findings with one id have the same effects, and a saved report could even contain a cycle.
             if path.contains(&effect.id.as_str()) {
                 continue;
             }
@@ -385,7 +385,8 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// A command stands on its own line where it does not fit beside its words, so that it can be copied.
+    /// Adds a step. A command that does not fit next to its description gets a line of its own, so that it can
+    /// be copied.
     fn step(&mut self, number: usize, what: &str, command: Option<&str>) {
         let head = format!("    {number}  ");
         let Some(command) = command.map(|command| self.view.style.locale(command)) else {

@@ -1,4 +1,4 @@
-//! Databases: what is in the file, the log and the index, and who holds which lock.
+//! Databases as tables: the contents of file, log and index, and the holders of the locks.
 
 use super::table::{finish, right, table};
 use super::{View, words};
@@ -38,13 +38,13 @@ pub fn databases(databases: &[DatabaseFile], view: &View) -> String {
     out
 }
 
-/// Locks and holders of one database; nothing where nobody has it open.
+/// Locks and holders of one database; empty if no process has it open.
 fn one(database: &DatabaseFile, view: &View) -> String {
     if database.holders.is_empty() && database.locks.is_empty() && !view.verbose {
         return String::new();
     }
     let mut out = String::from("\n");
-    // Whole: it is there to be copied, and the table above may have shortened it.
+    // The full path, so that it can be copied; the table above may have shortened it.
     for part in words::wrap(&view.style.locale(&database.path), view.style.width().saturating_sub(2).max(20)) {
         out.push_str(&format!("  {}\n", view.style.bold(&part)));
     }

@@ -1,18 +1,18 @@
-//! What `demo` shows.
+//! Output of `demo`.
 
 use super::View;
 use crate::model::Demonstration;
 use comfy_table::{Cell, ColumnConstraint, Width};
 
-/// A line above one demonstration.
+/// The line above one demo scenario.
 pub fn heading(name: &str, staged: &str, view: &View) -> String {
     format!("demo {}: {staged}\n\n", view.style.bold(name))
 }
 
-/// All demonstrations in a table.
+/// The results of all demo scenarios as a table.
 pub fn table(shown: &[Demonstration], view: &View) -> String {
     let mut table = super::table::table(view, &["DEMO", "STAGED", "FOUND", "EXIT", "VERDICT"]);
-    // Ids stay whole; what was staged takes what is left.
+    // Ids are not wrapped; the description gets the remaining width.
     let whole = ColumnConstraint::ContentWidth;
     table.set_constraints(vec![whole, ColumnConstraint::LowerBoundary(Width::Fixed(12)), whole, whole, whole]);
     for row in shown {

@@ -1,9 +1,9 @@
-//! The catalogue, for a person.
+//! The catalogue of findings as text.
 
 use super::{View, words};
 use crate::model::Explanation;
 
-/// One entry or all of them.
+/// One entry, or all of them.
 pub fn show(entries: &[Explanation], view: &View) -> String {
     let mut out = String::new();
     if let [_, _, ..] = entries {

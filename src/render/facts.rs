@@ -13,7 +13,7 @@ fn number(value: Option<u64>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
 }
 
-/// `fds`.
+/// Output of `fds`.
 pub fn descriptors(server: &Server, view: &View) -> String {
     let Some(facts) = &server.descriptors else { return String::new() };
     let mut out = format!("\n  {}\n", descriptor_summary(facts, server));
@@ -80,7 +80,7 @@ pub fn descriptors(server: &Server, view: &View) -> String {
     out
 }
 
-/// Number, limit and headroom in one line.
+/// Number of descriptors, limit and headroom on one line.
 pub fn descriptor_line(server: &Server) -> String {
     server
         .descriptors
@@ -101,7 +101,7 @@ fn descriptor_summary(facts: &Descriptors, server: &Server) -> String {
     format!("{} open of {limit}{share}{left}; hard limit {hard}", number(facts.open))
 }
 
-/// `lineage`.
+/// Output of `lineage`.
 pub fn lineage(server: &Server, view: &View) -> String {
     let Some(facts) = &server.lineage else { return String::new() };
     let mut out = tree(server, facts, view);
@@ -198,7 +198,7 @@ fn observed(relaunch: &Relaunch) -> String {
     text
 }
 
-/// Labels with wrapped texts beside them.
+/// Labels, each with a wrapped text.
 fn labelled(rows: &[(String, String)], view: &View) -> String {
     let mut out = String::from("\n");
     let widest = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
@@ -214,7 +214,7 @@ fn labelled(rows: &[(String, String)], view: &View) -> String {
     out
 }
 
-/// `health`.
+/// Output of `health`.
 pub fn health(server: &Server, view: &View) -> String {
     let Some(facts) = &server.health else { return String::new() };
     let mut out = String::new();
@@ -281,7 +281,7 @@ fn health_rows(facts: &Health) -> Vec<(String, String)> {
     rows
 }
 
-/// `port`.
+/// Output of `port`.
 pub fn port(server: &Server, view: &View) -> String {
     let Some(facts) = &server.listeners else { return String::new() };
     if facts.sockets.is_empty() {
@@ -344,7 +344,7 @@ fn port_rows(facts: &Listeners) -> Vec<(String, String)> {
     ]
 }
 
-/// All of it, for `check --verbose`.
+/// All facts, for `check --verbose`.
 pub fn everything(server: &Server, view: &View) -> String {
     let mut out = String::new();
     for (title, text) in [

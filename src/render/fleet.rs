@@ -1,31 +1,34 @@
-//! What monitoring systems are told of a server: a name that stays, counts by known names, and text without their marks.
+//! Common parts of the output for monitoring systems: stable names of servers, counts by known names, and safe
+//! text.
 
 use crate::diagnose::catalogue;
 use crate::model::{DatabaseFile, Envelope, Health, HostPath, Lineage, Outcome, Phase, Server};
 
-/// Servers that are told one by one; more are counted only, so that no host can flood a monitoring system.
+/// Maximum number of servers that are listed; more are only counted, so that no host can flood a monitoring
+/// system.
 pub const MAX_SERVERS: usize = 64;
 
-/// The lowest port that systems give to programs that ask for any: 32768 on Linux (ip(7), `ip_local_port_range`), 49152 on macOS.
+/// The lowest port that systems assign to programs that request any port: 32768 on Linux (ip(7),
+/// `ip_local_port_range`), 49152 on macOS.
 const FIRST_EPHEMERAL: u16 = 32_768;
 
-/// Databases of Hermes that are told apart by name; whatever else is open is `other`.
+/// Databases of Hermes that are listed by name; all others are `other`.
 const DATABASES: &[&str] = &["kanban.db", "memory_store.db", "response_store.db", "state.db"];
 
 /// Any database without a known name.
 pub const OTHER: &str = "other";
 
-/// What a server is called in all its series: the same at every run, as long as the same servers are there.
+/// Name of a server in all its series: the same in every run, as long as the same servers run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// Kind and port, and a number where several have both in common: `webui-8787`, `gateway`, `gateway-n2`.
+    /// Kind and port, and a number if several servers have the same: `webui-8787`, `gateway`, `gateway-n2`.
     pub server: String,
-    /// Its port, where it is one that stays.
+    /// Port, if it is a stable one.
     pub port: Option<u16>,
 }
 
-/// One name for each server of the envelope, in its order. Of several with one kind and port the first by home, then by pid,
-/// has no number.
+/// One name for each server of the envelope, in its order. Of several servers with one kind and port, the first
+/// by home, then by pid, has no number.
 pub fn names(envelope: &Envelope) -> Vec<Name> {
     let plain: Vec<Name> = envelope.servers.iter().map(plain_name).collect();
     let order = |index: usize| envelope.servers.get(index).map(|server| (server.home.clone(), server.pid));
@@ -43,7 +46,7 @@ pub fn names(envelope: &Envelope) -> Vec<Name> {
     plain.iter().enumerate().map(name).collect()
 }
 
-/// A port that the system has chosen is another one after each start, so it is left out where nobody named it.
+/// A port that the system has chosen changes at each start, so it is left out unless it was given.
 fn plain_name(server: &Server) -> Name {
     let expectation = &server.expectation;
     let is_named = expectation.port_belongs_because.is_some()
@@ -53,7 +56,7 @@ fn plain_name(server: &Server) -> Name {
     Name { server: port.map_or_else(|| kind.to_owned(), |port| format!("{kind}-{port}")), port }
 }
 
-/// An id of the catalogue; another one, as a report of a newer program may have it, is [`OTHER`].
+/// An id of the catalogue; [`OTHER`] for any other, such as one in a report of a newer program.
 pub fn known_id(id: &str) -> &'static str {
     catalogue::entry(id).map_or(OTHER, |entry| entry.id)
 }
@@ -64,7 +67,8 @@ pub fn database_name(path: &str) -> &'static str {
     DATABASES.iter().copied().find(|known| *known == name).unwrap_or(OTHER)
 }
 
-/// Descriptors on one database of a known name and its companions, those of several paths together.
+/// Numbers of descriptors on databases with one known name and their companion files, for all their paths
+/// together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handles {
     /// On the database.
@@ -73,11 +77,11 @@ pub struct Handles {
     pub wal: u64,
     /// On `-shm`.
     pub shm: u64,
-    /// Connections that they imply.
+    /// Number of connections that they imply.
     pub connections: u64,
 }
 
-/// By known name, in the order of names.
+/// Handles by known name, sorted by name.
 pub fn handles(server: &Server) -> Vec<(&'static str, Handles)> {
     let families = server.descriptors.iter().flat_map(|descriptors| &descriptors.sqlite);
     by_name(
@@ -92,7 +96,8 @@ pub fn handles(server: &Server) -> Vec<(&'static str, Handles)> {
     )
 }
 
-/// Sizes of databases of a known name and of their logs in bytes, those of several paths together; `None` where none was read.
+/// Sizes in bytes of databases with one known name and of their logs, for all their paths together; `None` if
+/// none was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Of the databases.
@@ -101,7 +106,7 @@ pub struct Sizes {
     pub wal: Option<u64>,
 }
 
-/// By known name, in the order of names.
+/// Sizes by known name, sorted by name.
 pub fn sizes(databases: &[DatabaseFile]) -> Vec<(&'static str, Sizes)> {
     let add = |sum: Option<u64>, size: Option<u64>| match (sum, size) {
         (Some(sum), Some(size)) => Some(sum.saturating_add(size)),
@@ -129,7 +134,7 @@ fn by_name<'a, T: 'a, S: Default>(
     sums.into_iter().collect()
 }
 
-/// Whether the health path is answered as it should be, or by a login; `None` where nothing was asked.
+/// Whether the health path is answered as expected, or with a login; `None` if it was not requested.
 pub fn is_answering(health: &Health) -> Option<bool> {
     match health.outcome {
         Outcome::NotApplicable | Outcome::NotProbed => None,
@@ -137,17 +142,17 @@ pub fn is_answering(health: &Health) -> Option<bool> {
     }
 }
 
-/// Time of a request, or until it failed, in seconds; `None` where none was made.
+/// Duration of a request, or time until it failed, in seconds; `None` if none was sent.
 pub fn seconds(phases: &[Phase]) -> Option<f64> {
     (!phases.is_empty()).then(|| in_seconds(phases.iter().map(|phase| phase.ms).sum()))
 }
 
-/// Milliseconds in seconds, to the microsecond: more was not measured.
+/// Milliseconds in seconds, rounded to the microsecond, which is the precision of the measurement.
 pub fn in_seconds(ms: f64) -> f64 {
     (ms * 1000.0).round() / 1_000_000.0
 }
 
-/// Restarts that the supervisor of the server has counted, or else the one that should have it.
+/// Restarts counted by the supervisor of the server, else by the expected one.
 pub fn restarts(lineage: &Lineage) -> Option<u64> {
     let expected = lineage.expected.as_ref().and_then(|expected| {
         lineage
@@ -158,8 +163,8 @@ pub fn restarts(lineage: &Lineage) -> Option<u64> {
     lineage.supervisor.restarts.or_else(|| expected?.restarts)
 }
 
-/// A text in printable ASCII, without what means something to a plugin's reader (`|`) or to a shell that a notification goes
-/// through, on one line, of at most `length` characters.
+/// A text in printable ASCII on one line, with at most `length` characters. It contains no character with a
+/// meaning for the reader of a plugin (`|`) or for a shell that handles a notification.
 pub fn harmless(text: &str, length: usize) -> String {
     let is_harmless =
         |character: char| character.is_ascii_alphanumeric() || " .,:/%+-_()=#*~@[]!?".contains(character);
@@ -215,7 +220,7 @@ mod tests {
         envelope.servers.reverse();
         forward.reverse();
         assert_eq!(shown(&envelope), forward);
-        // A high port that somebody has named is one that stays.
+        // A high port that was given by the user is stable.
         envelope.servers[0].expectation.named_by.push("--port 41000".to_owned());
         assert_eq!(names(&envelope)[0].server, "webui-41000");
     }

@@ -1,4 +1,4 @@
-//! Routes, many requests, and the threads of a server that was waited for, as tables.
+//! Routes, series of requests, and threads of a server during a request, as tables.
 
 use super::table::{finish, right, table};
 use super::{View, words};
@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 /// Width of the longest bar of a histogram.
 const BAR: u64 = 30;
 
-/// Requests for other paths than the health path.
+/// Requests for paths other than the health path.
 pub fn routes(facts: &Health, view: &View) -> String {
     if facts.routes.is_empty() {
         return String::new();
     }
     let mut rows = table(view, &["TIME", "HTTP", "ROUTE", "OUTCOME"]);
     for route in &facts.routes {
-        // Whether the shape of its answer is right is not known: an answer of success is one.
+        // The expected form of the response is unknown, so any response with success counts.
         let outcome = match route.attempt.outcome {
             crate::model::Outcome::Ok => "answered",
             outcome => outcome.words(),
@@ -31,7 +31,7 @@ pub fn routes(facts: &Health, view: &View) -> String {
     finish(&rows, view)
 }
 
-/// Many requests for the health path: times by phase, and how they are spread.
+/// A series of requests for the health path: times by phase, and a histogram.
 pub fn series(facts: &Health, view: &View) -> String {
     let Some(series) = &facts.series else { return String::new() };
     let mut phases = table(view, &["PHASE", "REQUESTS", "MIN", "MEDIAN", "P99", "MAX"]);
@@ -59,7 +59,7 @@ pub fn series(facts: &Health, view: &View) -> String {
             (None, None) => "any time".to_owned(),
         };
         before = bucket.up_to_ms;
-        // One request of thousands is still seen.
+        // One request of thousands must still be visible.
         let length = (bucket.count.saturating_mul(BAR) / most).max(u64::from(bucket.count > 0));
         let bar = view.style.pick("█", "#").repeat(usize::try_from(length).unwrap_or(0));
         out.push_str(format!("  {label:>14}  {:>6}  {bar}", bucket.count).trim_end());
@@ -68,7 +68,7 @@ pub fn series(facts: &Health, view: &View) -> String {
     out
 }
 
-/// Threads by what they did while a request waited, most of a kind first.
+/// Threads by their activity while a request waited, largest group first.
 pub fn activity(activity: &Activity, view: &View) -> String {
     let mut groups: BTreeMap<(bool, String, String, String), (u64, u64)> = BTreeMap::new();
     for thread in &activity.threads {
@@ -101,7 +101,7 @@ pub fn activity(activity: &Activity, view: &View) -> String {
     format!("\n{}{}", words::indented(&heading, view.style.width()), finish(&threads, view))
 }
 
-/// Main or not, state, wait channel and system call of the last look.
+/// Whether it is the main thread; and state, wait channel and system call at the last sample.
 fn kind(thread: &Thread) -> (bool, String, String, String) {
     let last = thread.last();
     let call = last.and_then(|look| look.system_call.as_ref()).map_or_else(String::new, |call| {

@@ -1,4 +1,4 @@
-//! A record of the flight recorder as a person reads it.
+//! A record of `watch` as text.
 
 use super::View;
 use super::samples::{growth_lines, sparkline};
@@ -7,13 +7,13 @@ use crate::diagnose::history::{by_server, clock_steps, judge};
 use crate::model::{History, Record, Status};
 use comfy_table::Cell;
 
-/// Events that are shown without `--verbose`, the last ones.
+/// Maximum number of events that are shown without `--verbose`, the last ones.
 const MAX_EVENTS: usize = 40;
 
-/// Columns that an event takes at most.
+/// Maximum width of an event in columns.
 const MAX_EVENT: usize = 300;
 
-/// Servers, their changes, and what grows.
+/// Servers, their changes, and series that grow.
 pub fn show(history: &History, view: &View) -> String {
     let mut out = String::new();
     let (_, growths) = judge(history);
@@ -82,7 +82,7 @@ fn critical(records: &[&Record]) -> String {
     }
 }
 
-/// The largest of each stretch, so that no peak is lost.
+/// The largest value of each stretch, so that no peak is lost.
 fn thinned(values: &[u64]) -> Vec<u64> {
     let stretch = values.len().div_ceil(24).max(1);
     values.chunks(stretch).filter_map(|chunk| chunk.iter().max().copied()).collect()

@@ -1,4 +1,4 @@
-//! Logs: which errors are in them, how often, since when, and which began first.
+//! Logs as tables: their errors, the number and time of each, and the one that began first.
 
 use super::table::{finish, right, table};
 use super::{View, words};
@@ -51,7 +51,7 @@ fn one(log: &LogFacts, view: &View) -> String {
     out
 }
 
-/// `2026-11-24T10:11:12.345Z` without what a person does not read; a time of an unknown zone as it is.
+/// `2026-11-24T10:11:12.345Z` to the second and without `T` and `Z`; a time in an unknown zone unchanged.
 fn to_the_second(at: &str) -> String {
     match at.split_once('.') {
         Some((second, _)) if at.ends_with('Z') => second.replace('T', " "),

@@ -1,19 +1,20 @@
-//! A report as a comment on an issue: the verdict to be read, the facts folded up, and the JSON to be examined again.
+//! A report as a comment on an issue: the verdict, the facts in folded sections, and the JSON for a later
+//! diagnosis.
 //!
-//! Texts of strangers stand in code only, in which nothing pings, links or ends a block, and without backticks, which
-//! alone could end code (CommonMark, 4.5 and 6.1).
+//! Untrusted text is in code only, where nothing mentions a user, links or ends a block. It has no backticks,
+//! which alone could end code (CommonMark, 4.5 and 6.1).
 
 use super::{Style, View, databases, facts, samples, words};
 use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 use serde_json::Value;
 
-/// Longest comment in characters; GitHub takes 65,536.
+/// Maximum length of the comment in characters; GitHub accepts 65,536.
 const MAX_LENGTH: usize = 60_000;
-/// Room that is left for the words which say that something did not fit.
+/// Space reserved for the note that something did not fit, in characters.
 const RESERVE: usize = 600;
-/// Longest list of findings, steps or gaps.
+/// Maximum length of a list of findings, steps or gaps.
 const MAX: usize = 60;
-/// Longest text of a stranger in a line.
+/// Maximum length of untrusted text on a line.
 const MAX_LINE: usize = 400;
 /// Width of the tables.
 const WIDTH: usize = 100;
@@ -26,7 +27,7 @@ pub fn markdown(envelope: &Envelope) -> String {
         page.add(&verdict(server), "the verdict of a server");
     }
     page.add(&host(envelope), "what was found of the host");
-    // What is examined again matters more than tables that it can be made of.
+    // The JSON matters more than the tables, which can be rendered from it.
     let json = json_block(envelope);
     let json_fits = page.fits(&json);
     let reserved = if json_fits { json.chars().count() } else { 0 };
@@ -61,7 +62,7 @@ pub fn markdown(envelope: &Envelope) -> String {
 /// The comment under construction.
 struct Page {
     text: String,
-    /// In characters, with what is reserved.
+    /// In characters, including reserved space.
     length: usize,
     left_out: Vec<String>,
 }
@@ -85,7 +86,7 @@ fn view() -> View {
     View { style: Style::plain(WIDTH, true), verbose: true, quiet: false, top: 20 }
 }
 
-/// A stranger's text within a line.
+/// Untrusted text within a line.
 fn code(text: &str) -> String {
     let plain: String = text
         .chars()
@@ -100,17 +101,17 @@ fn code(text: &str) -> String {
     if plain.is_empty() { "`-`".to_owned() } else { format!("`{plain}`") }
 }
 
-/// A block of a stranger's text.
+/// A block of untrusted text.
 fn fence(language: &str, text: &str) -> String {
     format!("```{language}\n{}\n```\n", text.trim_matches('\n').replace('`', "'"))
 }
 
-/// A part that is read by those who want to.
+/// A folded section.
 fn folded(title: &str, body: &str) -> String {
     format!("\n<details>\n<summary>{}</summary>\n\n{body}\n</details>\n", escape(title))
 }
 
-/// Only titles of this program's own and names of kinds stand there; escaped all the same.
+/// It is only used for titles of this program and names of kinds; escaped for safety.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -133,7 +134,7 @@ fn heading(envelope: &Envelope) -> String {
     )
 }
 
-/// Kind, pid and port: nothing of it is a stranger's text.
+/// Kind, pid and port, none of which is untrusted text.
 fn name(server: &Server) -> String {
     let pid = server.pid.map_or(", no process".to_owned(), |pid| format!(" pid {pid}"));
     let port = server.port.map_or(String::new(), |port| format!(", port {port}"));
@@ -170,7 +171,7 @@ fn verdict(server: &Server) -> String {
 
 fn consequences<'f>(out: &mut String, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>) {
     for effect in server.findings.iter().filter(|finding| finding.caused_by.first() == Some(&cause.id)).take(MAX) {
-        // Two findings of one id have the same effects; a saved report could even hold a circle.
+        // Two findings with one id have the same effects, and a saved report could even contain a cycle.
         if path.contains(&effect.id.as_str()) {
             continue;
         }
@@ -223,7 +224,7 @@ fn host(envelope: &Envelope) -> String {
     out
 }
 
-/// Facts of one server, each as the subcommand for it shows them.
+/// Facts of one server, each in the format of its subcommand.
 fn sections(server: &Server) -> Vec<(&'static str, String)> {
     let view = view();
     let over_time = server.trend.as_ref().map_or(String::new(), |trend| {
@@ -260,8 +261,8 @@ fn evidence(server: &Server) -> String {
     out
 }
 
-/// The report itself, in one line. What could end the block, or be taken for a tag where it is shown without it, is
-/// written as its number, which means the same in JSON.
+/// The report as JSON on one line. Characters that could end the block, or be read as a tag where the block is
+/// not shown as code, are written as numeric escapes, which have the same meaning in JSON.
 fn json_block(envelope: &Envelope) -> String {
     let json = serde_json::to_string(envelope).unwrap_or_default();
     let json = json

@@ -1,4 +1,4 @@
-//! Findings and facts as a person or a program reads them. It decides nothing.
+//! Output of findings and facts for users and programs. It decides nothing.
 
 mod check;
 mod databases;
@@ -33,20 +33,20 @@ pub use style::Style;
 use crate::model::{Envelope, Finding, NextStep, Part};
 use std::io::{self, Write};
 
-/// How a person wants to see it.
+/// Display options.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// Colour, width and characters.
     pub style: Style,
     /// Every fact with its source.
     pub verbose: bool,
-    /// The verdict only.
+    /// Only the verdict.
     pub quiet: bool,
-    /// Rows of targets.
+    /// Maximum number of target rows.
     pub top: usize,
 }
 
-/// What to do about some findings, each step once.
+/// The next steps of several findings, without duplicates.
 fn distinct_steps<'a>(findings: &[&'a Finding]) -> Vec<&'a NextStep> {
     let mut seen: Vec<&NextStep> = Vec::new();
     for step in findings.iter().flat_map(|finding| &finding.next) {
@@ -57,12 +57,12 @@ fn distinct_steps<'a>(findings: &[&'a Finding]) -> Vec<&'a NextStep> {
     seen
 }
 
-/// One envelope as JSON, indented: attachments are read by people too.
+/// One envelope as indented JSON, since users read attachments too.
 pub fn json(envelope: &Envelope) -> String {
     let mut out = Vec::new();
     let written = write_json(envelope, &mut out);
     written.and_then(|()| String::from_utf8(out).map_err(io::Error::other)).unwrap_or_else(|error| {
-        // Cannot happen with these types; still not a reason to print nothing.
+        // This cannot happen with these types; if it did, an output is still required.
         format!(
             "{{\"schema\":\"{}\",\"status\":\"unknown\",\"gaps\":[{{\"what\":\"JSON\",\"detail\":\"{error}\"}}]}}",
             envelope.schema
@@ -70,7 +70,7 @@ pub fn json(envelope: &Envelope) -> String {
     })
 }
 
-/// The same, piece by piece: as a text it would take as much memory again as the envelope.
+/// Writes the JSON in pieces: as one text it would need as much memory again as the envelope.
 ///
 /// # Errors
 /// Those of `out`.
@@ -78,7 +78,7 @@ pub fn write_json(envelope: &Envelope, out: &mut dyn Write) -> io::Result<()> {
     Ok(serde_json::to_writer_pretty(out, envelope)?)
 }
 
-/// One envelope for people.
+/// One envelope as text for users.
 pub fn people(envelope: &Envelope, view: &View) -> String {
     let mut out = String::new();
     if !envelope.explanations.is_empty() {
@@ -103,7 +103,7 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
         out.push_str(&check::heading(server, view));
         if !view.quiet {
             match server.examined.as_slice() {
-                // Over time what changes is shown, not all that is there.
+                // For a trend the changes are shown, not all targets.
                 [Part::Descriptors] if server.trend.is_some() && !view.verbose => {
                     out.push_str(&facts::descriptor_line(server));
                 }
@@ -111,7 +111,7 @@ pub fn people(envelope: &Envelope, view: &View) -> String {
                 [Part::Lineage] => out.push_str(&facts::lineage(server, view)),
                 [Part::Health] => out.push_str(&facts::health(server, view)),
                 [Part::Port] => out.push_str(&facts::port(server, view)),
-                // They are asked for by name, in a check too.
+                // They were requested explicitly, in a check too.
                 parts if parts.contains(&Part::Stacks) && (parts.len() == 1 || !view.verbose) => {
                     out.push_str(
                         &server.stacks.as_ref().map_or(String::new(), |found| stacks::stacks(found, view)),

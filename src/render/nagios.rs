@@ -1,23 +1,24 @@
-//! One answer in the form of the Monitoring Plugins Development Guidelines, for Nagios and what understands its plugins: a line
-//! of status and text, `|`, performance data, then lines of detail.
+//! A result in the format of the Monitoring Plugins Development Guidelines, for Nagios and compatible systems:
+//! a line of status and text, `|`, performance data, then lines of detail.
 
 use super::fleet::{self, Name};
 use crate::diagnose::{CEILING_CRITICAL, CEILING_WARNING};
 use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
 
-/// The service in the first words of the answer.
+/// The service name at the start of the output.
 const SERVICE: &str = "HERMES";
-/// Longest text of one line, in characters.
+/// Maximum length of one line, in characters.
 const MAX_LINE: usize = 240;
-/// Most lines of detail.
+/// Maximum number of detail lines.
 const MAX_LINES: usize = 24;
-/// Most characters of performance data. Nagios reads 8 KiB in all (`MAX_PLUGIN_OUTPUT_LENGTH`); whole items are left out.
+/// Maximum length of performance data in characters. Nagios reads 8 KiB in all (`MAX_PLUGIN_OUTPUT_LENGTH`);
+/// whole items are left out.
 const MAX_DATA: usize = 4096;
 
 /// The order of [`Status::worst`].
 const WORST_FIRST: [Status; 4] = [Status::Critical, Status::Warning, Status::Unknown, Status::Healthy];
 
-/// The answer about an envelope in which names are hidden. `names` are those of its servers, told before they were hidden.
+/// The output for a redacted envelope. `names` are the names of its servers, determined before the redaction.
 pub fn nagios(envelope: &Envelope, names: &[Name]) -> String {
     let mut named: Vec<(&Name, &Server)> = names.iter().zip(&envelope.servers).collect();
     let rank = |status| WORST_FIRST.iter().position(|known| *known == status);
@@ -39,12 +40,12 @@ pub fn nagios(envelope: &Envelope, names: &[Name]) -> String {
     out
 }
 
-/// The answer where nothing could be examined, and why.
+/// The output if nothing could be examined, with the reason.
 pub fn nothing(why: &str) -> String {
     format!("{SERVICE} {} - {}\n", state(Status::Unknown), fleet::harmless(why, MAX_LINE))
 }
 
-/// The words of the guidelines for exit status 0 to 3.
+/// The status words of the guidelines for exit status 0 to 3.
 fn state(status: Status) -> &'static str {
     match status {
         Status::Healthy => "OK",
@@ -54,7 +55,7 @@ fn state(status: Status) -> &'static str {
     }
 }
 
-/// How many servers are how, and what is worst.
+/// The number of servers by status, and the worst problem.
 fn summary(envelope: &Envelope, named: &[(&Name, &Server)]) -> String {
     let why = named
         .iter()
@@ -74,7 +75,7 @@ fn summary(envelope: &Envelope, named: &[(&Name, &Server)]) -> String {
     }
 }
 
-/// `3 servers: 1 critical, 2 ok`.
+/// For example `3 servers: 1 critical, 2 ok`.
 fn counted(named: &[(&Name, &Server)]) -> String {
     let of = |status: Status| named.iter().filter(|(_, server)| server.status == status).count();
     let parts: Vec<String> = WORST_FIRST
@@ -90,7 +91,7 @@ fn roots(server: &Server) -> Vec<&Finding> {
     server.findings.iter().filter(|finding| server.root_causes.contains(&finding.id)).collect()
 }
 
-/// Why a server has its status: the first of its root causes, or what could not be seen.
+/// Why a server has its status: the first of its root causes, or a gap.
 fn reason(server: &Server) -> String {
     match (server.status, roots(server).as_slice()) {
         (Status::Healthy, _) => "healthy".to_owned(),
@@ -117,8 +118,8 @@ fn missing(gap: &Gap) -> String {
     format!("{}: {}{detail}", gap.what, gap.reason.words())
 }
 
-/// Every server with every warning and worse, causes before consequences. One server with one cause has said all in the first
-/// line.
+/// Every server with all warnings and worse, causes before consequences. For one server with one cause the
+/// first line is enough.
 fn detail(envelope: &Envelope, named: &[(&Name, &Server)]) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, server) in named {
@@ -143,7 +144,7 @@ fn detail(envelope: &Envelope, named: &[(&Name, &Server)]) -> Vec<String> {
     lines
 }
 
-/// `label=value[UOM];warn;crit;min;max`, in the order of servers' names, so that graphs keep their lines.
+/// `label=value[UOM];warn;crit;min;max`, sorted by the names of the servers, so that graphs stay stable.
 fn performance(envelope: &Envelope, named: &[(&Name, &Server)]) -> String {
     let mut items = vec![
         format!("servers={};;;0", named.len()),
@@ -169,7 +170,7 @@ fn of_server(name: &str, server: &Server, items: &mut Vec<String>) {
         if let Some(open) = descriptors.open {
             let limit = descriptors.soft_limit.filter(|limit| *limit > 0);
             let range = limit.map_or(";;;0".to_owned(), |limit| {
-                // A plugin's threshold is passed by what is above it, the finding's is reached.
+                // A plugin's threshold must be exceeded, that of the finding must be reached.
                 let below = |share: f64| ((limit as f64 * share).ceil() as u64).saturating_sub(1);
                 format!(";{};{};0;{limit}", below(CEILING_WARNING), below(CEILING_CRITICAL))
             });

@@ -1,5 +1,6 @@
-//! Metrics in the text format of OpenMetrics 1.0, in the part of it that the older text format of Prometheus has too, which
-//! the textfile collector of node_exporter reads: gauges only, names that end in their unit, no timestamps.
+//! Metrics in the text format of OpenMetrics 1.0, limited to the part that the older text format of Prometheus
+//! has too, which the textfile collector of node_exporter reads: gauges only, names that end in their unit, no
+//! timestamps.
 
 use super::fleet::{self, Name};
 use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity, Timestamp};
@@ -11,31 +12,31 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
-/// What the file begins with: by this an earlier one is told from a file of somebody else's.
+/// The start of the file, which identifies an earlier file of this program.
 pub const BEGIN: &str = "# HELP hermes_doctor_";
 
-/// Before every name.
+/// Prefix of all names.
 const PREFIX: &str = "hermes_doctor";
 
 /// One family of metrics. Names and labels are part of the interface: alerts and dashboards rely on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
-    /// Without the prefix and the unit.
+    /// Name without the prefix and the unit.
     name: &'static str,
     unit: Option<Base>,
-    /// What the value says.
+    /// Meaning of the value.
     pub help: &'static str,
     of: Of,
 }
 
-/// Units of OpenMetrics that are used here.
+/// Units of OpenMetrics that are used.
 #[derive(Clone, Copy, Debug)]
 enum Base {
     Seconds,
     Bytes,
 }
 
-/// Where the samples of a family come from.
+/// Source of the samples of a family.
 #[derive(Clone, Copy, Debug)]
 enum Of {
     Run(fn(&Envelope, &mut Samples)),
@@ -71,7 +72,7 @@ const fn server(
     Family { name, unit, help, of: Of::Server(of) }
 }
 
-/// All families, in the order in which they are written.
+/// All families, in output order.
 pub const FAMILIES: &[Family] = &[
     run("build_info", None, "The program and the system that it examined. Always 1.", |envelope, out| {
         let os = known(&envelope.host.os, &["linux", "macos"]);
@@ -294,7 +295,7 @@ pub const FAMILIES: &[Family] = &[
     ),
 ];
 
-/// Supervisors as [`crate::model::Supervisor::kind`] has them.
+/// Supervisor kinds, as in [`crate::model::Supervisor::kind`].
 const SUPERVISORS: &[&str] = &[
     "containerd",
     "cri-o",
@@ -313,7 +314,8 @@ const SUPERVISORS: &[&str] = &[
     "systemd-user",
 ];
 
-/// The whole text, with its last line `# EOF`. Every label is a word of this program's own, a kind, or a port.
+/// The complete text, with its last line `# EOF`. Every label is a fixed word of this program, a kind, or a
+/// port.
 ///
 /// # Errors
 /// When a value cannot be written in the format.
@@ -330,7 +332,7 @@ type Labels = Vec<(&'static str, String)>;
 /// The samples of one family.
 #[derive(Debug, Default)]
 struct Samples {
-    /// Labels of the server that is told of.
+    /// Labels of the server.
     of: Labels,
     all: Vec<(Labels, Value)>,
 }
@@ -352,7 +354,7 @@ impl Samples {
         }
     }
 
-    /// A time; what is no number is left out.
+    /// Adds a floating-point value; values that are not finite are left out.
     fn real(&mut self, labels: &[(&'static str, &'static str)], value: Option<f64>) {
         if let Some(value) = value.filter(|value| value.is_finite()) {
             self.push(labels, Value::Real(value));
@@ -365,14 +367,14 @@ impl Samples {
     }
 }
 
-/// An envelope in numbers.
+/// The measured values of an envelope.
 #[derive(Debug)]
 struct Measured(Vec<(Family, Samples)>);
 
 impl Measured {
     fn of(envelope: &Envelope) -> Self {
         let mut named: Vec<(Name, &Server)> = fleet::names(envelope).into_iter().zip(&envelope.servers).collect();
-        // Whatever the order in which they were found, it is written in one order.
+        // The output has the same order, whatever the order of discovery.
         named.sort_by(|(a, _), (b, _)| a.server.cmp(&b.server));
         named.truncate(fleet::MAX_SERVERS);
         let measure = |family: &Family| {
@@ -439,7 +441,7 @@ fn findings<'a>(found: impl Iterator<Item = (&'a str, Severity, bool)>, names: &
     }
 }
 
-/// Every reason, also those that do not occur: a series that comes and goes is hard to alert on.
+/// Writes all reasons, including those that do not occur: alerts need series that do not disappear.
 fn gaps(gaps: &[Gap], out: &mut Samples) {
     for (reason, word) in [
         (GapReason::Permission, "permission"),
@@ -478,7 +480,7 @@ fn phase_word(phase: PhaseName) -> &'static str {
     }
 }
 
-/// As in the JSON.
+/// The name in the JSON.
 fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Ok => "ok",

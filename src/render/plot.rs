@@ -1,4 +1,4 @@
-//! A record drawn over time, as one SVG that stands alone.
+//! A record plotted over time, as one self-contained SVG.
 
 use crate::model::{PortSample, Record, Sample, Status, Timestamp, Trend};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,10 +9,11 @@ use std::ops::Range;
 const WIDTH: u32 = 960;
 /// Height of one of its four charts in pixels.
 const CHART: u32 = 190;
-/// Points of one line; a longer record is drawn by the largest of each stretch, so that no peak is lost.
+/// Maximum number of points on one line; a longer record is drawn by the largest value of each stretch, so that
+/// no peak is lost.
 const MAX_POINTS: usize = 2_000;
 
-/// Colours that are told apart in print and by most eyes.
+/// Colours that differ in print and for most kinds of colour vision.
 const OPEN: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
 const LIMIT: RGBColor = RGBColor(0xb0, 0x30, 0x30);
 const DATABASE: RGBColor = RGBColor(0x8a, 0x4f, 0x9e);
@@ -21,17 +22,17 @@ const HEALTH: RGBColor = RGBColor(0x2e, 0x7d, 0x4f);
 const TEXT: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 
-/// One server's record, drawn.
+/// The plot of one server's record.
 ///
 /// # Errors
-/// In words, when there is nothing to draw.
+/// A message if there is nothing to draw.
 pub fn svg(server: &str, records: &[&Record]) -> Result<String, String> {
     let points: Vec<(Instant, &Record)> =
         records.iter().filter_map(|record| Some((instant(&record.at)?, *record))).collect();
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return Err("the record has no sample with a valid time".to_owned());
     };
-    // A single sample is drawn in the middle of two seconds.
+    // A single sample is drawn in the middle of a range of two seconds.
     let span = if last.0 > first.0 {
         first.0..last.0
     } else {
@@ -48,7 +49,7 @@ pub fn svg(server: &str, records: &[&Record]) -> Result<String, String> {
 /// The time of a sample.
 type Instant = DateTime<Utc>;
 
-/// Points of one line: a time, and a value.
+/// Points of one line: time and value.
 type Line<T> = Vec<(T, f64)>;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -67,7 +68,7 @@ fn draw(
     title.draw_text(server, &("sans-serif", 17).into_font().color(&TEXT), (12, 10))?;
     title.draw_text(&times, &("sans-serif", 12).into_font().color(&TEXT), (WIDTH as i32 - 330, 14))?;
     let areas = rest.split_evenly((4, 1));
-    // A line ends with its process: what is between two processes was not seen.
+    // A line ends with its process, since there are no samples between two processes.
     let lives: Vec<&[(Instant, &Record)]> =
         points.chunk_by(|(_, old), (_, new)| identity(old) == identity(new)).collect();
     let series = |value: &dyn Fn(&Record) -> Option<f64>| -> Vec<Line<Instant>> {
@@ -94,7 +95,7 @@ fn draw(
     Ok(())
 }
 
-/// The limit is drawn only where the line comes near it: a line at 4096 would flatten everything below.
+/// The limit is drawn only if the line comes near it: a limit at 4096 would flatten a low line.
 fn near<T: Copy>(limit: &[Line<T>], open: &[Line<T>]) -> Vec<Line<T>> {
     let most = open.iter().flatten().map(|(_, open)| *open).fold(0.0, f64::max);
     let of_line = |line: &Line<T>| line.iter().copied().filter(|(_, limit)| most >= limit * 0.4).collect();
@@ -129,7 +130,7 @@ fn chart(
         .y_label_formatter(&|value| if top > 20.0 { format!("{value:.0}") } else { format!("{value:.1}") })
         .label_style(("sans-serif", 11).into_font().color(&TEXT))
         .draw()?;
-    // Behind the lines: when it was critical, and when its process changed.
+    // In the background: times of critical status, and changes of the process.
     for (start, end) in critical(points) {
         chart.draw_series(std::iter::once(Rectangle::new([(start, 0.0), (end, top)], LIMIT.mix(0.10).filled())))?;
     }
@@ -145,7 +146,7 @@ fn chart(
     Ok(())
 }
 
-/// Stretches in which every look was critical.
+/// Stretches with only critical samples.
 fn critical(points: &[(Instant, &Record)]) -> Vec<(Instant, Instant)> {
     let mut found: Vec<(Instant, Instant)> = Vec::new();
     let mut is_open = false;
@@ -166,7 +167,7 @@ fn identity(record: &Record) -> Option<(u32, u64)> {
     record.pid.zip(record.start_ticks)
 }
 
-/// Moments at which another process was found.
+/// Times at which the process changed.
 fn restarts(points: &[(Instant, &Record)]) -> Vec<Instant> {
     let changed = |pair: &[(Instant, &Record)]| match pair {
         [(_, old), (at, new)] => (identity(new).is_some() && identity(old) != identity(new)).then_some(*at),
@@ -184,7 +185,7 @@ fn instant(at: &Timestamp) -> Option<Instant> {
     at.time().map(Instant::from)
 }
 
-/// Time of day in UTC, with the date where the whole is longer than a day.
+/// Time of day in UTC, with the date if the range is longer than a day.
 fn clock(at: Instant, span: TimeDelta) -> String {
     let format = match span {
         span if span > TimeDelta::days(1) => "%m-%d %H:%M",
@@ -194,10 +195,10 @@ fn clock(at: Instant, span: TimeDelta) -> String {
     at.format(format).to_string()
 }
 
-/// Size in pixels of a drawing on a page; on a phone it is shown at two thirds of it.
+/// Size of a plot on the page in pixels; a phone shows it at two thirds of this size.
 const SMALL: (u32, u32) = (500, 290);
 
-/// Lines of one drawing: what each shows, its colour, and its points.
+/// Lines of one plot: label, colour, and points.
 type Lines<'a> = [(&'a str, RGBColor, Line<f64>)];
 
 /// Descriptors over time, and the database handles among them.
@@ -224,7 +225,7 @@ pub fn trend(trend: &Trend) -> Vec<(String, String)> {
     drawn.into_iter().flatten().collect()
 }
 
-/// What waited at a port while a request did.
+/// Pending and unanswered connections of a port while a request waited.
 pub fn port_samples(looks: &[PortSample], title: &str) -> Option<(String, String)> {
     let of = |value: &dyn Fn(&PortSample) -> Option<u64>| -> Line<f64> {
         looks.iter().filter_map(|look| Some((look.after_connect_ms as f64 / 1000.0, value(look)? as f64))).collect()
@@ -233,11 +234,11 @@ pub fn port_samples(looks: &[PortSample], title: &str) -> Option<(String, String
         ("accept queue", QUEUE, of(&|look| Some(look.accept_queue))),
         ("accepted, without a byte", OPEN, of(&|look| look.unanswered)),
     ];
-    // One look is no drawing.
+    // One sample is not enough for a plot.
     (looks.len() > 1).then(|| small(&format!("Connections {title}"), &lines)).flatten()
 }
 
-/// A small drawing over seconds; nothing where there are no two moments.
+/// A small plot over seconds; `None` without at least two different times.
 fn small(title: &str, lines: &Lines<'_>) -> Option<(String, String)> {
     let points = || lines.iter().flat_map(|(_, _, line)| line.iter());
     let from = points().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);

@@ -1,9 +1,9 @@
-//! Where the facts come from when they come from a saved report.
+//! Source of the facts, if they are from a saved report.
 
 use super::{View, words};
 use crate::model::{Envelope, Replayed};
 
-/// When, where and by what it was recorded, and what today's rules make of it.
+/// When, where and by which program the report was recorded, and what the rules of this version change.
 pub fn notice(envelope: &Envelope, replayed: &Replayed, view: &View) -> String {
     let host = &envelope.host;
     let kernel = host.kernel.as_deref().map_or(String::new(), |kernel| format!(" {kernel}"));

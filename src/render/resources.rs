@@ -43,7 +43,7 @@ pub fn resources(server: &Server, view: &View) -> String {
         };
         add([size(group.current_bytes), size(most), rest(met), rest(since)], what);
     }
-    // Today's kernels set it to the largest number that there is.
+    // Recent kernels set it to the largest possible number.
     let files_max = host.files_max.filter(|most| *most < 1 << 60);
     add([number(host.files), limit(files_max), no(), no()], "open files of the host".to_owned());
     let mut out = finish(&rows, view);

@@ -1,16 +1,17 @@
-//! Descriptors over time: a row a sample, a line that is drawn anew on a terminal, and tables of what requests left.
+//! Descriptors over time: one row per sample, a line that is redrawn on a terminal, and tables of descriptors
+//! that requests left open.
 
 use super::table::{finish, right, table};
 use super::{Style, View, words};
 use crate::model::{Batch, Exercise, Growth, Sample, Series, Shape, Trend};
 use comfy_table::Cell;
 
-/// Columns of a sparkline.
+/// Width of a sparkline in columns.
 const SPARKS: usize = 24;
-/// Rows of samples that are shown at the end; the JSON has all.
+/// Maximum number of sample rows; the JSON has all.
 const MAX_ROWS: usize = 24;
 
-/// Database and WAL descriptors of the family that holds most.
+/// Database and WAL descriptors of the family that has the most.
 fn handles(sample: &Sample) -> u64 {
     sample.families.iter().map(|family| family.db.saturating_add(family.wal)).max().unwrap_or(0)
 }
@@ -32,7 +33,7 @@ pub fn heading() -> String {
     format!("{:>10} {:>7} {:>6} {:>9} {:>10} {:>8}", "TIME", "OPEN", "CHANGE", "DATABASE", "CLOSE-WAIT", "CLIENTS")
 }
 
-/// One sample in one line.
+/// One sample on one line.
 pub fn row(sample: &Sample, trend: &Trend) -> String {
     let before = trend.samples.len().checked_sub(2).and_then(|index| trend.samples.get(index));
     let close_wait = sample.kinds.get("tcp-close-wait").copied().or_else(|| sample.walked.then_some(0));
@@ -47,7 +48,7 @@ pub fn row(sample: &Sample, trend: &Trend) -> String {
     )
 }
 
-/// One line that is drawn again and again.
+/// The line that is redrawn for each sample.
 pub fn live(sample: &Sample, trend: &Trend, style: Style) -> String {
     let values: Vec<u64> = trend.samples.iter().filter_map(|sample| sample.open).collect();
     let limit = trend.soft_limit.map_or(String::new(), |limit| format!(" of {limit}"));
@@ -62,7 +63,7 @@ pub fn live(sample: &Sample, trend: &Trend, style: Style) -> String {
     text.chars().take(style.width()).collect()
 }
 
-/// The last values as little columns, from the smallest to the largest of them.
+/// The last values as small bars, scaled from the smallest to the largest of them.
 pub fn sparkline(values: &[u64], style: Style) -> String {
     let levels: Vec<char> = style.pick("▁▂▃▄▅▆▇█", ".:-=+*#@").chars().collect();
     let shown = values.get(values.len().saturating_sub(SPARKS)..).unwrap_or_default();
@@ -105,10 +106,10 @@ pub fn trend(trend: &Trend, view: &View) -> String {
     out
 }
 
-/// What each series does, the ones that stay flat left out.
+/// The shape of each series, without flat ones.
 pub fn growth_lines(growths: &[Growth], view: &View) -> String {
     let mut out = String::new();
-    // Two values that are the same show nothing.
+    // Two equal values show nothing.
     let is_told = |growth: &&Growth| match growth.shape {
         _ if growth.series == Series::Open => true,
         Shape::Flat => false,
@@ -186,7 +187,7 @@ fn grown(trend: &Trend, view: &View) -> String {
     finish(&rows, view)
 }
 
-/// One batch in one line.
+/// One batch on one line.
 pub fn batch(batch: &Batch) -> String {
     format!(
         "batch={} fd={} state_handles={} answered={}/{} {}",
@@ -194,7 +195,7 @@ pub fn batch(batch: &Batch) -> String {
     )
 }
 
-/// What each path left behind.
+/// Descriptors that each path left open.
 pub fn exercise(exercise: &Exercise, view: &View) -> String {
     let mut rows = table(view, &["REQUESTS", "LEFT OPEN", "DATABASE", "A REQUEST", "PATH"]);
     for cost in &exercise.paths {

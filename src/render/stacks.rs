@@ -1,16 +1,16 @@
-//! Python stacks: the locks that are waited for and who keeps them, then every different stack once.
+//! Python stacks: the locks with waiting threads and their holders, then every distinct stack once.
 
 use super::{View, words};
 use crate::diagnose::stacks::{called_by, doing};
 use crate::model::{LockWait, StackFrame, StackGroup, StackRole, StackThread, Stacks};
 use unicode_width::UnicodeWidthStr;
 
-/// Frames of a stack that are shown without `--verbose`.
+/// Maximum number of frames per stack that are shown without `--verbose`.
 const SHOWN_FRAMES: usize = 8;
-/// Threads of a group that are named without `--verbose`.
+/// Maximum number of threads per group that are named without `--verbose`.
 const SHOWN_THREADS: usize = 4;
 
-/// All of it.
+/// The complete output.
 pub fn stacks(stacks: &Stacks, view: &View) -> String {
     let mut out = Text { view, text: String::new() };
     let threads: u64 = stacks.groups.iter().map(|group| group.count).sum::<u64>() + stacks.threads_omitted;
@@ -65,12 +65,12 @@ fn plural(count: u64, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
-/// `Handler.do_GET at hermes-webui/server.py:127`.
+/// For example `Handler.do_GET at hermes-webui/server.py:127`.
 fn at(frame: &StackFrame) -> String {
     format!("{} at {}", frame.function, place(frame))
 }
 
-/// A file without what is the same for all of them: what stands before a package, or before the last directory.
+/// A file without the common part of its path: the part before a package, or before the last directory.
 fn place(frame: &StackFrame) -> String {
     let file = brief_path(&frame.file);
     frame.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
@@ -103,7 +103,7 @@ impl Text<'_> {
         self.text.push_str(&format!("\n  {}\n", self.view.style.bold(title)));
     }
 
-    /// A text beside a head, wrapped under itself.
+    /// Adds a text after a head, wrapped with a hanging indent.
     fn beside(&mut self, head: &str, text: &str) {
         let style = self.view.style;
         let room = style.width().saturating_sub(head.width()).max(20);
@@ -158,7 +158,7 @@ impl Text<'_> {
         let style = self.view.style;
         let how = kernel(group).map_or(String::new(), |how| format!(" ({how})"));
         let head = format!("  {:>3}  ", group.count);
-        // One thread has the interpreter at a time; the others that run wait until it is theirs.
+        // One thread holds the interpreter lock (GIL) at a time; the other runnable threads wait for it.
         let is_turn = |thread: &StackThread| thread.system_call.as_ref().is_some_and(|call| call.name == "futex");
         let role = match group.role {
             StackRole::Running if group.threads.iter().all(is_turn) => "waits for its turn",
@@ -177,7 +177,7 @@ impl Text<'_> {
                 if self.view.verbose { style.locale(&full(frame)) } else { style.shorten(&place(frame), room) };
             let space = " ".repeat((column + 2).saturating_sub(function.width()));
             let mut head = format!("       {function}{space}");
-            // Whole, it may take several lines.
+            // Not shortened; it may take several lines.
             for part in words::wrap(&place, room) {
                 self.text.push_str(&format!("{head}{part}\n"));
                 head = " ".repeat(head.width());
@@ -195,7 +195,7 @@ impl Text<'_> {
         }
     }
 
-    /// A group in one line.
+    /// A group on one line.
     fn folded(&mut self, group: &StackGroup) {
         let innermost = group.frames.first().map_or_else(|| "no Python frame".to_owned(), at);
         let head = format!("  {:>3}  ", group.count);
@@ -216,7 +216,7 @@ fn full(frame: &StackFrame) -> String {
     frame.line.map_or_else(|| frame.file.clone(), |line| format!("{}:{line}", frame.file))
 }
 
-/// The kernel's word of a group, where it is the same for all.
+/// State, wait channel and system call of a group, if they are the same for all threads.
 fn kernel(group: &StackGroup) -> Option<String> {
     let word = |thread: &StackThread| {
         let call = thread.system_call.as_ref().map(|call| call.name.clone());
@@ -226,7 +226,7 @@ fn kernel(group: &StackGroup) -> Option<String> {
     group.threads.iter().all(|thread| word(thread).as_ref() == Some(&first)).then_some(first)
 }
 
-/// One thread with all that the kernel says of it.
+/// One thread with its facts from the kernel.
 fn one(thread: &StackThread) -> String {
     let mut parts = vec![thread.title()];
     parts.extend(thread.state.as_ref().map(|state| state.words().to_owned()));

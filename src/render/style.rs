@@ -1,23 +1,23 @@
-//! Colour, width and the characters that a terminal can show.
+//! Colour, width and the characters that a terminal can display.
 
 use super::words;
 use crate::model::Status;
 use anstyle::{AnsiColor, Effects, Style as Ansi};
 use unicode_width::UnicodeWidthStr;
 
-/// Widest text that is read with ease.
+/// Maximum width that is easy to read.
 const MAX_WIDTH: usize = 120;
-/// Width when nobody says otherwise.
+/// Default width.
 const DEFAULT_WIDTH: usize = 80;
 
-/// Fewer characters of a text tell nothing.
+/// Minimum length of a shortened text; fewer characters are useless.
 const MIN_CUT: usize = 8;
 
 const HEADING: Ansi = Ansi::new().effects(Effects::BOLD);
 const DIM: Ansi = Ansi::new().effects(Effects::DIMMED);
 
-/// Colours of the first 8 only, which a theme makes readable on its own ground, light or dark. The bright ones, black and
-/// white are lost on one of the two, and yellow takes bold to be read on white.
+/// Only the first 8 colours, which a theme makes readable on its background, light or dark. Bright colours,
+/// black and white are unreadable on one of the two, and yellow must be bold to be readable on white.
 fn of_status(status: Status) -> Ansi {
     let colour = match status {
         Status::Healthy => AnsiColor::Green,
@@ -28,7 +28,7 @@ fn of_status(status: Status) -> Ansi {
     Ansi::new().fg_color(Some(colour.into())).effects(Effects::BOLD)
 }
 
-/// What the output may use.
+/// Colour, characters and width of the output.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     colour: bool,
@@ -37,7 +37,7 @@ pub struct Style {
 }
 
 impl Style {
-    /// Reads width and locale of the environment.
+    /// Reads width and locale from the environment.
     pub fn new(colour: bool) -> Self {
         let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
@@ -50,18 +50,18 @@ impl Style {
         Self { colour: false, unicode, width }
     }
 
-    /// Columns.
+    /// Width in columns.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// One of two spellings.
+    /// One of two spellings, depending on the locale.
     pub fn pick<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
         if self.unicode { unicode } else { ascii }
     }
 
-    /// Text in the characters of the locale. Foreign text is safe already; here only the drawing characters of
-    /// this program and what the locale cannot show are replaced.
+    /// Text in the characters of the locale. Untrusted text is already safe; this only replaces drawing
+    /// characters of this program and characters outside of the locale.
     pub fn locale(&self, text: &str) -> String {
         if self.unicode {
             return text.to_owned();
@@ -89,7 +89,7 @@ impl Style {
 
     fn cut(&self, cut: fn(&str, usize) -> String, text: &str, width: usize) -> String {
         let text = self.locale(text);
-        // A locale without "…" takes three characters for it, and there are characters of two columns.
+        // A locale without "…" needs three characters for it, and some characters are two columns wide.
         let mut shorter = (MIN_CUT..=width).rev().map(|room| self.locale(&cut(&text, room)));
         shorter.find(|short| short.width() <= width).unwrap_or_else(|| self.locale(&cut(&text, MIN_CUT.min(width))))
     }
@@ -98,12 +98,12 @@ impl Style {
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
-    /// Headings.
+    /// A heading.
     pub fn bold(&self, text: &str) -> String {
         self.paint(text, HEADING)
     }
 
-    /// What matters less.
+    /// A less important text.
     pub fn dim(&self, text: &str) -> String {
         self.paint(text, DIM)
     }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use anstyle::Color;
 
-    /// Read on a light and on a dark ground.
+    /// Whether it is readable on a light and on a dark background.
     fn is_readable(style: Ansi) -> bool {
         let is_bold = style.get_effects().contains(Effects::BOLD);
         let is_foreground_fine = match style.get_fg_color() {

@@ -1,4 +1,4 @@
-//! Tables without lines: columns are read by their alignment, also in a pipe.
+//! Tables without lines. The alignment separates the columns, also in a pipe.
 
 use super::View;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -14,7 +14,7 @@ pub fn table(view: &View, header: &[&str]) -> Table {
     table
 }
 
-/// Its text, the header emphasised.
+/// Text of the table, with an emphasised header.
 pub fn finish(table: &Table, view: &View) -> String {
     let mut out = String::from("\n");
     for (index, line) in table.lines().enumerate() {
@@ -25,7 +25,7 @@ pub fn finish(table: &Table, view: &View) -> String {
     out
 }
 
-/// A number.
+/// A right-aligned number.
 pub fn right(text: impl ToString) -> Cell {
     Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
 }

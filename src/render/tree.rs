@@ -1,14 +1,14 @@
-//! The lineage as a picture: supervisor, wrappers, server, and what stands beside them.
+//! The lineage as a tree: supervisor, wrappers, server, and related processes.
 
 use super::{View, words};
 use crate::model::{Hop, Lineage, Role, Server, Supervisor};
 use std::collections::HashSet;
 use unicode_width::UnicodeWidthStr;
 
-/// Deepest nesting that is drawn; a saved report could hold a circle.
+/// Maximum nesting that is drawn; a saved report could contain a cycle.
 const MAX_DEPTH: usize = 64;
 
-/// The tree of all processes that the lineage knows, the examined one marked.
+/// The tree of all processes in the lineage, with the examined one marked.
 pub fn tree(server: &Server, lineage: &Lineage, view: &View) -> String {
     let mut nodes: Vec<&Hop> = Vec::new();
     for hop in lineage.hops.iter().chain(&lineage.relatives) {
@@ -23,7 +23,7 @@ pub fn tree(server: &Server, lineage: &Lineage, view: &View) -> String {
     for root in nodes.iter().filter(|hop| !pids.contains(&hop.ppid) || hop.ppid == hop.pid) {
         drawing.node(root, "  ", "  ", 0);
     }
-    // Whatever hangs in a circle has no root.
+    // A cycle has no root.
     for hop in &nodes {
         drawing.node(hop, "  ", "  ", 0);
     }
@@ -40,7 +40,7 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// One process and all below it. `head` stands before its first line, `indent` before the others.
+    /// One process and its descendants. `head` comes before its first line, `indent` before the others.
     fn node(&mut self, hop: &Hop, head: &str, indent: &str, depth: usize) {
         if depth > MAX_DEPTH || !self.drawn.insert(hop.pid) {
             return;
@@ -99,7 +99,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// What it is, with its name where the role alone does not say it.
+    /// Role of a process, with its name if the role alone is not enough.
     fn title(&self, hop: &Hop) -> String {
         match (hop.role, hop.name.as_deref()) {
             (Role::Supervisor | Role::Init | Role::TerminalMultiplexer | Role::RemoteLogin, Some(name)) => {
@@ -111,7 +111,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// Claims and kinship beside a process.
+    /// Claims about a process, and its relation to the server.
     fn notes(&self, hop: &Hop) -> Vec<String> {
         let lineage = self.lineage;
         let is_examined = self.server.pid == Some(hop.pid);
@@ -151,7 +151,7 @@ impl Drawing<'_> {
     }
 }
 
-/// Whether a process is the supervisor that made a claim. The system's manager is pid 1, in a container too.
+/// Whether a process is the supervisor that made a claim. The system manager is pid 1, in a container too.
 fn says_it(claim: &Supervisor, hop: &Hop) -> bool {
     match claim.kind.as_str() {
         "systemd" | "launchd" => hop.pid == 1,

@@ -1,6 +1,6 @@
-//! Numbers as people say them.
+//! Formatting of numbers and texts for users.
 
-/// `7 h 06 m`, `3 d 02 h`, `12 s`.
+/// For example `7 h 06 m`, `3 d 02 h`, `12 s`.
 pub fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -13,12 +13,12 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
-/// `1.5 ms`, `2.00 s`.
+/// For example `1.5 ms`, `2.00 s`.
 pub fn milliseconds(ms: f64) -> String {
     if ms >= 1000.0 { format!("{:.2} s", ms / 1000.0) } else { format!("{ms:.1} ms") }
 }
 
-/// `4.0 KiB`, `12.3 MiB`.
+/// For example `4.0 KiB`, `12.3 MiB`.
 pub fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
@@ -30,18 +30,18 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-/// Lines of a text at a width. Words are never cut at a hyphen: commands and ids must stay whole.
+/// The lines of a text at a width. Words are never split at a hyphen: commands and ids must stay whole.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
 }
 
-/// Running text as lines of their own, two columns in.
+/// A text as separate lines, indented by two columns.
 pub fn indented(text: &str, width: usize) -> String {
     wrap(text, width.saturating_sub(2).max(20)).iter().map(|line| format!("  {line}\n")).collect()
 }
 
-/// A text cut in its middle to a width, so that both the program and the end of a path stay.
+/// A text shortened in its middle to a width, so that both the program and the end of a path remain.
 pub fn shorten(text: &str, width: usize) -> String {
     use unicode_width::UnicodeWidthStr;
     if text.width() <= width || width < 8 {
@@ -57,7 +57,7 @@ pub fn shorten(text: &str, width: usize) -> String {
     format!("{start}…{end}")
 }
 
-/// A command line for a heading: directories taken off its words, cut at the end.
+/// A command line for a heading: words without directories, cut at the end.
 pub fn brief(command: &str, width: usize) -> String {
     let words: Vec<&str> = command
         .split(' ')

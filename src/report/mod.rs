@@ -1,4 +1,4 @@
-//! What leaves the program: the envelope, sealed so that no secret of a command line or URL goes with it.
+//! Reports: the envelope, sealed so that it contains no secret of a command line or URL.
 
 mod names;
 pub mod place;
@@ -49,13 +49,13 @@ pub fn own_tool() -> Tool {
     Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
-/// Closes an envelope: its time, its status (the worst of all), and a last pass over every text, that it is printable and
-/// masked.
+/// Completes an envelope: its duration, its status (the worst of all), and a last check that every text is
+/// printable and masked.
 pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
     envelope.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     envelope.status = overall(&envelope.servers, &envelope);
-    // Command lines and URLs were masked where they were read. Should one have slipped through inside another
-    // text, this catches it.
+    // Command lines and URLs were masked where they were read. This masks a secret that was missed inside
+    // another text.
     let servers: Option<Vec<_>> = std::mem::take(&mut envelope.servers).into_iter().map(masked).collect();
     let rest = masked(envelope.clone());
     match (servers, rest) {
@@ -64,8 +64,8 @@ pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
     }
 }
 
-/// Server by server, since the tree of one takes several times the memory of its facts; mostly there is nothing to mask, and none
-/// is made.
+/// Masks server by server, since the tree of one takes several times the memory of its facts. Mostly there is
+/// nothing to mask, and no tree is built.
 fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<T> {
     if texts::are_clean(&part) {
         return Some(part);
@@ -76,8 +76,8 @@ fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<
     serde_json::from_value(value).ok()
 }
 
-/// Writes a file that is not there yet, or with `force` in its place, whole or not at all: through a sibling that is
-/// renamed. A link in its place is replaced, never followed.
+/// Writes a new file, or with `force` replaces one. The write is atomic: a sibling file is written and renamed.
+/// A symbolic link at the path is replaced, never followed.
 ///
 /// # Errors
 /// `AlreadyExists` without `force`, and those of the file system.
@@ -90,14 +90,14 @@ pub fn write_new(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
 /// Mode of a file that every user may read.
 const FOR_ALL: u32 = 0o644;
 
-/// A file that is written whole, and has not got its name yet: until it has, its drop removes it.
+/// A completely written file that is not yet at its final path. It is removed on drop unless it was published.
 pub struct Staged {
     file: NamedTempFile,
     path: PathBuf,
     place: Place,
 }
 
-/// Writes a file that every user may read (mode 0644) beside its place.
+/// Writes a file that every user may read (mode 0644) next to its final path.
 ///
 /// # Errors
 /// Those of the file system.
@@ -108,12 +108,12 @@ pub fn stage(path: PathBuf, bytes: &[u8]) -> io::Result<Staged> {
 }
 
 impl Staged {
-    /// Where it belongs.
+    /// The final path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives it its name: one that is not taken, or with `force` any.
+    /// Moves it to its final path. With `force` it replaces an existing file.
     ///
     /// # Errors
     /// `AlreadyExists` without `force`, and those of the file system.
@@ -132,18 +132,19 @@ fn written(place: &Place, bytes: &[u8], mode: Option<u32>) -> io::Result<NamedTe
     let mut file = tempfile::Builder::new().prefix(".hermes-doctor-").tempfile_in(directory)?;
     file.write_all(bytes)?;
     if let Some(mode) = mode {
-        // Set on the open file: the mask of the caller, which a timer's manager may have set to 077, does not count.
+        // Set on the open file, so that the caller's umask does not count; the manager of a timer may have set
+        // it to 077.
         file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
     }
     file.as_file().sync_all()?;
     Ok(file)
 }
 
-/// Writes a file that every user may read (mode 0644), whole or not at all, in the place of an earlier one that begins with the
-/// same bytes. Whoever reads it at any moment sees the old one or the new one.
+/// Atomically writes a file that every user may read (mode 0644), and replaces an earlier one that begins with
+/// the same bytes. A reader sees either the old file or the new one.
 ///
 /// # Errors
-/// `AlreadyExists` where anything else is in its place, and those of the file system.
+/// `AlreadyExists` if any other file is at the path, and those of the file system.
 pub fn publish(path: &Path, bytes: &[u8], begin: &str) -> io::Result<()> {
     answers(path)?;
     let place = Place::find(path)?;
@@ -158,7 +159,7 @@ pub fn publish(path: &Path, bytes: &[u8], begin: &str) -> io::Result<()> {
     persist(written(&place, bytes, Some(FOR_ALL))?, &place, true)
 }
 
-/// Opened so that neither a link is followed nor a pipe waited for, should one have taken its place just now.
+/// The flags prevent following a link, and waiting for a pipe, that replaced the file a moment ago.
 fn begins_with(path: &Path, begin: &str) -> io::Result<bool> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
@@ -171,7 +172,7 @@ fn begins_with(path: &Path, begin: &str) -> io::Result<bool> {
 fn overall(servers: &[Server], envelope: &Envelope) -> Status {
     let servers = servers.iter().map(|server| server.status);
     let own = envelope.findings.iter().map(|finding| crate::diagnose::status_of(finding.severity));
-    // Databases without a server and records are examined, whatever is found of them.
+    // Databases without a server, and records, count as examined whatever the findings.
     let is_read = |database: &DatabaseFile| database.header.is_some() || database.size_bytes == Some(0);
     let has_examined = envelope.databases.iter().any(is_read) || envelope.history.is_some();
     let decides = |gap: &Gap| gap.blocks.iter().any(|blocked| id::DATABASES.contains(&blocked.as_str()));
@@ -180,8 +181,8 @@ fn overall(servers: &[Server], envelope: &Envelope) -> Status {
     servers.chain(own).chain(examined).reduce(Status::worst).unwrap_or(Status::Unknown)
 }
 
-/// What is left of an envelope that cannot be read back once its texts are masked or its names hidden: nothing that was seen
-/// leaves, and that is said.
+/// The rest of an envelope that cannot be read back after masking or redaction: it contains no facts, and a gap
+/// that says so.
 fn emptied(envelope: Envelope) -> Envelope {
     let detail =
         "names or secrets in it could not be hidden, so nothing of it is told; this is a defect of hermes-doctor";
@@ -199,7 +200,7 @@ fn emptied(envelope: Envelope) -> Envelope {
 fn mask_strings(value: &mut Value) {
     match value {
         Value::String(text) => {
-            // What came from a saved report or record was printable when it was written, and may be anybody's now.
+            // Text from a saved report or record was printable when written, but may have been changed since.
             if !is_printable(text) {
                 *text = printable(text.as_bytes());
             }

@@ -1,4 +1,4 @@
-//! Puts placeholders in the place of names: the same for the same name in one report, numbered in the order of meeting.
+//! Replaces names by placeholders: the same for the same name in one report, numbered in order of occurrence.
 
 use super::redact::Level;
 use super::vocabulary::{
@@ -11,20 +11,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddrV4};
 use std::time::{Duration, SystemTime};
 
-/// Directories below which each user has a home of that name.
+/// Directories that contain the homes of users, named after the users.
 const HOMES: &[&str] = &["/home/", "/Users/", "/var/home/", "/export/home/"];
-/// Users that every system has, or that belong to the server: their names say nothing.
+/// Users that every system has, or that belong to the server: their names identify nothing.
 const KNOWN_USERS: &[&str] = &["root", "daemon", "nobody", "www-data", "hermes"];
-/// Endings of units of systemd, systemd.unit(5).
+/// Suffixes of systemd units, systemd.unit(5).
 const UNIT_ENDINGS: &[&str] = &[".service", ".slice", ".scope", ".socket", ".target", ".timer", ".mount", ".path"];
-/// Endings of the files beside a SQLite database, so that they still belong to it.
+/// Suffixes of the companion files of a SQLite database, which are kept so that they still belong to it.
 const DATABASE_SUFFIXES: &[&str] = &["-wal", "-shm", "-journal"];
-/// Digits of a placeholder's number: more would be somebody's number.
+/// Maximum number of digits in a placeholder; a longer number could be a foreign one.
 const MAX_PLACEHOLDER: usize = 5;
-/// Letters of an identifier in hexadecimal: of containers, invocations, commits.
+/// Minimum length of an identifier in hexadecimal: of containers, invocations, commits.
 const SHORTEST_IDENTIFIER: usize = 12;
 
-/// What a placeholder stands for.
+/// Kind of redacted text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     User,
@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 13] = [
         Self::User,
         Self::Host,
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// What it stands for, in words.
+    /// Meaning of the placeholder, in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::User => "names of users",
@@ -99,38 +99,38 @@ impl Kind {
     }
 }
 
-/// What a text is: which words may stay in it.
+/// Kind of text, which determines the words that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// Sentences of this program and of those that it has asked.
+    /// Sentences of this program and of the programs that it queried.
     Prose,
     /// A command line.
     Command,
 }
 
-/// Names by what they become.
+/// Names and their placeholders.
 pub struct Names {
     level: Level,
-    /// Names of this machine, in small letters.
+    /// Names of this machine, in lower case.
     hosts: Vec<String>,
-    /// By how much the stricter level moves times.
+    /// The shift of all times at the stricter level.
     moved: Option<(SystemTime, SystemTime)>,
     users: BTreeMap<String, usize>,
-    /// The user of the server, whose home is `~`; without a server the first that was met.
+    /// The user of the server, whose home is `~`; without a server the first user that occurs.
     owner: Option<String>,
-    /// The directory in which the first home of each user was met.
+    /// The directory of the first home of each user.
     homes: HashMap<String, &'static str>,
     addresses: HashMap<(Kind, IpAddr), usize>,
     hidden: HashMap<String, String>,
-    /// The last number given, by kind; placeholders that were in the report before are not given again.
+    /// The last number used, by kind. Placeholders that were already in the report are not used again.
     last: HashMap<Kind, usize>,
-    /// Paths that a text cannot be told from its words by, longest first, and what they become.
+    /// Paths that cannot be separated from the words around them, longest first, with their replacements.
     whole: BTreeMap<(Reverse<usize>, String), String>,
 }
 
 impl Names {
-    /// Nothing is known yet. With a time the stricter level moves all times, so that this one becomes the turn of the
-    /// millennium.
+    /// An empty table. If `started` is given, the stricter level moves all times, so that this one becomes the
+    /// start of the year 2000.
     pub fn new(level: Level, hosts: &[String], started: Option<SystemTime>) -> Self {
         let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).filter(|host| !is_prose(host)).collect();
         let millennium = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
@@ -149,9 +149,9 @@ impl Names {
         }
     }
 
-    /// A user's name, as a process or a home has it.
+    /// Adds the name of a user, from a process or a home.
     pub fn learn_user(&mut self, user: &str) {
-        // A number is a user's id, which every system counts from the same.
+        // A number is a user id, which does not identify a system.
         let is_name = !user.is_empty() && !is_number(user) && !is_placeholder(user);
         if is_name && !KNOWN_USERS.contains(&user) && !self.users.contains_key(user) {
             let number = self.next(Kind::User);
@@ -159,19 +159,19 @@ impl Names {
         }
     }
 
-    /// The server's user.
+    /// Adds the server's user.
     pub fn learn_owner(&mut self, user: &str) {
         self.learn_user(user);
         self.owner.get_or_insert_with(|| user.to_owned());
     }
 
-    /// Homes in a text.
+    /// Adds the homes in a text.
     pub fn learn_homes(&mut self, text: &str) {
         for home in HOMES {
             for (at, _) in text.match_indices(home) {
                 let before = text.get(..at).unwrap_or_default();
                 let name = component(text.get(at + home.len()..).unwrap_or_default()).to_owned();
-                // Within a path it may be any directory of that name, with files in it that every Hermes host has.
+                // Within a path it may be any directory of that name, with files that every Hermes host has.
                 let is_file = name.rsplit_once('.').is_some_and(|(_, ending)| is_ending(ending));
                 if !is_path_start(before) && (is_file || is_known_name(&name)) {
                     continue;
@@ -184,7 +184,7 @@ impl Names {
         }
     }
 
-    /// Placeholders that are there already, so that none is given twice.
+    /// Adds existing placeholders, so that none is used twice.
     pub fn learn_placeholders(&mut self, text: &str) {
         for word in text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '-')) {
             for kind in Kind::ALL {
@@ -196,7 +196,7 @@ impl Names {
         }
     }
 
-    /// A path with white space or punctuation in it: in a sentence it must be found as a whole.
+    /// Adds a path with white space or punctuation: in a sentence it must be matched as a whole.
     pub fn learn_path(&mut self, path: &str) {
         let is_plain = |character: char| character.is_alphanumeric() || "/._-~@+:".contains(character);
         if path.len() > 1 && !path.chars().all(is_plain) {
@@ -211,7 +211,7 @@ impl Names {
         *last
     }
 
-    /// The placeholder of a name, whatever it was met as first.
+    /// The placeholder of a name, whatever its kind at the first occurrence.
     fn hide(&mut self, name: &str, kind: Kind, around: impl Fn(String) -> String) -> String {
         if let Some(known) = self.hidden.get(name) {
             return known.clone();
@@ -225,7 +225,7 @@ impl Names {
         self.hide(name, kind, |placeholder| placeholder)
     }
 
-    /// A user's name.
+    /// Redacts the name of a user.
     pub fn user(&mut self, user: &str) -> String {
         match self.users.get(user) {
             Some(number) => format!("user-{number}"),
@@ -234,7 +234,7 @@ impl Names {
         }
     }
 
-    /// A path, absolute or not.
+    /// Redacts a path, absolute or not.
     pub fn path(&mut self, path: &str) -> String {
         let (path, deleted) = match path.strip_suffix(" (deleted)") {
             Some(path) => (path, " (deleted)"),
@@ -246,7 +246,7 @@ impl Names {
                 let (user, rest) =
                     after.split_once('/').map_or((after, ""), |(user, _)| (user, &after[user.len()..]));
                 match self.users.get(user) {
-                    // One home is that of the server's user, whatever he is called.
+                    // The home of the server's user is `~`, whatever the name of the user.
                     Some(number) if self.homes.get(user).is_none_or(|first| *first == home) => {
                         let is_own = self.owner.as_deref().map_or(*number == 1, |owner| owner == user);
                         (if is_own { "~".to_owned() } else { format!("~user-{number}") }, rest)
@@ -265,7 +265,7 @@ impl Names {
         format!("{start}{}{library}{deleted}", parts.join("/"))
     }
 
-    /// One component of a path.
+    /// Redacts one component of a path.
     fn component(&mut self, name: &str, is_last: bool) -> String {
         if matches!(name, "" | "." | ".." | "~" | MASK) || is_placeholder(name) || name.starts_with("~user-") {
             return name.to_owned();
@@ -274,11 +274,11 @@ impl Names {
             return format!("user-{number}");
         }
         let stays = match self.level {
-            // The last part says what a file is.
+            // The last component shows the kind of file.
             Level::Paranoid if !is_last => is_system_name(name),
             _ => is_known_name(name),
         };
-        // Names that the kernel gives to what has none: shared memory, and files renamed by NFS and FUSE.
+        // Names that the kernel assigns: shared memory, and files renamed by NFS and FUSE.
         let is_kernels = name.strip_prefix("SYSV").is_some_and(is_hexadecimal)
             || name == "[aio]"
             || name.strip_prefix('#').is_some_and(is_number);
@@ -299,7 +299,7 @@ impl Names {
         }
     }
 
-    /// A unit's name. Whether it is one of Hermes stays.
+    /// Redacts the name of a unit. It remains visible whether it is one of Hermes.
     fn unit(&mut self, name: &str, ending: &str) -> String {
         let stem = name.strip_suffix(ending).unwrap_or(name);
         let stays = match self.level {
@@ -313,7 +313,8 @@ impl Names {
         self.hide(name, Kind::Unit, |placeholder| format!("{before}{placeholder}{ending}"))
     }
 
-    /// The name of a program, process, service, label or container; of some supervisors it is a path or a command line.
+    /// Redacts the name of a program, process, service, label or container; for some supervisors it is a path
+    /// or a command line.
     pub fn name(&mut self, name: &str) -> String {
         if name.starts_with('/') && !name.contains(' ') {
             return self.path(name);
@@ -339,7 +340,7 @@ impl Names {
         self.simply(name, Kind::Name)
     }
 
-    /// The kind of a supervisor and its name, as `systemd a.service` or `systemd:a.service`.
+    /// Redacts the kind of a supervisor with its name, in the form `systemd a.service` or `systemd:a.service`.
     pub fn titled(&mut self, text: &str) -> String {
         match text.find([' ', ':']) {
             Some(at) if is_prose(&text[..at]) => {
@@ -350,7 +351,7 @@ impl Names {
         }
     }
 
-    /// A URL, or its path and query.
+    /// Redacts a URL, or its path and query.
     pub fn url(&mut self, url: &str) -> String {
         let url = mask::url(url);
         let (start, rest) = match url.split_once("://") {
@@ -366,7 +367,7 @@ impl Names {
             Some(at) => rest.split_at(at),
             None => (rest.as_str(), ""),
         };
-        // A route of Hermes is made of words that this program knows.
+        // A route of Hermes consists of words that this program knows.
         let segments: Vec<String> = path
             .split('/')
             .map(
@@ -397,7 +398,7 @@ impl Names {
         format!("{user}{host}{port}")
     }
 
-    /// A sentence or a command line.
+    /// Redacts a sentence or a command line.
     pub fn text(&mut self, text: &str, what: Text) -> String {
         let whole = std::mem::take(&mut self.whole);
         let mut replaced = text.to_owned();
@@ -412,7 +413,8 @@ impl Names {
         let mut rest = text.as_str();
         while let Some(first) = rest.chars().next() {
             if !is_token(first) {
-                // What is no letter says nothing, but for pictures of which there are thousands.
+                // Characters other than letters identify nothing, except pictographs, of which there are
+                // thousands.
                 let is_harmless = first.is_ascii() || "…·→≥≤≠≈×–—’‘“”│├└─◀".contains(first);
                 out.push(if is_harmless { first } else { '?' });
                 rest = rest.get(first.len_utf8()..).unwrap_or_default();
@@ -436,7 +438,7 @@ impl Names {
         out
     }
 
-    /// What stands between white space and punctuation.
+    /// Redacts one token between white space and punctuation.
     fn token(&mut self, token: &str, what: Text) -> String {
         if token.is_empty() || is_placeholder(token) {
             return token.to_owned();
@@ -447,7 +449,7 @@ impl Names {
         let name = token.trim_start_matches('-');
         if name.len() < token.len() {
             let dashes = &token[..token.len() - name.len()];
-            // A short option may have its value behind it without a space.
+            // A short option may be followed directly by its value.
             let stays = name.is_empty() || is_placeholder(name) || name.len() == 1 || is_prose(name);
             let shown = if stays { name.to_owned() } else { self.simply(name, Kind::Flag) };
             return format!("{dashes}{shown}");
@@ -506,7 +508,7 @@ impl Names {
         })
     }
 
-    /// A moment; the stricter level moves it with all others.
+    /// A time; the stricter level moves it with all others.
     fn time(&self, at: SystemTime, text: &str) -> String {
         let Some((from, to)) = self.moved else { return text.to_owned() };
         let moved = match at.duration_since(from) {
@@ -527,7 +529,7 @@ impl Names {
         since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
     }
 
-    /// Addresses that are neither of this host nor of no host, by class.
+    /// Redacts addresses other than those that are the same on every host (loopback, unspecified), by class.
     pub fn addresses(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         let is_part = |character: char| character.is_ascii_hexdigit() || matches!(character, '.' | ':');
@@ -537,7 +539,7 @@ impl Names {
             out.push_str(before);
             let end = run.find(|character| !is_part(character)).unwrap_or(run.len());
             let (word, more) = run.split_at(end);
-            // A sentence may go on behind it.
+            // The address may be at the end of a sentence.
             let address = word.trim_end_matches(['.', ':']);
             let is_whole = !out.ends_with(char::is_alphanumeric) && !more.starts_with(char::is_alphanumeric);
             match (is_whole, address.parse::<IpAddr>(), address.parse::<SocketAddrV4>()) {
@@ -565,7 +567,7 @@ impl Names {
             return ip.to_string();
         }
         let is_private = match plain {
-            // 100.64.0.0/10 is what overlay networks give out (RFC 6598).
+            // 100.64.0.0/10 is used by overlay networks (RFC 6598).
             IpAddr::V4(four) => {
                 four.is_private()
                     || four.is_link_local()
@@ -586,12 +588,12 @@ impl Names {
     }
 }
 
-/// What belongs to a word. Quotes, brackets, `=` and the like separate words.
+/// Whether a character belongs to a token. Quotes, brackets, `=` and similar characters separate tokens.
 fn is_token(character: char) -> bool {
     character.is_alphanumeric() || "_.@~/-:".contains(character)
 }
 
-/// `3.45.1`, `0.51.900-rc1`: numbers with dots.
+/// For example `3.45.1`, `0.51.900-rc1`: numbers with dots.
 fn is_version(token: &str) -> bool {
     let token = token.strip_prefix('v').unwrap_or(token);
     token.contains('.') && token.split('.').all(is_number)
@@ -605,14 +607,14 @@ fn is_hexadecimal(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The number of a placeholder of that kind.
+/// The number of a placeholder of this kind.
 pub fn numbered(word: &str, kind: Kind) -> Option<usize> {
     let number = word.strip_prefix(kind.prefix())?.strip_prefix('-')?;
     let is_plain = number.len() <= MAX_PLACEHOLDER && is_number(number) && !number.starts_with('0');
     if is_plain { number.parse().ok() } else { None }
 }
 
-/// Whether a word is a placeholder already: of a report that is written again.
+/// Whether a word is already a placeholder, in a report that is written again.
 fn is_placeholder(word: &str) -> bool {
     let word = word.strip_prefix('~').unwrap_or(word);
     let word = word.strip_prefix("hermes-").unwrap_or(word);
@@ -634,7 +636,7 @@ fn component(path: &str) -> &str {
     path.get(..end.unwrap_or(path.len())).unwrap_or_default()
 }
 
-/// Whether a path that begins here is absolute, and no part of another.
+/// Whether a path that begins here is absolute, and not part of another.
 fn is_path_start(before: &str) -> bool {
     !before.ends_with(|character: char| character.is_alphanumeric() || matches!(character, '.' | '_' | '-' | '/'))
 }

@@ -1,5 +1,5 @@
-//! Paths of output files. A link on the way that another user controls could lead what root writes anywhere: only links of root and of
-//! the caller are followed, and the directory is held open while the file is written.
+//! Paths of output files. A symbolic link of another user on the path could redirect what root writes. So only
+//! links of root and of the caller are followed, and the directory is held open while the file is written.
 
 use crate::model::text::printable;
 use rustix::fd::{AsFd, OwnedFd};
@@ -11,10 +11,10 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Links that are followed in one path, as many as the kernel follows (path_resolution(7)).
+/// Maximum number of links that are followed in one path, the same as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// The place of an output file: its directory, held open, and its name.
+/// The location of an output file: its directory, held open, and its name.
 #[derive(Debug)]
 pub struct Place {
     _directory: OwnedFd,
@@ -22,10 +22,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// Resolves the place of a file, which need not exist.
+    /// Resolves the location of a file, which need not exist.
     ///
     /// # Errors
-    /// `PermissionDenied` where a link of another user is on the way, and those of the file system.
+    /// `PermissionDenied` if a link of another user is on the path, and those of the file system.
     pub fn find(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(Errno::ISDIR)?;
         let directory = walk(path.parent().unwrap_or(Path::new("")), false)?;
@@ -33,7 +33,7 @@ impl Place {
         Ok(Self { _directory: directory, path })
     }
 
-    /// A path of the file that stays valid while this is held, even if a directory on the way is renamed.
+    /// A path of the file that stays valid while this value exists, even if a directory on the path is renamed.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -47,7 +47,7 @@ pub fn create_directories(path: &Path) -> io::Result<()> {
     walk(path, true).map(drop)
 }
 
-/// A path through the open descriptor; `None` where /proc is not mounted.
+/// A path through the open descriptor; `None` if /proc is not mounted.
 #[cfg(target_os = "linux")]
 fn name_of(directory: &OwnedFd) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
@@ -98,7 +98,7 @@ fn walk(path: &Path, creates: bool) -> io::Result<OwnedFd> {
     Ok(here)
 }
 
-/// The names in a path; `..` is one of them, and asked of the directory that was reached.
+/// The components of a path; `..` is one of them, and is resolved from the directory reached so far.
 fn names(path: &Path) -> VecDeque<OsString> {
     let name = |component: Component| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -123,7 +123,7 @@ struct Link {
 }
 
 impl Link {
-    /// Why the link is not followed: its owner and its directory's owner must be root or the caller.
+    /// Why the link is not followed: its owner and the owner of its directory must be root or the caller.
     fn objection(&self, directory_owner: u32) -> Option<String> {
         if !is_own(self.owner) {
             return Some(format!("is a link of uid {}", self.owner));
@@ -131,7 +131,7 @@ impl Link {
         if !is_own(directory_owner) {
             return Some(format!("is a link in a directory of uid {directory_owner}"));
         }
-        // Another user may have made a hard link to it (link(2)).
+        // Another user may have created a hard link to it (link(2)).
         (!self.has_one_name).then(|| "is a link with several names".to_owned())
     }
 }
@@ -144,7 +144,7 @@ fn is_own(uid: u32) -> bool {
 fn link_at(parent: &OwnedFd, name: &OsStr) -> io::Result<Option<Link>> {
     #[cfg(target_os = "linux")]
     {
-        // The descriptor proves that the owner and the target are of the same link.
+        // The open descriptor ensures that owner and target are those of the same link.
         let held = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         refuse_mount_of_others(&held)?;
         let found = fstat(&held)?;
@@ -168,7 +168,8 @@ fn link_at(parent: &OwnedFd, name: &OsStr) -> io::Result<Option<Link>> {
 #[cfg(target_os = "linux")]
 use crate::collect::foreign::{mounted_by, owner_of};
 
-/// Refuses a FUSE filesystem that another user mounted: its server decides which requests it answers, and can hang this process.
+/// Refuses a FUSE filesystem that another user mounted: its server decides which requests it answers, and can
+/// hang this process.
 fn refuse_mount_of_others(directory: &OwnedFd) -> io::Result<()> {
     match mounted_by(directory).filter(|uid| !is_own(*uid)) {
         Some(uid) => {
@@ -179,7 +180,7 @@ fn refuse_mount_of_others(directory: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Nothing tells there who mounted a filesystem in user space.
+/// macOS does not report the user that mounted a filesystem in user space.
 #[cfg(not(target_os = "linux"))]
 fn owner_of(_file: &OwnedFd, stat: &rustix::fs::Stat) -> u32 {
     stat.st_uid

@@ -1,4 +1,5 @@
-//! The flight recorder's file: lines appended whole, bounded by rotation, readable by nobody else.
+//! The record file of `watch`: whole lines are appended, rotation bounds its size, and no other user may read
+//! it.
 
 use super::place::Place;
 use crate::collect::Deadline;
@@ -13,21 +14,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Largest record that is read back, in bytes: the file and the one before it.
+/// Maximum size of a record that is read, in bytes: the file and the rotated one before it.
 const MAX_READ_BYTES: u64 = 256 * 1024 * 1024;
 
-/// How often it is read anew where it was rotated meanwhile.
+/// Maximum number of further reads if the record was rotated meanwhile.
 const MAX_TRIES: u32 = 3;
 
-/// How long that may take, on a slow disk.
+/// Maximum duration of the read, for slow disks.
 pub const MAX_LENGTH: Duration = Duration::from_secs(60);
 
-/// How often a record is opened anew where its path leads to another file each time.
+/// Maximum number of attempts to open a record if its path leads to another file each time.
 const MAX_OPENINGS: u32 = 16;
 
-/// A record under way: one file, locked for as long as this is, and nothing else is locked by this program. The lock is that of
-/// flock(2) on the open record. It is taken on the new file before that on the old one is given up, and whoever creates a record holds
-/// the lock of `FILE.1` meanwhile, so that no second recorder gets in between while a full record is renamed.
+/// An open record: one file, locked as long as this value exists. This program locks nothing else. The lock is
+/// that of flock(2) on the open record. It is taken on the new file before that on the old one is released, and
+/// the creator of a record holds the lock of `FILE.1` meanwhile. So no second recorder can intervene while a
+/// full record is renamed.
 #[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
@@ -36,23 +38,24 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Appends to a file of at most `largest` bytes; then it becomes `FILE.1`, and a new one begins.
+    /// Appends to a file of at most `largest` bytes; a full file becomes `FILE.1`, and a new one begins.
     pub fn new(path: PathBuf, largest: u64) -> Self {
         Self { path, largest, file: None }
     }
 
-    /// The last records of the file, so that a recorder that was started again goes on where it was.
+    /// The last records of the file, so that a restarted recorder continues from them.
     ///
     /// # Errors
-    /// When it cannot be read, so that nothing is known of what was before.
+    /// When the file cannot be read; then earlier records are unknown.
     pub fn last(&self) -> io::Result<Vec<Record>> {
         read(&self.path, Deadline::after(MAX_LENGTH)).map(|history| history.records)
     }
 
-    /// Appends one record, in one write: a crash leaves at most one torn line, behind which the next begins anew.
+    /// Appends one record with one write: a crash leaves at most one torn line, and the next record begins a
+    /// new one.
     ///
     /// # Errors
-    /// Those of the file system, and those of [`Recorder::begin`]; the record is lost then, and nothing else.
+    /// Those of the file system, and those of [`Recorder::begin`]; then only this record is lost.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
@@ -73,19 +76,20 @@ impl Recorder {
             }
         }
         file.write_all(&line).inspect_err(|_| {
-            // Half a line on a full disk is no use, and nobody else writes here.
+            // An incomplete line on a full disk is removed; the lock excludes other writers.
             let _ = file.set_len(size);
         })
     }
 
-    /// Opens and locks the record; creates it where it does not exist.
+    /// Opens and locks the record; creates it if it does not exist.
     ///
     /// # Errors
-    /// Those of the file system; `ResourceBusy` where another recorder has it; `AlreadyExists` where the file, or that which a
-    /// full record would replace, is not a record of this program.
+    /// Those of the file system; `ResourceBusy` if another recorder has it locked; `AlreadyExists` if the file,
+    /// or the one that a full record would replace, is not a record of this program.
     pub fn begin(&mut self) -> io::Result<()> {
         let place = self.place()?;
-        // A week later would be too late to say it. A link is refused when it would be replaced: where it leads is not asked before.
+        // Checked now, since the first rotation may be a week later. A link is only refused when it would be
+        // replaced; its target is not checked before.
         let older = older(place.path());
         if std::fs::symlink_metadata(&older).is_ok_and(|found| !found.is_symlink()) {
             open_older(&older)?;
@@ -93,13 +97,14 @@ impl Recorder {
         self.current(place.path()).map(drop)
     }
 
-    /// Where the record is now: its directory may be another one than before.
+    /// The present location of the record: its directory may have changed.
     fn place(&self) -> io::Result<Place> {
         answers(&self.path)?;
         Place::find(&self.path)
     }
 
-    /// The locked file at the path. Where the path leads to another file by now, or to none, that one is opened, locked and checked.
+    /// The locked file at the path. If the path leads to another file now, or to none, that file is opened,
+    /// locked and checked.
     fn current(&mut self, path: &Path) -> io::Result<&File> {
         let held = self.file.take();
         let file = match held {
@@ -109,22 +114,23 @@ impl Recorder {
         Ok(self.file.insert(file))
     }
 
-    /// Makes the full record the older one and begins a new one. The lock of the old file is held until the new one is locked.
+    /// Makes the full record the older one and begins a new one. The lock of the old file is held until the new
+    /// one is locked.
     fn rotate(&mut self, path: &Path) -> io::Result<()> {
         let older = older(path);
-        // Held until the rename: the file may be the record of another recorder.
+        // Locked until the rename: the file may be the record of another recorder.
         let replaced = open_older(&older)?;
         if let Some(replaced) = &replaced {
             lock(replaced, &older)?;
         }
-        // Where the path leads to another file, that one is not known to be full, and was not checked.
+        // If the path leads to another file, that file may not be full, and was not checked.
         if self.file.as_ref().map_or(Ok(false), |file| is_at(file, path))? {
             std::fs::rename(path, &older)?;
         }
         self.current(path).map(drop)
     }
 
-    /// Writes a report beside the record, to a name that did not exist, whole or not at all.
+    /// Atomically writes a report next to the record, with a new name.
     ///
     /// # Errors
     /// Those of the file system.
@@ -146,12 +152,13 @@ impl Recorder {
     }
 }
 
-/// Opens, locks and checks the record at a path, or creates it. `held` is a file whose lock this recorder has already.
+/// Opens, locks and checks the record at a path, or creates it. `held` is a file that this recorder has already
+/// locked.
 fn acquire(path: &Path, held: Option<&File>) -> io::Result<File> {
     for _ in 0..MAX_OPENINGS {
         match std::fs::symlink_metadata(path) {
             Ok(found) if found.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
-            // A link in its place is refused: it could lead anywhere. A device may act on being opened.
+            // A link is refused, since it could lead to any file. Opening a device may have side effects.
             Ok(found) if !found.is_file() => return Err(no_file()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -173,10 +180,11 @@ fn acquire(path: &Path, held: Option<&File>) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program replaces it again and again"))
 }
 
-/// Creates the record and locks it; `None` where another program was faster.
+/// Creates the record and locks it; `None` if another program created it first.
 fn create(path: &Path, held: Option<&File>) -> io::Result<Option<File>> {
     let older = older(path);
-    // A recorder that renames a full record has no file at the path for a moment; its lock is that of the older file then.
+    // While a recorder renames a full record, the path has no file for a moment; then its lock is on the older
+    // file.
     let renamed = open_older(&older).ok().flatten();
     let own = held.map(identity).transpose()?;
     if let Some(renamed) = &renamed
@@ -205,7 +213,7 @@ fn open(path: &Path) -> io::Result<File> {
     if !found.is_file() {
         return Err(no_file());
     }
-    // In a directory like /tmp anybody can make it first: to read what is seen here, or to say what was seen before.
+    // In a directory like /tmp any user can create it first, to read the record or to supply false records.
     let me = rustix::process::geteuid().as_raw();
     let why = if found.uid() != me {
         format!("belongs to uid {}", found.uid())
@@ -222,7 +230,7 @@ fn open(path: &Path) -> io::Result<File> {
 /// The file that a full record would replace, if there is one.
 ///
 /// # Errors
-/// `AlreadyExists` where it is not a record of this program, and those of the file system.
+/// `AlreadyExists` if it is not a record of this program, and those of the file system.
 fn open_older(path: &Path) -> io::Result<Option<File>> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -249,7 +257,7 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-/// The process that has the lock of a file, from the kernel's table (proc_locks(5)).
+/// The process that holds the lock of a file, from the kernel's table (proc_locks(5)).
 fn holder(file: &File) -> Option<u32> {
     let found = rustix::fs::fstat(file).ok()?;
     let (device, inode) = (found.st_dev, found.st_ino);
@@ -258,7 +266,7 @@ fn holder(file: &File) -> Option<u32> {
     let of_file =
         |row: &&KernelLock| row.class == "FLOCK" && row.exclusive && !row.is_waiting && row.inode == inode;
     let rows: Vec<&KernelLock> = rows.iter().filter(of_file).collect();
-    // The table's device is another one than that of stat(2) on some file systems.
+    // On some file systems the device in the table differs from that of stat(2).
     let is_same = |row: &&&KernelLock| (row.major, row.minor) == device_numbers(device);
     let row = rows.iter().find(is_same).or(rows.first().filter(|_| rows.len() == 1))?;
     row.pid
@@ -269,7 +277,7 @@ fn device_numbers(device: u64) -> (u32, u32) {
     (rustix::fs::major(device), rustix::fs::minor(device))
 }
 
-/// There is no table of locks here.
+/// This system has no table of locks.
 #[cfg(not(target_os = "linux"))]
 fn device_numbers<T>(_device: T) -> (u32, u32) {
     (0, 0)
@@ -280,7 +288,7 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
     file.metadata().map(|found| (found.dev(), found.ino()))
 }
 
-/// Whether a path leads to this open file, by a name of its own and not by a link.
+/// Whether a path leads to this open file directly, and not through a symbolic link.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(found) => Ok((found.dev(), found.ino()) == identity(file)?),
@@ -289,7 +297,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether a file is empty or begins as a record does.
+/// Whether a file is empty or begins like a record.
 fn is_record(file: &File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(true);
@@ -306,23 +314,23 @@ fn no_record(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} is not a record of `hermes-doctor watch`"))
 }
 
-/// The file that a full record becomes.
+/// The path of a full record after rotation.
 fn older(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     PathBuf::from(name)
 }
 
-/// Reads a record back, the one before it first.
+/// Reads a record, with the rotated one before it first.
 ///
 /// # Errors
-/// When the file cannot be read by the deadline, or is no regular one.
+/// When the file cannot be read before the deadline, or is not a regular file.
 pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
     let mut tries = MAX_TRIES;
     loop {
         tries -= 1;
         match read_once(path, deadline) {
-            // A recorder that began a new file meanwhile left a part out, or there was none for a moment.
+            // A rotation during the read left out a part, or there was no file for a moment.
             Ok((_, false)) if tries > 0 => {}
             Err(error) if tries > 0 && error.kind() == io::ErrorKind::NotFound => {
                 std::thread::sleep(Duration::from_millis(1));
@@ -332,7 +340,7 @@ pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
     }
 }
 
-/// Reads both files, and tells whether the newer was the same at the end.
+/// Reads both files, and returns whether the newer one was the same at the end.
 fn read_once(path: &Path, deadline: Deadline) -> io::Result<(History, bool)> {
     let told = |gap: Gap| {
         let kind = if gap.reason == GapReason::NotFound { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
@@ -382,7 +390,7 @@ mod tests {
         }
     }
 
-    /// Without a reader, which is the program itself.
+    /// Reads without a worker process, which runs the program itself.
     fn read_here(path: &Path) -> History {
         history(File::open(older(path)).ok(), File::open(path).unwrap()).unwrap()
     }

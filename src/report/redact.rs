@@ -1,6 +1,6 @@
-//! Takes out of an envelope whose machine it is. What stays is what this program wrote itself, and names that every Hermes
-//! host has; everything else becomes a placeholder. What a diagnosis needs stays: which texts are equal, what ends in
-//! which ending, and of what class an address is.
+//! Redaction: removes everything from an envelope that identifies the machine. Text of this program and names
+//! that every Hermes host has are kept; everything else becomes a placeholder. Properties that a diagnosis
+//! needs are kept: which texts are equal, their suffixes, and the class of an address.
 
 use super::emptied;
 use super::names::{Kind, Names, Text, numbered};
@@ -11,20 +11,21 @@ use crate::parse::mask::MASK;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How much is hidden.
+/// Level of redaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Level {
-    /// As [`Level::Default`]; also directories and units of Hermes, the versions of the server, and all absolute times.
+    /// As [`Level::Default`]; also directories and units of Hermes, the versions of the server, and all
+    /// absolute times.
     Paranoid,
-    /// People, hosts, addresses, secrets, and every name that not every Hermes host has.
+    /// Users, hosts, addresses, secrets, and every name that is not on every Hermes host.
     #[default]
     Default,
-    /// Secrets in command lines and URLs only, which are masked where they are read.
+    /// Only secrets in command lines and URLs, which are masked where they are read.
     None,
 }
 
 impl Level {
-    /// As it is said on the command line.
+    /// The level as written on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Paranoid => "paranoid",
@@ -34,7 +35,7 @@ impl Level {
     }
 }
 
-/// The names of this machine, as users see them in logs and prompts (uname(2)): in full and without its domain.
+/// The names of this machine, as they appear in logs and prompts (uname(2)): in full and without the domain.
 pub fn host_names() -> Vec<String> {
     let full = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let short = full.split('.').next().unwrap_or_default().to_owned();
@@ -44,7 +45,7 @@ pub fn host_names() -> Vec<String> {
     names
 }
 
-/// An envelope to be kept or shown, with what was hidden in it. Of one that cannot be read back nothing is left but the gap.
+/// The redacted envelope, with the list of placeholders. If it cannot be read back, only a gap remains.
 pub fn redacted(envelope: Envelope, level: Level, hosts: &[String]) -> Envelope {
     let Some(mut hidden) = hide(&envelope, level, hosts) else { return emptied(envelope) };
     if level != Level::None {
@@ -55,12 +56,12 @@ pub fn redacted(envelope: Envelope, level: Level, hosts: &[String]) -> Envelope 
     hidden
 }
 
-/// Whether names were hidden in a report, so that the same placeholder in another one is something else.
+/// Whether names were redacted in a report, so that the same placeholder has another meaning in another report.
 pub fn is_hidden(envelope: &Envelope) -> bool {
     envelope.redaction.as_ref().is_some_and(|redaction| redaction.level != Level::None.word())
 }
 
-/// Whether the name of a file stays as it is at the usual level.
+/// Whether the name of a file is kept at the default level.
 pub fn keeps_name(name: &str) -> bool {
     is_known_name(name)
 }
@@ -75,7 +76,7 @@ fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope>
     let started = envelope.started_at.time();
     let mut names = Names::new(level, hosts, started);
     strings(&value, "", &mut |_, text| names.learn_placeholders(text));
-    // The server's own user first, so that `~` is his home.
+    // The server's own user first, so that `~` is the home of that user.
     let owners = envelope.servers.iter().filter_map(|server| server.process.as_ref()?.user.as_deref());
     owners.for_each(|user| names.learn_owner(user));
     strings(&value, "", &mut |key, text| {
@@ -95,8 +96,8 @@ fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope>
     Some(hidden)
 }
 
-/// Findings in the words of this program about the facts that are left. Where they would not be the same findings, those
-/// that were found stand, with their texts hidden as all others are.
+/// Diagnoses the redacted facts again, for findings in the text of this program. If these are not the same
+/// findings, the original ones are kept, with their texts redacted.
 fn judge_again(hidden: &mut Envelope, original: &Envelope) {
     for (server, before) in hidden.servers.iter_mut().zip(&original.servers) {
         let mut again = server.clone();
@@ -118,7 +119,7 @@ fn verdict(server: &Server) -> impl PartialEq + use<> {
     (server.status, server.root_causes.clone(), findings, server.passed.clone())
 }
 
-/// Every string with the name of the field that it stands in.
+/// Visits every string with the name of its field.
 fn strings(value: &Value, key: &str, found: &mut dyn FnMut(&str, &str)) {
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| strings(value, key, found)),
@@ -128,11 +129,12 @@ fn strings(value: &Value, key: &str, found: &mut dyn FnMut(&str, &str)) {
     }
 }
 
-/// Hides every string by the field that it stands in. A field that is not known here holds prose: only words of this
-/// program's own stay in it. A field's own name can be a stranger's too, where it is a key of a map.
+/// Redacts every string, depending on its field. A field that is not known here contains prose: only words of
+/// this program are kept. The key of a map can be untrusted text too.
 ///
-/// `fields` leads to the value, the innermost last. A list, since arguments that move up a place at each recursion are compiled
-/// wrongly by LLVM 21 and 22, as if all were those of the first call (llvm-project issue 219503).
+/// `fields` is the path to the value, the innermost last. It is a list because LLVM 21 and 22 miscompile
+/// arguments that move up one position at each recursion, as if all were those of the first call (llvm-project
+/// issue 219503).
 fn walk(value: &mut Value, fields: &mut Vec<String>, names: &mut Names, level: Level) {
     match value {
         Value::Object(map) => {
@@ -165,18 +167,18 @@ fn walk(value: &mut Value, fields: &mut Vec<String>, names: &mut Names, level: L
     }
 }
 
-/// The function of a frame in CPython's own library, which everybody can read. Elsewhere file and line say where it stands.
+/// The function of a frame in CPython's own library, which is public. Elsewhere file and line identify it.
 fn function_of_python(frame: &Map<String, Value>) -> Option<Value> {
     let (file, function) = (frame.get("file")?.as_str()?, frame.get("function")?.as_str()?);
     (in_python_library(file).is_some() && is_function(function)).then(|| function.into())
 }
 
-/// One string, by the name of its field and that of the object or list around it.
+/// Redacts one string, by the name of its field and that of the object or list around it.
 fn field(text: &str, parent: &str, key: &str, names: &mut Names, level: Level) -> String {
     let is_address = |text: &str| !text.starts_with(['/', '@']);
     match (parent, key) {
         (_, "user") => names.user(text),
-        // Made of words and numbers alone (fields of the kernel's tables and of system calls).
+        // Consists only of words and numbers (fields of the kernel's tables and of system calls).
         (_, "wait_channel") | ("system_call", "name") if is_symbol(text) => text.to_owned(),
         ("" | "replayed", "command") | ("next", _) | ("tool" | "phases", "name") => names.text(text, Text::Prose),
         ("activity" | "routes" | "batches" | "paths", "path") | (_, "url" | "redirect_to") => names.url(text),
@@ -206,7 +208,7 @@ fn field(text: &str, parent: &str, key: &str, names: &mut Names, level: Level) -
     }
 }
 
-/// Fields that hold a path, and nothing else, when it begins as one.
+/// Whether a field contains only a path, if it begins like one.
 fn is_path_key(key: &str) -> bool {
     matches!(
         key,
@@ -224,7 +226,8 @@ fn is_path_key(key: &str) -> bool {
     )
 }
 
-/// What CPython calls a thread that nobody has named: `MainThread`, `Thread-7`, `ThreadPoolExecutor-0_3`, `asyncio_2`.
+/// Whether it is a default name of a thread in CPython: `MainThread`, `Thread-7`, `ThreadPoolExecutor-0_3`,
+/// `asyncio_2`.
 fn is_unnamed_thread(name: &str) -> bool {
     let number =
         ["Thread-", "Dummy-", "ThreadPoolExecutor-", "asyncio_"].iter().find_map(|kind| name.strip_prefix(kind));
@@ -232,13 +235,13 @@ fn is_unnamed_thread(name: &str) -> bool {
     name == "MainThread" || number.is_some_and(|number| number.splitn(2, '_').all(is_number))
 }
 
-/// A function of the kernel, or a system call.
+/// Whether it is the name of a kernel function or a system call.
 fn is_symbol(text: &str) -> bool {
     text.len() <= 64
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_. ".contains(&byte))
 }
 
-/// `0.51.900`, `exp-v0.52.167`.
+/// For example `0.51.900`, `exp-v0.52.167`.
 fn is_version(text: &str) -> bool {
     let number = text.trim_start_matches("exp-").trim_start_matches('v');
     text.len() <= 24
@@ -246,7 +249,7 @@ fn is_version(text: &str) -> bool {
         && number.split('.').all(|part| part.len() <= 5 && part.parse::<u32>().is_ok())
 }
 
-/// Placeholders in what is left, by kind.
+/// Counts the placeholders by kind.
 fn count(value: &Value) -> Vec<Hidden> {
     #[derive(Default)]
     struct Seen {
@@ -338,7 +341,7 @@ mod tests {
         assert!(shown.starts_with("Thread-7 (") && !shown.contains("anna"), "{shown}");
     }
 
-    /// Whoever reads it comes to the same result.
+    /// The diagnosis of a redacted report has the same result.
     #[test]
     fn a_redacted_host_is_judged_the_same() {
         let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -363,7 +366,7 @@ mod tests {
         assert!(seen > 20, "{seen}");
     }
 
-    /// What is written once more is the same, and means the same.
+    /// A report that is redacted again stays the same.
     #[test]
     fn a_redacted_report_is_redacted_already() {
         for name in ["two-owners", "pm2-errored", "systemd-user-orphan", "database-locked"] {

@@ -1,5 +1,5 @@
-//! The JSON Schema of the envelope, made of the model's types: what a report has, what it may leave out, and what it may
-//! have besides.
+//! The JSON Schema of the envelope, generated from the model types: required, optional and additional fields of
+//! a report.
 
 use crate::model::{Envelope, SCHEMA};
 use schemars::generate::SchemaSettings;
@@ -7,13 +7,14 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-/// The schema as it is kept in the documents: what the program prints. `tests/it/schema.rs` compares it with that of the types.
+/// The committed schema, which the program prints. `tests/it/schema.rs` compares it with that of the types.
 pub fn kept() -> &'static str {
     include_str!("../../docs/schema/hermes-doctor-1.json")
 }
 
-/// The schema as JSON, indented, with a newline at its end (JSON Schema 2020-12). It asks for everything that each report
-/// of this format has, leaves out what older ones of the format do not have yet, and is open to fields that are added.
+/// The schema as indented JSON with a final newline (JSON Schema 2020-12). It requires all fields that every
+/// report of this format has, does not require fields that older reports of the format lack, and permits
+/// additional fields.
 pub fn text() -> String {
     let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(Contract).with_transform(Words);
     let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<Envelope>();
@@ -23,7 +24,7 @@ pub fn text() -> String {
     text
 }
 
-/// A field that a reader fills in where it is missing came later, and is not asked for.
+/// Makes fields with a default optional: they were added later.
 #[derive(Clone)]
 struct Contract;
 
@@ -40,7 +41,7 @@ impl Transform for Contract {
     }
 }
 
-/// Descriptions are doc comments, in which links stand in brackets and lines are broken.
+/// Converts doc comments to descriptions: removes the brackets of links and the line breaks.
 #[derive(Clone)]
 struct Words;
 

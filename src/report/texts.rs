@@ -1,16 +1,17 @@
-//! Looks at every text that would leave, without writing any of it: mostly there is nothing to mask, and writing takes twice as long.
+//! Checks all texts of a report without serializing them. Mostly there is nothing to mask, and serializing
+//! takes twice as long.
 
 use crate::model::text::is_printable;
 use crate::parse::mask;
 use serde::ser::{self, Impossible, Serialize, Serializer};
 use std::fmt::{self, Display};
 
-/// Whether every text of it is printable and masked; of the keys of maps only the characters count, as in `mask_strings`.
+/// Whether every text is printable and masked. Keys of maps must only be printable, as in `mask_strings`.
 pub fn are_clean(part: &impl Serialize) -> bool {
     part.serialize(Texts { are_keys: false }).is_ok()
 }
 
-/// A text that must be changed, or one that could not be had.
+/// A text must be changed, or could not be read.
 #[derive(Debug)]
 struct Changed;
 
@@ -33,7 +34,7 @@ struct Texts {
     are_keys: bool,
 }
 
-/// What has no text in it.
+/// Types without text.
 macro_rules! clean {
     ($($name:ident($($argument:ty),*)),* $(,)?) => {
         $(fn $name(self, $(_: $argument),*) -> Result<(), Changed> {
@@ -57,7 +58,7 @@ impl Serializer for Texts {
         serialize_bool(bool), serialize_i8(i8), serialize_i16(i16), serialize_i32(i32), serialize_i64(i64), serialize_u8(u8),
         serialize_u16(u16), serialize_u32(u32), serialize_u64(u64), serialize_f32(f32), serialize_f64(f64),
         serialize_bytes(&[u8]), serialize_none(), serialize_unit(), serialize_unit_struct(&'static str),
-        // Names of variants and fields are this program's own.
+        // Names of variants and fields are defined by this program.
         serialize_unit_variant(&'static str, u32, &'static str),
     }
 
@@ -100,7 +101,7 @@ impl Serializer for Texts {
         Ok(self)
     }
 
-    /// No type of the model has one; what cannot be looked at does not count as clean.
+    /// No type of the model has one; a value that cannot be checked does not count as clean.
     fn serialize_tuple_variant(
         self,
         _: &'static str,
@@ -124,7 +125,7 @@ impl Serializer for Texts {
     }
 }
 
-/// What stands in a row or in fields is looked at one by one.
+/// Checks the elements of a sequence or the fields of a structure one by one.
 macro_rules! each {
     ($($kind:ident: $name:ident($($field:ty)?)),* $(,)?) => {
         $(impl ser::$kind for Texts {
@@ -198,11 +199,11 @@ mod tests {
         }
         assert!(are_clean(&json!({"a": ["ordinary", 1, null, true, {"PATH": 0.5}]})));
         assert!(are_clean(&(Variant::Bare, Variant::Named { text: None })));
-        // A name is no secret, whatever it looks like.
+        // A key is not masked, whatever its form.
         assert!(are_clean(&BTreeMap::from([(secret, 1)])));
     }
 
-    /// What is masked once is clean: or every seal would make a tree of it.
+    /// Masked text is clean; otherwise every seal would build a tree of it.
     #[test]
     fn what_was_masked_is_clean() {
         for text in

@@ -1,15 +1,15 @@
-//! What may stand in a report as it is: the words of the program's own texts, and names that every Hermes host has.
+//! Words that redaction keeps: those of the program's own texts, and names that every Hermes host has.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// Words of the program's own string literals and of the JSON's fields, one a line (`build.rs`).
+/// Words of the program's own string literals and of the JSON's fields, one per line (`build.rs`).
 const OWN_WORDS: &str = include_str!(concat!(env!("OUT_DIR"), "/vocabulary.txt"));
 
-/// Highest error number that the C library has a text for (Linux: 133, errno(3); macOS: 106).
+/// Highest error number with a text in the C library (Linux: 133, errno(3); macOS: 106).
 const LAST_ERROR: i32 = 133;
 
-/// Words of other programs' answers: states and settings of supervisors, errors of TLS and HTTP, kernels.
+/// Words in the output of other programs: states and settings of supervisors, errors of TLS and HTTP, kernels.
 const OTHER_WORDS: &[&str] = &[
     // systemd.unit(5), systemd.service(5), org.freedesktop.systemd1(5)
     "abort alias always autorestart control dbus disabled enabled exec exit forking group hit idle indirect linked \
@@ -25,12 +25,12 @@ const OTHER_WORDS: &[&str] = &[
     // Kernel releases and architectures
     "generic lowlatency amd arm aarch cloud aws azure gcp oracle microsoft standard wsl lts pve rt arch fc el rpi \
      zen hardened virt android darwin xnu v",
-    // Options of Hermes' commands, and what everybody says
+    // Options of Hermes' commands, and common terms
     "browser open no yes host port profile replace external isolated verbose quiet config dir path ssh owner session",
     "py http https ipv tcp udp unix sqlite wal shm db pid uid gid rst fin syn ack",
 ];
 
-/// Parts of names of files, directories, units, programs and arguments: of every system, and of Hermes.
+/// Parts of names of files, directories, units, programs and arguments, on every system and of Hermes.
 const SYSTEM_PARTS: &[&str] = &[
     "aio anon apps app applications bin boot bus cache class cgroup config core cpython data dbus dev devices dist etc \
      eventfd eventpoll event events exe fd fds fdinfo frameworks fs full gnu home hugepage include inotify io lib lib32 \
@@ -47,7 +47,7 @@ const SYSTEM_PARTS: &[&str] = &[
      containers kubepods lxc libpod buildkit conf d pids env envdir",
 ];
 
-/// Names that Hermes servers have (hermes-webui and hermes-agent), and programs that stand around them.
+/// Names of Hermes servers (hermes-webui and hermes-agent), and of programs around them.
 const HERMES_PARTS: &[&str] = &[
     "hermes hermes_cli webui web ui agent gateway dashboard serve server mcp tui cli main api bootstrap ctl start \
      entrypoint dispatch wrapper doctor report stderr stdout error errors timestamp slash worker entry external kanban \
@@ -62,7 +62,7 @@ const HERMES_PARTS: &[&str] = &[
      supervisorctl sleep python uv pip pipx pyenv conda anaconda miniconda pypy nix",
 ];
 
-/// Modules of CPython's own library that stand in the stacks of servers, by their files and directories.
+/// Modules of CPython's own library that occur in stacks of servers, by their files and directories.
 const PYTHON_MODULES: &[&str] = &[
     "__main__ _bootstrap _bootstrap_external _weakrefset abc ast asyncio base64 base_events base_futures base_subprocess \
      base_tasks bdb bisect calendar cgi client cmd code codecs collections command compileall concurrent config \
@@ -80,17 +80,17 @@ const PYTHON_MODULES: &[&str] = &[
      wave weakref webbrowser wsgiref xml xmlrpc zipapp zipfile zipimport zoneinfo",
 ];
 
-/// Endings of files that say what is in them and not whose they are.
+/// Suffixes of files that show the kind of content and identify nothing.
 const FILE_ENDINGS: &[&str] = &[
     "bak", "cfg", "conf", "db", "env", "gz", "html", "ini", "js", "json", "jsonl", "lock", "log", "md", "mjs",
     "pem", "pid", "plist", "py", "pyc", "sh", "so", "sock", "socket", "sqlite", "sqlite3", "toml", "ts", "txt",
     "xml", "yaml", "yml", "zip",
 ];
-/// Words of shells and of the commands of Hermes, which may stand alone in a command line.
+/// Words of shells and of Hermes commands that are kept as separate words of a command line.
 const COMMAND_WORDS: &[&str] = &[
     "while true false do done for in if then else fi until exec exit trap wait cd set export source respawner \
      localhost run up start stop restart status gateway dashboard serve server daemon node u m c e l lc ec",
-    // Parts that this program plays itself
+    // Demo scenarios and roles of this program
     "demo healthy leak ceiling stopped mute deadlock locked route full pipe silent close unsupervised orphan foreign tls \
      respawner launcher",
 ];
@@ -114,8 +114,8 @@ fn split(lists: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
     lists.iter().flat_map(|list| list.split_ascii_whitespace())
 }
 
-/// Whether a token of prose is one that this program could have written: words of its own, short numbers, and both
-/// together (`python3.11`, `first_byte`, `300ms`, `MainPID`).
+/// Whether a token is one that this program could have written: words of its own, short numbers, and
+/// combinations (`python3.11`, `first_byte`, `300ms`, `MainPID`).
 pub fn is_prose(token: &str) -> bool {
     is_made_of(token, |word| OWN.contains(&word.to_ascii_lowercase()) || camel(word))
 }

@@ -1,4 +1,4 @@
-//! The sections of a server on the page: its process tree, tables, bars, and plots of what was sampled.
+//! The sections of a server on the HTML page: its process tree, tables, bars, and plots of samples.
 
 use super::{folded, scrolled};
 use crate::model::{
@@ -10,12 +10,12 @@ use base64::Engine;
 use maud::{Markup, html as markup};
 use std::collections::HashSet;
 
-/// Rows of a table; the JSON has all.
+/// Maximum number of rows of a table; the JSON has all.
 const MAX_ROWS: usize = 40;
-/// Deepest nesting that is shown; a saved report could hold a circle.
+/// Maximum nesting that is shown; a saved report could contain a cycle.
 const MAX_DEPTH: usize = 48;
 
-/// One section for each part of the examination that has facts.
+/// One section for each part that has facts.
 pub fn sections(server: &Server) -> Markup {
     markup! {
         @if let Some(facts) = &server.lineage {
@@ -88,7 +88,7 @@ fn bars(bars: &[Bar]) -> Markup {
     }
 }
 
-/// A width in CSS from a part of 1.
+/// A width in CSS from a fraction of 1.
 fn width(part: f64) -> String {
     format!("width:{:.1}%", (part * 100.0).clamp(0.0, 100.0))
 }
@@ -110,7 +110,7 @@ fn lineage(server: &Server, facts: &Lineage) -> Markup {
     let mut drawn = HashSet::new();
     markup! {
         ul.tree {
-            // A circle has no top: its processes come last.
+            // A cycle has no top, so its processes come last.
             @for hop in nodes.iter().filter(is_top).chain(&nodes) { (node(server, hop, &nodes, &mut drawn, 0)) }
         }
         (list(&supervision(facts)))
@@ -171,7 +171,7 @@ fn about(claim: &Supervisor) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// One process and those below it.
+/// One process and its descendants.
 fn node(server: &Server, hop: &Hop, nodes: &[&Hop], drawn: &mut HashSet<u32>, depth: usize) -> Markup {
     if depth > MAX_DEPTH || !drawn.insert(hop.pid) {
         return Markup::default();
@@ -336,7 +336,7 @@ fn health(facts: &Health) -> Markup {
     }
 }
 
-/// Requests by the time that they took.
+/// Requests by duration.
 fn series(facts: &HealthSeries) -> Markup {
     let mut buckets = Vec::new();
     for bucket in &facts.histogram {
@@ -354,7 +354,7 @@ fn series(facts: &HealthSeries) -> Markup {
     }
 }
 
-/// The phases of a request as bars of their time.
+/// The phases of a request as bars.
 fn phases(attempt: &Attempt, remark: &str) -> Markup {
     let mut phases = Vec::new();
     for phase in &attempt.phases {

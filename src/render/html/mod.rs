@@ -1,4 +1,4 @@
-//! A report as one page that needs no other file: no script, nothing loaded, every text escaped by maud.
+//! A report as one self-contained HTML page: no script, nothing loaded, every text escaped by maud.
 
 mod facts;
 
@@ -8,10 +8,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use serde_json::Value;
 
 const STYLE: &str = include_str!("style.css");
-/// The browser may show the page and nothing else. Plots are images, in which no script runs.
+/// The browser may show the page and load nothing else. Plots are images, in which scripts do not run.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
-/// Deepest nesting that is shown.
+/// Maximum nesting that is shown.
 const MAX_DEPTH: usize = 32;
 
 /// The whole page.
@@ -42,16 +42,17 @@ pub fn html(envelope: &Envelope) -> String {
             }
         }
     };
-    // A saved report can hold any character, and a page shows these as nothing.
+    // A saved report can contain any character, and browsers do not show control characters.
     page.into_string().replace(|character: char| character.is_control() && character != '\n', " ")
 }
 
-/// A part that is shown when its title is clicked.
+/// A section that is shown when its title is clicked.
 fn folded(title: &str, body: Markup) -> Markup {
     markup! { details { summary { (title) } (body) } }
 }
 
-/// A table that scrolls sideways where it is wider than the screen. The class `number` aligns a column to the right.
+/// A table that scrolls sideways if it is wider than the screen. The class `number` aligns a column to the
+/// right.
 fn scrolled(table: Markup) -> Markup {
     markup! { div.scroll { (table) } }
 }
@@ -163,7 +164,7 @@ fn causes(server: &Server) -> Markup {
     }
 }
 
-/// One finding with its consequences. `path` are the ids above it: a saved report can hold a circle.
+/// One finding with its consequences. `path` has the ids above it, since a saved report can contain a cycle.
 fn cause(label: &str, cause_of: &Finding, server: &Server, path: &[&str]) -> Markup {
     let is_effect = |effect: &&Finding| {
         effect.caused_by.first() == Some(&cause_of.id)
