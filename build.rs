@@ -1,4 +1,4 @@
-//! Lists the words of the program's own texts: whatever else stands in a report came from the host and is hidden there
+//! Lists the words of the program's own texts. All other words in a report come from the host and are redacted
 //! (`src/report/vocabulary.rs`).
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ fn main() -> io::Result<()> {
     let mut words = BTreeSet::new();
     for file in sources(Path::new("src"))? {
         let text = fs::read_to_string(&file)?;
-        // Tests speak of secrets; they stand at the end of a file.
+        // Tests contain example secrets; they are at the end of a file.
         let text = text.split("#[cfg(test)]").next().unwrap_or_default();
         let is_model = file.starts_with("src/model");
         let (literals, code) = split(text);
@@ -39,7 +39,7 @@ fn sources(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The string literals of a source, and the code without them and without comments.
+/// The string literals of a source, and its code without literals and comments.
 fn split(text: &str) -> (Vec<String>, String) {
     let (mut literals, mut code) = (Vec::new(), String::new());
     let mut rest = text;
@@ -53,7 +53,7 @@ fn split(text: &str) -> (Vec<String>, String) {
             length
         } else if first == '"' {
             let length = literal_length(rest);
-            // A line that is continued, and escapes, separate words.
+            // Continued lines and escapes separate words.
             let literal = rest.get(1..length.saturating_sub(1)).unwrap_or_default();
             literals.push(literal.replace("\\n", " ").replace("\\t", " ").replace("\\\n", " "));
             length
@@ -66,7 +66,7 @@ fn split(text: &str) -> (Vec<String>, String) {
     (literals, code)
 }
 
-/// `r"…"`, `r#"…"#`.
+/// The content and length of a raw literal: `r"…"`, `r#"…"#`.
 fn raw_literal(text: &str) -> Option<(&str, usize)> {
     let body = text.strip_prefix('r')?;
     let hashes = body.len() - body.trim_start_matches('#').len();
@@ -88,7 +88,7 @@ fn literal_length(text: &str) -> usize {
     text.len()
 }
 
-/// Whole words in small letters, and those that capitals separate (`MainPID`: `mainpid`, `main`, `pid`).
+/// Adds whole words in lower case, and their parts between capitals (`MainPID`: `mainpid`, `main`, `pid`).
 fn add_words(text: &str, words: &mut BTreeSet<String>) {
     for word in text.split(|character: char| !character.is_ascii_alphabetic()) {
         let mut part = String::new();

@@ -1,7 +1,7 @@
-//! hermes-doctor names the root cause of a wedged Hermes host and changes nothing on it.
+//! hermes-doctor identifies the root cause of a Hermes host that hangs, and changes nothing on it.
 //!
-//! Data moves one way: `cli` and `mcp` → `command` → `target` → `collect` → `model` → `diagnose` → `render`; `examine` sequences the steps.
-//! tests/it/architecture.rs has the table of allowed edges between modules.
+//! Data moves one way: `cli` and `mcp` → `command` → `target` → `collect` → `model` → `diagnose` → `render`;
+//! `examine` sequences the steps. tests/it/architecture.rs has the table of allowed edges between modules.
 
 pub mod cli;
 pub mod collect;

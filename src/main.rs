@@ -1,14 +1,14 @@
-//! Parses, calls, and exits with the status.
+//! Parses the arguments, runs the command, and exits with its status.
 
 use std::process::ExitCode;
 
-/// Stack of the program in bytes: what the main thread has where no limit was set lower.
+/// Stack size of the program in bytes: the default of the main thread without a lower limit.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 fn main() -> ExitCode {
     ignore_file_size_signal();
     if has_small_stack() {
-        // `ulimit -s` holds for the main thread alone.
+        // `ulimit -s` applies only to the main thread.
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
         if let Ok(thread) = thread {
             return thread.join().unwrap_or(ExitCode::from(hermes_doctor::command::EXIT_UNKNOWN));
@@ -17,7 +17,8 @@ fn main() -> ExitCode {
     run()
 }
 
-/// Beyond a limit of the file size (`ulimit -f`) a write fails then, as on a full disk, and does not end the program.
+/// Ignores SIGXFSZ, so that a write beyond the file size limit (`ulimit -f`) fails like on a full disk and does
+/// not end the program.
 fn ignore_file_size_signal() {
     #[allow(unsafe_code)]
     // SAFETY: no handler is installed, so nothing of this program runs in one. See signal(7).

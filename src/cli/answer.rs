@@ -1,4 +1,4 @@
-//! Prints the answer of a command, or the reason why there is none.
+//! Prints the result of a command, or the reason why there is none.
 
 use super::fleet;
 use super::terminal::{Spinner, complain, emit, emit_json, ends_on_signal};
@@ -11,17 +11,17 @@ use crate::render::{self, View};
 /// Examines, with progress on a terminal.
 ///
 /// # Errors
-/// A gap with one line for a person, when nothing can be examined at all.
+/// A gap with a one-line message, when nothing can be examined at all.
 pub fn examined(cli: &Cli, request: &Request) -> Result<Envelope, Gap> {
     let mut spinner = Spinner::new(cli);
-    // What many requests have shown until Ctrl-C is summed up.
+    // On Ctrl-C the results so far are summarised.
     spinner.ended = request.repetition.and_then(|_| ends_on_signal().ok());
     let result = examine_until(cli, request, Deadline::after(request.budget), &spinner);
     spinner.clear();
     result
 }
 
-/// Prints an envelope the way it was asked for.
+/// Prints an envelope in the requested format.
 pub fn answer(cli: &Cli, view: &View, envelope: Envelope) -> u8 {
     let envelope = &envelope;
     match cli.output.form() {
@@ -33,12 +33,12 @@ pub fn answer(cli: &Cli, view: &View, envelope: Envelope) -> u8 {
     envelope.status.exit_code()
 }
 
-/// One clear line for what cannot be examined at all.
+/// Prints a one-line message when nothing can be examined at all.
 pub fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
     refuse_with(cli, command, refusal(line.to_owned()))
 }
 
-/// The same with its reason.
+/// The same with a gap that has the reason.
 pub fn refuse_with(cli: &Cli, command: &'static str, gap: Gap) -> u8 {
     let line = &gap.detail;
     let nothing = || nothing_examined(command, gap.clone());
@@ -48,7 +48,7 @@ pub fn refuse_with(cli: &Cli, command: &'static str, gap: Gap) -> u8 {
         Format::Nagios => emit(&render::nagios::nothing(line)),
         Format::Openmetrics => {
             complain(line);
-            // Old numbers must not stand for a host that could not be looked at.
+            // Old numbers must not remain for a host that could not be examined.
             return fleet::metrics(cli, &nothing());
         }
     }

@@ -1,4 +1,4 @@
-//! Answers for monitoring systems: what leaves the host by itself, again and again, is hidden first.
+//! Output for monitoring systems. It leaves the host automatically and repeatedly, so it is redacted first.
 
 use super::terminal::{complain, emit};
 use crate::command::{Cli, EXIT_UNKNOWN, cause_of};
@@ -9,16 +9,16 @@ use crate::report;
 use crate::report::redact::{Level, host_names, redacted};
 use std::io::ErrorKind;
 
-/// `--format nagios`: the answer of a plugin. Its exit status is the one that the text says.
+/// `--format nagios`: the output of a plugin. Its exit status is the one in the text.
 pub fn plugin(envelope: &Envelope) -> u8 {
-    // Placeholders are numbered anew in each report; the names of servers stay.
+    // Placeholders are numbered again in each report; the names of servers are stable.
     let names = fleet::names(envelope);
     let hidden = redacted(envelope.clone(), Level::Default, &host_names());
     emit(&render::nagios(&hidden, &names));
     hidden.status.exit_code()
 }
 
-/// `--format openmetrics`, to standard output or in the place of the file of the last run.
+/// `--format openmetrics`, to standard output, or to a file that replaces the one of the last run.
 pub fn metrics(cli: &Cli, envelope: &Envelope) -> u8 {
     let Ok(text) = render::openmetrics(envelope) else {
         complain("the numbers cannot be written as metrics");

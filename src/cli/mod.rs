@@ -1,4 +1,4 @@
-//! The command line: runs a command and prints its answer.
+//! The command line: runs a command and prints its result.
 
 mod answer;
 mod fleet;

@@ -1,4 +1,5 @@
-//! The commands that look for a while: `fds` over time, `watch`, and `history`, which reads back what that has seen.
+//! The commands that run for some time: `fds` over time, `watch`, and `history`, which reads the record of
+//! `watch`.
 
 use super::answer::{answer, examined, refuse, refuse_with};
 use super::terminal::{bar, complain, emit, emit_json, ends_on_signal, is_output_lost};
@@ -64,7 +65,7 @@ fn watch_descriptors(
     }
     let ended = ends_on_signal()?;
     let mut watcher = Rows { cli, style: view.style, bar: None, ended, is_first: true };
-    // A look that is over in a moment needs no rows beside its summary.
+    // On a terminal, rows are not needed besides the progress line and the summary.
     if std::io::stderr().is_terminal() && !cli.output.quiet {
         watcher.bar = Some(bar());
     }
@@ -73,7 +74,7 @@ fn watch_descriptors(
         bar.finish_and_clear();
     }
     if !is_there {
-        // A restart gives it another pid; where it listens and what is its home stay.
+        // After a restart the pid differs; port and home are the same.
         let mut again = request.clone();
         again.selection = Selection {
             pid: None,
@@ -104,7 +105,7 @@ fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan, request:
     sampling::exercise(server, plan, &|| ended.load(Ordering::Relaxed) || is_output_lost(), &mut each)
         .map_err(|error| error.to_string())?;
     let last = server.exercise.as_ref().and_then(|exercise| exercise.batches.last());
-    // It has answered before; whether it does now decides.
+    // It answered before; the present state decides.
     if last.is_some_and(|batch| batch.requests > 0 && batch.answered == 0)
         && let Ok(mut found) = examined(cli, request)
         && let ([now], exercise) = (found.servers.as_mut_slice(), server.exercise.take())
@@ -120,7 +121,7 @@ fn compare_reports(server: &mut Server, paths: &[PathBuf], budget: Duration) -> 
     sampling::compare(server, SystemTime::now(), false, &reports).map_err(|error| error.to_string())
 }
 
-/// Samples as they come: one line that is drawn anew on a terminal, a row each otherwise.
+/// Prints samples as they are taken: one line that is redrawn on a terminal, else one row each.
 struct Rows<'a> {
     cli: &'a Cli,
     style: Style,
@@ -143,12 +144,12 @@ impl Watcher for Rows<'_> {
     }
 
     fn is_over(&self) -> bool {
-        // Rows that cannot be written are no reason to go on.
+        // Sampling ends if its rows cannot be written.
         self.ended.load(Ordering::Relaxed) || is_output_lost()
     }
 }
 
-/// `watch`: changes as they come, one line each; the status of the last look.
+/// `watch`: prints changes, one line each, and returns the status of the last sample.
 pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
     let Some(request) = cli.request() else { return EXIT_UNKNOWN };
     let ended = match ends_on_signal() {
@@ -191,26 +192,26 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
     if cli.output.is_json() {
         emit_json(&envelope);
     }
-    // A record that was not kept is what it was all about.
+    // Without a single written record, the run has failed.
     if told.written == 0 && told.looks > 0 { EXIT_UNKNOWN } else { envelope.status.exit_code() }
 }
 
-/// Failures that are told apart.
+/// Maximum number of distinct failures that are counted.
 const MAX_FAILURES: usize = 32;
 
-/// Tells what changes while it is recorded.
+/// Prints changes during a recording.
 struct ChangePrinter<'a> {
     cli: &'a Cli,
     bar: Option<indicatif::ProgressBar>,
     ended: Arc<AtomicBool>,
     looks: u64,
     written: u64,
-    /// How often each was told, or would have been.
+    /// Number of occurrences of each failure, printed or not.
     failures: HashMap<String, u64>,
 }
 
 impl ChangePrinter<'_> {
-    /// Says something above the line that shows that it is alive.
+    /// Prints above the progress line.
     fn above(&self, say: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(say),
@@ -237,13 +238,13 @@ impl recording::Listener for ChangePrinter<'_> {
     }
 
     fn failed(&mut self, what: &str) {
-        // No more than a few, whatever an error has in it.
+        // Bounds the number of distinct messages, whatever text an error contains.
         if self.failures.len() >= MAX_FAILURES {
             self.failures.clear();
         }
         let times = self.failures.entry(what.to_owned()).or_default();
         *times += 1;
-        // A full disk would say the same at every look.
+        // A full disk would cause the same message at every sample.
         if *times <= 3 || times.is_multiple_of(100) {
             self.above(|| complain(&crate::model::text::printable(what.as_bytes())));
         }
@@ -254,7 +255,7 @@ impl recording::Listener for ChangePrinter<'_> {
     }
 }
 
-/// `history`: a record read back, judged, and drawn.
+/// `history`: reads, diagnoses and plots a record.
 pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let begun = Instant::now();
     let name = crate::model::text::printable(arguments.file.as_os_str().as_encoded_bytes());
@@ -284,7 +285,7 @@ pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     answer(cli, view, envelope)
 }
 
-/// Draws the server that was looked at most.
+/// Plots the server with the most samples.
 fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
     let name = crate::model::text::printable(path.as_os_str().as_encoded_bytes());
     let servers = diagnose::history::by_server(history);

@@ -1,5 +1,5 @@
-//! Completions for shells and manual pages, made from the definition of the command line, so that neither can say
-//! anything else than `--help`.
+//! Shell completions and manual pages, generated from the definition of the command line, so that they agree
+//! with `--help`.
 
 use super::answer::refuse;
 use super::terminal::emit;
@@ -20,8 +20,8 @@ use std::path::Path;
 pub fn completions(shell: Shell) -> u8 {
     let mut command = completed();
     let script = match shell {
-        // Of a program with a hyphen in its name, the generator for bash completes no subcommand
-        // (clap-rs/clap#6421), so it is told a name without one; the last word of the script is the real one.
+        // For a program with a hyphen in its name, the generator for bash completes no subcommand
+        // (clap-rs/clap#6421). So it gets a name without one; the last word of the script is the real name.
         Shell::Bash => generated(shell, &mut command, PLAIN_NAME)
             .replace(&format!(" {PLAIN_NAME}\n"), &format!(" {}\n", env!("CARGO_PKG_NAME"))),
         Shell::Fish => generated(shell, &mut command, env!("CARGO_PKG_NAME")) + &fish_values(&command),
@@ -31,7 +31,7 @@ pub fn completions(shell: Shell) -> u8 {
     0
 }
 
-/// The name of the program as shells can name a function.
+/// The name of the program as a valid name of a shell function.
 const PLAIN_NAME: &str = "hermes_doctor";
 
 fn generated(shell: Shell, command: &mut Command, name: &str) -> String {
@@ -40,7 +40,7 @@ fn generated(shell: Shell, command: &mut Command, name: &str) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Values that stand alone (`explain ID`): the generator for fish knows those of options only.
+/// Completions of positional values (`explain ID`): the generator for fish only supports those of options.
 fn fish_values(command: &Command) -> String {
     let program = env!("CARGO_PKG_NAME");
     let of = |command: &Command| {
@@ -82,20 +82,20 @@ pub fn man(cli: &Cli, arguments: &ManArguments) -> u8 {
     }
 }
 
-/// When the pages last said something else than before; man(7) wants a date that is the same wherever they are made.
+/// Date of the last change of the pages; man(7) requires a date, and builds must be reproducible.
 const CHANGED: &str = "2026-11-28";
 
 /// A manual page.
 struct Page {
     /// The subcommand; `None` for the program as a whole.
     command: Option<String>,
-    /// As `man` looks for it: `hermes-doctor-fds.1`.
+    /// File name in the form that `man` expects: `hermes-doctor-fds.1`.
     file: String,
-    /// In the language of man(7).
+    /// Text in the language of man(7).
     text: String,
 }
 
-/// The command line without what only the program itself calls: neither a page nor a completion names that.
+/// The command line without hidden subcommands: neither pages nor completions contain them.
 fn shown_definition() -> Command {
     let whole = definition();
     let mut shown = Command::new(whole.get_name().to_owned())
@@ -115,7 +115,7 @@ fn shown_definition() -> Command {
     shown
 }
 
-/// The same with the values that the parser does not know, as it leaves them to those who can answer more helpfully.
+/// The same with values that the parser does not know, because other code reports a better error for them.
 fn completed() -> Command {
     let definition = shown_definition();
     let ids: Vec<&str> = CATALOGUE.iter().map(|entry| entry.id).collect();
@@ -141,7 +141,7 @@ fn pages() -> io::Result<Vec<Page>> {
 
 fn page(command: &Command, name: Option<String>) -> io::Result<Page> {
     let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    // What stands after the options becomes sections of its own; the version is in the footer.
+    // The text after the options becomes separate sections; the version is in the footer.
     let rest = command
         .clone()
         .after_help(Resettable::Reset)
@@ -159,15 +159,15 @@ fn page(command: &Command, name: Option<String>) -> io::Result<Page> {
         sections.control("SH", ["SEE ALSO"]);
         sections.text([bold("hermes-doctor"), roman("(1)")]);
     }
-    // A blank line between two breaks is what linters call one too many.
+    // Linters reject a blank line between two breaks.
     let text = String::from_utf8_lossy(&text).replace(".br\n\n.br\n", ".sp\n") + &sections.to_roff();
-    // As they are, typesetters turn them into accents, which no shell understands (groff_char(7)).
+    // Typesetters would turn these characters into accents, which shells do not understand (groff_char(7)).
     let text = text.replace('~', "\\(ti").replace('`', "\\(ga");
     Ok(Page { command: name, file, text })
 }
 
-/// The text after the options: a paragraph with a heading (`Examples:`) is a section with its lines as they are, one
-/// without is a note.
+/// Converts the text after the options: a paragraph with a heading (`Examples:`) becomes a section with its
+/// lines unchanged, one without a heading becomes a note.
 fn append_notes(sections: &mut Roff, text: &str) {
     let mut is_noted = false;
     for paragraph in text.split("\n\n") {
@@ -193,7 +193,7 @@ fn append_notes(sections: &mut Roff, text: &str) {
     }
 }
 
-/// All or, where one is there that may not be written over, none.
+/// Writes all pages, or none if a file exists that may not be replaced.
 fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String> {
     let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
     let already_there = |path: &Path| format!("{} is there already; --force writes over it", shown(path));
@@ -201,7 +201,7 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
         format!("{} cannot be made: {}; name another directory", shown(directory), cause_of(&error))
     })?;
     let paths: Vec<_> = pages.iter().map(|page| directory.join(&page.file)).collect();
-    // A link counts as a file that is there, wherever it leads.
+    // A link counts as an existing file, wherever it leads.
     if let Some(path) = paths.iter().find(|path| !force && std::fs::symlink_metadata(path).is_ok()) {
         return Err(already_there(path));
     }
@@ -209,7 +209,7 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
         ErrorKind::AlreadyExists => already_there(path),
         _ => format!("{} cannot be written: {}; name another directory", shown(path), cause_of(&error)),
     };
-    // A disk that has no room for all gets none.
+    // If the disk is too full for all pages, none is written.
     let mut staged = Vec::with_capacity(pages.len());
     for (page, path) in pages.iter().zip(paths) {
         let written = report::stage(path.clone(), page.text.as_bytes());

@@ -1,4 +1,4 @@
-//! `report`: everything that `check` knows, hidden and put into the form of an attachment.
+//! `report`: the facts of `check`, redacted and in the form of an attachment.
 
 use super::answer::{examined, refuse, refuse_with};
 use super::terminal::{complain, emit};
@@ -13,12 +13,13 @@ use crate::report::redact::{Level, host_names, redacted};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
-/// Examines, hides, asks where that was wanted, and writes. The status is the verdict's, and unknown where nothing was written.
+/// Examines, redacts, asks for approval if requested, and writes. The status is that of the verdict, and
+/// unknown if nothing was written.
 pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     let Some(request) = cli.request() else { return EXIT_UNKNOWN };
     let file = cli.output.file();
     let level = Level::from(arguments.redact);
-    // What would fail after the examination fails before it, and is asked before it.
+    // Errors that are predictable are reported before the examination.
     let refused = file.and_then(|file| unusable(file, arguments.force));
     if let Some(line) = refused.or_else(|| refuses_to_show(level, arguments.yes)) {
         return refuse(cli, request.command, &line);
@@ -58,7 +59,7 @@ fn already_there(name: &str) -> String {
     format!("{name} is there already; --force writes over it")
 }
 
-/// Why a file cannot be written, as far as that shows without writing.
+/// Why a file cannot be written, as far as can be checked without writing.
 fn unusable(file: &Path, force: bool) -> Option<String> {
     let name = printable(file.as_os_str().as_encoded_bytes());
     if let Err(error) = answers(file) {
@@ -73,7 +74,7 @@ fn unusable(file: &Path, force: bool) -> Option<String> {
         }
         Err(error) => return Some(format!("{name} cannot be written: {}; name another with -o", cause_of(&error))),
     };
-    // A link counts as a file that is there, wherever it leads.
+    // A link counts as an existing file, wherever it leads.
     match std::fs::symlink_metadata(place.path()) {
         Ok(found) if found.is_dir() => Some(format!("{name} is a directory; name a file in it with -o")),
         Ok(_) if !force => Some(already_there(&name)),
@@ -81,7 +82,7 @@ fn unusable(file: &Path, force: bool) -> Option<String> {
     }
 }
 
-/// A report in which nothing is hidden leaves only when somebody says so.
+/// An unredacted report requires an explicit confirmation.
 fn refuses_to_show(level: Level, yes: bool) -> Option<String> {
     if level != Level::None || yes {
         return None;
@@ -94,7 +95,7 @@ fn refuses_to_show(level: Level, yes: bool) -> Option<String> {
     }
 }
 
-/// What a person answers; `None` where there is nobody to ask.
+/// The answer of the user; `None` without a terminal.
 fn ask(question: &str) -> Option<bool> {
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
     if !stdin.is_terminal() || !stderr.is_terminal() {
@@ -106,11 +107,11 @@ fn ask(question: &str) -> Option<bool> {
     Some(is_read && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Shows what leaves and what was hidden, and asks. Where nobody can be asked, it is shown and not written.
+/// Shows the report and its placeholders, and asks for approval. Without a terminal nothing is written.
 fn is_approved(envelope: &Envelope, text: &str, arguments: &ReportArguments, view: &View) -> bool {
     let redaction = envelope.redaction.clone().unwrap_or_default();
     let shown = std::io::stderr().lock().write_all(review(envelope, &redaction, text, view).as_bytes());
-    // What was not shown was not reviewed.
+    // A text that was not shown was not reviewed.
     if shown.is_err() {
         return false;
     }
@@ -163,7 +164,7 @@ fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -
     out
 }
 
-/// What was found, and where the report is.
+/// A summary of the findings, and the path of the report.
 fn written(envelope: &Envelope, name: &str, bytes: usize, level: Level) -> String {
     let roots: Vec<&str> =
         envelope.servers.iter().flat_map(|server| &server.root_causes).map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Runs what was asked and answers with an exit status.
+//! Runs the command and returns the exit status.
 
 use super::answer::{answer, examined, refuse, refuse_with};
 use super::terminal::{Spinner, emit, is_output_lost, use_colour};
@@ -15,7 +15,8 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Parses the arguments, runs the command, and returns the exit status. `serve` is the other front end, which `mcp` starts.
+/// Parses the arguments, runs the command, and returns the exit status. `serve` is the other front end, which
+/// the subcommand `mcp` starts.
 pub fn run(arguments: &[OsString], serve: fn(Level) -> u8) -> u8 {
     let status = match usage::parsed(arguments) {
         Ok(cli) => execute(&cli, serve),

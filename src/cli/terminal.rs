@@ -1,4 +1,4 @@
-//! What is written for a person, and how it is shown that something goes on.
+//! Output to the terminal, and progress.
 
 use crate::command::{Cli, When, unwritten_output};
 use crate::examine::Progress;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Colour on a terminal that can show it, unless told otherwise (no-color.org).
+/// Whether to use colour: on a terminal that supports it, unless the user chose otherwise (no-color.org).
 pub fn use_colour(when: When, is_terminal: bool) -> bool {
     match when {
         When::Always => true,
@@ -22,7 +22,7 @@ pub fn use_colour(when: When, is_terminal: bool) -> bool {
     }
 }
 
-/// Writes a text to standard output, with an end of line.
+/// Writes a text to standard output, with a final newline.
 pub fn emit(text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     note_output(StandardOutput.write_all(text.as_bytes()).and_then(|()| StandardOutput.write_all(end.as_bytes())));
@@ -33,20 +33,22 @@ pub fn emit_json(envelope: &Envelope) {
     let mut out = BufWriter::with_capacity(16 * 1024, StandardOutput);
     let written =
         render::write_json(envelope, &mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    // What is left in the buffer would be written by its drop, behind the hole.
+    // The drop of the buffer would write the rest after the lost part.
     let _ = out.into_parts();
     note_output(written);
 }
 
-/// Whether a part of the answer was lost.
+/// Whether a part of the output was lost.
 static IS_OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
-/// Whether standard output could not be written. A command whose answer was lost ends with status 3, whatever it found.
+/// Whether standard output could not be written. A command with lost output ends with status 3, whatever its
+/// result.
 pub fn is_output_lost() -> bool {
     IS_OUTPUT_LOST.load(Ordering::Relaxed)
 }
 
-/// Reports a failed write to standard output, once. A reader that closed its end of the pipe has all it wants.
+/// Reports a failed write to standard output, once. A reader that closed its end of the pipe needs no more
+/// output.
 fn note_output(written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -56,8 +58,8 @@ fn note_output(written: io::Result<()>) {
     }
 }
 
-/// Standard output without the buffer of the standard library, which takes a descriptor that cannot be written for one that nobody
-/// reads, and reports a pipe that takes nothing at the moment as an error.
+/// Standard output without the buffer of the standard library. That buffer treats a descriptor that cannot be
+/// written like a pipe without a reader, and returns an error for a full non-blocking pipe.
 struct StandardOutput;
 
 impl Write for StandardOutput {
@@ -68,7 +70,7 @@ impl Write for StandardOutput {
         loop {
             match rustix::io::write(out, bytes) {
                 Err(Errno::INTR) => {}
-                // Another process that shares the pipe has made it one that does not wait.
+                // Another process that shares the pipe has made it non-blocking.
                 Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&out, PollFlags::OUT)], None) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
@@ -83,27 +85,27 @@ impl Write for StandardOutput {
     }
 }
 
-/// One line on standard error.
+/// Prints one line on standard error.
 pub fn complain(line: &str) {
-    // In one write, so that the lines of two programs on one terminal stay whole.
+    // One write, so that lines of two programs on one terminal are not mixed.
     let line = format!("hermes-doctor: {}\n", Style::new(false).locale(line));
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// A line on standard error that is drawn again and again, in characters of the locale.
+/// A progress line on standard error, in characters of the locale.
 pub fn bar() -> indicatif::ProgressBar {
     let bar = indicatif::ProgressBar::new_spinner();
-    // The last one is that of a line that is over.
+    // The last character is for a finished line.
     let drawn = Style::new(false).pick("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ", "-\\|/ ");
     bar.with_style(indicatif::ProgressStyle::default_spinner().tick_chars(drawn))
 }
 
-/// Set by Ctrl-C and its like, so that what was seen until then is summed up.
+/// A flag that Ctrl-C and similar signals set, so that the results so far are summarised.
 pub fn ends_on_signal() -> Result<Arc<AtomicBool>, String> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // As `nohup` does, and a shell for what it starts in the background.
+        // `nohup` ignores it, and so does a shell for background jobs.
         if is_ignored(signal) {
             continue;
         }
@@ -116,22 +118,22 @@ pub fn ends_on_signal() -> Result<Arc<AtomicBool>, String> {
 /// Whether this program was started with a signal ignored.
 fn is_ignored(signal: i32) -> bool {
     #[allow(unsafe_code)]
-    // SAFETY: only asks, with room for the answer. See sigaction(2).
+    // SAFETY: only reads the action, into a valid buffer. See sigaction(2).
     unsafe {
         let mut set: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut set) == 0 && set.sa_sigaction == libc::SIG_IGN
     }
 }
 
-/// Progress on standard error, on a terminal only, for what is not over at once.
+/// Progress on standard error, only on a terminal, and only for steps that take some time.
 pub struct Spinner {
     bar: Option<indicatif::ProgressBar>,
-    /// Set when Ctrl-C ends the look.
+    /// Set when Ctrl-C ends the run.
     pub ended: Option<Arc<AtomicBool>>,
 }
 
 impl Spinner {
-    /// Drawn from now on.
+    /// Starts the progress line.
     pub fn new(cli: &Cli) -> Self {
         let shows = std::io::stderr().is_terminal() && !cli.output.quiet && cli.selection.from.is_empty();
         let bar = shows.then(|| {
@@ -142,7 +144,7 @@ impl Spinner {
         Self { bar, ended: None }
     }
 
-    /// Takes it away.
+    /// Removes the progress line.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! How the command line is read, and what is said where it does not fit.
+//! Parsing of the command line, and messages for usage errors.
 
 use super::terminal::{emit, use_colour};
 use crate::command::{Cli, EXIT_UNKNOWN, Format, When, nothing_examined, sanitized};
@@ -8,15 +8,15 @@ use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
-/// The command line as it was given.
+/// The parsed command line.
 ///
 /// # Errors
-/// What the parser says of it, which may be the help that was asked for: see [`answer`].
+/// The message of the parser, which may be the requested help: see [`answer`].
 pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::of_arguments(arguments)
 }
 
-/// Says what the parser has said, in the form that was asked for; the exit status.
+/// Prints the message of the parser in the requested format, and returns the exit status.
 pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         emit(&error.to_string());
@@ -32,7 +32,7 @@ pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
         }
         _ => {
             let is_coloured = use_colour(wanted_colour(arguments), std::io::stderr().is_terminal());
-            // As it is it may have the parser's colours.
+            // The message may contain the colours of the parser.
             let shown = if shown == text && is_coloured {
                 error.render().ansi().to_string()
             } else {
@@ -44,7 +44,7 @@ pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
     EXIT_UNKNOWN
 }
 
-/// What the parser says, without how the command is called: what is wrong, what would do, what is similar.
+/// The message of the parser without the usage: the error, accepted values, and similar names.
 fn in_one_line(text: &str) -> String {
     let paragraphs = text.trim_start_matches("error: ").split("\n\n");
     let told = paragraphs.filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more information"));
@@ -52,7 +52,8 @@ fn in_one_line(text: &str) -> String {
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// The form that was asked for, when the arguments as a whole cannot be parsed: a program gets what it can read.
+/// The requested format if the arguments cannot be parsed as a whole, so that a program gets output that it can
+/// read.
 fn wanted_form(arguments: &[OsString]) -> Option<Format> {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let says = |form: Format| {
@@ -64,7 +65,7 @@ fn wanted_form(arguments: &[OsString]) -> Option<Format> {
     [Format::Nagios, Format::Json].into_iter().find(|form| says(*form)).or(short)
 }
 
-/// When colour was asked for, as far as that can be told.
+/// The requested colour, as far as it can be determined.
 fn wanted_colour(arguments: &[OsString]) -> When {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let says = |value: &str| {

@@ -1,9 +1,10 @@
-//! Parts of messages that every front end prints.
+//! Parts of messages that all front ends print.
 
 use crate::parse::mask;
 use std::io;
 
-/// The parser repeats what was given: secrets in it are masked, and neither length nor characters do any harm.
+/// A message of the parser that is safe to print. The parser repeats the arguments, so secrets are masked, and
+/// length and characters are limited.
 pub fn sanitized(text: &str) -> String {
     const MAX_LENGTH: usize = 300;
     let line = |line: &str| {
@@ -27,7 +28,7 @@ pub fn unwritten_output(error: &io::Error) -> String {
     format!("cannot write standard output: {}; free space there, or redirect it to another file", cause_of(error))
 }
 
-/// An error of the system in words, without its number and what is said after it.
+/// The text of a system error, without its number and the text after it.
 pub fn cause_of(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
     text.split(" (os error ").next().unwrap_or_default().to_owned()

@@ -1,5 +1,5 @@
-//! Commands as data: the arguments, the typed request that they stand for, and its execution up to the envelope. Both front ends, the
-//! command line and MCP, use it.
+//! Commands as data: the arguments, the typed request, and its execution up to the envelope. Both front ends,
+//! the command line and MCP, use it.
 
 mod arguments;
 mod definition;
@@ -14,5 +14,6 @@ pub use run::{STANDARD_INPUT, examine_until, explained, nothing_examined, refusa
 
 pub use crate::parse::command::DEMO_SERVER;
 
-/// Exit status of a run without a verdict: bad arguments, nothing to examine, a required check that could not run, unwritten output.
+/// Exit status of a run without a verdict: invalid arguments, nothing to examine, a required check that could
+/// not run, or lost output.
 pub const EXIT_UNKNOWN: u8 = 3;

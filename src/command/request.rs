@@ -1,4 +1,4 @@
-//! The request that a command line stands for, and what does not go together in one.
+//! The request of a command line, and conflicts between its arguments.
 
 use super::arguments::*;
 use super::run::STANDARD_INPUT;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Cli {
-    /// Which servers.
+    /// The servers to examine.
     fn selection(&self) -> Selection {
         let positional = match self.command {
             Some(Command::Port(PortArguments { number })) => number,
@@ -29,13 +29,13 @@ impl Cli {
         }
     }
 
-    /// The examination that the subcommand stands for; `None` for those that examine nothing.
+    /// The examination of the subcommand; `None` for those without one.
     pub fn request(&self) -> Option<Request> {
         let mut all = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
         all.extend(self.examination.stacks.then_some(Part::Stacks));
         let (command, parts) = match &self.command {
             None | Some(Command::Check) => ("check", all),
-            // Requests need to know where the server listens, and whether it answers.
+            // The requests need the address of the server, and whether it answers.
             Some(Command::Fds(arguments)) if !arguments.exercise.is_empty() => {
                 ("fds", vec![Part::Descriptors, Part::Port, Part::Health])
             }
@@ -70,7 +70,7 @@ impl Cli {
             },
             routes: match &self.command {
                 _ if !self.examination.routes.is_empty() => Routes::Named(self.examination.routes.clone()),
-                // These look again and again.
+                // These repeat their examination.
                 Some(Command::Watch(_) | Command::Fds(_)) => Routes::None,
                 _ => Routes::Usual,
             },
@@ -87,10 +87,10 @@ impl Cli {
         })
     }
 
-    /// Time for everything.
+    /// Time for the whole run.
     pub fn budget(&self) -> Duration {
         let usual = if matches!(self.command, Some(Command::Demo { name: None })) { 60 } else { 10 };
-        // What was asked for by its length is not cut off by a budget that nobody named.
+        // A requested duration is not cut off by the default budget.
         let repeated = match &self.command {
             Some(Command::Health(arguments)) => arguments.repetition().map_or(Duration::ZERO, |plan| {
                 plan.every
@@ -103,10 +103,11 @@ impl Cli {
         self.examination.budget.unwrap_or(Duration::from_secs(usual).saturating_add(looking_on))
     }
 
-    /// What the parser cannot see: two ports for one server, three reports, or a report where only a live host will do.
+    /// Checks that the parser cannot make: two ports for one server, three reports, or a report where a live
+    /// host is required.
     ///
     /// # Errors
-    /// The same kind of error as the parser's.
+    /// The same kind of error as that of the parser.
     pub fn check(&self) -> Result<(), clap::Error> {
         use clap::CommandFactory;
         match (&self.command, self.selection.port) {
@@ -128,7 +129,7 @@ impl Cli {
         }
     }
 
-    /// Forms that a command has, and files that are written.
+    /// Checks the formats of a command, and the output files.
     fn check_output(&self) -> Result<(), clap::Error> {
         use clap::CommandFactory;
         let form = self.output.form();
@@ -152,7 +153,7 @@ impl Cli {
         Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
     }
 
-    /// Standard input is read to its end by the first report that it stands for.
+    /// Standard input can be read only once.
     fn check_input(&self) -> Result<(), clap::Error> {
         use clap::CommandFactory;
         let compared = match &self.command {
@@ -203,12 +204,12 @@ impl Cli {
 }
 
 impl Command {
-    /// Whether it answers about servers as they are, which a monitoring system can be told.
+    /// Whether the output describes the present state of servers, as monitoring systems require.
     fn is_for_monitoring(&self) -> bool {
         matches!(self, Self::Check | Self::Fds(_) | Self::Lineage | Self::Health(_) | Self::Port(_))
     }
 
-    /// Whether `--stacks` means something with it.
+    /// Whether `--stacks` has an effect on it.
     fn takes_stacks(&self) -> bool {
         matches!(self, Self::Check | Self::Report(_) | Self::Watch(_) | Self::Stacks | Self::Demo { .. })
     }
@@ -228,7 +229,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// As in `render::Style`: on light and on dark grounds.
+    /// As in `render::Style`: readable on light and dark backgrounds.
     #[test]
     fn its_messages_are_read_on_every_ground() {
         use clap::builder::styling::{AnsiColor, Color, Effects};

@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// What the request names, on this host or in a saved report.
+/// Examines the servers of the request, on this host or in a saved report.
 ///
 /// # Errors
-/// A gap with one line for a person, when nothing can be examined at all.
+/// A gap with a one-line message, when nothing can be examined at all.
 pub fn examine_until(
     cli: &Cli,
     request: &Request,
@@ -32,15 +32,15 @@ pub fn examine_until(
         .map_err(|error| Gap { reason: error.reason(), ..refusal(error.to_string()) })
 }
 
-/// What stands in the place of an examination that could not be made.
+/// The gap of an examination that could not be made.
 pub fn refusal(line: String) -> Gap {
     Gap::new("selection", GapReason::NotFound, line)
 }
 
-/// A saved report in the place of the host; of two, the second, with what has grown since the first.
+/// Diagnoses a saved report instead of the host; of two reports the later, with the growth since the earlier.
 fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     let mut reports = saved_reports(&cli.selection.from, cli.budget())?;
-    // The later report is the current one, in whatever order they were named.
+    // The later report is the current one, whatever the order of the arguments.
     reports.sort_by_key(|(_, report)| report.started_at.time());
     let Some((name, last)) = reports.pop() else { return Err("no report was named".to_owned()) };
     let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
@@ -57,13 +57,14 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     Ok(envelope)
 }
 
-/// The name of a report that stands for standard input.
+/// The name that means standard input instead of a saved report.
 pub const STANDARD_INPUT: &str = "-";
 
-/// How long standard input may bring nothing: at its other end a host may be examined, and a person may be asked for a password.
+/// Maximum time without data on standard input: the other end may be examining a host, or asking for a
+/// password.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A saved report from standard input.
+/// Reads a saved report from standard input.
 fn read_input() -> Result<Envelope, ReplayError> {
     let unread = |error: &std::io::Error| ReplayError::Unreadable(Gap::from_io("standard input", error));
     let mut bytes = Vec::new();
@@ -87,7 +88,7 @@ fn read_input() -> Result<Envelope, ReplayError> {
     replay::read(&bytes)
 }
 
-/// Saved reports, each with the name of its file.
+/// Reads saved reports, each with the name of its file.
 pub fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String, Envelope)>, String> {
     let deadline = Deadline::after(budget);
     let read = |path: &PathBuf| {
@@ -105,7 +106,7 @@ pub fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String,
     paths.iter().map(read).collect()
 }
 
-/// The answer when nothing could be examined.
+/// The envelope of a run that could not examine anything.
 pub fn nothing_examined(command: &str, gap: Gap) -> Envelope {
     let mut envelope = report::envelope(command, HostFacts::default(), SystemTime::now());
     envelope.host.os = std::env::consts::OS.to_owned();
@@ -114,10 +115,10 @@ pub fn nothing_examined(command: &str, gap: Gap) -> Envelope {
     report::seal(envelope, Duration::ZERO)
 }
 
-/// The catalogue's entry of one finding, or all.
+/// The catalogue entry of one finding, or all entries.
 ///
 /// # Errors
-/// One line that names similar ones.
+/// A one-line message with similar ids.
 pub fn explained(id: Option<&str>) -> Result<Envelope, String> {
     let entries: Vec<&catalogue::Entry> = match id {
         None => catalogue::CATALOGUE.iter().collect(),

@@ -1,7 +1,8 @@
-//! Demo scenarios: servers that the doctor starts itself, on loopback and in a temporary home, and examines as any other server.
+//! Demo scenarios: servers that the doctor starts itself, on loopback and in a temporary home, and examines
+//! like any other server.
 //!
-//! Each is this program again, so that a demonstration needs nothing installed. A server ends when the pipe on
-//! its standard input closes, so nothing stays behind, whatever ends the demonstration.
+//! Each server is a process of this program, so that a demo needs nothing installed. A server ends when the
+//! pipe on its standard input closes, so no process remains, however the demo ends.
 
 mod server;
 mod stage;
@@ -16,24 +17,24 @@ use crate::target::Selection;
 use clap::ValueEnum;
 use thiserror::Error;
 
-/// A demonstration that could not be given.
+/// Why a demo scenario could not run.
 #[derive(Debug, Error)]
 pub enum DemoError {
     /// The server could not be started.
     #[error("the server could not be started: {0}")]
     Start(#[from] std::io::Error),
-    /// The server started and did not come up.
+    /// The server started and did not become ready.
     #[error("the server {0} did not come up in time")]
     NotReady(&'static str),
-    /// The budget was used up by others before.
+    /// Earlier scenarios used up the budget.
     #[error("no time was left for it (--budget)")]
     NoTime,
-    /// The examination refused.
+    /// The server could not be selected.
     #[error(transparent)]
     Select(#[from] crate::target::SelectError),
 }
 
-/// The demonstrations.
+/// The demo scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Name {
     /// A server that is well
@@ -67,10 +68,10 @@ pub enum Name {
     Tls,
 }
 
-/// The parts that a server process can play.
+/// The roles of a test server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ServerPart {
-    /// Answers as a healthy server.
+    /// Answers like a healthy server.
     Healthy,
     /// Holds database handles.
     Leak,
@@ -84,38 +85,38 @@ pub enum ServerPart {
     Deadlock,
     /// The handlers of one route wait for a lock.
     LockedRoute,
-    /// Writes to a pipe that nobody reads before it answers.
+    /// Writes to a pipe without a reader before it answers.
     FullPipe,
     /// Closes without an answer.
     SilentClose,
     /// Keeps sockets that were closed by the peer.
     CloseWait,
-    /// Leads a session of its own and is left by its launcher.
+    /// Leads a session of its own after its launcher has ended.
     Detached,
-    /// Starts a detached server, waits for it and leaves.
+    /// Starts a detached server, waits for it and ends.
     Launcher,
-    /// Starts the launcher again whenever it has left.
+    /// Starts the launcher again each time it ends.
     Respawner,
     /// Another program.
     Foreign,
-    /// Speaks TLS.
+    /// Serves TLS.
     #[cfg(feature = "tls")]
     Tls,
 }
 
 impl ServerPart {
-    /// The part on the command line.
+    /// The role on the command line.
     fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
-/// What a demonstration stages, and what must be found.
+/// Setup of a demo scenario, and the expected result.
 struct Plan {
     name: Name,
     part: ServerPart,
     staged: &'static str,
-    /// The finding that must be found: a root cause, or for an exit status of 0 any finding.
+    /// The expected finding: a root cause, or for an exit status of 0 any finding.
     expected: &'static [&'static str],
     exit: u8,
 }
@@ -217,7 +218,7 @@ const PLANS: &[Plan] = &[
 ];
 
 impl Name {
-    /// All, in the order in which they are shown.
+    /// All scenarios, in display order.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
     }
@@ -227,13 +228,13 @@ impl Name {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// What is staged.
+    /// Description of the scenario.
     pub fn staged(self) -> &'static str {
         self.plan().staged
     }
 
     fn plan(self) -> &'static Plan {
-        // The first plan stands in for one that is missing; a test proves that none is.
+        // The first plan replaces a missing one; a test checks that none is missing.
         PLANS.iter().find(|plan| plan.name == self).unwrap_or(&PLANS[0])
     }
 }
@@ -263,8 +264,8 @@ pub fn show(name: Name, request: &Request, progress: &dyn Progress) -> Result<En
     Ok(result?)
 }
 
-/// Gives one demonstration and compares what a report of it tells, names hidden, with what was staged: so a program proves itself
-/// from the look to the attachment.
+/// Runs one scenario and compares the redacted report with the expected result. So the test covers everything
+/// from the examination to the attachment.
 pub fn check(name: Name, request: &Request, progress: &dyn Progress) -> Demonstration {
     let plan = name.plan();
     let (found, exit) = match show(name, request, progress) {
@@ -289,7 +290,7 @@ pub fn check(name: Name, request: &Request, progress: &dyn Progress) -> Demonstr
     }
 }
 
-/// Root causes; where the server is healthy and a piece of information is expected, the information.
+/// Root causes; for a healthy server with an expected note, the note.
 fn found(envelope: &Envelope, plan: &Plan) -> Vec<String> {
     let roots: Vec<String> = envelope.servers.iter().flat_map(|server| server.root_causes.clone()).collect();
     if !roots.is_empty() || plan.expected.is_empty() {

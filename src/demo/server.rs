@@ -1,4 +1,4 @@
-//! The servers' side: what each process does until its standard input closes.
+//! The test servers: the behaviour of each process until its standard input closes.
 
 use super::ServerPart;
 use crate::parse::command::DEMO_SERVER;
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 /// Descriptors of the leaking server: the numbers of a real report, 119 on the database and 113 on its WAL.
 const LEAKED: [(&str, usize); 3] = [("state.db", 119), ("state.db-wal", 113), ("state.db-shm", 1)];
 
-/// Plays a part and returns the exit status.
+/// Runs a role and returns the exit status.
 pub fn play(part: ServerPart, port: Option<u16>, home: Option<&Path>) -> u8 {
     let (Some(port), Some(home)) = (port, home) else { return 1 };
     end_with_standard_input();
-    // A server that is stopped never sees the end of its input. Servers that are detached on purpose lose their
-    // parent early and must not end with it.
+    // A stopped server does not notice the end of its input. Detached servers lose their parent early and must
+    // not end with it.
     #[cfg(target_os = "linux")]
     if part != ServerPart::Detached {
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
@@ -30,7 +30,7 @@ pub fn play(part: ServerPart, port: Option<u16>, home: Option<&Path>) -> u8 {
     }
 }
 
-/// The pipe closes when the demonstration ends, in whatever way.
+/// Ends the process when the pipe closes, which happens however the demo ends.
 fn end_with_standard_input() {
     std::thread::spawn(|| {
         let mut buffer = [0_u8; 64];
@@ -105,7 +105,7 @@ fn perform(part: ServerPart, port: u16, home: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells the demonstration that the server is what it should be.
+/// Reports to the demo that the server is ready.
 fn ready() {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "ready {}", std::process::id());
@@ -144,18 +144,18 @@ fn fill_with_sockets(listener: &TcpListener) -> Vec<TcpStream> {
             Err(_) => break,
         }
     }
-    // Whatever is left, one by one: the last descriptor makes the wedge.
+    // Uses the remaining descriptors one by one: the last one blocks the server.
     while let Ok(copy) = listener.try_clone() {
         if held.len() > 100_000 {
             break;
         }
-        // A copy is a descriptor like any other; it is kept for as long as the server lives.
+        // A copy is a full descriptor; it stays open as long as the server lives.
         std::mem::forget(copy);
     }
     held
 }
 
-/// What an accept loop does when accept fails: it tries again at once.
+/// The behaviour of an accept loop when accept fails: it retries at once.
 fn spin_at_the_ceiling(listener: &TcpListener, _held: &[TcpStream]) -> io::Result<()> {
     loop {
         if listener.accept().is_ok() {
@@ -184,7 +184,7 @@ fn connections_that_the_peer_closed(count: usize) -> io::Result<Vec<TcpStream>> 
     Ok(held)
 }
 
-/// A thread for each connection; those whose path is chosen wait for a lock that another thread keeps.
+/// One thread per connection; the handlers of the chosen paths wait for a lock that another thread holds.
 fn serve_locked(listener: &TcpListener, started: Instant, is_locked: fn(&str) -> bool) -> io::Result<()> {
     let lock = Arc::new(Mutex::new(()));
     let (keeper, (sender, receiver)) = (Arc::clone(&lock), mpsc::channel());
@@ -207,7 +207,7 @@ fn serve_locked(listener: &TcpListener, started: Instant, is_locked: fn(&str) ->
     Ok(())
 }
 
-/// Each handler writes its line of the log first; nobody reads the other end.
+/// Each handler first writes a line to the log, a pipe without a reader.
 fn serve_into_a_pipe(listener: &TcpListener, started: Instant) -> io::Result<()> {
     let (reader, writer) = io::pipe()?;
     ready();
@@ -240,7 +240,7 @@ fn read_head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The health answer of a real WebUI, as far as it tells anything here.
+/// The health response of a real WebUI, with the fields that matter here.
 fn answer(started: Instant, served: u64) -> String {
     let body = format!(
         "{{\"status\": \"ok\", \"sessions\": 1, \"active_streams\": 0, \"uptime_seconds\": {:.1}, \"accept_loop\": {{\"requests_total\": {served}}}}}",
@@ -292,12 +292,12 @@ fn serve_tls(listener: &TcpListener, started: Instant) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a server in a session of its own, waits until it answers, and leaves: its exit status says success
-/// whoever it was that answered, as with the real launcher.
+/// Starts a server in a session of its own, waits until the port answers, and ends. Its exit status is success
+/// whichever process answered, as with the real launcher.
 fn launch(port: u16, home: &Path) -> io::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if !answers(address) {
-        // The server inherits both pipes: it says that it is ready, and ends when the first closes.
+        // The server inherits both pipes: it reports that it is ready, and ends when the first closes.
         Command::new(std::env::current_exe()?)
             .arg(DEMO_SERVER)
             .arg(ServerPart::Detached.word())
@@ -310,7 +310,7 @@ fn launch(port: u16, home: &Path) -> io::Result<()> {
     while !answers(address) && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // A real launcher takes seconds; this is long enough to be seen in the process table.
+    // A real launcher takes seconds; this is long enough to appear in the process table.
     std::thread::sleep(Duration::from_millis(250));
     Ok(())
 }
@@ -325,7 +325,7 @@ fn answers(address: SocketAddr) -> bool {
     ask().is_ok_and(|count| count > 0)
 }
 
-/// A small supervisor: whenever the launcher has left, it starts it again.
+/// A small supervisor: each time the launcher has ended, it starts it again.
 fn respawn(port: u16, home: &Path) -> io::Result<()> {
     loop {
         Command::new(std::env::current_exe()?)

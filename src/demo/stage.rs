@@ -1,4 +1,4 @@
-//! Starts a server and takes it away again.
+//! Start and cleanup of a test server.
 
 use super::{DemoError, Plan};
 use crate::collect::worker::answers;
@@ -12,10 +12,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a server may take to come up.
+/// Maximum time until a server is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What must be gone when the demonstration ends, however it ends.
+/// Process and directory to remove when the demo ends, however it ends.
 #[derive(Default)]
 struct Cleanup {
     child: Option<u32>,
@@ -23,14 +23,14 @@ struct Cleanup {
 }
 
 impl Cleanup {
-    /// Ends the child, which is the demonstration's own, and removes the home.
+    /// Kills the child, which belongs to the demo, and removes the home.
     fn clear(&mut self) {
         if let Some(pid) = self.child.take().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
-            // It was not reaped yet, so the pid is still its own.
+            // The child was not reaped yet, so the pid still belongs to it.
             let _ = kill_process(pid, Signal::KILL);
         }
         let Some(home) = self.home.take() else { return };
-        // What was killed may be finishing a write there.
+        // The killed process may still be finishing a write there.
         let end = Instant::now() + Duration::from_secs(2);
         while std::fs::remove_dir_all(&home).is_err() && home.exists() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
@@ -41,7 +41,7 @@ impl Cleanup {
 /// A running server.
 pub struct DemoServer {
     child: Child,
-    /// Closing it is what ends servers that are not our own children any more.
+    /// Closing it ends servers that are no longer our own children.
     control: Option<ChildStdin>,
     remains: Arc<Mutex<Cleanup>>,
     server: u32,
@@ -61,19 +61,20 @@ impl DemoServer {
     }
 }
 
-/// Starts the server of a plan and waits until it is what it should be.
+/// Starts the server of a plan and waits until it is in the planned state.
 pub fn start(plan: &Plan) -> Result<DemoServer, DemoError> {
     let remains = Arc::new(Mutex::new(Cleanup::default()));
     clear_on_signal(&remains)?;
-    // Held until all is noted and nothing more is written, so that a signal in between leaves nothing behind.
+    // Locked until everything is noted and written, so that a signal in between leaves nothing behind.
     let mut noted = lock(&remains);
-    // Where $TMPDIR lies on a filesystem that does not answer, this process would wait for it.
+    // Without this check the process would hang if $TMPDIR is on a filesystem that does not answer.
     answers(&std::env::temp_dir().join("hermes-doctor-demo"))?;
     let home = tempfile::Builder::new().prefix("hermes-doctor-demo-").tempdir()?.keep();
     noted.home = Some(home.clone());
     // An empty file is a valid, empty database; it makes the directory a Hermes home.
     std::fs::write(home.join("state.db"), b"").inspect_err(|_| noted.clear())?;
-    // Free now; should somebody take it meanwhile, the server does not come up and says so.
+    // The port is free now. If another program takes it meanwhile, the server does not become ready and reports
+    // it.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     std::fs::write(home.join("webui.ctl.env"), format!("PORT={port}\n")).inspect_err(|_| noted.clear())?;
     let mut child = Command::new(std::env::current_exe()?)
@@ -106,7 +107,7 @@ pub fn start(plan: &Plan) -> Result<DemoServer, DemoError> {
     Ok(server)
 }
 
-/// Brings the server into the state that is to be shown.
+/// Brings the server into the state of the scenario.
 fn settle(plan: &Plan, server: &mut DemoServer) -> Result<(), DemoError> {
     match plan.part {
         super::ServerPart::Stopped => {
@@ -115,7 +116,7 @@ fn settle(plan: &Plan, server: &mut DemoServer) -> Result<(), DemoError> {
                 kill_process(pid, Signal::STOP).map_err(std::io::Error::from)?;
             }
         }
-        // The launcher of the unsupervised server leaves; only then is the server nobody's child.
+        // Only after the launcher has ended is the server an orphan.
         super::ServerPart::Launcher => {
             let end = Instant::now() + READY_TIMEOUT;
             while server.child.try_wait()?.is_none() {
@@ -126,7 +127,7 @@ fn settle(plan: &Plan, server: &mut DemoServer) -> Result<(), DemoError> {
             }
             lock(&server.remains).child = None;
         }
-        // The first launcher must have left, or the server is still below its supervisor.
+        // The first launcher must have ended, or the server is still below its supervisor.
         super::ServerPart::Respawner => {
             let end = Instant::now() + READY_TIMEOUT;
             let host = this_host(Deadline::after(READY_TIMEOUT));
@@ -148,7 +149,7 @@ impl Drop for DemoServer {
         drop(self.control.take());
         lock(&self.remains).clear();
         let _ = self.child.wait();
-        // Servers that are no children of ours leave by themselves when their pipe closes; wait for that.
+        // Servers that are not our children end when their pipe closes; wait for that.
         let end = Instant::now() + Duration::from_secs(2);
         while self.server != 0 && is_alive(self.server, self.port) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
@@ -156,10 +157,10 @@ impl Drop for DemoServer {
     }
 }
 
-/// Whether the server still has its port; its pid could be somebody else's by now.
+/// Whether the server still listens on its port; its pid may have been reused.
 fn is_alive(pid: u32, port: u16) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    // A question only: signal 0 is none (kill(2)).
+    // Signal 0 only checks for the process and sends nothing (kill(2)).
     let is_there = pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
     is_there && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
 }
@@ -168,8 +169,8 @@ fn lock(remains: &Mutex<Cleanup>) -> std::sync::MutexGuard<'_, Cleanup> {
     remains.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Cleans up when the person ends the demonstration. One handler serves all servers, one after the other: with more
-/// than one, the first to wake could end the program before the right one has cleaned up.
+/// Cleans up when the user ends the demo. One handler serves all servers, one after the other: with several
+/// handlers, the first to wake could end the program before the right one has cleaned up.
 fn clear_on_signal(remains: &Arc<Mutex<Cleanup>>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     static CURRENT: Mutex<Option<Arc<Mutex<Cleanup>>>> = Mutex::new(None);
@@ -183,7 +184,7 @@ fn clear_on_signal(remains: &Arc<Mutex<Cleanup>>) -> std::io::Result<()> {
             if let Some(remains) = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
                 lock(remains).clear();
             }
-            // By convention of shells: 128 and the signal's number.
+            // By the convention of shells: 128 plus the signal number.
             std::process::exit(128 + signal);
         }
     });

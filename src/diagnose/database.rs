@@ -302,7 +302,7 @@ fn lost<'d>(database: &'d DatabaseFile, locks: &[DatabaseLock]) -> Vec<&'d Datab
     let has = |pid: u32| {
         locks.iter().any(|lock| lock.pid == Some(pid) && !lock.is_waiting && lock.role == LockRole::Shared)
     };
-    // A lock of nobody in this namespace could be anybody's.
+    // A lock without a pid in this namespace could belong to any process.
     let is_told = locks.iter().all(|lock| lock.pid.is_some());
     database
         .holders

@@ -41,7 +41,7 @@ pub fn note_unreadable(server: &mut Server) {
     server.gaps.push(Gap::new(what, GapReason::Permission, detail).blocking(TAKE_TARGETS));
 }
 
-/// Judges the descriptors.
+/// Adds the findings about the descriptors.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(facts) = &server.descriptors else { return };
     let source = format!("/proc/{}", server.pid.unwrap_or(0));

@@ -6,7 +6,7 @@ use crate::model::{
     Attempt, Evidence, Finding, Health, NextStep, Outcome, Phase, PortSample, Server, Severity, id,
 };
 
-/// Judges the HTTP examination.
+/// Adds the findings from the HTTP examination.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(health) = &server.health else { return };
     if matches!(health.outcome, Outcome::NotApplicable | Outcome::NotProbed | Outcome::ResolveFailed) {

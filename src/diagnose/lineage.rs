@@ -16,7 +16,7 @@ const HANDOVER_MS: u64 = 30_000;
 /// migrations takes minutes.
 const MAX_LAUNCH_MS: u64 = 600_000;
 
-/// Judges the lineage.
+/// Adds the findings about the lineage.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(lineage) = &server.lineage else { return };
     let supervisor = &lineage.supervisor;

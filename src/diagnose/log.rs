@@ -8,7 +8,7 @@ use crate::model::{Evidence, Finding, LogClass, LogClassFacts, LogFacts, NextSte
 /// another file that a user opened.
 const MANY_IN_SHARED: u64 = 10;
 
-/// Judges the logs.
+/// Adds the findings from the logs.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     // Without a process there is no start time to compare the lines with.
     if server.logs.is_empty() || server.pid.is_none() {

@@ -6,7 +6,7 @@ use crate::model::{Evidence, Finding, Holder, Listeners, NextStep, Outcome, Serv
 use crate::parse::health::is_hermes_answer;
 use std::net::IpAddr;
 
-/// Judges the port.
+/// Adds the findings about the port.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(listeners) = &server.listeners else { return };
     let is_own = |holder: &Holder| server.pid == Some(holder.pid) || holder.in_lineage == Some(true);

@@ -16,7 +16,7 @@ const START_MS: u64 = 30_000;
 /// Subject of the gap for a server that its supervisor is starting.
 pub const STARTING: &str = "a server that is being started";
 
-/// Judges the process.
+/// Adds the findings about the process.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     if server.expectation.remote {
         return;

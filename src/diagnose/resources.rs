@@ -40,7 +40,7 @@ pub fn is_near_a_limit(facts: &Resources) -> bool {
     tasks || memory
 }
 
-/// Judges the limits.
+/// Adds the findings about the limits.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let tasks = threads_exhausted(server);
     let killed = memory_killed(server);

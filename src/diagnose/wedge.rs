@@ -27,7 +27,7 @@ const SLOW_MS: f64 = 5_000.0;
 /// Maximum age of a server that may be busy with its first start, in milliseconds.
 const FIRST_START_MS: u64 = 120_000;
 
-/// Findings from samples that were taken while requests waited.
+/// Adds the findings from samples that were taken while requests waited.
 pub fn judge(server: &Server, verdict: &mut Verdict) {
     let Some(health) = &server.health else { return };
     // A server that is still starting is not expected to answer yet.

@@ -300,7 +300,7 @@ impl Examination<'_> {
         self.request.observe.is_some() || was_often && process.age_ms.is_some_and(|age| age < YOUNG_MS)
     }
 
-    /// Queries the manager of the unit in whose control group the server is. The control group alone proves
+    /// Queries the manager of the unit that the control group of the server belongs to. The control group alone proves
     /// nothing: it also contains orphans of an earlier activation, and processes that a login or cron service
     /// started.
     fn of_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit) -> Claims {

@@ -1,4 +1,4 @@
-//! What a tool answers: the envelope, with names hidden and of a size that an agent can take in, and its verdict as text.
+//! The result of a tool: the envelope, redacted and bounded in size for an agent, and its verdict as text.
 
 use crate::model::{Envelope, Gap, GapReason};
 use crate::render::{self, Style, View};
@@ -6,38 +6,38 @@ use crate::report::redact::{Level, host_names, redacted};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Largest structured answer, in bytes of JSON: about 16,000 tokens.
+/// Maximum size of the structured content, in bytes of JSON: about 16,000 tokens.
 const MAX_BYTES: usize = 64 * 1024;
-/// Largest text.
+/// Maximum size of the text in bytes.
 const MAX_TEXT_BYTES: usize = 16 * 1024;
-/// Columns of the text.
+/// Width of the text in columns.
 const WIDTH: usize = 100;
-/// Longest string of a fact that has to be shortened.
+/// Maximum length of a string in facts that must be shortened.
 const MAX_STRING: usize = 400;
 
-/// An answer, ready to be sent.
+/// A result, ready to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The verdict, or what was wrong, for the model to read.
+    /// The verdict or the error, for the model to read.
     pub text: String,
-    /// The envelope; none where the call itself made no sense.
+    /// The envelope; `None` if the call itself was not valid.
     pub envelope: Option<Value>,
-    /// Whether nothing could be examined as it was asked for.
+    /// Whether the examination could not be made as requested.
     pub is_error: bool,
 }
 
 impl Answer {
-    /// An answer to a call that makes no sense.
+    /// The result of a call that is not valid.
     pub fn refusal(line: impl Into<String>) -> Self {
         Self { text: line.into(), envelope: None, is_error: true }
     }
 
-    /// What was examined.
+    /// The result of an examination.
     pub fn examined(envelope: Envelope, level: Level, top: usize) -> Self {
-        // The catalogue is this program's own text.
+        // The catalogue is text of this program.
         let is_foreign = envelope.explanations.is_empty();
         let envelope = if is_foreign { redacted(envelope, level, &host_names()) } else { envelope };
-        // Many an agent shows the text alone, so that the status stands in it whatever was examined.
+        // Many agents show only the text, so it always contains the status.
         let status = envelope.status.word().to_lowercase();
         let people = render::people(&envelope, &view(top));
         let text =
@@ -50,7 +50,7 @@ impl Answer {
         Self { text, envelope: Some(value), is_error: false }
     }
 
-    /// Nothing could be examined: an envelope whose gap says why.
+    /// The result when nothing could be examined: an envelope with a gap that has the reason.
     pub fn nothing(envelope: Envelope, level: Level) -> Self {
         let envelope = redacted(envelope, level, &host_names());
         let lines: Vec<&str> = envelope.gaps.iter().map(|gap| gap.detail.as_str()).collect();
@@ -63,7 +63,7 @@ fn view(top: usize) -> View {
     View { style: Style::plain(WIDTH, true), verbose: false, quiet: false, top }
 }
 
-/// The lines that fit, and how many do not.
+/// The lines that fit, and the number of those that do not.
 fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
@@ -81,15 +81,15 @@ fn cut(text: &str, most: usize) -> String {
     kept
 }
 
-/// The envelope as JSON of at most so many bytes, and what was left out for that. Findings, gaps and what was examined go
-/// last: rows of facts go first, then facts, then servers that are well.
+/// The envelope as JSON of at most `most` bytes, and a note about omissions. Rows of facts are dropped first,
+/// then facts, then healthy servers; findings, gaps and the list of examined parts are dropped last.
 fn bounded(envelope: &Envelope, most: usize) -> (Value, Option<String>) {
     let Ok(mut value) = serde_json::to_value(envelope) else { return (Value::Null, None) };
     if size(&value) <= most {
         return (value, None);
     }
     let mut left_out = BTreeMap::new();
-    // Room for the gap that says so.
+    // Reserves space for the gap with the note.
     let most = most.saturating_sub(2048);
     let steps: [fn(&mut Value, &mut Omitted); 8] = [
         |value, left_out| shorten_facts(value, 50, left_out),
@@ -127,14 +127,14 @@ fn bounded(envelope: &Envelope, most: usize) -> (Value, Option<String>) {
     (value, Some(format!("From the structured content was {detail}.")))
 }
 
-/// What was left out, by name, and how many.
+/// Numbers of omitted items by name.
 type Omitted = BTreeMap<String, usize>;
 
 fn size(value: &Value) -> usize {
     serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
 }
 
-/// What a verdict consists of.
+/// Fields of the verdict.
 const VERDICT: &[&str] = &[
     "kind",
     "pid",
@@ -153,7 +153,7 @@ fn servers(value: &mut Value) -> impl Iterator<Item = &mut serde_json::Map<Strin
     value.get_mut("servers").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
-/// Long lists and strings of the facts, of servers and of databases without one.
+/// Shortens long lists and strings of the facts, of servers and of databases without a server.
 fn shorten_facts(value: &mut Value, most: usize, left_out: &mut Omitted) {
     for server in servers(value) {
         for (name, fact) in server.iter_mut().filter(|(name, _)| !VERDICT.contains(&name.as_str())) {
@@ -170,7 +170,8 @@ fn shorten(value: &mut Value, name: &str, most: usize, left_out: &mut Omitted) {
         Value::Array(items) => {
             if items.len() > most {
                 *left_out.entry(name.to_owned()).or_default() += items.len() - most;
-                // Of what goes with time the last is what is so now; the rest is sorted with the most first.
+                // In a time series the last items are the present ones; other lists are sorted with the largest
+                // first.
                 if matches!(name, "samples" | "batches" | "buckets") {
                     items.drain(..items.len() - most);
                 } else {
@@ -192,7 +193,7 @@ fn shorten(value: &mut Value, name: &str, most: usize, left_out: &mut Omitted) {
     }
 }
 
-/// The facts below the findings; those of servers that are well first.
+/// Drops the facts; those of healthy servers first.
 fn drop_facts(value: &mut Value, only_healthy: bool, left_out: &mut Omitted) {
     for server in servers(value) {
         if only_healthy && server.get("status").is_none_or(|status| status != "healthy") {
@@ -208,7 +209,7 @@ fn drop_facts(value: &mut Value, only_healthy: bool, left_out: &mut Omitted) {
     }
 }
 
-/// Evidence, gaps and lists of what was examined.
+/// Shortens evidence, gaps and lists of examined parts.
 fn shorten_words(value: &mut Value, most: usize, left_out: &mut Omitted) {
     for key in ["gaps", "findings", "databases", "explanations"] {
         if let Some(list) = value.get_mut(key) {
@@ -224,7 +225,7 @@ fn shorten_words(value: &mut Value, most: usize, left_out: &mut Omitted) {
     }
 }
 
-/// All but the first servers, those that are worse before those that are well.
+/// Drops all but the first servers, where worse ones come before healthy ones.
 fn drop_servers(value: &mut Value, most: usize, left_out: &mut Omitted) {
     let Some(Value::Array(servers)) = value.get_mut("servers") else { return };
     let rank = |server: &Value| match server.get("status").and_then(Value::as_str) {
@@ -270,7 +271,7 @@ mod tests {
         assert!(!answer.text.contains('\u{1b}'));
     }
 
-    /// However small it has to be, it stays a report, and says what it lacks.
+    /// At any size it stays a valid report, and lists its omissions.
     #[test]
     fn what_does_not_fit_is_shortened_and_said() {
         let mut envelope = recorded("leak-critical");

@@ -1,5 +1,6 @@
-//! The examinations as tools of the Model Context Protocol, for an agent on standard input and output. Each call is one run
-//! of the command of that name, away from the loop that reads and answers, and answered within its budget.
+//! The examinations as tools of the Model Context Protocol, for an agent on standard input and output. Each
+//! call is one run of the command of that name. It runs outside of the loop that reads and answers, and is
+//! answered within its budget.
 
 mod answer;
 mod arguments;
@@ -28,17 +29,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Calls under way at once; a few servers can be looked at side by side, and no host is loaded by it.
+/// Maximum number of concurrent calls: enough to examine a few servers in parallel without loading the host.
 const MAX_CALLS: usize = 4;
-/// Longest message that is taken; a call has a few hundred bytes.
+/// Maximum length of a message; a call has a few hundred bytes.
 const MAX_MESSAGE: usize = 1024 * 1024;
-/// What an examination may take beyond its budget to end its last step, as on the command line.
+/// Time that an examination may take beyond its budget to end its last step, as on the command line.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// One for each call under way: set when nobody waits for it any more.
+/// One flag for each call under way, set when its result is no longer awaited.
 static CANCELLED: [AtomicBool; MAX_CALLS] = [const { AtomicBool::new(false) }; MAX_CALLS];
 
-/// Serves one agent until its input ends; the answer is the exit status.
+/// Serves one agent until its input ends, and returns the exit status.
 pub fn serve(level: Level) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
@@ -54,7 +55,7 @@ pub fn serve(level: Level) -> u8 {
                 let _ = running.waiting().await;
                 Ok(())
             }
-            // Whoever started it has gone away again.
+            // The client has disconnected.
             Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
@@ -62,7 +63,7 @@ pub fn serve(level: Level) -> u8 {
     for called_off in &CANCELLED {
         called_off.store(true, Ordering::Relaxed);
     }
-    // What is under way is left behind: nobody waits for its answer, and its readers end with this process.
+    // Calls under way are abandoned: their results are not awaited, and their workers end with this process.
     runtime.shutdown_background();
     if let Some(error) = output.failure() {
         return complain(&command::unwritten_output(&error));
@@ -75,20 +76,20 @@ fn complain(line: &str) -> u8 {
     command::EXIT_UNKNOWN
 }
 
-/// The server.
+/// The MCP server.
 struct Doctor {
     level: Level,
     tools: Vec<Tool>,
     places: Arc<Places>,
 }
 
-/// Places for calls under way.
+/// Slots for calls under way.
 struct Places {
     free: Arc<Semaphore>,
     called_off: Mutex<Vec<&'static AtomicBool>>,
 }
 
-/// One of them, given back when the examination has ended and nobody waits for it any more.
+/// A slot, released when the examination has ended and its result is no longer awaited.
 struct Place {
     places: Arc<Places>,
     called_off: &'static AtomicBool,
@@ -96,7 +97,7 @@ struct Place {
 }
 
 impl Places {
-    /// Waits for a free one.
+    /// Waits for a free slot.
     async fn take(places: &Arc<Self>) -> Option<Arc<Place>> {
         let permit = Arc::clone(&places.free).acquire_owned().await.ok()?;
         let called_off = places.called_off.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
@@ -111,7 +112,7 @@ impl Drop for Place {
     }
 }
 
-/// Calls the examination off when its answer is not waited for any more.
+/// Cancels the examination on drop, when its result is no longer awaited.
 struct Cancellation(Arc<Place>);
 
 impl Drop for Cancellation {
@@ -129,7 +130,7 @@ impl Doctor {
         Self { level, tools: tools::list(), places: Arc::new(places) }
     }
 
-    /// The answer of a call, within its budget whatever becomes of the examination.
+    /// The result of a call, within its budget whether or not the examination ends.
     async fn answer(&self, name: &'static str, call: Call) -> Answer {
         let (level, budget) = (self.level, call.budget());
         let begun = Instant::now();
@@ -139,7 +140,7 @@ impl Doctor {
             return nothing(format!("{MAX_CALLS} calls are under way and none has ended; ask again later"));
         };
         let _call_off = Cancellation(Arc::clone(&place));
-        // Time spent waiting is the caller's time, too.
+        // The wait for a slot counts towards the caller's budget.
         let deadline = Deadline::after(budget.saturating_sub(begun.elapsed())).unless(place.called_off);
         let work = tokio::task::spawn_blocking(move || examined(name, &call, deadline, place.called_off, level));
         let limit = (budget + GRACE).saturating_sub(begun.elapsed());
@@ -181,7 +182,7 @@ impl rmcp::ServerHandler for Doctor {
             Ok(call) => context.ct.run_until_cancelled(self.answer(tool.name, call)).await,
             Err(line) => Some(Answer::refusal(line)),
         };
-        // Nobody is told: the protocol has no answer to a call that was called off.
+        // This is not sent: the protocol has no response to a cancelled call.
         let answer = answer.unwrap_or_else(|| Answer::refusal("the call was called off"));
         let content = vec![ContentBlock::text(answer.text)];
         let mut result =
@@ -195,7 +196,7 @@ fn nothing(command: &str, gap: Gap, level: Level) -> Answer {
     Answer::nothing(command::nothing_examined(command, gap), level)
 }
 
-/// One run of the command; off the loop, since it waits for the host.
+/// One run of the command; outside of the loop, since it blocks on the host.
 fn examined(name: &str, call: &Call, deadline: Deadline, called_off: &'static AtomicBool, level: Level) -> Answer {
     let begun = Instant::now();
     let examined = match (&call.cli.command, call.cli.request()) {
@@ -213,7 +214,7 @@ fn examined(name: &str, call: &Call, deadline: Deadline, called_off: &'static At
     };
     match examined {
         Ok(envelope) => Answer::examined(envelope, level, call.top),
-        // Only the host has names to hide; an id that does not exist is the caller's word.
+        // Only facts of the host need redaction; an unknown id is text of the caller.
         Err(gap) if matches!(call.cli.command, Some(command::Command::Explain { .. })) => {
             nothing(name, gap, Level::None)
         }
@@ -246,7 +247,7 @@ fn sampled(
     Ok(report::seal(envelope, begun.elapsed()))
 }
 
-/// Whether somebody still waits for the answer. Nobody is told of steps: standard output belongs to the protocol.
+/// Whether the result is still awaited. Steps are not shown, since standard output belongs to the protocol.
 #[derive(Clone, Copy)]
 struct Waiting {
     called_off: &'static AtomicBool,

@@ -1,5 +1,5 @@
-//! The protocol's two pipes with bounds: a client that sends requests and reads no answers is not read from any more, so that neither
-//! requests nor answers pile up in memory.
+//! The two pipes of the protocol, with limits. No more requests are read from a client that does not read its
+//! responses, so neither requests nor responses accumulate in memory.
 
 use rmcp::model::{GetExtensions, JsonRpcMessage};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
@@ -10,26 +10,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Requests that are read and not answered yet, those that wait for their turn included. A client has to be able to call one off, so
-/// that it is more than are examined at once.
+/// Maximum number of requests that are read and not answered yet, including waiting ones. It is greater than
+/// the number of concurrent calls, so that a client can cancel a waiting one.
 const MAX_REQUESTS: usize = 32;
-/// Answers that wait to be written. Each has a size of its own that is bounded.
+/// Maximum number of responses that wait to be written. The size of each is limited too.
 const MAX_ANSWERS: usize = 16;
-/// How long the end waits for an answer that is being written to a client that does not read.
+/// Time that the end waits for a response to a client that does not read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers on their way out, and what became of them.
+/// Responses being written, and their errors.
 #[derive(Debug, Default)]
 pub struct Output {
     waiting: AtomicUsize,
-    /// An answer was written, or could not be.
+    /// Notified when a response was written or its write failed.
     moved: Notify,
     failure: Mutex<Option<io::Error>>,
     is_over: std::sync::atomic::AtomicBool,
 }
 
 impl Output {
-    /// Why answers could not be written; `None` also where the client has closed its end, which is how it leaves.
+    /// Why responses could not be written. `None` also if the client closed its end, which is its normal way to
+    /// disconnect.
     pub fn failure(&self) -> Option<io::Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -47,7 +48,7 @@ impl Output {
     }
 }
 
-/// One answer on its way out; its drop says that it is not any more.
+/// A response being written; it counts as such until it is dropped.
 struct Waiting(Arc<Output>);
 
 impl Waiting {
@@ -64,17 +65,17 @@ impl Drop for Waiting {
     }
 }
 
-/// A transport whose requests and answers are bounded in number.
+/// A transport with a limit on the numbers of requests and responses.
 pub struct Bounded<T> {
     inner: T,
     requests: Arc<Semaphore>,
-    /// For the next request: the wait for it can be given up and taken up again.
+    /// Permit for the next request. It is kept here so that the wait for it can be cancelled and resumed.
     permit: Option<OwnedSemaphorePermit>,
     output: Arc<Output>,
 }
 
 impl<T> Bounded<T> {
-    /// Puts the bounds around a transport; what becomes of its answers is in `output`.
+    /// Adds the limits to a transport; `output` has the state of its responses.
     pub fn new(inner: T, output: Arc<Output>) -> Self {
         Self { inner, requests: Arc::new(Semaphore::new(MAX_REQUESTS)), permit: None, output }
     }
@@ -119,7 +120,7 @@ where
         if let JsonRpcMessage::Request(request) = &mut message
             && let Some(permit) = self.permit.take()
         {
-            // It goes with the request, and is given back when that is dropped: answered, called off, or refused.
+            // The permit is dropped with the request: answered, cancelled, or refused.
             request.request.extensions_mut().insert(Arc::new(permit));
         }
         Some(message)

@@ -28,7 +28,7 @@ pub struct DatabaseFile {
     pub holders: Vec<DatabaseHolder>,
     /// Changes at the second sample; `null` if no second sample was taken.
     pub looked_again: Option<SecondSample>,
-    /// The user with whose rights it is read, if neither a process nor the user that runs the doctor named it.
+    /// The user that it is read as, if neither a process nor the user that runs the doctor named it.
     /// It is only for reading the file and is not part of the report.
     #[serde(skip)]
     pub read_as: Option<u32>,

@@ -151,8 +151,8 @@ pub struct LockWait {
     pub held_by: Option<LockHolder>,
     /// Why no holder is reported.
     pub no_holder: Option<String>,
-    /// Whether it is a deadlock: the holder waits, perhaps through other threads, for a lock whose release it
-    /// prevents.
+    /// Whether it is a deadlock: the holder waits, perhaps through other threads, for a lock that cannot be
+    /// released before its own.
     pub is_cycle: bool,
     /// Whether the holder is only probable: the same text can mean different locks (an attribute of different
     /// objects, a parameter).

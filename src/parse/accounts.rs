@@ -14,7 +14,7 @@ pub struct Account<'a> {
     pub home: &'a [u8],
 }
 
-/// The accounts of a passwd(5) text. Lines are skipped that have no name, that refer to another source of
+/// The accounts of a passwd(5) text. Lines are skipped that have no name, are comments, that refer to another source of
 /// accounts (`+`, `-`), or that have no absolute home.
 pub fn accounts(text: &[u8]) -> impl Iterator<Item = Account<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {

@@ -392,7 +392,7 @@ fn key_before(text: &[u8]) -> Option<&[u8]> {
     text.get(identifier_before(text)..)
 }
 
-/// The text before the name of the exception whose text begins here, in the forms `Name: text`, `(Name) text`
+/// The text before the name of the exception with the text that begins here, in the forms `Name: text`, `(Name) text`
 /// and `Name('text`; and whether there is a name.
 fn before_exception(before: &[u8]) -> (&[u8], bool) {
     let forms: [(&[&[u8]], &[u8]); 3] = [(&[b":"], b""), (&[b")"], b"("), (&[b"('", b"(\""], b"")];

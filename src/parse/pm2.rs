@@ -464,7 +464,7 @@ mod tests {
         message(&[format!("j:{json}").as_bytes(), ID])
     }
 
-    /// The one program of an answer whose `pm2_env` has these fields.
+    /// The only program of a response with these fields in `pm2_env`.
     fn program(pid: &str, fields: &str) -> Pm2Program {
         let json = format!(r#"{{"args":[[{{"pid":{pid},"name":"x","pm2_env":{{{fields}}},"pm_id":0}}]]}}"#);
         let mut programs = programs(&answer(&json)).unwrap();

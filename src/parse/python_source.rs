@@ -1,4 +1,4 @@
-//! Python source text: the lock that a line takes, and the locks whose blocks contain the line.
+//! Python source text: the lock that a line takes, and the locks with a block around the line.
 //!
 //! Logical lines, indentation and brackets are parsed as the language defines them (Python reference, "Lexical
 //! analysis"). Expressions are compared as text. Nothing is executed, and ambiguous cases are not guessed.
@@ -130,7 +130,7 @@ impl Source {
         ["wait", "wait_for"].iter().any(|name| !calls_of(&logical.tokens, name).is_empty())
     }
 
-    /// The locks whose blocks contain a line within its own function, innermost first: `with LOCK:`, and
+    /// The locks with a block around a line, within its own function, innermost first: `with LOCK:`, and
     /// `LOCK.acquire()` right before a `try:` with a release in its `finally:`.
     pub fn inside(&self, line: u32) -> Vec<Expression> {
         let Some(at) = self.at(line) else { return Vec::new() };

@@ -4,7 +4,7 @@ use super::mounts::{Mount, mounts};
 use crate::model::{MemoryGroup, Pressure, TaskGroup};
 use std::collections::BTreeMap;
 
-/// The controllers whose limits are read.
+/// The controllers with limits that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
     /// Number of tasks.

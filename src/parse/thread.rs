@@ -3,7 +3,7 @@
 use crate::model::SystemCall;
 use crate::model::text::printable;
 
-/// System calls whose first argument is a descriptor and in which a server can wait for a long time.
+/// System calls with a descriptor as first argument, in which a server can wait for a long time.
 const ON_DESCRIPTOR: &[&str] = &[
     "accept",
     "accept4",

@@ -116,7 +116,7 @@ pub struct Names {
     /// The shift of all times at the stricter level.
     moved: Option<(SystemTime, SystemTime)>,
     users: BTreeMap<String, usize>,
-    /// The user of the server, whose home is `~`; without a server the first user that occurs.
+    /// The user of the server, with the home `~`; without a server the first user that occurs.
     owner: Option<String>,
     /// The directory of the first home of each user.
     homes: HashMap<String, &'static str>,

@@ -120,7 +120,7 @@ pub fn is_prose(token: &str) -> bool {
     is_made_of(token, |word| OWN.contains(&word.to_ascii_lowercase()) || camel(word))
 }
 
-/// Whether a name is made of parts that every system or Hermes host has.
+/// Whether a name consists of parts that every system or Hermes host has.
 pub fn is_known_name(name: &str) -> bool {
     is_made_of(name, |part| {
         let part = part.to_ascii_lowercase();
@@ -128,8 +128,8 @@ pub fn is_known_name(name: &str) -> bool {
     })
 }
 
-/// The place within CPython's own library of a file that lies there: `http/server.py`. What is installed besides
-/// (`site-packages`) lies in no module of that library.
+/// The path of a file within CPython's own library: `http/server.py`. Installed packages (`site-packages`) are
+/// not part of that library.
 pub fn in_python_library(path: &str) -> Option<&str> {
     let (_, version_and_rest) = path.rsplit_once("/lib/python3.")?;
     let (version, rest) = version_and_rest.split_once('/')?;
@@ -138,8 +138,8 @@ pub fn in_python_library(path: &str) -> Option<&str> {
     (is_version && modules.split('/').all(|module| module == "__init__" || PYTHON.contains(module))).then_some(rest)
 }
 
-/// Whether it is the name of a function as CPython gives it (`Handler.do_GET`, `run.<locals>.<lambda>`), and no number of
-/// somebody's hides in it.
+/// Whether it is the name of a function in the form of CPython (`Handler.do_GET`, `run.<locals>.<lambda>`),
+/// without a number that could be foreign.
 pub fn is_function(name: &str) -> bool {
     let is_plain = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -155,22 +155,22 @@ pub fn is_function(name: &str) -> bool {
     name.len() <= 80 && name.split('.').all(|part| is_plain(part) || is_special(part))
 }
 
-/// Whether it says what is in a file, and not whose it is.
+/// Whether a suffix shows the kind of content and identifies nothing.
 pub fn is_ending(part: &str) -> bool {
     FILE_ENDINGS.contains(&part)
 }
 
-/// Whether a name is made of parts that every system has, Hermes or not.
+/// Whether a name consists of parts that every system has, with or without Hermes.
 pub fn is_system_name(name: &str) -> bool {
     is_made_of(name, |part| SYSTEM.contains(part.to_ascii_lowercase().as_str()))
 }
 
-/// Whether a word of a command line says nothing about whose it is.
+/// Whether a word of a command line identifies nothing.
 pub fn is_command_word(word: &str) -> bool {
     is_known_name(word) || is_made_of(word, |part| COMMANDS.contains(part) || is_known_name(part))
 }
 
-/// `HermesWebUI`: its parts are words.
+/// Whether all parts of a word such as `HermesWebUI` are known words.
 fn camel(word: &str) -> bool {
     let mut parts = Vec::new();
     let mut part = String::new();
@@ -186,8 +186,8 @@ fn camel(word: &str) -> bool {
     parts.len() > 1 && parts.iter().all(|part| OWN.contains(part))
 }
 
-/// Splits at punctuation; each piece is letters that are known, digits, or one behind the other. Letters and digits that
-/// take turns are what a random token looks like.
+/// Whether every piece between punctuation consists of known letters, digits, or one after the other. Letters
+/// and digits that alternate are the form of a random token.
 fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
     let mut has_any = false;
     for piece in text.split(['-', '_', '.', '@', '+', ':', ',', ' ']).filter(|piece| !piece.is_empty()) {
@@ -196,7 +196,7 @@ fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
         let leading = piece.len() - letters.len();
         let word = letters.trim_end_matches(|character: char| character.is_ascii_digit());
         let trailing = letters.len() - word.len();
-        // A number; its length is that of a pid, a port, a size or a day, not of a token.
+        // A number with the length of a pid, a port, a size or a date, not of a token.
         if leading.max(trailing) > MAX_NUMBER || (leading > 0 && trailing > 0 && !word.is_empty()) {
             return false;
         }
@@ -209,7 +209,7 @@ fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
     has_any
 }
 
-/// Digits of a number that is left as it is.
+/// Maximum number of digits in a number that is kept.
 pub const MAX_NUMBER: usize = 9;
 
 #[cfg(test)]
@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// The list is of this program, not of its tests.
+    /// The list has words of this program, not of its tests.
     #[test]
     fn words_of_tests_are_not_listed() {
         for word in ["canary", "hunter", "swordfish"] {

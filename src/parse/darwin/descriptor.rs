@@ -38,7 +38,7 @@ pub fn list(bytes: &[u8]) -> Vec<(i32, u32)> {
     entries.iter().map(|entry| (Image(entry).i32(PROC_FD), Image(entry).u32(PROC_FDTYPE))).collect()
 }
 
-/// Appends a record. Most of a path's room is empty and is not handed on.
+/// Appends a record, without the trailing NULs of its structure: most of a path field is empty.
 pub fn encode(record: &Record, out: &mut Vec<u8>) {
     let (bytes, error) = match &record.answer {
         Ok(bytes) => (bytes.as_slice(), 0),

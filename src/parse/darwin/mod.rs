@@ -42,7 +42,7 @@ impl<'a> Image<'a> {
         u64::from_le_bytes(self.array(at))
     }
 
-    /// A string of at most `room` bytes. Without a terminator it fills the whole field.
+    /// A string in a field of fixed size. Without a terminator it fills the whole field.
     fn text(self, at: usize, room: usize) -> &'a [u8] {
         let field = self.0.get(at..).map_or(&[][..], |rest| rest.get(..room).unwrap_or(rest));
         field.split(|byte| *byte == 0).next().unwrap_or_default()
