@@ -14,8 +14,8 @@ pub struct Account<'a> {
     pub home: &'a [u8],
 }
 
-/// The accounts of a passwd(5) text. Lines are skipped that have no name, are comments, that refer to another source of
-/// accounts (`+`, `-`), or that have no absolute home.
+/// The accounts of a passwd(5) text. Lines are skipped that are comments, have no name, refer to another source of
+/// accounts (`+`, `-`), or have no absolute home.
 pub fn accounts(text: &[u8]) -> impl Iterator<Item = Account<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
