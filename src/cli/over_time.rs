@@ -35,7 +35,7 @@ pub fn fds(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     let several = envelope.servers.len();
     let [server] = envelope.servers.as_mut_slice() else {
         let line = match several {
-            0 => "there is no server to look at; name one with --pid, --port or --home".to_owned(),
+            0 => "there is no server to examine; name one with --pid, --port or --home".to_owned(),
             count => format!("{count} servers run here; name one of them with --pid or --port"),
         };
         return refuse(cli, request.command, &line);
@@ -61,7 +61,7 @@ fn watch_descriptors(
     request: &Request,
 ) -> Result<(), String> {
     if server.process.is_none() {
-        return Err("there is no process whose descriptors could be looked at".to_owned());
+        return Err("there is no process with descriptors to examine".to_owned());
     }
     let ended = ends_on_signal()?;
     let mut watcher = Rows { cli, style: view.style, bar: None, ended, is_first: true };
@@ -165,10 +165,10 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
     };
     let shown = crate::model::text::printable(plan.file.as_os_str().as_encoded_bytes());
     let shows = std::io::stderr().is_terminal() && !cli.output.quiet;
-    let mut told =
-        ChangePrinter { cli, bar: shows.then(bar), ended, looks: 0, written: 0, failures: HashMap::new() };
-    let last = recording::record(&request, &plan, &mut told);
-    if let Some(bar) = &told.bar {
+    let mut printer =
+        ChangePrinter { cli, bar: shows.then(bar), ended, samples: 0, written: 0, failures: HashMap::new() };
+    let last = recording::record(&request, &plan, &mut printer);
+    if let Some(bar) = &printer.bar {
         bar.finish_and_clear();
     }
     let last = match last {
@@ -181,19 +181,19 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
             );
         }
     };
-    if told.written < told.looks {
-        complain(&format!("{} of {} looks written to {shown}", told.written, told.looks));
-    } else if told.looks > 0 && !cli.output.is_json() && !cli.output.quiet {
-        emit(&format!("{} looks written to {shown}; see `hermes-doctor history {shown}`", told.looks));
+    if printer.written < printer.samples {
+        complain(&format!("{} of {} samples written to {shown}", printer.written, printer.samples));
+    } else if printer.samples > 0 && !cli.output.is_json() && !cli.output.quiet {
+        emit(&format!("{} samples written to {shown}; see `hermes-doctor history {shown}`", printer.samples));
     }
     let Some(envelope) = last else {
-        return refuse(cli, "watch", "the last look could not be made; `hermes-doctor check` says why");
+        return refuse(cli, "watch", "the last sample failed; `hermes-doctor check` says why");
     };
     if cli.output.is_json() {
         emit_json(&envelope);
     }
     // Without a single written record, the run has failed.
-    if told.written == 0 && told.looks > 0 { EXIT_UNKNOWN } else { envelope.status.exit_code() }
+    if printer.written == 0 && printer.samples > 0 { EXIT_UNKNOWN } else { envelope.status.exit_code() }
 }
 
 /// Maximum number of distinct failures that are counted.
@@ -204,7 +204,7 @@ struct ChangePrinter<'a> {
     cli: &'a Cli,
     bar: Option<indicatif::ProgressBar>,
     ended: Arc<AtomicBool>,
-    looks: u64,
+    samples: u64,
     written: u64,
     /// Number of occurrences of each failure, printed or not.
     failures: HashMap<String, u64>,
@@ -222,7 +222,7 @@ impl ChangePrinter<'_> {
 
 impl recording::Listener for ChangePrinter<'_> {
     fn recorded(&mut self, record: &Record, is_written: bool) {
-        self.looks += 1;
+        self.samples += 1;
         self.written += u64::from(is_written);
         if !self.cli.output.is_json() && !self.cli.output.quiet {
             for event in &record.events {
@@ -231,7 +231,7 @@ impl recording::Listener for ChangePrinter<'_> {
         }
         if let Some(bar) = &self.bar {
             let (at, server, status) = (&record.at, &record.server, record.status.word());
-            let line = format!("look {}, {at}: {server} {status}; Ctrl-C ends it", self.looks);
+            let line = format!("sample {}, {at}: {server} {status}; Ctrl-C ends it", self.samples);
             bar.set_message(Style::new(false).locale(&line));
             bar.tick();
         }
@@ -261,7 +261,7 @@ pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let name = crate::model::text::printable(arguments.file.as_os_str().as_encoded_bytes());
     let history = match report::record::read(&arguments.file, Deadline::after(report::record::MAX_LENGTH)) {
         Ok(history) if history.records.is_empty() => {
-            let line = format!("{name} has no look of `hermes-doctor watch` in it; name the file of its --record");
+            let line = format!("{name} has no sample of `hermes-doctor watch`; name the file of its --record");
             return refuse(cli, "history", &line);
         }
         Ok(history) => history,

@@ -91,7 +91,7 @@ fn refuses_to_show(level: Level, yes: bool) -> Option<String> {
     match ask(question) {
         Some(true) => None,
         Some(false) => Some("nothing was written; without --redact none, names are hidden".to_owned()),
-        None => Some("--redact none hides no names; add --yes where nobody can be asked".to_owned()),
+        None => Some("--redact none redacts no names; add --yes if there is no terminal to ask on".to_owned()),
     }
 }
 
@@ -119,7 +119,7 @@ fn is_approved(envelope: &Envelope, text: &str, arguments: &ReportArguments, vie
         return true;
     }
     ask("write it?").unwrap_or_else(|| {
-        complain("there is nobody to ask; --yes writes it");
+        complain("there is no terminal to ask on; --yes writes it");
         false
     })
 }

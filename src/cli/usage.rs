@@ -47,8 +47,8 @@ pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
 /// The message of the parser without the usage: the error, accepted values, and similar names.
 fn in_one_line(text: &str) -> String {
     let paragraphs = text.trim_start_matches("error: ").split("\n\n");
-    let told = paragraphs.filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more information"));
-    let lines = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let kept = paragraphs.filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more information"));
+    let lines = kept.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 

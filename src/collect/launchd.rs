@@ -159,8 +159,8 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     let was_started = job.runs.unwrap_or(0) > 0;
     let ended_well = job.last_exit_code == Some(0);
     // A signal that requests a program to exit: the job was stopped on purpose.
-    let was_told = matches!(job.last_signal, Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP));
-    let failed = job.last_exit_code.is_some_and(|code| code != 0) || job.last_signal.is_some() && !was_told;
+    let was_given = matches!(job.last_signal, Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP));
+    let failed = job.last_exit_code.is_some_and(|code| code != 0) || job.last_signal.is_some() && !was_given;
     let is_held_back = job.pended_spawn.is_some() || job.penalty_box == Some(true);
     let is_wanted = was_started && is_kept_alive(job);
     let is_being_started = matches!(job.state.as_str(), "spawn scheduled" | "xpcproxy");

@@ -114,7 +114,7 @@ pub enum PidProblem {
     #[error("process {0} is a kernel thread ({1}), not a server")]
     Kernel(u32, String),
     /// It could not be read.
-    #[error("process {0} could not be looked at: {1}")]
+    #[error("cannot examine process {0}: {1}")]
     Unreadable(u32, String),
 }
 

@@ -130,7 +130,7 @@ mod binaries {
         // The table writes a newline as `\012` (proc_pid_maps(5)). The library takes that text as the name, and another
         // file can have it.
         if let Some(file) = files.iter().find(|file| file.contains(&b'\\')) {
-            return Ok(Some(format!("{} is mapped, and its name cannot be told for certain", printable(file))));
+            return Ok(Some(format!("{} is mapped, and its name is ambiguous", printable(file))));
         }
         for file in files.into_iter().filter(|path| is_interpreter(path)) {
             foreign::restore()?;
@@ -297,7 +297,7 @@ mod interpreter {
         if !std::path::Path::new(&format!("/proc/{pid}")).exists() && cfg!(target_os = "linux")
             || has(&["No such process"])
         {
-            return (GapReason::Vanished, "it ended during the look".to_owned());
+            return (GapReason::Vanished, "it ended during the examination".to_owned());
         }
         if has(&["Unsupported version"]) {
             return (GapReason::Unsupported, line);

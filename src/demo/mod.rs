@@ -27,7 +27,7 @@ pub enum DemoError {
     #[error("the server {0} did not come up in time")]
     NotReady(&'static str),
     /// Earlier scenarios used up the budget.
-    #[error("no time was left for it (--budget)")]
+    #[error("the time limit was reached (--budget)")]
     NoTime,
     /// The server could not be selected.
     #[error(transparent)]
@@ -43,7 +43,7 @@ pub enum Name {
     Leak,
     /// Sockets up to the descriptor limit
     Ceiling,
-    /// A process that somebody stopped
+    /// A stopped process
     Stopped,
     /// A server that accepts nothing while its queue fills
     Mute,
@@ -51,13 +51,13 @@ pub enum Name {
     Deadlock,
     /// A server whose health path answers while its list of sessions waits for a lock
     LockedRoute,
-    /// A server whose log goes to a pipe that nobody reads
+    /// A server whose log goes to a full pipe without a reader
     FullPipe,
     /// A server that closes each connection without a byte
     SilentClose,
     /// Connections that the peer closed and the server keeps
     CloseWait,
-    /// Double-forked, and nobody claims it
+    /// Double-forked, and no supervisor claims it
     Unsupervised,
     /// Double-forked by a launcher that a supervisor keeps restarting
     Orphan,
@@ -174,7 +174,7 @@ const PLANS: &[Plan] = &[
     Plan {
         name: Name::FullPipe,
         part: ServerPart::FullPipe,
-        staged: "its log goes to a pipe that nobody reads",
+        staged: "its log goes to a pipe without a reader",
         expected: &[id::OUTPUT_PIPE_FULL],
         exit: 2,
     },
@@ -195,14 +195,14 @@ const PLANS: &[Plan] = &[
     Plan {
         name: Name::Unsupervised,
         part: ServerPart::Launcher,
-        staged: "double-forked, nobody claims it",
+        staged: "double-forked, no supervisor claims it",
         expected: &[id::UNSUPERVISED_SERVER],
         exit: 0,
     },
     Plan {
         name: Name::Orphan,
         part: ServerPart::Respawner,
-        staged: "double-forked, its launcher restarted in vain",
+        staged: "double-forked, its launcher fails to start again and again",
         expected: &[id::ORPHANED_SERVER, id::RESPAWN_LOOP],
         exit: 2,
     },

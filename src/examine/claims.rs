@@ -66,12 +66,12 @@ impl Examination<'_> {
         };
         let expect = self.request.selection.expect.as_ref();
         let fits = match expect {
-            Some(Expect::Nobody) => Vec::new(),
+            Some(Expect::NoSupervisor) => Vec::new(),
             _ => self.survey.programs_for(&wanted),
         };
         let chain = process.map(|process| Chain { process, hops });
         let mut claims = match (expect, &chain) {
-            (Some(expect), _) if *expect != Expect::Nobody => {
+            (Some(expect), _) if *expect != Expect::NoSupervisor => {
                 self.as_expected(server, expect, &wanted, chain.as_ref())
             }
             (_, Some(chain)) => self.of_running(server, chain, unit, &fits),

@@ -176,7 +176,7 @@ pub(super) fn sample_again(
     // The CPU time of the holder is measured only from here on.
     let wait = between.saturating_sub(first_look.elapsed()).max(WATCH_HOLDER);
     if wait > deadline.remaining() {
-        let gap = Gap::new("a second look at locked databases", GapReason::Timeout, "no time was left for it");
+        let gap = Gap::new("a second sample of locked databases", GapReason::Timeout, "the time limit was reached");
         return vec![gap.blocking(SECOND_SAMPLE_DECIDES)];
     }
     let wanted: Vec<&mut DatabaseFile> =

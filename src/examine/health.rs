@@ -74,8 +74,8 @@ impl Examination<'_> {
             server.health = Some(health);
             return;
         }
-        let patience = Timeouts { phase: self.request.timeout, total: self.deadline };
-        let plan = match self.plan(server, sockets_held, deep, patience) {
+        let timeouts = Timeouts { phase: self.request.timeout, total: self.deadline };
+        let plan = match self.plan(server, sockets_held, deep, timeouts) {
             Ok(plan) => plan,
             Err(attempt) => {
                 // A name that does not resolve shows nothing about the server.
@@ -90,7 +90,7 @@ impl Examination<'_> {
         };
         self.progress.step("waiting for the HTTP answer");
         let mut gaps = Vec::new();
-        let seen = self.ask_for_health(server, &plan, patience, careful, &mut health, &mut gaps);
+        let seen = self.ask_for_health(server, &plan, timeouts, careful, &mut health, &mut gaps);
         settle(&mut health);
         health.activity = seen.activity;
         server.gaps.extend(gaps.into_iter().chain(seen.gaps));
@@ -124,7 +124,7 @@ impl Examination<'_> {
         &self,
         server: &Server,
         plan: &Plan,
-        patience: Timeouts,
+        timeouts: Timeouts,
         careful: bool,
         health: &mut Health,
         gaps: &mut Vec<Gap>,
@@ -132,7 +132,7 @@ impl Examination<'_> {
         let mut flight = RequestSamples::new(self, server);
         for address in &plan.addresses {
             let mut knock = plan.knock(*address, server.kind);
-            let mut attempt = probe::attempt(&knock, patience, &mut |waiting| {
+            let mut attempt = probe::attempt(&knock, timeouts, &mut |waiting| {
                 flight.sample(Some(waiting), waiting.since_connect);
             });
             if let Some(resolve) = &plan.resolve {
@@ -148,7 +148,7 @@ impl Examination<'_> {
                     gaps.push(gap.blocking(id::HTTP));
                 } else {
                     knock.tls = !knock.tls;
-                    health.attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
+                    health.attempts.push(probe::attempt(&knock, timeouts, &mut |_| {}));
                 }
             }
             // The kernel drops new connections when the queue is full, so no sample was taken during the
@@ -205,10 +205,10 @@ impl Examination<'_> {
         }
         let tls = health.url.starts_with("https:");
         for path in paths {
-            let patience = Timeouts { phase: self.request.timeout * ROUTE_TIMEOUT_FACTOR, total: self.deadline };
+            let timeouts = Timeouts { phase: self.request.timeout * ROUTE_TIMEOUT_FACTOR, total: self.deadline };
             let shown = crate::parse::mask::url(&path);
             if self.deadline.is_over() {
-                let gap = Gap::new(format!("route {shown}"), GapReason::Timeout, "no time was left for it");
+                let gap = Gap::new(format!("route {shown}"), GapReason::Timeout, "the time limit was reached");
                 server.gaps.push(gap.blocking(&[id::ROUTE_SLOW]));
                 continue;
             }
@@ -216,12 +216,12 @@ impl Examination<'_> {
             // Any response counts: the form of this one is unknown.
             let knock = ProbeRequest { path, tls, ..plan.knock(address, ServerKind::Other) };
             let mut flight = RequestSamples::new(self, server);
-            let deadline = patience.phase.min(self.deadline.remaining());
-            let attempt = probe::attempt(&knock, patience, &mut |waiting| {
+            let deadline = timeouts.phase.min(self.deadline.remaining());
+            let attempt = probe::attempt(&knock, timeouts, &mut |waiting| {
                 flight.sample(Some(waiting), waiting.since_connect);
             });
             // Less than its own deadline is not enough to judge it.
-            if deadline < patience.phase && !attempt.outcome.is_answer() {
+            if deadline < timeouts.phase && !attempt.outcome.is_answer() {
                 let gap = Gap::new(
                     format!("route {shown}"),
                     GapReason::Timeout,
@@ -300,7 +300,7 @@ impl Examination<'_> {
         server: &Server,
         sockets_held: Option<&HashSet<u64>>,
         deep: bool,
-        patience: Timeouts,
+        timeouts: Timeouts,
     ) -> Result<Plan, Box<Attempt>> {
         let path = health_path(server.kind, deep).to_owned();
         if let Some(url) = &self.target.url {
@@ -312,7 +312,7 @@ impl Examination<'_> {
                 (said, None) => said.to_owned(),
                 (said, Some(query)) => format!("{said}?{query}"),
             };
-            let (phase, resolved) = probe::resolve(&host, port, patience);
+            let (phase, resolved) = probe::resolve(&host, port, timeouts);
             return match resolved {
                 Ok(found) => {
                     let addresses = with_other_loopback(one_of_each_family(found));
@@ -371,7 +371,8 @@ fn note_start(server: &mut Server, outcome: Outcome) {
     if let (Outcome::Refused, Some(age)) = (outcome, server.process.as_ref().and_then(|process| process.age_ms))
         && age < START_GRACE_MS
     {
-        let detail = format!("it does not listen yet, and is {} s old: look again in half a minute", age / 1000);
+        let detail =
+            format!("it does not listen yet, and is {} s old; examine it again in half a minute", age / 1000);
         server.gaps.push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
     }
 }
@@ -399,7 +400,7 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
     let is_at_work = is_ready || main.cpu_ms?.saturating_mul(5) >= activity.between_ms;
     (is_at_work && !is_full && !was_accepted).then(|| {
         let detail = format!(
-            "it does not accept yet, is {} s old, and its main thread is at work: look again in half a minute",
+            "it does not accept yet, is {} s old, and its main thread is at work; examine it again in half a minute",
             age / 1000
         );
         Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP)

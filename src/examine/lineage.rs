@@ -109,15 +109,16 @@ impl Examination<'_> {
         let stands_still = relaunch.is_none_or(|seen| seen.restarts == 0 && seen.pids.len() <= 1);
         let age =
             supervisor.claimed_pid.and_then(|pid| self.survey.process_of(pid)).and_then(|process| process.age_ms);
-        let patience = if supervisor.is_launcher || state.contains("start-pre") { LAUNCH_MS } else { GRACE_MS };
+        let timeouts = if supervisor.is_launcher || state.contains("start-pre") { LAUNCH_MS } else { GRACE_MS };
         let (Some(pid), Some(age), true) = (supervisor.claimed_pid, age, stands_still && !supervisor.is_restarting)
         else {
             return;
         };
-        if age < patience {
+        if age < timeouts {
             let seconds = age / 1000;
             let who = supervisor.title();
-            let detail = format!("{who} runs pid {pid}, {seconds} s old, and it does not listen yet: look again");
+            let detail =
+                format!("{who} runs pid {pid}, {seconds} s old, and it does not listen yet; examine it again");
             let gap = Gap::new(diagnose::STARTING, GapReason::NotFound, detail);
             server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
         }

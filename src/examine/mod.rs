@@ -105,13 +105,13 @@ pub fn examine(
 ) -> Result<Envelope, SelectError> {
     let begun = Instant::now();
     let mut envelope = report::envelope(request.command, host.facts(), SystemTime::now());
-    let survey = if request.all_holders { Survey::asking_everybody(host) } else { Survey::new(host) };
+    let survey = if request.all_holders { Survey::scanning_all(host) } else { Survey::new(host) };
     if let Some(file) = &request.file {
         progress.step("reading the database");
         examine_databases(&survey, &[ForeignPath::of_person(file)], deadline, &mut envelope);
         return Ok(report::seal(envelope, begun.elapsed()));
     }
-    progress.step("looking for the server");
+    progress.step("searching for the server");
     let selected = select(&survey, &request.selection)?;
     for (index, target) in selected.targets.iter().enumerate() {
         // No server may use up the time of the servers after it.
@@ -123,7 +123,7 @@ pub fn examine(
             && !target.expectation.remote
             && let Some(reason) = survey.incomplete()
         {
-            let detail = "some processes could not be looked at, so it could be one of them";
+            let detail = "some processes could not be read, so it could be one of them";
             server.gaps.push(Gap::new("all processes", reason, detail).blocking(&[id::SERVER_NOT_RUNNING]));
         }
         if server.process.is_none() && !target.expectation.remote && survey.alike() > 0 {
@@ -315,7 +315,7 @@ impl Examination<'_> {
             }
             return;
         }
-        let gap = Gap::new(what, GapReason::Vanished, "it ended while it was examined; look again");
+        let gap = Gap::new(what, GapReason::Vanished, "it ended while it was examined; repeat the examination");
         server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
     }
 
@@ -390,12 +390,16 @@ impl Examination<'_> {
         let wait = SAMPLE_INTERVAL.saturating_sub(first_look.elapsed());
         if wait > self.deadline.remaining() {
             server.gaps.push(
-                Gap::new("a second look at the CLOSE-WAIT sockets", GapReason::Timeout, "no time was left for it")
-                    .blocking(&[id::CLOSE_WAIT_LEAK]),
+                Gap::new(
+                    "a second sample of the CLOSE-WAIT sockets",
+                    GapReason::Timeout,
+                    "the time limit was reached",
+                )
+                .blocking(&[id::CLOSE_WAIT_LEAK]),
             );
             return;
         }
-        self.progress.step("waiting for a second look at the CLOSE-WAIT sockets");
+        self.progress.step("waiting for a second sample of the CLOSE-WAIT sockets");
         std::thread::sleep(wait);
         let first: HashSet<u64> = sockets_in(held, &self.survey.sockets_of(Some(process)));
         let again = self.survey.host.sockets(Some(process)).value;

@@ -33,10 +33,10 @@ impl Examination<'_> {
     /// whole time.
     pub(super) fn observe(&self, server: &Server, watched: &ObservedSupervisor, claim: &Supervisor) -> Relaunch {
         let name = claim.name.as_deref().filter(|name| name.len() <= 40).unwrap_or(&claim.kind);
-        let patience = self.request.observe.unwrap_or(DEFAULT_DURATION);
-        self.progress.step(&format!("looking on for up to {} s: what {name} does", patience.as_secs().max(1)));
+        let timeouts = self.request.observe.unwrap_or(DEFAULT_DURATION);
+        self.progress.step(&format!("observing {name} for up to {} s", timeouts.as_secs().max(1)));
         let begun = Instant::now();
-        let end = self.deadline.within(patience);
+        let end = self.deadline.within(timeouts);
         let mut known_children = HashMap::new();
         let mut relaunch = Relaunch { of: Some(claim.title()), ..Relaunch::default() };
         let mut port = None;

@@ -54,7 +54,7 @@ pub fn record(
     if let Err(error) = &last {
         let shown = plan.file.display();
         listener.failed(&format!(
-            "what {shown} had before could not be read, so no change since then is told: {error}"
+            "cannot read the older part of {shown}, so changes since then are not reported: {error}"
         ));
     }
     let mut is_known = last.is_ok();
@@ -256,7 +256,7 @@ fn of_server(server: &Server, name: String, at: &Timestamp) -> Record {
 
 /// Changes since the sample before, in words.
 fn changes(before: Option<&Record>, now: &Record) -> Vec<String> {
-    let Some(before) = before else { return vec![format!("first look: {}", state(now))] };
+    let Some(before) = before else { return vec![format!("first sample: {}", state(now))] };
     let mut events = Vec::new();
     let identity = |record: &Record| record.pid.zip(record.start_ticks);
     match (identity(before), identity(now)) {

@@ -65,10 +65,10 @@ impl Examination<'_> {
                 None
             };
             if stopped.is_none() {
-                let patience = Timeouts { phase: self.request.timeout, total: self.deadline };
+                let timeouts = Timeouts { phase: self.request.timeout, total: self.deadline };
                 let mut knock = plan.knock(address, server.kind);
                 knock.tls = tls;
-                attempts.push(probe::attempt(&knock, patience, &mut |_| {}));
+                attempts.push(probe::attempt(&knock, timeouts, &mut |_| {}));
             }
         }
         if let Some((reason, detail)) = stopped {

@@ -94,7 +94,7 @@ fn narrow(server: &mut Server, parts: &[Part]) {
     if lacks_all {
         let ids: Vec<&str> =
             BLOCKED.iter().filter(|(part, _)| asks(*part)).flat_map(|(_, ids)| *ids).copied().collect();
-        let detail = "the report was written by a command that does not look at it";
+        let detail = "the report is of a command that does not examine it";
         let gap = Gap::new("this part of the server", GapReason::NotFound, detail).blocking(&ids);
         server.gaps.push(gap);
     }

@@ -28,8 +28,8 @@ impl Examination<'_> {
         }
         let wait = SAMPLE_INTERVAL.saturating_sub(first_look.elapsed());
         if wait > self.deadline.remaining() {
-            let detail = "no time was left for it";
-            let gap = Gap::new("a second look at the limits of tasks and memory", GapReason::Timeout, detail);
+            let detail = "the time limit was reached";
+            let gap = Gap::new("a second sample of the limits of tasks and memory", GapReason::Timeout, detail);
             server.gaps.push(gap.blocking(&[id::MEMORY_PRESSURE]));
             return;
         }

@@ -95,7 +95,7 @@ pub fn replace_ended(server: &mut Server, now: Option<Server>) {
         }
     }
     if let (Some(old), Some(new)) = (old, server.pid.filter(|_| server.process.is_some())) {
-        let detail = format!("it was started again while it was looked at: pid {old} became {new}");
+        let detail = format!("it restarted between two samples: pid {old} became {new}");
         gaps.push(Gap::new("the server", GapReason::Vanished, detail).blocking(&[id::SERVER_NOT_RUNNING]));
     }
     server.trend = trend;
@@ -152,7 +152,7 @@ fn still_there(host: &dyn Host, identity: Identity) -> Result<(), Gap> {
     if host.identify(identity.pid) == Ok(identity) {
         return Ok(());
     }
-    let detail = "it ended while it was looked at; what was seen before stands";
+    let detail = "it ended between two samples; the earlier samples are kept";
     Err(Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail))
 }
 
@@ -359,13 +359,13 @@ pub fn exercise(
             let mut answered = 0_u64;
             for _ in 0..requests {
                 if is_over() {
-                    exercise.stopped = Some("somebody ended it".to_owned());
+                    exercise.stopped = Some("interrupted".to_owned());
                     break;
                 }
                 let knock = ProbeRequest { address, tls, host: host.clone(), path: path.clone(), kind };
-                let patience =
+                let timeouts =
                     Timeouts { phase: plan.timeout, total: Deadline::after(plan.timeout.saturating_mul(4)) };
-                let attempt = probe::attempt(&knock, patience, &mut |_| {});
+                let attempt = probe::attempt(&knock, timeouts, &mut |_| {});
                 sent += 1;
                 answered += u64::from(attempt.outcome.is_answer() || attempt.outcome == Outcome::Unexpected);
             }

@@ -31,7 +31,7 @@ impl Examination<'_> {
         let sources = self.sources(&process, &look, &kernel, &mut server.gaps);
         let mut stacks = deciding::join(&look, &kernel, &sources);
         if !look.is_complete {
-            let detail = "the process went on running while its memory was read; look again for the rest";
+            let detail = "the process ran on while its memory was read; repeat it for the rest";
             server.gaps.push(Gap::new("some Python stacks", GapReason::Malformed, detail));
         }
         if !stacks.locks.is_empty() {
@@ -74,14 +74,14 @@ impl Examination<'_> {
         gaps: &mut Vec<Gap>,
     ) {
         let missed = |reason, detail: &str| {
-            Gap::new("a second look at the Python stacks", reason, detail).blocking(&[id::THREADS_WAIT_FOR_LOCK])
+            Gap::new("a second sample of the Python stacks", reason, detail).blocking(&[id::THREADS_WAIT_FOR_LOCK])
         };
         let first = begun.elapsed();
         if STACK_SAMPLE_INTERVAL + first > self.deadline.remaining() {
-            gaps.push(missed(GapReason::Timeout, "no time was left for it"));
+            gaps.push(missed(GapReason::Timeout, "the time limit was reached"));
             return;
         }
-        self.progress.step("waiting for a second look at the Python stacks");
+        self.progress.step("waiting for a second sample of the Python stacks");
         std::thread::sleep(STACK_SAMPLE_INTERVAL);
         match self.sample_stacks(identity, gaps) {
             Ok((look, kernel, after)) => {

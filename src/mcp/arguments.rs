@@ -126,9 +126,9 @@ impl Transform for Plain {
             schema.remove("oneOf");
             schema.insert("type".to_owned(), "string".into());
             schema.insert("enum".to_owned(), words);
-            let told = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-            let told = format!("{told} {meanings}");
-            schema.insert("description".to_owned(), told.into());
+            let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+            let description = format!("{description} {meanings}");
+            schema.insert("description".to_owned(), description.into());
         }
         transform_subschemas(self, schema);
         if let Some(Value::Array(types)) = schema.get_mut("type") {
@@ -177,8 +177,8 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
     let cli = Cli::of_arguments(words).map_err(|error| {
         // The parser's first line is the error; what follows is how to call the program.
         let text = crate::command::sanitized(&error.render().to_string());
-        let told: Vec<&str> = text.lines().take_while(|line| !line.starts_with("Usage:")).collect();
-        told.join("\n").trim_start_matches("error: ").trim_end().to_owned()
+        let lines: Vec<&str> = text.lines().take_while(|line| !line.starts_with("Usage:")).collect();
+        lines.join("\n").trim_start_matches("error: ").trim_end().to_owned()
     })?;
     let sampling = match (&cli.command, arguments.samples) {
         (Some(Command::Fds(fds)), Some(_)) => fds.sampling(),

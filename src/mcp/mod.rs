@@ -232,12 +232,12 @@ fn sampled(
     let several = envelope.servers.len();
     let [server] = envelope.servers.as_mut_slice() else {
         return Err(match several {
-            0 => "there is no server to look at; name one with pid, port or home".to_owned(),
+            0 => "there is no server to examine; name one with pid, port or home".to_owned(),
             count => format!("{count} servers run here; name one of them with pid or port"),
         });
     };
     if server.process.is_none() {
-        return Err("there is no process whose descriptors could be looked at".to_owned());
+        return Err("there is no process with descriptors to examine".to_owned());
     }
     let mut watcher = *waiting;
     if !sampling::sample(server, plan, &mut watcher) {

@@ -30,7 +30,7 @@ impl GapReason {
     pub fn words(self) -> &'static str {
         match self {
             Self::Permission => "no permission",
-            Self::Vanished => "vanished during the look",
+            Self::Vanished => "vanished during the examination",
             Self::Timeout => "no answer in time",
             Self::Unsupported => "not supported here",
             Self::NotFound => "not found",

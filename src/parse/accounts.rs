@@ -33,7 +33,7 @@ pub fn account(text: &[u8], uid: u32) -> Option<Account<'_>> {
 }
 
 /// The user with the home directory that contains a path, by its text. The innermost home counts.
-pub fn whose_home_has(passwd: &[u8], path: &[u8]) -> Option<u32> {
+pub fn owner_of_home(passwd: &[u8], path: &[u8]) -> Option<u32> {
     let is_in = |account: &Account| {
         let home = account.home.strip_suffix(b"/").unwrap_or(account.home);
         let rest = path.strip_prefix(home).filter(|_| !home.is_empty());
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn finds_the_account_of_a_path() {
         let passwd = b"root:x:0:0::/root:\nsync:x:4:4::/:\njo:x:7:7::/home/jo/:\nnested:x:8:8::/home/jo/n:\n";
-        let whose = |path: &str| whose_home_has(passwd, path.as_bytes());
+        let whose = |path: &str| owner_of_home(passwd, path.as_bytes());
         assert_eq!((whose("/root"), whose("/home/jo/x"), whose("/home/jo")), (Some(0), Some(7), Some(7)));
         assert_eq!((whose("/home/jo/n/.hermes"), whose("/home/joe"), whose("/srv")), (Some(8), None, None));
     }

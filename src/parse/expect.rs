@@ -24,7 +24,7 @@ pub enum Expect {
     /// This process, or a descendant of it.
     Pid(u32),
     /// No supervisor: the server is started by hand, on purpose.
-    Nobody,
+    NoSupervisor,
 }
 
 /// The accepted forms, for messages.
@@ -41,7 +41,7 @@ impl Expect {
             Self::Pm2(_) => "pm2",
             Self::ServiceDirectory(kind, _) => kind,
             Self::Pid(_) => "pid",
-            Self::Nobody => "none",
+            Self::NoSupervisor => "none",
         }
     }
 
@@ -55,7 +55,7 @@ impl Expect {
                 crate::model::text::printable(directory.as_os_str().as_encoded_bytes())
             }
             Self::Pid(pid) => pid.to_string(),
-            Self::Nobody => String::new(),
+            Self::NoSupervisor => String::new(),
         }
     }
 }
@@ -63,7 +63,7 @@ impl Expect {
 impl std::fmt::Display for Expect {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Nobody => out.write_str("--expect none"),
+            Self::NoSupervisor => out.write_str("--expect none"),
             _ => write!(out, "--expect {}:{}", self.kind(), self.name()),
         }
     }
@@ -74,7 +74,7 @@ impl FromStr for Expect {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "none" {
-            return Ok(Self::Nobody);
+            return Ok(Self::NoSupervisor);
         }
         let (kind, name) = text.split_once(':').ok_or_else(|| format!("write it as {FORMS}"))?;
         if name.is_empty() || name.starts_with('-') || name.contains(char::is_control) || name.len() > 4096 {
@@ -122,7 +122,7 @@ mod tests {
             ("daemontools:/service/x", Expect::ServiceDirectory("daemontools", "/service/x".into())),
             ("pm2:hermes", Expect::Pm2("hermes".into())),
             ("pid:4711", Expect::Pid(4711)),
-            ("none", Expect::Nobody),
+            ("none", Expect::NoSupervisor),
         ] {
             assert_eq!(text.parse(), Ok(expected.clone()), "{text}");
             if !text.contains("hermes-webui") {

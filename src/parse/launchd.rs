@@ -771,9 +771,9 @@ mod tests {
             assert_eq!(job(text.as_bytes()), Ok(Answer::NoService));
             assert_eq!(listed(text.as_bytes()), Ok(Answer::NoService));
         }
-        let nobody = b"Bad request.\nCould not find domain for user gui: 999\n";
-        assert_eq!(job(nobody), Ok(Answer::NoDomain));
-        assert_eq!(domain(nobody), Ok(Answer::NoDomain));
+        let no_domain = b"Bad request.\nCould not find domain for user gui: 999\n";
+        assert_eq!(job(no_domain), Ok(Answer::NoDomain));
+        assert_eq!(domain(no_domain), Ok(Answer::NoDomain));
         assert_eq!(job(b"Bad request.\nNot \x1bprivileged\n").unwrap_err().why, "Not \\u{1b}privileged");
         assert_eq!(job(b"Bad request.\n").unwrap_err().why, "Bad request.");
         assert_eq!(job(b"").unwrap_err().why, "it printed nothing");

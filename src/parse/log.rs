@@ -728,10 +728,10 @@ and: MemoryError
             ));
         }
         let facts = read(&text);
-        let told: Vec<_> = facts.classes.iter().map(|facts| (facts.class, facts.count, facts.order)).collect();
+        let found: Vec<_> = facts.classes.iter().map(|facts| (facts.class, facts.count, facts.order)).collect();
         let expected =
             [(LogClass::DatabaseMalformed, 2709, Some(1)), (LogClass::DescriptorsExhausted, 58, Some(2))];
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -78,13 +78,13 @@ const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 const MAX_RECEIVED: usize = http::MAX_HEAD_BYTES + 2 * http::MAX_BODY_BYTES;
 
 /// Resolves a host name; an IP address needs no lookup.
-pub fn resolve(host: &str, port: u16, patience: Timeouts) -> (Phase, Result<Vec<SocketAddr>, Outcome>) {
+pub fn resolve(host: &str, port: u16, timeouts: Timeouts) -> (Phase, Result<Vec<SocketAddr>, Outcome>) {
     let begun = Instant::now();
     let at_port = |found: Vec<IpAddr>| found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return (phase(PhaseName::Resolve, begun, None), Ok(at_port(vec![address])));
     }
-    match crate::collect::resolve(host, patience.total.within(patience.phase)) {
+    match crate::collect::resolve(host, timeouts.total.within(timeouts.phase)) {
         Ok(found) if !found.is_empty() => (phase(PhaseName::Resolve, begun, None), Ok(at_port(found))),
         Ok(_) => (phase(PhaseName::Resolve, begun, Some("no addresses".to_owned())), Err(Outcome::ResolveFailed)),
         Err(error) => (phase(PhaseName::Resolve, begun, Some(error)), Err(Outcome::ResolveFailed)),
@@ -92,10 +92,10 @@ pub fn resolve(host: &str, port: u16, patience: Timeouts) -> (Phase, Result<Vec<
 }
 
 /// Makes one request. `waiting` is called up to twice while no first byte arrives.
-pub fn attempt(knock: &ProbeRequest, patience: Timeouts, waiting: &mut dyn FnMut(Waiting)) -> Attempt {
+pub fn attempt(request: &ProbeRequest, timeouts: Timeouts, waiting: &mut dyn FnMut(Waiting)) -> Attempt {
     let mut attempt = Attempt {
-        url: knock.url(),
-        address: Some(knock.address.to_string()),
+        url: request.url(),
+        address: Some(request.address.to_string()),
         outcome: Outcome::NotProbed,
         http_status: None,
         server_header: None,
@@ -104,27 +104,27 @@ pub fn attempt(knock: &ProbeRequest, patience: Timeouts, waiting: &mut dyn FnMut
         bytes_received: 0,
         answer: None,
     };
-    attempt.outcome = run(knock, patience, waiting, &mut attempt).unwrap_or_else(|outcome| outcome);
+    attempt.outcome = run(request, timeouts, waiting, &mut attempt).unwrap_or_else(|outcome| outcome);
     attempt
 }
 
 /// `Err` is an outcome too: the attempt ended before the answer was complete.
 fn run(
-    knock: &ProbeRequest,
-    patience: Timeouts,
+    request: &ProbeRequest,
+    timeouts: Timeouts,
     waiting: &mut dyn FnMut(Waiting),
     attempt: &mut Attempt,
 ) -> Result<Outcome, Outcome> {
-    let limit = patience.phase.min(patience.total.remaining());
+    let limit = timeouts.phase.min(timeouts.total.remaining());
     if limit.is_zero() {
         attempt.phases.push(phase(PhaseName::Connect, Instant::now(), Some("no time was left".to_owned())));
         return Err(Outcome::NotProbed);
     }
     let begun = Instant::now();
-    let connected = TcpStream::connect_timeout(&knock.address, limit).map_err(|error| {
+    let connected = TcpStream::connect_timeout(&request.address, limit).map_err(|error| {
         // A timeout on a loopback interface that is down is not evidence about the server.
         let is_late = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
-        let is_down = is_late && knock.address.ip().is_loopback() && loopback::is_down();
+        let is_down = is_late && request.address.ip().is_loopback() && loopback::is_down();
         if is_down { io::Error::new(io::ErrorKind::NetworkDown, "the loopback interface is down") } else { error }
     });
     let tcp = record(attempt, PhaseName::Connect, begun, connected).map_err(|error| match error.kind() {
@@ -137,10 +137,10 @@ fn run(
     let local = tcp.local_addr().ok();
     let mut stream = TimedStream::new(tcp);
 
-    let mut stream: Box<dyn Timed> = if knock.tls {
+    let mut stream: Box<dyn Timed> = if request.tls {
         let begun = Instant::now();
-        stream.set_deadline(patience.total.within(patience.phase));
-        let handshake = tls::handshake(stream, &knock.host);
+        stream.set_deadline(timeouts.total.within(timeouts.phase));
+        let handshake = tls::handshake(stream, &request.host);
         Box::new(record(attempt, PhaseName::Tls, begun, handshake).map_err(|error| match error.kind() {
             io::ErrorKind::Unsupported => Outcome::NotProbed,
             _ => Outcome::TlsFailed,
@@ -150,8 +150,8 @@ fn run(
     };
 
     let begun = Instant::now();
-    stream.set_deadline(patience.total.within(patience.phase));
-    let sent = stream.write_all(request(knock).as_bytes()).and_then(|()| stream.flush());
+    stream.set_deadline(timeouts.total.within(timeouts.phase));
+    let sent = stream.write_all(request_text(request).as_bytes()).and_then(|()| stream.flush());
     record(attempt, PhaseName::Request, begun, sent).map_err(|error| early_end(&error))?;
 
     let begun = Instant::now();
@@ -159,15 +159,15 @@ fn run(
     let first = first_byte(
         &mut *stream,
         &mut received,
-        patience,
+        timeouts,
         connected,
-        local.map(|local| (local, knock.address)),
+        local.map(|local| (local, request.address)),
         waiting,
     );
     attempt.bytes_received = length(&received);
     record(attempt, PhaseName::FirstByte, begun, first).map_err(|error| early_end(&error))?;
 
-    read_answer(knock, &mut *stream, received, patience, attempt)
+    read_answer(request, &mut *stream, received, timeouts, attempt)
 }
 
 /// Whether the server speaks TLS and this build does not: its answers are unknown then.
@@ -190,12 +190,12 @@ fn early_end(error: &io::Error) -> Outcome {
 fn first_byte(
     stream: &mut dyn Timed,
     received: &mut Vec<u8>,
-    patience: Timeouts,
+    timeouts: Timeouts,
     connected: Instant,
     ends: Option<(SocketAddr, SocketAddr)>,
     waiting: &mut dyn FnMut(Waiting),
 ) -> io::Result<()> {
-    let last = patience.total.within(patience.phase);
+    let last = timeouts.total.within(timeouts.phase);
     for deadline in [last.within(FIRST_SAMPLE), last] {
         stream.set_deadline(deadline);
         match read_some(stream, received) {
@@ -213,14 +213,14 @@ fn first_byte(
 }
 
 fn read_answer(
-    knock: &ProbeRequest,
+    request: &ProbeRequest,
     stream: &mut dyn Timed,
     mut received: Vec<u8>,
-    patience: Timeouts,
+    timeouts: Timeouts,
     attempt: &mut Attempt,
 ) -> Result<Outcome, Outcome> {
     let begun = Instant::now();
-    stream.set_deadline(patience.total.within(patience.phase));
+    stream.set_deadline(timeouts.total.within(timeouts.phase));
     let head = loop {
         match http::head(&received) {
             // A final response follows an interim one such as 100 Continue (RFC 9110, 15.2).
@@ -262,7 +262,7 @@ fn read_answer(
     }
 
     let begun = Instant::now();
-    stream.set_deadline(patience.total.within(patience.phase));
+    stream.set_deadline(timeouts.total.within(timeouts.phase));
     let mut at_end = false;
     let body = loop {
         match http::body(&head, received.get(head.length..).unwrap_or_default(), at_end) {
@@ -288,7 +288,7 @@ fn read_answer(
         }
     };
     attempt.phases.push(phase(PhaseName::Body, begun, None));
-    let (outcome, mut answer) = health::read_answer(knock.kind, head.status, head.server.as_deref(), &body);
+    let (outcome, mut answer) = health::read_answer(request.kind, head.status, head.server.as_deref(), &body);
     if let Some(version) = head.server.as_deref().and_then(|server| server.strip_prefix("HermesWebUI/")) {
         let answer = answer.get_or_insert_with(HealthAnswer::default);
         answer.version.get_or_insert_with(|| version.split(' ').next().unwrap_or(version).to_owned());
@@ -338,15 +338,15 @@ fn read_some(stream: &mut dyn Timed, received: &mut Vec<u8>) -> io::Result<usize
     Ok(count)
 }
 
-fn request(knock: &ProbeRequest) -> String {
-    let host = match knock.host.parse::<IpAddr>() {
+fn request_text(request: &ProbeRequest) -> String {
+    let host = match request.host.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
-        _ => knock.host.clone(),
+        _ => request.host.clone(),
     };
     format!(
         "GET {} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: hermes-doctor/{}\r\nAccept: application/json, */*\r\nConnection: close\r\n\r\n",
-        knock.path,
-        knock.address.port(),
+        request.path,
+        request.address.port(),
         env!("CARGO_PKG_VERSION")
     )
 }

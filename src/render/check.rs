@@ -105,9 +105,9 @@ pub fn heading(server: &Server, view: &View) -> String {
     let width = view.style.width();
     let used = plain.join("  ").width() + status.width();
     if let Some(command) = server.process.as_ref().and_then(|process| process.command.as_deref()) {
-        let room = width.saturating_sub(used + 4);
-        if room >= 16 {
-            let text = view.style.brief(command, room);
+        let width = width.saturating_sub(used + 4);
+        if width >= 16 {
+            let text = view.style.brief(command, width);
             parts.insert(2, text.clone());
             plain.insert(2, text);
         }
@@ -290,8 +290,8 @@ impl<'a> Block<'a> {
     fn beside(&mut self, head: &str, text: &str) {
         let style = self.view.style;
         let indent = " ".repeat(head.width());
-        let room = style.width().saturating_sub(head.width()).max(20);
-        for (index, line) in words::wrap(&style.locale(text), room).iter().enumerate() {
+        let width = style.width().saturating_sub(head.width()).max(20);
+        for (index, line) in words::wrap(&style.locale(text), width).iter().enumerate() {
             let start = if index == 0 { style.bold(head) } else { indent.clone() };
             self.text.push_str(format!("{start}{line}").trim_end());
             self.text.push('\n');
@@ -300,8 +300,8 @@ impl<'a> Block<'a> {
 
     fn wrapped(&mut self, indent: &str, text: &str) {
         let style = self.view.style;
-        let room = style.width().saturating_sub(indent.len()).max(20);
-        for line in words::wrap(&style.locale(text), room) {
+        let width = style.width().saturating_sub(indent.len()).max(20);
+        for line in words::wrap(&style.locale(text), width) {
             self.text.push_str(&format!("{indent}{line}\n"));
         }
     }
@@ -314,9 +314,9 @@ impl<'a> Block<'a> {
     fn with_id(&mut self, head: &str, title: &str, id: &str) {
         let style = self.view.style;
         let title = style.locale(title);
-        let room = style.width().saturating_sub(head.width());
-        if title.width() + 2 + id.width() <= room {
-            let space = " ".repeat(room - title.width() - id.width());
+        let width = style.width().saturating_sub(head.width());
+        if title.width() + 2 + id.width() <= width {
+            let space = " ".repeat(width - title.width() - id.width());
             self.text.push_str(&format!("{}{title}{space}{}\n", style.bold(head), style.dim(id)));
         } else {
             self.beside(head, &title);

@@ -20,7 +20,7 @@ pub fn databases(databases: &[DatabaseFile], view: &View) -> String {
             (None, Some(wal)) => wal.committed_frames.map_or_else(|| "?".to_owned(), |frames| frames.to_string()),
             (None, None) => "-".to_owned(),
         };
-        let room = view.style.width().saturating_sub(58).max(20);
+        let width = view.style.width().saturating_sub(58).max(20);
         rows.add_row(vec![
             Cell::new(&database.journal_mode),
             right(size(database.size_bytes)),
@@ -28,7 +28,7 @@ pub fn databases(databases: &[DatabaseFile], view: &View) -> String {
             right(size(database.wal.as_ref().and_then(|wal| wal.useful_bytes))),
             right(frames),
             right(behind),
-            Cell::new(view.style.shorten(&database.path, room)),
+            Cell::new(view.style.shorten(&database.path, width)),
         ]);
     }
     let mut out = finish(&rows, view);
@@ -50,8 +50,8 @@ fn one(database: &DatabaseFile, view: &View) -> String {
     }
     let mut line = |label: &str, text: String| {
         let head = format!("    {label:<10}  ");
-        let room = view.style.width().saturating_sub(head.len()).max(20);
-        for (index, part) in words::wrap(&view.style.locale(&text), room).iter().enumerate() {
+        let width = view.style.width().saturating_sub(head.len()).max(20);
+        for (index, part) in words::wrap(&view.style.locale(&text), width).iter().enumerate() {
             let start = if index == 0 { head.clone() } else { " ".repeat(head.len()) };
             out.push_str(&format!("{start}{part}\n"));
         }
@@ -75,7 +75,7 @@ fn one(database: &DatabaseFile, view: &View) -> String {
         line(
             "Log",
             format!(
-                "generation {} with salts {:08x} {:08x}; room for {} frames, {} of this generation",
+                "generation {} with salts {:08x} {:08x}; capacity {} frames, {} of this generation",
                 header.checkpoint_sequence,
                 header.salt[0],
                 header.salt[1],
@@ -121,7 +121,7 @@ fn one(database: &DatabaseFile, view: &View) -> String {
                 Some(false) => "no",
                 None => "?",
             };
-            let room = view.style.width().saturating_sub(62).max(16);
+            let width = view.style.width().saturating_sub(62).max(16);
             rows.add_row(vec![
                 right(holder.pid),
                 right(holder.descriptors_db),
@@ -130,7 +130,7 @@ fn one(database: &DatabaseFile, view: &View) -> String {
                 right(holder.deleted),
                 right(holder.replaced),
                 Cell::new(lock),
-                Cell::new(view.style.brief(&holder.command, room)),
+                Cell::new(view.style.brief(&holder.command, width)),
             ]);
         }
         out.push_str(finish(&rows, view).trim_start_matches('\n'));

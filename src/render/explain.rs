@@ -9,9 +9,9 @@ pub fn show(entries: &[Explanation], view: &View) -> String {
     if let [_, _, ..] = entries {
         let widest = entries.iter().map(|entry| entry.id.len()).max().unwrap_or(0);
         for entry in entries {
-            let room = view.style.width().saturating_sub(widest + 2).max(20);
+            let width = view.style.width().saturating_sub(widest + 2).max(20);
             let mut head = view.style.bold(&format!("{:<widest$}", entry.id));
-            for line in words::wrap(&entry.heading, room) {
+            for line in words::wrap(&entry.heading, width) {
                 out.push_str(&format!("{head}  {line}\n"));
                 head = " ".repeat(widest);
             }
@@ -28,8 +28,8 @@ pub fn show(entries: &[Explanation], view: &View) -> String {
             ("Why", &entry.why),
             ("What to do", &entry.remedy),
         ] {
-            let room = view.style.width().saturating_sub(15).max(20);
-            for (index, line) in words::wrap(text, room).iter().enumerate() {
+            let width = view.style.width().saturating_sub(15).max(20);
+            for (index, line) in words::wrap(text, width).iter().enumerate() {
                 let head = if index == 0 { view.style.bold(&format!("  {label:<13}")) } else { " ".repeat(15) };
                 out.push_str(&format!("{head}{line}\n"));
             }

@@ -113,7 +113,7 @@ fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
     let supervisor = &facts.supervisor;
     let claims = match supervisor.claims_this {
         Some(true) => "claims this server",
-        Some(false) if supervisor.kind == "none" => "nobody claims this server",
+        Some(false) if supervisor.kind == "none" => "no supervisor claims this server",
         Some(false) if server.pid.is_none() => "should be running this server",
         Some(false) => "does not claim this server",
         None => "it is not known whether it claims this server",
@@ -125,7 +125,7 @@ fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
         Some(expected) => {
             add("Expected", format!("{} {} ({})", expected.kind, words::shorten(&expected.name, 60), expected.why))
         }
-        None => add("Expected", "nobody: no unit, job or program that can be seen here is for it".to_owned()),
+        None => add("Expected", "none: no visible unit, job or program is configured for it".to_owned()),
     }
     if let Some(state) = &supervisor.state {
         let restarts = supervisor.restarts.map_or(String::new(), |restarts| format!(", {restarts} restarts"));
@@ -205,8 +205,8 @@ fn labelled(rows: &[(String, String)], view: &View) -> String {
     for (label, text) in rows {
         let head = format!("  {label:<widest$}  ");
         let indent = " ".repeat(widest + 4);
-        let room = view.style.width().saturating_sub(head.chars().count()).max(20);
-        for (index, line) in words::wrap(&view.style.locale(text), room).iter().enumerate() {
+        let width = view.style.width().saturating_sub(head.chars().count()).max(20);
+        for (index, line) in words::wrap(&view.style.locale(text), width).iter().enumerate() {
             let start = if index == 0 { view.style.bold(&head) } else { indent.clone() };
             out.push_str(&format!("{start}{line}\n"));
         }
@@ -285,7 +285,7 @@ fn health_rows(facts: &Health) -> Vec<(String, String)> {
 pub fn port(server: &Server, view: &View) -> String {
     let Some(facts) = &server.listeners else { return String::new() };
     if facts.sockets.is_empty() {
-        return format!("\n  Nobody listens on port {}.\n", facts.port);
+        return format!("\n  No process listens on port {}.\n", facts.port);
     }
     let mut sockets = table(view, &["ADDRESS", "QUEUE", "BACKLOG", "INODE", "UNIT", "HELD BY"]);
     for socket in &facts.sockets {

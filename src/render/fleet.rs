@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn databases_have_known_names_only() {
         assert_eq!(database_name("/home/ann/.hermes/state.db"), "state.db");
-        for stranger in ["/srv/acme.db", "/srv/state.db/acme", "state.db-2024", ""] {
-            assert_eq!(database_name(stranger), OTHER, "{stranger}");
+        for word in ["/srv/acme.db", "/srv/state.db/acme", "state.db-2024", ""] {
+            assert_eq!(database_name(word), OTHER, "{word}");
         }
     }
 

@@ -90,10 +90,10 @@ pub fn activity(activity: &Activity, view: &View) -> String {
     }
     let omitted = match activity.threads_omitted {
         0 => String::new(),
-        count => format!("; {count} more threads were not looked at"),
+        count => format!("; {count} more threads were not examined"),
     };
     let heading = format!(
-        "Threads while {} waited: two looks, {} ms apart; {} ms CPU of the process{omitted}",
+        "Threads while {} waited: two samples, {} ms apart; {} ms CPU of the process{omitted}",
         view.style.locale(&activity.path),
         activity.between_ms,
         activity.cpu_ms,

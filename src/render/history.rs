@@ -29,7 +29,7 @@ pub fn show(history: &History, view: &View) -> String {
             " ".repeat(gap.max(2)),
             view.style.status(word, last.status)
         ));
-        out.push_str(&format!("  {} looks from {} to {}\n", records.len(), first.at, last.at));
+        out.push_str(&format!("  {} samples from {} to {}\n", records.len(), first.at, last.at));
         out.push_str(&clock(&records).map_or(String::new(), |text| line("Clock", text)));
         out.push_str(&line("Critical", critical(&records)));
         for (name, value) in [
@@ -77,8 +77,8 @@ fn clock(records: &[&Record]) -> Option<String> {
 fn critical(records: &[&Record]) -> String {
     let count = records.iter().filter(|record| record.status == Status::Critical).count();
     match count {
-        0 => "at no look".to_owned(),
-        count => format!("at {count} of {} looks", records.len()),
+        0 => "in no sample".to_owned(),
+        count => format!("in {count} of {} samples", records.len()),
     }
 }
 

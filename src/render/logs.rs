@@ -11,8 +11,8 @@ pub fn logs(server: &Server, view: &View) -> String {
 }
 
 fn one(log: &LogFacts, view: &View) -> String {
-    let room = view.style.width().saturating_sub(40).max(30);
-    let source = view.style.bold(&view.style.shorten(&log.source, room));
+    let width = view.style.width().saturating_sub(40).max(30);
+    let source = view.style.bold(&view.style.shorten(&log.source, width));
     let mut notes = vec![match log.is_cut {
         true => format!("the last {}", words::bytes(log.bytes_read)),
         false => format!("all of it, {}", words::bytes(log.bytes_read)),

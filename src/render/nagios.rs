@@ -100,7 +100,7 @@ fn reason(server: &Server) -> String {
         (Status::Unknown, []) => {
             let decides = |gap: &&Gap| !gap.blocks.is_empty();
             let gap = server.gaps.iter().find(decides).or_else(|| server.gaps.first());
-            gap.map_or("could not be told".to_owned(), missing)
+            gap.map_or("inconclusive".to_owned(), missing)
         }
         (Status::Warning | Status::Critical, []) => {
             let worst = server.findings.iter().max_by_key(|finding| finding.severity);

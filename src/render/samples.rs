@@ -136,8 +136,8 @@ pub fn growth_lines(growths: &[Growth], view: &View) -> String {
             text.push_str(&format!("; {missing}"));
         }
         let head = "  Growth      ";
-        let room = view.style.width().saturating_sub(head.len()).max(20);
-        for (index, line) in words::wrap(&view.style.locale(&text), room).iter().enumerate() {
+        let width = view.style.width().saturating_sub(head.len()).max(20);
+        for (index, line) in words::wrap(&view.style.locale(&text), width).iter().enumerate() {
             out.push_str(&format!("{}{line}\n", if index == 0 { head } else { "              " }));
         }
     }
@@ -175,13 +175,13 @@ fn grown(trend: &Trend, view: &View) -> String {
     let mut rows = table(view, &["CHANGE", "AN HOUR", "FIRST", "LAST", "WHAT"]);
     for (delta, name, before, after) in changes.into_iter().take(view.top) {
         let rate = if hours > 0.0 { format!("{:+.1}", delta as f64 / hours) } else { "?".to_owned() };
-        let room = view.style.width().saturating_sub(44).max(24);
+        let width = view.style.width().saturating_sub(44).max(24);
         rows.add_row(vec![
             right(format!("{delta:+}")),
             right(rate),
             right(before),
             right(after),
-            Cell::new(view.style.shorten(&name, room)),
+            Cell::new(view.style.shorten(&name, width)),
         ]);
     }
     finish(&rows, view)

@@ -31,7 +31,7 @@ pub fn stacks(stacks: &Stacks, view: &View) -> String {
             }
             out.beside("  ", &format!("The interpreter's lock is held by {}{place}.", thread.title()));
         }
-        None => out.beside("  ", "Nobody holds the interpreter's lock at this moment."),
+        None => out.beside("  ", "No thread holds the interpreter lock at this moment."),
     }
     if !stacks.locks.is_empty() {
         out.heading("LOCKS");
@@ -106,8 +106,8 @@ impl Text<'_> {
     /// Adds a text after a head, wrapped with a hanging indent.
     fn beside(&mut self, head: &str, text: &str) {
         let style = self.view.style;
-        let room = style.width().saturating_sub(head.width()).max(20);
-        for (index, line) in words::wrap(&style.locale(text), room).iter().enumerate() {
+        let width = style.width().saturating_sub(head.width()).max(20);
+        for (index, line) in words::wrap(&style.locale(text), width).iter().enumerate() {
             let start = if index == 0 { head.to_owned() } else { " ".repeat(head.width()) };
             self.text.push_str(format!("{start}{line}").trim_end());
             self.text.push('\n');
@@ -125,7 +125,7 @@ impl Text<'_> {
         self.text.push_str(&format!("  {}\n", style.bold(&name)));
         let line = StackFrame { function: lock.function.clone(), file: lock.file.clone(), line: Some(lock.line) };
         let looks = match lock.is_still {
-            Some(true) => ", the same at both looks",
+            Some(true) => ", the same in both samples",
             Some(false) => "; not for long: half a second later it had gone on",
             None => "",
         };
@@ -172,13 +172,13 @@ impl Text<'_> {
         let column = shown.iter().map(|frame| function(frame).width()).max().unwrap_or(0);
         for frame in &shown {
             let function = function(frame);
-            let room = style.width().saturating_sub(11 + column).max(16);
+            let width = style.width().saturating_sub(11 + column).max(16);
             let place =
-                if self.view.verbose { style.locale(&full(frame)) } else { style.shorten(&place(frame), room) };
+                if self.view.verbose { style.locale(&full(frame)) } else { style.shorten(&place(frame), width) };
             let space = " ".repeat((column + 2).saturating_sub(function.width()));
             let mut head = format!("       {function}{space}");
             // Not shortened; it may take several lines.
-            for part in words::wrap(&place, room) {
+            for part in words::wrap(&place, width) {
                 self.text.push_str(&format!("{head}{part}\n"));
                 head = " ".repeat(head.width());
             }

@@ -90,7 +90,7 @@ impl Style {
     fn cut(&self, cut: fn(&str, usize) -> String, text: &str, width: usize) -> String {
         let text = self.locale(text);
         // A locale without "…" needs three characters for it, and some characters are two columns wide.
-        let mut shorter = (MIN_CUT..=width).rev().map(|room| self.locale(&cut(&text, room)));
+        let mut shorter = (MIN_CUT..=width).rev().map(|width| self.locale(&cut(&text, width)));
         shorter.find(|short| short.width() <= width).unwrap_or_else(|| self.locale(&cut(&text, MIN_CUT.min(width))))
     }
 

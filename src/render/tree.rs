@@ -61,27 +61,27 @@ impl Drawing<'_> {
             first.push_str(&format!(", {user}"));
         }
         let mark = if is_examined { style.pick("  ◀ examined", "  <- examined") } else { "" };
-        let room = style.width().saturating_sub(head.width() + mark.width());
-        let first = style.shorten(&first, room);
+        let width = style.width().saturating_sub(head.width() + mark.width());
+        let first = style.shorten(&first, width);
         let line = format!("{head}{}{mark}", if is_examined { style.bold(&first) } else { first });
         self.out.push_str(line.trim_end());
         self.out.push('\n');
         let rail = if children.is_empty() { "   " } else { style.pick("│  ", "|  ") };
         let below = format!("{indent}{rail}");
-        let room = style.width().saturating_sub(below.width()).max(20);
+        let width = style.width().saturating_sub(below.width()).max(20);
         if hop.role != Role::Init || self.view.verbose {
             let command = if self.view.verbose {
                 hop.command.clone()
             } else {
-                style.shorten(&hop.command, room.saturating_sub(2))
+                style.shorten(&hop.command, width.saturating_sub(2))
             };
-            self.wrapped(&below, &command, room);
+            self.wrapped(&below, &command, width);
         }
         if self.view.verbose {
-            self.wrapped(&below, &hop.evidence, room);
+            self.wrapped(&below, &hop.evidence, width);
         }
         for note in self.notes(hop) {
-            self.wrapped(&below, &note, room);
+            self.wrapped(&below, &note, width);
         }
         for (index, child) in children.iter().enumerate() {
             let is_last = index + 1 == children.len();
@@ -91,9 +91,9 @@ impl Drawing<'_> {
         }
     }
 
-    fn wrapped(&mut self, indent: &str, text: &str, room: usize) {
+    fn wrapped(&mut self, indent: &str, text: &str, width: usize) {
         let style = self.view.style;
-        for line in words::wrap(&style.locale(text), room) {
+        for line in words::wrap(&style.locale(text), width) {
             self.out.push_str(format!("{indent}{}", style.dim(&line)).trim_end());
             self.out.push('\n');
         }
@@ -143,7 +143,7 @@ impl Drawing<'_> {
             match lineage.supervisor.claims_this {
                 Some(true) if lineage.supervisor.claimed_pid == Some(hop.pid) => {}
                 Some(true) => notes.push("claimed through the processes above".to_owned()),
-                Some(false) => notes.push("nobody claims it".to_owned()),
+                Some(false) => notes.push("no supervisor claims it".to_owned()),
                 None => notes.push("it is not known whether anybody claims it".to_owned()),
             }
         }

@@ -185,7 +185,7 @@ fn overall(servers: &[Server], envelope: &Envelope) -> Status {
 /// that says so.
 fn emptied(envelope: Envelope) -> Envelope {
     let detail =
-        "names or secrets in it could not be hidden, so nothing of it is told; this is a defect of hermes-doctor";
+        "names or secrets in it could not be redacted, so it is not printed; this is a defect of hermes-doctor";
     Envelope {
         servers: Vec::new(),
         databases: Vec::new(),

@@ -342,20 +342,20 @@ pub fn read(path: &Path, deadline: Deadline) -> io::Result<History> {
 
 /// Reads both files, and returns whether the newer one was the same at the end.
 fn read_once(path: &Path, deadline: Deadline) -> io::Result<(History, bool)> {
-    let told = |gap: Gap| {
+    let as_error = |gap: Gap| {
         let kind = if gap.reason == GapReason::NotFound { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
         io::Error::new(kind, gap.text().to_owned())
     };
-    let mut newer = NamedFile::find(path, deadline).map_err(told)?.ok_or_else(no_file)?;
-    let before = newer.identity().map_err(told)?;
+    let mut newer = NamedFile::find(path, deadline).map_err(as_error)?.ok_or_else(no_file)?;
+    let before = newer.identity().map_err(as_error)?;
     // Before the first rotation there is none.
     let older = match NamedFile::find(&older(path), deadline) {
         Ok(older) => older,
         Err(gap) if gap.reason == GapReason::NotFound => None,
-        Err(gap) => return Err(told(gap)),
+        Err(gap) => return Err(as_error(gap)),
     };
     let found = history(older, &mut newer)?;
-    Ok((found, newer.identity().map_err(told)? == before))
+    Ok((found, newer.identity().map_err(as_error)? == before))
 }
 
 fn no_file() -> io::Error {

@@ -223,16 +223,16 @@ mod tests {
         {
             assert!(is_prose(known), "{known}");
         }
-        for stranger in ["swordfish", "ann", "a1b2c3d4", "bob-laptop", "1234567890123", "é", "x1y2", ""] {
-            assert!(!is_prose(stranger), "{stranger}");
+        for word in ["swordfish", "ann", "a1b2c3d4", "bob-laptop", "1234567890123", "é", "x1y2", ""] {
+            assert!(!is_prose(word), "{word}");
         }
         for known in
             ["hermes-webui", ".hermes", "state.db-wal", "python3.11", "site-packages", "webui.ctl.env", "4711"]
         {
             assert!(is_known_name(known), "{known}");
         }
-        for stranger in ["acme", "hermes-acme", "secret.db", "deadbeef01", "2fa3bc"] {
-            assert!(!is_known_name(stranger), "{stranger}");
+        for word in ["acme", "hermes-acme", "secret.db", "deadbeef01", "2fa3bc"] {
+            assert!(!is_known_name(word), "{word}");
         }
         assert!(is_system_name("usr") && !is_system_name("hermes"));
     }

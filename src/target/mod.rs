@@ -75,7 +75,7 @@ pub struct Selected {
 #[derive(Debug, Error)]
 pub enum SelectError {
     /// `--pid` is not a process that can be examined.
-    #[error("{0}; without a pid, every Hermes server of this host is looked for")]
+    #[error("{0}; without --pid, all Hermes servers of this host are examined")]
     Pid(#[from] PidProblem),
     /// `--home` does not exist.
     #[error("no directory {0}; name the HERMES_HOME, the directory that holds state.db (usually ~/.hermes)")]

@@ -22,7 +22,7 @@ pub fn owner_of(survey: &Survey<'_>, port: u16) -> Option<(Identity, Option<Herm
     }
     // Hermes servers first; all other processes only where none of those holds the port.
     let mut found = HashMap::new();
-    if !survey.asks_everybody {
+    if !survey.scans_all {
         let likely: Vec<u32> = survey.hermes().into_iter().map(|(pid, _)| pid).collect();
         (found, _) = survey.host.holders(&inodes, Some(&likely));
     }

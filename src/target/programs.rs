@@ -268,7 +268,7 @@ impl Survey<'_> {
             self.host.unit(&unit).map(|program| KnownProgram { asked: ProgramQuery::Unit(unit), program })
         };
         let found = match expect {
-            Expect::Nobody => return Ok(None),
+            Expect::NoSupervisor => return Ok(None),
             Expect::Systemd { unit, user: false } => of_unit(unit, None),
             Expect::Systemd { unit, user: true } => self.user_unit(unit),
             Expect::Launchd(label) => self

@@ -40,7 +40,7 @@ pub fn select(survey: &Survey<'_>, selection: &Selection) -> Result<Selected, Se
     match (selection.port, named_home, &selection.expect) {
         (Some(port), home, _) => Ok(by_port(survey, selection, port, home)),
         (None, Some(home), _) => Ok(by_home(survey, selection, home)),
-        (None, None, Some(expect)) if *expect != Expect::Nobody => by_expectation(survey, selection, expect),
+        (None, None, Some(expect)) if *expect != Expect::NoSupervisor => by_expectation(survey, selection, expect),
         (None, None, _) => Ok(by_looking_around(survey, selection)),
     }
 }
@@ -200,7 +200,7 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
 
 fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<Home>) -> Selected {
     // A survey that reads every process does so first: the same scan determines which programs run here.
-    let early_owner = survey.asks_everybody.then(|| owner_of(survey, port));
+    let early_owner = survey.scans_all.then(|| owner_of(survey, port));
     let homes = match &home {
         Some(home) => vec![home.clone()],
         None => homes::discover(survey),
@@ -424,7 +424,7 @@ fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
 
 fn named_supervisor(selection: &Selection) -> Option<String> {
     selection.expect.as_ref().map(|expect| match expect {
-        Expect::Nobody => "none".to_owned(),
+        Expect::NoSupervisor => "none".to_owned(),
         expect => format!("{} {}", expect.kind(), expect.name()),
     })
 }
@@ -484,7 +484,7 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     for (uid, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_PER_USER) {
         let whose = uid.map_or("users that are not known".to_owned(), |uid| format!("uid {uid}"));
         let what = format!("{} more processes of {whose}", count - MAX_PER_USER);
-        let detail = "they look like servers, and so many are not examined at once; --pid or --port examines one";
+        let detail = "they seem to be servers, and too many to examine at once; --pid or --port examines one";
         selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
     }
     add_ports(survey, selection, &homes, &mut selected);
@@ -651,13 +651,13 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
         [] => "no Hermes home ($HERMES_HOME, ~/.hermes)".to_owned(),
         homes => homes.iter().map(|home| homes::shown(&home.path)).collect::<Vec<_>>().join(", "),
     };
-    let ports = if held.is_empty() { "nobody on 8787, 9119, 8642".to_owned() } else { held.join(", ") };
+    let ports = if held.is_empty() { "none on 8787, 9119, 8642".to_owned() } else { held.join(", ") };
     let alike = match survey.alike() {
         0 => String::new(),
         count => format!(" (not those of {count} processes that run the same programs as others)"),
     };
     let detail = format!(
-        "looked at {} command lines{alike}, the pid files of: {homes}; listeners: {ports}. Name one with --pid, --port, --url or --home, or try `hermes-doctor demo`",
+        "checked {} command lines{alike}, the pid files of: {homes}; listeners: {ports}. Name one with --pid, --port, --url or --home, or try `hermes-doctor demo`",
         survey.commands().len()
     );
     Gap::new("a Hermes server on this host", GapReason::NotFound, detail)

@@ -44,7 +44,7 @@ pub struct Survey<'a> {
     /// The sockets of the last query and their holders; it read every process of the host.
     holders: RefCell<Option<(HashSet<u64>, Holders)>>,
     /// Whether every process is read for the owner of a port, instead of the likely ones first.
-    pub(super) asks_everybody: bool,
+    pub(super) scans_all: bool,
     /// Number of processes with unread command lines, because a sample of their program is not a server.
     alike: Cell<usize>,
     /// Whether a directory that can be a home could not be read.
@@ -69,7 +69,7 @@ impl<'a> Survey<'a> {
             programs: OnceCell::new(),
             unit_files: OnceCell::new(),
             holders: RefCell::new(None),
-            asks_everybody: false,
+            scans_all: false,
             alike: Cell::new(0),
             has_unread_homes: Cell::new(false),
             gaps: RefCell::new(Vec::new()),
@@ -77,8 +77,8 @@ impl<'a> Survey<'a> {
     }
 
     /// The same, with every process read for the owner of a port.
-    pub fn asking_everybody(host: &'a dyn Host) -> Self {
-        Self { asks_everybody: true, ..Self::new(host) }
+    pub fn scanning_all(host: &'a dyn Host) -> Self {
+        Self { scans_all: true, ..Self::new(host) }
     }
 
     /// The processes of the whole host that hold these sockets. The scan reads every descriptor of the host, so the
@@ -201,10 +201,10 @@ impl<'a> Survey<'a> {
             self.read_commands(&pids, &mut found, &mut unread);
             let (mut pids, mut alike) = (Vec::new(), 0);
             for many in &many {
-                let (told, others) = many.split_at(SAMPLE_SIZE);
-                let told: Vec<_> = told.iter().filter_map(|pid| found.get(pid)).collect();
+                let (sample, others) = many.split_at(SAMPLE_SIZE);
+                let sample: Vec<_> = sample.iter().filter_map(|pid| found.get(pid)).collect();
                 // A sample with few readable command lines does not represent the other processes.
-                if told.len() < SAMPLE_SIZE / 2 || told.iter().any(|argv| can_be_of_a_server(argv)) {
+                if sample.len() < SAMPLE_SIZE / 2 || sample.iter().any(|argv| can_be_of_a_server(argv)) {
                     pids.extend_from_slice(others);
                 } else {
                     alike += others.len();

@@ -305,7 +305,7 @@ fn a_record_that_may_not_grow_has_whole_lines() {
     let arguments = format!("watch --port {} --samples 8 --every 20ms --record {}", target.port, record.display());
     let answer = ended(prepared("ulimit -f 2; exec \"$0\" \"$@\"", &arguments).output().unwrap(), "watch");
     assert!(answer.stderr.contains("could not be written: File too large"), "{}", answer.stderr);
-    assert!(answer.stderr.contains("of 8 looks written to"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("of 8 samples written to"), "{}", answer.stderr);
     let text = std::fs::read_to_string(&record).unwrap();
     assert!(text.ends_with('\n'), "{text}");
     assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{text}");

@@ -136,7 +136,7 @@ fn a_watch_ends_with_its_summary() {
     let text = answer.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     let samples = text.split(" samples ").next().and_then(|text| text.rsplit(' ').next()?.parse::<usize>().ok());
     assert!(samples.is_some_and(|samples| (3..20).contains(&samples)), "{text}");
-    assert!(text.contains("it ended while it was looked at"), "{text}");
+    assert!(text.contains("it ended between two samples"), "{text}");
 }
 
 /// Which request leaves something open.
@@ -332,7 +332,7 @@ fn a_server_that_ends_while_it_is_watched_is_down() {
     assert!(text.contains("server-not-running") && !text.contains("UNKNOWN"), "{text}");
     let samples = text.split(" samples ").next().and_then(|text| text.rsplit(' ').next()?.parse::<usize>().ok());
     assert!(samples.is_some_and(|samples| samples >= 3), "{text}");
-    assert!(text.contains("it ended while it was looked at"), "{text}");
+    assert!(text.contains("it ended between two samples"), "{text}");
 }
 
 /// The end of a server is an event of that server, named or found, and no other one.
@@ -410,7 +410,7 @@ fn the_recorder_ends_when_it_is_told() {
     signal_pid(child.id(), Signal::TERM);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 looks written to"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 samples written to"));
 }
 
 /// As `nohup` does, and a shell for what a script starts in the background.

@@ -211,7 +211,7 @@ fn a_first_start_that_works_before_it_accepts_is_unknown() {
     let found = check(&target);
     assert_eq!((found["status"].as_str(), roots(&found).len()), (Some("unknown"), 0), "{found:#}");
     let gap = found["gaps"].as_array().unwrap().iter().find(|gap| gap["what"] == "HTTP of a server that starts");
-    assert!(gap.unwrap()["detail"].as_str().unwrap().contains("look again in half a minute"), "{found:#}");
+    assert!(gap.unwrap()["detail"].as_str().unwrap().contains("examine it again in half a minute"), "{found:#}");
     wait_for("its start", || check(&target)["status"] == "healthy");
 }
 

@@ -420,12 +420,12 @@ fn enter(directory: &OwnedFd) -> Result<(), Failure> {
 pub fn owner_of(file: &OwnedFd, stat: &Stat) -> u32 {
     /// `FUSE_SUPER_MAGIC` of linux/magic.h.
     const FUSE: i64 = 0x6573_5546;
-    const NOBODY: u32 = 65_534;
+    const OVERFLOW_UID: u32 = 65_534;
     // A filesystem on which fstatfs(2) fails can be a FUSE filesystem too.
     if fstatfs(file).is_ok_and(|found| found.f_type != FUSE) {
         return stat.st_uid;
     }
-    mounted_by(file).unwrap_or(NOBODY)
+    mounted_by(file).unwrap_or(OVERFLOW_UID)
 }
 
 /// The user that mounted the FUSE filesystem of a file. It is read from the kernel's mount table, not from the

@@ -281,7 +281,7 @@ impl Resolve for Rows {
         }
         if unplaced > 0 {
             let detail = format!(
-                "{unplaced} targets lie on mounts that cannot be told from here, which may be network mounts, and are not asked"
+                "{unplaced} targets are on mounts of unknown type, which may be network mounts; they were not checked"
             );
             gaps.push(Gap::new("kind and link count of some targets", GapReason::Unsupported, detail));
         }

@@ -59,7 +59,7 @@ mod tests {
         let mut found = BTreeMap::new();
         each(&held, first, |number, link| {
             let before = found.insert(number, String::from_utf8_lossy(link.unwrap()).into_owned());
-            assert_eq!(before, None, "none is told of twice");
+            assert_eq!(before, None, "each descriptor is reported once");
             ControlFlow::Continue(())
         })
         .unwrap();
@@ -82,12 +82,12 @@ mod tests {
     #[test]
     fn breaks_off() {
         let held = ProcDir::open(std::process::id()).unwrap().directory(c"fd").unwrap();
-        let mut told = 0;
+        let mut count = 0;
         each(&held, 0, |_, _| {
-            told += 1;
+            count += 1;
             ControlFlow::Break(())
         })
         .unwrap();
-        assert_eq!(told, 1);
+        assert_eq!(count, 1);
     }
 }

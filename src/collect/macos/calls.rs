@@ -29,8 +29,8 @@ fn sysctl(name: &mut [libc::c_int], buffer: &mut Vec<u8>) -> io::Result<()> {
     let names = libc::c_uint::try_from(name.len()).unwrap_or(0);
     // SAFETY: `name` has `names` elements and `buffer` `length` bytes; nothing is set.
     let result = unsafe {
-        let (name, room) = (name.as_mut_ptr(), buffer.as_mut_ptr().cast());
-        libc::sysctl(name, names, room, &raw mut length, std::ptr::null_mut(), 0)
+        let (name, size) = (name.as_mut_ptr(), buffer.as_mut_ptr().cast());
+        libc::sysctl(name, names, size, &raw mut length, std::ptr::null_mut(), 0)
     };
     if result != 0 {
         return Err(io::Error::last_os_error());
@@ -45,8 +45,8 @@ fn sysctl_size(name: &mut [libc::c_int]) -> io::Result<usize> {
     let names = libc::c_uint::try_from(name.len()).unwrap_or(0);
     // SAFETY: no buffer is given, so only the size is returned; nothing is set.
     let result = unsafe {
-        let (room, set) = (std::ptr::null_mut(), std::ptr::null_mut());
-        libc::sysctl(name.as_mut_ptr(), names, room, &raw mut length, set, 0)
+        let (size, set) = (std::ptr::null_mut(), std::ptr::null_mut());
+        libc::sysctl(name.as_mut_ptr(), names, size, &raw mut length, set, 0)
     };
     if result == 0 { Ok(length) } else { Err(io::Error::last_os_error()) }
 }
@@ -83,24 +83,24 @@ pub fn arguments(pid: u32) -> io::Result<Vec<u8>> {
 
 /// The bytes that `proc_pidinfo` filled in. It returns 0 for an error and for an empty list, so the error number is
 /// cleared before the call.
-fn pid_info(pid: u32, flavor: usize, argument: u64, room: usize) -> io::Result<Vec<u8>> {
+fn pid_info(pid: u32, flavor: usize, argument: u64, size: usize) -> io::Result<Vec<u8>> {
     let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut buffer = vec![0_u8; room];
-    // SAFETY: `buffer` has `room` bytes; the error number is this thread's own.
+    let mut buffer = vec![0_u8; size];
+    // SAFETY: `buffer` has `size` bytes; the error number is this thread's own.
     let filled = unsafe {
         *libc::__error() = 0;
-        libc::proc_pidinfo(pid, number(flavor), argument, buffer.as_mut_ptr().cast(), number(room))
+        libc::proc_pidinfo(pid, number(flavor), argument, buffer.as_mut_ptr().cast(), number(size))
     };
     finished(filled, buffer)
 }
 
-fn descriptor_info(pid: u32, descriptor: i32, flavor: usize, room: usize) -> io::Result<Vec<u8>> {
+fn descriptor_info(pid: u32, descriptor: i32, flavor: usize, size: usize) -> io::Result<Vec<u8>> {
     let pid = libc::c_int::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut buffer = vec![0_u8; room];
-    // SAFETY: `buffer` has `room` bytes; the error number is this thread's own.
+    let mut buffer = vec![0_u8; size];
+    // SAFETY: `buffer` has `size` bytes; the error number is this thread's own.
     let filled = unsafe {
         *libc::__error() = 0;
-        libc::proc_pidfdinfo(pid, descriptor, number(flavor), buffer.as_mut_ptr().cast(), number(room))
+        libc::proc_pidfdinfo(pid, descriptor, number(flavor), buffer.as_mut_ptr().cast(), number(size))
     };
     finished(filled, buffer)
 }
@@ -118,13 +118,13 @@ fn finished(filled: libc::c_int, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
 
 /// A list of unknown length: it is read again with a larger buffer if it filled the buffer.
 fn pid_list(pid: u32, flavor: usize, entry: usize) -> io::Result<Vec<u8>> {
-    let mut room = 256 * entry;
+    let mut size = 256 * entry;
     loop {
-        let found = pid_info(pid, flavor, 0, room)?;
-        if found.len() < room || room >= 1 << 24 {
+        let found = pid_info(pid, flavor, 0, size)?;
+        if found.len() < size || size >= 1 << 24 {
             return Ok(found);
         }
-        room *= 4;
+        size *= 4;
     }
 }
 
@@ -135,13 +135,13 @@ pub fn descriptor_list(pid: u32) -> io::Result<Vec<u8>> {
 
 /// What one descriptor is open on; empty for kinds that are not queried.
 pub fn descriptor(pid: u32, descriptor: i32, kind: u32) -> io::Result<Vec<u8>> {
-    let (flavor, room) = match usize::try_from(kind).unwrap_or(usize::MAX) {
+    let (flavor, size) = match usize::try_from(kind).unwrap_or(usize::MAX) {
         PROX_FDTYPE_VNODE => (PROC_PIDFDVNODEPATHINFO, VNODE_FDINFOWITHPATH),
         PROX_FDTYPE_SOCKET => (PROC_PIDFDSOCKETINFO, SOCKET_FDINFO),
         PROX_FDTYPE_PIPE => (PROC_PIDFDPIPEINFO, PIPE_FDINFO),
         _ => return Ok(Vec::new()),
     };
-    descriptor_info(pid, descriptor, flavor, room)
+    descriptor_info(pid, descriptor, flavor, size)
 }
 
 /// `struct proc_taskinfo`.

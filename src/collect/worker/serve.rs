@@ -7,7 +7,7 @@ use super::wire::{
 };
 use super::{MAX_ANSWER, tools};
 use crate::collect::foreign::{self, Failure, ForeignPath, Found, Last};
-use crate::parse::accounts::{accounts, owner_of, whose_home_has};
+use crate::parse::accounts::{accounts, owner_of, owner_of_home};
 use rustix::fs::{Dir, FileType};
 use serde_bytes::ByteBuf;
 use std::ffi::OsStr;
@@ -228,8 +228,8 @@ fn read(path: &ForeignPath, offset: u64, limit: u32) -> Result<FileContent, Fail
     let expected = usize::try_from(metadata.len().saturating_sub(offset)).unwrap_or(usize::MAX).saturating_add(1);
     let mut bytes = vec![0; limit.min(expected)];
     let mut had = 0;
-    while let Some(room) = bytes.get_mut(had..).filter(|room| !room.is_empty()) {
-        match file.read_at(room, offset.saturating_add(u64::try_from(had).unwrap_or(u64::MAX))) {
+    while let Some(rest) = bytes.get_mut(had..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset.saturating_add(u64::try_from(had).unwrap_or(u64::MAX))) {
             Ok(0) => break,
             Ok(count) => had += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -313,7 +313,7 @@ fn accountable(subject: Subject) -> Result<u32, Failure> {
     let uid = match subject {
         Subject::Process(pid) => foreign::user_of(pid)?,
         Subject::User(uid) => uid,
-        Subject::Path(path) => whose_home_has(&passwd, &path).ok_or(Failure::System(libc::ENOENT))?,
+        Subject::Path(path) => owner_of_home(&passwd, &path).ok_or(Failure::System(libc::ENOENT))?,
     };
     Ok(owner_of(&read("/etc/subuid"), &passwd, uid).unwrap_or(uid))
 }

@@ -43,8 +43,8 @@ impl<'a> Image<'a> {
     }
 
     /// A string in a field of fixed size. Without a terminator it fills the whole field.
-    fn text(self, at: usize, room: usize) -> &'a [u8] {
-        let field = self.0.get(at..).map_or(&[][..], |rest| rest.get(..room).unwrap_or(rest));
+    fn text(self, at: usize, size: usize) -> &'a [u8] {
+        let field = self.0.get(at..).map_or(&[][..], |rest| rest.get(..size).unwrap_or(rest));
         field.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 }
