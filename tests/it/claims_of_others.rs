@@ -376,7 +376,7 @@ fn a_mapped_name_that_is_ambiguous_is_not_opened() {
         let process = start(&mut command);
         let (answer, trace) = traced(&place.doctor(&format!("stacks --json --pid {}", process.pid())), &[]);
         trace.assert_never_opened(&pipe);
-        assert!(answer.stdout.contains("cannot be told for certain"), "{}", answer.stdout);
+        assert!(answer.stdout.contains("its name is ambiguous"), "{}", answer.stdout);
     });
 }
 

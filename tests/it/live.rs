@@ -144,15 +144,15 @@ fn command_lines_that_were_left_out_are_told() {
             run_with(command.arg(doctor().get_program()).env("HOME", "/nonexistent").env_remove("HERMES_HOME"));
         answer.json().to_string()
     };
-    let looked_at = |gaps: &str| -> u64 {
-        let (_, rest) = gaps.split_once("looked at ").unwrap_or_else(|| panic!("{gaps}"));
+    let checked = |gaps: &str| -> u64 {
+        let (_, rest) = gaps.split_once("checked ").unwrap_or_else(|| panic!("{gaps}"));
         rest.split(' ').next().unwrap().parse().unwrap()
     };
     let (both, supervisors) = (look("worker s6-supervise", "check"), look("s6-supervise", "check"));
     assert!(both.contains("(not those of 8 processes that run the same programs as others)"), "{both}");
     assert!(supervisors.contains("command lines, the pid files"), "{supervisors}");
-    assert!(looked_at(&supervisors) > 40, "{supervisors}");
-    assert_eq!(looked_at(&both), looked_at(&supervisors) + 32);
+    assert!(checked(&supervisors) > 40, "{supervisors}");
+    assert_eq!(checked(&both), checked(&supervisors) + 32);
     // A server that was named and is absent could be one of them.
     let absent = look("worker", "check --kind webui");
     assert!(absent.contains("server-not-running") && absent.contains("command lines of 8 processes"), "{absent}");

@@ -296,7 +296,7 @@ fn the_recorder_keeps_what_a_restart_destroys() {
     let svg = directory.path().join("flight.svg");
     let show = |more: &str| run(&format!("history {} {more}", record.display()));
     let shown = show(&format!("--svg {}", svg.display()));
-    for words in ["17 looks", "full report:", "became critical", "started again", "last line is incomplete"] {
+    for words in ["17 samples", "full report:", "became critical", "started again", "last line is incomplete"] {
         assert!(shown.stdout.contains(words), "{words}: {}", shown.stdout);
     }
     let drawn = std::fs::read_to_string(&svg).unwrap();
@@ -480,9 +480,9 @@ fn who_comes_after_a_record_that_cannot_be_read_is_told() {
     wait_for("a look at the second", || !lines_of(&later).is_empty());
     signal_pid(child.id(), Signal::TERM);
     let errors = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
-    assert!(errors.contains("so no change since then is told"), "{errors}");
-    assert!(lines_of(&later)[0].contains("first look: "), "{:?}", lines_of(&later));
-    assert!(!lines_of(&there)[0].contains("first look: "), "{:?}", lines_of(&there));
+    assert!(errors.contains("so changes since then are not reported"), "{errors}");
+    assert!(lines_of(&later)[0].contains("first sample: "), "{:?}", lines_of(&later));
+    assert!(!lines_of(&there)[0].contains("first sample: "), "{:?}", lines_of(&there));
 }
 
 /// A look at a wedged server takes longer than the time between two looks: it is heard all the same.

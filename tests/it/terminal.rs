@@ -179,10 +179,10 @@ fn a_long_look_shows_progress_on_a_terminal_only() {
                 "watch --port {port} --budget 60s --timeout 300ms --every 100ms --samples 2 --record {}",
                 record.display()
             ),
-            "look 2, ",
+            "sample 2, ",
         ),
         ("demo healthy".to_owned(), "starting the server"),
-        ("demo orphan --observe 1s".to_owned(), "looking on for up to 1 s"),
+        ("demo orphan --observe 1s".to_owned(), "for up to 1 s"),
     ] {
         let terminal = tty::run(at_home(&arguments), Output::Pipe, Output::Terminal(80));
         assert!(terminal.stderr.contains(words), "{arguments}: {:?}", terminal.stderr);
@@ -374,8 +374,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ("port 8787 --port 8788", "--help"),
     ("--pid 0", "write a whole number from 1 to 4294967295"),
     ("--pid self", "write a whole number from 1 to 4294967295"),
-    ("--pid 4000000000", "without a pid"),
-    ("stacks --pid 4000000000", "without a pid"),
+    ("--pid 4000000000", "without --pid"),
+    ("stacks --pid 4000000000", "without --pid"),
     ("--url 127.0.0.1:8787", "http://127.0.0.1:8787"),
     ("--url nope", "write http://nope"),
     ("--url http://", "write it like http://127.0.0.1:8787"),
