@@ -1,9 +1,9 @@
 /* Processes to be looked at. Each ends with its standard input, so that none is left behind. A first argument that is none of
  * these words is passed over: with one, the command line can be that of a server.
  *
- *   test server descriptors N DIRECTORY    N descriptors in all, of each 100: 50 state.db, 5 -wal, 5 -shm, 20 files of their own,
+ *   server descriptors N DIRECTORY    N descriptors in all, of each 100: 50 state.db, 5 -wal, 5 -shm, 20 files of their own,
  *                                      10 sockets, 10 ends of pipes; it listens on 127.0.0.1 and prints `ready PORT`
- *   test server idle N                     N processes that wait, and this one; prints `ready 0`
+ *   server idle N                     N processes that wait, and this one; prints `ready 0`
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
             }
         printf("ready 0\n");
     } else {
-        fprintf(stderr, "test server: descriptors N DIRECTORY, or idle N\n");
+        fprintf(stderr, "server: descriptors N DIRECTORY, or idle N\n");
         return 2;
     }
     fflush(stdout);
