@@ -34,7 +34,9 @@ pub fn metrics(cli: &Cli, envelope: &Envelope) -> u8 {
         Err(error) => {
             complain(&match error.kind() {
                 ErrorKind::AlreadyExists => {
-                    format!("{name} is there already and is no file of this program; name another with -o")
+                    format!(
+                        "{name} was not written by hermes-doctor and is not overwritten; name another file with -o"
+                    )
                 }
                 _ => format!("{name} cannot be written: {}; name another with -o", cause_of(&error)),
             });

@@ -293,7 +293,7 @@ fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
     let (server, records) = most.ok_or_else(|| "there is nothing to draw".to_owned())?;
     let text = render::plot::svg(server, &records)?;
     report::write_new(path, text.as_bytes(), force).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => format!("{name} is there already; --force writes over it"),
+        std::io::ErrorKind::AlreadyExists => format!("{name} exists already; use --force to overwrite it"),
         _ => format!("{name} cannot be written: {}; name another with --svg", cause_of(&error)),
     })
 }

@@ -196,7 +196,7 @@ fn append_notes(sections: &mut Roff, text: &str) {
 /// Writes all pages, or none if a file exists that may not be replaced.
 fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String> {
     let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
-    let already_there = |path: &Path| format!("{} is there already; --force writes over it", shown(path));
+    let already_there = |path: &Path| format!("{} exists already; use --force to overwrite it", shown(path));
     answers(directory).and_then(|()| report::place::create_directories(directory)).map_err(|error| {
         format!("{} cannot be made: {}; name another directory", shown(directory), cause_of(&error))
     })?;

@@ -56,7 +56,7 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
 }
 
 fn already_there(name: &str) -> String {
-    format!("{name} is there already; --force writes over it")
+    format!("{name} exists already; use --force to overwrite it")
 }
 
 /// Why a file cannot be written, as far as can be checked without writing.
@@ -90,7 +90,7 @@ fn refuses_to_show(level: Level, yes: bool) -> Option<String> {
     let question = "names of people, hosts, files and addresses will stand in the report; write it?";
     match ask(question) {
         Some(true) => None,
-        Some(false) => Some("nothing was written; without --redact none, names are hidden".to_owned()),
+        Some(false) => Some("nothing was written; without --redact none, names are redacted".to_owned()),
         None => Some("--redact none redacts no names; add --yes if there is no terminal to ask on".to_owned()),
     }
 }
@@ -171,7 +171,7 @@ fn written(envelope: &Envelope, name: &str, bytes: usize, level: Level) -> Strin
     let roots = if roots.is_empty() { String::new() } else { format!(" ({})", roots.join(", ")) };
     let hidden = match level {
         Level::None => "names are NOT hidden",
-        _ => "names, addresses and secrets are hidden",
+        _ => "names, addresses and secrets are redacted",
     };
     format!(
         "{}{roots}\n{name}: {} KiB; {hidden}, read it before you send it",

@@ -28,7 +28,7 @@ pub fn tail(workers: &Workers, path: &ForeignPath, rotated: Option<&ForeignPath>
         })?;
     }
     if stat.kind != FileKind::Regular {
-        return Err(Gap::new(path.shown(), GapReason::NotAsked, "it is no regular file, so it is not opened"));
+        return Err(Gap::new(path.shown(), GapReason::NotAsked, "not a regular file, so it is not opened"));
     }
     let last = end_of(workers, &file, stat.size)?;
     let is_cut = stat.size > MAX_TAIL;

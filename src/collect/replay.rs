@@ -33,7 +33,7 @@ pub enum ReplayError {
     #[error("{}", .0.text())]
     Unreadable(Gap),
     /// A directory, device or pipe.
-    #[error("it is no regular file")]
+    #[error("not a regular file")]
     NotAFile,
     /// Larger than [`MAX_REPORT_BYTES`] when unpacked.
     #[error("the report is larger than 64 MiB")]
@@ -45,7 +45,7 @@ pub enum ReplayError {
     #[error("it cannot be unpacked: {0}")]
     Packed(std::io::Error),
     /// Text without a report.
-    #[error("there is no hermes-doctor report in it: neither JSON nor a block of JSON in Markdown")]
+    #[error("not a hermes-doctor report: it has neither JSON nor a Markdown block with JSON")]
     Nothing,
     /// Not JSON, or JSON of another structure.
     #[error("not a hermes-doctor report: {0}")]

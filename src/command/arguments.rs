@@ -18,7 +18,7 @@ const AFTER_HELP: &str = "\
 Examples:
   hermes-doctor                               every Hermes server on this host
   hermes-doctor --port 8787                   the server on this port
-  hermes-doctor fds --pid 4711 --all          the targets of its descriptors
+  hermes-doctor fds --pid 4711 --all          its open files and sockets
   hermes-doctor report -o hermes-report.json  for a bug report, redacted
   hermes-doctor --expect systemd:hermes-webui.service
   hermes-doctor explain state-db-handle-leak
@@ -27,7 +27,7 @@ Examples:
 Exit status:
   0  healthy (notes do not count)
   1  warning
-  2  critical, or a server that was named is not running
+  2  critical, or the selected server is not running
   3  inconclusive: wrong arguments, nothing to examine, a required check that
      could not run, or output that could not be written
 
@@ -69,21 +69,21 @@ pub enum Command {
     Check,
     /// Count open descriptors, and show which of them grow
     ///
-    /// Shows descriptors by kind and target, SQLite files as families, and the distance to the limit.
+    /// Shows descriptors by kind and by file or socket, and how many are left. The files of one SQLite database are one row.
     #[command(
         after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json\n  hermes-doctor fds --port 8787 --samples 30 --every 10s\n  hermes-doctor fds --port 8787 --watch\n  hermes-doctor fds --port 8787 --compare hermes-check.json\n  hermes-doctor fds --port 8787 --exercise /health /api/sessions --requests 100"
     )]
     Fds(FdsArguments),
     /// Show the process tree and the supervisor
     ///
-    /// Shows each process from the server up to pid 1, the supervisor that claims the server, and the one that should.
+    /// Shows the processes from the server up to pid 1, the supervisor that claims the server, and the expected supervisor.
     #[command(
         after_help = "Examples:\n  hermes-doctor lineage --port 8787\n  hermes-doctor lineage --pid 4711 --json\n  hermes-doctor lineage --expect systemd-user:hermes-webui.service\n  hermes-doctor lineage --port 8787 --expect none --observe 10s"
     )]
     Lineage,
     /// Time each phase of an HTTP request
     ///
-    /// Requests the health path, and a cheap route that shows whether the server answers more than the health path.
+    /// Requests the health path and one other cheap path. The other path shows whether the server also answers requests that are not health checks.
     #[command(
         after_help = "Examples:\n  hermes-doctor health --url http://127.0.0.1:8787\n  hermes-doctor health --port 8787 --deep --timeout 5s\n  hermes-doctor health --port 8787 --route /api/sessions --route /api/projects\n  hermes-doctor health --port 8787 --repeat 100 --every 200ms"
     )]
@@ -93,18 +93,18 @@ pub enum Command {
     /// Also shows pending connections, and whether the owner of the port is the expected server.
     #[command(after_help = "Examples:\n  hermes-doctor port 8787\n  hermes-doctor port --pid 4711 --all-holders")]
     Port(PortArguments),
-    /// Write a redacted attachment for a bug report
+    /// Write a redacted report to attach to an issue
     ///
     /// The report holds everything that `check` found. Names, addresses and secrets are redacted.
     #[command(
-        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   users, hosts, addresses, secrets, and every name that is not the\n            same on all Hermes hosts\n  paranoid  also directories and units of Hermes, versions of the server, and\n            absolute times\n  none      only secrets in command lines and URLs"
+        after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   users, hosts, addresses, secrets, and every name that is specific to\n            this host\n  paranoid  also Hermes directories and units, server versions, and absolute\n            times\n  none      only secrets in command lines and URLs"
     )]
     Report(ReportArguments),
     /// Take samples into a record file until Ctrl-C
     ///
-    /// Records each change, and one complete report at the first critical finding.
+    /// Writes one line per sample, and a complete report at the first critical finding.
     #[command(
-        after_help = "Examples:\n  hermes-doctor watch --every 30s --record /var/lib/hermes-doctor/flight.jsonl\n  hermes-doctor watch --port 8787 --record flight.jsonl\n\ndocs/watch.md has units for systemd and launchd."
+        after_help = "Examples:\n  hermes-doctor watch --every 30s --record /var/lib/hermes-doctor/flight.jsonl\n  hermes-doctor watch --port 8787 --record flight.jsonl\n\nSee docs/watch.md for a systemd unit and a launchd job."
     )]
     Watch(WatchArguments),
     /// Summarize a record file of `watch`
@@ -116,19 +116,19 @@ pub enum Command {
     History(HistoryArguments),
     /// Read the SQLite databases as plain files
     ///
-    /// Shows log, checkpoint, locks by role, and holders. The databases are never opened through SQLite.
+    /// Shows the write-ahead log, the checkpoint, the locks by role, and the processes that have the database open. Databases are never opened through SQLite.
     #[command(
         after_help = "Examples:\n  hermes-doctor db\n  hermes-doctor db --home ~/.hermes\n  hermes-doctor db --file ~/.hermes/state.db --json"
     )]
     Db(DbArguments),
     /// Print the Python stacks of all threads
     #[command(
-        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt also names the lock that threads wait for, and its holder. It reads the memory of the server without pausing it, so it needs the user of the server (with kernel.yama.ptrace_scope 0), root, or CAP_SYS_PTRACE."
+        after_help = "Examples:\n  hermes-doctor stacks --pid 4711\n  hermes-doctor stacks --port 8787 --json\n  hermes-doctor check --stacks\n\nIt also prints the lock that threads wait for, and the thread that holds it. It reads the memory of the server without pausing it. Run it as root, with CAP_SYS_PTRACE, or as the user of the server (with kernel.yama.ptrace_scope 0)."
     )]
     Stacks,
     /// Explain a finding
     ///
-    /// Prints its meaning, the deciding fact, and the healthy host that looks similar.
+    /// Prints what the finding means, which fact decides it, and which healthy host looks similar.
     #[command(
         after_help = "Examples:\n  hermes-doctor explain descriptor-ceiling\n  hermes-doctor explain            (all findings)"
     )]
@@ -139,13 +139,13 @@ pub enum Command {
     },
     /// Print the JSON Schema of the `--json` output
     #[command(
-        after_help = "Examples:\n  hermes-doctor schema > hermes-doctor-1.json\n  check-jsonschema --schemafile hermes-doctor-1.json hermes-check.json\n\ndocs/json.md says which changes are allowed."
+        after_help = "Examples:\n  hermes-doctor schema > hermes-doctor-1.json\n  check-jsonschema --schemafile hermes-doctor-1.json hermes-check.json\n\nSee docs/json.md for the compatibility rules."
     )]
     Schema,
-    /// Serve the examinations as tools for an agent (MCP)
+    /// Serve the commands as tools for an AI agent (MCP)
     #[cfg(feature = "mcp")]
     #[command(
-        after_help = "Examples:\n  hermes-doctor mcp --redact paranoid\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n\nIt speaks the Model Context Protocol on standard input and output, and ends with its input (status 0). Tools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. docs/agents.md has the configuration of agents.\n\nThe levels of --redact are those of `report`. Answers go to the model and its provider, so they are redacted."
+        after_help = "Examples:\n  hermes-doctor mcp --redact paranoid\n  claude mcp add hermes-doctor -- hermes-doctor mcp\n\nIt speaks the Model Context Protocol on standard input and output. At the end of input it exits with status 0. Tools: check, fds, lineage, health, port, db, stacks, explain. They change nothing. See docs/agents.md for the agent configuration.\n\nAnswers are redacted, because they go to the model and its provider. The levels are the same as in `report`."
     )]
     Mcp(McpArguments),
     /// Print completions for a shell
@@ -164,12 +164,12 @@ pub enum Command {
     Man(ManArguments),
     /// Examine test servers with known problems
     ///
-    /// Starts small test servers, examines them as any other server, and removes them.
+    /// Starts small test servers, examines each like any other server, and stops it.
     #[command(
         after_help = "Examples:\n  hermes-doctor demo           all scenarios\n  hermes-doctor demo leak      one scenario, with the complete verdict\n  hermes-doctor demo leak --json"
     )]
     Demo {
-        /// The scenario (default: all, one after the other)
+        /// Scenario to run (default: all)
         #[arg(value_enum, value_name = "NAME")]
         name: Option<crate::demo::Name>,
     },
@@ -185,16 +185,16 @@ pub enum Command {
 /// Options of `fds`.
 #[derive(Clone, Debug, Args)]
 pub struct FdsArguments {
-    /// Show this many targets
+    /// Show this many files and sockets
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = |text: &str| number::<usize>(text, 0..=u64::MAX))]
     pub top: usize,
-    /// Show all targets
+    /// Show all files and sockets
     #[arg(long, conflicts_with = "top")]
     pub all: bool,
-    /// Take samples until Ctrl-C, by default every 2 s
+    /// Take samples until Ctrl-C (default: every 2s)
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = duration, conflicts_with_all = ["samples", "every"], help_heading = "Over time")]
     pub watch: Option<Duration>,
-    /// Take this many samples, then judge the growth
+    /// Take this many samples, then report whether the count grows
     #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 2..=100_000), help_heading = "Over time")]
     pub samples: Option<u64>,
     /// Time between two samples (default: 2s)
@@ -203,8 +203,7 @@ pub struct FdsArguments {
     /// Compare with a saved report (`check --json` or `fds --json`); can be repeated
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["samples", "watch"], help_heading = "Over time")]
     pub compare: Vec<PathBuf>,
-    /// Send requests for these paths to the server, and count the descriptors that each leaves open. This puts load on
-    /// the server
+    /// Request these paths, and count the descriptors that each path leaves open. This puts load on the server
     #[arg(long, value_name = "PATH", num_args = 1.., value_parser = request_path, conflicts_with_all = ["samples", "watch", "compare"], help_heading = "With requests")]
     pub exercise: Vec<String>,
     /// Number of requests for each path
@@ -246,19 +245,19 @@ impl FdsArguments {
 /// Options of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArguments {
-    /// Write Markdown for a comment on an issue (at most 60,000 characters), with the JSON where it fits
+    /// Write Markdown for an issue comment (at most 60,000 characters); the JSON is included if it fits
     #[arg(long, conflicts_with = "html")]
     pub markdown: bool,
-    /// Write one HTML page without other files
+    /// Write one self-contained HTML page
     #[arg(long)]
     pub html: bool,
-    /// How much is redacted
+    /// Level of redaction
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = RedactArgument::Default)]
     pub redact: RedactArgument,
-    /// Show the report and what was redacted, and ask before it is written
+    /// Show the report and what was redacted, and ask for confirmation before writing
     #[arg(long)]
     pub review: bool,
-    /// Do not ask
+    /// Write without asking
     #[arg(long)]
     pub yes: bool,
     /// Overwrite an existing file
@@ -270,7 +269,7 @@ pub struct ReportArguments {
 #[cfg(feature = "mcp")]
 #[derive(Clone, Copy, Debug, Args)]
 pub struct McpArguments {
-    /// How much is redacted in the answers of the tools
+    /// Level of redaction of the tool answers
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = RedactArgument::Default)]
     pub redact: RedactArgument,
 }
@@ -278,9 +277,9 @@ pub struct McpArguments {
 /// `--redact`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RedactArgument {
-    /// Also directories and units of Hermes, versions of the server, and absolute times
+    /// Everything in `default`, and also Hermes directories and units, server versions, and absolute times
     Paranoid,
-    /// Users, hosts, addresses, secrets, and every name that is not the same on all Hermes hosts
+    /// Users, hosts, addresses, secrets, and every name that is specific to this host
     Default,
     /// Only secrets in command lines and URLs
     None,
@@ -302,13 +301,13 @@ pub struct WatchArguments {
     /// Time between two samples
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub every: Duration,
-    /// The record, one JSON object per line; FILE.1 is the older part
+    /// Record file, one JSON object per line; when it is full, it is renamed to FILE.1
     #[arg(long, value_name = "FILE")]
     pub record: PathBuf,
     /// End after this many samples
     #[arg(long, value_name = "N", value_parser = |text: &str| number::<u64>(text, 1..=u64::MAX))]
     pub samples: Option<u64>,
-    /// Maximum size of the record in MiB; at one sample per 30 s, 8 MiB last about a week
+    /// Maximum size of the record in MiB; 8 MiB hold about a week at one sample per 30 s
     #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = |text: &str| number::<u64>(text, 1..=1024))]
     pub largest: u64,
 }
@@ -330,7 +329,7 @@ pub struct HistoryArguments {
 /// Options of `man`.
 #[derive(Clone, Debug, Args)]
 pub struct ManArguments {
-    /// The command (default: the program)
+    /// Command to document (default: the overview page)
     #[arg(value_name = "COMMAND", conflicts_with = "directory")]
     pub command: Option<String>,
     /// Write all pages into this directory, and create it if necessary
@@ -352,7 +351,7 @@ pub struct PortArguments {
 /// Options of `db`.
 #[derive(Clone, Debug, Args)]
 pub struct DbArguments {
-    /// This database file
+    /// Read this database file
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
@@ -379,7 +378,7 @@ impl HealthArguments {
 /// The path of a request, as it is sent.
 fn request_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
-        Err("a path begins with /".to_owned())
+        Err("the path must begin with /, like /health".to_owned())
     } else if text.len() > 2048 {
         Err(format!("a path has at most 2048 bytes, this one {}", text.len()))
     } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -392,29 +391,29 @@ fn request_path(text: &str) -> Result<String, String> {
 
 /// The servers to examine. Options combine; without any, all Hermes servers of the host are examined.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Which server")]
+#[command(next_help_heading = "Server selection")]
 pub struct SelectionArguments {
-    /// The process with this id
+    /// Examine the process with this id
     #[arg(long, global = true, value_name = "PID", value_parser = |text: &str| number::<u32>(text, 1..=4_294_967_295))]
     pub pid: Option<u32>,
-    /// The server that listens on this port
+    /// Examine the server that listens on this port
     #[arg(long, global = true, value_name = "PORT", value_parser = |text: &str| number::<u16>(text, 1..=65_535))]
     pub port: Option<u16>,
-    /// The server at this URL; on another host only HTTP is examined
+    /// Examine the server at this URL; on another host, only over HTTP
     #[arg(long, global = true, value_name = "URL", value_parser = url)]
     pub url: Option<Url>,
-    /// The servers of this HERMES_HOME
+    /// Examine the servers of this HERMES_HOME
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub home: Option<PathBuf>,
-    /// The kind of the server
+    /// Expected kind of the server
     #[arg(long, global = true, value_enum, value_name = "KIND")]
     pub kind: Option<KindArgument>,
     /// The supervisor that should run the server: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM,
     /// runit:DIR, s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none (default: inferred from the configuration of the host)
     #[arg(long, global = true, value_name = "SUPERVISOR", value_parser = expectation)]
     pub expect: Option<Expect>,
-    /// Examine a saved report instead of this host: JSON, gzip, or a comment with a JSON block; - is standard input. Give it
-    /// twice to compare two reports
+    /// Examine a saved report instead of this host: JSON, gzip, or Markdown with a JSON block; - reads standard input. Use
+    /// the option twice to compare two reports
     #[arg(long, global = true, value_name = "REPORT")]
     pub from: Vec<PathBuf>,
 }
@@ -451,26 +450,26 @@ impl From<KindArgument> for ServerKind {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Examination")]
 pub struct ExaminationArguments {
-    /// Request the deep check of a WebUI (the server opens state.db for it)
+    /// Also request the deep health check of a WebUI (it makes the server open state.db)
     #[arg(long, global = true)]
     pub deep: bool,
-    /// Also read the Python stacks, from the memory of the server, without pausing it (needs the permission to attach)
+    /// Also read the Python stacks from the memory of the server, which is not paused (needs ptrace permission)
     #[arg(long, global = true)]
     pub stacks: bool,
     /// Search all processes of the host for the holders of the port, not only the likely ones
     #[arg(long, global = true)]
     pub all_holders: bool,
-    /// Also request this path, with three times the timeout (can be repeated; default: a cheap path of the kind of server)
+    /// Also request this path, with three times the timeout (can be repeated; default: a cheap path that depends on the kind of server)
     #[arg(long = "route", global = true, value_name = "PATH", value_parser = request_path)]
     pub routes: Vec<String>,
-    /// Observe the supervisor for this long: restarts, pids, states, the port (default: only if supervisor and server
-    /// disagree)
+    /// Observe restarts, pids, states and the port for this long (by default, only if the supervisor does not claim the
+    /// server)
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     pub observe: Option<Duration>,
     /// Timeout of each phase of an HTTP request (500ms, 2s, 5m)
     #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub timeout: Duration,
-    /// Time limit of the whole run (default: 10s, for all demo scenarios 60s); what was not checked by then is listed
+    /// Time limit of the whole run (default: 10s; for `demo` without a name: 60s). Checks that did not finish are listed
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     pub budget: Option<Duration>,
 }
@@ -488,7 +487,7 @@ pub struct OutputArguments {
     /// Write to this file instead of standard output, completely or not at all (`report` and --format openmetrics)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Print every fact with its source
+    /// Print every value that was read, with its source
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Print only the verdict: no progress, no next steps
@@ -527,9 +526,9 @@ impl OutputArguments {
 pub enum Format {
     /// Text for people
     Text,
-    /// One JSON envelope
+    /// One JSON object (see docs/json.md)
     Json,
-    /// Status and performance data of a Nagios plugin
+    /// Output of a Nagios plugin: status and performance data
     Nagios,
     /// Metrics, for example for the textfile collector of node_exporter
     Openmetrics,
@@ -585,8 +584,8 @@ fn url(text: &str) -> Result<Url, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("must be greater than zero".to_owned()),
+        Ok(duration) if duration.is_zero() => Err("must be greater than zero; try 5s".to_owned()),
         Ok(duration) => Ok(duration),
-        Err(_) => Err("write it like 500ms, 2s or 5m".to_owned()),
+        Err(_) => Err("write a number and a unit, like 500ms, 2s or 5m".to_owned()),
     }
 }

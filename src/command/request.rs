@@ -112,7 +112,7 @@ impl Cli {
         use clap::CommandFactory;
         match (&self.command, self.selection.port) {
             (Some(Command::Port(PortArguments { number: Some(number) })), Some(port)) if *number != port => {
-                let text = format!("the port was given twice, as {number} and as --port {port}");
+                let text = format!("the port is given twice: {number} and --port {port}; remove one");
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
             (Some(command), _) if self.examination.stacks && !command.takes_stacks() => {
@@ -141,12 +141,12 @@ impl Cli {
             let commands = "`check`, `fds`, `lineage`, `health` and `port`";
             format!("--format {} belongs to {commands}", form.word())
         } else if self.output.output.is_some() && !is_report && form != Format::Openmetrics {
-            "-o belongs to `report` and to --format openmetrics; any other answer goes to standard output"
+            "-o works with `report` and --format openmetrics only; redirect standard output instead: > FILE"
                 .to_owned()
         } else if matches!(&self.command, Some(Command::Report(report)) if report.force)
             && self.output.output.is_none()
         {
-            "--force belongs to -o FILE".to_owned()
+            "--force needs -o FILE".to_owned()
         } else {
             return Ok(());
         };
@@ -197,7 +197,7 @@ impl Cli {
                 "two reports (--from) are compared by their descriptors: use `check` or `fds`".to_owned()
             }
             (None, 1 | 2) => return Ok(()),
-            (None, count) => format!("--from takes one report, or two to compare; {count} were given"),
+            (None, count) => format!("--from takes one report, or two to compare; it was given {count} times"),
         };
         Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
     }
@@ -322,10 +322,10 @@ mod tests {
             ("report --format openmetrics", "belongs to `check`"),
             ("explain --format nagios", "belongs to `check`"),
             ("watch --record x --format openmetrics", "belongs to `check`"),
-            ("check -o x", "-o belongs to"),
-            ("check --json -o x", "-o belongs to"),
-            ("--format nagios -o x", "-o belongs to"),
-            ("report --force", "--force belongs to"),
+            ("check -o x", "-o works with"),
+            ("check --json -o x", "-o works with"),
+            ("--format nagios -o x", "-o works with"),
+            ("report --force", "--force needs -o"),
         ] {
             let error = checked(bad).unwrap_err().to_string();
             assert!(error.contains(why), "{bad}: {error}");

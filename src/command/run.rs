@@ -127,13 +127,13 @@ pub fn explained(id: Option<&str>) -> Result<Envelope, String> {
             None => {
                 let similar = catalogue::similar(id);
                 let hint = if similar.is_empty() {
-                    "`hermes-doctor explain` lists all".to_owned()
+                    "`hermes-doctor explain` lists all ids".to_owned()
                 } else {
                     format!("did you mean {}?", similar.join(", "))
                 };
                 let shown = crate::model::text::printable(id.as_bytes());
                 let shown = if id.is_empty() { "\"\"".to_owned() } else { format!("{shown:?}") };
-                return Err(format!("there is no finding {shown}; {hint}"));
+                return Err(format!("no finding has the id {shown}; {hint}"));
             }
         },
     };

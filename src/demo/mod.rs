@@ -37,31 +37,31 @@ pub enum DemoError {
 /// The demo scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Name {
-    /// A server that is well
+    /// A healthy server
     Healthy,
     /// Hundreds of state.db and -wal descriptors under a low limit
     Leak,
-    /// Sockets up to the descriptor limit
+    /// Sockets that use all descriptors
     Ceiling,
     /// A stopped process
     Stopped,
-    /// A server that accepts nothing while its queue fills
+    /// A server that accepts no connections; its accept queue fills
     Mute,
-    /// A server whose handlers wait for a lock that another thread keeps
+    /// A server whose handlers wait for a lock that another thread holds
     Deadlock,
-    /// A server whose health path answers while its list of sessions waits for a lock
+    /// A server that answers /health, but /api/sessions waits for a lock
     LockedRoute,
-    /// A server whose log goes to a full pipe without a reader
+    /// A server that logs to a full pipe that no process reads
     FullPipe,
-    /// A server that closes each connection without a byte
+    /// A server that closes each connection without sending a byte
     SilentClose,
-    /// Connections that the peer closed and the server keeps
+    /// Connections that the peer closed and the server did not (CLOSE-WAIT)
     CloseWait,
-    /// Double-forked, and no supervisor claims it
+    /// A double-forked server that no supervisor claims
     Unsupervised,
-    /// Double-forked by a launcher that a supervisor keeps restarting
+    /// A double-forked server; its supervisor restarts the launcher in a loop
     Orphan,
-    /// Another program on the port of a Hermes home
+    /// Another program listens on the port of a Hermes home
     Foreign,
     /// A healthy server that speaks TLS
     #[cfg(feature = "tls")]
@@ -122,13 +122,7 @@ struct Plan {
 }
 
 const PLANS: &[Plan] = &[
-    Plan {
-        name: Name::Healthy,
-        part: ServerPart::Healthy,
-        staged: "a server that is well",
-        expected: &[],
-        exit: 0,
-    },
+    Plan { name: Name::Healthy, part: ServerPart::Healthy, staged: "a healthy server", expected: &[], exit: 0 },
     Plan {
         name: Name::Leak,
         part: ServerPart::Leak,
@@ -153,14 +147,14 @@ const PLANS: &[Plan] = &[
     Plan {
         name: Name::Mute,
         part: ServerPart::Mute,
-        staged: "accepts nothing, its queue fills",
+        staged: "accepts no connections; its queue fills",
         expected: &[id::ACCEPT_STALLED],
         exit: 2,
     },
     Plan {
         name: Name::Deadlock,
         part: ServerPart::Deadlock,
-        staged: "handlers wait for a lock that is kept",
+        staged: "handlers wait for a lock that is held",
         expected: &[id::HANDLERS_STUCK],
         exit: 2,
     },
@@ -174,14 +168,14 @@ const PLANS: &[Plan] = &[
     Plan {
         name: Name::FullPipe,
         part: ServerPart::FullPipe,
-        staged: "its log goes to a pipe without a reader",
+        staged: "logs to a pipe that no process reads",
         expected: &[id::OUTPUT_PIPE_FULL],
         exit: 2,
     },
     Plan {
         name: Name::SilentClose,
         part: ServerPart::SilentClose,
-        staged: "closes without a byte",
+        staged: "closes connections without sending a byte",
         expected: &[id::REPLY_EMPTY],
         exit: 2,
     },
@@ -202,19 +196,25 @@ const PLANS: &[Plan] = &[
     Plan {
         name: Name::Orphan,
         part: ServerPart::Respawner,
-        staged: "double-forked, its launcher fails to start again and again",
+        staged: "double-forked; its launcher is in a restart loop",
         expected: &[id::ORPHANED_SERVER, id::RESPAWN_LOOP],
         exit: 2,
     },
     Plan {
         name: Name::Foreign,
         part: ServerPart::Foreign,
-        staged: "another program on the home's port",
+        staged: "another program listens on the port of the home",
         expected: &[id::PORT_HELD],
         exit: 2,
     },
     #[cfg(feature = "tls")]
-    Plan { name: Name::Tls, part: ServerPart::Tls, staged: "a healthy server behind TLS", expected: &[], exit: 0 },
+    Plan {
+        name: Name::Tls,
+        part: ServerPart::Tls,
+        staged: "a healthy server that speaks TLS",
+        expected: &[],
+        exit: 0,
+    },
 ];
 
 impl Name {

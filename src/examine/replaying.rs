@@ -32,7 +32,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
     envelope.servers.retain(|server| is_named(server, request));
     if envelope.servers.is_empty() && had > 0 {
         return Err(format!(
-            "none of the {had} servers in the report is the one that was named; name another, or none to see all"
+            "no server in the report matches the selection; name another, or none to see all {had}"
         ));
     }
     let mut newer = BTreeSet::new();

@@ -159,11 +159,11 @@ pub fn verdict(server: &Server, view: &View) -> String {
         if view.verbose && !server.passed.is_empty() {
             out.line("Passed", &server.passed.join(view.style.pick(" · ", ", ")));
         } else if !server.passed.is_empty() {
-            out.line("Fine", &fine(server, view));
+            out.line("Passed", &fine(server, view));
         }
         out.gaps(&server.gaps);
         if would_stacks_help(server) {
-            let label = if server.gaps.is_empty() { "Not seen" } else { "" };
+            let label = if server.gaps.is_empty() { "Not checked" } else { "" };
             out.line(label, "Python stacks (ask with --stacks)");
         }
     }
@@ -374,7 +374,7 @@ impl<'a> Block<'a> {
         let seen = super::distinct_steps(roots);
         let Some(first) = roots.first() else { return };
         self.gap();
-        self.text.push_str(&format!("  {}\n", self.view.style.bold("Do next")));
+        self.text.push_str(&format!("  {}\n", self.view.style.bold("Next steps")));
         for (index, step) in seen.iter().enumerate() {
             self.step(index + 1, &step.what, step.command.as_deref());
         }
@@ -403,7 +403,7 @@ impl<'a> Block<'a> {
 
     fn gaps(&mut self, gaps: &[Gap]) {
         for (index, gap) in gaps.iter().enumerate() {
-            let label = if index == 0 { "Not seen" } else { "" };
+            let label = if index == 0 { "Not checked" } else { "" };
             let mut text = format!("{}: {}", gap.what, gap.reason.words());
             if !gap.detail.is_empty() && gap.detail != gap.reason.words() {
                 text.push_str(&format!(" ({})", gap.detail));

@@ -16,7 +16,7 @@ pub fn table(shown: &[Demonstration], view: &View) -> String {
     let whole = ColumnConstraint::ContentWidth;
     table.set_constraints(vec![whole, ColumnConstraint::LowerBoundary(Width::Fixed(12)), whole, whole, whole]);
     for row in shown {
-        let found = if row.found.is_empty() { "nothing wrong".to_owned() } else { row.found.join(", ") };
+        let found = if row.found.is_empty() { "no findings".to_owned() } else { row.found.join(", ") };
         let verdict = if row.as_expected { "ok" } else { "UNEXPECTED" };
         table.add_row(vec![
             Cell::new(&row.name),
@@ -29,9 +29,9 @@ pub fn table(shown: &[Demonstration], view: &View) -> String {
     let text = super::table::finish(&table, view);
     let failed = shown.iter().filter(|row| !row.as_expected).count();
     let end = if failed == 0 {
-        format!("All {} verdicts are the expected ones. `hermes-doctor demo NAME` shows one in full.", shown.len())
+        format!("All {} verdicts are as expected. To see one in full, run `hermes-doctor demo NAME`.", shown.len())
     } else {
-        format!("{failed} of {} verdicts are not the expected ones.", shown.len())
+        format!("{failed} of {} verdicts are not as expected.", shown.len())
     };
     format!("{text}\n{}\n", super::words::wrap(&end, view.style.width()).join("\n"))
 }

@@ -120,9 +120,9 @@ fn heading(envelope: &Envelope) -> String {
     let host = &envelope.host;
     let kernel = host.kernel.as_deref().map_or(String::new(), |kernel| format!(" {kernel}"));
     let hidden = match envelope.redaction.as_ref().map(|redaction| redaction.level.as_str()) {
-        Some("default") => "; names, addresses and secrets are hidden",
-        Some("paranoid") => "; names, addresses, secrets and times are hidden",
-        _ => "; **names are not hidden**",
+        Some("default") => "; names, addresses and secrets are redacted",
+        Some("paranoid") => "; names, addresses, secrets and times are redacted",
+        _ => "; **names are not redacted**",
     };
     format!(
         "### hermes-doctor: {}\n\n{} on {}, {}, examined in {}{hidden}\n",
@@ -188,7 +188,7 @@ fn steps(roots: &[&Finding]) -> String {
     if seen.is_empty() {
         return String::new();
     }
-    let mut out = String::from("\nDo next:\n\n");
+    let mut out = String::from("\nNext steps:\n\n");
     for (index, step) in seen.iter().take(MAX).enumerate() {
         let command = step.command.as_deref().map_or(String::new(), |command| format!(": {}", code(command)));
         out.push_str(&format!("{}. {}{command}\n", index + 1, code(&step.what)));
@@ -200,7 +200,7 @@ fn not_seen(gaps: &[Gap]) -> String {
     if gaps.is_empty() {
         return String::new();
     }
-    let mut out = String::from("\nNot seen:\n\n");
+    let mut out = String::from("\nNot checked:\n\n");
     for gap in gaps.iter().take(MAX) {
         let detail = if gap.detail.is_empty() { String::new() } else { format!(" ({})", code(&gap.detail)) };
         out.push_str(&format!("- {}: {}{detail}\n", code(&gap.what), gap.reason.words()));

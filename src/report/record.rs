@@ -359,7 +359,7 @@ fn read_once(path: &Path, deadline: Deadline) -> io::Result<(History, bool)> {
 }
 
 fn no_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
 fn history(older: Option<impl Read>, newer: impl Read) -> io::Result<History> {

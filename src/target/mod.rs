@@ -78,11 +78,11 @@ pub enum SelectError {
     #[error("{0}; without --pid, all Hermes servers of this host are examined")]
     Pid(#[from] PidProblem),
     /// `--home` does not exist.
-    #[error("no directory {0}; name the HERMES_HOME, the directory that holds state.db (usually ~/.hermes)")]
+    #[error("no directory {0}; name the HERMES_HOME, the directory that contains state.db (usually ~/.hermes)")]
     NoSuchHome(String),
     /// `--home` is not a Hermes home.
     #[error(
-        "{0} is no Hermes home: no state.db, config.yaml, pid file, webui or profiles directory in it; name the directory that holds state.db (usually ~/.hermes)"
+        "{0} is not a Hermes home: it has no state.db, config.yaml, pid file, webui or profiles directory; name the directory that contains state.db (usually ~/.hermes)"
     )]
     NotAHome(String),
     /// `--home` cannot be read.

@@ -40,7 +40,7 @@ fn usage_errors_repeat_nothing_harmful() {
     for (path, why) in [
         ("/ü?key=canary", "letters beyond ASCII"),
         ("/a\u{1b}[2J?token=canary", "control characters"),
-        ("relative?token=canary", "begins with /"),
+        ("relative?token=canary", "must begin with /"),
         (long.as_str(), "at most 2048 bytes"),
     ] {
         for json in [false, true] {
@@ -99,8 +99,8 @@ fn refused(arguments: &str, words: &str) {
 fn what_cannot_be_examined_gets_one_clear_line() {
     refused("check --pid 4000000000", "there is no process 4000000000");
     refused("check --home /nonexistent", "no directory /nonexistent");
-    refused("check --home /usr", "/usr is no Hermes home");
-    refused("check --home /etc/passwd", "is no Hermes home");
+    refused("check --home /usr", "/usr is not a Hermes home");
+    refused("check --home /etc/passwd", "is not a Hermes home");
     refused("check --url ftp://127.0.0.1/", "only http and https");
     refused("explain state-db-leak", "did you mean state-db-handle-leak");
     // kthreadd is process 2 of every Linux without a pid namespace of its own.

@@ -149,7 +149,7 @@ fn full_pipe() {
 fn all_in_turn() {
     let answer = run("demo");
     assert_eq!(answer.exit, 0, "{}", answer.stdout);
-    assert!(answer.stdout.contains("All 14 verdicts are the expected ones"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("All 14 verdicts are as expected"), "{}", answer.stdout);
     assert!(!answer.stdout.contains('\u{1b}'));
 }
 

@@ -1229,7 +1229,7 @@ fn a_report_is_read_from_standard_input() {
     }
     for (arguments, bytes, words) in [
         ("check --from -", &b""[..], "standard input: "),
-        ("check --from -", b"hello", "standard input: there is no hermes-doctor report in it"),
+        ("check --from -", b"hello", "standard input: not a hermes-doctor report: it has neither"),
         ("check --from -", &gzip[..gzip.len() / 2], "standard input: it cannot be unpacked"),
         ("check --from - --from -", &plain, "standard input (-) is one report"),
         ("fds --port 1 --compare - --compare -", &plain, "standard input (-) is one report"),

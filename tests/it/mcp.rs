@@ -420,7 +420,7 @@ fn garbage_does_not_stop_it() {
     assert_eq!(answer["result"]["isError"], true);
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
     assert!(
-        text.contains("there is no finding") && !text.contains('\u{1b}') && !text.contains('\u{202e}'),
+        text.contains("no finding has the id") && !text.contains('\u{1b}') && !text.contains('\u{202e}'),
         "{text:?}"
     );
     let (status, rest, errors) = raw.end();

@@ -108,7 +108,7 @@ fn what_a_report_lacks_is_unknown() {
     );
     let other = run(&format!("check --from {} --port 1", file.display()));
     assert_eq!(other.exit, 3);
-    assert!(other.stderr.contains("none of the 1 servers in the report"), "{}", other.stderr);
+    assert!(other.stderr.contains("no server in the report matches"), "{}", other.stderr);
 }
 
 /// Two reports are two samples of one server.
@@ -151,7 +151,7 @@ fn what_is_no_report_is_refused_in_one_line() {
     let many = text.replacen("\"passed\": [", &format!("\"passed\": [{}", "\"\",".repeat(1_600_000)), 1);
     for (path, what) in [
         (file("empty", b""), "not a hermes-doctor report"),
-        (file("text", b"it does not work, please help"), "neither JSON nor a block of JSON"),
+        (file("text", b"it does not work, please help"), "neither JSON nor a Markdown block"),
         (file("deep", deep.as_bytes()), "not a hermes-doctor report"),
         (file("escape", b"{\"schema\":\"\\u001b[2J\"}"), "the format \"\\u{1b}[2J\""),
         (
@@ -174,7 +174,7 @@ fn what_is_no_report_is_refused_in_one_line() {
             "not a hermes-doctor report",
         ),
         (file("other", text.replace("hermes-doctor/1", "hermes-doctor/7").as_bytes()), "hermes-doctor/7"),
-        (PathBuf::from("/dev/zero"), "no regular file"),
+        (PathBuf::from("/dev/zero"), "not a regular file"),
         (PathBuf::from("/nonexistent"), "No such file"),
     ] {
         let answer = run(&format!("check --from {}", path.display()));

@@ -305,7 +305,7 @@ fn the_file_is_written_with_care() {
     let answer = report(&file, "");
     assert_eq!(answer.exit, 2, "{}", answer.stderr);
     assert!(answer.stdout.contains("CRITICAL (state-db-handle-leak)"), "{}", answer.stdout);
-    assert!(answer.stdout.contains("names, addresses and secrets are hidden"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("names, addresses and secrets are redacted"), "{}", answer.stdout);
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
     let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     assert_eq!((&written["command"], &written["redaction"]["level"]), (&"report".into(), &"default".into()));
@@ -315,7 +315,7 @@ fn the_file_is_written_with_care() {
     std::fs::write(&file, "precious").unwrap();
     let answer = report(&file, "");
     assert_eq!((answer.exit, answer.stderr.lines().count()), (3, 1), "{}", answer.stderr);
-    assert!(answer.stderr.contains("--force writes over it"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("use --force to overwrite it"), "{}", answer.stderr);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     assert_eq!(report(&file, "--force --quiet").stdout, "");
     assert!(std::fs::read_to_string(&file).unwrap().contains("hermes-doctor/1"));

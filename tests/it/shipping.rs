@@ -110,7 +110,7 @@ fn a_page_that_is_there_is_not_written_over() {
     let answer = written(directory.path(), &[]);
     assert_eq!(answer.exit, 3);
     assert!(
-        answer.stderr.contains("hermes-doctor-fds.1 is there already; --force writes over it"),
+        answer.stderr.contains("hermes-doctor-fds.1 exists already; use --force to overwrite it"),
         "{}",
         answer.stderr
     );

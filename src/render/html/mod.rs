@@ -218,7 +218,7 @@ fn steps(roots: &[&Finding]) -> Markup {
     let steps = super::distinct_steps(roots);
     markup! {
         @if !steps.is_empty() {
-            h3 { "Do next" }
+            h3 { "Next steps" }
             ol.steps {
                 @for step in steps {
                     li { (step.what) @if let Some(command) = &step.command { " " code { (command) } } }

@@ -293,7 +293,6 @@ pub fn run_until(command: &mut Command, lines: usize, action: impl FnOnce(u32)) 
 }
 
 /// Connections on a local TCP port of this host that are in state ESTABLISHED (proc_net(5)).
-#[cfg(target_os = "linux")]
 pub fn established(port: u16) -> usize {
     let local = format!(":{port:04X}");
     let is_one = |line: &&str| {
@@ -305,7 +304,6 @@ pub fn established(port: u16) -> usize {
 }
 
 /// Whether the server of a home runs, and no launcher is its parent.
-#[cfg(target_os = "linux")]
 pub fn is_launched(home: &Path) -> bool {
     let read = |pid: &str, name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -337,7 +335,6 @@ pub fn threads(pid: u32) -> Vec<u32> {
 }
 
 /// Children of the main thread of a process (proc_tid_children(5)).
-#[cfg(target_os = "linux")]
 pub fn children_of(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
