@@ -120,6 +120,14 @@ impl Systemd {
         });
     }
 
+    /// Pids inside of the launchers that run at this moment.
+    fn launchers(&self) -> Vec<String> {
+        let output = self.inside("ps").args(["-eo", "pid=,args="]).output().unwrap();
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        let launchers = table.lines().filter(|line| line.contains("bootstrap.py"));
+        launchers.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+    }
+
     /// A command inside.
     fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
@@ -364,8 +372,12 @@ fn a_flapping_unit_is_a_loop_at_every_moment() {
         return;
     };
     systemd.wait_for_restarts("hermes-webui.service", 4);
-    for (selection, wait) in [("check", 0), ("check", 230), ("lineage", 110), ("check", 390)] {
-        std::thread::sleep(std::time::Duration::from_millis(wait));
+    for (selection, state) in
+        [("check", "activating"), ("check", "active"), ("lineage", "activating"), ("lineage", "active")]
+    {
+        wait_for("the state of the unit", || {
+            systemd.systemctl("show -p ActiveState --value hermes-webui.service").1.trim() == state
+        });
         let found = systemd.server(&format!("{selection} --port {port}"));
         assert_eq!(found["status"], "critical", "{selection}: {found:#}");
         assert_eq!(roots(&found), ["respawn-loop"], "{selection}: {found:#}");
@@ -566,7 +578,12 @@ fn an_orphan_below_a_user_manager_is_found() {
     let more = format!("KillMode=process\n{ALWAYS}");
     let Some(systemd) = user_unit(test, user, port, false, &more) else { return };
     wait_for_port(port);
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // The manager starts the launcher again when the first one has left.
+    let mut launchers = std::collections::BTreeSet::new();
+    wait_for("a second launcher", || {
+        launchers.extend(systemd.launchers());
+        launchers.len() >= 2
+    });
     let found = systemd.server(&format!("check --port {port}"));
     assert_eq!((found["status"].as_str(), roots(&found)), (Some("critical"), vec!["orphaned-server"]), "{found:#}");
     assert_eq!(found["lineage"]["hops"][1]["name"], "systemd --user");
