@@ -162,7 +162,7 @@ fn open_growth(trend: &Trend, walked: &[&Sample]) -> Option<Growth> {
     if all.is_empty() {
         return None;
     }
-    let patience = GrowthThresholds { tooth: Some(tooth(trend.soft_limit)), floors: true };
+    let thresholds = GrowthThresholds { tooth: Some(tooth(trend.soft_limit)), floors: true };
     let own = |sample: &Sample| {
         let clients = sample.kinds.get(ESTABLISHED).copied().unwrap_or(0);
         let parked: u64 = sample
@@ -175,18 +175,18 @@ fn open_growth(trend: &Trend, walked: &[&Sample]) -> Option<Growth> {
     };
     let judged_on = in_order(series(walked.iter().copied(), own));
     if judged_on.len() >= MIN_SAMPLES && judged_on.len() * 2 >= all.len() {
-        let judged = shape(&judged_on, patience);
+        let judged = shape(&judged_on, thresholds);
         let shown = in_order(series(walked.iter().copied(), |sample| sample.open));
         return Some(shown_as(&shown, describe(Series::Open, &judged_on, judged)));
     }
     let without_clients =
         in_order(series(trend.samples.iter(), |sample| Some(sample.open?.saturating_sub(sample.connected?))));
     if without_clients.len() >= MIN_SAMPLES && without_clients.len() * 2 >= all.len() {
-        let judged = shape(&without_clients, patience);
+        let judged = shape(&without_clients, thresholds);
         return Some(shown_as(&all, describe(Series::Open, &without_clients, judged)));
     }
     // Many clients cause the same shape, so only the duration decides.
-    let judged = shape(&all, GrowthThresholds { tooth: None, ..patience });
+    let judged = shape(&all, GrowthThresholds { tooth: None, ..thresholds });
     Some(describe(Series::Open, &all, judged))
 }
 
@@ -225,12 +225,12 @@ fn kind_growth(kind: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Growt
         };
         Some(count.saturating_sub(databases))
     }));
-    let patience = if kind == ESTABLISHED {
+    let thresholds = if kind == ESTABLISHED {
         GrowthThresholds { tooth: None, floors: false }
     } else {
         GrowthThresholds { tooth: Some(tooth(soft_limit)), floors: true }
     };
-    let judged = shape(&points, patience);
+    let judged = shape(&points, thresholds);
     describe(Series::Kind(kind.to_owned()), &points, judged)
 }
 
@@ -303,7 +303,7 @@ fn floor_edges(floors: &[Point]) -> (u64, u64) {
 }
 
 /// The shape of a series in time order.
-fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
+fn shape(points: &[Point], thresholds: GrowthThresholds) -> ShapeVerdict {
     let undecided = |missing: String, falls, floors| ShapeVerdict {
         shape: Shape::Undecided,
         missing: Some(missing),
@@ -329,7 +329,7 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
             return done(Shape::Flat);
         }
         // Between few samples, all falls of a tooth within a longer one can be missed.
-        let least = patience.tooth.map(|tooth| if points.len() < FEW_SAMPLES { tooth / 2 * 3 } else { tooth });
+        let least = thresholds.tooth.map(|tooth| if points.len() < FEW_SAMPLES { tooth / 2 * 3 } else { tooth });
         let is_high = least.is_some_and(|least| rise > least);
         let is_long = rise >= MIN_RISE && span(points) >= LONG_WATCH_MS && points.len() >= LONG_WATCH_SAMPLES;
         let missing = if !is_spread(rise) {
@@ -350,9 +350,9 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
     let (low, high) = floor_edges(&lows);
     let rise = high.saturating_sub(low);
     let largest_fall = falls.iter().copied().max().unwrap_or(0);
-    if patience.floors && falls.len() >= 3 && is_spread(rise) && goes_on(&lows, rise) {
+    if thresholds.floors && falls.len() >= 3 && is_spread(rise) && goes_on(&lows, rise) {
         // A collection may still close what the one before left open, up to the largest fall observed.
-        let least = patience.tooth.map(|tooth| if falls.len() >= GENERATION { tooth } else { 2 * tooth });
+        let least = thresholds.tooth.map(|tooth| if falls.len() >= GENERATION { tooth } else { 2 * tooth });
         let is_high = least.is_some_and(|least| rise > least.max(largest_fall));
         let third = lows.len().div_ceil(3);
         let is_long = rise >= MIN_RISE
@@ -368,7 +368,7 @@ fn shape(points: &[Point], patience: GrowthThresholds) -> ShapeVerdict {
     // A staircase with temporary descriptors on top: a long series, and falls that are small compared with the
     // rise.
     let is_slow = rise >= MIN_RISE && largest_fall < rise / 4 && points.len() >= LONG_WATCH_SAMPLES;
-    if patience.floors
+    if thresholds.floors
         && is_slow
         && span(points) >= LONG_WATCH_MS
         && is_spread(rise)
