@@ -1,7 +1,7 @@
 //! Requests of a host to its workers, the same on every system. Processes and files have separate workers.
 
 use super::foreign::{ForeignPath, Login, Peer};
-use super::worker::wire::{FileContent, FileStat, Output, Tool, Until};
+use super::worker::wire::{FileContent, FileStat, HostNumbers, Output, Tool, Until};
 use super::worker::{Answer, Request, Worker};
 use super::{Deadline, FileKind, LogTail, SourceFile};
 use crate::model::text::{kept, nul_separated, printable};
@@ -40,6 +40,7 @@ pub struct Workers {
     users: RefCell<HashMap<u32, Option<User>>>,
     /// The mount table, and the remote mounts that timed out: each is tried once.
     mounts: OnceCell<Vec<Mount>>,
+    host: OnceCell<HostNumbers>,
     silent_mounts: RefCell<HashSet<Vec<u8>>>,
 }
 
@@ -55,6 +56,7 @@ impl Workers {
             tools: RefCell::new(tools),
             users: RefCell::new(HashMap::new()),
             mounts: OnceCell::new(),
+            host: OnceCell::new(),
             silent_mounts: RefCell::new(HashSet::new()),
         }
     }
@@ -106,6 +108,15 @@ impl Workers {
         }
         let found = mounts::of_path(self.mounts(), path.bytes())?;
         (!found.is_local()).then(|| found.point.clone())
+    }
+
+    /// Numbers of the host, read once; those that cannot be read in time are not known.
+    pub fn host_numbers(&self) -> HostNumbers {
+        let read = || match self.of_processes(&[Request::Host]).pop() {
+            Some(Ok(Answer::Host(numbers))) => numbers,
+            _ => HostNumbers::default(),
+        };
+        self.host.get_or_init(read).clone()
     }
 
     /// The doctor's own mounts, read once: any user can make the table long.

@@ -62,7 +62,6 @@ const MODULES: &[(&str, &str)] = &[
     ("collect/linux/process.rs", "procfs"),
     ("collect/linux/sockets.rs", "procfs"),
     ("collect/host_facts.rs", "the host's own numbers, by sysinfo"),
-    ("collect/linux/resources.rs", "limits of the host, by procfs"),
     ("report/mod.rs", "output that a person has named"),
     ("report/place.rs", "the way to output that a person has named"),
     ("report/record.rs", "the record that a person has named"),

@@ -71,7 +71,7 @@ impl Host for LinuxHost {
     }
 
     fn facts(&self) -> HostFacts {
-        host_facts::read(process::name_of(&self.workers, 1))
+        host_facts::read(&self.workers, process::name_of(&self.workers, 1))
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {

@@ -85,15 +85,14 @@ fn group_files(host: &LinuxHost, directory: &str, names: &'static [&'static str]
 
 /// Limits of the host; `None` where they cannot be read.
 fn host_limits(host: &LinuxHost) -> HostLimits {
-    use ::procfs::Current;
-    let files = ::procfs::sys::fs::file_nr().ok();
+    let numbers = host.workers.host_numbers();
     let pressure = files_below(host, "/proc/pressure", &["memory"]).pop().flatten();
     HostLimits {
-        files: files.as_ref().map(|files| files.allocated),
-        files_max: files.map(|files| files.max),
-        tasks: ::procfs::LoadAverage::current().ok().map(|load| u64::from(load.max)),
-        threads_max: ::procfs::sys::kernel::threads_max().ok().map(u64::from),
-        pid_max: ::procfs::sys::kernel::pid_max().ok().and_then(|max| u64::try_from(max).ok()),
+        files: numbers.files,
+        files_max: numbers.files_max,
+        tasks: numbers.tasks,
+        threads_max: numbers.threads_max,
+        pid_max: numbers.pid_max,
         memory_pressure: pressure.as_deref().and_then(parse::pressure),
     }
 }

@@ -134,7 +134,7 @@ fn unsupported(what: &str, why: &str) -> Gap {
 
 impl Host for MacHost {
     fn facts(&self) -> HostFacts {
-        host_facts::read(process::kernel_process(1).ok().flatten().map(|process| process.name))
+        host_facts::read(&self.workers, process::kernel_process(1).ok().flatten().map(|process| process.name))
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {

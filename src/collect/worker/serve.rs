@@ -129,6 +129,7 @@ pub fn perform(request: Request) -> Reply {
         | Request::DescriptorMounts(..) => procfs::perform(request),
         Request::DescriptorRecords(pid) => bytes(descriptor_records(pid)?),
         Request::Stacks(process) => bytes(crate::collect::stacks::answer(process)?),
+        Request::Host => Ok(Answer::Host(crate::collect::host_facts::numbers())),
         Request::Account(uid) => Ok(Answer::Account(account_of(uid)?)),
         Request::Homes => {
             let text = std::fs::read("/etc/passwd")?;

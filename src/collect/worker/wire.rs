@@ -16,6 +16,8 @@ pub const MAX_FRAME: usize = 4 * 1024 * 1024 + 64 * 1024;
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
+    /// Numbers of the host as a whole. [`Answer::Host`].
+    Host,
     /// Arguments of a process, NUL-separated. [`Answer::Bytes`].
     CommandLine(u32),
     /// Supervisor markers and homes in the environment of a process, NUL-separated. No other variable leaves the
@@ -163,6 +165,8 @@ impl Tool {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
+    /// Numbers of the host.
+    Host(HostNumbers),
     /// Bytes.
     Bytes(ByteBuf),
     /// Names.
@@ -241,6 +245,29 @@ pub struct DescriptorStat {
     pub links: u32,
     /// Size in bytes.
     pub size: u64,
+}
+
+/// Numbers of the host; `None` where one cannot be read, or does not exist on this system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostNumbers {
+    /// Time since boot in seconds.
+    pub uptime_s: Option<u64>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Available memory in bytes.
+    pub memory_available_bytes: Option<u64>,
+    /// Load average of one minute, in hundredths.
+    pub load_hundredths: Option<u32>,
+    /// Open files, proc_sys_fs(5).
+    pub files: Option<u64>,
+    /// Limit of open files.
+    pub files_max: Option<u64>,
+    /// Processes and threads, proc_loadavg(5).
+    pub tasks: Option<u64>,
+    /// `kernel.threads-max`.
+    pub threads_max: Option<u64>,
+    /// `kernel.pid_max`.
+    pub pid_max: Option<u64>,
 }
 
 /// Links of the descriptors of a process.
@@ -347,6 +374,7 @@ impl Request {
             Self::Accountable(Subject::User(uid)) => format!("owner of the subordinate uid {uid}"),
             Self::Accountable(Subject::Path(path)) => format!("account whose home has {}", printable(path)),
             Self::Account(uid) => format!("user {uid}"),
+            Self::Host => "numbers of the host".to_owned(),
             Self::Homes => "home directories in /etc/passwd".to_owned(),
             Self::Resolve(name) => format!("addresses of {}", printable(name.as_bytes())),
             Self::Stacks(process) => format!("Python stacks of pid {}", process.pid),
