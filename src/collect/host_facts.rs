@@ -2,8 +2,10 @@
 
 use super::worker::wire::HostNumbers;
 use super::workers::Workers;
-use crate::model::HostFacts;
 use crate::model::text::printable;
+use crate::model::{HostFacts, whole_milliseconds};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 use sysinfo::{MemoryRefreshKind, System};
 
 /// The facts of this host; `init` is the name of pid 1.
@@ -13,13 +15,24 @@ pub fn read(workers: &Workers, init: Option<String>) -> HostFacts {
         os: std::env::consts::OS.into(),
         kernel: System::kernel_version().ok().map(|release| printable(release.as_bytes())),
         arch: std::env::consts::ARCH.into(),
-        uptime_ms: numbers.uptime_s.map(|seconds| seconds.saturating_mul(1000)),
+        uptime_ms: since_boot().map(whole_milliseconds),
         memory_bytes: numbers.memory_bytes,
         memory_available_bytes: numbers.memory_available_bytes,
         load: numbers.load_hundredths.map(|load| f64::from(load) / 100.0),
         root: rustix::process::geteuid().is_root(),
         init,
     }
+}
+
+/// Time since this host booted, suspended time included: the clock that the start times of processes are counted on (`CLOCK_BOOTTIME`,
+/// proc_pid_stat(5)). Asked of the kernel: `/proc/uptime` can be a file of lxcfs, which counts from the start of the container.
+pub fn since_boot() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    // On macOS this clock runs during sleep.
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    Duration::try_from(clock_gettime(clock)).ok()
 }
 
 /// Reads the numbers of the host; for the worker. Numbers that cannot be read are `None`.
@@ -30,7 +43,6 @@ pub fn numbers() -> HostNumbers {
     });
     let memory = |bytes: fn(&System) -> u64| system.as_ref().ok().map(bytes).filter(|bytes| *bytes > 0);
     let found = HostNumbers {
-        uptime_s: System::uptime().ok(),
         memory_bytes: memory(System::total_memory),
         memory_available_bytes: memory(System::available_memory),
         load_hundredths: System::load_average().ok().map(|load| (load.one * 100.0).round() as u32),

@@ -6,7 +6,7 @@
 mod databases;
 mod deadline;
 pub mod foreign;
-mod host_facts;
+pub mod host_facts;
 pub mod launchd;
 #[cfg(target_os = "linux")]
 mod linux;

@@ -33,9 +33,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
     let what = format!("Python stacks of pid {pid}");
     // On macOS only root may call task_for_pid, and its error does not report that.
     if cfg!(target_os = "macos") && !rustix::process::geteuid().is_root() {
-        return Err(
-            Gap::new(what, GapReason::Permission, advice(GapReason::Permission, pid, "")).blocking(id::STACKS)
-        );
+        return Err(Gap::new(what, GapReason::Permission, missing_permission(pid)).blocking(id::STACKS));
     }
     let mut worker = Worker::new();
     let mut answer = None;
@@ -49,7 +47,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
     let result = match answer {
         Some(Ok(Reply::Bytes(bytes))) => match serde_json::from_slice(&bytes) {
             Ok(Answer::PortSample(look)) => Ok(look),
-            Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, advice(reason, pid, &detail))),
+            Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, detail)),
             Err(error) => Err(Gap::new(what, GapReason::Malformed, error.to_string())),
         },
         // The worker can exit on inconsistent data, by its limits or by a crash.
@@ -63,11 +61,8 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
     result.map_err(|gap| gap.blocking(id::STACKS))
 }
 
-/// The error with the permission that is missing.
-fn advice(reason: GapReason, pid: u32, detail: &str) -> String {
-    if reason != GapReason::Permission {
-        return detail.to_owned();
-    }
+/// The permission that is missing.
+fn missing_permission(pid: u32) -> String {
     if cfg!(target_os = "macos") {
         return format!(
             "reading another process's memory takes root on macOS: `sudo hermes-doctor stacks --pid {pid}`; an ordinary user \
@@ -102,6 +97,8 @@ pub fn answer(process: Identity) -> Result<Vec<u8>, Failure> {
     };
     let answer = match looked {
         Ok(look) => Answer::PortSample(look),
+        // Named in the worker, since the setting is in a file over which another filesystem can be mounted.
+        Err((GapReason::Permission, _)) => Answer::Failed(GapReason::Permission, missing_permission(pid)),
         Err((reason, detail)) => {
             Answer::Failed(reason, crate::model::text::printable(detail.as_bytes()).chars().take(500).collect())
         }

@@ -1,7 +1,7 @@
 //! Diagnosis of a record of `watch`: growth in the life of the last process.
 
 use super::trend::{findings, judge_trend};
-use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend};
+use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend, whole_milliseconds};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -139,7 +139,7 @@ fn sample(record: &Record, elapsed: Duration) -> Sample {
         FamilySample { path: "state.db".to_owned(), db: handles - wal, wal, shm: 0 }
     };
     Sample {
-        at_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        at_ms: whole_milliseconds(elapsed),
         open: record.open,
         walked: record.database_handles.is_some(),
         kinds: record.close_wait.map(|count| ("tcp-close-wait".to_owned(), count)).into_iter().collect(),

@@ -2,7 +2,7 @@
 
 use super::Examination;
 use crate::collect::ThreadEntry;
-use crate::model::{Activity, Gap, Identity, Pipe, PipeReader, PortSample, Server, Thread, id};
+use crate::model::{Activity, Gap, Identity, Pipe, PipeReader, PortSample, Server, Thread, id, whole_milliseconds};
 use crate::parse::sockets::{TcpSocket, TcpState, unmapped};
 use crate::probe::Waiting;
 use crate::target::listening;
@@ -84,7 +84,7 @@ impl<'a> RequestSamples<'a> {
             })
         };
         self.looks.push(PortSample {
-            after_connect_ms: milliseconds(after),
+            after_connect_ms: whole_milliseconds(after),
             accept_queue: listening(&table, port)
                 .filter(|socket| {
                     let known = self.server.listeners.as_ref();
@@ -145,7 +145,8 @@ impl<'a> RequestSamples<'a> {
                 let before =
                     first.entries.iter().find(|before| before.tid == entry.tid && before.age_ms <= entry.age_ms);
                 // Both are counted from boot, in hundredths of a second.
-                let is_new = entry.age_ms <= milliseconds(last.since_connect).saturating_add(10) && !entry.is_main;
+                let is_new =
+                    entry.age_ms <= whole_milliseconds(last.since_connect).saturating_add(10) && !entry.is_main;
                 let looks = before.iter().map(|before| before.look.clone()).chain([entry.look.clone()]).collect();
                 Thread {
                     tid: entry.tid,
@@ -165,7 +166,7 @@ impl<'a> RequestSamples<'a> {
         threads.truncate(MAX_KEPT);
         Activity {
             path: path.to_owned(),
-            between_ms: milliseconds(last.at.saturating_duration_since(first.at)),
+            between_ms: whole_milliseconds(last.at.saturating_duration_since(first.at)),
             cpu_ms: last.cpu_ms.saturating_sub(first.cpu_ms),
             threads,
             threads_omitted: last.omitted.saturating_add(u64::try_from(left_out).unwrap_or(u64::MAX)),
@@ -209,10 +210,6 @@ fn is_informative(thread: &Thread) -> bool {
     thread.looks.iter().any(is_special)
         || thread.cpu_ms.is_some_and(|cpu| cpu > 0)
         || thread.sleeps.is_some_and(|sleeps| sleeps > 0)
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether the connection is pending: the kernel has completed it, and no process has accepted it.

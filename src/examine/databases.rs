@@ -3,7 +3,7 @@
 use super::Examination;
 use crate::collect::{Deadline, ForeignPath, Host};
 use crate::diagnose;
-use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondSample, Server, id};
+use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondSample, Server, id, whole_milliseconds};
 use crate::target::Survey;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -195,7 +195,7 @@ pub(super) fn sample_again(
             gaps.push(Gap::new("locks of databases", GapReason::Malformed, detail).blocking(SECOND_SAMPLE_DECIDES));
         }
         database.looked_again = Some(SecondSample {
-            after_ms: u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX),
+            after_ms: whole_milliseconds(first_look.elapsed()),
             holder_cpu_ms: writer.and_then(|(pid, before)| Some(cpu_of(pid)?.saturating_sub(before))),
             ..again
         });

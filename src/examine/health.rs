@@ -2,7 +2,10 @@
 
 use super::activity::{ActivitySamples, RequestSamples};
 use super::{Examination, Routes};
-use crate::model::{Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState, Route, Server, ServerKind, id};
+use crate::model::{
+    Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState, Route, Server, ServerKind, id,
+    whole_milliseconds,
+};
 use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
 use crate::probe::{self, ProbeRequest, Timeouts};
@@ -233,7 +236,7 @@ impl Examination<'_> {
             let ActivitySamples { looks, activity, gaps } = flight.end(&shown);
             let activity = activity.filter(|_| !attempt.outcome.is_answer());
             server.gaps.extend(gaps.into_iter().filter(|_| activity.is_some()));
-            let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            let deadline_ms = whole_milliseconds(deadline);
             let route = Route { path: shown, named, deadline_ms, attempt, looks, activity };
             server.health.iter_mut().for_each(|health| health.routes.push(route.clone()));
         }

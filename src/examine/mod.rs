@@ -17,7 +17,7 @@ mod stacks;
 
 use crate::collect::{Deadline, ForeignPath, Host, SocketTable};
 use crate::diagnose;
-use crate::model::{Envelope, Gap, GapReason, Part, PidFile, Process, Server, Status, id};
+use crate::model::{Envelope, Gap, GapReason, Part, PidFile, Process, Server, Status, id, whole_milliseconds};
 use crate::parse::sockets::TcpState;
 use crate::report;
 use crate::target::{SelectError, Selection, Survey, Target, select};
@@ -405,7 +405,7 @@ impl Examination<'_> {
         let again = self.survey.host.sockets(Some(process)).value;
         let still = sockets_in(&first, &again);
         close_wait.still_at_second = Some(u64::try_from(still.len()).unwrap_or(u64::MAX));
-        close_wait.between_ms = Some(u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX));
+        close_wait.between_ms = Some(whole_milliseconds(first_look.elapsed()));
     }
 
     /// Drops facts that were not requested and were only read for a decision.

@@ -3,7 +3,7 @@
 use super::Examination;
 use super::claims::ObservedSupervisor;
 use crate::diagnose;
-use crate::model::{Relaunch, Server, Supervisor};
+use crate::model::{Relaunch, Server, Supervisor, whole_milliseconds};
 use crate::parse::command::{CommandRole, recognise};
 use crate::target::listening;
 use std::collections::HashMap;
@@ -99,7 +99,7 @@ impl Examination<'_> {
                 },
             };
         }
-        relaunch.observed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        relaunch.observed_ms = whole_milliseconds(begun.elapsed());
         relaunch
     }
 

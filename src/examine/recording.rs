@@ -1,8 +1,9 @@
 //! Recording for `watch`: repeated examinations, one line each, with the changes since the one before.
 
 use super::{Request, Silent, examine};
+use crate::collect::host_facts::since_boot;
 use crate::collect::{Deadline, PidProblem, this_host};
-use crate::model::{Envelope, Identity, Part, Record, Server, Status, Timestamp};
+use crate::model::{Envelope, Identity, Part, Record, Server, Status, Timestamp, whole_milliseconds};
 use crate::render;
 use crate::report::record::Recorder;
 use crate::report::redact::{Level, host_names, redacted};
@@ -66,7 +67,7 @@ pub fn record(
         taken += 1;
         // A sample is cheap; only the full report observes a supervisor.
         let quick = Request { observe: Some(Duration::ZERO), ..request.clone() };
-        let since_boot_ms = since_boot_ms();
+        let since_boot_ms = since_boot().map(whole_milliseconds);
         let last = match sample_once(&quick) {
             Ok(envelope) => {
                 let named = named(&request.selection).filter(|_| envelope.servers.len() == 1);
@@ -143,19 +144,6 @@ pub fn record(
             std::thread::sleep(POLL_INTERVAL.min(next.saturating_duration_since(Instant::now())));
         }
     }
-}
-
-/// Time since the host booted, in milliseconds, suspended time included.
-fn since_boot_ms() -> Option<u64> {
-    use rustix::time::{ClockId, clock_gettime};
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    // On macOS this clock runs during sleep.
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    let now = clock_gettime(clock);
-    let milliseconds = now.tv_sec.checked_mul(1000)?.checked_add(now.tv_nsec / 1_000_000)?;
-    u64::try_from(milliseconds).ok()
 }
 
 fn sample_once(request: &Request) -> Result<Envelope, String> {

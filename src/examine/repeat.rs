@@ -4,6 +4,7 @@ use super::Examination;
 use super::health::{CAREFUL_SHARE, Plan};
 use crate::model::{
     Attempt, Gap, GapReason, HealthSeries, Outcome, OutcomeCount, PhaseName, PhaseTimes, Server, TimeBucket,
+    whole_milliseconds,
 };
 use crate::probe::{self, Timeouts};
 use std::time::{Duration, Instant};
@@ -91,7 +92,7 @@ fn summary(attempts: &[Attempt], planned: u64, every: Duration) -> HealthSeries 
     let mut series = HealthSeries {
         requests: count(attempts.len()),
         planned,
-        every_ms: u64::try_from(every.as_millis()).unwrap_or(u64::MAX),
+        every_ms: whole_milliseconds(every),
         ..HealthSeries::default()
     };
     for attempt in attempts {

@@ -3,7 +3,7 @@
 
 use super::{Examination, SAMPLE_INTERVAL};
 use crate::diagnose;
-use crate::model::{Gap, GapReason, Resources, Server, id};
+use crate::model::{Gap, GapReason, Resources, Server, id, whole_milliseconds};
 use std::time::Instant;
 
 /// Findings that stay undecided if the limits cannot be read.
@@ -35,7 +35,7 @@ impl Examination<'_> {
         }
         std::thread::sleep(wait);
         let again = self.survey.host.resources(process).value;
-        let elapsed = u64::try_from(first_look.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = whole_milliseconds(first_look.elapsed());
         *first = compared(first, again, elapsed);
     }
 }

@@ -3,7 +3,7 @@
 use crate::collect::{Deadline, Host, this_host};
 use crate::model::{
     Batch, Descriptors, Envelope, Exercise, FamilySample, Gap, GapReason, Identity, Outcome, PathCost, Process,
-    Sample, Server, Trend, id,
+    Sample, Server, Trend, id, whole_milliseconds,
 };
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, ProbeRequest, Timeouts};
@@ -131,7 +131,7 @@ fn sample_once(
         .filter(|socket| socket.state == TcpState::ESTABLISHED && Some(socket.local.port()) == port)
         .count();
     let mut sample = Sample {
-        at_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        at_ms: whole_milliseconds(begun.elapsed()),
         open: usage.open,
         connected: port.filter(|_| !table.source.is_empty()).map(|_| u64::try_from(clients).unwrap_or(u64::MAX)),
         cpu_ms: Some(usage.cpu_ms),
@@ -262,7 +262,7 @@ fn in_order(mut moments: Vec<Moment>) -> Vec<Sample> {
         (Some(youngest), Some(age)) => age.saturating_sub(youngest),
         _ => {
             let since = earliest.and_then(|earliest| moment.at.duration_since(earliest).ok()).unwrap_or_default();
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            whole_milliseconds(since)
         }
     };
     moments.sort_by_key(since_first);

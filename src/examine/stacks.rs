@@ -4,7 +4,9 @@
 use super::Examination;
 use crate::collect::ForeignPath;
 use crate::diagnose::stacks::{self as deciding, Sleeps, SourceText};
-use crate::model::{Gap, GapReason, Identity, Process, PythonSample, Server, Stacks, ThreadSample, id};
+use crate::model::{
+    Gap, GapReason, Identity, Process, PythonSample, Server, Stacks, ThreadSample, id, whole_milliseconds,
+};
 use crate::parse::python_source;
 use std::collections::HashMap;
 use std::path::Path;
@@ -86,7 +88,7 @@ impl Examination<'_> {
         match self.sample_stacks(identity, gaps) {
             Ok((look, kernel, after)) => {
                 let again = deciding::join(&look, &kernel, sources);
-                let between = u64::try_from(begun.elapsed().saturating_sub(first).as_millis()).unwrap_or(u64::MAX);
+                let between = whole_milliseconds(begun.elapsed().saturating_sub(first));
                 deciding::compare(stacks, &again, between, (before, &after));
             }
             Err(gap) => gaps.push(missed(gap.reason, &gap.detail)),

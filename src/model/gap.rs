@@ -94,7 +94,7 @@ impl Gap {
     /// Records the duration of the attempt.
     #[must_use]
     pub fn after(mut self, elapsed: Duration) -> Self {
-        self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.elapsed_ms = super::whole_milliseconds(elapsed);
         self
     }
 }

@@ -53,5 +53,5 @@ pub use stacks::{
     LockHolder, LockWait, MAX_FRAMES, MAX_THREADS, PythonSample, PythonStack, PythonThread, StackFrame, StackGroup,
     StackRole, StackThread, Stacks,
 };
-pub use time::Timestamp;
+pub use time::{Timestamp, whole_milliseconds};
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};

@@ -15,6 +15,11 @@ use std::time::{Duration, SystemTime};
 #[schemars(inline)]
 pub struct Timestamp(String);
 
+/// A duration in whole milliseconds, as every field `…_ms` of the JSON gives it.
+pub fn whole_milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Timestamp {
     /// The time with whole seconds; `None` before 1970 and from the year 10000 on.
     pub fn seconds(at: SystemTime) -> Option<Self> {

@@ -12,6 +12,7 @@ use crate::collect::worker::answers;
 use crate::model::text::{is_printable, printable};
 use crate::model::{
     DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Timestamp, Tool, id,
+    whole_milliseconds,
 };
 use crate::parse::mask;
 use place::Place;
@@ -52,7 +53,7 @@ pub fn own_tool() -> Tool {
 /// Completes an envelope: its duration, its status (the worst of all), and a last check that every text is
 /// printable and masked.
 pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
-    envelope.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    envelope.elapsed_ms = whole_milliseconds(elapsed);
     envelope.status = overall(&envelope.servers, &envelope);
     // Command lines and URLs were masked where they were read. This masks a secret that was missed inside
     // another text.

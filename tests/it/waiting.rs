@@ -53,8 +53,13 @@ const NAMING: &[&str] = &[
     "inotify_add_watch",
 ];
 
-/// Whether the main process may make this call: of procfs what is its own or the system's, control groups, and what the loader and the C
-/// library read at the start.
+/// Files of `/proc/self` that the main process may name. Whatever else it needs of the system, the worker reads: lxcfs or another
+/// filesystem can be mounted over a file of `/proc` or over a control group.
+const OWN_FILES: [&str; 6] = ["maps", "mountinfo", "stat", "children", "net/fib_trie", "net/if_inet6"];
+/// Links of `/proc/self` that it may read; to read a link is not to follow it.
+const OWN_LINKS: [&str; 4] = ["exe", "cwd", "ns/mnt", "ns/net"];
+
+/// Whether the main process may make this call: of procfs what is its own, and what the loader and the C library read at the start.
 fn may_be_of_main(call: &Call, main: u32, program: &Path) -> bool {
     if call.name == "connect" {
         return !call.arguments.contains("AF_UNIX");
@@ -76,27 +81,17 @@ fn may_be_of_main(call: &Call, main: u32, program: &Path) -> bool {
     }
     let reads_link = call.name.starts_with("readlink");
     if let Some(rest) = text.strip_prefix("/proc/") {
-        // What is behind a link of procfs is elsewhere; to read the link itself is not to follow it.
-        let parts: Vec<&str> = rest.split('/').collect();
-        if parts[0].parse::<u32>().is_ok_and(|pid| pid != main) {
-            return false;
-        }
-        let link = parts.iter().position(|part| matches!(*part, "root" | "cwd" | "exe"));
-        let descriptor = parts.iter().position(|part| *part == "fd" || *part == "map_files").map(|at| at + 1);
-        let link = link.or(descriptor.filter(|at| *at < parts.len()));
-        // Of an open file the kernel knows enough without asking its filesystem.
-        let asks_nothing = reads_link || call.arguments.contains("AT_STATX_DONT_SYNC");
-        return link.is_none_or(|at| at + 1 == parts.len() && asks_nothing);
+        let (process, file) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_own = matches!(process, "self" | "thread-self") || process.parse() == Ok(main);
+        return is_own && (file.is_empty() || OWN_FILES.contains(&file) || reads_link && OWN_LINKS.contains(&file));
     }
     let is_library = text.starts_with("/lib") || text.starts_with("/usr/lib") || text.starts_with("/usr/local/lib");
     let is_of_loader = text.starts_with("/etc/ld.so.")
         || text.starts_with("/etc/ld-musl-")
         || is_library && (text.contains(".so") || text.contains("glibc-hwcaps") || !call.is_ok());
     is_of_loader
-        || text.starts_with("/sys/fs/cgroup")
         || text == "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
         || text == "/sys/kernel/mm/transparent_hugepage/enabled"
-        || text.starts_with("/sys/devices/system/cpu/")
         || path == program && reads_link
 }
 
@@ -123,6 +118,8 @@ fn the_main_process_names_no_file_that_can_hang() {
             format!("db --home {home}"),
             format!("db --file {home}/state.db"),
             format!("report --pid {pid}"),
+            format!("stacks --pid {pid}"),
+            format!("watch --port {port} --samples 2 --every 20ms"),
         ] {
             let mut command = place.doctor(&arguments);
             command.env("TZ", ":/usr/share/zoneinfo/Europe/Paris").env("TMPDIR", place.path("tmp"));
@@ -260,6 +257,47 @@ fn files_of_the_system_are_not_waited_for() {
                 }
             }
             for path in &over {
+                let status = Command::new("umount").args(["--no-canonicalize", "--lazy"]).arg(path).status();
+                assert!(status.unwrap().success());
+            }
+            drop(mounted);
+        }
+    });
+}
+
+/// Files of the kernel over which lxcfs mounts its own in a container (README of lxcfs), and control groups: the daemon hangs.
+#[test]
+fn files_of_lxcfs_are_not_waited_for() {
+    isolated("files_of_lxcfs_are_not_waited_for", |place| {
+        let (server, _) = server(place);
+        let names = ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "pressure/memory"];
+        let over: Vec<PathBuf> =
+            names.iter().map(|name| Path::new("/proc").join(name)).filter(|path| path.exists()).collect();
+        assert!(over.len() >= 7, "{over:?}");
+        for fate in [Fate::Unread, Fate::Unanswered] {
+            let directory = place.directory("hung", 0);
+            let Some(mut mounted) = Hung::serving(&directory, fate, Path::new("/bin/sleep")) else {
+                return skipped("files_of_lxcfs", "it takes /dev/fuse");
+            };
+            for path in &over {
+                mount(&["--bind", directory.join("file").to_str().unwrap()], path);
+            }
+            mount(&["--bind", directory.to_str().unwrap()], Path::new("/sys/fs/cgroup"));
+            mounted.hang();
+            for view in
+                ["check", "check --json", "check --verbose", "lineage --json", "port --verbose", "fds --json"]
+            {
+                let arguments = format!("{view} --port {} --budget {BUDGET}", server.port);
+                let answer = bounded(&mut place.doctor(&arguments), LIMIT, &format!("{fate:?} {arguments}"));
+                assert!((0..=3).contains(&answer.exit), "{fate:?} {arguments}: {}", answer.stderr);
+                if view.ends_with("json") {
+                    let envelope = answer.json();
+                    assert_eq!(envelope["servers"][0]["pid"], server.pid(), "{fate:?} {arguments}: {envelope:#}");
+                    // The clock needs no file.
+                    assert!(envelope["host"]["uptime_ms"].is_u64(), "{fate:?} {arguments}: {envelope:#}");
+                }
+            }
+            for path in over.iter().map(PathBuf::as_path).chain([Path::new("/sys/fs/cgroup")]) {
                 let status = Command::new("umount").args(["--no-canonicalize", "--lazy"]).arg(path).status();
                 assert!(status.unwrap().success());
             }

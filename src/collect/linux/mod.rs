@@ -1,6 +1,6 @@
 //! Linux: procfs, socket diagnostics, control groups and systemd.
 
-mod cgroup;
+pub mod cgroup;
 mod databases;
 mod descriptors;
 mod executables;
@@ -149,7 +149,7 @@ impl Host for LinuxHost {
     }
 
     fn cgroup_paths(&self, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
-        cgroup::paths(ids, hints, self.workers.deadline)
+        cgroup::paths(&self.workers, ids, hints)
     }
 
     fn unit(&self, unit: &Unit) -> Result<Program, Gap> {

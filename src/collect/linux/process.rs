@@ -2,12 +2,13 @@
 
 use super::proc_dir::{numbers_in, own_mounts};
 use super::{links, procfs};
+use crate::collect::host_facts::since_boot;
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, HIDDEN, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::text::{nul_separated, printable};
-use crate::model::{Gap, GapReason, Identity, Process, ProcessState, Timestamp};
+use crate::model::{Gap, GapReason, Identity, Process, ProcessState, Timestamp, whole_milliseconds};
 use crate::parse::link::{Link, classify};
 use crate::parse::mask;
 use crate::parse::mounts::hidepid;
@@ -141,13 +142,6 @@ pub fn children(workers: &Workers, pid: u32) -> Option<Vec<u32>> {
     Some(found)
 }
 
-/// Time since boot, from `/proc/uptime` (proc_uptime(5)).
-pub fn uptime() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    let seconds: f64 = text.split(' ').next()?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 /// Short name of a process.
 pub fn name_of(workers: &Workers, pid: u32) -> Option<String> {
     procfs::stat_line(workers, pid).ok().map(|line| line.name)
@@ -228,7 +222,7 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
         user: None,
         state: line.state,
         start_time: age.and_then(start_time),
-        age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        age_ms: age.map(whole_milliseconds),
         threads: Some(status.threads),
         resident_bytes: status.resident_bytes,
         session: line.session,
@@ -250,7 +244,7 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
 fn age(start_ticks: u64) -> Option<Duration> {
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let started = Duration::from_millis(start_ticks.saturating_mul(1000) / per_second);
-    Some(uptime()?.saturating_sub(started))
+    Some(since_boot()?.saturating_sub(started))
 }
 
 fn start_time(age: Duration) -> Option<Timestamp> {

@@ -3,10 +3,11 @@
 use super::LinuxHost;
 use super::process::all_pids;
 use super::procfs;
+use crate::collect::host_facts::since_boot;
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ThreadEntry};
-use crate::model::{Gap, GapReason, Identity, ThreadSample, id};
+use crate::model::{Gap, GapReason, Identity, ThreadSample, id, whole_milliseconds};
 use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
@@ -80,10 +81,7 @@ fn one(pid: u32, tid: u32, files: &[Result<Vec<u8>, Gap>]) -> Option<ThreadEntry
     let read = |index: usize| files.get(index)?.as_deref().ok();
     let line = stat(read(0)?).ok()?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
-    // Start times are counted on `CLOCK_BOOTTIME` (proc_pid_stat(5)), as is /proc/uptime.
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let now = u64::try_from(boot.tv_sec).unwrap_or(0).saturating_mul(1000)
-        + u64::try_from(boot.tv_nsec).unwrap_or(0) / 1_000_000;
+    let now = since_boot().map_or(0, whole_milliseconds);
     Some(ThreadEntry {
         tid,
         name: line.name,

@@ -5,7 +5,7 @@ use crate::collect::launchd::{self, LaunchdFacts, OnDisk};
 use crate::collect::worker::wire::Tool;
 use crate::collect::{ForeignPath, Host, Program};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason};
+use crate::model::{Gap, GapReason, whole_milliseconds};
 use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::launchd_plist::job_file;
 use std::collections::{HashMap, HashSet};
@@ -40,7 +40,7 @@ pub fn one(host: &MacHost, name: &str) -> Result<Program, Gap> {
 /// launchd does not report the start time of a job's process; the process table does.
 fn with_age(mut program: Program) -> Program {
     let age = program.claim.claimed_pid.and_then(process::age);
-    program.claim.claimed_age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    program.claim.claimed_age_ms = age.map(whole_milliseconds);
     program
 }
 

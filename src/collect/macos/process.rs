@@ -4,7 +4,7 @@ use super::{MacHost, calls};
 use crate::collect::worker::Request;
 use crate::collect::{Collected, PidProblem, ProcessEntry, ThreadEntry, Usage};
 use crate::model::text::{nul_separated, printable};
-use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadSample, id};
+use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadSample, id, whole_milliseconds};
 use crate::parse::darwin::procargs;
 use crate::parse::darwin::process::{self as parse, KernelProcess};
 use crate::parse::mask;
@@ -99,7 +99,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         user: None,
         state: kernel.state.clone().unwrap_or_else(|| state_of_threads(pid)),
         start_time: crate::model::Timestamp::of_unix(Duration::from_micros(kernel.started_us)),
-        age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        age_ms: age.map(whole_milliseconds),
         threads: task.map(|task| task.threads),
         resident_bytes: task.map(|task| task.resident_bytes),
         session: session(pid).unwrap_or(0),

@@ -3,8 +3,8 @@
 
 use super::wire::{Answer, DescriptorLink, DescriptorLinks, DescriptorStat, FileKind, FileStat, Reply, Request};
 use crate::collect::foreign::{self, Failure};
-use crate::collect::linux::links;
 use crate::collect::linux::proc_dir::{ProcDir, numbers_in};
+use crate::collect::linux::{cgroup, links};
 use crate::model::Identity;
 use crate::parse::process::mount_id;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, open, readlinkat, statat, statx};
@@ -46,6 +46,7 @@ pub fn perform(request: Request) -> Reply {
             let one = |number| directory.read(&below("fdinfo", number)).ok().and_then(|lines| mount_id(&lines));
             Ok(Answer::Mounts(numbers.into_iter().map(one).collect()))
         }
+        Request::ControlGroups(search) => Ok(Answer::Groups(cgroup::search(search))),
         _ => Err(Failure::System(libc::ENOTSUP)),
     }
 }

@@ -126,7 +126,8 @@ pub fn perform(request: Request) -> Reply {
         | Request::DescriptorLink(..)
         | Request::DescriptorLinks { .. }
         | Request::DescriptorStats(..)
-        | Request::DescriptorMounts(..) => procfs::perform(request),
+        | Request::DescriptorMounts(..)
+        | Request::ControlGroups(_) => procfs::perform(request),
         Request::DescriptorRecords(pid) => bytes(descriptor_records(pid)?),
         Request::Stacks(process) => bytes(crate::collect::stacks::answer(process)?),
         Request::Host => Ok(Answer::Host(crate::collect::host_facts::numbers())),

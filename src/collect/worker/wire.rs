@@ -7,6 +7,7 @@ use crate::model::text::printable;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::IpAddr;
 
@@ -18,6 +19,8 @@ pub const MAX_FRAME: usize = 4 * 1024 * 1024 + 64 * 1024;
 pub enum Request {
     /// Numbers of the host as a whole. [`Answer::Host`].
     Host,
+    /// Paths of control groups by their ids. [`Answer::Groups`].
+    ControlGroups(GroupSearch),
     /// Arguments of a process, NUL-separated. [`Answer::Bytes`].
     CommandLine(u32),
     /// Supervisor markers and homes in the environment of a process, NUL-separated. No other variable leaves the
@@ -167,6 +170,8 @@ impl Tool {
 pub enum Answer {
     /// Numbers of the host.
     Host(HostNumbers),
+    /// The control groups that were found.
+    Groups(GroupsFound),
     /// Bytes.
     Bytes(ByteBuf),
     /// Names.
@@ -247,11 +252,29 @@ pub struct DescriptorStat {
     pub size: u64,
 }
 
+/// A search for control groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSearch {
+    /// Mount point of the tree.
+    pub root: ByteBuf,
+    /// Inode numbers of the groups' directories.
+    pub ids: Vec<u64>,
+    /// Paths below the root that are looked at first.
+    pub hints: Vec<String>,
+}
+
+/// The result of a search for control groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupsFound {
+    /// Ids and paths, relative to the root.
+    pub paths: HashMap<u64, String>,
+    /// How many groups were looked at when the search was stopped before its end.
+    pub stopped_after: Option<u32>,
+}
+
 /// Numbers of the host; `None` where one cannot be read, or does not exist on this system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostNumbers {
-    /// Time since boot in seconds.
-    pub uptime_s: Option<u64>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
     /// Available memory in bytes.
@@ -374,6 +397,7 @@ impl Request {
             Self::Accountable(Subject::User(uid)) => format!("owner of the subordinate uid {uid}"),
             Self::Accountable(Subject::Path(path)) => format!("account whose home has {}", printable(path)),
             Self::Account(uid) => format!("user {uid}"),
+            Self::ControlGroups(_) => "control groups of sockets".to_owned(),
             Self::Host => "numbers of the host".to_owned(),
             Self::Homes => "home directories in /etc/passwd".to_owned(),
             Self::Resolve(name) => format!("addresses of {}", printable(name.as_bytes())),

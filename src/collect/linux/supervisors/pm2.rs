@@ -1,11 +1,11 @@
 //! pm2 answers on `rpc.sock` in its home, which the title of its daemon contains.
 
-use super::{Backend, Place, milliseconds, since, timestamp};
+use super::{Backend, Place, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host, Program, SocketTable, SupervisorProcess};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, HostPath, Supervisor};
+use crate::model::{Gap, GapReason, HostPath, Supervisor, whole_milliseconds};
 use crate::parse::pm2::{self, Pm2Program};
 use std::path::{Path, PathBuf};
 
@@ -70,7 +70,7 @@ fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm
         pid: Some(place.process.identity.pid),
         owner: place.owner(),
         since: started.and_then(timestamp),
-        claimed_age_ms: found.pid.and(started).map(|at| milliseconds(since(at))),
+        claimed_age_ms: found.pid.and(started).map(|at| whole_milliseconds(since(at))),
         restart_interval_ms: Some(waits.max(1000)),
         configuration: Some(printable(home.as_os_str().as_encoded_bytes())),
         log: [found.error_log, found.output_log]

@@ -1,11 +1,11 @@
 //! runit, s6 and daemontools: the supervising process has the service's directory as its working directory, and writes
 //! `supervise/status` in it.
 
-use super::{Backend, MAX_FILE_BYTES, Place, another_user, milliseconds, shown, since, timestamp};
+use super::{Backend, MAX_FILE_BYTES, Place, another_user, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::{Collected, FileKind, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::text::kept;
-use crate::model::{Gap, GapReason, HostPath, Supervisor};
+use crate::model::{Gap, GapReason, HostPath, Supervisor, whole_milliseconds};
 use crate::parse::home::{variable, variable_directories};
 use crate::parse::service_status::{self, ServiceStatus};
 use std::time::Duration;
@@ -110,8 +110,8 @@ fn claim(kind: &str, name: &str, status: &ServiceStatus, evidence: String) -> Su
         is_restarting: status.wants_up && (status.pid.is_none() || age < YOUNG),
         is_idle: status.pid.is_none() && !status.wants_up,
         since: timestamp(status.changed_at),
-        claimed_age_ms: status.pid.map(|_| milliseconds(age)),
-        restart_interval_ms: Some(milliseconds(RESTART_INTERVAL)),
+        claimed_age_ms: status.pid.map(|_| whole_milliseconds(age)),
+        restart_interval_ms: Some(whole_milliseconds(RESTART_INTERVAL)),
         ..Supervisor::default()
     }
 }

@@ -1,12 +1,12 @@
 //! supervisord answers XML-RPC on the socket that its configuration names.
 
-use super::{Backend, MAX_FILE_BYTES, Place, milliseconds, shown, since, timestamp};
+use super::{Backend, MAX_FILE_BYTES, Place, shown, since, timestamp};
 use crate::collect::foreign::Login;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host, Program, SupervisorProcess};
 use crate::model::text::{printable, raw};
-use crate::model::{Gap, GapReason, HostPath, Supervisor};
+use crate::model::{Gap, GapReason, HostPath, Supervisor, whole_milliseconds};
 use crate::parse::http;
 use crate::parse::supervisord::{Configuration, ProgramInfo, configuration, process_info};
 use base64::Engine;
@@ -91,7 +91,7 @@ fn program(
         finished: has_exited && !always && info.exit_status == Some(0),
         result: has_exited.then(|| format!("exit status {}", info.exit_status.unwrap_or(-1))),
         since: info.stopped_at.max(info.started_at).and_then(timestamp),
-        claimed_age_ms: info.pid.and(info.started_at).map(|at| milliseconds(since(at))),
+        claimed_age_ms: info.pid.and(info.started_at).map(|at| whole_milliseconds(since(at))),
         ran_ms: info.stopped_at.zip(info.started_at).map(|(end, start)| end.saturating_sub(start) * 1000),
         state: Some(info.state),
         pid: Some(place.process.identity.pid),

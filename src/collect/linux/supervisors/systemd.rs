@@ -1,11 +1,12 @@
 //! systemd: the state of units (`systemctl show`), unit files on the disk, and the link in which a manager publishes
 //! the current activation.
 
-use super::{Backend, MAX_FILE_BYTES, another_user, milliseconds};
-use crate::collect::linux::{LinuxHost, process};
+use super::{Backend, MAX_FILE_BYTES, another_user};
+use crate::collect::host_facts::since_boot;
+use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Tool;
 use crate::collect::{Collected, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
-use crate::model::{Gap, GapReason, HostPath, Supervisor, Timestamp};
+use crate::model::{Gap, GapReason, HostPath, Supervisor, Timestamp, whole_milliseconds};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
@@ -184,7 +185,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
         && !is_oneshot
         && state.service_type != "forking";
     let is_enabled = state.unit_file_state.starts_with("enabled");
-    let uptime = process::uptime().unwrap_or_default();
+    let uptime = since_boot().unwrap_or_default();
     let changed = Duration::from_micros(state.state_changed_at_us);
     let since = (!changed.is_zero()).then(|| uptime.saturating_sub(changed));
     let mut gaps = Vec::new();
@@ -211,11 +212,11 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
         configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()),
         log: Some(log(&unit, file.map(|(file, _)| file))),
         owner: user.and_then(another_user),
-        ran_ms: state.ran_for().map(milliseconds),
+        ran_ms: state.ran_for().map(whole_milliseconds),
         policy: Some(policy(state)),
         // An active unit has no result yet.
         result: Some(result(state)).filter(|text| state.active != "active" && !text.is_empty()),
-        restart_interval_ms: state.restart_interval.map(milliseconds),
+        restart_interval_ms: state.restart_interval.map(whole_milliseconds),
         stops_group: Some(matches!(state.kill_mode.as_str(), "control-group" | "mixed")),
         port: port.or(state.webui_port),
         home: home.or_else(|| state.home.clone()),
