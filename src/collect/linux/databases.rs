@@ -177,9 +177,9 @@ fn hits_among(
     let mut places: HashMap<(u32, Vec<u8>), usize> = HashMap::new();
     let mut unread: HashSet<u32> = HashSet::new();
     let problems = procfs::each_link(workers, pids, b"/", |pid, link| {
-        match link.text {
-            Ok(text) if family_of(&text, wanted).is_some() => {
-                let text = text.into_vec();
+        match link.target {
+            Ok(text) if family_of(text, wanted).is_some() => {
+                let text = text.to_vec();
                 let place = *places.entry((pid, text.clone())).or_insert(hits.len());
                 match hits.get_mut(place) {
                     Some(hit) => {

@@ -115,8 +115,8 @@ fn scanned(
     }
     let mut scan = DescriptorScan::default();
     let mut problems = procfs::each_link(workers, &[pid], b"", |_, link| {
-        match link.text {
-            Ok(text) => scan.count(&text, link.number),
+        match link.target {
+            Ok(target) => scan.count(target, link.number),
             Err(error) => scan.count_unreadable(error),
         }
         ControlFlow::Continue(())

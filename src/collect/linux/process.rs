@@ -278,7 +278,7 @@ pub fn holders(
     let mut of_one: HashMap<u32, usize> = HashMap::new();
     let mut unread: HashSet<u32> = HashSet::new();
     let problems = procfs::each_link(workers, pids, b"socket:", |pid, link| {
-        match link.text.as_deref().map(|text| classify(text)) {
+        match link.target.map(classify) {
             Ok(Link::Socket(inode)) if inodes.contains(&inode) => {
                 let holders = found.entry(inode).or_default();
                 if !holders.contains(&pid) {
@@ -286,7 +286,7 @@ pub fn holders(
                     *of_one.entry(pid).or_default() += 1;
                 }
             }
-            Err(error) if links::is_refused(*error) => drop(unread.insert(pid)),
+            Err(error) if links::is_refused(error) => drop(unread.insert(pid)),
             _ => {}
         }
         // A listener is usually among the first descriptors of a server.

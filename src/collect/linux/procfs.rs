@@ -126,7 +126,7 @@ pub fn each_link(
     workers: &Workers,
     pids: &[u32],
     beginning: &[u8],
-    mut take: impl FnMut(u32, DescriptorLink) -> ControlFlow<()>,
+    mut take: impl FnMut(u32, DescriptorLink<'_>) -> ControlFlow<()>,
 ) -> Vec<(u32, Gap)> {
     let mut unread = Vec::new();
     let mut waiting: Vec<(u32, u32)> = pids.iter().map(|pid| (*pid, 0)).collect();
@@ -152,7 +152,7 @@ pub fn each_link(
         for ((pid, _), answer) in waiting.into_iter().zip(answers) {
             match answer {
                 Ok(Answer::Links(found)) => {
-                    let is_enough = found.links.into_iter().any(|link| take(pid, link).is_break());
+                    let is_enough = found.iter().any(|link| take(pid, link).is_break());
                     others.extend(found.next.filter(|_| !is_enough).map(|next| (pid, next)));
                 }
                 Ok(_) => {

@@ -112,7 +112,7 @@ pub fn pipe_readers(
     let mut ends: Vec<(u32, u32)> = Vec::new();
     // A process that cannot be read, or has ended, cannot be reported as a reader.
     procfs::each_link(workers, &all_pids()?, &target, |pid, link| {
-        if link.text.is_ok_and(|text| *text == target) {
+        if link.target == Ok(&*target) {
             ends.push((pid, link.number));
         }
         ControlFlow::Continue(())

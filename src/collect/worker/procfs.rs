@@ -17,8 +17,8 @@ use std::ops::ControlFlow;
 
 /// Descriptors that are scanned for one answer, so that it does not take long.
 const MAX_SCANNED: u32 = 1024;
-/// Bytes of links in one answer; the last link can exceed it.
-const MAX_TEXT: usize = 64 * 1024;
+/// Bytes of targets in one answer; the last one can exceed it.
+const MAX_TARGET_BYTES: usize = 64 * 1024;
 
 /// Performs a request about procfs.
 ///
@@ -87,17 +87,16 @@ fn descriptor_links(pid: u32, first: u32, beginning: &[u8]) -> Result<Descriptor
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = open(format!("/proc/{pid}/fd"), flags, Mode::empty())?;
     let mut found = DescriptorLinks::default();
-    let (mut looked_at, mut text) = (0, 0);
+    let mut looked_at = 0;
     links::each(&directory, first, |number, link| {
-        if looked_at == MAX_SCANNED || text > MAX_TEXT {
+        if looked_at == MAX_SCANNED || found.target_bytes() > MAX_TARGET_BYTES {
             found.next = Some(number);
             return ControlFlow::Break(());
         }
         looked_at += 1;
-        let link = link.map_err(rustix::io::Errno::raw_os_error);
-        if link.is_err() || link.is_ok_and(|link| link.starts_with(beginning)) {
-            text += link.map_or(0, <[u8]>::len);
-            found.links.push(DescriptorLink { number, text: link.map(|link| ByteBuf::from(link.to_vec())) });
+        let target = link.map_err(rustix::io::Errno::raw_os_error);
+        if target.is_err() || target.is_ok_and(|target| target.starts_with(beginning)) {
+            found.push(DescriptorLink { number, target });
         }
         ControlFlow::Continue(())
     })?;

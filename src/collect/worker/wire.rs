@@ -293,22 +293,53 @@ pub struct HostNumbers {
     pub pid_max: Option<u64>,
 }
 
-/// Links of the descriptors of a process.
+/// Links of the descriptors of a process; all targets are in one buffer, since there can be a million of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescriptorLinks {
-    /// The links with the requested prefix.
-    pub links: Vec<DescriptorLink>,
+    /// Numbers of the descriptors, with the length of the target or the error number of readlink(2).
+    links: Vec<(u32, Result<u32, i32>)>,
+    /// The targets one after another.
+    targets: ByteBuf,
     /// The descriptor at which the next page begins; `None` where these links were the last.
     pub next: Option<u32>,
 }
 
 /// The link of one descriptor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DescriptorLink {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DescriptorLink<'a> {
     /// Number of the descriptor.
     pub number: u32,
     /// Its target, or the error number of readlink(2).
-    pub text: Result<ByteBuf, i32>,
+    pub target: Result<&'a [u8], i32>,
+}
+
+impl DescriptorLinks {
+    /// Adds a link at the end.
+    pub fn push(&mut self, link: DescriptorLink<'_>) {
+        let length = link.target.map(|target| {
+            self.targets.extend_from_slice(target);
+            u32::try_from(target.len()).unwrap_or(u32::MAX)
+        });
+        self.links.push((link.number, length));
+    }
+
+    /// Bytes of all targets.
+    pub fn target_bytes(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// The links in their order.
+    pub fn iter(&self) -> impl Iterator<Item = DescriptorLink<'_>> {
+        let mut rest: &[u8] = &self.targets;
+        self.links.iter().map(move |(number, length)| {
+            let target = length.map(|length| {
+                let (target, after) = rest.split_at(rest.len().min(usize::try_from(length).unwrap_or(usize::MAX)));
+                rest = after;
+                target
+            });
+            DescriptorLink { number: *number, target }
+        })
+    }
 }
 
 /// One account.
@@ -473,6 +504,20 @@ pub type Reply = Result<Answer, Failure>;
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn links_survive_the_wire() {
+        let links = [(0, Ok(&b"socket:[1]"[..])), (3, Err(libc::EACCES)), (9, Ok(b"")), (10, Ok(b"/a\xff"))];
+        let links = links.map(|(number, target)| DescriptorLink { number, target });
+        let mut page = DescriptorLinks::default();
+        links.into_iter().for_each(|link| page.push(link));
+        let bytes = frame(&page).unwrap();
+        let read: DescriptorLinks = read_from(&mut &*bytes).unwrap();
+        assert_eq!(read.iter().collect::<Vec<_>>(), links);
+        // A length beyond the end of the buffer ends there.
+        page.links[3].1 = Ok(u32::MAX);
+        assert_eq!(page.iter().last(), Some(links[3]));
+    }
 
     #[test]
     fn messages_survive_the_wire() {
