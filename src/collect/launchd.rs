@@ -2,7 +2,7 @@
 //! compiles, and is tested, on every system.
 
 use super::Program;
-use crate::model::{Gap, GapReason, HostPath, Supervisor};
+use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind};
 use crate::parse::command::recognise_configured;
 use crate::parse::launchd::{Answer, Job, Row, domain, job};
 use crate::parse::launchd_plist::JobFile;
@@ -170,17 +170,21 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
         is_being_started && job.runs.is_some_and(|runs| runs > 1) || is_down && is_wanted && !is_held_back;
     let finished = is_down && was_started && ended_well && !is_wanted && !is_restarting;
     let claim = Supervisor {
-        kind: "launchd".to_owned(),
+        kind: SupervisorKind::Launchd,
         name: Some(job.label.clone()),
         claimed_pid: job.pid,
         evidence: format!("launchctl print {target}"),
         state: Some(job.state.clone()),
         // The first start is not a restart. A manual start is counted like any other.
         restarts: job.runs.map(|runs| runs.saturating_sub(1)),
-        is_restarting,
-        gave_up,
-        is_idle: is_down && !is_restarting && !gave_up && !finished,
-        finished,
+        claim_state: match job.pid {
+            _ if is_restarting => ClaimState::Restarting,
+            _ if gave_up => ClaimState::GaveUp,
+            _ if finished => ClaimState::Finished,
+            _ if is_being_started => ClaimState::Starting,
+            Some(_) => ClaimState::Running,
+            None => ClaimState::Idle,
+        },
         scope: Some(scope),
         configuration: job.plist.clone(),
         log: job.log().map(str::to_owned),
@@ -243,11 +247,11 @@ fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
     let file = &on_disk.file;
     let scope = on_disk.domain();
     let claim = Supervisor {
-        kind: "launchd".to_owned(),
+        kind: SupervisorKind::Launchd,
         name: Some(file.label.clone()),
         evidence: format!("{}, and launchctl print {scope}/{} finds no such job", on_disk.path, file.label),
         state: Some(if disabled { "disabled" } else { "not loaded" }.to_owned()),
-        is_idle: true,
+        claim_state: ClaimState::Idle,
         scope: Some(scope),
         configuration: Some(on_disk.path.clone()),
         log: file.log.clone(),
@@ -354,7 +358,7 @@ mod tests {
         let known = LaunchdFacts { users: &[501], pids: &pids, files: &files };
         let found = asked(&[("print gui/501", "gui/501 = {\n\tservices = {\n\t}\n}\n")], &known).unwrap();
         assert_eq!(found[0].claim.state.as_deref(), Some("not loaded"));
-        assert!(found[0].claim.is_idle && found[0].is_enabled == Some(true));
+        assert!(found[0].claim.claim_state == ClaimState::Idle && found[0].is_enabled == Some(true));
         let disabled = "disabled services = {\n\t\"ai.hermes.gateway\" => disabled\n\t\"x\" => enabled\n}\n";
         let found = asked(&[("print-disabled gui/501", disabled)], &known).unwrap();
         assert_eq!((found[0].is_enabled, found[0].claim.state.as_deref()), (Some(false), Some("disabled")));
@@ -396,64 +400,62 @@ mod tests {
         assert!(one(&ask, "user/501/ai.hermes.gateway", &[], &[]).is_ok());
         assert_eq!(one(&ask, "system/ai.hermes.gateway", &[501], &[]).unwrap_err().reason, GapReason::NotFound);
         let file = [on_disk()];
-        assert!(one(&ask, "system/ai.hermes.gateway", &[501], &file).unwrap().claim.is_idle);
+        assert!(
+            one(&ask, "system/ai.hermes.gateway", &[501], &file).unwrap().claim.claim_state == ClaimState::Idle
+        );
     }
 
     #[test]
     fn what_launchd_does_about_a_job() {
-        let flags = |body: &str| {
-            let claim = claim_of(body);
-            [claim.is_restarting, claim.gave_up, claim.finished, claim.is_idle]
-        };
-        let (restarting, gave_up, finished, idle, none) = (
-            [true, false, false, false],
-            [false, true, false, false],
-            [false, false, true, false],
-            [false, false, false, true],
-            [false; 4],
-        );
+        use crate::model::ClaimState as State;
         for (body, expected) in [
-            ("\tstate = running\n\tpid = 5\n\truns = 1\n\tproperties = keepalive | runatload\n", none),
+            ("\tstate = running\n\tpid = 5\n\truns = 1\n\tproperties = keepalive | runatload\n", State::Running),
             (
                 "\tstate = spawn scheduled\n\truns = 312\n\tlast exit code = 1\n\tproperties = keepalive\n",
-                restarting,
+                State::Restarting,
             ),
-            ("\tstate = not running\n\truns = 9\n\tlast exit code = 0\n\tproperties = keepalive\n", restarting),
+            (
+                "\tstate = not running\n\truns = 9\n\tlast exit code = 0\n\tproperties = keepalive\n",
+                State::Restarting,
+            ),
             (
                 "\tstate = not running\n\truns = 9\n\tlast exit code = 0\n\tpended spawn = semaphore\n\tproperties = keepalive\n",
-                idle,
+                State::Idle,
             ),
-            ("\tstate = not running\n\truns = 1\n\tlast exit code = 0\n\tproperties = runatload\n", finished),
+            (
+                "\tstate = not running\n\truns = 1\n\tlast exit code = 0\n\tproperties = runatload\n",
+                State::Finished,
+            ),
             (
                 "\tstate = not running\n\truns = 1\n\tlast exit code = 78: EX_CONFIG\n\tproperties = runatload\n",
-                gave_up,
+                State::GaveUp,
             ),
             (
                 "\tstate = not running\n\truns = 1\n\tlast terminating signal = Terminated: 15\n\tproperties = runatload\n",
-                idle,
+                State::Idle,
             ),
             (
                 "\tstate = not running\n\truns = 1\n\tlast terminating signal = Killed: 9\n\tproperties = runatload\n",
-                gave_up,
+                State::GaveUp,
             ),
             (
                 "\tstate = not running\n\truns = 0\n\tlast exit code = (never exited)\n\tproperties = runatload\n",
-                idle,
+                State::Idle,
             ),
             (
                 "\tstate = not running\n\truns = 2\n\tlast exit code = 0\n\tsemaphores = {\n\t\tsuccessful exit => 0\n\t}\n\tproperties = runatload\n",
-                finished,
+                State::Finished,
             ),
             (
                 "\tstate = not running\n\truns = 2\n\tlast exit code = 1\n\tsemaphores = {\n\t\tsuccessful exit => 0\n\t}\n\tproperties = runatload\n",
-                restarting,
+                State::Restarting,
             ),
             (
                 "\tstate = not running\n\truns = 90\n\tlast exit code = 1\n\tproperties = keepalive | penalty box\n",
-                gave_up,
+                State::GaveUp,
             ),
         ] {
-            assert_eq!(flags(body), expected, "{body}");
+            assert_eq!(claim_of(body).claim_state, expected, "{body}");
         }
     }
 

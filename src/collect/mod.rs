@@ -25,7 +25,7 @@ pub use workers::resolve;
 
 use crate::model::{
     DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, HostPath, Identity, Process, PythonSample,
-    Resources, SecondSample, Supervisor, ThreadSample,
+    Resources, SecondSample, Supervisor, SupervisorKind, ThreadSample,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, recognise_configured};
@@ -202,8 +202,8 @@ pub struct SocketTable {
 pub struct SupervisorProcess {
     /// Its pid.
     pub pid: u32,
-    /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`.
-    pub kind: String,
+    /// Its kind, one that can be queried.
+    pub kind: SupervisorKind,
     /// The user of a `systemd-user` manager.
     pub user: Option<u32>,
 }
@@ -377,13 +377,13 @@ pub trait Host {
     ///
     /// # Errors
     /// A gap when its status cannot be read.
-    fn service(&self, kind: &str, directory: &ForeignPath) -> Result<Program, Gap>;
+    fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap>;
 
     /// Queries a container's runtime for the container, where its socket may be used.
     ///
     /// # Errors
     /// A gap when the socket does not exist, or may not be used.
-    fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap>;
+    fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap>;
 
     /// A database and its companion files as bytes, with the locks on them. It is never opened through SQLite,
     /// and no lock is taken. For the holders see [`Host::database_holders`].

@@ -1,6 +1,6 @@
 //! Commands for the user: the right command for each supervisor and scope. The doctor itself runs none of them.
 
-use crate::model::{NextStep, Server, Supervisor};
+use crate::model::{ClaimState, NextStep, Server, Supervisor, SupervisorKind};
 
 /// An action on a supervisor's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,43 +24,43 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
     let word = of("start", "stop", "restart");
     let scope = claim.scope.as_deref().unwrap_or_default();
     let own = as_owner(claim);
-    Some(match claim.kind.as_str() {
-        "systemd" => format!("systemctl {word} {name}"),
-        "systemd-user" => match manager_of(claim) {
+    Some(match &claim.kind {
+        SupervisorKind::Systemd => format!("systemctl {word} {name}"),
+        SupervisorKind::SystemdUser => match manager_of(claim) {
             Some(user) => {
                 format!("sudo -u '#{user}' XDG_RUNTIME_DIR=/run/user/{user} systemctl --user {word} {name}")
             }
             None => format!("systemctl --user {word} {name}"),
         },
-        "launchd" => {
+        SupervisorKind::Launchd => {
             let target = quoted(&format!("{scope}/{}", claim.name.as_deref().unwrap_or_default()));
             match (verb, &claim.configuration) {
                 (Verb::Stop, _) => format!("launchctl bootout {target}"),
-                (Verb::Start, Some(plist)) if claim.is_idle => {
+                (Verb::Start, Some(plist)) if claim.claim_state == ClaimState::Idle => {
                     format!("launchctl bootstrap {} {}", quoted(scope), quoted(plist))
                 }
                 (Verb::Start, _) => format!("launchctl kickstart {target}"),
                 (Verb::Restart, _) => format!("launchctl kickstart -k {target}"),
             }
         }
-        "supervisord" => {
+        SupervisorKind::Supervisord => {
             // supervisorctl reads these paths by default (Supervisor, "Configuration File").
             let usual = ["/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
             let file = claim.configuration.as_deref().filter(|file| !usual.contains(file));
             let option = file.map_or(String::new(), |file| format!("-c {} ", quoted(file)));
             format!("{own}supervisorctl {option}{word} {name}")
         }
-        "runit" => format!("{own}sv {} {name}", of("up", "down", "restart")),
-        "s6" => format!("{own}s6-svc {} {name}", of("-u", "-d", "-r")),
-        "daemontools" => format!("{own}svc {} {name}", of("-u", "-d", "-t")),
-        "pm2" => {
+        SupervisorKind::Runit => format!("{own}sv {} {name}", of("up", "down", "restart")),
+        SupervisorKind::S6 => format!("{own}s6-svc {} {name}", of("-u", "-d", "-r")),
+        SupervisorKind::Daemontools => format!("{own}svc {} {name}", of("-u", "-d", "-t")),
+        SupervisorKind::Pm2 => {
             // sudo does not keep HOME, where pm2 searches for its daemon.
             let home = claim.configuration.as_deref().filter(|_| claim.owner.is_some());
             let home = home.map_or(String::new(), |home| format!("PM2_HOME={} ", quoted(home)));
             format!("{own}{home}pm2 {word} {name}")
         }
-        "docker" | "podman" if claim.name.is_some() => format!("{} {word} {name}", claim.kind),
-        "respawn-loop" if verb == Verb::Stop => format!("kill {}", claim.pid?),
+        kind if kind.is_container_runtime() && claim.name.is_some() => format!("{kind} {word} {name}"),
+        SupervisorKind::RespawnLoop if verb == Verb::Stop => format!("kill {}", claim.pid?),
         _ => return None,
     })
 }
@@ -73,10 +73,10 @@ pub fn log_command(claim: &Supervisor) -> Option<String> {
         return Some(format!("{}tail -n 100 {}", as_owner(claim), quoted(log)));
     }
     let name = claim.name.as_deref().filter(|name| !name.starts_with('-')).map(quoted)?;
-    match claim.kind.as_str() {
-        "docker" | "podman" => Some(format!("{} logs {name} --tail 100", claim.kind)),
-        "systemd" => Some(format!("journalctl -u {name} -n 100 --no-pager")),
-        "systemd-user" => Some(match manager_of(claim) {
+    match &claim.kind {
+        kind if kind.is_container_runtime() => Some(format!("{kind} logs {name} --tail 100")),
+        SupervisorKind::Systemd => Some(format!("journalctl -u {name} -n 100 --no-pager")),
+        SupervisorKind::SystemdUser => Some(match manager_of(claim) {
             Some(user) => format!("journalctl _UID={user} _SYSTEMD_USER_UNIT={name} -n 100 --no-pager"),
             None => format!("journalctl --user -u {name} -n 100 --no-pager"),
         }),
@@ -123,7 +123,7 @@ pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
 
 /// The warning that stopping a unit also ends the server, which is not its main process.
 pub fn stop_takes_all(claim: &Supervisor) -> Option<NextStep> {
-    (claim.stops_group == Some(true) && claim.kind.starts_with("systemd")).then(|| {
+    (claim.stops_group == Some(true) && claim.kind.is_systemd()).then(|| {
         NextStep::say("Stopping the unit ends every process of its control group, the server that answers now too")
     })
 }

@@ -1,6 +1,6 @@
 //! Sources of facts, and next steps, in the terms of macOS.
 
-use crate::model::{Finding, Server};
+use crate::model::{Finding, Server, SupervisorKind};
 
 /// Replaces the steps for Linux that macOS cannot do.
 const NO_COPY: &str = "macOS has no way to copy an unlinked file out of another process: have the server itself write a \
@@ -10,7 +10,7 @@ const NO_COPY: &str = "macOS has no way to copy an unlinked file out of another 
 fn is_darwin(server: &Server) -> bool {
     let of_process =
         |process: &crate::model::Process| process.namespace_pids.is_empty() && process.cgroup.is_none();
-    let of_lineage = |lineage: &crate::model::Lineage| lineage.supervisor.kind == "launchd";
+    let of_lineage = |lineage: &crate::model::Lineage| lineage.supervisor.kind == SupervisorKind::Launchd;
     server.process.as_ref().map_or_else(|| server.lineage.as_ref().is_some_and(of_lineage), of_process)
 }
 

@@ -3,7 +3,8 @@
 use super::advice::{self, Verb};
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    Evidence, Finding, Lineage, NextStep, Relaunch, Server, ServerKind, Severity, Sibling, Supervisor, id,
+    ClaimState, Evidence, Finding, Lineage, NextStep, Relaunch, Server, ServerKind, Severity, Sibling, Supervisor,
+    SupervisorKind, id,
 };
 use crate::parse::command::recognise;
 
@@ -41,15 +42,14 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
 /// includes manual restarts by one.
 pub fn is_repeated(claim: &Supervisor, relaunch: &Relaunch) -> bool {
     let pids = relaunch.pids.len();
-    let counts_automatic_only =
-        claim.kind.starts_with("systemd") || matches!(claim.kind.as_str(), "docker" | "podman");
+    let counts_automatic_only = claim.kind.is_systemd() || claim.kind.is_container_runtime();
     if counts_automatic_only && claim.restarts.is_some() {
         // All other changes were manual.
         return relaunch.restarts >= 1;
     }
     let backs_off = relaunch.states.iter().any(|state| state == "BACKOFF");
     // No user starts the child of a loop by hand.
-    let enough = if claim.kind == "respawn-loop" { 2 } else { 3 };
+    let enough = if claim.kind == SupervisorKind::RespawnLoop { 2 } else { 3 };
     // One restart closes the port and opens it again.
     relaunch.restarts >= 2 || pids >= enough || pids >= 2 && (backs_off || relaunch.port_changes >= 4)
 }
@@ -66,7 +66,7 @@ fn looping<'l>(server: &Server, lineage: &'l Lineage) -> Option<&'l Supervisor> 
         let has_just_been = claim.claims_this != Some(true)
             && server.pid.is_some()
             && claim.claimed_age_ms.is_some_and(|age| age <= interval);
-        was_often && (claim.is_restarting || has_just_been)
+        was_often && (claim.claim_state == ClaimState::Restarting || has_just_been)
             || lineage.relaunch.as_ref().is_some_and(|seen| is_looked_on(claim, seen) && is_repeated(claim, seen))
     })
 }
@@ -112,21 +112,21 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     // A unit that ends its whole control group with its main process leaves no process behind: this one ends in
     // a moment.
     let goes_with_it = supervisor.stops_group == Some(true) && lineage.unit == supervisor.name;
-    if is_looping && goes_with_it && supervisor.kind.starts_with("systemd") {
+    if is_looping && goes_with_it && supervisor.kind.is_systemd() {
         return None;
     }
     let severity = if is_looping { Severity::Critical } else { Severity::Warning };
     // The name of a loop is its whole command line; the pid is shorter, and the evidence has the command line.
     let owner = match expected.pid {
         Some(loop_pid) => format!("the loop that starts it (pid {loop_pid})"),
-        None if expected.kind == "pid" => format!("pid {}", expected.name),
+        None if expected.kind == SupervisorKind::Process => format!("pid {}", expected.name),
         None => expected.name.clone(),
     };
     let title = match supervisor.claimed_pid {
         Some(claimed) if expected.pid.is_some() => {
             format!("pid {pid} runs outside of {owner}, whose attempt now is pid {claimed}")
         }
-        _ if expected.kind == "pid" => format!("pid {pid} is not {owner}, nor started by it"),
+        _ if expected.kind == SupervisorKind::Process => format!("pid {pid} is not {owner}, nor started by it"),
         Some(claimed) => format!("pid {pid} runs outside of {owner}, which says pid {claimed}"),
         None => format!("pid {pid} runs outside of {owner}, which has no process"),
     };
@@ -150,7 +150,8 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     next.extend(advice::before_it_ends(server));
     next.push(NextStep::run("end the orphan", format!("kill {pid}")));
     // A job that launchd was ordered to stop is unloaded, so it must be loaded again.
-    let afterwards = Supervisor { is_idle: supervisor.is_idle || is_looping, ..supervisor.clone() };
+    let afterwards = if is_looping { ClaimState::Idle } else { supervisor.claim_state };
+    let afterwards = Supervisor { claim_state: afterwards, ..supervisor.clone() };
     next.push(match advice::command(&afterwards, Verb::Start) {
         Some(command) => NextStep::run("start it through its supervisor", command),
         None => NextStep::say("Then start it through its supervisor"),
@@ -171,7 +172,12 @@ fn orphaned_backend(server: &Server, lineage: &Lineage) -> Option<Finding> {
     let asks_any_port = recognise(&argv).is_some_and(|command| command.port == Some(0));
     let is_remote = argv.iter().any(|word| word.starts_with("--ssh-"));
     let has_owner = lineage.hops.iter().any(|hop| hop.pid == owner);
-    if lineage.supervisor.kind != "none" || !lineage.detached || !asks_any_port || is_remote || has_owner {
+    if lineage.supervisor.kind != SupervisorKind::None
+        || !lineage.detached
+        || !asks_any_port
+        || is_remote
+        || has_owner
+    {
         return None;
     }
     let parent = lineage.hops.get(1).map_or(process.ppid, |hop| hop.pid);
@@ -195,8 +201,8 @@ fn respawn_loop(server: &Server, lineage: &Lineage, claim: &Supervisor) -> Findi
     let claim = &with_pid(lineage, claim);
     let relaunch = lineage.relaunch.clone().unwrap_or_default();
     let seconds = relaunch.observed_ms as f64 / 1000.0;
-    let who = match (claim.kind.as_str(), claim.pid) {
-        ("respawn-loop", Some(pid)) => format!("pid {pid}"),
+    let who = match (&claim.kind, claim.pid) {
+        (SupervisorKind::RespawnLoop, Some(pid)) => format!("pid {pid}"),
         _ => claim.title(),
     };
     let title = match claim.restarts.filter(|restarts| *restarts > 0) {
@@ -241,7 +247,7 @@ pub fn log_of(claim: &Supervisor) -> Option<NextStep> {
 }
 
 fn gave_up(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
-    if !supervisor.gave_up {
+    if supervisor.claim_state != ClaimState::GaveUp {
         return None;
     }
     let name = supervisor.name.as_deref().unwrap_or("the program");
@@ -250,7 +256,7 @@ fn gave_up(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
     let reason = supervisor.result.as_deref().map_or(String::new(), |result| format!(" ({result})"));
     let mut next: Vec<NextStep> = log_of(supervisor).into_iter().collect();
     next.push(NextStep::say("Remove what made the starts fail"));
-    if supervisor.kind.starts_with("systemd") {
+    if supervisor.kind.is_systemd() {
         let stop = advice::command(supervisor, Verb::Stop).unwrap_or_default();
         let reset = stop
             .replace("systemctl --user stop", "systemctl --user reset-failed")
@@ -272,7 +278,7 @@ fn launcher_detached(server: &Server, supervisor: &Supervisor) -> Option<Finding
     // A program that ran longer has replaced itself with the server, and it was the server that ended.
     let was_short = supervisor.ran_ms.is_none_or(|ran| ran <= MAX_LAUNCH_MS);
     let took_it_along = server.pid.is_none() && supervisor.is_launcher && was_short;
-    if !supervisor.finished || !(lives_on || took_it_along) {
+    if supervisor.claim_state != ClaimState::Finished || !(lives_on || took_it_along) {
         return None;
     }
     let name = supervisor.name.as_deref().unwrap_or("the program");
@@ -311,16 +317,13 @@ fn duplicate_supervisors(server: &Server, lineage: &Lineage) -> Option<Finding> 
         .iter()
         .filter(|claim| {
             claim.claims_this == Some(false)
-                && claim.kind != "pid-file"
-                && !claim.is_idle
-                && !claim.finished
-                // A supervisor that has given up does not start anything.
-                && !claim.gave_up
+                && claim.kind != SupervisorKind::PidFile
+                && !claim.claim_state.is_at_rest()
                 && !is_rival(server, claim)
         })
         .collect();
     let first = others.first()?;
-    if lineage.supervisor.kind == "none" {
+    if lineage.supervisor.kind == SupervisorKind::None {
         return None;
     }
     let subject = match (server.port, &server.home) {
@@ -399,7 +402,7 @@ fn duplicate_servers(server: &Server, lineage: &Lineage) -> Option<Finding> {
 
 fn unsupervised(server: &Server, lineage: &Lineage) -> Option<Finding> {
     let is_meant = server.expectation.supervisor.as_deref() == Some("none");
-    if lineage.supervisor.kind != "none" || lineage.expected.is_some() || is_meant {
+    if lineage.supervisor.kind != SupervisorKind::None || lineage.expected.is_some() || is_meant {
         return None;
     }
     let mut evidence = vec![
@@ -407,7 +410,7 @@ fn unsupervised(server: &Server, lineage: &Lineage) -> Option<Finding> {
         Evidence::new("detached", lineage.detached, lineage.detached_because.clone()),
     ];
     if let Some(file) =
-        lineage.claims.iter().find(|claim| claim.kind == "pid-file" && claim.claims_this == Some(true))
+        lineage.claims.iter().find(|claim| claim.kind == SupervisorKind::PidFile && claim.claims_this == Some(true))
     {
         let path = file.name.clone().unwrap_or_default();
         evidence.push(Evidence::new("pid file that names it", path, file.evidence.clone()));

@@ -2,7 +2,7 @@
 
 use super::lineage::is_rival;
 use super::verdict::{Verdict, finding};
-use crate::model::{Evidence, Finding, Holder, Listeners, NextStep, Outcome, Server, Severity, id};
+use crate::model::{ClaimState, Evidence, Finding, Holder, Listeners, NextStep, Outcome, Server, Severity, id};
 use crate::parse::health::is_hermes_answer;
 use std::net::IpAddr;
 
@@ -130,7 +130,9 @@ fn unexpected_owner(server: &Server, listeners: &Listeners, other: &Holder, own_
 fn rival(server: &Server, listeners: &Listeners) -> Option<Finding> {
     let lineage = server.lineage.as_ref().filter(|_| server.kind.is_hermes())?;
     let claim = lineage.claims.iter().find(|claim| {
-        is_rival(server, claim) && claim.claims_this == Some(false) && !claim.is_idle && !claim.finished
+        is_rival(server, claim)
+            && claim.claims_this == Some(false)
+            && !matches!(claim.claim_state, ClaimState::Idle | ClaimState::Finished)
     })?;
     let port = listeners.port;
     let (own, other) = (server.home.clone().unwrap_or_default(), claim.home.clone().unwrap_or_default());

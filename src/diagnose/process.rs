@@ -4,7 +4,8 @@ use super::advice::{Verb, command};
 use super::stale_pid_file;
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    Evidence, Finding, GapReason, NextStep, Part, Phase, PhaseName, Process, ProcessState, Server, Severity, id,
+    ClaimState, Evidence, Finding, GapReason, NextStep, Part, Phase, PhaseName, Process, ProcessState, Server,
+    Severity, SupervisorKind, id,
 };
 
 /// Minimum number of zombie children for a warning.
@@ -56,8 +57,11 @@ fn not_running(server: &Server) -> Option<Finding> {
     }
     // Enabled but stopped, and not requested by the user: this may be intended.
     let was_asked_for = server.expectation.named_by.iter().any(|by| by.starts_with("--"));
-    let stopped =
-        server.lineage.as_ref().map(|lineage| &lineage.supervisor).filter(|claim| claim.is_idle && !was_asked_for);
+    let stopped = server
+        .lineage
+        .as_ref()
+        .map(|lineage| &lineage.supervisor)
+        .filter(|claim| claim.claim_state == ClaimState::Idle && !was_asked_for);
     let severity = if stopped.is_some() { Severity::Warning } else { Severity::Critical };
     let title = match server.port {
         _ if stopped.is_some() => {
@@ -79,7 +83,7 @@ fn not_running(server: &Server) -> Option<Finding> {
         evidence.push(Evidence::new("it was named by", named.clone(), "command line"));
     }
     let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
-    let supervisor = supervisor.filter(|supervisor| supervisor.kind != "none");
+    let supervisor = supervisor.filter(|supervisor| supervisor.kind != SupervisorKind::None);
     if let Some(supervisor) = supervisor {
         let state = supervisor.state.clone().unwrap_or_default();
         evidence.push(Evidence::new(

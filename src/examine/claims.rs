@@ -2,7 +2,9 @@
 //! way.
 
 use super::Examination;
-use crate::model::{Expected, Gap, GapReason, Hop, PidFileState, Process, Role, Server, Supervisor, id};
+use crate::model::{
+    ClaimState, Expected, Gap, GapReason, Hop, PidFileState, Process, Role, Server, Supervisor, SupervisorKind, id,
+};
 use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
 use crate::parse::expect::Expect;
@@ -85,13 +87,13 @@ impl Examination<'_> {
             let claim = judged(&known.program.claim, chain.as_ref());
             let is_named = claim.kind == claims.supervisor.kind && claim.name == claims.supervisor.name;
             // A program that is down and should be down does not affect this server.
-            if is_named || claim.is_idle || known.program.is_oneshot {
+            if is_named || claim.claim_state == ClaimState::Idle || known.program.is_oneshot {
                 continue;
             }
             // The claim of the server's own supervisor is settled. Any other supervisor for it, or for its
             // port, may conflict.
             let is_content = claims.watched.is_none() && claims.supervisor.claims_this != Some(false);
-            let does_something = !claim.gave_up && !claim.finished;
+            let does_something = !claim.claim_state.is_at_rest();
             if is_content && does_something && claim.claims_this != Some(true) {
                 claims.watched = Some(ObservedSupervisor::Program(Box::new(known.clone())));
             }
@@ -105,7 +107,7 @@ impl Examination<'_> {
             let named = self.target.pid_files.iter().find(|read| read.file.path == file.path);
             let claimed_pid = named.and_then(|read| read.names).map(|names| names.pid);
             Supervisor {
-                kind: "pid-file".to_owned(),
+                kind: SupervisorKind::PidFile,
                 name: Some(file.path.clone()),
                 claimed_pid,
                 claims_this: Some(claimed_pid.is_some() && claimed_pid == server.pid),
@@ -113,7 +115,7 @@ impl Examination<'_> {
                 ..Supervisor::default()
             }
         }));
-        if claims.supervisor.kind == "none" || chain.is_none() {
+        if claims.supervisor.kind == SupervisorKind::None || chain.is_none() {
             self.note_unqueried(server);
         }
         claims
@@ -127,18 +129,13 @@ impl Examination<'_> {
         wanted: &ServerProfile<'_>,
         chain: Option<&Chain<'_>>,
     ) -> Claims {
-        let expected = Expected {
-            kind: expect.kind().to_owned(),
-            name: expect.name(),
-            pid: None,
-            why: expect.to_string(),
-            named: true,
-        };
+        let expected =
+            Expected { kind: expect.kind(), name: expect.name(), pid: None, why: expect.to_string(), named: true };
         match self.survey.expected_program(expect, Some(wanted)) {
             Ok(Some(known)) => {
                 let supervisor = judged(&known.program.claim, chain);
                 Claims {
-                    watched: (supervisor.claims_this != Some(true) && !supervisor.is_idle
+                    watched: (supervisor.claims_this != Some(true) && supervisor.claim_state != ClaimState::Idle
                         || self.request.observe.is_some())
                     .then(|| ObservedSupervisor::Program(Box::new(known))),
                     ..Claims::of(supervisor, Some(expected))
@@ -197,7 +194,9 @@ impl Examination<'_> {
             let elsewhere = fits.iter().filter(|(fit, _)| matches!(fit, Fit::This | Fit::Likely));
             // The unit of the server's control group was queried before; it may be down on purpose.
             let elsewhere = elsewhere
-                .filter(|(_, known)| !known.program.is_oneshot && (!known.program.claim.is_idle))
+                .filter(|(_, known)| {
+                    !known.program.is_oneshot && known.program.claim.claim_state != ClaimState::Idle
+                })
                 .filter(|(_, known)| chain.position(known.program.claim.claimed_pid).is_none())
                 .max_by_key(|(_, known)| rank(&known.program.claim));
             if let Some((_, known)) = elsewhere {
@@ -222,7 +221,9 @@ impl Examination<'_> {
         let of_it =
             fits.iter().filter(|(fit, _)| *fit != Fit::Rival).filter(|(_, known)| !known.program.is_oneshot);
         let best = of_it
-            .filter(|(_, known)| !known.program.claim.is_idle || known.program.is_enabled == Some(true))
+            .filter(|(_, known)| {
+                known.program.claim.claim_state != ClaimState::Idle || known.program.is_enabled == Some(true)
+            })
             .max_by_key(|(_, known)| rank(&known.program.claim));
         match best {
             Some((_, known)) => elsewhere_of(known, None),
@@ -243,14 +244,15 @@ impl Examination<'_> {
         let shown = mask::command(&self.survey.command(pid).iter().map(String::as_bytes).collect::<Vec<_>>());
         let why = format!("pid {pid} is a loop whose command is this server");
         let supervisor = Supervisor {
-            kind: "respawn-loop".to_owned(),
+            kind: SupervisorKind::RespawnLoop,
             name: Some(shown.clone()),
             pid: Some(pid),
             evidence: why.clone(),
             is_launcher: true,
             ..Supervisor::none("")
         };
-        let expected = Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why, named: false };
+        let expected =
+            Expected { kind: SupervisorKind::RespawnLoop, name: shown, pid: Some(pid), why, named: false };
         Claims { watched: Some(ObservedSupervisor::Loop(pid)), ..Claims::of(supervisor, Some(expected)) }
     }
 
@@ -259,23 +261,23 @@ impl Examination<'_> {
     fn of_parent(&self, chain: &Chain<'_>, below: u32, hop: &Hop) -> Claims {
         let process = chain.process;
         let kind = match hop.role {
-            Role::RespawnLoop => "respawn-loop",
-            Role::Demo => "demo",
-            _ => hop.name.as_deref().unwrap_or("supervisor"),
+            Role::RespawnLoop => SupervisorKind::RespawnLoop,
+            Role::Demo => SupervisorKind::Demo,
+            _ => SupervisorKind::from(hop.name.as_deref().unwrap_or("supervisor")),
         };
         let known = self.survey.programs().known.iter().find(|known| {
             let claim = &known.program.claim;
             claim.pid == Some(hop.pid) && chain.position(claim.claimed_pid).is_some()
         });
         let claim = known.map(|known| known.program.claim.clone()).unwrap_or_default();
-        let name = match (&claim.name, kind) {
+        let name = match (&claim.name, &kind) {
             (Some(name), _) => Some(name.clone()),
-            (None, "supervisord") => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
+            (None, SupervisorKind::Supervisord) => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
             (None, _) => Some(hop.command.clone()),
         };
         let through = if below == process.identity.pid { "" } else { " through wrappers" };
         let supervisor = Supervisor {
-            kind: kind.to_owned(),
+            kind,
             name,
             pid: Some(hop.pid),
             claimed_pid: claim.claimed_pid.or(Some(below)),
@@ -392,15 +394,15 @@ impl Examination<'_> {
             evidence.push_str("; its INVOCATION_ID is an earlier one of the unit");
         }
         let expected = Expected {
-            kind: unit.kind().to_owned(),
+            kind: unit.kind(),
             name: unit.name.clone(),
             pid: None,
             why: "it is in that unit's control group, and the unit's command is this server".to_owned(),
             named: false,
         };
         let supervisor = Supervisor { claims_this: Some(false), evidence, ..claim };
-        let watched =
-            (!supervisor.is_idle && !supervisor.finished).then(|| ObservedSupervisor::Program(Box::new(known)));
+        let watched = (!matches!(supervisor.claim_state, ClaimState::Idle | ClaimState::Finished))
+            .then(|| ObservedSupervisor::Program(Box::new(known)));
         Claims { watched, ..Claims::of(supervisor, Some(expected)) }
     }
 
@@ -408,7 +410,7 @@ impl Examination<'_> {
     /// it.
     fn of_unqueried_unit(&self, server: &mut Server, chain: &Chain<'_>, unit: &Unit, gap: Gap) -> Claims {
         let base = |claims_this, evidence| Supervisor {
-            kind: unit.kind().to_owned(),
+            kind: unit.kind(),
             name: Some(unit.name.clone()),
             claims_this,
             evidence,
@@ -419,7 +421,7 @@ impl Examination<'_> {
             let is_same = current == own;
             let which = if is_same { "the current one" } else { "an earlier one" };
             let expected = Expected {
-                kind: unit.kind().to_owned(),
+                kind: unit.kind(),
                 name: unit.name.clone(),
                 pid: None,
                 why: "its control group is that unit's".to_owned(),
@@ -435,7 +437,13 @@ impl Examination<'_> {
 
     /// Claim of a container runtime, if it may be queried. The first process of the container is claimed in any
     /// case.
-    fn of_container(&self, server: &mut Server, chain: &Chain<'_>, runtime: &str, short: String) -> Claims {
+    fn of_container(
+        &self,
+        server: &mut Server,
+        chain: &Chain<'_>,
+        runtime: SupervisorKind,
+        short: String,
+    ) -> Claims {
         let is_init = chain.process.namespace_pids.last() == Some(&1);
         let evidence =
             if is_init { "it is the first process of its container" } else { "its control group is a container's" };
@@ -447,14 +455,14 @@ impl Examination<'_> {
                 format!("the runtime of uid {owner} is asked by that user only: run hermes-doctor as that user");
             server.gaps.push(Gap::new(format!("{runtime} on container {short}"), GapReason::NotAsked, detail));
             let supervisor = Supervisor {
-                kind: runtime.to_owned(),
+                kind: runtime,
                 claims_this: is_init.then_some(true),
                 evidence: format!("{evidence}, by its name below the manager of uid {owner}"),
                 ..Supervisor::default()
             };
             return Claims::of(supervisor, None);
         }
-        let supervisor = match self.survey.host.container(runtime, &short) {
+        let supervisor = match self.survey.host.container(&runtime, &short) {
             // The runtime reports another process, so the name of the control group is not that of its
             // container.
             Ok(program)
@@ -470,7 +478,7 @@ impl Examination<'_> {
             Err(gap) => {
                 server.gaps.push(gap);
                 Supervisor {
-                    kind: runtime.to_owned(),
+                    kind: runtime,
                     name: Some(short),
                     claims_this: is_init.then_some(true),
                     evidence: evidence.to_owned(),
@@ -500,7 +508,10 @@ impl Examination<'_> {
             }
             let shown = mask::command(&self.survey.command(pid).iter().map(String::as_bytes).collect::<Vec<_>>());
             let why = format!("pid {pid} is a loop whose command is this server");
-            Some((pid, Expected { kind: "respawn-loop".into(), name: shown, pid: Some(pid), why, named: false }))
+            Some((
+                pid,
+                Expected { kind: SupervisorKind::RespawnLoop, name: shown, pid: Some(pid), why, named: false },
+            ))
         })
     }
 
@@ -569,18 +580,18 @@ fn elsewhere_of(known: &KnownProgram, chain: Option<&Chain<'_>>) -> Claims {
         why: format!("its command is this server ({})", claim.evidence),
         named: false,
     };
-    let does_something = !claim.is_idle && !claim.finished && !claim.gave_up;
+    let does_something = !claim.claim_state.is_at_rest();
     let watched = does_something.then(|| ObservedSupervisor::Program(Box::new(known.clone())));
     Claims { watched, ..Claims::of(supervisor, Some(expected)) }
 }
 
 /// Rank of a program among several for one server: one with activity ranks higher.
 fn rank(claim: &Supervisor) -> u8 {
-    match claim {
-        claim if claim.is_restarting => 4,
-        claim if claim.claimed_pid.is_some() => 3,
-        claim if claim.gave_up => 2,
-        claim if claim.finished => 1,
+    match claim.claim_state {
+        ClaimState::Restarting => 4,
+        _ if claim.claimed_pid.is_some() => 3,
+        ClaimState::GaveUp => 2,
+        ClaimState::Finished => 1,
         _ => 0,
     }
 }

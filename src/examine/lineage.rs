@@ -5,7 +5,8 @@ use super::claims::Claims;
 use crate::collect::ForeignPath;
 use crate::diagnose;
 use crate::model::{
-    Gap, GapReason, Hop, HostPath, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor, id,
+    ClaimState, Gap, GapReason, Hop, HostPath, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor,
+    SupervisorKind, id,
 };
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, HermesCommand};
@@ -81,7 +82,7 @@ impl Examination<'_> {
         const MAX_LOG_BYTES: usize = 64 * 1024;
         let is_limit = |gap: &&mut Gap| gap.what.starts_with(crate::parse::darwin::descriptor::LIMIT);
         let Some(gap) = server.gaps.iter_mut().find(is_limit) else { return };
-        if supervisor.kind == "launchd"
+        if supervisor.kind == SupervisorKind::Launchd
             && let Some(policy) = &supervisor.policy
         {
             let limit = policy.split(' ').find(|word| word.starts_with("SoftResourceLimits.NumberOfFiles="));
@@ -110,7 +111,8 @@ impl Examination<'_> {
         let age =
             supervisor.claimed_pid.and_then(|pid| self.survey.process_of(pid)).and_then(|process| process.age_ms);
         let timeouts = if supervisor.is_launcher || state.contains("start-pre") { LAUNCH_MS } else { GRACE_MS };
-        let (Some(pid), Some(age), true) = (supervisor.claimed_pid, age, stands_still && !supervisor.is_restarting)
+        let (Some(pid), Some(age), true) =
+            (supervisor.claimed_pid, age, stands_still && supervisor.claim_state != ClaimState::Restarting)
         else {
             return;
         };

@@ -117,15 +117,15 @@ impl Examination<'_> {
             // The log of a supervisor that runs another process belongs to that process: it shows why its
             // starts fail.
             let is_shared = claim.claims_this == Some(false) && process.is_some();
-            match claim.kind.as_str() {
+            match &claim.kind {
                 _ if log.starts_with("/dev/") => {}
                 _ if log.starts_with('/') => {
                     let name: PathBuf = HostPath::from_kept(log).into();
                     let rotated = Some(self.log_of(claim, &crate::collect::logs::rotated(&name)));
                     places.push(Place::File { place: self.log_of(claim, &name), name, rotated, is_shared });
                 }
-                "systemd" | "systemd-user" => places.extend(journal_of(log, is_shared)),
-                "docker" | "podman" => {
+                kind if kind.is_systemd() => places.extend(journal_of(log, is_shared)),
+                kind if kind.is_container_runtime() => {
                     let detail = "the runtime keeps it; it is not asked for it";
                     server.gaps.push(Gap::new(format!("log {log}"), GapReason::NotAsked, detail));
                 }

@@ -32,7 +32,7 @@ impl Examination<'_> {
     /// Observes until repeated starts are detected, or until the time is over. With `--observe` always for the
     /// whole time.
     pub(super) fn observe(&self, server: &Server, watched: &ObservedSupervisor, claim: &Supervisor) -> Relaunch {
-        let name = claim.name.as_deref().filter(|name| name.len() <= 40).unwrap_or(&claim.kind);
+        let name = claim.name.as_deref().filter(|name| name.len() <= 40).unwrap_or(claim.kind.word());
         let timeouts = self.request.observe.unwrap_or(DEFAULT_DURATION);
         self.progress.step(&format!("observing {name} for up to {} s", timeouts.as_secs().max(1)));
         let begun = Instant::now();
@@ -78,9 +78,7 @@ impl Examination<'_> {
             }
             let every = match watched {
                 ObservedSupervisor::Loop(_) => INTERVAL,
-                ObservedSupervisor::Program(_) if matches!(claim.kind.as_str(), "runit" | "s6" | "daemontools") => {
-                    INTERVAL
-                }
+                ObservedSupervisor::Program(_) if claim.kind.has_service_directories() => INTERVAL,
                 ObservedSupervisor::Program(_) => EVERY_QUESTION,
             };
             std::thread::sleep(every.min(end.remaining()));

@@ -1,6 +1,6 @@
 //! The ancestry of a server, and the supervisors that claim it.
 
-use super::{HostPath, Timestamp};
+use super::{ClaimState, HostPath, SupervisorKind, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ pub struct Hop {
 pub struct Supervisor {
     /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`,
     /// `respawn-loop`, `pid-file`, a container runtime …; `none` if no supervisor claims it.
-    pub kind: String,
+    pub kind: SupervisorKind,
     /// Unit, label, program, service directory or container.
     pub name: Option<String>,
     /// The pid that the supervisor itself claims, in the doctor's own pid namespace.
@@ -100,18 +100,9 @@ pub struct Supervisor {
     pub state: Option<String>,
     /// Automatic restarts that the supervisor counted.
     pub restarts: Option<u64>,
-    /// Whether the supervisor is restarting it now (auto-restart, BACKOFF, down and wanted up).
-    #[serde(default)]
-    pub is_restarting: bool,
-    /// Whether the supervisor has given up starting it.
-    #[serde(default)]
-    pub gave_up: bool,
-    /// Whether it is down and should be down: stopped on purpose, disabled, or never started.
-    #[serde(default)]
-    pub is_idle: bool,
-    /// Whether its main process exited with success without a request, and the supervisor does not restart it.
-    #[serde(default)]
-    pub finished: bool,
+    /// That state as one of a few that all supervisors have.
+    #[serde(flatten)]
+    pub claim_state: ClaimState,
     /// Scope of the manager: `system`, `user` (the user that runs the doctor), `user 1000`, `gui/501`; `null`
     /// if the supervisor has no scopes.
     #[serde(default)]
@@ -167,14 +158,14 @@ pub struct Supervisor {
 impl Supervisor {
     /// No supervisor, with the evidence for it.
     pub fn none(evidence: impl Into<String>) -> Self {
-        Self { kind: "none".into(), claims_this: Some(false), evidence: evidence.into(), ..Self::default() }
+        Self { claims_this: Some(false), evidence: evidence.into(), ..Self::default() }
     }
 
     /// Kind and name in words for the user.
     pub fn title(&self) -> String {
         match &self.name {
             Some(name) => format!("{} {name}", self.kind),
-            None => self.kind.clone(),
+            None => self.kind.to_string(),
         }
     }
 }
@@ -183,7 +174,7 @@ impl Supervisor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Expected {
     /// Same values as [`Supervisor::kind`].
-    pub kind: String,
+    pub kind: SupervisorKind,
     /// Unit, program, directory or command.
     pub name: String,
     /// Pid of the supervising process, if there is one.

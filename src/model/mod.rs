@@ -4,6 +4,7 @@
 //! cannot provide is `null`, with a [`Gap`].
 
 mod activity;
+mod claim_state;
 mod descriptors;
 mod envelope;
 mod exercise;
@@ -21,11 +22,13 @@ mod redaction;
 mod resources;
 mod sqlite;
 mod stacks;
+mod supervisor_kind;
 pub mod text;
 mod time;
 mod trend;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadSample};
+pub use claim_state::ClaimState;
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{
     Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, Replayed, SCHEMA, Server, ServerKind, Tool,
@@ -53,5 +56,6 @@ pub use stacks::{
     LockHolder, LockWait, MAX_FRAMES, MAX_THREADS, PythonSample, PythonStack, PythonThread, StackFrame, StackGroup,
     StackRole, StackThread, Stacks,
 };
+pub use supervisor_kind::SupervisorKind;
 pub use time::{Timestamp, whole_milliseconds};
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};

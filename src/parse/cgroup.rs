@@ -1,5 +1,6 @@
 //! Control groups and the systemd units and containers that they name.
 
+use crate::model::SupervisorKind;
 use procfs_core::{FromBufRead, ProcessCGroups};
 
 /// The path that names the unit, from `/proc/PID/cgroup` (cgroups(7)): that of the unified hierarchy or, on a
@@ -37,8 +38,8 @@ pub struct Unit {
 
 impl Unit {
     /// The supervisor kind of the unit's manager.
-    pub fn kind(&self) -> &'static str {
-        if self.user_manager.is_some() { "systemd-user" } else { "systemd" }
+    pub fn kind(&self) -> SupervisorKind {
+        if self.user_manager.is_some() { SupervisorKind::SystemdUser } else { SupervisorKind::Systemd }
     }
 }
 
@@ -74,7 +75,7 @@ pub fn delegated_to(path: &str) -> Option<u32> {
 }
 
 /// The container of a control group path: the name of its runtime and its short id.
-pub fn container_of(path: &str) -> Option<(&'static str, String)> {
+pub fn container_of(path: &str) -> Option<(SupervisorKind, String)> {
     for part in path.rsplit('/') {
         let name = part.strip_suffix(".scope").unwrap_or(part);
         let found =
@@ -82,12 +83,13 @@ pub fn container_of(path: &str) -> Option<(&'static str, String)> {
                 .into_iter()
                 .find_map(|(prefix, runtime)| Some((runtime, name.strip_prefix(prefix)?)));
         if let Some((runtime, id)) = found.filter(|(_, id)| is_container_id(id)) {
-            return Some((runtime, id.chars().take(12).collect()));
+            return Some((SupervisorKind::from(runtime), id.chars().take(12).collect()));
         }
     }
     // cgroup v1 with the cgroupfs driver: /docker/ID
     let (parent, id) = path.rsplit_once('/')?;
-    (parent.ends_with("/docker") && is_container_id(id)).then(|| ("docker", id.chars().take(12).collect()))
+    (parent.ends_with("/docker") && is_container_id(id))
+        .then(|| (SupervisorKind::Docker, id.chars().take(12).collect()))
 }
 
 fn is_container_id(id: &str) -> bool {
@@ -136,9 +138,9 @@ mod tests {
         let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         assert_eq!(
             container_of(&format!("/system.slice/docker-{id}.scope")),
-            Some(("docker", "0123456789ab".into()))
+            Some((SupervisorKind::Docker, "0123456789ab".into()))
         );
-        assert_eq!(container_of(&format!("/docker/{id}")), Some(("docker", "0123456789ab".into())));
+        assert_eq!(container_of(&format!("/docker/{id}")), Some((SupervisorKind::Docker, "0123456789ab".into())));
         assert_eq!(container_of("/system.slice/docker.service"), None);
     }
 }

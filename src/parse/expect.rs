@@ -1,5 +1,6 @@
 //! `--expect`: the supervisor that should manage the server, as the user writes it.
 
+use crate::model::SupervisorKind;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -19,8 +20,8 @@ pub enum Expect {
     Supervisord(String),
     /// A pm2 program.
     Pm2(String),
-    /// A service directory and its kind of supervisor: `runit`, `s6`, `daemontools`.
-    ServiceDirectory(&'static str, PathBuf),
+    /// A service directory and its kind of supervisor.
+    ServiceDirectory(SupervisorKind, PathBuf),
     /// This process, or a descendant of it.
     Pid(u32),
     /// No supervisor: the server is started by hand, on purpose.
@@ -32,16 +33,16 @@ pub const FORMS: &str = "systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervi
 
 impl Expect {
     /// The supervisor kind, as in `lineage.supervisor.kind`.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> SupervisorKind {
         match self {
-            Self::Systemd { user: false, .. } => "systemd",
-            Self::Systemd { user: true, .. } => "systemd-user",
-            Self::Launchd(_) => "launchd",
-            Self::Supervisord(_) => "supervisord",
-            Self::Pm2(_) => "pm2",
-            Self::ServiceDirectory(kind, _) => kind,
-            Self::Pid(_) => "pid",
-            Self::NoSupervisor => "none",
+            Self::Systemd { user: false, .. } => SupervisorKind::Systemd,
+            Self::Systemd { user: true, .. } => SupervisorKind::SystemdUser,
+            Self::Launchd(_) => SupervisorKind::Launchd,
+            Self::Supervisord(_) => SupervisorKind::Supervisord,
+            Self::Pm2(_) => SupervisorKind::Pm2,
+            Self::ServiceDirectory(kind, _) => kind.clone(),
+            Self::Pid(_) => SupervisorKind::Process,
+            Self::NoSupervisor => SupervisorKind::None,
         }
     }
 
@@ -73,35 +74,33 @@ impl FromStr for Expect {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "none" {
+        if text == SupervisorKind::None.word() {
             return Ok(Self::NoSupervisor);
         }
-        let (kind, name) = text.split_once(':').ok_or_else(|| format!("write it as {FORMS}"))?;
+        let (word, name) = text.split_once(':').ok_or_else(|| format!("write it as {FORMS}"))?;
         if name.is_empty() || name.starts_with('-') || name.contains(char::is_control) || name.len() > 4096 {
-            return Err(format!("{kind}: names nothing that could be asked for; write it as {FORMS}"));
+            return Err(format!("{word}: names nothing that could be asked for; write it as {FORMS}"));
         }
-        let directory = |kind| {
-            let path = PathBuf::from(name);
-            Self::ServiceDirectory(kind, std::path::absolute(&path).unwrap_or(path))
-        };
+        let kind = SupervisorKind::from(word);
         Ok(match kind {
-            "systemd" | "systemd-user" => {
+            SupervisorKind::Systemd | SupervisorKind::SystemdUser => {
                 let has_suffix = name.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "service");
                 let unit = if has_suffix { name.to_owned() } else { format!("{name}.service") };
-                Self::Systemd { unit, user: kind == "systemd-user" }
+                Self::Systemd { unit, user: kind == SupervisorKind::SystemdUser }
             }
-            "launchd" => Self::Launchd(name.to_owned()),
-            "supervisord" => Self::Supervisord(name.to_owned()),
-            "pm2" => Self::Pm2(name.to_owned()),
-            "runit" => directory("runit"),
-            "s6" => directory("s6"),
-            "daemontools" => directory("daemontools"),
-            "pid" => match name.parse() {
+            SupervisorKind::Launchd => Self::Launchd(name.to_owned()),
+            SupervisorKind::Supervisord => Self::Supervisord(name.to_owned()),
+            SupervisorKind::Pm2 => Self::Pm2(name.to_owned()),
+            _ if kind.has_service_directories() => {
+                let path = PathBuf::from(name);
+                Self::ServiceDirectory(kind, std::path::absolute(&path).unwrap_or(path))
+            }
+            SupervisorKind::Process => match name.parse() {
                 Ok(1) => return Err("pid 1 is above every process, so it tells nothing".to_owned()),
                 Ok(pid) if pid > 1 => Self::Pid(pid),
                 _ => return Err(format!("{name:?} is no pid")),
             },
-            other => return Err(format!("{other:?} is no supervisor that is known here; write it as {FORMS}")),
+            _ => return Err(format!("{word:?} is no supervisor that is known here; write it as {FORMS}")),
         })
     }
 }
@@ -117,9 +116,12 @@ mod tests {
             ("systemd-user:a@b.service", Expect::Systemd { unit: "a@b.service".into(), user: true }),
             ("launchd:ai.hermes.gateway", Expect::Launchd("ai.hermes.gateway".into())),
             ("supervisord:hermes:webui", Expect::Supervisord("hermes:webui".into())),
-            ("runit:/etc/service/hermes", Expect::ServiceDirectory("runit", "/etc/service/hermes".into())),
-            ("s6:/run/service/x", Expect::ServiceDirectory("s6", "/run/service/x".into())),
-            ("daemontools:/service/x", Expect::ServiceDirectory("daemontools", "/service/x".into())),
+            (
+                "runit:/etc/service/hermes",
+                Expect::ServiceDirectory(SupervisorKind::Runit, "/etc/service/hermes".into()),
+            ),
+            ("s6:/run/service/x", Expect::ServiceDirectory(SupervisorKind::S6, "/run/service/x".into())),
+            ("daemontools:/service/x", Expect::ServiceDirectory(SupervisorKind::Daemontools, "/service/x".into())),
             ("pm2:hermes", Expect::Pm2("hermes".into())),
             ("pid:4711", Expect::Pid(4711)),
             ("none", Expect::NoSupervisor),

@@ -2,7 +2,7 @@
 
 use super::table::{finish, right, table};
 use super::{View, words};
-use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
+use crate::model::{Envelope, Finding, Gap, Server, Severity, Status, SupervisorKind};
 use comfy_table::{Cell, ColumnConstraint};
 use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthStr;
@@ -45,14 +45,16 @@ pub fn overview(envelope: &Envelope, view: &View) -> String {
 /// The supervisor of a server in short form: a unit or label by its name, the others by their kind.
 fn supervised_by(server: &Server) -> Option<String> {
     let supervisor = &server.lineage.as_ref()?.supervisor;
-    let word = match supervisor.kind.as_str() {
-        "systemd" | "systemd-user" | "launchd" => supervisor.name.as_deref().unwrap_or(&supervisor.kind),
-        kind => kind,
+    let word = match &supervisor.kind {
+        kind @ (SupervisorKind::Systemd | SupervisorKind::SystemdUser | SupervisorKind::Launchd) => {
+            supervisor.name.as_deref().unwrap_or(kind.word())
+        }
+        kind => kind.word(),
     };
     let word = words::shorten(word, 22);
     Some(match supervisor.claims_this {
         Some(true) => word,
-        Some(false) if supervisor.kind == "none" => "none".to_owned(),
+        Some(false) if supervisor.kind == SupervisorKind::None => "none".to_owned(),
         Some(false) => format!("not {word}"),
         None => format!("{word}?"),
     })

@@ -6,7 +6,7 @@ use super::resources::resources;
 use super::table::{finish, right, table};
 use super::tree::tree;
 use super::{View, words};
-use crate::model::{Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor, id};
+use crate::model::{Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor, SupervisorKind, id};
 use comfy_table::Cell;
 
 fn number(value: Option<u64>) -> String {
@@ -113,7 +113,7 @@ fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
     let supervisor = &facts.supervisor;
     let claims = match supervisor.claims_this {
         Some(true) => "claims this server",
-        Some(false) if supervisor.kind == "none" => "no supervisor claims this server",
+        Some(false) if supervisor.kind == SupervisorKind::None => "no supervisor claims this server",
         Some(false) if server.pid.is_none() => "should be running this server",
         Some(false) => "does not claim this server",
         None => "it is not known whether it claims this server",

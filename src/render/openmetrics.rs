@@ -130,8 +130,10 @@ pub const FAMILIES: &[Family] = &[
         },
     ),
     server("server_info", None, "The kind of the supervisor. Always 1.", |server, out| {
-        let supervisor =
-            server.lineage.as_ref().map_or("not_examined", |lineage| known(&lineage.supervisor.kind, SUPERVISORS));
+        let supervisor = server
+            .lineage
+            .as_ref()
+            .map_or("not_examined", |lineage| known(lineage.supervisor.kind.word(), SUPERVISORS));
         out.add(&[("supervisor", supervisor)], 1);
     }),
     server("server_gaps", None, "Facts of the server that could not be read, by reason.", |server, out| {

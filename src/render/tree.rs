@@ -1,7 +1,7 @@
 //! The lineage as a tree: supervisor, wrappers, server, and related processes.
 
 use super::{View, words};
-use crate::model::{Hop, Lineage, Role, Server, Supervisor};
+use crate::model::{Hop, Lineage, Role, Server, Supervisor, SupervisorKind};
 use std::collections::HashSet;
 use unicode_width::UnicodeWidthStr;
 
@@ -121,7 +121,7 @@ impl Drawing<'_> {
                 let pid = claim.claimed_pid.map_or("no pid".to_owned(), |pid| format!("pid {pid}"));
                 notes.push(format!("says {}: {}{pid}", short_name(claim), state_of(claim)));
             }
-            if claim.claimed_pid == Some(hop.pid) && claim.kind != "none" && !says_it(claim, hop) {
+            if claim.claimed_pid == Some(hop.pid) && claim.kind != SupervisorKind::None && !says_it(claim, hop) {
                 notes.push(format!("claimed by {} {}", claim.kind, short_name(claim)));
             }
         }
@@ -153,9 +153,9 @@ impl Drawing<'_> {
 
 /// Whether a process is the supervisor that made a claim. The system manager is pid 1, in a container too.
 fn says_it(claim: &Supervisor, hop: &Hop) -> bool {
-    match claim.kind.as_str() {
-        "systemd" | "launchd" => hop.pid == 1,
-        "systemd-user" => hop.name.as_deref() == Some("systemd --user"),
+    match claim.kind {
+        SupervisorKind::Systemd | SupervisorKind::Launchd => hop.pid == 1,
+        SupervisorKind::SystemdUser => hop.name.as_deref() == Some("systemd --user"),
         _ => claim.pid == Some(hop.pid),
     }
 }
@@ -169,5 +169,5 @@ fn state_of(claim: &Supervisor) -> String {
 }
 
 fn short_name(claim: &Supervisor) -> String {
-    words::shorten(claim.name.as_deref().unwrap_or(&claim.kind), 48)
+    words::shorten(claim.name.as_deref().unwrap_or(claim.kind.word()), 48)
 }

@@ -1,7 +1,7 @@
 //! Programs of supervisors, and the query that found each.
 
 use crate::collect::{ForeignPath, Host, Program, SupervisorProcess};
-use crate::model::{Gap, Supervisor};
+use crate::model::{Gap, Supervisor, SupervisorKind};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{HermesCommand, recognise_configured};
 
@@ -15,7 +15,7 @@ pub enum ProgramQuery {
     /// A job of launchd, by its target.
     Job(String),
     /// The kind of a supervisor, and a service directory.
-    Service(String, ForeignPath),
+    Service(SupervisorKind, ForeignPath),
     /// A process that the user named.
     Process(u32),
 }
@@ -66,7 +66,7 @@ pub fn of_process(host: &dyn Host, pid: u32) -> Program {
         Err(problem) => (None, problem.to_string()),
     };
     let claim = Supervisor {
-        kind: "pid".to_owned(),
+        kind: SupervisorKind::Process,
         name: Some(pid.to_string()),
         claimed_pid,
         evidence: format!("process {pid}"),

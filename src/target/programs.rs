@@ -6,7 +6,7 @@ use super::program::{KnownProgram, ProgramQuery, Programs, of_process};
 use super::survey::same_network;
 use super::{Selection, Survey};
 use crate::collect::{Collected, ForeignPath, Program, SupervisorProcess};
-use crate::model::{Gap, GapReason, HostPath, Process, Role, ServerKind};
+use crate::model::{Gap, GapReason, HostPath, Process, Role, ServerKind, SupervisorKind};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
 use crate::parse::expect::Expect;
@@ -152,26 +152,30 @@ impl Survey<'_> {
             .iter()
             .filter_map(|(pid, argv)| {
                 let classified = classify(*pid, name_of(*pid), argv);
-                let kind = classified.name.filter(|_| classified.role == Role::Supervisor)?;
-                let is_known = matches!(kind.as_str(), "supervisord" | "runit" | "s6" | "daemontools" | "pm2");
+                let name = classified.name.filter(|_| classified.role == Role::Supervisor)?;
+                let kind = SupervisorKind::from(name.as_str());
+                let is_known = kind.has_service_directories()
+                    || matches!(kind, SupervisorKind::Supervisord | SupervisorKind::Pm2);
                 is_known.then_some(SupervisorProcess { pid: *pid, kind, user: None })
             })
             .collect();
         if name_of(1) == "launchd" {
-            found.push(SupervisorProcess { pid: 1, kind: "launchd".to_owned(), user: None });
+            found.push(SupervisorProcess { pid: 1, kind: SupervisorKind::Launchd, user: None });
         }
         for pid in names.iter().filter(|(_, name)| *name == "systemd").map(|(pid, _)| *pid) {
             let is_user = self.command(pid).iter().any(|word| word == "--user");
             let (kind, user) = match (pid, is_user) {
-                (1, _) => ("systemd", None),
+                (1, _) => (SupervisorKind::Systemd, None),
                 (pid, true) => match self.process_of(pid) {
                     // Managers in a container answer on their own sockets.
-                    Some(process) if process.foreign_mounts != Some(true) => ("systemd-user", Some(process.uid)),
+                    Some(process) if process.foreign_mounts != Some(true) => {
+                        (SupervisorKind::SystemdUser, Some(process.uid))
+                    }
                     _ => continue,
                 },
                 _ => continue,
             };
-            found.push(SupervisorProcess { pid, kind: kind.to_owned(), user });
+            found.push(SupervisorProcess { pid, kind, user });
         }
         found.sort_by_key(|supervisor| supervisor.pid);
         let mut of_users: HashMap<Option<u32>, usize> = HashMap::new();
@@ -275,11 +279,11 @@ impl Survey<'_> {
                 .host
                 .job(label)
                 .map(|program| KnownProgram { asked: ProgramQuery::Job(target_of(&program)), program }),
-            Expect::Supervisord(name) => self.program_of("supervisord", name, server),
-            Expect::Pm2(name) => self.program_of("pm2", name, server),
+            Expect::Supervisord(name) => self.program_of(&SupervisorKind::Supervisord, name, server),
+            Expect::Pm2(name) => self.program_of(&SupervisorKind::Pm2, name, server),
             Expect::ServiceDirectory(kind, directory) => {
                 let directory = ForeignPath::of_person(directory);
-                let asked = ProgramQuery::Service((*kind).to_owned(), directory.clone());
+                let asked = ProgramQuery::Service(kind.clone(), directory.clone());
                 self.host.service(kind, &directory).map(|program| KnownProgram { asked, program })
             }
             Expect::Pid(pid) => {
@@ -316,11 +320,16 @@ impl Survey<'_> {
     }
 
     /// A program by its name, of any supervisor of that kind. Where several match, `server` decides.
-    fn program_of(&self, kind: &str, name: &str, server: Option<&ServerProfile<'_>>) -> Result<KnownProgram, Gap> {
+    fn program_of(
+        &self,
+        kind: &SupervisorKind,
+        name: &str,
+        server: Option<&ServerProfile<'_>>,
+    ) -> Result<KnownProgram, Gap> {
         let mut last = Gap::new(name, GapReason::NotFound, format!("no {kind} runs here"));
         let mut others = Vec::new();
         let mut found = Vec::new();
-        for supervisor in self.supervisors().into_iter().filter(|supervisor| supervisor.kind == kind) {
+        for supervisor in self.supervisors().into_iter().filter(|supervisor| supervisor.kind == *kind) {
             match self.host.programs(&supervisor) {
                 Ok(programs) => {
                     for program in self.complete(programs) {
@@ -354,9 +363,9 @@ impl Survey<'_> {
 
 fn query_of(supervisor: &SupervisorProcess, program: &Program) -> ProgramQuery {
     let name = program.claim.name.clone().unwrap_or_default();
-    match supervisor.kind.as_str() {
-        "systemd" | "systemd-user" => ProgramQuery::Unit(Unit { name, user_manager: supervisor.user }),
-        "launchd" => ProgramQuery::Job(target_of(program)),
+    match &supervisor.kind {
+        kind if kind.is_systemd() => ProgramQuery::Unit(Unit { name, user_manager: supervisor.user }),
+        SupervisorKind::Launchd => ProgramQuery::Job(target_of(program)),
         _ => ProgramQuery::Supervisor(supervisor.clone(), name),
     }
 }

@@ -6,7 +6,7 @@ use super::program::KnownProgram;
 use super::programs::{Fit, ServerProfile, kind_of_program, server_of};
 use super::{SelectError, Selected, Selection, Survey, Target};
 use crate::collect::Program;
-use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
+use crate::model::{ClaimState, Expectation, Gap, GapReason, Identity, ServerKind, SupervisorKind};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
 use crate::parse::expect::Expect;
 use std::collections::BTreeMap;
@@ -424,7 +424,7 @@ fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
 
 fn named_supervisor(selection: &Selection) -> Option<String> {
     selection.expect.as_ref().map(|expect| match expect {
-        Expect::NoSupervisor => "none".to_owned(),
+        Expect::NoSupervisor => expect.kind().to_string(),
         expect => format!("{} {}", expect.kind(), expect.name()),
     })
 }
@@ -566,7 +566,7 @@ fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
         let is_new = |port: u16| found.iter().all(|known| known.port != port);
         if let Some(port) = program.claim.port.filter(|port| is_new(*port))
             && let Some(kind) = stated_kind(program)
-            && !(program.claim.is_idle && program.is_enabled != Some(true))
+            && !(program.claim.claim_state == ClaimState::Idle && program.is_enabled != Some(true))
         {
             let file = program.claim.configuration.clone().unwrap_or_else(|| program.claim.evidence.clone());
             let me = rustix::process::geteuid().as_raw();
@@ -589,8 +589,8 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
         else {
             continue;
         };
-        let has_setting = claim.kind.starts_with("systemd") || claim.kind == "launchd";
-        let is_wanted = !claim.is_idle || program.is_enabled == Some(true) && has_setting;
+        let has_setting = claim.kind.is_systemd() || claim.kind == SupervisorKind::Launchd;
+        let is_wanted = claim.claim_state != ClaimState::Idle || program.is_enabled == Some(true) && has_setting;
         let is_certain =
             recognise_configured(&program.command).is_some_and(|command| command.certain && !command.demo);
         // A oneshot unit is done.

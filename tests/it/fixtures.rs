@@ -4,7 +4,7 @@ use crate::common::reported;
 use crate::pages::{HOSTS, fixtures_page, path, read};
 use hermes_doctor::collect::replay;
 use hermes_doctor::diagnose;
-use hermes_doctor::model::{Envelope, Status};
+use hermes_doctor::model::{ClaimState, Envelope, Status};
 use std::path::Path;
 
 #[test]
@@ -217,14 +217,14 @@ fn one_restart_is_no_loop() {
     assert!(looping(&judged("systemd-orphan", |server| {
         let lineage = server.lineage.as_mut().unwrap();
         lineage.relaunch = None;
-        (lineage.supervisor.restarts, lineage.supervisor.is_restarting) = (Some(312), true);
+        (lineage.supervisor.restarts, lineage.supervisor.claim_state) = (Some(312), ClaimState::Restarting);
     })));
     // Its process is younger than the time between two starts.
     assert!(looping(&judged("systemd-orphan", |server| {
         let lineage = server.lineage.as_mut().unwrap();
         lineage.relaunch = None;
         lineage.supervisor.restarts = Some(312);
-        lineage.supervisor.is_restarting = false;
+        lineage.supervisor.claim_state = ClaimState::Running;
         lineage.supervisor.claimed_age_ms = Some(200);
     })));
     let found = judged("systemd-orphan", |server| {
@@ -232,7 +232,7 @@ fn one_restart_is_no_loop() {
         let relaunch = lineage.relaunch.as_mut().unwrap();
         relaunch.pids.truncate(2);
         (relaunch.restarts, relaunch.port_changes) = (0, 0);
-        (lineage.supervisor.restarts, lineage.supervisor.is_restarting) = (Some(1), false);
+        (lineage.supervisor.restarts, lineage.supervisor.claim_state) = (Some(1), ClaimState::Running);
     });
     assert!(!looping(&found) && found.0 == Status::Warning, "{found:?}");
     let found = judged("systemd-forking", |server| {

@@ -9,7 +9,7 @@ use hermes_doctor::collect::{
 use hermes_doctor::examine::{Request, Routes, Silent, examine};
 use hermes_doctor::model::{
     DatabaseFile, DatabaseHolder, Envelope, Gap, GapReason, Health, HostFacts, Identity, Outcome, Part, Phase,
-    PhaseName, Process, ProcessState, PythonSample, Resources, SecondSample, Server, Status,
+    PhaseName, Process, ProcessState, PythonSample, Resources, SecondSample, Server, Status, SupervisorKind,
 };
 use hermes_doctor::parse::cgroup::Unit;
 use hermes_doctor::parse::darwin::descriptor::{self, Record};
@@ -321,7 +321,7 @@ impl Host for Mac {
     }
 
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        assert_eq!(supervisor.kind, "launchd");
+        assert_eq!(supervisor.kind, SupervisorKind::Launchd);
         let pids: HashSet<u32> = self.processes.iter().map(|running| running.pid).collect();
         let known = LaunchdFacts { users: &[501], pids: &pids, files: &self.files };
         Ok(Collected { value: launchd::programs(&|words| Ok(self.launchctl(words)), &known)?, gaps: Vec::new() })
@@ -331,12 +331,12 @@ impl Host for Mac {
         launchd::one(&|words| Ok(self.launchctl(words)), name, &[501], &self.files)
     }
 
-    fn service(&self, kind: &str, _directory: &ForeignPath) -> Result<Program, Gap> {
-        none(kind)
+    fn service(&self, kind: &SupervisorKind, _directory: &ForeignPath) -> Result<Program, Gap> {
+        none(kind.word())
     }
 
-    fn container(&self, runtime: &str, _id: &str) -> Result<Program, Gap> {
-        none(runtime)
+    fn container(&self, runtime: &SupervisorKind, _id: &str) -> Result<Program, Gap> {
+        none(runtime.word())
     }
 
     fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
@@ -499,7 +499,7 @@ fn a_supervised_server_is_healthy_although_its_parent_is_pid_1() {
     let found = server(&mac, 48213);
     assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{:?}", found.findings);
     let lineage = found.lineage.as_ref().unwrap();
-    assert_eq!((lineage.supervisor.kind.as_str(), lineage.supervisor.claims_this), ("launchd", Some(true)));
+    assert_eq!((lineage.supervisor.kind.word(), lineage.supervisor.claims_this), ("launchd", Some(true)));
     assert_eq!(lineage.supervisor.scope.as_deref(), Some("gui/501"));
     assert!(found.passed.contains(&"orphaned-server".to_owned()));
     // The limit is not known, and what is known beside it is said.
@@ -560,7 +560,7 @@ fn a_server_from_a_terminal_is_not_the_terminals() {
         let found = server(&mac, 402);
         assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{label}: {:?}", found.findings);
         let lineage = found.lineage.unwrap();
-        assert_eq!(lineage.supervisor.kind, "none", "{label}");
+        assert_eq!(lineage.supervisor.kind, SupervisorKind::None, "{label}");
         assert!(lineage.markers.is_empty(), "{label}: {:?}", lineage.markers);
     }
 }
@@ -640,7 +640,11 @@ fn a_supervised_backend_is_told_from_orphans_beside_it() {
     assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{:?}", found.findings);
     let orphan = server(&orphans(), 903);
     let lineage = orphan.lineage.as_ref().unwrap();
-    assert_eq!(lineage.supervisor.kind, "none", "the job's pid is another one, and the job is content");
+    assert_eq!(
+        lineage.supervisor.kind,
+        SupervisorKind::None,
+        "the job's pid is another one, and the job is content"
+    );
     assert_eq!(verdict(&orphan), (Status::Warning, vec!["orphaned-server"]), "{:?}", orphan.findings);
     assert!(orphan.findings[0].title.ends_with("whose owner, pid 77, is gone"), "{}", orphan.findings[0].title);
     // Its application lives: it is that one's child.

@@ -157,7 +157,7 @@ pub fn fixtures_page() -> String {
     for (name, status, roots) in HOSTS.iter().filter(|(name, ..)| is_recorded(name)) {
         let envelope = read(name);
         let lineage = envelope.servers[0].lineage.as_ref();
-        let supervisor = lineage.map_or("not looked at", |lineage| &lineage.supervisor.kind);
+        let supervisor = lineage.map_or("not looked at", |lineage| lineage.supervisor.kind.word());
         lines.push(format!("| `{name}` | {} | {supervisor} | {} |\n", envelope.host.os, verdict(*status, roots)));
     }
     lines.sort();

@@ -155,6 +155,7 @@ const MAY_BE_MISSING: &[&str] = &[
     "answered_since",
     "any_port",
     "backfilled_frames",
+    "claim_state",
     "claimed_age_ms",
     "claims",
     "command",

@@ -24,7 +24,7 @@ use crate::collect::host_facts;
 use crate::model::text::printable;
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
-    SecondSample,
+    SecondSample, SupervisorKind,
 };
 use crate::parse::cgroup::Unit;
 use std::cell::OnceCell;
@@ -172,11 +172,11 @@ impl Host for LinuxHost {
         Err(Gap::new(printable(name.as_bytes()), GapReason::Unsupported, "there is no launchd on this system"))
     }
 
-    fn service(&self, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
+    fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
         supervisors::service_directory::named(self, kind, directory)
     }
 
-    fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap> {
+    fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
         supervisors::container::named(self, runtime, id)
     }
 

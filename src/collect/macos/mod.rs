@@ -19,7 +19,7 @@ use super::{
 use crate::collect::host_facts;
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
-    SecondSample, id,
+    SecondSample, SupervisorKind, id,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::darwin::descriptor::{self, Record};
@@ -235,8 +235,8 @@ impl Host for MacHost {
     }
 
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        match supervisor.kind.as_str() {
-            "launchd" => Ok(Collected { value: launchctl::programs(self)?, gaps: Vec::new() }),
+        match &supervisor.kind {
+            SupervisorKind::Launchd => Ok(Collected { value: launchctl::programs(self)?, gaps: Vec::new() }),
             kind => Err(unsupported(&format!("programs of {kind}"), "this version does not ask it on this system")),
         }
     }
@@ -245,12 +245,12 @@ impl Host for MacHost {
         launchctl::one(self, name)
     }
 
-    fn service(&self, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
+    fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
         let what = format!("{kind} service {}", directory.shown());
         Err(unsupported(&what, "this version does not ask it on this system"))
     }
 
-    fn container(&self, runtime: &str, id: &str) -> Result<Program, Gap> {
+    fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
         let what = format!("{runtime} container {id}");
         Err(unsupported(&what, "containers run in a virtual machine on this system"))
     }

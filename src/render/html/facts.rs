@@ -3,7 +3,7 @@
 use super::{folded, scrolled};
 use crate::model::{
     Activity, Attempt, DatabaseFile, Descriptors, Health, HealthSeries, Hop, Lineage, Listeners, PortSample,
-    Server, SqliteFamily, Supervisor, Target, Thread,
+    Server, SqliteFamily, Supervisor, SupervisorKind, Target, Thread,
 };
 use crate::render::{plot, words};
 use base64::Engine;
@@ -121,7 +121,7 @@ fn supervision(facts: &Lineage) -> Vec<(&'static str, String)> {
     let claim = &facts.supervisor;
     let claims = match claim.claims_this {
         Some(true) => "claims this server",
-        Some(false) if claim.kind == "none" => "no supervisor claims this server",
+        Some(false) if claim.kind == SupervisorKind::None => "no supervisor claims this server",
         Some(false) => "does not claim this server",
         None => "it is not known whether it claims this server",
     };

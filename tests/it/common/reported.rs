@@ -5,10 +5,10 @@
 use hermes_doctor::collect::replay;
 use hermes_doctor::diagnose;
 use hermes_doctor::model::{
-    Activity, Attempt, CloseWait, CloseWaitPeer, Connections, DatabaseFile, DatabaseHolder, Descriptors, Envelope,
-    Expected, Gap, GapReason, Health, Hop, Lineage, Listener, Listeners, Outcome, Part, Phase, PhaseName, PidFile,
-    PidFileState, PortSample, ProcessState, Relaunch, Role, Route, SecondSample, Server, ServerKind, SqliteFamily,
-    Status, Supervisor, SystemCall, Target, Thread, ThreadSample, WalFile,
+    Activity, Attempt, ClaimState, CloseWait, CloseWaitPeer, Connections, DatabaseFile, DatabaseHolder,
+    Descriptors, Envelope, Expected, Gap, GapReason, Health, Hop, Lineage, Listener, Listeners, Outcome, Part,
+    Phase, PhaseName, PidFile, PidFileState, PortSample, ProcessState, Relaunch, Role, Route, SecondSample, Server,
+    ServerKind, SqliteFamily, Status, Supervisor, SystemCall, Target, Thread, ThreadSample, WalFile,
 };
 use std::path::Path;
 
@@ -180,7 +180,7 @@ pub const REPORTED: &[Reported] = &[
             let lineage = server.lineage.as_mut().unwrap();
             lineage.supervisor.policy = Some("Restart=always RestartSec=5s".into());
             lineage.supervisor.restart_interval_ms = Some(5000);
-            lineage.supervisor.is_restarting = true;
+            lineage.supervisor.claim_state = ClaimState::Restarting;
             lineage.supervisor.since = None;
             watched(lineage, &["activating (auto-restart)", "active (running)"], &[4620, 4635, 4650]);
             server.pid_files.push(PidFile {
@@ -202,7 +202,7 @@ pub const REPORTED: &[Reported] = &[
             is(server, ServerKind::Gateway, None, "python -m hermes_cli.main gateway run");
             rival(server, "systemd", "hermes-gateway.service", Some("activating (auto-restart)"), None);
             let supervisor = &mut server.lineage.as_mut().unwrap().supervisor;
-            (supervisor.restarts, supervisor.is_restarting) = (Some(83), true);
+            (supervisor.restarts, supervisor.claim_state) = (Some(83), ClaimState::Restarting);
         }),
     },
     Reported {
@@ -242,7 +242,7 @@ pub const REPORTED: &[Reported] = &[
             lineage.hops.clear();
             lineage.detached_because = "it does not run".into();
             lineage.detached = false;
-            lineage.supervisor.gave_up = true;
+            lineage.supervisor.claim_state = ClaimState::GaveUp;
             lineage.supervisor.result = Some("start-limit-hit".into());
         }),
     },

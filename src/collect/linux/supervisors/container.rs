@@ -4,18 +4,20 @@ use crate::collect::foreign::Peer;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{ForeignPath, Program};
-use crate::model::{Gap, GapReason, Supervisor, Timestamp};
+use crate::model::{ClaimState, Gap, GapReason, Supervisor, SupervisorKind, Timestamp};
 use crate::parse::container::{ContainerState, inspect};
 use crate::parse::http;
 use std::path::PathBuf;
 
 /// Queries the runtime of a container.
-pub fn named(host: &LinuxHost, runtime: &str, id: &str) -> Result<Program, Gap> {
+pub fn named(host: &LinuxHost, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
     let what = format!("{runtime} on container {id}");
     let me = rustix::process::geteuid().as_raw();
     let sockets: [PathBuf; 2] = match runtime {
-        "docker" => ["/run/docker.sock".into(), format!("/run/user/{me}/docker.sock").into()],
-        "podman" => ["/run/podman/podman.sock".into(), format!("/run/user/{me}/podman/podman.sock").into()],
+        SupervisorKind::Docker => ["/run/docker.sock".into(), format!("/run/user/{me}/docker.sock").into()],
+        SupervisorKind::Podman => {
+            ["/run/podman/podman.sock".into(), format!("/run/user/{me}/podman/podman.sock").into()]
+        }
         _ => return Err(Gap::new(what, GapReason::Unsupported, "it has no socket that is known here")),
     };
     // HTTP/1.0, so that the end of the answer is the end of the connection.
@@ -40,16 +42,21 @@ pub fn named(host: &LinuxHost, runtime: &str, id: &str) -> Result<Program, Gap> 
     Err(Gap { what, detail: format!("{}: {}", last.what, last.detail), ..last })
 }
 
-fn program(runtime: &str, id: &str, state: ContainerState, source: String) -> Program {
+fn program(runtime: &SupervisorKind, id: &str, state: ContainerState, source: String) -> Program {
     let name = if state.name.is_empty() { id.to_owned() } else { state.name };
     let has_ended = state.status == "exited";
     let restarts_it = !matches!(state.restart_policy.as_str(), "" | "no");
     let claim = Supervisor {
-        kind: runtime.to_owned(),
+        kind: runtime.clone(),
         claimed_pid: state.pid,
         evidence: format!("{runtime} on {source}"),
-        is_restarting: state.status == "restarting",
-        is_idle: has_ended && !restarts_it || state.status == "created",
+        claim_state: match state.status.as_str() {
+            "restarting" => ClaimState::Restarting,
+            "exited" if !restarts_it => ClaimState::Idle,
+            "created" => ClaimState::Idle,
+            "running" | "paused" => ClaimState::Running,
+            _ => ClaimState::Unknown,
+        },
         state: Some(state.status),
         restarts: state.restarts,
         since: Some(state.started_at).filter(|at| !at.is_empty()).map(Timestamp::from),

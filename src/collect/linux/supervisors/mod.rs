@@ -11,7 +11,7 @@ use super::{LinuxHost, process};
 use crate::collect::foreign::Peer;
 use crate::collect::{Collected, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, Process, Timestamp};
+use crate::model::{Gap, GapReason, Process, SupervisorKind, Timestamp};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -29,11 +29,11 @@ trait Backend {
 
 /// Queries a supervisor.
 pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-    let asks: &dyn Backend = match supervisor.kind.as_str() {
-        "supervisord" => &supervisord::Supervisord,
-        "pm2" => &pm2::Pm2,
-        "runit" | "s6" | "daemontools" => &service_directory::ServiceDirectory,
-        "systemd" | "systemd-user" => &systemd::Systemd,
+    let asks: &dyn Backend = match &supervisor.kind {
+        SupervisorKind::Supervisord => &supervisord::Supervisord,
+        SupervisorKind::Pm2 => &pm2::Pm2,
+        kind if kind.has_service_directories() => &service_directory::ServiceDirectory,
+        kind if kind.is_systemd() => &systemd::Systemd,
         other => {
             return Err(Gap::new(format!("programs of {other}"), GapReason::Unsupported, "it cannot be asked yet"));
         }

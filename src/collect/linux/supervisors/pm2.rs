@@ -5,7 +5,7 @@ use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host, Program, SocketTable, SupervisorProcess};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, HostPath, Supervisor, whole_milliseconds};
+use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::pm2::{self, Pm2Program};
 use std::path::{Path, PathBuf};
 
@@ -50,23 +50,27 @@ fn home(host: &LinuxHost, place: &Place) -> Option<PathBuf> {
 fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm2Program) -> Program {
     let started = found.started_at_ms.map(|at| at / 1000);
     let waits = found.backoff_reached_ms.or(found.restart_delay_ms).unwrap_or(0);
-    // It is `stopped` between an exit and the next start too. After a manual stop it has no pid either, but pm2 does
-    // not start it again, so its counter does not change.
-    let is_down = found.state == "stopped";
     let ended_well = found.exit_code == Some(0);
     let stays_down = !found.autorestart || found.stop_exit_codes.contains(&found.exit_code.unwrap_or(i64::MIN));
     // Its interpreter could not be run. pm2 still reports it as online, and does not retry.
     let never_ran = found.state == "online" && found.pid.is_none();
     let state = if never_ran { "online, without a process".to_owned() } else { found.state.clone() };
     let claim = Supervisor {
-        kind: "pm2".to_owned(),
+        kind: SupervisorKind::Pm2,
         claimed_pid: found.pid.and_then(|pid| place.pid(host, pid)),
         evidence: format!("pm2 on {source}"),
         restarts: found.restarts,
-        is_restarting: matches!(found.state.as_str(), "waiting restart" | "launching"),
-        gave_up: found.state == "errored" || never_ran,
-        is_idle: is_down && !(stays_down && ended_well),
-        finished: is_down && stays_down && ended_well,
+        claim_state: match found.state.as_str() {
+            "waiting restart" | "launching" => ClaimState::Restarting,
+            "errored" => ClaimState::GaveUp,
+            _ if never_ran => ClaimState::GaveUp,
+            // It is `stopped` between an exit and the next start too. After a manual stop it has no pid either, but
+            // pm2 does not start it again, so its counter does not change.
+            "stopped" if stays_down && ended_well => ClaimState::Finished,
+            "stopped" => ClaimState::Idle,
+            "online" | "stopping" => ClaimState::Running,
+            _ => ClaimState::Unknown,
+        },
         pid: Some(place.process.identity.pid),
         owner: place.owner(),
         since: started.and_then(timestamp),

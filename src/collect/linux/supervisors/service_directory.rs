@@ -5,7 +5,7 @@ use super::{Backend, MAX_FILE_BYTES, Place, another_user, shown, since, timestam
 use crate::collect::linux::LinuxHost;
 use crate::collect::{Collected, FileKind, ForeignPath, Host, Program, SupervisorProcess};
 use crate::model::text::kept;
-use crate::model::{Gap, GapReason, HostPath, Supervisor, whole_milliseconds};
+use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::home::{variable, variable_directories};
 use crate::parse::service_status::{self, ServiceStatus};
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Backend for ServiceDirectory {
 }
 
 /// The service in a directory of the doctor's own mount namespace.
-pub fn named(host: &LinuxHost, kind: &str, directory: &ForeignPath) -> Result<Program, Gap> {
+pub fn named(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
     let mut program = read(host, kind, directory, &directory.shown())?;
     // An owner of the directory can replace it by a link, and so redirect a command that root runs on it.
     let owners = ["", "supervise"].map(|name| host.workers.stat(&directory.join(name)).map(|stat| stat.owner));
@@ -40,7 +40,7 @@ pub fn named(host: &LinuxHost, kind: &str, directory: &ForeignPath) -> Result<Pr
     Ok(program)
 }
 
-fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {
+fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {
     let source = format!("{name}/supervise/status");
     // Named by the service, because the path that is opened goes through /proc.
     let status = host
@@ -93,7 +93,7 @@ fn read(host: &LinuxHost, kind: &str, directory: &ForeignPath, name: &str) -> Re
     Ok(program)
 }
 
-fn claim(kind: &str, name: &str, status: &ServiceStatus, evidence: String) -> Supervisor {
+fn claim(kind: &SupervisorKind, name: &str, status: &ServiceStatus, evidence: String) -> Supervisor {
     let age = since(status.changed_at);
     let state = match (status.pid, status.wants_up) {
         (Some(_), true) => "up",
@@ -102,13 +102,17 @@ fn claim(kind: &str, name: &str, status: &ServiceStatus, evidence: String) -> Su
         (None, false) => "down",
     };
     Supervisor {
-        kind: kind.to_owned(),
+        kind: kind.clone(),
         name: Some(name.to_owned()),
         claimed_pid: status.pid,
         evidence,
         state: Some(state.to_owned()),
-        is_restarting: status.wants_up && (status.pid.is_none() || age < YOUNG),
-        is_idle: status.pid.is_none() && !status.wants_up,
+        claim_state: match (status.pid, status.wants_up) {
+            (None, true) => ClaimState::Restarting,
+            (Some(_), true) if age < YOUNG => ClaimState::Restarting,
+            (None, false) => ClaimState::Idle,
+            (Some(_), _) => ClaimState::Running,
+        },
         since: timestamp(status.changed_at),
         claimed_age_ms: status.pid.map(|_| whole_milliseconds(age)),
         restart_interval_ms: Some(whole_milliseconds(RESTART_INTERVAL)),

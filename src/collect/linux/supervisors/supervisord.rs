@@ -6,7 +6,7 @@ use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host, Program, SupervisorProcess};
 use crate::model::text::{printable, raw};
-use crate::model::{Gap, GapReason, HostPath, Supervisor, whole_milliseconds};
+use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::http;
 use crate::parse::supervisord::{Configuration, ProgramInfo, configuration, process_info};
 use base64::Engine;
@@ -81,14 +81,19 @@ fn program(
     let always =
         configured.autorestart.as_deref().is_some_and(|value| matches!(value, "true" | "1" | "yes" | "on"));
     let claim = Supervisor {
-        kind: "supervisord".to_owned(),
+        kind: SupervisorKind::Supervisord,
         name: Some(name),
         claimed_pid: info.pid.and_then(|pid| place.pid(host, pid)),
         evidence: format!("supervisord on {source}"),
-        is_restarting: matches!(info.state.as_str(), "STARTING" | "BACKOFF") || has_exited && always,
-        is_idle: info.state == "STOPPED",
-        gave_up: info.state == "FATAL",
-        finished: has_exited && !always && info.exit_status == Some(0),
+        claim_state: match info.state.as_str() {
+            "STARTING" | "BACKOFF" => ClaimState::Restarting,
+            "EXITED" if always => ClaimState::Restarting,
+            "EXITED" if info.exit_status == Some(0) => ClaimState::Finished,
+            "STOPPED" => ClaimState::Idle,
+            "FATAL" => ClaimState::GaveUp,
+            "RUNNING" | "STOPPING" => ClaimState::Running,
+            _ => ClaimState::Unknown,
+        },
         result: has_exited.then(|| format!("exit status {}", info.exit_status.unwrap_or(-1))),
         since: info.stopped_at.max(info.started_at).and_then(timestamp),
         claimed_age_ms: info.pid.and(info.started_at).map(|at| whole_milliseconds(since(at))),

@@ -6,7 +6,7 @@ use crate::collect::host_facts::since_boot;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Tool;
 use crate::collect::{Collected, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
-use crate::model::{Gap, GapReason, HostPath, Supervisor, Timestamp, whole_milliseconds};
+use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, Timestamp, whole_milliseconds};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
@@ -193,16 +193,21 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
         file.map_or((None, None), |(file, owner)| of_environment_files(host, file, owner, &mut gaps));
     let own_user = user == Some(rustix::process::geteuid().as_raw());
     let claim = Supervisor {
-        kind: unit.kind().to_owned(),
+        kind: unit.kind(),
         name: Some(state.id.clone()),
         claimed_pid: state.main_pid.or(state.control_pid),
         evidence: format!("systemctl {}show {}", if user.is_some() { "--user " } else { "" }, state.id),
         state: Some(state.state()),
         restarts: state.restarts,
-        is_restarting: state.sub == "auto-restart",
-        gave_up: state.active == "failed",
-        is_idle: is_down && !finished,
-        finished,
+        claim_state: match state.active.as_str() {
+            _ if state.sub == "auto-restart" => ClaimState::Restarting,
+            "failed" => ClaimState::GaveUp,
+            "inactive" if finished => ClaimState::Finished,
+            "inactive" => ClaimState::Idle,
+            "activating" => ClaimState::Starting,
+            "active" | "reloading" | "deactivating" => ClaimState::Running,
+            _ => ClaimState::Unknown,
+        },
         scope: Some(match user {
             None => "system".to_owned(),
             Some(_) if own_user => "user".to_owned(),
