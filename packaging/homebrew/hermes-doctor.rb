@@ -1,7 +1,7 @@
 # The words between @ are filled by packaging/formula when a release is made: this file cannot be installed as it is,
 # the one beside the archives of a release can.
 class HermesDoctor < Formula
-  desc "Names the root cause of a wedged Hermes host, and changes nothing on it"
+  desc "Find the root cause of a failing Hermes server, and change nothing on the host"
   homepage "https://github.com/@REPOSITORY@"
   version "@VERSION@"
   license any_of: ["MIT", "Apache-2.0"]

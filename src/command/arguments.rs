@@ -41,7 +41,7 @@ const STYLES: Styles = Styles::styled()
     .valid(AnsiColor::Green.on_default().bold())
     .invalid(AnsiColor::Magenta.on_default().bold());
 
-/// Names the root cause of a wedged Hermes host, and changes nothing on it.
+/// Find the root cause of a failing Hermes server, and change nothing on the host
 #[derive(Debug, Parser)]
 #[command(name = "hermes-doctor", version, styles = STYLES, after_help = AFTER_SHORT_HELP, after_long_help = AFTER_HELP, propagate_version = true)]
 pub struct Cli {
@@ -69,7 +69,7 @@ pub enum Command {
     Check,
     /// Count open descriptors, and show which of them grow
     ///
-    /// Shows descriptors by kind and by file or socket, and how many are left. The files of one SQLite database are one row.
+    /// Shows descriptors by kind and by file or socket, and how many more can be opened. The files of one SQLite database are shown in one row.
     #[command(
         after_help = "Examples:\n  hermes-doctor fds --pid 4711\n  hermes-doctor fds --port 8787 --all --json\n  hermes-doctor fds --port 8787 --samples 30 --every 10s\n  hermes-doctor fds --port 8787 --watch\n  hermes-doctor fds --port 8787 --compare hermes-check.json\n  hermes-doctor fds --port 8787 --exercise /health /api/sessions --requests 100"
     )]
@@ -100,7 +100,7 @@ pub enum Command {
         after_help = "Examples:\n  hermes-doctor report -o hermes-report.json\n  hermes-doctor report --pid 4711 --markdown > comment.md      (for an issue)\n  hermes-doctor report --port 8787 --html -o report.html --review\n  hermes-doctor report --from hermes-report.json --html -o report.html\n\nLevels of --redact:\n  default   users, hosts, addresses, secrets, and every name that is specific to\n            this host\n  paranoid  also Hermes directories and units, server versions, and absolute\n            times\n  none      only secrets in command lines and URLs"
     )]
     Report(ReportArguments),
-    /// Take samples into a record file until Ctrl-C
+    /// Write samples to a record file until Ctrl-C
     ///
     /// Writes one line per sample, and a complete report at the first critical finding.
     #[command(
@@ -164,7 +164,7 @@ pub enum Command {
     Man(ManArguments),
     /// Examine test servers with known problems
     ///
-    /// Starts small test servers, examines each like any other server, and stops it.
+    /// Starts small test servers, examines each of them like any other server, and stops them.
     #[command(
         after_help = "Examples:\n  hermes-doctor demo           all scenarios\n  hermes-doctor demo leak      one scenario, with the complete verdict\n  hermes-doctor demo leak --json"
     )]
@@ -424,9 +424,9 @@ pub struct SelectionArguments {
 pub enum KindArgument {
     /// Hermes WebUI (port 8787)
     Webui,
-    /// Hermes Agent's gateway (8642 with its API server)
+    /// Hermes Agent's gateway (port 8642 if its API server is enabled)
     Gateway,
-    /// `hermes dashboard` (9119)
+    /// `hermes dashboard` (port 9119)
     Dashboard,
     /// `hermes serve`
     Serve,
@@ -484,10 +484,10 @@ pub struct OutputArguments {
     /// Print JSON (the same as --format json)
     #[arg(long, global = true)]
     pub json: bool,
-    /// Write to this file instead of standard output, completely or not at all (`report` and --format openmetrics)
+    /// Write to this file instead of standard output, completely or not at all (only with `report` and --format openmetrics)
     #[arg(short, long, global = true, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Print every value that was read, with its source
+    /// Print every fact with its source
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Print only the verdict: no progress, no next steps

@@ -10,6 +10,7 @@ pub mod history;
 mod http;
 mod lineage;
 mod log;
+pub mod ownership;
 mod port;
 mod process;
 mod resources;
@@ -48,6 +49,7 @@ pub fn status_of(severity: Severity) -> Status {
 ///
 /// Existing results are replaced, so a saved report can be diagnosed again.
 pub fn judge(server: &mut Server) {
+    ownership::decide_again(server);
     descriptors::note_unreadable(server);
     let mut verdict = Verdict::new(server);
     process::judge(server, &mut verdict);

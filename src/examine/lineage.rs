@@ -1,9 +1,10 @@
 //! The ancestry of a server up to pid 1, and related processes.
 
 use super::Examination;
-use super::claims::Claims;
+use super::claims::ObservedSupervisor;
 use crate::collect::ForeignPath;
 use crate::diagnose;
+use crate::diagnose::ownership::{self, Ownership};
 use crate::model::{
     ClaimState, Gap, GapReason, Hop, HostPath, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor,
     SupervisorKind, id,
@@ -31,24 +32,39 @@ impl Examination<'_> {
         let hops = process.as_ref().map_or_else(Vec::new, |process| self.hops(server, process));
         let cgroup = process.as_ref().and_then(|process| process.cgroup.clone());
         let unit = cgroup.as_deref().and_then(unit_of);
-        let Claims { mut supervisor, expected, mut others, watched } =
-            self.claims(server, process.as_ref(), &hops, unit.as_ref());
+        let mut claims = self.claims(server, process.as_ref(), &hops, unit.as_ref());
+        let facts = ownership::Facts {
+            server,
+            process: process.as_ref(),
+            hops: &hops,
+            unit: unit.as_ref().map(|unit| unit.name.as_str()),
+            claims: &claims.raw,
+            named: claims.named.as_ref(),
+            is_observation_requested: self.request.observe.is_some(),
+        };
+        let Ownership { mut supervisor, expected, mut others, observed } = ownership::decide(&facts);
+        if supervisor.kind == SupervisorKind::None || process.is_none() {
+            self.note_unqueried(server);
+        }
         if process.is_none() && expected.is_none() {
             return;
         }
         self.note_limit(server, &supervisor);
-        let relaunch = watched.map(|watched| {
-            let of = super::claims::watched_claim(&watched, &supervisor, &others);
-            let looked = self.observe(server, &watched, &of);
+        let observed = observed.and_then(|observed| claims.observed(observed));
+        let relaunch = observed.map(|observed| {
+            let of = observed_claim(&observed, &supervisor, &others);
+            let seen = self.observe(server, &observed, &of);
             // The pid that it claims now; at the first query it may have had none.
-            let last = looked.pids.last().copied();
-            for claim in std::iter::once(&mut supervisor).chain(&mut others) {
-                if claim.title() == of.title() && claim.claims_this != Some(true) {
+            let last = seen.pids.last().copied();
+            let raw = claims.raw.iter_mut().map(|raw| &mut raw.claim);
+            for claim in std::iter::once(&mut supervisor).chain(&mut others).chain(raw) {
+                let is_its = hops.iter().any(|hop| claim.claimed_pid == Some(hop.pid));
+                if claim.title() == of.title() && claim.claims_this != Some(true) && !is_its {
                     claim.claimed_pid = last.or(claim.claimed_pid);
-                    claim.restarts = claim.restarts.map(|count| count.saturating_add(looked.restarts));
+                    claim.restarts = claim.restarts.map(|count| count.saturating_add(seen.restarts));
                 }
             }
-            looked
+            seen
         });
         if process.is_none() {
             self.note_start(server, &supervisor, relaunch.as_ref());
@@ -72,6 +88,7 @@ impl Examination<'_> {
             markers: process.map(|process| process.markers).unwrap_or_default(),
             relaunch,
             claims: others,
+            raw_claims: claims.raw,
             relatives,
             siblings,
         });
@@ -263,6 +280,18 @@ impl Examination<'_> {
             command: process.command.unwrap_or_else(|| format!("[{}]", process.name)),
             evidence,
         })
+    }
+}
+
+/// The claim of the observed supervisor.
+fn observed_claim(observed: &ObservedSupervisor, supervisor: &Supervisor, others: &[Supervisor]) -> Supervisor {
+    match observed {
+        ObservedSupervisor::Loop(_) => supervisor.clone(),
+        ObservedSupervisor::Program(known) => {
+            let title = known.program.claim.title();
+            let mut all = std::iter::once(supervisor).chain(others);
+            all.find(|claim| claim.title() == title).unwrap_or(&known.program.claim).clone()
+        }
     }
 }
 

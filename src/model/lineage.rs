@@ -1,6 +1,6 @@
 //! The ancestry of a server, and the supervisors that claim it.
 
-use super::{ClaimState, HostPath, SupervisorKind, Timestamp};
+use super::{ClaimState, HostPath, RawClaim, SupervisorKind, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -254,6 +254,9 @@ pub struct Lineage {
     /// All other supervisors and pid files for this server, besides `supervisor`.
     #[serde(default)]
     pub claims: Vec<Supervisor>,
+    /// Claims as they were read. `supervisor`, `expected` and `claims` follow from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub raw_claims: Vec<RawClaim>,
     /// Processes outside the ancestry: the process that the supervisor claims instead, and servers with the
     /// same port or home, each with its ancestors up to a process that is already listed.
     #[serde(default)]

@@ -4,6 +4,7 @@
 //! cannot provide is `null`, with a [`Gap`].
 
 mod activity;
+mod claim;
 mod claim_state;
 mod descriptors;
 mod envelope;
@@ -28,6 +29,7 @@ mod time;
 mod trend;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadSample};
+pub use claim::{Fit, RawClaim};
 pub use claim_state::ClaimState;
 pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
 pub use envelope::{

@@ -104,7 +104,7 @@ pub const FAMILIES: &[Family] = &[
     run(
         "servers_omitted",
         None,
-        "Of these, servers beyond the first 64, which have no other metrics.",
+        "Number of examined servers beyond the first 64; these have no other metrics.",
         |envelope, out| {
             out.add(&[], count(envelope.servers.len().saturating_sub(fleet::MAX_SERVERS)));
         },
@@ -142,7 +142,7 @@ pub const FAMILIES: &[Family] = &[
     server(
         "finding",
         None,
-        "A finding of the server; the value is the number of findings with this id, root says whether it is a root cause.",
+        "A finding of the server; the value is the number of findings with this id, and the label root shows whether it is a root cause.",
         |server, out| {
             let found = server
                 .findings

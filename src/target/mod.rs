@@ -10,7 +10,7 @@ mod survey;
 pub use homes::{Home, PidFileRead, paths as homes};
 pub use owner::{home_of, is_confirmed, listening};
 pub use program::{KnownProgram, ProgramQuery, Programs};
-pub use programs::{Fit, ServerProfile, server_of};
+pub use programs::{ServerProfile, server_of};
 pub use select::select;
 pub use survey::{Survey, same_network};
 

@@ -6,7 +6,7 @@ use super::program::{KnownProgram, ProgramQuery, Programs, of_process};
 use super::survey::same_network;
 use super::{Selection, Survey};
 use crate::collect::{Collected, ForeignPath, Program, SupervisorProcess};
-use crate::model::{Gap, GapReason, HostPath, Process, Role, ServerKind, SupervisorKind};
+use crate::model::{Fit, Gap, GapReason, HostPath, Process, Role, ServerKind, SupervisorKind};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
 use crate::parse::expect::Expect;
@@ -19,19 +19,6 @@ use std::path::Path;
 const MAX_SUPERVISORS: usize = 256;
 /// Programs that are compared with servers, for each user other than root.
 const MAX_PROGRAMS: usize = 512;
-
-/// How a program relates to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
-    /// It is for this server, by its port or its home.
-    This,
-    /// It is for this server by its command alone, and nothing contradicts that.
-    Likely,
-    /// It is for another server that should have the port of this one.
-    Rival,
-    /// It is for something else.
-    Other,
-}
 
 /// The facts of a server that programs are compared with.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,10 @@
 use super::homes::{self, Home, same_path};
 use super::owner::{explicit_home, home_of, is_confirmed, kind_of, listening, listens_anywhere, owner_of};
 use super::program::KnownProgram;
-use super::programs::{Fit, ServerProfile, kind_of_program, server_of};
+use super::programs::{ServerProfile, kind_of_program, server_of};
 use super::{SelectError, Selected, Selection, Survey, Target};
 use crate::collect::Program;
-use crate::model::{ClaimState, Expectation, Gap, GapReason, Identity, ServerKind, SupervisorKind};
+use crate::model::{ClaimState, Expectation, Fit, Gap, GapReason, Identity, ServerKind, SupervisorKind};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
 use crate::parse::expect::Expect;
 use std::collections::BTreeMap;

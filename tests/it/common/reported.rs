@@ -531,6 +531,7 @@ fn lineage_of(server: &Server, supervisor: Supervisor) -> Lineage {
         unit: None,
         markers: Default::default(),
         relaunch: None,
+        raw_claims: Vec::new(),
         claims: Vec::new(),
         relatives: Vec::new(),
         siblings: Vec::new(),
