@@ -1,4 +1,4 @@
-"""What the benchmarks share: the helpers in C, the processes that are looked at, and the program."""
+"""Common parts of the benchmarks: the helpers in C, the processes to examine, and the program."""
 
 import contextlib
 import os
@@ -10,18 +10,18 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILT = ROOT / "target/benches"
 INSIDE = "HERMES_DOCTOR_BENCH_INSIDE"
-# What a person has set changes nothing.
+# The user's own environment must not change the result.
 PLAIN = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C"}
 
 
 def build():
-    """The helpers in C, each with its name to its program."""
+    """Builds the helpers in C; returns the path of each program by its name."""
     BUILT.mkdir(parents=True, exist_ok=True)
     built = {}
     for name in ("floor", "server", "measure"):
         source, program = ROOT / f"benches/{name}.c", BUILT / name
         if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-            # Static: starting a program is part of what is measured, its dynamic loader is not.
+            # Static: the measurement includes the start of the program, but not that of a dynamic loader.
             subprocess.run(["cc", "-O2", "-static", "-Wall", "-Wextra", "-o", program, source], check=True)
         built[name] = str(program)
     return built
@@ -29,7 +29,7 @@ def build():
 
 @contextlib.contextmanager
 def started(arguments, **options):
-    """A process that says `ready PORT` when it is up and ends with its input: yields its pid and its port."""
+    """Starts a process that prints `ready PORT` when it is ready, and ends when its input closes; yields its pid and port."""
     process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
     try:
         line = process.stdout.readline().split()
@@ -44,7 +44,7 @@ def started(arguments, **options):
 
 @contextlib.contextmanager
 def with_descriptors(count, directory=None):
-    """A process that looks like a server of Hermes and has so many descriptors open."""
+    """A process that looks like a Hermes server and has this many open descriptors."""
     with contextlib.ExitStack() as stack:
         directory = directory or stack.enter_context(tempfile.TemporaryDirectory(prefix="hermes-doctor-bench-"))
         arguments = ["python3", f"{directory}/hermes-webui/server.py", "descriptors", str(count), directory]
@@ -63,13 +63,13 @@ def healthy():
 
 
 def stranger():
-    """Another program that listens, which is no server of Hermes."""
+    """A program that listens and is not a Hermes server."""
     listens = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print('ready', s.getsockname()[1], flush=True); sys.stdin.read()"
     return started([sys.executable, "-c", listens])
 
 
 def looks():
-    """What is counted: each look by its name, with its arguments, while what it looks at is there."""
+    """The runs to count: name and arguments of each, while the processes to examine are running."""
     yield "--version", ["--version"]
     for many in (1000, 10_000):
         with with_descriptors(many) as (pid, port):
@@ -86,11 +86,11 @@ def looks():
 
 
 def apart():
-    """Runs the calling script again in namespaces of its own (as root, unshare(1)), where no other process and socket is; `None` in
-    that second run, else its status."""
+    """Runs the calling script again in its own namespaces (as root, unshare(1)), without other processes and sockets. Returns
+    `None` in that second run, else its status."""
     if INSIDE in os.environ:
         return None
-    # Before the namespaces are left: their processes end with them.
+    # Built before the namespaces exist, because their processes end with them.
     build()
     inside = 'ip link set lo up && exec "$@"'
     command = ["unshare", "--pid", "--net", "--mount", "--fork", "--mount-proc", "--kill-child", "sh", "-c", inside, "sh"]
@@ -98,7 +98,7 @@ def apart():
 
 
 def under_callgrind(command, directory, *options):
-    """Runs a command and its children under callgrind, whose files are left in a directory."""
+    """Runs a command and its children under callgrind, with its output files in a directory."""
     tool = ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={directory}/%p", "--log-file=/dev/null", *options]
     done = subprocess.run([*tool, *command], env=PLAIN, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode not in (0, 1, 2):

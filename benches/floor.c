@@ -1,7 +1,7 @@
 /* The floor of reading descriptors: getdents64 of /proc/PID/fd and readlinkat of each entry, nothing else.
  *
  *   floor PID...     the descriptors of these processes
- *   floor --all      of every process: what finding all holders of something takes
+ *   floor --all      of every process: the minimum cost of a search for all holders
  */
 #define _GNU_SOURCE
 #include <ctype.h>

@@ -1,6 +1,6 @@
-/* Runs a command and prints what it and all its descendants took, those as well that nobody waited for: they are handed to this
- * process (prctl(2), PR_SET_CHILD_SUBREAPER). In C, since the peak memory that the kernel tells of a child begins with
- * that of the process that forked it.
+/* Runs a command and prints the resource usage of it and all its descendants, including those that no process waited for:
+ * this process adopts them (prctl(2), PR_SET_CHILD_SUBREAPER). It is written in C, because the peak memory that the kernel
+ * reports for a child starts with that of the process that forked it.
  *
  *   measure COMMAND...    one line: microseconds of CPU, microseconds of wall time, KiB of peak memory, exit status
  */
@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
         return 1;
     long cpu = 0, memory = 0;
     int each;
-    /* Whoever runs it has its answer when the command itself ends. */
+    /* The wall time ends with the command itself, not with its last descendant. */
     for (pid_t ended; (ended = wait4(-1, &each, 0, &usage)) > 0;) {
         if (ended == pid) {
             clock_gettime(CLOCK_MONOTONIC, &end);

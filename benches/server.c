@@ -1,7 +1,7 @@
-/* Processes to be looked at. Each ends with its standard input, so that none is left behind. A first argument that is none of
- * these words is passed over: with one, the command line can be that of a server.
+/* Processes to examine. Each ends when its standard input closes, so that none remains. A first argument that is not one of
+ * these words is ignored: it makes the command line look like that of a server.
  *
- *   server descriptors N DIRECTORY    N descriptors in all, of each 100: 50 state.db, 5 -wal, 5 -shm, 20 files of their own,
+ *   server descriptors N DIRECTORY    N descriptors in all; of every 100: 50 state.db, 5 -wal, 5 -shm, 20 files of their own,
  *                                      10 sockets, 10 ends of pipes; it listens on 127.0.0.1 and prints `ready PORT`
  *   server idle N                     N processes that wait, and this one; prints `ready 0`
  */
@@ -30,7 +30,7 @@ static int must(int result, const char *what) {
     return result;
 }
 
-/* Opens the descriptor of this place in the mix; how many it took. */
+/* Opens the descriptor with this index in the mix; returns the number of descriptors that it used. */
 static int open_one(int place, long serial, const char *directory) {
     char path[4096];
     const char *suffix = place < 50 ? "" : place < 55 ? "-wal" : "-shm";

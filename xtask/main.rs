@@ -1,4 +1,4 @@
-//! Writes the files of this repository that are made by programs: `cargo xtask`. Tests compare them, and write nothing.
+//! Writes the generated files of this repository: `cargo xtask`. Tests compare them, and do not write them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../tests/it/common/mod.rs"]
@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Writes files that are made by programs. `git diff` shows what has changed.
+/// Writes generated files. `git diff` shows the changes.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 struct Arguments {
@@ -33,7 +33,7 @@ enum Task {
         /// Only the hosts of public reports and the Macs, which need no server
         #[arg(long)]
         made: bool,
-        /// Instead, the answers that tests have written into this directory (HERMES_DOCTOR_KEEP=DIR tests/run)
+        /// Use the answers that tests have written into this directory instead (HERMES_DOCTOR_KEEP=DIR tests/run)
         #[arg(long, value_name = "DIR", conflicts_with = "made")]
         of_tests: Option<PathBuf>,
     },

@@ -1,4 +1,4 @@
-//! Records fixtures from real servers. Look at each change before it is kept.
+//! Records fixtures from real servers. Check each change before you commit it.
 
 use crate::common::{self, program_file, reported, run, webui};
 use crate::launchd;
@@ -128,7 +128,7 @@ fn replaced(text: &str, prefix: &str, to: &str) -> String {
     out
 }
 
-/// Takes everything out that belongs to the machine it was recorded on.
+/// Removes everything that identifies the recording machine, and saves the fixture.
 fn keep(name: &str, json: &str) {
     let mut envelope = replay::read(json.as_bytes()).unwrap();
     let python = Command::new("python3")
@@ -149,7 +149,7 @@ fn keep(name: &str, json: &str) {
             server.lineage.iter_mut().flat_map(|lineage| lineage.hops.iter_mut().chain(&mut lineage.relatives));
         hops.for_each(|hop| account(&mut hop.user));
         if let Some(lineage) = &mut server.lineage {
-            // Between the server's side and init stands only who ran the test.
+            // Between the server's side and init there are only processes of the user that ran the test.
             let keeps = |hop: &&hermes_doctor::model::Hop| {
                 matches!(
                     hop.role,
@@ -169,7 +169,7 @@ fn keep(name: &str, json: &str) {
             lineage.hops = shown.into_iter().chain(init).collect();
         }
         if let Some(resources) = &mut server.resources {
-            // The groups of whoever ran the test.
+            // The groups of the user that ran the test.
             let is_of_test = |path: &str| path.starts_with("/hermes-doctor-test-");
             resources.task_groups.retain(|group| is_of_test(&group.path));
             resources.memory_groups.retain(|group| is_of_test(&group.path));
@@ -204,7 +204,7 @@ fn keep(name: &str, json: &str) {
         let first = group.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
         text = text.replace(&format!("/{first}"), "/hermes");
     }
-    // Of a server that is down, and of its rivals.
+    // The programs of a server that is down, and of rival supervisors.
     let others: Vec<String> = envelope
         .servers
         .iter()
@@ -238,7 +238,7 @@ fn keep(name: &str, json: &str) {
     ] {
         text = replaced(&text, from, to);
     }
-    // The home of a foreign program is known by its port's configuration only.
+    // The home of another program is known only from the configuration of its port.
     while let Some(at) = text.find("/tmp/hermes-doctor-") {
         let end = text[at..].find(['"', ' ', '/']).map_or(text.len(), |_| {
             let tail = &text[at + 5..];

@@ -1,5 +1,5 @@
-# The words between @ are filled by packaging/formula when a release is made: this file cannot be installed as it is,
-# the one beside the archives of a release can.
+# packaging/formula replaces the words between @ for a release. This file cannot be installed;
+# the file in the release can.
 class HermesDoctor < Formula
   desc "Find the root cause of a failing Hermes server, and change nothing on the host"
   homepage "https://github.com/@REPOSITORY@"

@@ -38,7 +38,7 @@ pub fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
     refuse_with(cli, command, refusal(line.to_owned()))
 }
 
-/// The same with a gap that has the reason.
+/// Does the same as [`refuse`], with a gap that contains the message and the reason.
 pub fn refuse_with(cli: &Cli, command: &'static str, gap: Gap) -> u8 {
     let line = &gap.detail;
     let nothing = || nothing_examined(command, gap.clone());

@@ -21,7 +21,7 @@ pub fn plugin(envelope: &Envelope) -> u8 {
 /// `--format openmetrics`, to standard output, or to a file that replaces the one of the last run.
 pub fn metrics(cli: &Cli, envelope: &Envelope) -> u8 {
     let Ok(text) = render::openmetrics(envelope) else {
-        complain("the numbers cannot be written as metrics");
+        complain("cannot write the numbers as metrics");
         return EXIT_UNKNOWN;
     };
     let Some(file) = cli.output.file() else {
@@ -35,10 +35,10 @@ pub fn metrics(cli: &Cli, envelope: &Envelope) -> u8 {
             complain(&match error.kind() {
                 ErrorKind::AlreadyExists => {
                     format!(
-                        "{name} was not written by hermes-doctor and is not overwritten; name another file with -o"
+                        "refusing to overwrite {name}: not written by hermes-doctor; choose another file with -o"
                     )
                 }
-                _ => format!("{name} cannot be written: {}; name another with -o", cause_of(&error)),
+                _ => format!("cannot write {name}: {}; choose another file with -o", cause_of(&error)),
             });
             EXIT_UNKNOWN
         }

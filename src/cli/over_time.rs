@@ -105,7 +105,7 @@ fn exercise_server(cli: &Cli, server: &mut Server, plan: &ExercisePlan, request:
     sampling::exercise(server, plan, &|| ended.load(Ordering::Relaxed) || is_output_lost(), &mut each)
         .map_err(|error| error.to_string())?;
     let last = server.exercise.as_ref().and_then(|exercise| exercise.batches.last());
-    // It answered before; the present state decides.
+    // The server answered before the requests and did not answer the last batch, so its present state is examined.
     if last.is_some_and(|batch| batch.requests > 0 && batch.answered == 0)
         && let Ok(mut found) = examined(cli, request)
         && let ([now], exercise) = (found.servers.as_mut_slice(), server.exercise.take())
@@ -177,7 +177,7 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
             return refuse(
                 cli,
                 "watch",
-                &format!("{shown} cannot be written: {}; name another with --record", cause_of(&error)),
+                &format!("cannot write {shown}: {}; choose another file with --record", cause_of(&error)),
             );
         }
     };
@@ -187,7 +187,7 @@ pub fn watch(cli: &Cli, arguments: &WatchArguments) -> u8 {
         emit(&format!("{} samples written to {shown}; see `hermes-doctor history {shown}`", printer.samples));
     }
     let Some(envelope) = last else {
-        return refuse(cli, "watch", "the last sample failed; `hermes-doctor check` says why");
+        return refuse(cli, "watch", "the last sample failed; run `hermes-doctor check` to see the reason");
     };
     if cli.output.is_json() {
         emit_json(&envelope);
@@ -261,13 +261,15 @@ pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
     let name = crate::model::text::printable(arguments.file.as_os_str().as_encoded_bytes());
     let history = match report::record::read(&arguments.file, Deadline::after(report::record::MAX_LENGTH)) {
         Ok(history) if history.records.is_empty() => {
-            let line = format!("{name} has no sample of `hermes-doctor watch`; name the file of its --record");
+            let line = format!(
+                "{name} contains no sample of `hermes-doctor watch`; give the file that `watch --record` has written"
+            );
             return refuse(cli, "history", &line);
         }
         Ok(history) => history,
         Err(error) => {
             let line = format!(
-                "{name} cannot be read: {}; name the file of `hermes-doctor watch --record`",
+                "cannot read {name}: {}; give the file that `hermes-doctor watch --record` has written",
                 cause_of(&error)
             );
             return refuse(cli, "history", &line);
@@ -290,10 +292,10 @@ fn draw(history: &History, path: &Path, force: bool) -> Result<(), String> {
     let name = crate::model::text::printable(path.as_os_str().as_encoded_bytes());
     let servers = diagnose::history::by_server(history);
     let most = servers.into_iter().max_by_key(|(_, records)| records.len());
-    let (server, records) = most.ok_or_else(|| "there is nothing to draw".to_owned())?;
+    let (server, records) = most.ok_or_else(|| "the record has no sample to plot".to_owned())?;
     let text = render::plot::svg(server, &records)?;
     report::write_new(path, text.as_bytes(), force).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => format!("{name} exists already; use --force to overwrite it"),
-        _ => format!("{name} cannot be written: {}; name another with --svg", cause_of(&error)),
+        _ => format!("cannot write {name}: {}; choose another file with --svg", cause_of(&error)),
     })
 }

@@ -21,7 +21,7 @@ pub fn completions(shell: Shell) -> u8 {
     let mut command = completed();
     let script = match shell {
         // For a program with a hyphen in its name, the generator for bash completes no subcommand
-        // (clap-rs/clap#6421). So it gets a name without one; the last word of the script is the real name.
+        // (clap-rs/clap#6421). So it gets a name without a hyphen; the last word of the script is the real name.
         Shell::Bash => generated(shell, &mut command, PLAIN_NAME)
             .replace(&format!(" {PLAIN_NAME}\n"), &format!(" {}\n", env!("CARGO_PKG_NAME"))),
         Shell::Fish => generated(shell, &mut command, env!("CARGO_PKG_NAME")) + &fish_values(&command),
@@ -62,7 +62,7 @@ fn fish_values(command: &Command) -> String {
 pub fn man(cli: &Cli, arguments: &ManArguments) -> u8 {
     let pages = match pages() {
         Ok(pages) => pages,
-        Err(error) => return refuse(cli, "man", &format!("the pages cannot be written: {error}")),
+        Err(error) => return refuse(cli, "man", &format!("cannot write the pages: {error}")),
     };
     match (&arguments.directory, &arguments.command) {
         (Some(directory), _) => match write_all(&pages, directory, arguments.force) {
@@ -74,7 +74,11 @@ pub fn man(cli: &Cli, arguments: &ManArguments) -> u8 {
             let Some(page) = pages.iter().find(|page| page.command.as_deref() == wanted) else {
                 let shown = printable(wanted.unwrap_or_default().as_bytes());
                 let all: Vec<&str> = pages.iter().filter_map(|page| page.command.as_deref()).collect();
-                return refuse(cli, "man", &format!("there is no command {shown:?}; there are {}", all.join(", ")));
+                return refuse(
+                    cli,
+                    "man",
+                    &format!("there is no command {shown:?}; the commands are {}", all.join(", ")),
+                );
             };
             emit(&page.text);
             0
@@ -115,7 +119,8 @@ fn shown_definition() -> Command {
     shown
 }
 
-/// The same with values that the parser does not know, because other code reports a better error for them.
+/// The definition for completions: arguments have possible values that the normal definition leaves out, because
+/// other code reports a better error for wrong values.
 fn completed() -> Command {
     let definition = shown_definition();
     let ids: Vec<&str> = CATALOGUE.iter().map(|entry| entry.id).collect();
@@ -198,7 +203,7 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
     let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
     let already_there = |path: &Path| format!("{} exists already; use --force to overwrite it", shown(path));
     answers(directory).and_then(|()| report::place::create_directories(directory)).map_err(|error| {
-        format!("{} cannot be made: {}; name another directory", shown(directory), cause_of(&error))
+        format!("cannot create {}: {}; choose another directory", shown(directory), cause_of(&error))
     })?;
     let paths: Vec<_> = pages.iter().map(|page| directory.join(&page.file)).collect();
     // A link counts as an existing file, wherever it leads.
@@ -207,7 +212,7 @@ fn write_all(pages: &[Page], directory: &Path, force: bool) -> Result<(), String
     }
     let refused = |path: &Path, error: io::Error| match error.kind() {
         ErrorKind::AlreadyExists => already_there(path),
-        _ => format!("{} cannot be written: {}; name another directory", shown(path), cause_of(&error)),
+        _ => format!("cannot write {}: {}; choose another directory", shown(path), cause_of(&error)),
     };
     // If the disk is too full for all pages, none is written.
     let mut staged = Vec::with_capacity(pages.len());

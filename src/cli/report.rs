@@ -45,7 +45,7 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     if let Err(error) = report::write_new(file, text.as_bytes(), arguments.force) {
         let line = match error.kind() {
             ErrorKind::AlreadyExists => already_there(&name),
-            _ => format!("{name} cannot be written: {}; name another with -o", cause_of(&error)),
+            _ => format!("cannot write {name}: {}; choose another file with -o", cause_of(&error)),
         };
         return refuse(cli, request.command, &line);
     }
@@ -63,16 +63,20 @@ fn already_there(name: &str) -> String {
 fn unusable(file: &Path, force: bool) -> Option<String> {
     let name = printable(file.as_os_str().as_encoded_bytes());
     if let Err(error) = answers(file) {
-        return Some(format!("{name} cannot be written: {}; name another with -o", cause_of(&error)));
+        return Some(format!("cannot write {name}: {}; choose another file with -o", cause_of(&error)));
     }
     let place = match Place::find(file) {
         Ok(place) => place,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let directory = printable(directory.as_os_str().as_encoded_bytes());
-            return Some(format!("{directory} is no directory; name a file in one that is there with -o"));
+            return Some(format!(
+                "{directory} is not an existing directory; choose a file in an existing directory with -o"
+            ));
         }
-        Err(error) => return Some(format!("{name} cannot be written: {}; name another with -o", cause_of(&error))),
+        Err(error) => {
+            return Some(format!("cannot write {name}: {}; choose another file with -o", cause_of(&error)));
+        }
     };
     // A link counts as an existing file, wherever it leads.
     match std::fs::symlink_metadata(place.path()) {
@@ -87,11 +91,14 @@ fn refuses_to_show(level: Level, yes: bool) -> Option<String> {
     if level != Level::None || yes {
         return None;
     }
-    let question = "names of people, hosts, files and addresses will stand in the report; write it?";
+    let question = "the report will contain names of people, hosts, files and addresses; write it?";
     match ask(question) {
         Some(true) => None,
         Some(false) => Some("nothing was written; without --redact none, names are redacted".to_owned()),
-        None => Some("--redact none redacts no names; add --yes if there is no terminal to ask on".to_owned()),
+        None => Some(
+            "--redact none needs a confirmation, and there is no terminal; add --yes to write the report"
+                .to_owned(),
+        ),
     }
 }
 
@@ -119,7 +126,7 @@ fn is_approved(envelope: &Envelope, text: &str, arguments: &ReportArguments, vie
         return true;
     }
     ask("write it?").unwrap_or_else(|| {
-        complain("there is no terminal to ask on; --yes writes it");
+        complain("there is no terminal for the question; add --yes to write the report");
         false
     })
 }
@@ -129,7 +136,7 @@ fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -
     let findings =
         envelope.findings.len() + envelope.servers.iter().map(|server| server.findings.len()).sum::<usize>();
     let mut out = format!(
-        "What leaves: {} bytes; {} servers, {findings} findings, {gaps} gaps\n",
+        "The report: {} bytes; {} servers, {findings} findings, {gaps} gaps\n",
         text.len(),
         envelope.servers.len()
     );
@@ -147,7 +154,7 @@ fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -
         let pid = server.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
         out.push_str(&format!("  {} {pid}: {}\n", server.kind.title(), has.join(", ")));
     }
-    out.push_str(&format!("What was hidden (--redact {}):\n", redaction.level));
+    out.push_str(&format!("Redacted (--redact {}):\n", redaction.level));
     for hidden in &redaction.hidden {
         let placeholder = match (hidden.placeholder.as_str(), hidden.distinct) {
             (alone @ ("~" | crate::parse::mask::MASK), _) => alone.to_owned(),
@@ -170,11 +177,11 @@ fn written(envelope: &Envelope, name: &str, bytes: usize, level: Level) -> Strin
         envelope.servers.iter().flat_map(|server| &server.root_causes).map(String::as_str).collect();
     let roots = if roots.is_empty() { String::new() } else { format!(" ({})", roots.join(", ")) };
     let hidden = match level {
-        Level::None => "names are NOT hidden",
+        Level::None => "names are NOT redacted",
         _ => "names, addresses and secrets are redacted",
     };
     format!(
-        "{}{roots}\n{name}: {} KiB; {hidden}, read it before you send it",
+        "{}{roots}\n{name}: {} KiB; {hidden}; read it before you send it",
         envelope.status.word(),
         bytes.div_ceil(1024)
     )

@@ -33,7 +33,7 @@ pub fn emit_json(envelope: &Envelope) {
     let mut out = BufWriter::with_capacity(16 * 1024, StandardOutput);
     let written =
         render::write_json(envelope, &mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    // The drop of the buffer would write the rest after the lost part.
+    // Dropping the buffer would write the rest of the output after the lost part.
     let _ = out.into_parts();
     note_output(written);
 }
@@ -47,8 +47,7 @@ pub fn is_output_lost() -> bool {
     IS_OUTPUT_LOST.load(Ordering::Relaxed)
 }
 
-/// Reports a failed write to standard output, once. A reader that closed its end of the pipe needs no more
-/// output.
+/// Reports a failed write to standard output, once. A closed pipe is not reported: its reader needs no more output.
 fn note_output(written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -110,7 +109,7 @@ pub fn ends_on_signal() -> Result<Arc<AtomicBool>, String> {
             continue;
         }
         signal_hook::flag::register(signal, Arc::clone(&ended))
-            .map_err(|error| format!("signals cannot be caught: {error}"))?;
+            .map_err(|error| format!("cannot catch signals: {error}"))?;
     }
     Ok(ended)
 }

@@ -1,4 +1,5 @@
-//! Facts of the host as a whole. The worker reads them: in a container, lxcfs can be mounted over these files of `/proc`, and can hang.
+//! Facts of the host as a whole. The worker reads them, because in a container lxcfs can be mounted over these
+//! files of `/proc`, and can hang.
 
 use super::worker::wire::HostNumbers;
 use super::workers::Workers;
@@ -24,8 +25,9 @@ pub fn read(workers: &Workers, init: Option<String>) -> HostFacts {
     }
 }
 
-/// Time since this host booted, suspended time included: the clock that the start times of processes are counted on (`CLOCK_BOOTTIME`,
-/// proc_pid_stat(5)). Asked of the kernel: `/proc/uptime` can be a file of lxcfs, which counts from the start of the container.
+/// Time since this host booted, including suspended time, by the clock of the start times of processes
+/// (`CLOCK_BOOTTIME`, proc_pid_stat(5)). It is read with clock_gettime(2), because `/proc/uptime` can be a file of
+/// lxcfs, which counts from the start of the container.
 pub fn since_boot() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     let clock = ClockId::Boottime;

@@ -58,7 +58,7 @@ pub struct ProcessEntry {
     pub zombie: bool,
 }
 
-/// What a gap about processes that this user may not see is called.
+/// [`Gap::what`] of the gap for processes that this user may not see.
 pub const HIDDEN: &str = "processes of other users";
 
 /// The processes of a host by the program that each one runs. Kernel threads and processes that have ended run none.

@@ -51,7 +51,7 @@ pub enum ReplayError {
     #[error("not a hermes-doctor report: {0}")]
     Malformed(String),
     /// Written by a newer program, with an unknown value in a part that decides the result.
-    #[error("hermes-doctor {version} wrote the report, which this older one ({own}) cannot read: {what}", own = env!("CARGO_PKG_VERSION"))]
+    #[error("the report was written by hermes-doctor {version}, and this older version ({own}) cannot read it: {what}", own = env!("CARGO_PKG_VERSION"))]
     Newer {
         /// The program's version.
         version: String,
@@ -141,7 +141,7 @@ fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
         return Err(ReplayError::Format(quoted(&head.schema)));
     }
     let newer = head.tool.map(|writer| writer.version).filter(|version| is_newer(version));
-    // Always parsed through the tree: another way would compile the code that reads all types a second time.
+    // Always deserialized from the tree: a second way would compile the code for all types twice.
     let tree = || crate::parse::tree::tree(block);
     match (tree().and_then(serde_json::from_value), newer) {
         (Ok(envelope), _) => Ok(envelope),

@@ -50,7 +50,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
             Ok(Answer::Failed(reason, detail)) => Err(Gap::new(what, reason, detail)),
             Err(error) => Err(Gap::new(what, GapReason::Malformed, error.to_string())),
         },
-        // The worker can exit on inconsistent data, by its limits or by a crash.
+        // Inconsistent data can end the worker: it exceeds its limits, or crashes.
         Some(Err(gap)) if gap.reason == GapReason::Unsupported => {
             let detail = format!("the worker ended while it read the interpreter's memory ({})", gap.detail);
             Err(Gap { what, reason: GapReason::Malformed, detail, ..gap })
@@ -65,7 +65,7 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
 fn missing_permission(pid: u32) -> String {
     if cfg!(target_os = "macos") {
         return format!(
-            "reading another process's memory takes root on macOS: `sudo hermes-doctor stacks --pid {pid}`; an ordinary user \
+            "reading another process's memory needs root on macOS: `sudo hermes-doctor stacks --pid {pid}`; an ordinary user \
              can run `sample {pid}`, which shows the native stacks"
         );
     }
@@ -78,7 +78,7 @@ fn missing_permission(pid: u32) -> String {
             crate::model::text::printable(scope.as_bytes())
         )
     });
-    format!("it takes the server's own user{yama}, root, or CAP_SYS_PTRACE")
+    format!("run it as the server's own user{yama}, as root, or with CAP_SYS_PTRACE")
 }
 
 /// The worker's side: the answer for one process, as JSON.
@@ -135,7 +135,7 @@ mod binaries {
             let found = foreign::find(&path, Last::Followed);
             if !found.is_ok_and(|found| found.file_type() == FileType::RegularFile) {
                 let shown = printable(file);
-                return Ok(Some(format!("{shown} as it is mapped is no file that may be opened")));
+                return Ok(Some(format!("the mapped file {shown} may not be opened, or is not a regular file")));
             }
         }
         foreign::restore()?;
@@ -190,7 +190,7 @@ mod interpreter {
     use std::collections::HashMap;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    /// Frames returned for one stack; the frame that holds a lock can be far out.
+    /// Frames returned for one stack; the frame that holds a lock can be one of the outermost.
     const MAX_FRAMES: usize = 256;
     /// Bytes of names in an answer, so that it stays below the largest frame.
     const MAX_TEXT: usize = 2 * 1024 * 1024;
@@ -223,7 +223,7 @@ mod interpreter {
         // An inconsistent structure can make the library index out of bounds. It is a failed attempt like any other.
         let tried = |what: &mut dyn FnMut() -> Result<Vec<StackTrace>, Failure>| {
             catch_unwind(AssertUnwindSafe(what)).unwrap_or_else(|_| {
-                Err((GapReason::Malformed, "the interpreter's memory made no sense".to_owned()))
+                Err((GapReason::Malformed, "the interpreter's memory was inconsistent".to_owned()))
             })
         };
         let mut spy: Option<PythonSpy> = None;
@@ -300,13 +300,10 @@ mod interpreter {
             return (GapReason::Unsupported, line);
         }
         if has(&["Failed to find python version", "Failed to parse python binary"]) {
-            return (
-                GapReason::Unsupported,
-                "it is no Python interpreter, or one that is not recognised".to_owned(),
-            );
+            return (GapReason::Unsupported, "no Python interpreter was recognised in it".to_owned());
         }
         if has(&["Failed to find a python interpreter"]) {
-            let detail = "it is no Python interpreter that is up, or one that is not recognised";
+            let detail = "no running Python interpreter was recognised in it";
             return (GapReason::Unsupported, detail.to_owned());
         }
         (GapReason::Malformed, line)

@@ -90,7 +90,7 @@ impl Workers {
         if let Some(mount) = &mount
             && self.silent_mounts.borrow().contains(mount)
         {
-            let detail = format!("the filesystem on {} has not answered before", printable(mount));
+            let detail = format!("the filesystem on {} did not answer an earlier request", printable(mount));
             return Err(Gap::new(request.what(), GapReason::Timeout, detail));
         }
         let answer = self.files.borrow_mut().ask(request, self.deadline);

@@ -51,7 +51,7 @@ pub struct Cli {
     /// The servers to examine.
     #[command(flatten)]
     pub selection: SelectionArguments,
-    /// The form of the answer.
+    /// Options of the output.
     #[command(flatten)]
     pub output: OutputArguments,
     /// The extent of the examination.
@@ -382,7 +382,7 @@ fn request_path(text: &str) -> Result<String, String> {
     } else if text.len() > 2048 {
         Err(format!("a path has at most 2048 bytes, this one {}", text.len()))
     } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Err("a path has no spaces, control characters or letters beyond ASCII; write them as %20 and the like"
+        Err("a path must not contain spaces, control characters or letters beyond ASCII; percent-encode them, for example %20"
             .to_owned())
     } else {
         Ok(text.to_owned())
@@ -474,7 +474,7 @@ pub struct ExaminationArguments {
     pub budget: Option<Duration>,
 }
 
-/// The form of the answer.
+/// Options of the output.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArguments {
@@ -499,7 +499,7 @@ pub struct OutputArguments {
 }
 
 impl OutputArguments {
-    /// The form of the answer.
+    /// The format of the output; text by default.
     pub fn form(&self) -> Format {
         let usual = if self.json { Format::Json } else { Format::Text };
         self.format.unwrap_or(usual)
@@ -510,12 +510,12 @@ impl OutputArguments {
         self.form() == Format::Json
     }
 
-    /// Whether a person reads it.
+    /// Whether the output is text for people.
     pub fn is_text(&self) -> bool {
         self.form() == Format::Text
     }
 
-    /// The file that it is written to, where it is one.
+    /// The output file; `None` for standard output.
     pub fn file(&self) -> Option<&Path> {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
     }

@@ -1,4 +1,4 @@
-//! The command line as the parser has it: each command with the options that apply to it.
+//! The definition of the command line for the parser: each command with the options that apply to it.
 
 use super::Cli;
 use clap::builder::StyledStr;
@@ -34,12 +34,13 @@ fn options_of(command: &str) -> Vec<&'static str> {
     groups.iter().copied().flatten().chain(options).copied().collect()
 }
 
-/// Whether a command examines servers. Of these commands an option that has no effect is hidden, not refused.
+/// Whether a command examines servers. For these commands, an option that has no effect is hidden in the help and
+/// not refused.
 fn examines(command: &str) -> bool {
     options_of(command).contains(&"pid")
 }
 
-/// The command line with the options of each command: the others are hidden in its help.
+/// The command line with the options of each command; options that do not apply are hidden in its help.
 pub fn definition() -> Command {
     let root = Cli::command();
     let shared: Vec<Arg> = root.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
@@ -47,7 +48,7 @@ pub fn definition() -> Command {
     let mut root = root;
     for name in commands {
         let applying = options_of(&name);
-        // An option of the same id takes the place of the one that is inherited.
+        // An option with the same id replaces the inherited one.
         let own = shared.iter().map(|option| {
             let applies = applying.contains(&option.get_id().as_str());
             option.clone().hide(!applies)

@@ -122,7 +122,7 @@ impl Cli {
             _ if matches!(&self.command, Some(Command::Report(report)) if report.markdown || report.html)
                 && self.output.is_json() =>
             {
-                let text = "a report has one form: --json, --markdown or --html";
+                let text = "--json conflicts with --markdown and --html; give only one of them";
                 Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
             }
             _ => self.check_output().and_then(|()| self.check_replay()).and_then(|()| self.check_input()),
@@ -164,7 +164,7 @@ impl Cli {
         if reports.filter(|report| report.as_path() == Path::new(STANDARD_INPUT)).count() < 2 {
             return Ok(());
         }
-        let text = "standard input (-) is one report; name the other one by its file";
+        let text = "standard input (-) can be only one of the reports; give the other one as a file";
         Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, text))
     }
 

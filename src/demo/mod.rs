@@ -21,10 +21,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DemoError {
     /// The server could not be started.
-    #[error("the server could not be started: {0}")]
+    #[error("cannot start the server: {0}")]
     Start(#[from] std::io::Error),
     /// The server started and did not become ready.
-    #[error("the server {0} did not come up in time")]
+    #[error("the server {0} did not become ready in time")]
     NotReady(&'static str),
     /// Earlier scenarios used up the budget.
     #[error("the time limit was reached (--budget)")]

@@ -159,7 +159,7 @@ fn fill_with_sockets(listener: &TcpListener) -> Vec<TcpStream> {
 fn spin_at_the_ceiling(listener: &TcpListener, _held: &[TcpStream]) -> io::Result<()> {
     loop {
         if listener.accept().is_ok() {
-            return Err(io::Error::other("the ceiling was not reached"));
+            return Err(io::Error::other("the descriptor limit was not reached"));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -142,7 +142,7 @@ impl<'a> Facts<'a> {
 
     fn no_answer(&self, server: &Server) -> Option<Finding> {
         let what = match self.health.outcome {
-            Outcome::NoAnswer => "connected, then no byte".to_owned(),
+            Outcome::NoAnswer => "connected, no byte received".to_owned(),
             Outcome::ConnectTimeout => "no connection".to_owned(),
             Outcome::TlsFailed => "the TLS handshake failed".to_owned(),
             Outcome::Incomplete => {

@@ -77,7 +77,8 @@ impl<'a> RequestSamples<'a> {
             here().filter(|socket| is_unanswered(socket)).map(|socket| socket.remote).collect();
         let (waited, was_unanswered) = self.first.get_or_insert_with(|| (waits.clone(), unanswered.clone()));
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        // The client may have closed a connection that is gone, which leaves no CLOSE-WAIT here.
+        // A connection that is gone may have been closed by its client, which leaves no CLOSE-WAIT socket here. So
+        // only sockets that have sent data count.
         let has_got_bytes = |remote: &&SocketAddr| {
             here().any(|socket| {
                 socket.remote == **remote && socket.progress.is_some_and(|progress| progress.has_sent)

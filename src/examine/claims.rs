@@ -201,7 +201,7 @@ impl Examination<'_> {
         let owner = process.cgroup.as_deref().and_then(delegated_to);
         if let Some(owner) = owner.filter(|owner| *owner != rustix::process::geteuid().as_raw()) {
             let detail =
-                format!("the runtime of uid {owner} is asked by that user only: run hermes-doctor as that user");
+                format!("the runtime of uid {owner} is queried only for that user: run hermes-doctor as that user");
             server.gaps.push(Gap::new(format!("{runtime} on container {short}"), GapReason::NotAsked, detail));
             let claim = Supervisor { kind: runtime, ..Supervisor::default() };
             let not_queried = Some(format!("by its name below the manager of uid {owner}"));
@@ -282,7 +282,7 @@ impl Examination<'_> {
         let mut detail =
             format!("{}: {}", gap.what, if gap.detail.is_empty() { gap.reason.words() } else { &gap.detail });
         if gap.reason == GapReason::Permission {
-            detail.push_str("; run as root to ask");
+            detail.push_str("; run as root to query them");
         }
         server.gaps.push(Gap::new(what, gap.reason, detail).blocking(id::CLAIMS));
     }

@@ -116,8 +116,8 @@ pub(super) fn read(
                 databases.push(read.value);
                 there.push(path.clone());
             }
-            // It was listed a moment ago, or a process has it open under a removed name: then its descriptors
-            // give the facts.
+            // It was removed after it was listed, or a process has it open under a removed name. In that case its
+            // descriptors give the facts.
             Err(gap) if gap.reason == GapReason::NotFound => {}
             Err(gap) => gaps.push(gap.blocking(id::DATABASES)),
         }

@@ -66,7 +66,7 @@ impl Examination<'_> {
         let mut health = Health { ignored_proxies, deep, ..Health::default() };
         if careful {
             health.note = Some(
-                "over 80 % of the descriptor limit: one request only, since an accept can be the last straw"
+                "over 80 % of the descriptor limit: one request only, because each accepted connection takes a descriptor"
                     .to_owned(),
             );
         }
@@ -102,7 +102,7 @@ impl Examination<'_> {
         }
         note_start(server, health.outcome);
         if health.outcome == Outcome::Unreachable {
-            let detail = "no address of it can be reached from here";
+            let detail = "none of its addresses can be reached from this host";
             server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
         }
         if health.attempts.iter().any(probe::is_unspoken) {
@@ -146,7 +146,7 @@ impl Examination<'_> {
             if wants_other_scheme(outcome, http_status, knock.tls) {
                 if careful {
                     // It may be a healthy server with the other scheme, so nothing is decided.
-                    let detail = "not tried so near the descriptor limit";
+                    let detail = "not tried, because the server is near the descriptor limit";
                     let gap = Gap::new("the other scheme", GapReason::NotAsked, detail);
                     gaps.push(gap.blocking(id::HTTP));
                 } else {
@@ -154,9 +154,8 @@ impl Examination<'_> {
                     health.attempts.push(probe::attempt(&knock, timeouts, &mut |_| {}));
                 }
             }
-            // The kernel drops new connections when the queue is full, so no sample was taken during the
-            // request; it is taken now. For a server that reports itself that it cannot serve, only the threads
-            // matter.
+            // The kernel drops new connections when the queue is full, so no sample was taken during the request;
+            // it is taken now. If the server itself reports that it cannot serve, only the threads matter.
             let between = match outcome {
                 Outcome::ConnectTimeout => Some(QUEUE_SAMPLE_INTERVAL),
                 Outcome::Overloaded | Outcome::Degraded => Some(THREAD_SAMPLE_INTERVAL),
@@ -189,12 +188,12 @@ impl Examination<'_> {
         let answers = health.outcome.is_answer() && health.outcome != Outcome::Overloaded;
         let refusal = if !answers {
             // If the health path is not answered, another route adds nothing, unless the user named it.
-            named.then_some("not asked, since the health path was not answered")
+            named.then_some("not requested, because the health path was not answered")
         } else if share.is_some_and(|share| share >= CAREFUL_SHARE) {
-            Some("not asked so near the descriptor limit")
+            Some("not requested, because the server is near the descriptor limit")
         } else if share.is_none() && !named {
             Some(
-                "not asked, since it is not known how near the descriptor limit the server is; --route asks all the same",
+                "not requested, because the share of the descriptor limit in use is unknown; use --route to request them anyway",
             )
         } else {
             None
@@ -245,7 +244,7 @@ impl Examination<'_> {
     /// Servers that are not probed, and the reason.
     fn not_probed(&self, server: &mut Server) -> Option<(Outcome, String)> {
         if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
-            let detail = "the server lives in another network namespace; its loopback cannot be reached from here";
+            let detail = "the server runs in another network namespace; its loopback cannot be reached from here";
             server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
             return Some((Outcome::NotProbed, detail.to_owned()));
         }
@@ -269,7 +268,7 @@ impl Examination<'_> {
                 !unreadable && !holders.is_empty() && holders.iter().all(|holder| holder.in_lineage == Some(false))
             });
             if somebody_elses {
-                let detail = "the port is another process's, whose answer would say nothing of this one";
+                let detail = "the port belongs to another process, so an answer would not be from this server";
                 server.gaps.push(Gap::new("HTTP", GapReason::NotFound, detail).blocking(id::HTTP));
                 return Some((Outcome::NotProbed, detail.to_owned()));
             }
@@ -283,11 +282,11 @@ impl Examination<'_> {
         }
         // A connection would start the service, which the user must decide.
         if listens && !was_named_by_url(server) && is_socket_activation(server) {
-            let note = "the service manager holds the port and starts the service at the first connection; it was not asked";
+            let note = "the service manager holds the port and starts the service at the first connection; no request was sent";
             return Some((Outcome::NotProbed, note.to_owned()));
         }
         match server.kind {
-            ServerKind::Mcp => Some((Outcome::NotApplicable, "it speaks on standard input and output".to_owned())),
+            ServerKind::Mcp => Some((Outcome::NotApplicable, "it uses standard input and output".to_owned())),
             ServerKind::Gateway if !listens && !was_named => {
                 Some((Outcome::NotApplicable, "a gateway without its API server listens on no port".to_owned()))
             }
@@ -387,7 +386,7 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
         return None;
     }
     let activity = health.activity.as_ref()?;
-    // At its descriptor limit it retries to accept, which is not a start.
+    // A server at its descriptor limit retries accept(2), which is not a start.
     let is_full = server
         .descriptors
         .as_ref()

@@ -113,7 +113,7 @@ impl Examination<'_> {
                 .ok()
         });
         if let Some((from, to)) = log.and_then(|log| crate::parse::darwin::descriptor::raised_limit(&log)) {
-            gap.detail.push_str(&format!("; its log says that it raised the soft limit from {from} to {to}"));
+            gap.detail.push_str(&format!("; according to its log, it raised the soft limit from {from} to {to}"));
         }
     }
 
@@ -137,7 +137,7 @@ impl Examination<'_> {
             let seconds = age / 1000;
             let who = supervisor.title();
             let detail =
-                format!("{who} runs pid {pid}, {seconds} s old, and it does not listen yet; examine it again");
+                format!("{who} runs pid {pid}, which is {seconds} s old and does not listen yet; examine it again");
             let gap = Gap::new(diagnose::STARTING, GapReason::NotFound, detail);
             server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
         }
@@ -161,7 +161,7 @@ impl Examination<'_> {
             let is_of_another = |pid: u32| survey.process_of(pid).is_none_or(|other| other.uid != process.uid);
             others.sort_by_cached_key(|(pid, _)| is_of_another(*pid));
             let what = format!("{} more servers of this host", others.len() - MAX_COMPARED);
-            let detail = format!("more than {MAX_COMPARED} are not compared with this one");
+            let detail = format!("at most {MAX_COMPARED} servers are compared with this one");
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
             others.truncate(MAX_COMPARED);
         }

@@ -126,7 +126,7 @@ impl Examination<'_> {
                 }
                 kind if kind.is_systemd() => places.extend(journal_of(log, is_shared)),
                 kind if kind.is_container_runtime() => {
-                    let detail = "the runtime keeps it; it is not asked for it";
+                    let detail = "kept by the container runtime, which is not queried for logs";
                     server.gaps.push(Gap::new(format!("log {log}"), GapReason::NotAsked, detail));
                 }
                 _ => {}

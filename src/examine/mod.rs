@@ -123,11 +123,11 @@ pub fn examine(
             && !target.expectation.remote
             && let Some(reason) = survey.incomplete()
         {
-            let detail = "some processes could not be read, so it could be one of them";
+            let detail = "some processes could not be read, and the server could be one of them";
             server.gaps.push(Gap::new("all processes", reason, detail).blocking(&[id::SERVER_NOT_RUNNING]));
         }
         if server.process.is_none() && !target.expectation.remote && survey.alike() > 0 {
-            let detail = "each runs a program that runs many times here, and is no server's by the command lines of others; --pid examines one";
+            let detail = "not read: many processes run the same program, and the command lines in a sample of them are not those of a server; use --pid to examine one of them";
             let what = format!("command lines of {} processes", survey.alike());
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
         }
@@ -240,7 +240,7 @@ impl Examination<'_> {
         let table = self.survey.sockets_of(server.process.as_ref());
         let sockets_held = self.descriptors(&mut server, &table);
         self.find_port(&mut server, &table, sockets_held.as_ref());
-        // Without a process only the port shows whether the server is there.
+        // Without a process, only the port shows whether the server runs.
         if self.asks(Part::Port) || self.asks(Part::Health) || server.process.is_none() {
             self.progress.step("reading the port");
             self.listeners(&mut server, &table, sockets_held.as_ref());

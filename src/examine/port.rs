@@ -40,8 +40,8 @@ impl Examination<'_> {
         let others = own.first().copied().filter(|_| server.kind != crate::model::ServerKind::Gateway);
         let found = usual.filter(|port| own.contains(port)).or(others);
         server.port = found.or(server.port).or_else(|| {
-            // Its descriptors cannot be read: then its default port, if a process of the same user has it open
-            // and no other server of its kind could be that process.
+            // If its descriptors cannot be read, its default port is used, if a process of the same user has it
+            // open and no other server of its kind could be that process.
             let process = server.process.as_ref().filter(|_| sockets_held.is_none_or(HashSet::is_empty))?;
             let is_only = self.survey.hermes_servers().iter().all(|(pid, command)| {
                 *pid == process.identity.pid || command.kind != server.kind || command.role != CommandRole::Server
@@ -84,7 +84,7 @@ impl Examination<'_> {
         }
         if server.process.is_none() && rows.is_empty() && table.is_partial {
             let detail = "sockets of other users' processes are not shown; run as root to see them";
-            let gap = Gap::new(format!("who listens on port {port}"), GapReason::Permission, detail);
+            let gap = Gap::new(format!("listener of port {port}"), GapReason::Permission, detail);
             server.gaps.push(gap.blocking(id::LINEAGE).blocking(id::DESCRIPTORS).blocking(&[id::PORT_HELD]));
         }
         server.listeners = Some(Listeners {
@@ -117,7 +117,7 @@ impl Examination<'_> {
                 return (found, false);
             }
         }
-        self.progress.step("asking every process for the port");
+        self.progress.step("searching all processes for the port");
         let (mut found, complete) = self.survey.holders(inodes);
         found.values_mut().for_each(|pids| pids.sort_unstable());
         let is_complete = complete.is_ok();
@@ -144,7 +144,7 @@ impl Examination<'_> {
                     server.gaps.push(Gap::new(
                         "control group of a listening socket",
                         GapReason::Vanished,
-                        "the control group that the socket was made in is gone",
+                        "the control group in which the socket was created no longer exists",
                     ));
                 }
                 paths

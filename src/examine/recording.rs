@@ -88,8 +88,7 @@ pub fn record(
                 for mut record in records {
                     record.since_boot_ms = since_boot_ms;
                     let old = before.get(&record.server);
-                    // At the first sample the state may be old: neither a change is reported nor a report
-                    // written.
+                    // At the first sample the state may be old, so no change is reported and no report is written.
                     let is_told = is_known || old.is_some();
                     record.events = if is_told { changes(old, &record) } else { Vec::new() };
                     let was_critical = !is_told || old.is_some_and(|old| old.status == Status::Critical);
@@ -102,15 +101,12 @@ pub fn record(
                         reports += 1;
                         match keep_report(request, &recorder, &envelope.started_at) {
                             Ok(path) => record.events.push(format!("full report: {}", path.display())),
-                            Err(error) => {
-                                listener.failed(&format!("the full report could not be written: {error}"))
-                            }
+                            Err(error) => listener.failed(&format!("cannot write the full report: {error}")),
                         }
                     }
                     let written = recorder.append(&record);
                     if let Err(error) = &written {
-                        listener
-                            .failed(&format!("a line of {} could not be written: {error}", plan.file.display()));
+                        listener.failed(&format!("cannot write a line of {}: {error}", plan.file.display()));
                     }
                     listener.recorded(&record, written.is_ok());
                     before.insert(record.server.clone(), record);

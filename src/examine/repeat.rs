@@ -30,8 +30,8 @@ impl Examination<'_> {
         let is_near = |open: Option<u64>| {
             open.zip(limit).is_some_and(|(open, limit)| limit > 0 && open as f64 / limit as f64 >= CAREFUL_SHARE)
         };
-        let mut stopped =
-            is_near(before).then(|| (GapReason::NotAsked, "not made so near the descriptor limit".to_owned()));
+        let mut stopped = is_near(before)
+            .then(|| (GapReason::NotAsked, "not made, because the server is near its descriptor limit".to_owned()));
         let address = first.address.as_deref().and_then(|address| address.parse().ok());
         let tls = first.url.starts_with("https:");
         let mut attempts = vec![first.clone()];
@@ -53,7 +53,7 @@ impl Examination<'_> {
             // Each request can exhaust the descriptors of a server that leaks.
             let open = if number.is_multiple_of(COUNT_INTERVAL) { self.open_now(server) } else { None };
             stopped = if self.deadline.is_over() {
-                Some((GapReason::Timeout, format!("{number} were made, for more there was no time (--budget)")))
+                Some((GapReason::Timeout, format!("{number} were made; there was no time for more (--budget)")))
             } else if is_near(open) {
                 let detail = format!("ended after {number}, since the server has come near its descriptor limit");
                 Some((GapReason::NotAsked, detail))

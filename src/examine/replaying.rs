@@ -32,7 +32,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
     envelope.servers.retain(|server| is_named(server, request));
     if envelope.servers.is_empty() && had > 0 {
         return Err(format!(
-            "no server in the report matches the selection; name another, or none to see all {had}"
+            "no server in the report matches the selection; select another one, or none to see all {had}"
         ));
     }
     let mut newer = BTreeSet::new();
@@ -52,7 +52,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
     Ok(report::seal(envelope, elapsed))
 }
 
-/// Ids of all findings that were decided for a server, or could not be.
+/// Ids of all findings that were checked for a server, including those that could not be decided.
 fn rules_of(server: &Server) -> BTreeSet<String> {
     let found = server.findings.iter().map(|finding| &finding.id);
     let open = server.gaps.iter().flat_map(|gap| &gap.blocks);
@@ -94,7 +94,7 @@ fn narrow(server: &mut Server, parts: &[Part]) {
     if lacks_all {
         let ids: Vec<&str> =
             BLOCKED.iter().filter(|(part, _)| asks(*part)).flat_map(|(_, ids)| *ids).copied().collect();
-        let detail = "the report is of a command that does not examine it";
+        let detail = "the report was written by a command that does not examine it";
         let gap = Gap::new("this part of the server", GapReason::NotFound, detail).blocking(&ids);
         server.gaps.push(gap);
     }

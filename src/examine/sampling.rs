@@ -114,7 +114,8 @@ pub fn moment(every: Duration, taken: u64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(MAX_LENGTH).min(MAX_LENGTH)
 }
 
-/// Takes one sample. Without a walk the kinds are those of the sample before, which has the same number.
+/// Takes one sample. Without a walk, the kinds are those of the sample before, which has the same number of
+/// descriptors.
 fn sample_once(
     process: &Process,
     port: Option<u16>,
@@ -190,11 +191,11 @@ fn thin_out(samples: &mut Vec<Sample>) {
 pub enum CompareError {
     /// The report has no server like this one.
     #[error(
-        "{0} has no server of this kind and home or port with its descriptors; compare a report of `check` or `fds`"
+        "{0} has no descriptors of a server with this kind and the same home or port; compare a report of `check` or `fds`"
     )]
     NoSuchServer(String),
     /// The time of the report does not parse.
-    #[error("{0} does not say when it was made")]
+    #[error("{0} has no valid start time")]
     NoTime(String),
 }
 
@@ -228,8 +229,9 @@ pub fn compare(
         let identity = |server: &Server| server.process.as_ref().map(|process| process.identity);
         if identity(old) != identity(server) {
             let pid = old.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
-            let detail =
-                format!("{name} is of {pid}, before the server was started again: nothing has grown since");
+            let detail = format!(
+                "{name} is a report of {pid}, and the server was restarted since then, so it is not compared"
+            );
             server.gaps.push(Gap::new("growth since a saved report", GapReason::Vanished, detail));
             continue;
         }
@@ -299,16 +301,18 @@ fn by_known_names(now: &Descriptors, moments: &mut [Moment]) {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExerciseError {
     /// No process runs.
-    #[error("there is no process to exercise")]
+    #[error("there is no process to send requests to")]
     NoProcess,
     /// The process does not listen.
-    #[error("the server listens on no port that can be seen; name it with --port")]
+    #[error("no listening port of the server was found; give it with --port")]
     NoListener,
     /// The process is in another network namespace.
     #[error("the server is in another network namespace: run hermes-doctor there")]
     OtherNetwork,
     /// Requests would leave the loopback interface.
-    #[error("the server listens on {0} only, which is no loopback address; --yes-remote sends the requests there")]
+    #[error(
+        "the server listens only on {0}, which is not a loopback address; use --yes-remote to send the requests there"
+    )]
     NotLoopback(IpAddr),
 }
 

@@ -33,7 +33,8 @@ impl Examination<'_> {
         let sources = self.sources(&process, &look, &kernel, &mut server.gaps);
         let mut stacks = deciding::join(&look, &kernel, &sources);
         if !look.is_complete {
-            let detail = "the process ran on while its memory was read; repeat it for the rest";
+            let detail =
+                "the process kept running while its memory was read; repeat the command to read the missing stacks";
             server.gaps.push(Gap::new("some Python stacks", GapReason::Malformed, detail));
         }
         if !stacks.locks.is_empty() {
@@ -125,7 +126,7 @@ impl Examination<'_> {
     fn source(&self, process: &Process, file: &str, started: Option<u64>) -> SourceText {
         // `<string>`, `<frozen importlib._bootstrap>`: not a file.
         if file.is_empty() || file.starts_with('<') {
-            return SourceText::Unknown("it is no file".to_owned());
+            return SourceText::Unknown("it is not a file".to_owned());
         }
         // Before Python 3.9 the script has the path that it was started with, which can be relative.
         let path = ForeignPath::of_process(process.identity, Path::new(file));

@@ -116,7 +116,7 @@ fn bounded(envelope: &Envelope, most: usize) -> (Value, Option<String>) {
         what.push(format!("and parts of {} more", left_out.len() - 12));
     }
     let detail = format!(
-        "left out, so that the answer fits into the context of an agent: {}; name one server, or ask the tool for that \
+        "left out so that the answer fits into the context of an agent: {}; select one server, or call the tool for that \
          part",
         what.join(", ")
     );
@@ -124,7 +124,7 @@ fn bounded(envelope: &Envelope, most: usize) -> (Value, Option<String>) {
     if let (Some(Value::Array(gaps)), Ok(gap)) = (value.get_mut("gaps"), serde_json::to_value(gap)) {
         gaps.push(gap);
     }
-    (value, Some(format!("From the structured content was {detail}.")))
+    (value, Some(format!("Parts of the structured content were {detail}.")))
 }
 
 /// Numbers of omitted items by name.

@@ -1,5 +1,5 @@
-//! The arguments of the tools: typed, described for a model, and converted to the command line that they stand for, so that both front
-//! ends have the same rules.
+//! The arguments of the tools: typed, described for a model, and converted to the corresponding command line, so
+//! that both front ends have the same rules.
 
 use crate::command::{Cli, Command, KindArgument};
 use crate::examine::sampling::SamplingPlan;
@@ -41,7 +41,7 @@ pub struct Arguments {
     from: Vec<PathBuf>,
     /// Timeout of each phase of an HTTP request, like 500ms or 2s. Default: 2s.
     timeout: Option<String>,
-    /// Time limit of the whole call, like 5s or 1m. Default: 10s, maximum: 2m. What was not checked by then is listed.
+    /// Time limit of the whole call, like 5s or 1m. Default: 10s, maximum: 2m. Checks that did not finish by then are listed.
     budget: Option<String>,
     /// Also read the Python stacks, from the memory of the server, without pausing it. Needs the permission to attach.
     stacks: bool,
@@ -49,7 +49,7 @@ pub struct Arguments {
     observe: Option<String>,
     /// Search all processes of the host for the holders of the port, not only the likely ones.
     all_holders: bool,
-    /// Take this many samples, then judge the growth. A leak is a trend: one sample shows only a level.
+    /// Take this many samples, then report whether the number grows. A leak is a trend, and one sample shows no trend.
     #[schemars(range(min = 2, max = 100))]
     samples: Option<u32>,
     /// Time between two samples, like 2s. Default: 2s. Needs samples.
@@ -63,7 +63,7 @@ pub struct Arguments {
     id: Option<String>,
 }
 
-/// A valid call: the command line that it stands for, parsed.
+/// A valid call, as a parsed command line.
 #[derive(Debug)]
 pub struct Call {
     /// The parsed command line.
@@ -105,8 +105,9 @@ pub fn schema(names: &[&str]) -> Map<String, Value> {
     }
 }
 
-/// Whatever is not asked for is left out by a caller: neither `null` nor a default is offered, and a choice is a list of
-/// words, since not every model's provider takes more of the schema language. Lines of doc comments are joined.
+/// Simplifies a schema. It has no `null` and no defaults, because a caller leaves out the arguments that it does
+/// not need. A choice is a list of words, because not every model's provider accepts more of the schema language.
+/// Lines of doc comments are joined.
 #[derive(Clone)]
 struct Plain;
 
@@ -146,7 +147,7 @@ impl Transform for Plain {
     }
 }
 
-/// The words of a choice, and what they mean, where it is one of words.
+/// The words of a choice and their meanings; `None` if not every value is a word.
 fn words(choices: &Value) -> Option<(Value, String)> {
     let choices = choices.as_array()?;
     let words: Vec<Value> = choices.iter().map(|choice| choice.get("const").cloned()).collect::<Option<_>>()?;
@@ -157,12 +158,12 @@ fn words(choices: &Value) -> Option<(Value, String)> {
     Some((Value::Array(words), meanings.join("; ") + "."))
 }
 
-/// What a call of the tool `command` means, which takes the arguments `names`.
+/// Parses a call of the tool `command`, which takes the arguments `names`.
 ///
 /// # Errors
-/// One or more lines for a model: what is wrong, and what would be right.
+/// One or more lines for a model: the mistake, and a correct form.
 pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Result<Call, String> {
-    // What a caller leaves open is often sent as null.
+    // Callers often send null for arguments that they do not set.
     given.retain(|_, value| !value.is_null());
     if let Some(unknown) = given.keys().find(|name| !names.contains(&name.as_str())) {
         let unknown = crate::model::text::printable(unknown.as_bytes());
@@ -201,7 +202,7 @@ pub fn parse(command: &str, names: &[&str], mut given: Map<String, Value>) -> Re
     Ok(call)
 }
 
-/// Each value is read alone, so that the error names its argument.
+/// Each value is parsed alone, so that the error names its argument.
 fn typed(given: Map<String, Value>) -> Result<Arguments, String> {
     for (name, value) in &given {
         let alone = Value::Object(Map::from_iter([(name.clone(), value.clone())]));
@@ -213,7 +214,7 @@ fn typed(given: Map<String, Value>) -> Result<Arguments, String> {
 }
 
 impl Arguments {
-    /// The command line. A value never stands alone, so that none is taken for an option.
+    /// The command line. Each value is part of the same word as its option, so that none is taken for an option.
     fn words(&self, command: &str) -> Vec<std::ffi::OsString> {
         let mut words: Vec<std::ffi::OsString> = ["hermes-doctor", command, "--quiet"].map(Into::into).to_vec();
         let mut add = |name: &str, value: &std::ffi::OsStr| {

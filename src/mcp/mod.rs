@@ -137,7 +137,7 @@ impl Doctor {
         let nothing =
             |line: String| nothing(name, Gap { reason: GapReason::Timeout, ..command::refusal(line) }, level);
         let Ok(Some(place)) = tokio::time::timeout(budget, Places::take(&self.places)).await else {
-            return nothing(format!("{MAX_CALLS} calls are under way and none has ended; ask again later"));
+            return nothing(format!("{MAX_CALLS} calls are running and none has ended; call again later"));
         };
         let _call_off = Cancellation(Arc::clone(&place));
         // The wait for a slot counts towards the caller's budget.
@@ -147,7 +147,7 @@ impl Doctor {
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => nothing("the examination failed, which is an error of hermes-doctor".to_owned()),
-            Err(_) => nothing(format!("the examination did not come back in {} s", limit.as_secs())),
+            Err(_) => nothing(format!("the examination did not finish within {} s", limit.as_secs())),
         }
     }
 }
@@ -183,7 +183,7 @@ impl rmcp::ServerHandler for Doctor {
             Err(line) => Some(Answer::refusal(line)),
         };
         // This is not sent: the protocol has no response to a cancelled call.
-        let answer = answer.unwrap_or_else(|| Answer::refusal("the call was called off"));
+        let answer = answer.unwrap_or_else(|| Answer::refusal("the call was cancelled"));
         let content = vec![ContentBlock::text(answer.text)];
         let mut result =
             if answer.is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };

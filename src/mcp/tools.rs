@@ -15,7 +15,7 @@ finding with an empty caused_by is a root cause, the others are consequences. Ca
 advise. Use another tool only for what check points to: fds (descriptors, leaks), lineage (supervisor), port (listeners), health \
 (HTTP phase by phase), db (SQLite files), stacks (where Python waits).
 
-Statuses: healthy (examined, nothing worse than a note), warning, critical, unknown (a required check could not run: gaps say which \
+Statuses: healthy (examined, nothing worse than a note), warning, critical, unknown (a required check could not run: gaps lists which \
 and why; unknown does not mean healthy). passed lists the checks that passed.
 
 Never restart, kill or reconfigure a server before its evidence is saved: a restart destroys it, and a deleted WAL can lose \
@@ -63,7 +63,7 @@ pub const DEFINITIONS: [Definition; 8] = [
         title: "Open descriptors and leaks",
         description: "Open descriptors of a server by kind and target, SQLite handles as families, and the distance to the limit. \
             Use it when check names descriptor-ceiling, state-db-handle-leak, descriptor-growth or close-wait-leak, or at \"Too \
-            many open files\". One sample shows a level; to see whether it grows, set samples (for example samples=10, every=3s), or \
+            many open files\". One sample shows no trend; to see whether the number grows, set samples (for example samples=10, every=3s), or \
             give two saved reports in from.",
         arguments: server_and!("samples", "every", "top"),
         leaves_the_host: false,

@@ -34,8 +34,8 @@ impl GapReason {
             Self::Timeout => "no answer in time",
             Self::Unsupported => "not supported here",
             Self::NotFound => "not found",
-            Self::Malformed => "not understood",
-            Self::NotAsked => "not asked on purpose",
+            Self::Malformed => "could not be parsed",
+            Self::NotAsked => "left out on purpose",
         }
     }
 }

@@ -102,7 +102,7 @@ impl Outcome {
     pub fn words(self) -> &'static str {
         match self {
             Self::Ok => "healthy answer",
-            Self::Degraded => "answers that it is degraded",
+            Self::Degraded => "reports that it is degraded",
             Self::Guarded => "alive, behind a login or a redirect",
             Self::Overloaded => "every worker is busy",
             Self::Unexpected => "unexpected answer",
@@ -110,8 +110,8 @@ impl Outcome {
             Self::ConnectTimeout => "no connection in time",
             Self::Unreachable => "unreachable",
             Self::ResolveFailed => "name not resolved",
-            Self::NoAnswer => "connected, then no byte",
-            Self::Incomplete => "the answer broke off",
+            Self::NoAnswer => "connected, no byte received",
+            Self::Incomplete => "incomplete answer",
             Self::Empty => "closed without a byte",
             Self::Reset => "connection reset",
             Self::TlsFailed => "TLS handshake failed",

@@ -79,7 +79,7 @@ impl FromStr for Expect {
         }
         let (word, name) = text.split_once(':').ok_or_else(|| format!("write it as {FORMS}"))?;
         if name.is_empty() || name.starts_with('-') || name.contains(char::is_control) || name.len() > 4096 {
-            return Err(format!("{word}: names nothing that could be asked for; write it as {FORMS}"));
+            return Err(format!("{word}: needs a valid name after the colon; write it as {FORMS}"));
         }
         let kind = SupervisorKind::from(word);
         Ok(match kind {
@@ -96,11 +96,13 @@ impl FromStr for Expect {
                 Self::ServiceDirectory(kind, std::path::absolute(&path).unwrap_or(path))
             }
             SupervisorKind::Process => match name.parse() {
-                Ok(1) => return Err("pid 1 is above every process, so it tells nothing".to_owned()),
+                Ok(1) => {
+                    return Err("pid 1 is an ancestor of every process, so it identifies no supervisor".to_owned());
+                }
                 Ok(pid) if pid > 1 => Self::Pid(pid),
-                _ => return Err(format!("{name:?} is no pid")),
+                _ => return Err(format!("{name:?} is not a pid")),
             },
-            _ => return Err(format!("{word:?} is no supervisor that is known here; write it as {FORMS}")),
+            _ => return Err(format!("{word:?} is not a known supervisor; write it as {FORMS}")),
         })
     }
 }

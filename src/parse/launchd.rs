@@ -195,7 +195,7 @@ pub fn job(bytes: &[u8]) -> Result<Answer<Job>, ParseError> {
         }
     }
     if job.state.is_empty() && job.pid.is_none() {
-        return Err(ParseError::new(PRINT, "it tells no state of a job"));
+        return Err(ParseError::new(PRINT, "it contains no state of a job"));
     }
     Ok(Answer::Found(job))
 }
@@ -294,7 +294,7 @@ pub fn domain(bytes: &[u8]) -> Result<Answer<Vec<Row>>, ParseError> {
             }
         }
     }
-    rows.map(Answer::Found).ok_or_else(|| ParseError::new(PRINT, "it tells no jobs of a domain"))
+    rows.map(Answer::Found).ok_or_else(|| ParseError::new(PRINT, "it contains no jobs of a domain"))
 }
 
 /// Parses the table of `launchctl list`: the jobs of the caller's own domain.

@@ -45,10 +45,10 @@ impl JobFile {
 pub fn job_file(bytes: &[u8]) -> Result<JobFile, ParseError> {
     let opens = |name: &[u8]| bytes.windows(name.len()).filter(|window| *window == name).count();
     if !bytes.starts_with(b"bplist") && opens(b"<array").saturating_add(opens(b"<dict")) > MAX_NESTED {
-        return Err(ParseError::new(WHAT, "it is nested as no job is"));
+        return Err(ParseError::new(WHAT, "it is nested too deeply"));
     }
     let value = Value::from_reader(std::io::Cursor::new(bytes)).map_err(|error| ParseError::new(WHAT, error))?;
-    let job = value.as_dictionary().ok_or_else(|| ParseError::new(WHAT, "it is no dictionary"))?;
+    let job = value.as_dictionary().ok_or_else(|| ParseError::new(WHAT, "it is not a dictionary"))?;
     let text = |of: &Dictionary, key: &str| Some(printable(of.get(key)?.as_string()?.as_bytes()));
     let is_true = |key: &str| job.get(key).and_then(Value::as_boolean) == Some(true);
     let label = text(job, "Label").filter(|label| !label.is_empty());

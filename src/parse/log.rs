@@ -230,7 +230,8 @@ impl<'a> Scan<'a> {
     }
 
     fn facts(mut self) -> LogFacts {
-        // The zone turned out wrong after some lines, so the comparisons with local times do not hold.
+        // The time zone was found to be wrong after some lines, so earlier comparisons with local times are not
+        // valid.
         let is_wrong = self.clock.zone.is_some() && self.zone.is_none();
         for (_, tally) in &mut self.tallies {
             if is_wrong && matches!(tally.first, Some(Written::Local(_))) {

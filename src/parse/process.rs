@@ -49,12 +49,12 @@ pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
         .rposition(|byte| *byte == b')')
         .and_then(|end| bytes.split_at_checked(end))
         .and_then(|(head, rest)| Some((head, rest.strip_prefix(b") ")?)))
-        .ok_or_else(|| ParseError::new("stat", "no name in parentheses behind a pid"))?;
+        .ok_or_else(|| ParseError::new("stat", "no name in parentheses after a pid"))?;
     let (pid, name) = head
         .iter()
         .position(|byte| *byte == b'(')
         .and_then(|start| Some((head.get(..start)?, head.get(start + 1..)?)))
-        .ok_or_else(|| ParseError::new("stat", "no name in parentheses behind a pid"))?;
+        .ok_or_else(|| ParseError::new("stat", "no name in parentheses after a pid"))?;
     number::<u32>(pid.strip_suffix(b" ").unwrap_or_default(), "pid of stat")?;
     let mut fields = fields.split(|byte| byte.is_ascii_whitespace());
     // Field numbers of proc_pid_stat(5), where the state is field 3.
@@ -66,7 +66,7 @@ pub fn stat(bytes: &[u8]) -> Result<StatLine, ParseError> {
     };
     let state = match field(3) {
         [letter] if letter.is_ascii_alphabetic() => ProcessState::from_letter(char::from(*letter)),
-        _ => return Err(ParseError::new("stat", "no state behind the name")),
+        _ => return Err(ParseError::new("stat", "no state after the name")),
     };
     Ok(StatLine {
         name: printable(name),
@@ -85,7 +85,7 @@ fn number<T: FromStr>(digits: &[u8], what: &'static str) -> Result<T, ParseError
     std::str::from_utf8(digits)
         .ok()
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| ParseError::new(what, format!("{} is no such number", printable(digits))))
+        .ok_or_else(|| ParseError::new(what, format!("{} is not a valid number", printable(digits))))
 }
 
 /// The fields of `/proc/PID/status` that are used (proc_pid_status(5)).
@@ -163,7 +163,7 @@ pub fn status(bytes: &[u8]) -> Result<StatusLines, ParseError> {
 
 fn four<'a>(words: impl Iterator<Item = &'a [u8]>, what: &'static str) -> Result<[u32; 4], ParseError> {
     let ids: Vec<u32> = words.map(|word| number(word, what)).collect::<Result<_, _>>()?;
-    ids.try_into().map_err(|ids: Vec<u32>| ParseError::new(what, format!("{} ids and not four", ids.len())))
+    ids.try_into().map_err(|ids: Vec<u32>| ParseError::new(what, format!("{} ids instead of four", ids.len())))
 }
 
 /// The pid in a path of `/proc/PID`.

@@ -97,7 +97,7 @@ pub fn database_header(bytes: &[u8]) -> Result<Option<DatabaseHeader>, ParseErro
     let bytes = at_least(bytes, DATABASE_HEADER_BYTES, WHAT)?;
     let (magic, _) = bytes.split_at(DATABASE_MAGIC.len());
     if magic != DATABASE_MAGIC {
-        return Err(ParseError::new(WHAT, "does not begin as a database does (it may be encrypted)"));
+        return Err(ParseError::new(WHAT, "does not begin like a database (it may be encrypted)"));
     }
     let [high, low, write_version, read_version] = four(bytes, 16);
     let [reserved_bytes, ..] = four(bytes, 20);
@@ -253,7 +253,7 @@ fn fill(file: &mut WalFile, read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>)
     let committed = last_commit(of_this_generation, &mut frame);
     // If the log was restarted during the search, its frames changed.
     if read(0, WAL_HEADER_BYTES).is_none_or(|again| again != first) {
-        return Err(ParseError::new("wal file", "was started over or cut while it was read"));
+        return Err(ParseError::new("wal file", "was restarted or truncated while it was read"));
     }
     file.frames_of_this_generation = Some(of_this_generation);
     let committed = committed?;

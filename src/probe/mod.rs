@@ -273,8 +273,8 @@ fn read_answer(
         match read_some(stream, &mut received) {
             Ok(0) => at_end = true,
             Ok(_) => {}
-            // Without a length, the answer ends when the connection closes, and this one is kept open. The body is
-            // complete all the same.
+            // Without a length, the answer ends when the connection closes, but the server keeps this one open. The
+            // body is complete anyway.
             Err(_) if http::is_unmarked(&head) && is_json(received.get(head.length..)) => at_end = true,
             Err(error) => break Err((error.to_string(), broken_off(&error))),
         }

@@ -36,5 +36,5 @@ pub fn handshake(mut stream: TimedStream, _host: &str) -> io::Result<TlsStream> 
         let detail = "it speaks TLS, and this build does not (cargo feature `tls`)";
         return Err(io::Error::new(io::ErrorKind::Unsupported, detail));
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is no TLS record"))
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is not a TLS record"))
 }

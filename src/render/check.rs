@@ -143,8 +143,8 @@ pub fn verdict(server: &Server, view: &View) -> String {
     }
     if roots.is_empty() {
         let text = match server.status {
-            Status::Unknown => "What decides could not be examined; see below.",
-            _ => "No trouble found.",
+            Status::Unknown => "Inconclusive: a required check could not run (see Not checked).",
+            _ => "No problems found.",
         };
         out.line("Verdict", text);
     }
@@ -166,7 +166,7 @@ pub fn verdict(server: &Server, view: &View) -> String {
         out.gaps(&server.gaps);
         if would_stacks_help(server) {
             let label = if server.gaps.is_empty() { "Not checked" } else { "" };
-            out.line(label, "Python stacks (ask with --stacks)");
+            out.line(label, "Python stacks (use --stacks)");
         }
     }
     out.text

@@ -57,7 +57,7 @@ fn one(database: &DatabaseFile, view: &View) -> String {
         }
     };
     if let Some(header) = database.header.as_ref().filter(|_| view.verbose) {
-        let valid = if header.pages_valid { "" } else { " (not to be believed)" };
+        let valid = if header.pages_valid { "" } else { " (not valid)" };
         line(
             "Header",
             format!(
@@ -108,7 +108,7 @@ fn one(database: &DatabaseFile, view: &View) -> String {
     if let Some(again) = &database.looked_again {
         let frame = again.max_frame.map_or_else(|| "?".to_owned(), |frame| frame.to_string());
         let still = again.locks.as_ref().map_or_else(
-            || "locks not seen".to_owned(),
+            || "locks could not be read".to_owned(),
             |still| self::locks(still).join(view.style.pick(" · ", ", ")),
         );
         line("Later", format!("after {} ms: frame {frame}; {still}", again.after_ms));

@@ -16,7 +16,7 @@ pub fn show(entries: &[Explanation], view: &View) -> String {
                 head = " ".repeat(widest);
             }
         }
-        out.push_str("\nhermes-doctor explain ID tells more about one.\n");
+        out.push_str("\nRun `hermes-doctor explain ID` for the complete text of one finding.\n");
         return out;
     }
     for entry in entries {

@@ -144,10 +144,14 @@ fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
         }
     }
     if let Some(relaunch) = &facts.relaunch {
-        add("Looked on", observed(relaunch));
+        add("Observed", observed(relaunch));
     }
     for claim in &facts.claims {
-        let verb = if claim.claims_this == Some(true) { "names this server" } else { "is for it too" };
+        let verb = if claim.claims_this == Some(true) {
+            "claims this server"
+        } else {
+            "is configured for this server too"
+        };
         let state = claim.state.as_deref().map_or(String::new(), |state| format!(", {state}"));
         add("Also", format!("{}: {verb}{state} ({})", named(claim), claim.evidence));
     }
@@ -177,7 +181,7 @@ fn named(claim: &Supervisor) -> String {
 fn observed(relaunch: &Relaunch) -> String {
     let mut text = format!("for {}", words::duration(relaunch.observed_ms));
     if let Some(of) = &relaunch.of {
-        text.push_str(&format!(" at {}", words::shorten(of, 60)));
+        text.push_str(&format!(" ({})", words::shorten(of, 60)));
     }
     let pids: Vec<String> = relaunch.pids.iter().take(8).map(u32::to_string).collect();
     text.push_str(&match relaunch.pids.len() {
@@ -326,11 +330,11 @@ pub fn port(server: &Server, view: &View) -> String {
 fn port_rows(facts: &Listeners) -> Vec<(String, String)> {
     let connections = &facts.connections;
     let asked = if facts.holders_complete {
-        "every process was asked"
+        "all processes were searched"
     } else if facts.sockets.iter().any(|socket| socket.holders.is_empty()) {
         "processes of other users could not be read"
     } else {
-        "the likely processes were asked; --all-holders asks every one"
+        "only the likely processes were searched; use --all-holders to search all"
     };
     vec![
         (

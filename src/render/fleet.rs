@@ -27,8 +27,8 @@ pub struct Name {
     pub port: Option<u16>,
 }
 
-/// One name for each server of the envelope, in its order. Of several servers with one kind and port, the first
-/// by home, then by pid, has no number.
+/// One name for each server of the envelope, in the same order. Servers with the same kind and port are numbered by
+/// home, then by pid; the first one has no number.
 pub fn names(envelope: &Envelope) -> Vec<Name> {
     let plain: Vec<Name> = envelope.servers.iter().map(plain_name).collect();
     let order = |index: usize| envelope.servers.get(index).map(|server| (server.home.clone(), server.pid));

@@ -49,10 +49,10 @@ pub fn show(history: &History, view: &View) -> String {
         out.push_str(&events(&records, view));
     }
     if history.lines_skipped > 0 {
-        out.push_str(&format!("  {} lines were not understood\n", history.lines_skipped));
+        out.push_str(&format!("  {} lines could not be parsed\n", history.lines_skipped));
     }
     if history.ends_torn {
-        out.push_str("  The last line is incomplete: the recorder was ended while it wrote\n");
+        out.push_str("  The last line is incomplete: the recorder ended during a write\n");
     }
     out
 }

@@ -18,7 +18,7 @@ fn one(log: &LogFacts, view: &View) -> String {
         false => format!("all of it, {}", words::bytes(log.bytes_read)),
     }];
     if log.with_rotated {
-        notes.push("with the rotated one".to_owned());
+        notes.push("with the rotated file".to_owned());
     }
     if log.is_shared {
         notes.push("other servers write to it too".to_owned());
@@ -34,14 +34,14 @@ fn one(log: &LogFacts, view: &View) -> String {
     if log.classes.is_empty() {
         return out;
     }
-    let mut rows = table(view, &["LINES", "SINCE START", "BEGAN AS", "FIRST (UTC)", "LAST (UTC)", "CLASS"]);
+    let mut rows = table(view, &["LINES", "SINCE START", "ORDER", "FIRST (UTC)", "LAST (UTC)", "CLASS"]);
     for class in &log.classes {
         let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
         let time = |at: &Option<String>| at.as_deref().map_or_else(|| "no time".to_owned(), to_the_second);
         rows.add_row(vec![
             right(class.count),
             right(number(class.since_start)),
-            right(class.order.map_or_else(|| "before it".to_owned(), |order| order.to_string())),
+            right(class.order.map_or_else(|| "before start".to_owned(), |order| order.to_string())),
             Cell::new(time(&class.first_at)),
             Cell::new(time(&class.last_at)),
             Cell::new(class.class.words()),

@@ -26,7 +26,7 @@ pub fn markdown(envelope: &Envelope) -> String {
     for server in &envelope.servers {
         page.add(&verdict(server), "the verdict of a server");
     }
-    page.add(&host(envelope), "what was found of the host");
+    page.add(&host(envelope), "the findings of the host");
     // The JSON matters more than the tables, which can be rendered from it.
     let json = json_block(envelope);
     let json_fits = page.fits(&json);
@@ -152,8 +152,8 @@ fn verdict(server: &Server) -> String {
     }
     if roots.is_empty() {
         out.push_str(match server.status {
-            Status::Unknown => "- What decides could not be examined.\n",
-            _ => "- No trouble found.\n",
+            Status::Unknown => "- Inconclusive: a required check could not run (see Not checked).\n",
+            _ => "- No problems found.\n",
         });
     }
     let is_note = |finding: &&Finding| {

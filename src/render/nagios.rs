@@ -170,7 +170,7 @@ fn of_server(name: &str, server: &Server, items: &mut Vec<String>) {
         if let Some(open) = descriptors.open {
             let limit = descriptors.soft_limit.filter(|limit| *limit > 0);
             let range = limit.map_or(";;;0".to_owned(), |limit| {
-                // A plugin's threshold must be exceeded, that of the finding must be reached.
+                // A plugin alerts above its threshold, a finding begins at its threshold.
                 let below = |share: f64| ((limit as f64 * share).ceil() as u64).saturating_sub(1);
                 format!(";{};{};0;{limit}", below(CEILING_WARNING), below(CEILING_CRITICAL))
             });

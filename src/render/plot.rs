@@ -41,7 +41,7 @@ pub fn svg(server: &str, records: &[&Record]) -> Result<String, String> {
     let mut out = String::new();
     {
         let root = SVGBackend::with_string(&mut out, (WIDTH, CHART * 4 + 40)).into_drawing_area();
-        draw(&root, server, &points, span).map_err(|error| format!("it could not be drawn: {error}"))?;
+        draw(&root, server, &points, span).map_err(|error| format!("cannot draw the plot: {error}"))?;
     }
     Ok(out)
 }

@@ -16,10 +16,13 @@ pub fn notice(envelope: &Envelope, replayed: &Replayed, view: &View) -> String {
     }
     let own: Vec<&String> = envelope.servers.iter().flat_map(|server| &server.root_causes).collect();
     if !own.iter().copied().eq(&replayed.root_causes) && replayed.command == envelope.command {
-        let said =
-            if replayed.root_causes.is_empty() { "no trouble".to_owned() } else { replayed.root_causes.join(", ") };
+        let said = if replayed.root_causes.is_empty() {
+            "no problems".to_owned()
+        } else {
+            replayed.root_causes.join(", ")
+        };
         lines.push(format!(
-            "It said {} ({said}); the rules of this program say what follows",
+            "Its status was {} ({said}); the verdict below follows from the rules of this program",
             replayed.status.word()
         ));
     }
@@ -27,7 +30,7 @@ pub fn notice(envelope: &Envelope, replayed: &Replayed, view: &View) -> String {
         lines.push(format!("Checks that it did not make: {}", replayed.newer_rules.join(", ")));
     }
     if replayed.is_newer {
-        lines.push("It was written by a newer hermes-doctor; what this one does not know is left out".to_owned());
+        lines.push("It was written by a newer hermes-doctor; fields and values that this version does not know are left out".to_owned());
     }
     let mut out = String::new();
     for line in lines {

@@ -119,14 +119,14 @@ pub fn growth_lines(growths: &[Growth], view: &View) -> String {
     for growth in growths.iter().filter(is_told) {
         let shape = match growth.shape {
             Shape::Flat if growth.first.abs_diff(growth.last) > (growth.first / 10).max(5) => {
-                "stays where it is but for its clients' connections and parked handles"
+                "stays constant except for connections of clients and handles that SQLite keeps for later use"
             }
-            Shape::Flat => "stays where it is",
+            Shape::Flat => "stays constant",
             Shape::SawTooth => "rises and falls back",
-            Shape::Staircase => "rises and gives nothing back",
-            Shape::RisingFloor => "falls, and its floor rises",
+            Shape::Staircase => "rises and never falls",
+            Shape::RisingFloor => "falls back, to a higher level each time",
             Shape::Burst => "rose and fell back once",
-            Shape::Undecided => "not decided",
+            Shape::Undecided => "undecided",
         };
         let mut text = format!("{}: {shape}, {} to {}", growth.series, growth.first, growth.last);
         if let (Some(rate), Some(low), Some(high)) = (growth.per_hour, growth.per_hour_low, growth.per_hour_high) {

@@ -19,7 +19,7 @@ pub fn stacks(stacks: &Stacks, view: &View) -> String {
         head.push_str(&format!(", {} of them not shown", stacks.threads_omitted));
     }
     if !stacks.is_complete {
-        head.push_str("; some stacks could not be read whole");
+        head.push_str("; some stacks could not be read completely");
     }
     out.text.push('\n');
     out.beside("  ", &head);
@@ -29,7 +29,7 @@ pub fn stacks(stacks: &Stacks, view: &View) -> String {
             if let Some(frame) = called_by(&group.frames) {
                 place.push_str(&format!(", called in {}", at(frame)));
             }
-            out.beside("  ", &format!("The interpreter's lock is held by {}{place}.", thread.title()));
+            out.beside("  ", &format!("The interpreter lock is held by {}{place}.", thread.title()));
         }
         None => out.beside("  ", "No thread holds the interpreter lock at this moment."),
     }
@@ -117,7 +117,7 @@ impl Text<'_> {
     fn lock(&mut self, lock: &LockWait) {
         let style = self.view.style;
         let name = match (&lock.expression, &lock.given_as) {
-            (Some(text), Some(given)) => format!("{given} (there called {text})"),
+            (Some(text), Some(given)) => format!("{given} (called {text} there)"),
             (Some(text), None) => text.clone(),
             _ => "a lock".to_owned(),
         };
@@ -126,7 +126,7 @@ impl Text<'_> {
         let line = StackFrame { function: lock.function.clone(), file: lock.file.clone(), line: Some(lock.line) };
         let looks = match lock.is_still {
             Some(true) => ", the same in both samples",
-            Some(false) => "; not for long: half a second later it had gone on",
+            Some(false) => ", but no longer at the second sample",
             None => "",
         };
         let waits = if lock.waiters == 1 { "thread waits" } else { "threads wait" };
@@ -146,10 +146,10 @@ impl Text<'_> {
                 }
                 self.beside("    ", &text);
                 if lock.is_cycle {
-                    self.beside("    ", "a cycle: it waits, through others, for itself, and that never ends");
+                    self.beside("    ", "deadlock: it waits, through other threads, for its own lock");
                 }
             }
-            (None, Some(why)) => self.beside("    ", &format!("who holds it is not known: {why}")),
+            (None, Some(why)) => self.beside("    ", &format!("holder unknown: {why}")),
             (None, None) => {}
         }
     }
@@ -161,7 +161,7 @@ impl Text<'_> {
         // One thread holds the interpreter lock (GIL) at a time; the other runnable threads wait for it.
         let is_turn = |thread: &StackThread| thread.system_call.as_ref().is_some_and(|call| call.name == "futex");
         let role = match group.role {
-            StackRole::Running if group.threads.iter().all(is_turn) => "waits for its turn",
+            StackRole::Running if group.threads.iter().all(is_turn) => "waits for the interpreter lock",
             role => role.words(),
         };
         self.beside(&head, &format!("{role}{how}: {}", self.names(group)));
@@ -240,7 +240,7 @@ fn one(thread: &StackThread) -> String {
         parts.push(format!("system call {}{limit}", call.name));
     }
     if thread.holds_gil {
-        parts.push("holds the interpreter's lock".to_owned());
+        parts.push("holds the interpreter lock".to_owned());
     }
     parts.join(", ")
 }

@@ -119,7 +119,7 @@ impl Drawing<'_> {
         for claim in std::iter::once(&lineage.supervisor).chain(&lineage.claims) {
             if says_it(claim, hop) {
                 let pid = claim.claimed_pid.map_or("no pid".to_owned(), |pid| format!("pid {pid}"));
-                notes.push(format!("says {}: {}{pid}", short_name(claim), state_of(claim)));
+                notes.push(format!("reports {}: {}{pid}", short_name(claim), state_of(claim)));
             }
             if claim.claimed_pid == Some(hop.pid) && claim.kind != SupervisorKind::None && !says_it(claim, hop) {
                 notes.push(format!("claimed by {} {}", claim.kind, short_name(claim)));
@@ -144,7 +144,7 @@ impl Drawing<'_> {
                 Some(true) if lineage.supervisor.claimed_pid == Some(hop.pid) => {}
                 Some(true) => notes.push("claimed through the processes above".to_owned()),
                 Some(false) => notes.push("no supervisor claims it".to_owned()),
-                None => notes.push("it is not known whether anybody claims it".to_owned()),
+                None => notes.push("unknown whether a supervisor claims it".to_owned()),
             }
         }
         notes

@@ -192,7 +192,7 @@ fn emptied(envelope: Envelope) -> Envelope {
         databases: Vec::new(),
         history: None,
         findings: Vec::new(),
-        gaps: vec![Gap::new("all that was seen", GapReason::Malformed, detail)],
+        gaps: vec![Gap::new("all facts", GapReason::Malformed, detail)],
         status: Status::Unknown,
         ..envelope
     }

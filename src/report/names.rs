@@ -86,7 +86,7 @@ impl Kind {
             Self::Host => "names of hosts",
             Self::Private => "private addresses",
             Self::Public => "public addresses",
-            Self::Directory => "names of directories and files that no Hermes host has to have",
+            Self::Directory => "names of directories and files that not every Hermes host has",
             Self::File => "names of files, by their ending",
             Self::Unit => "names of units",
             Self::Name => "names of programs, processes and services",
@@ -94,7 +94,7 @@ impl Kind {
             Self::Argument => "words of command lines",
             Self::Identifier => "identifiers",
             Self::Number => "long numbers",
-            Self::Word => "words that are not this program's own",
+            Self::Word => "words that this program does not use",
         }
     }
 }
@@ -171,7 +171,8 @@ impl Names {
             for (at, _) in text.match_indices(home) {
                 let before = text.get(..at).unwrap_or_default();
                 let name = component(text.get(at + home.len()..).unwrap_or_default()).to_owned();
-                // Within a path it may be any directory of that name, with files that every Hermes host has.
+                // In the middle of a path, the match may be any directory of that name, and the next component a
+                // file that every Hermes host has.
                 let is_file = name.rsplit_once('.').is_some_and(|(_, ending)| is_ending(ending));
                 if !is_path_start(before) && (is_file || is_known_name(&name)) {
                     continue;

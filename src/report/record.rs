@@ -177,7 +177,7 @@ fn acquire(path: &Path, held: Option<&File>) -> io::Result<File> {
             return if is_record(&file)? { Ok(file) } else { Err(no_record(path)) };
         }
     }
-    Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program replaces it again and again"))
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program keeps replacing it"))
 }
 
 /// Creates the record and locks it; `None` if another program created it first.
@@ -218,12 +218,14 @@ fn open(path: &Path) -> io::Result<File> {
     let why = if found.uid() != me {
         format!("belongs to uid {}", found.uid())
     } else if found.mode() & 0o002 != 0 {
-        "may be written by everybody".to_owned()
+        "is writable by every user".to_owned()
     } else {
         return Ok(file);
     };
     let name = printable(path.file_name().unwrap_or_default().as_encoded_bytes());
-    let detail = format!("{name} {why}; a record is kept in a file of one's own: name another, or remove it");
+    let detail = format!(
+        "{name} {why}; a record must be a file of its recorder's user: choose another file, or remove this one"
+    );
     Err(io::Error::new(io::ErrorKind::PermissionDenied, detail))
 }
 

@@ -186,8 +186,8 @@ fn camel(word: &str) -> bool {
     parts.len() > 1 && parts.iter().all(|part| OWN.contains(part))
 }
 
-/// Whether every piece between punctuation consists of known letters, digits, or one after the other. Letters
-/// and digits that alternate are the form of a random token.
+/// Whether every piece between punctuation is a known word, a number, or a known word next to a number. Letters and
+/// digits that alternate are the form of a random token.
 fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
     let mut has_any = false;
     for piece in text.split(['-', '_', '.', '@', '+', ':', ',', ' ']).filter(|piece| !piece.is_empty()) {

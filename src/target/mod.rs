@@ -67,7 +67,7 @@ pub struct Selected {
     pub targets: Vec<Target>,
     /// Pid files that belong to none of them.
     pub stray_pid_files: Vec<PidFileRead>,
-    /// What could not be read, and where no server was found.
+    /// Facts that could not be read, and places where no server was found.
     pub gaps: Vec<Gap>,
 }
 

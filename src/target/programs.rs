@@ -100,7 +100,7 @@ impl Survey<'_> {
                         let left = left_of.entry(owner).or_insert(MAX_PROGRAMS);
                         if owner.is_some() && programs.len() > *left {
                             let what = format!("{} more programs of {}", programs.len() - *left, supervisor.kind);
-                            let detail = "its user has so many; --expect names one";
+                            let detail = "this user has too many programs; use --expect to select one";
                             self.note(Gap::new(what, GapReason::NotAsked, detail));
                             programs.truncate(*left);
                         }
@@ -173,7 +173,11 @@ impl Survey<'_> {
         });
         for (_, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_SUPERVISORS) {
             let what = format!("{} more supervisors", count - MAX_SUPERVISORS);
-            self.note(Gap::new(what, GapReason::NotAsked, "one user has so many; --expect names a program"));
+            self.note(Gap::new(
+                what,
+                GapReason::NotAsked,
+                "one user has too many supervisors; use --expect to select a program",
+            ));
         }
         found
     }
@@ -294,7 +298,7 @@ impl Survey<'_> {
         users.sort_by_key(|user| (*user != me.as_raw(), *user));
         users.dedup();
         users.retain(|user| *user == me.as_raw() || me.is_root());
-        let none = "no manager of this user runs here (systemd --user); as root, those of all users are asked";
+        let none = "no manager of this user runs here (systemd --user); run as root to query those of all users";
         let mut last = Gap::new(name, GapReason::NotFound, none);
         for user in users {
             let unit = Unit { name: name.to_owned(), user_manager: Some(user) };
@@ -341,7 +345,7 @@ impl Survey<'_> {
         }
         if found.len() > 1 {
             let places: Vec<String> = found.iter().map(|known| known.program.claim.evidence.clone()).collect();
-            let detail = format!("several have a program of that name: {}", places.join(", "));
+            let detail = format!("several supervisors have a program of that name: {}", places.join(", "));
             return Err(Gap::new(name, GapReason::Malformed, detail));
         }
         found.pop().ok_or(last)

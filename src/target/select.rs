@@ -482,9 +482,10 @@ fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
     in_turn.sort_by_key(|(turn, _)| *turn);
     selected.targets = in_turn.into_iter().map(|(_, target)| target).collect();
     for (uid, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_PER_USER) {
-        let whose = uid.map_or("users that are not known".to_owned(), |uid| format!("uid {uid}"));
+        let whose = uid.map_or("unknown users".to_owned(), |uid| format!("uid {uid}"));
         let what = format!("{} more processes of {whose}", count - MAX_PER_USER);
-        let detail = "they seem to be servers, and too many to examine at once; --pid or --port examines one";
+        let detail =
+            "they look like servers, but are too many for one examination; use --pid or --port to examine one";
         selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
     }
     add_ports(survey, selection, &homes, &mut selected);
@@ -541,7 +542,8 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
         }
         if !speaks_of(survey, said_by, Some(identity)) {
             let what = format!("port {port}, held by pid {}", identity.pid);
-            let detail = format!("{because}, and another user has it; --port {port} examines it");
+            let detail =
+                format!("{because}, but a process of another user holds it; use --port {port} to examine it");
             selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
             continue;
         }
@@ -654,7 +656,7 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
     let ports = if held.is_empty() { "none on 8787, 9119, 8642".to_owned() } else { held.join(", ") };
     let alike = match survey.alike() {
         0 => String::new(),
-        count => format!(" (not those of {count} processes that run the same programs as others)"),
+        count => format!(" (not those of {count} processes that run the same program as many others)"),
     };
     let detail = format!(
         "checked {} command lines{alike}, the pid files of: {homes}; listeners: {ports}. Name one with --pid, --port, --url or --home, or try `hermes-doctor demo`",

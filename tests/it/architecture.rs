@@ -1,9 +1,9 @@
-//! What a module of the program may do, read from its source.
+//! The rules for the modules of the program, checked in its source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Calls that open a file or a connection by its name, ask for what a name leads to, or start a program.
+/// Calls that open a file or a connection by its name, query the file at a path, or start a program.
 const CALLS: &[&str] = &[
     "File::open",
     "File::create",
@@ -42,8 +42,8 @@ const CALLS: &[&str] = &[
     "sysinfo::",
 ];
 
-/// Modules that make such calls, and what for. Everything else that a process, a configuration or a user has named goes through the
-/// worker as a `ForeignPath`.
+/// Modules that may make such calls, each with the reason. All other modules open the paths that a process, a
+/// configuration or a user names through the worker, as a `ForeignPath`.
 const MODULES: &[(&str, &str)] = &[
     ("collect/foreign/linux.rs", "the opener"),
     ("collect/foreign/macos.rs", "the opener"),
@@ -62,11 +62,11 @@ const MODULES: &[(&str, &str)] = &[
     ("collect/linux/process.rs", "procfs"),
     ("collect/linux/sockets.rs", "procfs"),
     ("collect/host_facts.rs", "the host's own numbers, by sysinfo"),
-    ("report/mod.rs", "output that a person has named"),
-    ("report/place.rs", "the way to output that a person has named"),
-    ("report/record.rs", "the record that a person has named"),
-    ("cli/report.rs", "output that a person has named"),
-    ("cli/pages.rs", "output that a person has named"),
+    ("report/mod.rs", "output file given by the user"),
+    ("report/place.rs", "path of the output file given by the user"),
+    ("report/record.rs", "record file given by the user"),
+    ("cli/report.rs", "output file given by the user"),
+    ("cli/pages.rs", "output file given by the user"),
     ("probe/mod.rs", "the connection to the server that is examined"),
     ("demo/stage.rs", "servers and files of its own"),
     ("demo/server.rs", "servers and files of its own"),
@@ -116,7 +116,7 @@ fn names_are_opened_in_few_places() {
     assert!(stale.is_empty(), "these make no such call any more: {stale:?}");
 }
 
-/// A foreign path turns into a file in its own module only.
+/// Only its own module converts a foreign path to a file.
 #[test]
 fn foreign_paths_are_no_paths() {
     let text = &sources()["collect/foreign/mod.rs"];
@@ -127,7 +127,8 @@ fn foreign_paths_are_no_paths() {
     assert!(text.contains("fn path(&self) -> &Path"), "the private way to its path has another name now");
 }
 
-/// The modules at the top, each with those that it may use. Data moves from the last to the first; a front end uses no other one.
+/// The top-level modules, each with the modules that it may use. Data moves from the last to the first; no module
+/// uses a front end.
 const EDGES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("parse", &["model"]),
@@ -146,7 +147,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("main.rs", &[]),
 ];
 
-/// Edges that are wrong, each with what will remove it.
+/// Uses that are wrong, each with the change that will remove it.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("report", "diagnose", "findings of a redacted report are to be made of redacted facts, by the caller"),
     ("render", "diagnose", "titles and the cause tree are to be worded once, before rendering"),
@@ -190,7 +191,7 @@ fn modules_use_only_those_below_them() {
     assert_eq!(tops, listed, "modules at the top, and those of the table");
 }
 
-/// Within one module at the top files use each other in one direction, too.
+/// The files of one top-level module also use each other in one direction only.
 #[test]
 fn files_of_a_module_use_each_other_in_one_direction() {
     for top in ["cli", "command", "mcp", "target"] {
@@ -203,7 +204,7 @@ fn files_of_a_module_use_each_other_in_one_direction() {
             .collect();
         let all = sources();
         let exports = &all[&format!("{top}/mod.rs")];
-        // `mod.rs` names what its files export: a use of such a name is a use of the file.
+        // `mod.rs` lists the exports of its files: a use of such a name is a use of that file.
         let file_of = |name: &str| {
             let exports_it = |file: &&String| {
                 listed_in_braces(exports, &format!("pub use {file}::{{")).contains(name)

@@ -1,4 +1,4 @@
-//! Secrets in every place that is looked at: none leaves in any form of a report.
+//! Secrets in every place that the program reads: no form of a report contains one.
 
 use crate::common;
 
@@ -15,11 +15,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// What every secret of these tests begins with.
+/// The prefix of every secret in these tests.
 const CANARY: &str = "zq";
 
 fn assert_none(text: &str, what: &str) {
-    // Drawings stand in a page packed.
+    // The HTML page contains its drawings as base64.
     let mut parts = text.split("base64,");
     let mut unpacked = parts.next().unwrap().to_owned();
     for part in parts {
@@ -37,8 +37,8 @@ fn assert_none(text: &str, what: &str) {
     assert!(host.len() < 6 || !text.contains(&host), "{what}: the name of this host");
 }
 
-/// Every form at every level that hides, of the live server and of a report of it in which nothing was hidden. The answer
-/// is that report.
+/// Every form at every level that redacts, of the live server and of an unredacted report of it. Returns the
+/// unredacted report.
 fn reports(selection: &str) -> String {
     let plain = run(&format!("report {selection} --redact none --yes"));
     assert_ne!(plain.exit, 3, "{} {}", plain.stdout, plain.stderr);
@@ -67,7 +67,7 @@ fn reports(selection: &str) -> String {
     plain.stdout
 }
 
-/// The server in a directory whose name is secret, with a home below it.
+/// The server in a directory with a secret name, with a home below it.
 struct Nest {
     directory: tempfile::TempDir,
 }
@@ -125,7 +125,7 @@ fn a_server_full_of_secrets_keeps_them() {
         let target = nest.start(mode);
         let selection = format!("--pid {} --port {}", target.pid(), target.port);
         let plain = reports(&selection);
-        // They were there to be found.
+        // The report contains them before redaction.
         let seen = [
             "zqpositional",
             "zqflag",
@@ -158,7 +158,7 @@ fn a_server_full_of_secrets_keeps_them() {
         ] {
             assert!(!plain.contains(canary), "{canary} was collected");
         }
-        // Whoever asks for the stacks gets names of functions and threads, and still no value of a variable.
+        // A user that requests the stacks gets names of functions and threads, but no value of a variable.
         if mode == "ok" && cfg!(feature = "stacks") {
             let stacks = reports(&format!("{selection} --stacks"));
             assert!(stacks.contains("zqfunction") && stacks.contains("zqnamed"), "{stacks}");
@@ -172,7 +172,7 @@ fn a_server_full_of_secrets_keeps_them() {
     }
 }
 
-/// A person's paths on the command line of the doctor are nobody else's business either.
+/// Paths on the command line of the doctor are redacted too.
 #[test]
 fn the_selection_is_hidden_too() {
     let nest = Nest::new();
@@ -264,8 +264,8 @@ fn runits_configuration_stays_at_home() {
     assert!(!plain.contains("zqsecret") && !plain.contains("zqcomment"), "{plain}");
 }
 
-/// Whatever a recorder may one day put into any field: each text of each recorded host is a secret once. What does not
-/// read as a report any more then (a state, a kind) cannot be one.
+/// Secrets in fields that a later recorder may fill: in each recorded host, each text is replaced by a secret once.
+/// A value that can no longer be parsed as a report (a state, a kind) cannot be a secret.
 #[test]
 fn no_field_lets_a_secret_through() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -300,7 +300,7 @@ fn no_field_lets_a_secret_through() {
     assert!(planted > 3000, "{planted}");
 }
 
-/// Puts a secret into every text that need not be one of a few words, and into the keys of maps.
+/// Puts a secret into every text that can have any value, and into the keys of maps.
 fn plant(value: &mut Value, secret: &str, path: &[&str]) -> usize {
     const CLOSED: &[&str] =
         &["schema", "status", "severity", "reason", "outcome", "examined", "role", "state", "shape", "series"];

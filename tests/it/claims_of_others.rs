@@ -1,5 +1,5 @@
-//! What another user says counts for that user: supervisors, files and filesystems of one user say nothing of the servers of another,
-//! take no time from them, and put no words into root's commands.
+//! Claims of another user count only for servers of that user: supervisors, files and filesystems of one user give
+//! no facts about the servers of another user, take no time from them, and add no words to root's commands.
 
 use crate::common;
 
@@ -41,7 +41,8 @@ fn process_info(programs: &[&[(&str, &str)]]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A process of the stranger that passes for a supervisord, is configured for one program, and answers so.
+/// A process of the stranger that looks like a supervisord, is configured for one program, and returns these
+/// responses.
 fn supervisord(place: &Place, program: &str, answer: &[u8]) -> Guard {
     let directory = place.directory("supervisord", STRANGER);
     let (socket, record) = (directory.join("s.sock"), directory.join("record"));
@@ -97,7 +98,7 @@ fn a_supervisor_claims_no_server_of_another_user() {
     });
 }
 
-/// The log of a program can be called anything; it is one word of a command, or none.
+/// The log of a program can have any name; in a command it is one word, or it is left out.
 #[test]
 fn no_text_of_a_supervisor_is_a_command() {
     isolated("no_text_of_a_supervisor_is_a_command", |place| {
@@ -124,7 +125,7 @@ fn no_text_of_a_supervisor_is_a_command() {
     });
 }
 
-/// A service directory that is named with `--expect` is its owner's, and so are the commands on it.
+/// A service directory that is given with `--expect` belongs to its owner, and so do the commands for it.
 #[test]
 fn a_service_directory_that_is_named_belongs_to_its_owner() {
     isolated("a_service_directory_that_is_named_belongs_to_its_owner", |place| {
@@ -150,7 +151,7 @@ fn a_service_directory_that_is_named_belongs_to_its_owner() {
     });
 }
 
-/// A file of one user names a port that a service of another holds, one that is no Hermes server.
+/// A file of one user names a port that a service of another user holds; the service is not a Hermes server.
 #[test]
 fn a_port_that_a_file_of_another_user_names_is_not_asked() {
     isolated("a_port_that_a_file_of_another_user_names_is_not_asked", |place| {
@@ -180,7 +181,7 @@ fn a_port_that_a_file_of_another_user_names_is_not_asked() {
             }
             std::fs::remove_file(home.join(name)).unwrap();
         }
-        // Its own user's file is enough.
+        // A file of the service's own user is enough.
         let account = format!("neighbour:x:5000:5000::{}:/bin/sh", place.path("home").display());
         place.accounts(&[account.as_bytes()]);
         std::fs::write(home.join(".env"), format!("HERMES_WEBUI_PORT={}\n", service.port)).unwrap();
@@ -190,7 +191,7 @@ fn a_port_that_a_file_of_another_user_names_is_not_asked() {
     });
 }
 
-/// Whoever makes the file first could read what root's doctor records, or say what it has recorded before.
+/// The user that creates the file first could read the record of root's doctor, or supply false earlier records.
 #[test]
 fn a_record_of_another_user_is_refused() {
     isolated("a_record_of_another_user_is_refused", |place| {
@@ -199,7 +200,7 @@ fn a_record_of_another_user_is_refused() {
         std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o1777)).unwrap();
         let record = shared.join("watch.jsonl");
         for (owner, mode, why) in
-            [(STRANGER, 0o644, "belongs to uid 4000"), (0, 0o666, "may be written by everybody")]
+            [(STRANGER, 0o644, "belongs to uid 4000"), (0, 0o666, "is writable by every user")]
         {
             for name in ["watch.jsonl", "watch.jsonl.1"] {
                 let file = shared.join(name);
@@ -218,7 +219,7 @@ fn a_record_of_another_user_is_refused() {
     });
 }
 
-/// A filesystem of the stranger says that its directories and links are root's.
+/// A filesystem of the stranger reports root as the owner of its directories and links.
 #[test]
 fn a_filesystem_of_a_user_does_not_say_whose_it_is() {
     isolated("a_filesystem_of_a_user_does_not_say_whose_it_is", |place| {
@@ -239,7 +240,7 @@ fn a_filesystem_of_a_user_does_not_say_whose_it_is() {
             trace.assert_never_opened(&secret);
             assert!(answer.stdout.contains("uid 4000"), "{arguments}: {}", answer.stdout);
         }
-        // Nor does it lead away what root writes.
+        // It does not redirect the output of root's doctor either.
         let away = home.join(".hermes/away");
         let (server, _) = server(place, NEIGHBOUR);
         for arguments in [
@@ -255,7 +256,7 @@ fn a_filesystem_of_a_user_does_not_say_whose_it_is() {
     });
 }
 
-/// A set-user-id program of root's, started by the stranger, listens where the stranger's supervisor would.
+/// A set-user-id program of root, started by the stranger, listens in place of the stranger's supervisor.
 #[test]
 fn borrowed_rights_do_not_make_a_peer() {
     isolated("borrowed_rights_do_not_make_a_peer", |place| {
@@ -331,7 +332,7 @@ fn many_of_one_user_take_no_time_from_another() {
     });
 }
 
-/// A table of locks that a user has made longer than it is ever read.
+/// A lock table that a user has made longer than the size limit.
 #[test]
 fn a_table_of_locks_without_end_is_a_gap() {
     isolated("a_table_of_locks_without_end_is_a_gap", |place| {
@@ -349,15 +350,15 @@ fn a_table_of_locks_without_end_is_a_gap() {
         let arguments = format!("db --json --file {}", home.join("state.db").display());
         let answer = run_with(&mut place.doctor(&arguments));
         let why = gaps(&answer.json());
-        // On a host with much to do, as many as are read can take too long.
+        // On a busy host even the locks up to the limit can take too long.
         let is_it = |gap: &(String, String, String)| {
-            gap.0 == "/proc/locks" && (gap.2.contains("larger than what is read") || gap.1 == "timeout")
+            gap.0 == "/proc/locks" && (gap.2.contains("larger than the size limit") || gap.1 == "timeout")
         };
         assert!(why.iter().any(is_it), "{why:#?}");
     });
 }
 
-/// The table of mappings writes a newline in a name as four characters, which a pipe has in its own name.
+/// The table of mappings writes a newline in a name as `\012`; a pipe has these four characters in its own name.
 #[test]
 fn a_mapped_name_that_is_ambiguous_is_not_opened() {
     isolated("a_mapped_name_that_is_ambiguous_is_not_opened", |place| {
@@ -432,7 +433,7 @@ fn neighbour<'a>(envelope: &'a Value, server: &Guard) -> &'a Value {
     servers.iter().find(|found| found["pid"] == server.pid()).unwrap_or_else(|| panic!("no server: {envelope:#}"))
 }
 
-/// Processes of the stranger are held up in execve(2) for ever, where newer kernels make whoever reads their `stat` wait.
+/// Processes of the stranger are held in execve(2) for ever; on newer kernels a read of their `stat` blocks.
 #[test]
 fn processes_that_are_held_up_in_execve_hold_up_no_examination() {
     isolated("processes_that_are_held_up_in_execve_hold_up_no_examination", |place| {
@@ -455,8 +456,8 @@ fn processes_that_are_held_up_in_execve_hold_up_no_examination() {
     });
 }
 
-/// Processes of the stranger pass for servers and have so many descriptors, on so long a path, that to read them all takes longer than
-/// an examination.
+/// Processes of the stranger look like servers and have many descriptors on a long path: reading all of them takes
+/// longer than an examination.
 #[test]
 fn descriptors_of_one_user_leave_time_for_others() {
     isolated("descriptors_of_one_user_leave_time_for_others", |place| {
@@ -473,7 +474,8 @@ fn descriptors_of_one_user_leave_time_for_others() {
     });
 }
 
-/// Homes of the stranger hang, ever new ones: workers wait for them from examination to examination.
+/// Homes of the stranger hang, and each examination finds new ones: workers wait for them from one examination to
+/// the next.
 #[test]
 fn homes_that_hang_anew_do_not_make_watch_blind() {
     isolated("homes_that_hang_anew_do_not_make_watch_blind", |place| {
@@ -508,7 +510,7 @@ fn homes_that_hang_anew_do_not_make_watch_blind() {
     });
 }
 
-/// Whatever root writes where the stranger has put a link is not written.
+/// Root's output is not written through a link of the stranger.
 #[test]
 fn links_of_another_user_lead_no_output_away() {
     isolated("links_of_another_user_lead_no_output_away", |place| {
@@ -519,7 +521,7 @@ fn links_of_another_user_lead_no_output_away() {
         assert_eq!(run_with(&mut place.doctor(&watch)).exit, 0);
         let directory = place.directory("theirs", STRANGER);
         link(&own, &directory.join("link"), STRANGER);
-        // Also one that root has made there, which the stranger can exchange.
+        // Also a link that root has created there, because the stranger can replace it.
         std::os::unix::fs::symlink(&own, directory.join("of-root")).unwrap();
         for name in ["link", "of-root"] {
             let (port, place_of) = (server.port, directory.join(name).display().to_string());
@@ -537,7 +539,7 @@ fn links_of_another_user_lead_no_output_away() {
                 assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0, "{arguments}");
             }
         }
-        // Below a directory of the stranger without a link it is written, and a link of root's own is followed.
+        // In a directory of the stranger without a link it is written, and a link of root's own is followed.
         std::os::unix::fs::symlink(&own, kept.join("link")).unwrap();
         for file in [directory.join("x.json"), kept.join("link/x.json")] {
             let arguments = format!("report --port {} --yes --output {}", server.port, file.display());
@@ -584,7 +586,7 @@ fn a_home_of_root_in_a_directory_of_another_user_is_read_as_that_user() {
     });
 }
 
-/// Under `no_setuid_fixup` the kernel leaves root's capabilities over files when the filesystem user changes.
+/// With `no_setuid_fixup` the kernel keeps root's capabilities over files when the filesystem user changes.
 #[test]
 fn capabilities_that_stay_are_refused() {
     isolated("capabilities_that_stay_are_refused", |place| {

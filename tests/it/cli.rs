@@ -1,4 +1,4 @@
-//! The command line: every way to ask, and a clear line for what cannot be examined.
+//! The command line: every form of a request, and a one-line message for everything that cannot be examined.
 
 use crate::common;
 
@@ -33,7 +33,7 @@ fn help_and_version_are_no_errors() {
     assert!(run("fds --help").stdout.contains("Examples:"));
 }
 
-/// What the parser repeats of an argument is masked, short and printable.
+/// The parts of an argument that the parser repeats are masked, short and printable.
 #[test]
 fn usage_errors_repeat_nothing_harmful() {
     let long = format!("/{}", "x".repeat(100_000));
@@ -109,7 +109,7 @@ fn what_cannot_be_examined_gets_one_clear_line() {
     }
 }
 
-/// Threads have numbers of their own among the pids of Linux only.
+/// Threads have ids in the number space of pids on Linux only.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_zombie_and_a_thread_are_named() {
@@ -131,7 +131,7 @@ fn a_zombie_and_a_thread_are_named() {
     thread.join().unwrap();
 }
 
-/// In a pid namespace of its own, where no other test's servers are.
+/// In a separate pid namespace, without the servers of other tests.
 #[test]
 fn nothing_found_says_where_it_looked() {
     if !rustix::process::geteuid().is_root() {
@@ -153,7 +153,7 @@ fn nothing_found_says_where_it_looked() {
         (envelope["servers"].as_array().unwrap().len(), &envelope["gaps"][0]["reason"]),
         (0, &"not_found".into())
     );
-    // Named by its kind, it is absent.
+    // A server that was selected by its kind is reported as absent.
     let envelope = alone(&["--json", "--kind", "dashboard"]).json();
     assert_eq!(envelope["servers"][0]["root_causes"][0], "server-not-running", "{envelope:#}");
 }

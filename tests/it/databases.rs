@@ -1,4 +1,4 @@
-//! SQLite databases of other processes, read as bytes: each state and the healthy one that looks alike.
+//! SQLite databases of other processes, read as bytes: each problem, and a healthy database that looks similar.
 
 use crate::common;
 
@@ -29,7 +29,7 @@ impl TestServer {
         u64::from(self.guard.pid())
     }
 
-    /// What `db --file` says of it, and its ids.
+    /// The output of `db --file` for it, and its finding ids.
     fn examine(&self) -> (Value, Vec<String>) {
         let envelope = run(&format!("db --file {} --json", self.path.display())).json();
         let found = envelope["findings"].as_array().unwrap();
@@ -43,8 +43,8 @@ fn finding<'a>(envelope: &'a Value, id: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no {id} in {envelope:#}"))
 }
 
-/// Healthy, and each like one that is not: many connections, one before its first read, a busy writer, a large log that
-/// is copied back, and rollback-journal mode.
+/// Healthy databases, each similar to one with a problem: many connections, one before its first read, a busy
+/// writer, a large log that is copied back, and rollback-journal mode.
 #[test]
 fn healthy_databases_get_no_alarm() {
     for (state, information) in [
@@ -68,7 +68,7 @@ fn healthy_databases_get_no_alarm() {
     }
 }
 
-/// Under every name: through a link, and with one that ends like the mark of an unlinked file.
+/// The path is a link, or ends like the kernel's mark of an unlinked file.
 #[test]
 fn a_name_hides_no_holder() {
     let taken = target("deleted");
@@ -89,7 +89,7 @@ fn a_name_hides_no_holder() {
     assert_eq!((holder["pid"].as_u64(), holder["descriptors_db"].as_u64()), (Some(guard.pid().into()), Some(13)));
 }
 
-/// A table of locks that something hides says nothing about anybody's locks.
+/// A hidden lock table shows nothing about any locks.
 #[test]
 fn hidden_locks_are_unknown() {
     let target = target("pool");
@@ -103,7 +103,7 @@ fn hidden_locks_are_unknown() {
     }
     let envelope = answer.json();
     assert_eq!((answer.exit, envelope["findings"].as_array().unwrap().len()), (3, 0), "{envelope:#}");
-    assert!(envelope["gaps"].to_string().contains("something hides it"), "{envelope:#}");
+    assert!(envelope["gaps"].to_string().contains("not a file of the kernel"), "{envelope:#}");
     assert_eq!(envelope["databases"][0]["holders"][0]["has_shared_lock"], Value::Null);
 }
 
@@ -153,7 +153,7 @@ fn a_log_that_was_taken_away_is_critical() {
             "{state}"
         );
         let found = finding(&envelope, "wal-generation-deleted");
-        // The copy comes before anything that ends the process.
+        // The step to copy the files comes before any step that ends the process.
         assert!(
             found["next"][0]["what"].as_str().unwrap().starts_with("Before anything is stopped, copy"),
             "{found:#}"
@@ -162,7 +162,8 @@ fn a_log_that_was_taken_away_is_critical() {
     }
 }
 
-/// Opened and closed beside SQLite: the locks are gone, and the next program that opens it takes the log away.
+/// The file was opened and closed without SQLite: the locks are lost, and the next program that opens the database
+/// unlinks the log.
 #[test]
 fn a_database_without_its_lock_is_critical() {
     let target = target("lost");
@@ -193,7 +194,7 @@ fn a_reader_of_the_files_is_no_connection() {
     }
 }
 
-/// A forked child has its parent's descriptors and none of its locks: that is well.
+/// A forked child has its parent's descriptors and none of its locks, which is healthy.
 #[test]
 fn a_forked_child_has_lost_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -207,7 +208,7 @@ fn a_forked_child_has_lost_nothing() {
     assert_eq!(envelope["status"], "healthy", "{envelope:#}");
 }
 
-/// The decoder against what the database's own process is told by SQLite.
+/// Compares the decoder with the result of the PRAGMA in the process of the database.
 #[test]
 fn the_index_says_what_the_pragma_says() {
     let directory = tempfile::tempdir().unwrap();
@@ -220,7 +221,7 @@ fn the_index_says_what_the_pragma_says() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // kept to the end: the child ends when it writes to a pipe that nobody reads
+    // Kept to the end: the child would end at a write to a pipe without a reader.
     let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut said = String::new();
     std::io::BufRead::read_line(&mut output, &mut said).unwrap();
@@ -290,8 +291,8 @@ fn play_bundled(path: &str) {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-/// Looked at in every way while it is used: nothing is opened for writing, no lock is taken, no database library is
-/// there, and the log and index are the same files afterwards.
+/// Examined in every way while it is in use: no file is opened for writing, no lock is taken, no database library
+/// is loaded, and the log and the index are the same files afterwards.
 #[test]
 fn the_look_leaves_a_live_database_alone() {
     let Some(strace) = common::tool("strace") else {
@@ -409,7 +410,7 @@ fn hostile_files_end_in_a_gap() {
     }
 }
 
-/// In `check`, of the server whose home it is; and without any server.
+/// In `check`, for a server with this home; and without any server.
 #[test]
 fn a_home_has_its_databases_examined() {
     let target = webui("leak=3");
@@ -427,7 +428,7 @@ fn a_home_has_its_databases_examined() {
         (common::roots(&found), ids(&found).contains(&"unsupervised-server".to_owned())),
         (vec!["wal-generation-deleted"], true)
     );
-    // No server and no home but a user's: the databases there are looked at all the same.
+    // Without a server and with only a user's home, its databases are examined too.
     let user = tempfile::tempdir().unwrap();
     std::fs::create_dir(user.path().join(".hermes")).unwrap();
     std::fs::copy(target.home().join("state.db"), user.path().join(".hermes/state.db")).unwrap();

@@ -1,4 +1,4 @@
-//! Every demonstration gives the verdict that its name promises, and leaves nothing behind.
+//! Every demo scenario gives the expected verdict, and leaves nothing behind.
 
 use crate::common;
 
@@ -38,7 +38,7 @@ fn leak() {
         (Some(119), Some(113), Some(1))
     );
     assert_eq!(family["connections"], 113);
-    // Near the ceiling one request is made, and no more.
+    // Near the limit only one request is sent.
     assert_eq!(server["health"]["attempts"].as_array().unwrap().len(), 1);
 }
 
@@ -153,7 +153,7 @@ fn all_in_turn() {
     assert!(!answer.stdout.contains('\u{1b}'));
 }
 
-/// Processes whose command line names a target of this home.
+/// Processes with a test server of this home in their command line.
 fn servers_below(parent: u32) -> Vec<u32> {
     std::fs::read_dir("/proc")
         .unwrap()
@@ -168,7 +168,7 @@ fn servers_below(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// However the demonstration ends, its target ends too; on a signal its home goes as well.
+/// The test server ends with the demo, however the demo ends; on a signal its home is removed as well.
 #[test]
 fn nothing_is_left_after_a_signal() {
     for (signal, cleans) in [(Signal::INT, true), (Signal::TERM, true), (Signal::KILL, false)] {
@@ -186,7 +186,7 @@ fn nothing_is_left_after_a_signal() {
             targets = servers_below(child.id());
             targets.len() == 1 && std::fs::read_dir(temporary.path()).unwrap().count() == 1
         });
-        // The examination runs when its worker does.
+        // The examination has begun when its worker runs.
         wait_for("the examination", || common::children_of(child.id()).len() >= 2);
         common::signal_pid(child.id(), signal);
         child.wait().unwrap();

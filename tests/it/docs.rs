@@ -76,7 +76,7 @@ fn the_json_page_names_every_field() {
     assert!(missing.is_empty(), "docs/json.md does not name {missing:?}");
 }
 
-/// Field names, those of maps with names from the host left out.
+/// Field names, except those of maps with names from the host.
 fn names(value: &serde_json::Value, tell: &mut impl FnMut(&str)) {
     match value {
         serde_json::Value::Object(fields) => {
@@ -96,7 +96,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What is below a directory, with the ending `.{extension}`.
+/// The files below a directory with the extension `.{extension}`.
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -110,7 +110,7 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What a page says to a reader, and to a machine.
+/// The parts of a page that are checked.
 #[derive(Default)]
 struct Page {
     /// Targets of links and pictures.
@@ -167,7 +167,7 @@ fn anchor(heading: &str) -> String {
     heading.trim().to_lowercase().chars().filter(|character| kept(*character)).collect::<String>().replace(' ', "-")
 }
 
-/// Every page that a reader comes to, by its path.
+/// Every page of the documentation, by its path.
 fn pages() -> Vec<(PathBuf, Page)> {
     let mut paths = files(&root().join("docs"), "md");
     paths.extend(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
@@ -205,7 +205,7 @@ fn the_index_names_every_page() {
     }
 }
 
-/// What a page tells to type is taken by the command line of this program.
+/// The parser of this program accepts every command on a page.
 #[test]
 fn every_command_of_the_pages_parses() {
     let mut checked = 0;
@@ -223,7 +223,7 @@ fn every_command_of_the_pages_parses() {
                 continue;
             };
             let words = shlex::split(rest).unwrap_or_else(|| panic!("{}: {line}", path.display()));
-            // A command that is only mentioned may lack what it asks for, and NAME stands for any demonstration.
+            // A command that is only mentioned may lack required arguments, and NAME stands for any demo scenario.
             if words.len() == 1 && Cli::command().find_subcommand(&words[0]).is_some() {
                 continue;
             }
@@ -239,7 +239,7 @@ fn every_command_of_the_pages_parses() {
     assert!(checked > 40, "only {checked} commands were found");
 }
 
-/// Files and functions that the pages on contributing and on security name are there.
+/// Files and functions that the pages on contributing and on security name must exist.
 #[test]
 fn the_pages_name_what_there_is() {
     let sources: String = ["src", "tests", "fuzz"]
@@ -307,7 +307,7 @@ fn every_form_of_expect_is_explained() {
     }
 }
 
-/// A text without what differs from run to run: numbers, and where its lines end.
+/// A text without the parts that differ between runs: numbers and line breaks.
 #[cfg(target_os = "linux")]
 fn wording(text: &str) -> String {
     let mut out = String::new();
@@ -321,7 +321,7 @@ fn wording(text: &str) -> String {
     out
 }
 
-/// The picture of the README was made from what the program says now: `docs/pictures/record` makes it anew.
+/// The picture of the README matches the present output of the program; `docs/pictures/record` creates it.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_picture_is_of_this_program() {
@@ -339,7 +339,7 @@ fn the_picture_is_of_this_program() {
     }
     let answer = common::doctor().arg0("hermes-doctor").args(["demo", "leak"]).output().unwrap();
     let said = String::from_utf8(answer.stdout).unwrap();
-    // What stands above names the process, and what stands below is what this host lets anybody see.
+    // The lines above identify the process, and the lines below depend on the permissions on this host.
     let verdict = |text: &str| {
         let from = text.find("Root cause").unwrap_or_else(|| panic!("no root cause: {text}"));
         let to = text.find("  Passed ").unwrap_or_else(|| panic!("nothing is fine: {text}"));
@@ -349,7 +349,7 @@ fn the_picture_is_of_this_program() {
     assert!(shown.contains("$ hermes-doctor demo leak"));
 }
 
-/// The example of the first five minutes is what the program says of that report now.
+/// The example in docs/start.md matches the present output of the program for that report.
 #[test]
 fn the_example_is_of_this_program() {
     let page = Page::read(&root().join("docs/start.md"));

@@ -1,4 +1,4 @@
-//! Diagnosis on recorded hosts: each file in fixtures/ is a report, judged again from its facts alone.
+//! Diagnosis of recorded hosts: each file in fixtures/ is a report, diagnosed again from its facts.
 
 use crate::common::reported;
 use crate::pages::{HOSTS, fixtures_page, path, read};
@@ -23,13 +23,13 @@ fn every_recorded_host_gets_its_verdict_from_its_facts() {
             (*status, roots.map_strings().as_slice()),
             "{name}"
         );
-        // Titles and advice may improve on an old report; what was found and why may not change.
+        // Titles and advice may differ from those in an old report; findings and their causes may not.
         let facts = |server: &hermes_doctor::model::Server| -> Vec<_> {
             let findings = server.findings.iter();
             findings.map(|found| (found.id.clone(), found.severity, found.caused_by.clone())).collect()
         };
         assert_eq!(facts(server), facts(&recorded), "{name}");
-        // Rules that are newer than the report may pass besides.
+        // Checks that are newer than the report may pass too.
         assert!(recorded.passed.iter().all(|id| server.passed.contains(id)), "{name}: {:?}", server.passed);
     }
 }
@@ -44,8 +44,8 @@ impl Strings for &[&str] {
     }
 }
 
-/// The same delay two minutes after the start is a warning; and where the thread of the request stands still, nobody
-/// waits for a migration.
+/// Two minutes after the start the same delay is a warning. If the thread of the request does not run, the delay is
+/// not a migration.
 #[test]
 fn a_late_route_is_a_warning_of_a_server_that_has_started() {
     for (age_ms, status) in [(119_000, Status::Healthy), (3_600_000, Status::Warning)] {
@@ -58,7 +58,8 @@ fn a_late_route_is_a_warning_of_a_server_that_has_started() {
     }
 }
 
-/// What is known of threads decides: without a second look, or with a thread that has come on, nothing is named.
+/// The activity of the threads decides: without a second sample, or with a thread that has made progress, no cause
+/// is reported.
 #[test]
 fn a_thread_that_has_come_on_is_not_stuck() {
     for name in ["state-d", "output-pipe-full"] {
@@ -71,7 +72,7 @@ fn a_thread_that_has_come_on_is_not_stuck() {
         assert!(!ids.contains(&"uninterruptible-sleep") && !ids.contains(&"output-pipe-full"), "{name}: {ids:?}");
         assert_eq!(server.status, Status::Critical, "{name}");
     }
-    // Others get their answers meanwhile: late, and not stuck.
+    // Other requests are answered in the meantime: late, but not stuck.
     let mut envelope = read("handlers-deadlocked");
     let server = &mut envelope.servers[0];
     server.listeners.as_mut().unwrap().looks.last_mut().unwrap().answered_since = 3;
@@ -98,7 +99,8 @@ fn a_wait_for_memory_of_the_group_is_its_cause() {
     );
 }
 
-/// A low limit that other things fill is its own cause; one that would do without the leaked handles is not.
+/// A low limit is a cause by itself if other descriptors fill it, but not if it would be sufficient without the
+/// leaked handles.
 #[test]
 fn a_low_limit_is_low_by_itself_or_by_a_leak() {
     let roots = |handles: u64| {
@@ -111,12 +113,12 @@ fn a_low_limit_is_low_by_itself_or_by_a_leak() {
     };
     assert_eq!(roots(98), ["state-db-handle-leak"]);
     assert_eq!(roots(64), ["state-db-handle-leak"]);
-    // As many for sockets and tools, with a pool of connections as it should be.
+    // The same number of descriptors on sockets and tools, with a normal pool of connections.
     assert_eq!(roots(40), ["descriptor-limit-low"]);
     assert_eq!(roots(13), ["descriptor-limit-low"]);
 }
 
-/// What the kernel throttles for its memory is not sent to look for a disk.
+/// The advice for a process that the kernel throttles for its memory does not mention a disk.
 #[test]
 fn a_throttled_thread_waits_for_no_disk() {
     for (name, says) in [("report-A70800-memory-high", "memory.high"), ("state-d", "network mount")] {
@@ -129,7 +131,7 @@ fn a_throttled_thread_waits_for_no_disk() {
     }
 }
 
-/// A debugger that holds the process is information by itself, and the cause of the silence all the same.
+/// A debugger that holds the process is a note by itself, and also the cause if the server does not answer.
 #[test]
 fn a_debugger_is_the_cause_of_the_silence() {
     let mut envelope = read("stopped");
@@ -147,7 +149,7 @@ fn a_debugger_is_the_cause_of_the_silence() {
     assert!(stopped.title.contains("4711"));
 }
 
-/// Alive, and nobody listens: refused once it is old enough, not known while it may be starting.
+/// The process runs and no process listens: refused if the server is old enough, unknown while it may be starting.
 #[test]
 fn refused_is_a_finding_only_of_a_server_that_has_started() {
     for (age_ms, starting) in [(3_600_000, false), (2_000, true)] {
@@ -183,8 +185,8 @@ fn judged(name: &str, change: impl FnOnce(&mut hermes_doctor::model::Server)) ->
     (server.status, server.findings.iter().map(|found| found.id.clone()).collect())
 }
 
-/// Two of a kind on one home: not while one takes over from the other, not for different kinds, and not a desktop's own
-/// backend beside one that is served.
+/// Two servers of one kind on one home are duplicates, but not during a handover, not if they are of different
+/// kinds, and not if one of them is a desktop's own backend.
 #[test]
 fn two_of_a_kind_on_one_home_are_duplicates() {
     let old = |server: &mut hermes_doctor::model::Server| {
@@ -208,12 +210,12 @@ fn two_of_a_kind_on_one_home_are_duplicates() {
     }
 }
 
-/// A loop from one look, and what only looks like one: a restart that somebody has just made changes the pid once, and
-/// restarts of long ago are no loop.
+/// A restart loop in one sample, and similar cases: a single restart by the user changes the pid once, and old
+/// restarts are no loop.
 #[test]
 fn one_restart_is_no_loop() {
     let looping = |found: &(Status, Vec<String>)| found.1.iter().any(|id| id == "respawn-loop");
-    // Just being started again, often before; without any look at it.
+    // The server is being started again and was restarted often; without an observation.
     assert!(looping(&judged("systemd-orphan", |server| {
         let lineage = server.lineage.as_mut().unwrap();
         lineage.relaunch = None;
@@ -243,7 +245,7 @@ fn one_restart_is_no_loop() {
     assert_eq!(found, (Status::Healthy, Vec::new()));
 }
 
-/// A counter that is moved by a person's restart as well must move twice.
+/// A counter that a manual restart also increases must increase twice.
 #[test]
 fn counters_differ_in_what_they_count() {
     use hermes_doctor::model::{Relaunch, Supervisor};
@@ -266,7 +268,7 @@ fn counters_differ_in_what_they_count() {
     assert!(!repeated("systemd", 4, 0, &["active (running)", "inactive (dead)", "active (running)"]));
 }
 
-/// It has replaced itself by the server, which then ended.
+/// The launcher has replaced itself by the server, which then ended.
 #[test]
 fn a_launcher_that_ran_for_long_was_the_server() {
     let gone = |ran_ms| {
@@ -278,7 +280,8 @@ fn a_launcher_that_ran_for_long_was_the_server() {
     assert!(gone(7_200_000).contains(&"server-not-running".to_owned()));
 }
 
-/// The manager knows that its server was killed for want of memory: that is why it has given up, and why nobody listens.
+/// The manager knows that its server was killed because memory ran out. This is why it has given up, and why no
+/// process listens.
 #[test]
 fn a_killed_server_is_down_because_of_memory() {
     let mut envelope = read("systemd-failed");
@@ -317,7 +320,7 @@ fn hostile_reports_are_refused() {
     assert!(replay::read(other.as_bytes()).unwrap_err().to_string().contains("hermes-doctor/99"));
 }
 
-/// The files are what was reported: nobody has changed them by hand, or the facts without the files.
+/// The files contain the reported facts: neither the files nor the facts were changed alone.
 #[test]
 fn hosts_of_reports_have_the_reported_facts() {
     let facts = |mut envelope: Envelope| {

@@ -1,4 +1,5 @@
-//! What monitoring systems are told: a plugin's answer, and metrics that the real promtool, node_exporter and Prometheus read.
+//! Output for monitoring systems: the format of a plugin, and metrics that the real promtool, node_exporter and
+//! Prometheus read.
 
 use crate::common;
 
@@ -36,7 +37,7 @@ fn told(command: &str, form: &str, of: &Path) -> Answer {
     run_with(doctor().args(command.split_whitespace()).args(["--format", form, "--from"]).arg(of))
 }
 
-/// One item of performance data: label, value, unit, and the four numbers behind it.
+/// One item of performance data: label, value, unit, and the four numbers after it.
 #[derive(Debug, PartialEq)]
 struct Item {
     label: String,
@@ -75,7 +76,7 @@ fn plugin(answer: &Answer) -> (String, Vec<Item>, Vec<String>) {
     (said.to_owned(), items.collect(), details)
 }
 
-/// Feeds a text to promtool; what it complains of.
+/// Passes a text to promtool; returns its complaints.
 fn promtool(program: &Path, arguments: &[&str], input: &str) -> Result<(), String> {
     let mut child = Command::new(program)
         .args(arguments)
@@ -105,7 +106,7 @@ fn metrics() -> BTreeSet<String> {
     FAMILIES.iter().map(|family| family.full_name()).collect()
 }
 
-/// The state is the exit status, which is that of every other form, on every host that is recorded.
+/// On every recorded host, the status and the exit status are the same in every format.
 #[test]
 fn every_host_has_one_status_in_every_form() {
     let promtool_program = tool("promtool");
@@ -161,8 +162,8 @@ fn answers_of_recorded_hosts() {
     }
 }
 
-/// Several servers: the worst is named, each has a line, its own names of data, and the same names when they are found in
-/// another order.
+/// Several servers: the worst one is named first, each has one line and its own data labels, and the labels are the
+/// same if the servers are found in another order.
 #[test]
 fn several_servers_share_an_answer() {
     let read = |name: &str| -> Value { serde_json::from_str(&text(&format!("fixtures/{name}.json"))).unwrap() };
@@ -210,14 +211,14 @@ fn thresholds_alert_where_the_finding_begins() {
     assert_eq!(open.range, [Some(204.0), Some(243.0), Some(0.0), Some(256.0)]);
 }
 
-/// A report in which strangers have chosen every name and text: none of it is told, nothing breaks the form.
+/// A report with names and texts chosen by an attacker: none of them is printed, and none breaks the format.
 #[test]
 fn words_of_strangers_are_not_told() {
     const HOSTILE: &str = "zqevil|zqlabel=1;2;3\n# EOF\nzq_metric{a=\"b\"} 1\\\"}\u{1b}[2J$(zq)`zq`\u{202e}'";
     fn spoil(value: &mut Value, key: &str) {
         match value {
             Value::String(text) => {
-                // Words that decide what is found stay, and times.
+                // Words that decide the findings stay, and so do times.
                 let is_word = (text.len() < 40 && text.chars().all(|c| c.is_ascii_lowercase() || "_-".contains(c)))
                     || key == "schema"
                     || key.ends_with("_at")
@@ -259,7 +260,7 @@ fn words_of_strangers_are_not_told() {
     assert!(seen > 50, "{seen}");
 }
 
-/// A plugin says on standard output why it could not tell; a file of metrics says it with its status.
+/// The plugin format gives the reason on standard output; a metrics file gives it with its status.
 #[test]
 fn what_cannot_be_examined_is_unknown() {
     for (arguments, why) in [
@@ -284,7 +285,8 @@ fn what_cannot_be_examined_is_unknown() {
     assert!(std::fs::read_to_string(&path).unwrap().contains("\nhermes_doctor_status 3\n"));
 }
 
-/// Replaced whole, readable for node_exporter whatever the caller's mask; nothing but its own is replaced.
+/// The file is replaced atomically and readable for node_exporter, whatever the umask of the caller; files of other
+/// programs are not replaced.
 #[test]
 fn the_file_is_replaced_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
@@ -298,7 +300,7 @@ fn the_file_is_replaced_and_nothing_else() {
     let answer = write(&path);
     assert_eq!((answer.exit, answer.stdout.as_str(), answer.stderr.as_str()), (0, "", ""));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-    // A reader that comes at any moment finds a whole one.
+    // A reader sees a complete file at any moment.
     let reader = {
         let path = path.clone();
         std::thread::spawn(move || {
@@ -324,20 +326,20 @@ fn the_file_is_replaced_and_nothing_else() {
     for taken in [&precious, &link, &pipe, &directory.path().to_owned()] {
         let answer = write(taken);
         assert_eq!(answer.exit, 3, "{}", taken.display());
-        assert!(answer.stderr.contains("was not written by hermes-doctor"), "{}", answer.stderr);
+        assert!(answer.stderr.contains("not written by hermes-doctor"), "{}", answer.stderr);
     }
     assert_eq!(std::fs::read_to_string(&precious).unwrap(), "hermes_doctor is not how this begins");
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(std::fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
     let answer = write(&directory.path().join("nowhere/x.prom"));
-    assert!(answer.exit == 3 && answer.stderr.contains("cannot be written"), "{}", answer.stderr);
+    assert!(answer.exit == 3 && answer.stderr.contains("cannot write"), "{}", answer.stderr);
     assert_eq!(names(directory.path()), 4);
-    // An empty file is what `install` or `touch` leaves there.
+    // `install` or `touch` can leave an empty file there.
     std::fs::write(&path, "").unwrap();
     assert_eq!(write(&path).exit, 0);
 }
 
-/// The rules, their own tests, and that none is without one.
+/// The rules and their own tests: no rule is without a test.
 #[test]
 fn alert_rules_are_sound_and_tested() {
     let (rules, tests) = (text("docs/fleet/alerts.yml"), text("docs/fleet/alerts_test.yml"));
@@ -371,7 +373,7 @@ fn alert_rules_are_sound_and_tested() {
     }
 }
 
-/// Each query of the dashboard is one that Prometheus understands, over metrics that there are.
+/// Each query of the dashboard is valid for Prometheus and uses existing metrics.
 #[test]
 fn the_dashboard_asks_for_what_there_is() {
     let dashboard: Value = serde_json::from_str(&text("docs/fleet/dashboard.json")).unwrap();
@@ -422,7 +424,7 @@ fn the_page_names_every_metric() {
     }
 }
 
-/// The command lines of the units are ones that this program understands.
+/// The command lines of the units are valid for this program.
 #[test]
 fn the_units_are_sound() {
     let understood = |words: &[String]| {
@@ -439,7 +441,7 @@ fn the_units_are_sound() {
     understood(&words.iter().map(|word| word.as_string().unwrap().to_owned()).collect::<Vec<_>>());
     assert_eq!(job.get("Label").and_then(plist::Value::as_string), Some("hermes-doctor.metrics"));
     assert_eq!(job.get("StartInterval").and_then(plist::Value::as_unsigned_integer), Some(60));
-    // A verdict is no failure of the unit, and other mounts would hide the servers' paths.
+    // A verdict must not fail the unit, and a private mount namespace would hide the servers' paths.
     assert!(service.contains("\nSuccessExitStatus=1 2 3\n"));
     for mounts in ["ProtectSystem", "ProtectHome", "PrivateTmp", "ReadWritePaths", "ProtectProc"] {
         assert!(!service.lines().any(|line| line.starts_with(mounts)), "{mounts}");
@@ -457,7 +459,7 @@ fn the_units_are_sound() {
         ["hermes-doctor-metrics.service", "hermes-doctor-metrics.timer"].map(|name| directory.path().join(name));
     let output = Command::new(program).arg("verify").args(&paths).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // Of other units of the host it may complain, too.
+    // It may also complain about other units of the host.
     assert!(!said.contains("hermes-doctor-metrics"), "{said}");
 }
 
@@ -474,8 +476,8 @@ impl Drop for Engine {
     }
 }
 
-/// Starts one on a free port of 127.0.0.1 and waits until it answers. The port may be taken by another test in between; then
-/// it ends by itself, and another port is tried.
+/// Starts a daemon on a free port of 127.0.0.1 and waits until it answers. If another test takes the port first,
+/// the daemon ends, and another port is tried.
 fn engine(path: &str, mut command: impl FnMut(u16) -> Command) -> Engine {
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -516,7 +518,7 @@ fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
-/// What Prometheus answers to an expression.
+/// The result of Prometheus for an expression.
 fn query(port: u16, expression: &str) -> Vec<Value> {
     let encoded: String = url::form_urlencoded::byte_serialize(expression.as_bytes()).collect();
     let Some((200, body)) = get(port, &format!("/api/v1/query?query={encoded}")) else { return Vec::new() };
@@ -524,7 +526,8 @@ fn query(port: u16, expression: &str) -> Vec<Value> {
     answer["data"]["result"].as_array().unwrap().clone()
 }
 
-/// Serves one file as OpenMetrics, so that Prometheus reads it by the rules of that format; ends with the test's process.
+/// Serves one file as OpenMetrics, so that Prometheus parses it by the rules of that format; ends with the process
+/// of the test.
 fn serve_openmetrics(path: PathBuf) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -547,7 +550,7 @@ fn serve_openmetrics(path: PathBuf) -> u16 {
     port
 }
 
-/// A live leak goes the way that it goes on hundreds of hosts: the doctor's file, the textfile collector, Prometheus, an alert.
+/// A live leak from end to end: the file of the doctor, the textfile collector, Prometheus, an alert.
 #[test]
 fn a_live_leak_arrives_in_prometheus_and_alerts() {
     let (Some(prometheus), Some(exporter)) = (tool("prometheus"), tool("prometheus-node-exporter")) else {
@@ -597,7 +600,7 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
         command
     });
     let ask = |expression: &str| query(prometheus.port, expression);
-    // By both ways, with the labels that were written.
+    // Through both paths, with the expected labels.
     let leak = format!("hermes_doctor_finding{{id=\"state-db-handle-leak\",server=\"webui-{}\"}}", target.port);
     wait_long_for("the leak in Prometheus", || ask(&leak).len() == 2);
     for found in ask(&leak) {
@@ -616,10 +619,10 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
         ("up{job=\"strict\"} == 1", 1),
         ("node_textfile_scrape_error == 0", 1),
     ] {
-        // On a busy machine a scrape can come too late, and the next one brings it.
+        // On a busy machine a scrape can miss the value; the next scrape has it.
         wait_long_for(expression, || ask(expression).len() == expected);
     }
-    // It must hold for three minutes before it fires, which promtool's test of the rules shows.
+    // The alert fires after three minutes, which promtool's tests of the rules check.
     let alert = format!("ALERTS{{alertname=\"HermesServerCritical\",server=\"webui-{}\"}}", target.port);
     wait_long_for("the alert", || ask(&alert).len() == 2);
     let (_, body) = get(prometheus.port, "/api/v1/rules").unwrap();
@@ -628,7 +631,7 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
         assert_ne!(rule["health"], "err", "{rule:#}");
     }
 
-    // The server ends: the next run replaces the file, and the finding gives way to another.
+    // The server ends: the next run replaces the file, and another finding replaces the first.
     let port = target.port;
     drop(target);
     wait_for("the end of the server", || TcpStream::connect(("127.0.0.1", port)).is_err());
@@ -638,7 +641,7 @@ fn a_live_leak_arrives_in_prometheus_and_alerts() {
         ask("hermes_doctor_finding{id=\"server-not-running\"}").len() == 2 && ask(&leak).is_empty()
     });
 
-    // A server that is well is no alert, nor is what it was before.
+    // A healthy server causes no alert, and the old alert does not remain.
     let healthy = webui("");
     let answer = run(&format!("--port {} --format openmetrics -o {}", healthy.port, metrics.display()));
     assert_eq!((answer.exit, answer.stderr.as_str()), (0, ""));

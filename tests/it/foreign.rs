@@ -1,5 +1,5 @@
-//! Files that a process of another user names: root's doctor reads them with the rights of that user, opens nothing but regular files
-//! and directories, and resolves names in the root directory of the process.
+//! Paths that a process of another user names: root's doctor reads them with the rights of that user, opens only
+//! regular files and directories, and resolves names in the root directory of the process.
 
 use crate::common;
 
@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 /// `supervise/status` of runit for a service that is up since 2002-02-02 (runsv(8)).
 const STATUS: &[u8] = b"\x40\0\0\0\x3c\x5b\x45\x0a\0\0\0\0\0\0\0\0\0u\0\x01";
-/// The same since 2001-09-09, as no other file says it.
+/// The same since 2001-09-09, a date that no other file contains.
 const SECRET_STATUS: &[u8] = b"\x40\0\0\0\x3b\x9a\xca\x0a\0\0\0\0\0\0\0\0\0u\0\x01";
 
 /// A service directory of a user, without a run script.
@@ -42,7 +42,8 @@ fn server(place: &Place) -> (Guard, PathBuf) {
     (place.server(STRANGER, &home), home)
 }
 
-/// Asserts that nothing of a secret file is in any view of a server, that a gap says why, and that the file was never opened.
+/// Asserts that no view of a server contains any part of a secret file, that a gap gives the reason, and that the
+/// file was never opened.
 fn assert_kept(place: &Place, server: &Guard, home: &Path, secrets: &[&Path], words: &[&str]) {
     let answers = place.views(server, home);
     assert_secret(&answers, words);
@@ -55,7 +56,7 @@ fn assert_kept(place: &Place, server: &Guard, home: &Path, secrets: &[&Path], wo
     }
 }
 
-/// Three supervisors whose run scripts read a directory of variables; one of those is a link.
+/// Three supervisors with run scripts that read a directory of variables; one variable file is a link.
 #[test]
 fn an_environment_directory_is_read_as_its_owner() {
     isolated("an_environment_directory_is_read_as_its_owner", |place| {
@@ -112,7 +113,7 @@ fn a_status_file_is_read_as_its_owner() {
     });
 }
 
-/// The process was started by root in a directory that it may not search itself.
+/// Root started the process in a directory that the process itself may not search.
 #[test]
 fn a_working_directory_is_searched_as_its_owner() {
     isolated("a_working_directory_is_searched_as_its_owner", |place| {
@@ -174,7 +175,7 @@ fn a_process_that_hides_its_memory_has_the_rights_of_its_user() {
     });
 }
 
-/// Where the kernel or a filter does not let the worker give up its rights, it reads nothing for a stranger.
+/// If the kernel or a filter prevents the worker from dropping its rights, it reads nothing for another user.
 #[test]
 fn rights_that_cannot_be_given_up_are_a_gap() {
     isolated("rights_that_cannot_be_given_up_are_a_gap", |place| {
@@ -184,7 +185,7 @@ fn rights_that_cannot_be_given_up_are_a_gap() {
         let arguments = format!("check --json --pid {}", server.pid());
         let (answer, _) = traced(&place.doctor(&arguments), &[]);
         assert!(answer.stdout.contains("3999999"), "its own file is not read: {}", answer.stdout);
-        // A value without the call: what is read back is still root's.
+        // The call is not executed and returns a value: the id that is read back is still root's.
         for injection in ["setfsuid:retval=0", "setfsgid:retval=0", "setgroups:error=EPERM"] {
             let inject = format!("inject={injection}");
             let (answer, trace) = traced(&place.doctor(&arguments), &["-e", &inject]);
@@ -296,7 +297,7 @@ fn files_of_a_home_are_read_as_its_owner() {
             ("gateway.pid", b"3999997\n", &["3999997"]),
         ];
         for (name, content, words) in cases {
-            // Of pid files all is read, and it must be short.
+            // A pid file is read completely, and must be short.
             let secret = place.secret_of(&format!("root/{name}"), content);
             link(&secret, &home.join(name), STRANGER);
             assert_kept(place, &server, &home, &[&secret], words);
@@ -352,7 +353,7 @@ fn databases_of_a_home_are_read_as_its_owner() {
             link(&secret, &home.join(format!("state.db{suffix}")), STRANGER);
         }
         assert_kept(place, &server, &home, &[&secret], &[]);
-        // So are the boards, and their directory is not.
+        // The files of the boards may be read, but their directory may not be searched.
         let boards = place.directory("root/boards/Canary-Passw0rd", 0);
         std::fs::copy(&made, boards.join("kanban.db")).unwrap();
         std::fs::set_permissions(boards.parent().unwrap(), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -362,8 +363,8 @@ fn databases_of_a_home_are_read_as_its_owner() {
     });
 }
 
-/// The same where no server runs and nothing but the home leads to the database: the name behind a link is opened with the rights with
-/// which the link was followed, at the second sample too.
+/// The same without a server, where only the home leads to the database: the target of a link is opened with the
+/// rights with which the link was followed, also for the second sample.
 #[test]
 fn databases_without_a_server_are_read_as_the_owner_of_the_home() {
     isolated("databases_without_a_server_are_read_as_the_owner_of_the_home", |place| {
@@ -456,7 +457,7 @@ fn a_directory_of_another_user_is_read_as_that_user_whoever_named_it() {
         ];
         for arguments in named {
             let (answer, trace) = traced(&place.doctor(&arguments), &[]);
-            // A home that may be read and whose server is absent is critical.
+            // A readable home with an absent server is critical.
             let expected = if arguments.contains("/own") { 2..=3 } else { 3..=3 };
             assert!(expected.contains(&answer.exit), "{arguments}: {} {}", answer.stdout, answer.stderr);
             let said =
@@ -468,7 +469,7 @@ fn a_directory_of_another_user_is_read_as_that_user_whoever_named_it() {
             let answers = [(arguments, answer)];
             assert_secret(&answers, &["45671"]);
         }
-        // The doctor's own variable names one too.
+        // The doctor's own HERMES_HOME gives such a home too.
         for home in ["home", "own"] {
             let mut command = place.doctor("check --json");
             command.env("HERMES_HOME", format!("{user}/{home}"));
@@ -479,15 +480,15 @@ fn a_directory_of_another_user_is_read_as_that_user_whoever_named_it() {
             let refused = gaps(&answer.json()).iter().any(|gap| is_refused_to(STRANGER, gap));
             assert!(refused, "HERMES_HOME={user}/{home}: {}", answer.stdout);
         }
-        // What root names of its own is read.
+        // A home of root that root itself gives is read.
         let answer = run_with(&mut place.doctor(&format!("db --json --home {}", secret_home.display())));
         let databases = answer.json()["servers"][0]["databases"].as_array().map_or(0, Vec::len);
         assert_eq!(databases, 1, "{}", answer.stdout);
     });
 }
 
-/// A server of the neighbour has its home in a directory of the stranger, whose link leads to a database that only the neighbour may
-/// read: it was the stranger who chose it.
+/// A server of the neighbour has its home in a directory of the stranger, in which a link leads to a database that
+/// only the neighbour may read. The stranger chose this target.
 #[test]
 fn a_link_of_another_user_is_followed_as_that_user() {
     isolated("a_link_of_another_user_is_followed_as_that_user", |place| {
@@ -496,7 +497,7 @@ fn a_link_of_another_user_is_followed_as_that_user() {
         let connection = rusqlite::Connection::open(&secret).unwrap();
         connection.execute_batch("PRAGMA page_size=32768; CREATE TABLE t (a)").unwrap();
         drop(connection);
-        // A second link, the neighbour's own, gives back nothing.
+        // A second link, of the neighbour, does not restore rights.
         link(&secret, &private.join("second"), NEIGHBOUR);
         give_all(&private, NEIGHBOUR);
         std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o711)).unwrap();
@@ -512,11 +513,12 @@ fn a_link_of_another_user_is_followed_as_that_user() {
             trace.assert_never_opened(&secret);
             let found = gaps(&answer.json());
             assert!(found.iter().any(|gap| is_refused_to(STRANGER, gap)), "{target}: {found:?}");
-            // The neighbour's own doctor reads what the neighbour may read.
+            // The doctor of the neighbour reads the files that the neighbour may read.
             let own = run_with(&mut place.doctor_as(NEIGHBOUR, &arguments)).json();
             assert_eq!(own["servers"][0]["databases"][0]["header"]["page_size_bytes"], 32768, "{target}: {own:#}");
         }
-        // Nor does a link of the neighbour's own home lead root there by way of the stranger's.
+        // A link in the neighbour's own home does not lead root's doctor there through the stranger's directory
+        // either.
         let account = place.directory("account", NEIGHBOUR);
         link(&home, &account.join(".hermes"), NEIGHBOUR);
         place.accounts(&[format!("neighbour:x:5000:5000::{}:/bin/sh", account.display()).as_bytes()]);
@@ -557,7 +559,7 @@ fn units_of_a_user_are_read_as_that_user() {
             "root/hermes.service",
             format!("[Service]\n{command} --port 45671\nEnvironment=HERMES_HOME=/Canary-Passw0rd\n").as_bytes(),
         );
-        // Who listens there is looked for where a unit says so.
+        // The listeners of a port are searched only if a unit names the port.
         let listener = std::net::TcpListener::bind("127.0.0.1:45671").unwrap();
         let port_of_listener = "45671";
         let (server, hermes_home) = server(place);
@@ -582,8 +584,8 @@ fn units_of_a_user_are_read_as_that_user() {
     });
 }
 
-/// Standard error is a file that root has opened for the server, and that the server's user may not read. Its size is no secret: the
-/// server can ask for that itself (fstat(2)).
+/// Standard error is a file that root opened for the server and that the server's user may not read. Its size is no
+/// secret, because the server can query it (fstat(2)).
 #[test]
 fn output_files_are_read_as_the_owner_of_the_server() {
     isolated("output_files_are_read_as_the_owner_of_the_server", |place| {
@@ -614,7 +616,7 @@ fn output_files_are_read_as_the_owner_of_the_server() {
     });
 }
 
-/// The rights of groups count, those of the process and not those of the account.
+/// The groups of the process apply, not those of the account.
 #[test]
 fn groups_of_a_process_give_it_rights() {
     const GROUP: u32 = 4242;
@@ -648,7 +650,7 @@ fn groups_of_a_process_give_it_rights() {
     });
 }
 
-/// What an honest user has is its own: nothing of it is a gap, for root and for the user.
+/// The files of an honest user are read without a gap, by root and by that user.
 #[test]
 fn an_honest_server_is_examined_completely() {
     isolated("an_honest_server_is_examined_completely", |place| {
@@ -704,8 +706,8 @@ fn an_honest_server_is_examined_completely() {
     });
 }
 
-/// Everything but a regular file that the files of a home can be links to. Opening some of them does something: it takes messages
-/// away, starts a device or waits.
+/// Every file type except regular files that a link in a home can lead to. Opening some of them has effects: it
+/// consumes messages, starts a device, or blocks.
 fn unusual_files(place: &Place) -> Vec<PathBuf> {
     let pipe = place.path("pipe");
     fifo(&pipe);
@@ -715,7 +717,7 @@ fn unusual_files(place: &Place) -> Vec<PathBuf> {
     rustix::fs::mknodat(rustix::fs::CWD, &device, kind, rustix::fs::Mode::from_raw_mode(0o666), null).unwrap();
     let block = place.path("block");
     let kind = rustix::fs::FileType::BlockDevice;
-    // No driver has it.
+    // A device number without a driver.
     let none = rustix::fs::makedev(259, 4_000);
     rustix::fs::mknodat(rustix::fs::CWD, &block, kind, rustix::fs::Mode::from_raw_mode(0o666), none).unwrap();
     let mut found = vec![pipe, device, block];
@@ -764,7 +766,7 @@ const READ_IN_A_HOME: &[&str] = &[
     "webui/launchd-stdout.log",
 ];
 
-/// A home whose files are all links to one.
+/// A home in which every file is a link to the same target.
 fn home_of_links(place: &Place, name: &str, target: &Path, owner: u32) -> PathBuf {
     let home = place.directory(name, owner);
     std::fs::create_dir(home.join("webui")).unwrap();
@@ -784,7 +786,7 @@ fn view_of_links(place: &Place, server: &Guard, home: &Path) -> Vec<String> {
     ]
 }
 
-/// For a server of root's too, for which the rights would be there.
+/// Also for a server of root, whose rights would be sufficient.
 #[test]
 fn only_regular_files_are_opened() {
     isolated("only_regular_files_are_opened", |place| {
@@ -798,7 +800,7 @@ fn only_regular_files_are_opened() {
                     assert!((0..=3).contains(&answer.exit), "{arguments}: {}", answer.stderr);
                     trace.assert_opened_by_place(&place.path(""));
                     let named = target.to_str().unwrap();
-                    // Files of procfs have their own readers, which name them.
+                    // Other code of the doctor opens files of procfs by name.
                     let found = trace.of_doctor().find(|call| {
                         let is_by_name = call.quoted() == Some(named);
                         call.is_real_open()
@@ -843,7 +845,7 @@ fn links_to_the_doctor_itself_are_not_followed() {
     });
 }
 
-/// The owner exchanges files and FIFOs all the time: what was checked is what is opened.
+/// The owner keeps exchanging files and FIFOs: the file that was checked is the file that is opened.
 #[test]
 fn a_file_cannot_be_exchanged_between_check_and_use() {
     isolated("a_file_cannot_be_exchanged_between_check_and_use", |place| {
@@ -874,7 +876,7 @@ fn a_file_cannot_be_exchanged_between_check_and_use() {
     });
 }
 
-/// Descriptors of a process lead to things that are no regular files, and to deleted ones that are.
+/// Descriptors of a process refer to objects that are not regular files, and to unlinked regular files.
 #[test]
 fn descriptors_of_a_process_are_opened_by_their_place() {
     isolated("descriptors_of_a_process_are_opened_by_their_place", |place| {
@@ -883,7 +885,7 @@ fn descriptors_of_a_process_are_opened_by_their_place() {
         give_all(&home, STRANGER);
         let pipe = place.path("pipe");
         fifo(&pipe);
-        // Nobody waits for the other end of a FIFO that is open for both.
+        // Opening a FIFO for reading and writing does not block.
         let both = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
         let log = place.path("deleted.log");
         std::fs::write(&log, "2026-01-01 00:00:00,000 ERROR root: boom\n").unwrap();
@@ -965,7 +967,7 @@ fn links_of_a_container_lead_to_its_own_files() {
             trace.assert_opened_by_place(&inside);
             for name in ["webui.pid", "state.db", "kanban.db"] {
                 let host = format!("host:{name}");
-                // The kernel keeps openat2 in the root directory of the container.
+                // openat2(2) resolves below the root directory of the container.
                 let found = trace.of_doctor().find(|call| {
                     call.is_open()
                         && !call.arguments.contains("RESOLVE_IN_ROOT")
@@ -1061,7 +1063,7 @@ fn names_stay_below_a_changed_root_directory() {
     });
 }
 
-/// Where openat2(2) is missing, is filtered or asks for another attempt, the answers are the same.
+/// If openat2(2) is missing, is filtered, or returns EAGAIN, the results are the same.
 #[test]
 fn names_are_resolved_the_same_without_openat2() {
     isolated("names_are_resolved_the_same_without_openat2", |place| {
@@ -1101,19 +1103,19 @@ fn names_are_resolved_the_same_without_openat2() {
             assert!(trace.injected() > 0, "{injection:?}: nothing was injected");
             assert_eq!(found, expected, "{injection:?}");
         }
-        // One that is never done is a gap, and no endless loop.
+        // If the call never succeeds, there is a gap and no endless loop.
         let (found, trace) = examine(&["error=EAGAIN"]);
         assert!(trace.injected() < 2000, "{} attempts", trace.injected());
         assert_ne!(found.3, [], "nothing is said");
     });
 }
 
-/// Reading stacks opens the program and the libraries of a process, with the rights of its owner too.
+/// Stacks need the program and the libraries of a process; they are opened with the rights of its owner too.
 #[cfg(feature = "stacks")]
 #[test]
 fn programs_of_a_process_are_opened_as_its_owner() {
     isolated("programs_of_a_process_are_opened_as_its_owner", |place| {
-        // Everybody may run it, and only root may read it.
+        // Every user may run it, and only root may read it.
         let unreadable = place.path("python3.11");
         std::fs::copy(std::fs::canonicalize(PYTHON).unwrap(), &unreadable).unwrap();
         std::fs::set_permissions(&unreadable, std::fs::Permissions::from_mode(0o711)).unwrap();
@@ -1143,7 +1145,8 @@ fn programs_of_a_process_are_opened_as_its_owner() {
     });
 }
 
-/// The judge itself: a foreign file may be opened as a place and then through that, and in no other way.
+/// Tests the check itself: a foreign file may be opened with `O_PATH` and then through that descriptor, and in no
+/// other way.
 #[test]
 fn openings_are_judged() {
     let head = "7 execve(\"/d/hermes-doctor\", [\"hermes-doctor\"], 0x7 /* 1 var */) = 0\n\

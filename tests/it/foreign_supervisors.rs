@@ -1,4 +1,5 @@
-//! Sockets of supervisors that other users run or pretend to run: who is asked, and who is sent a password.
+//! Sockets of supervisors that other users run or imitate: which ones are queried, and which ones receive a
+//! password.
 
 use crate::common;
 
@@ -14,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What supervisord is configured with, but for its programs.
+/// The configuration of supervisord without its programs.
 fn configuration(socket: &Path) -> String {
     format!("[unix_http_server]\nfile={}\nusername=admin\npassword={CANARY}\n", socket.display())
 }
@@ -32,14 +33,14 @@ fn write(path: &Path, text: &str, owner: u32, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Lets everybody make and remove files in a directory.
+/// Lets every user create and remove files in a directory.
 fn everybodys(place: &Place, name: &str) -> PathBuf {
     let path = place.directory(name, 0);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
     path
 }
 
-/// Runs the doctor as root in the views that ask supervisors, and returns the JSON ones and the trace of one.
+/// Runs the doctor as root in the views that query supervisors; returns the JSON answers and the trace of one run.
 fn examine(place: &Place) -> (Vec<(String, Answer)>, Trace) {
     let home = place.directory("home", STRANGER);
     std::fs::write(home.join("config.yaml"), "").unwrap();
@@ -68,7 +69,7 @@ fn assert_no_password(answers: &[(String, Answer)], record: &Path) {
     }
 }
 
-/// Asserts that nothing is sent over a unix socket before the kernel was asked whose the other end is.
+/// Asserts that no data is sent over a Unix socket before the user of the peer was read (`SO_PEERCRED`).
 fn assert_peers_are_checked(trace: &Trace) -> usize {
     let mut sends = 0;
     let calls: Vec<_> = trace.of_doctor().collect();
@@ -99,7 +100,7 @@ fn assert_peers_are_checked(trace: &Trace) -> usize {
     sends
 }
 
-/// The stranger mounts a socket of its own where the configuration of root names one.
+/// In its mount namespace, the stranger has another socket at the path that root's configuration names.
 #[test]
 fn a_password_is_not_sent_into_a_mount_namespace() {
     isolated("a_password_is_not_sent_into_a_mount_namespace", |place| {
@@ -133,7 +134,8 @@ fn a_password_is_not_sent_into_a_mount_namespace() {
     });
 }
 
-/// The socket is in a directory of everybody's, as it is in the sample of supervisord, and the stranger was first.
+/// The socket is in a world-writable directory, as in the sample configuration of supervisord, and the stranger
+/// created it first.
 #[test]
 fn a_password_is_not_sent_to_a_socket_of_another_user() {
     isolated("a_password_is_not_sent_to_a_socket_of_another_user", |place| {
@@ -179,7 +181,7 @@ fn a_password_is_not_sent_to_a_socket_that_was_replaced() {
         let said: Vec<_> = answers.iter().filter(|(view, _)| view.contains("--json")).collect();
         let why = gaps(&said[0].1.json());
         assert!(why.iter().any(|gap| format!("{gap:?}").contains("supervisord")), "nothing is said: {why:#?}");
-        // A link in the directory of everybody's leads to one as well.
+        // A link in the world-writable directory also leads to such a socket.
         std::fs::remove_file(&socket).unwrap();
         let other = place.path("evil/other.sock");
         let listen = ["listen", other.to_str().unwrap(), record.to_str().unwrap()];
@@ -191,7 +193,7 @@ fn a_password_is_not_sent_to_a_socket_that_was_replaced() {
     });
 }
 
-/// The configuration is a third user's, and may be read by everybody.
+/// The configuration belongs to a third user, and every user may read it.
 #[test]
 fn a_password_is_sent_only_to_the_owner_of_its_configuration() {
     isolated("a_password_is_sent_only_to_the_owner_of_its_configuration", |place| {
@@ -240,7 +242,7 @@ fn a_stranger_cannot_make_root_speak_to_another_socket() {
             assert_peers_are_checked(&trace);
             let _ = std::fs::remove_file(&record);
         }
-        // pm2 names its home in its title; the socket has a fixed name in it.
+        // The title of pm2 contains its home; the socket has a fixed name in it.
         link(&socket, &evil.join("rpc.sock"), STRANGER);
         let title = format!("PM2 v5.3.0: God Daemon ({})", evil.display());
         let _supervisor = place.titled(STRANGER, &title, &["hold"], Path::new("/"));
@@ -251,7 +253,8 @@ fn a_stranger_cannot_make_root_speak_to_another_socket() {
     });
 }
 
-/// A container's supervisor names a socket by an absolute link: it is one of the container, also where the host has the same name.
+/// A container's supervisor names a socket by an absolute link: the link leads to a socket of the container, even
+/// if the host has the same path.
 #[test]
 fn a_container_cannot_make_root_speak_to_a_socket_of_the_host() {
     isolated("a_container_cannot_make_root_speak_to_a_socket_of_the_host", |place| {
@@ -271,7 +274,7 @@ fn a_container_cannot_make_root_speak_to_a_socket_of_the_host() {
                 inside.join("up.sock"),
                 "mount -t tmpfs hidden HOST && ln -s ../../../../../../../..HOST/control.sock up.sock".to_owned(),
             ),
-            // In the container nothing has that name.
+            // In the container the path does not exist.
             (socket.clone(), "mount -t tmpfs hidden HOST".to_owned()),
         ] {
             let text = configuration(&named).replace('\n', "\\n");
@@ -298,7 +301,7 @@ fn gaps_of(place: &Place) -> Vec<(String, String, String)> {
     gaps(&run_with(&mut place.doctor("check --json")).json())
 }
 
-/// What is no socket is not connected to, and not opened.
+/// A file that is not a socket is neither connected to nor opened.
 #[test]
 fn only_sockets_are_connected_to() {
     isolated("only_sockets_are_connected_to", |place| {
@@ -352,11 +355,12 @@ fn supervisord(place: &Place, owner: u32, is_detached: bool, server_options: &st
     );
     write(&file, &text, owner, 0o600);
     if server_options.contains("chmod=0777") {
-        // A supervisor that lets everybody ask: without a password, and with a file that everybody may read.
+        // A supervisor that every user may query: without a password, and with a file that every user may read.
         let text = text.replace(&format!("username=admin\npassword={CANARY}\n"), "");
         write(&file, &text, owner, 0o644);
     }
-    // An installation can be where only root may go; it is Python alone, so any interpreter of that version runs it.
+    // The installation can be in a directory of root; it is pure Python, so any interpreter of that version can run
+    // it.
     let packages = installed.parent().unwrap().parent().unwrap().join("lib");
     let packages = std::fs::read_dir(packages).into_iter().flatten().flatten().map(|entry| entry.path());
     let packages = packages.map(|path| path.join("site-packages")).find(|path| path.join("supervisor").exists());
@@ -377,7 +381,7 @@ fn supervisord(place: &Place, owner: u32, is_detached: bool, server_options: &st
     Some(Supervised { _supervisor: supervisor, port, file })
 }
 
-/// Waits until the program is up for the supervisor, and returns its server.
+/// Waits until the supervisor reports the program as running, and returns its server.
 fn claimed(place: &Place, user: u32, port: u16) -> Value {
     let mut found = Value::Null;
     let end = std::time::Instant::now() + std::time::Duration::from_secs(15);
@@ -388,7 +392,8 @@ fn claimed(place: &Place, user: u32, port: u16) -> Value {
     found
 }
 
-/// Root asks its own supervisord and that of a user, and a user its own: each with the password of its configuration.
+/// Root queries its own supervisord and that of a user, and a user its own: each with the password of its
+/// configuration.
 #[test]
 fn an_honest_supervisord_is_asked_completely() {
     isolated("an_honest_supervisord_is_asked_completely", |place| {
@@ -412,7 +417,7 @@ fn an_honest_supervisord_is_asked_completely() {
                     "uid {user} asks that of uid {owner}: {found:#}"
                 );
                 assert_eq!(found["status"], "healthy", "uid {user} asks that of uid {owner}: {found:#}");
-                // A user cannot see who else has a database open.
+                // A user cannot see other processes that have a database open.
                 let is_expected = |gap: &(String, String, String)| user != 0 && gap.2.contains("of other users");
                 let refused: Vec<_> =
                     gaps(&found).into_iter().filter(|gap| gap.1 == "permission" && !is_expected(gap)).collect();
@@ -421,12 +426,12 @@ fn an_honest_supervisord_is_asked_completely() {
             let (answer, trace) = traced(&place.doctor(&format!("check --json --port {}", running.port)), &[]);
             assert!(assert_peers_are_checked(&trace) > 0, "uid {owner}: nothing was sent: {}", answer.stdout);
             assert!(!answer.stdout.contains(CANARY));
-            // By its place, and not by a name that could be another socket by then.
+            // Connected through the `O_PATH` descriptor, not by a name that could be another socket by then.
             let by_name = trace.of_doctor().find(|call| {
                 call.name == "connect"
                     && call.arguments.contains("AF_UNIX")
                     && !call.arguments.contains("/proc/self/fd/")
-                    // The C library's name services, in a worker.
+                    // The name services of the C library, in a worker, connect by name.
                     && !call.arguments.contains("/nscd/socket")
             });
             assert!(by_name.is_none(), "{by_name:#?}");
@@ -434,7 +439,7 @@ fn an_honest_supervisord_is_asked_completely() {
     });
 }
 
-/// One that lets everybody ask answers everybody, without a password.
+/// A supervisord without a password answers every user.
 #[test]
 fn an_open_supervisord_may_be_asked_by_every_user() {
     isolated("an_open_supervisord_may_be_asked_by_every_user", |place| {
@@ -457,7 +462,7 @@ fn an_open_supervisord_may_be_asked_by_every_user() {
     });
 }
 
-/// A step that is typed as root must not load the configuration of another user as root.
+/// A step that root runs must not load another user's configuration as root.
 #[test]
 fn commands_for_the_supervisor_of_another_user_run_as_that_user() {
     isolated("commands_for_the_supervisor_of_another_user_run_as_that_user", |place| {
@@ -496,7 +501,7 @@ fn commands_for_the_supervisor_of_another_user_run_as_that_user() {
     });
 }
 
-/// The same for a service directory, whose commands read what lies in it.
+/// The same for a service directory, because the commands read files in it.
 #[test]
 fn commands_for_a_service_directory_of_another_user_run_as_that_user() {
     isolated("commands_for_a_service_directory_of_another_user_run_as_that_user", |place| {

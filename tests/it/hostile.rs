@@ -1,5 +1,5 @@
-//! Hosts that mean harm or are broken: an answer within the budget, gaps with their reason, and nothing that a terminal
-//! would obey.
+//! Malicious or broken hosts: an answer within the budget, gaps with their reason, and no control characters for
+//! the terminal.
 
 use crate::common;
 
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a terminal, a log or an editor would obey, or read in another order than it stands there.
+/// Characters that a terminal, a log viewer or an editor would interpret, or that change the reading order.
 const EVIL: &[u8] = b"\x1b]0;owned\x07\x1b[31m\nroot: \xff\xfe\xc2\x9b2J\xe2\x80\xae\xe2\x80\x8f\r\x7f";
 
 /// Every view of a server.
@@ -43,7 +43,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Nothing but lines of printable characters on both outputs.
+/// Both outputs contain only lines of printable characters.
 fn is_clean(answer: &Answer, context: &str) {
     for output in [&answer.stdout, &answer.stderr] {
         let stray = output.split('\n').find(|line| !hermes_doctor::model::text::is_printable(line));
@@ -53,7 +53,7 @@ fn is_clean(answer: &Answer, context: &str) {
     assert!(!answer.stderr.contains("panic"), "{context}: {}", answer.stderr);
 }
 
-/// Runs to the end, which is the moment at which the process is reaped, not that of its last word.
+/// Runs a command until its process is reaped, not only until its last output.
 fn reaped(command: &mut Command, limit: Duration) -> Answer {
     let output = tempfile::NamedTempFile::new().unwrap();
     let errors = tempfile::NamedTempFile::new().unwrap();
@@ -123,14 +123,14 @@ fn no_word_of_a_stranger_reaches_the_terminal() {
     assert!(found, "its name hides it: {}", answer.stdout);
 }
 
-/// A byte a second, headers and bodies without an end, and a body of 10 GB that is only claimed.
+/// One byte per second, headers and bodies without an end, and a body with an announced length of 10 GB.
 #[test]
 fn endless_answers_end_with_the_budget() {
     for what in ["second", "headers", "body", "claims"] {
         let target = start(Command::new("python3").arg(program_file("hostile.py")).arg(what));
         let begun = Instant::now();
         let arguments = format!("check --port {} --kind webui --timeout 1s --budget 4s --json", target.port);
-        // Bounded memory too: whatever is sent has to do with that much of addresses.
+        // The memory is bounded too: however much is sent, the address space is limited to this size.
         let limited = format!("ulimit -v 131072; exec {} {arguments}", common::program());
         let answer = reaped(Command::new("sh").args(["-c", &limited]), Duration::from_secs(14));
         is_clean(&answer, what);
@@ -139,7 +139,7 @@ fn endless_answers_end_with_the_budget() {
     }
 }
 
-/// Ten thousand processes that are gone before they can be looked at.
+/// Ten thousand processes that end before they can be read.
 #[test]
 fn processes_that_come_and_go_by_the_thousand() {
     const CHURN: &str = "\
@@ -174,7 +174,7 @@ while True:
     }
 }
 
-/// Processes below this one, whose readers they are.
+/// Descendants of this process: its workers.
 fn descendants(of: u32) -> Vec<u32> {
     let mut found = vec![of];
     let mut at = 0;
@@ -186,7 +186,7 @@ fn descendants(of: u32) -> Vec<u32> {
     found
 }
 
-/// A process with this pid, which was free a moment ago; nothing when somebody else has got it first.
+/// Starts a process with this pid, which was free a moment ago; `None` if another process has taken it.
 fn born_as(pid: u32, arguments: &[&OsStr]) -> Option<Guard> {
     std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
     let mut command = Command::new(arguments[0]);
@@ -195,8 +195,9 @@ fn born_as(pid: u32, arguments: &[&OsStr]) -> Option<Guard> {
     (guard.pid() == pid).then_some(guard)
 }
 
-/// The process ends and another gets its pid while the doctor stands still between two of its reads: whatever it then says
-/// is of one of the two. The doctor is stopped by its n-th open of a file, for n over the whole of an examination.
+/// The process ends, and another process gets its pid while the doctor is stopped between two of its reads: its
+/// report is about one of the two processes, not both. The n-th open of a file stops the doctor, for n over the
+/// whole examination.
 #[test]
 fn a_pid_that_is_recycled_is_never_half_of_two_processes() {
     const FIRST: &str = "import sys, time\nfiles = [open(sys.argv[1]) for _ in range(7)]\nprint('ready 1', flush=True)\ntime.sleep(600)";
@@ -243,7 +244,7 @@ fn a_pid_that_is_recycled_is_never_half_of_two_processes() {
                     looks.remove(&stopped);
                     continue;
                 }
-                // strace itself stops it for a moment at each call; only a signal does for longer.
+                // strace itself stops it for a moment at each call; a longer stop is from the signal.
                 let seen = looks.entry(stopped).or_default();
                 *seen += 1;
                 if *seen < 10 {
@@ -298,7 +299,7 @@ fn a_working_directory_and_descriptors_on_a_hung_mount() {
                 .stderr(file)
                 .current_dir(directory.path()),
         );
-        // The first close is asked about, and no other.
+        // Only the first close sends a FLUSH: it is refused, and the kernel sends no more.
         drop(std::fs::File::open(directory.path().join("file")).unwrap());
         hung.hang();
         for view in VIEWS {
@@ -318,7 +319,7 @@ fn a_working_directory_and_descriptors_on_a_hung_mount() {
     }
 }
 
-/// A server whose own program, output and working directory lie there.
+/// The same for a server with its program, output and working directory on that filesystem.
 #[test]
 fn an_executable_on_a_hung_mount() {
     for fate in [Fate::Unread, Fate::Unanswered] {
@@ -354,7 +355,7 @@ fn an_executable_on_a_hung_mount() {
     }
 }
 
-/// A report on a filesystem that does not answer is not waited for.
+/// The doctor does not wait for a report on a filesystem that does not answer.
 #[test]
 fn a_report_on_a_hung_mount() {
     for fate in [Fate::Unread, Fate::Unanswered] {
@@ -373,7 +374,7 @@ fn a_report_on_a_hung_mount() {
     }
 }
 
-/// Nor is a record, or a place for what is written.
+/// The same for a record, and for the locations of output files.
 #[test]
 fn records_and_places_on_a_hung_mount() {
     let target = webui("");
@@ -408,8 +409,9 @@ fn records_and_places_on_a_hung_mount() {
     }
 }
 
-/// Where the record's place stops answering, the examinations go on, and one worker waits for it, not one more at each of them. In
-/// namespaces of its own: what hangs in other tests holds up examinations, too.
+/// When the filesystem of the record hangs, the examinations continue, and only one worker waits for it, not one
+/// more at each examination. The test runs in its own namespaces, because other hanging mounts delay examinations
+/// too.
 #[test]
 fn a_record_on_a_mount_that_hangs_stops_no_examination() {
     isolated("a_record_on_a_mount_that_hangs_stops_no_examination", |place| {
@@ -431,7 +433,7 @@ fn a_record_on_a_mount_that_hangs_stops_no_examination() {
         hung.hang();
         let begun = Instant::now();
         let output = watch.wait_with_output().unwrap();
-        // Each that waited for the record would take four seconds.
+        // Each examination that waited for the record would take four seconds.
         assert!(begun.elapsed() < Duration::from_secs(100), "each of them waited: {:?}", begun.elapsed());
         assert_eq!(output.status.code(), Some(0), "the last examination was healthy");
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -447,7 +449,7 @@ fn with_mounts(line: &str, arguments: &str, program: &Path) -> Answer {
     reaped(&mut command, Duration::from_secs(18))
 }
 
-/// Without /proc nothing of the process can be seen; HTTP can.
+/// Without /proc no facts of the process can be read, but HTTP works.
 #[test]
 fn a_host_without_proc_is_unknown() {
     if !is_root() {
@@ -470,7 +472,7 @@ fn a_host_without_proc_is_unknown() {
     }
 }
 
-/// With `hidepid=2` other users' processes are not even there.
+/// With `hidepid=2` /proc does not even contain other users' processes.
 #[test]
 fn hidden_processes_are_not_called_absent() {
     if !is_root() {
@@ -498,7 +500,8 @@ fn hidden_processes_are_not_called_absent() {
     let answer = with_mounts(line, &format!("check --json --pid {}", target.pid()), &program);
     is_clean(&answer, "a hidden pid");
     assert_eq!(answer.exit, 3, "{}", answer.stdout);
-    // Any server of the kind could be one of them: those that are not there, and those that refuse everything.
+    // Any server of this kind could be one of the hidden processes: those that are missing, and those that cannot
+    // be read.
     for line in [line.to_owned(), line.replace("hidepid=2", "hidepid=1")] {
         for arguments in ["check --json --kind gateway", "check --json"] {
             let answer = with_mounts(&line, arguments, &program);
@@ -513,8 +516,8 @@ fn hidden_processes_are_not_called_absent() {
     }
 }
 
-/// A kernel before Linux 5.9 has no close_range(2), and a filter of system calls may deny it. A reader that kept both ends of its own
-/// pipes would never see that it is not needed any more, and wait for ever.
+/// Kernels before Linux 5.9 do not have close_range(2), and a filter of system calls may deny it. A worker that
+/// kept both ends of its own pipes would never see the end of its input, and would wait for ever.
 #[test]
 fn readers_end_without_close_range() {
     let Some(strace) = common::tool("strace") else {
@@ -548,7 +551,7 @@ fn readers_end_without_close_range() {
     let log = std::fs::read_to_string(&log).unwrap();
     let denied = log.lines().filter(|line| line.contains("ENOSYS")).count();
     assert!(denied >= 40, "{denied} readers were denied the call");
-    // Whoever waits for ever is ended with the program; the last one or two may be just about to leave.
+    // A worker that waits for ever is killed when the program ends; one or two workers may be about to exit.
     let killed = log.lines().filter(|line| line.contains("killed by SIGKILL")).count();
     assert!(killed <= 2, "{killed} readers had to be ended:\n{log}");
 }

@@ -1,5 +1,5 @@
-//! Servers under launchd: a Mac made of recorded facts, examined by the same rooms that examine a real one. What its
-//! kernel would fill in are the bytes of `tests/darwin`, what its launchctl would print are launchctl's forms.
+//! Servers under launchd: a Mac made of recorded facts, examined by the same code as a real one. The bytes of its
+//! kernel are from `tests/darwin`, and the texts of its launchctl have the format of launchctl.
 
 use hermes_doctor::collect::launchd::{self, LaunchdFacts, OnDisk};
 use hermes_doctor::collect::{
@@ -34,9 +34,9 @@ struct Mac {
     processes: Vec<Running>,
     jobs: Vec<Job>,
     files: Vec<OnDisk>,
-    /// Rises with every question, for jobs that are started again and again.
+    /// Increases with every query, for jobs in a restart loop.
     questions: Cell<u32>,
-    /// A pid whose descriptors end the examination with an error of the program.
+    /// A pid with descriptors that make the program panic during the examination.
     broken: Option<u32>,
 }
 
@@ -427,7 +427,7 @@ impl Host for Mac {
     }
 }
 
-/// Examines without HTTP: that would ask this machine, not the Mac.
+/// Examines without HTTP, which would query this machine and not the Mac.
 fn examined(mac: &Mac, selection: Selection) -> Envelope {
     let request = Request {
         command: "check",
@@ -445,7 +445,7 @@ fn examined(mac: &Mac, selection: Selection) -> Envelope {
     examine(mac, &request, Deadline::after(request.budget), &Silent).unwrap()
 }
 
-/// An error of the program while one server is examined is unknown for that server, and the other is examined.
+/// A panic during the examination of one server makes that server unknown, and the other server is examined.
 #[test]
 fn an_error_of_the_program_costs_one_server() {
     let mut mac = orphans();
@@ -502,14 +502,14 @@ fn a_supervised_server_is_healthy_although_its_parent_is_pid_1() {
     assert_eq!((lineage.supervisor.kind.word(), lineage.supervisor.claims_this), ("launchd", Some(true)));
     assert_eq!(lineage.supervisor.scope.as_deref(), Some("gui/501"));
     assert!(found.passed.contains(&"orphaned-server".to_owned()));
-    // The limit is not known, and what is known beside it is said.
+    // The limit is not known, and the gap contains the related facts.
     assert!(!found.passed.contains(&"descriptor-ceiling".to_owned()));
     let gap = found.gaps.iter().find(|gap| gap.what == "descriptor limit of pid 48213").unwrap();
     for known in ["launchd starts its jobs with 256", "its job sets none", "raised the soft limit from 256 to 4096"]
     {
         assert!(gap.detail.contains(known), "{}", gap.detail);
     }
-    // Addressed as launchd's, whatever its shell says.
+    // The server can also be selected by its launchd job.
     let named = examined(
         &mac,
         Selection { expect: Some("launchd:com.example.hermes-webui".parse().unwrap()), ..Selection::default() },
@@ -517,7 +517,7 @@ fn a_supervised_server_is_healthy_although_its_parent_is_pid_1() {
     assert_eq!(named.servers[0].pid, Some(48213));
 }
 
-/// A#87005: launchd's process is a wrapper, and the server is its child, who sees `XPC_SERVICE_NAME=0`.
+/// A#87005: launchd's process is a wrapper, and the server is its child, with `XPC_SERVICE_NAME=0`.
 fn wrapped() -> Mac {
     let wrapper =
         format!("/Users/h/venv/bin/python -m hermes_cli.stderr_timestamp --error-log /Users/h/x -- {GATEWAY}");
@@ -538,8 +538,8 @@ fn a_server_below_a_wrapper_is_the_jobs_own() {
     assert!(lineage.markers.is_empty(), "{:?} is noise", lineage.markers);
 }
 
-/// A terminal window, an application that a person has opened and a remote login are jobs of launchd as well; a server
-/// that was started from there is nobody's.
+/// A terminal window, an application that the user opened and a remote login are jobs of launchd too; a server that
+/// was started there does not belong to them.
 #[test]
 fn a_server_from_a_terminal_is_not_the_terminals() {
     for (label, above, environment) in [
@@ -565,7 +565,8 @@ fn a_server_from_a_terminal_is_not_the_terminals() {
     }
 }
 
-/// W#3289: a second one was started by hand, has the port, and launchd's own attempts end with `[Errno 48]`.
+/// W#3289: a second server was started by hand and holds the port, and the starts by launchd fail with `[Errno
+/// 48]`.
 fn second_start() -> Mac {
     Mac::default()
         .runs(9000, 1, WEBUI, webui_files())
@@ -591,7 +592,7 @@ fn a_second_start_by_hand_is_an_orphan_of_the_job() {
     assert!(orphan.evidence.iter().all(|evidence| !evidence.source.contains("/proc")));
 }
 
-/// W#1458, its first way of failing: `bootstrap.py` detaches the server and leaves, launchd starts it again and again.
+/// W#1458, its first failure: `bootstrap.py` detaches the server and exits, and launchd restarts it in a loop.
 fn respawn() -> Mac {
     let launcher = "/Users/h/venv/bin/python /Users/h/hermes-webui/bootstrap.py --no-browser";
     Mac::default()
@@ -615,7 +616,8 @@ fn a_launcher_that_detaches_is_started_for_ever() {
     assert!(found.lineage.unwrap().relaunch.unwrap().restarts >= 2);
 }
 
-/// A#80204: seven backends whose application is gone, beside one that launchd keeps; all have pid 1 for their parent.
+/// A#80204: seven backends without their application, and one that launchd manages; all of them have pid 1 as
+/// parent.
 fn orphans() -> Mac {
     let orphan = "/Users/h/venv/bin/python -m hermes_cli.main serve --isolated --host 127.0.0.1 --port 0";
     let served = "/Users/h/venv/bin/python -m hermes_cli.main serve --host 100.64.0.7 --port 9119";
@@ -647,7 +649,7 @@ fn a_supervised_backend_is_told_from_orphans_beside_it() {
     );
     assert_eq!(verdict(&orphan), (Status::Warning, vec!["orphaned-server"]), "{:?}", orphan.findings);
     assert!(orphan.findings[0].title.ends_with("whose owner, pid 77, is gone"), "{}", orphan.findings[0].title);
-    // Its application lives: it is that one's child.
+    // The application runs: the backend is its child.
     let owned = "/Users/h/venv/bin/python -m hermes_cli.main serve --isolated --host 127.0.0.1 --port 0";
     let mac = Mac::default()
         .runs(77, 1, "/Applications/Hermes.app/Contents/MacOS/Hermes", Vec::new())
@@ -665,7 +667,7 @@ fn a_supervised_backend_is_told_from_orphans_beside_it() {
     assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{:?}", found.findings);
 }
 
-/// A#73368: the job was not loaded for 24 days, and nobody noticed.
+/// A#73368: the job was not loaded for 24 days, and the user did not notice it.
 #[test]
 fn an_unloaded_job_is_said_so() {
     let arguments = shlex::split(GATEWAY).unwrap();
@@ -685,13 +687,13 @@ fn an_unloaded_job_is_said_so() {
     let commands: Vec<&str> = found.findings[0].next.iter().filter_map(|step| step.command.as_deref()).collect();
     let bootstrap = "launchctl bootstrap gui/501 /Users/h/Library/LaunchAgents/ai.hermes.gateway.plist";
     assert!(commands.contains(&bootstrap), "{commands:?}");
-    // Nobody has asked for it: it may be meant so, and is said all the same.
+    // The user did not select it: this may be intended, but it is reported.
     let found = examined(&mac, Selection::default()).servers.remove(0);
     assert_eq!(verdict(&found), (Status::Warning, vec!["server-not-running"]), "{:?}", found.findings);
     assert!(found.findings[0].title.contains("launchd ai.hermes.gateway"), "{}", found.findings[0].title);
 }
 
-/// The job is there, has ended with an error, and nothing starts it again; and one that is between two attempts.
+/// The job exists, ended with an error, and is not started again; and a job between two starts.
 #[test]
 fn a_job_without_a_process_is_found_without_being_named() {
     let body = "\tstate = not running\n\truns = 1\n\tlast exit code = 78: EX_CONFIG\n\tproperties = runatload\n";
@@ -704,7 +706,7 @@ fn a_job_without_a_process_is_found_without_being_named() {
     assert_eq!(verdict(&found), (Status::Critical, vec!["respawn-loop"]), "{:?}", found.findings);
 }
 
-/// Two jobs for one gateway (A#21549): the one that does not have it is started in vain.
+/// Two jobs for one gateway (A#21549): the starts of the second job fail.
 #[test]
 fn two_jobs_for_one_server_are_duplicates() {
     let file = JobFile {
@@ -736,11 +738,11 @@ fn two_jobs_for_one_server_are_duplicates() {
     assert_eq!(verdict(&found), (Status::Critical, vec!["duplicate-supervisors"]), "{:?}", found.findings);
 }
 
-/// A port that another user's process has: its socket is not shown, and nothing may be concluded from that.
+/// A port that another user's process holds: its socket is not visible, and nothing follows from that.
 #[test]
 fn what_other_users_have_is_not_nothing() {
     let found = examined(&Mac::default(), Selection { port: Some(8787), ..Selection::default() }).servers.remove(0);
-    let gap = found.gaps.iter().find(|gap| gap.what == "who listens on port 8787").unwrap();
+    let gap = found.gaps.iter().find(|gap| gap.what == "listener of port 8787").unwrap();
     assert_eq!(gap.reason, GapReason::Permission);
     assert!(gap.blocks.contains(&"port-held-by-other-program".to_owned()), "{gap:?}");
 }
@@ -759,16 +761,17 @@ fn dead(outcome: Outcome, error: &str) -> Health {
     }
 }
 
-/// The recorded hosts: file, the Mac, the pid that is examined, and how its HTTP ended.
+/// The recorded hosts: file, the Mac, the examined pid, and the outcome of its HTTP request.
 fn recorded() -> Vec<(&'static str, Mac, u32, Option<Health>)> {
     let job = |mac: Mac, pid| mac.job("com.example.hermes-webui", WEBUI, Some(pid), RUNNING);
     let home = |mac: Mac| mac.last(|running| running.environment = b"HERMES_HOME=/Users/h/.hermes");
     let db =
         |count, suffix: &'static str| times(count, move |_| file(&format!("/Users/h/.hermes/state.db{suffix}")));
     let others = |count| times(count, |at| file(&format!("/Users/h/.hermes/webui/sessions/{at}.json")));
-    // W#1458, its third way: it runs and listens, and no byte comes. What waited in the queue nobody has said.
+    // W#1458, its third failure: it runs and listens, and no byte is received. The report does not give the length
+    // of the queue.
     let mute = vec![listener(8787, 0x11, 0), file("/dev/null"), file("/Users/h/.hermes/webui.log")];
-    // W#1494: 366 descriptors, 238 of them of state.db; the parts were not told apart.
+    // W#1494: 366 descriptors, 238 of them on state.db; the report does not separate its parts.
     let w1494 = [vec![listener(8787, 0x11, 0)], db(119, ""), db(118, "-wal"), db(1, "-shm"), others(127)].concat();
     // A#79742: 254 open, 95 + 86, sixty threads.
     let a79742 = [db(95, ""), db(86, "-wal"), db(1, "-shm"), others(72)].concat();
@@ -831,7 +834,7 @@ fn host_of(mac: &Mac, pid: u32, health: Option<Health>) -> Envelope {
     envelope
 }
 
-/// The numbers of the reports, by way of bytes.
+/// The numbers of the reports, after conversion from bytes.
 #[test]
 fn recorded_macs_have_the_numbers_of_their_reports() {
     for (name, mac, pid, health) in recorded() {

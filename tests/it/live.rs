@@ -1,4 +1,4 @@
-//! The binary against live processes: Python servers with real SQLite handles, and what surrounds them.
+//! The binary against live processes: Python servers with real SQLite handles, and their surroundings.
 
 use crate::common;
 
@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The finding, its severity and nothing else as the root.
+/// Asserts the finding and its severity, and that it is the only root cause.
 fn verdict(what: &str, id: &str, severity: &str) -> serde_json::Value {
     let target = webui(what);
     let server = server(&format!("check --port {}", target.port));
@@ -55,7 +55,7 @@ fn a_healthy_server_gets_no_alarm() {
         assert_eq!(server["listeners"]["sockets"][0]["backlog"], 64);
         assert_eq!(server["listeners"]["sockets"][0]["holders"][0], target.pid());
     }
-    // The target's files are as they were: the same inodes, none unlinked.
+    // The server's files are unchanged: the same inodes, none unlinked.
     for name in ["state.db", "state.db-wal", "state.db-shm"] {
         assert!(target.home().join(name).exists(), "{name}");
     }
@@ -68,11 +68,11 @@ fn an_open_discovery_finds_it_by_its_command_line() {
     let own = envelope["servers"].as_array().unwrap().iter().find(|server| server["pid"] == target.pid());
     let own = own.unwrap_or_else(|| panic!("{envelope:#}"));
     assert_eq!((own["kind"].as_str(), own["port"].as_u64()), (Some("webui"), Some(u64::from(target.port))));
-    // Its own home is looked at, although nothing but the server names it.
+    // Its home is examined, although only the server names it.
     assert_eq!(own["pid_files"][0]["state"], "live", "{own:#}");
 }
 
-/// Dozens of interpreters that wait for something are what a server looks like from outside: the one among them is found.
+/// Dozens of waiting interpreters look like servers; the one server among them is found.
 #[test]
 fn a_server_is_found_among_many_interpreters() {
     const MANY: &str = "\
@@ -92,7 +92,7 @@ signal.pause()
     assert!(found, "{envelope:#}");
 }
 
-/// A descriptor that was opened before a server was given mounts of its own, as the log of a container is.
+/// A descriptor that was opened before the server got its own mount namespace, like the log of a container.
 #[test]
 fn descriptors_from_outside_of_a_namespace_are_placed() {
     if !rustix::process::geteuid().is_root() {
@@ -111,7 +111,7 @@ fn descriptors_from_outside_of_a_namespace_are_placed() {
     std::fs::remove_file(&log).unwrap();
     let server = common::server(&format!("fds --pid {}", target.pid()));
     assert_eq!(server["gaps"], serde_json::json!([]), "{server:#}");
-    // It was asked what it is: its size is known.
+    // The descriptor itself was queried: its size is known.
     let targets = server["descriptors"]["targets"].as_array().unwrap();
     let log = targets.iter().find(|target| target["deleted"] == true).unwrap_or_else(|| panic!("{server:#}"));
     assert_eq!(
@@ -121,8 +121,8 @@ fn descriptors_from_outside_of_a_namespace_are_placed() {
     );
 }
 
-/// Of programs that run many times and are nobody's server the first ones tell, which is said; of a supervisor, of which each
-/// service has one, all are asked.
+/// For a program that runs many times and is not a server, a sample of the processes is read, and the output
+/// reports this. For a supervisor, which each service runs once, all processes are read.
 #[test]
 fn command_lines_that_were_left_out_are_told() {
     if !rustix::process::geteuid().is_root() {
@@ -149,11 +149,11 @@ fn command_lines_that_were_left_out_are_told() {
         rest.split(' ').next().unwrap().parse().unwrap()
     };
     let (both, supervisors) = (look("worker s6-supervise", "check"), look("s6-supervise", "check"));
-    assert!(both.contains("(not those of 8 processes that run the same programs as others)"), "{both}");
+    assert!(both.contains("(not those of 8 processes that run the same program as many others)"), "{both}");
     assert!(supervisors.contains("command lines, the pid files"), "{supervisors}");
     assert!(checked(&supervisors) > 40, "{supervisors}");
     assert_eq!(checked(&both), checked(&supervisors) + 32);
-    // A server that was named and is absent could be one of them.
+    // An absent server that was selected could be one of them.
     let absent = look("worker", "check --kind webui");
     assert!(absent.contains("server-not-running") && absent.contains("command lines of 8 processes"), "{absent}");
 }
@@ -313,7 +313,8 @@ fn a_pid_file_of_another_program_is_stale() {
     assert!(finding(&found, "stale-pid-file")["title"].as_str().unwrap().contains("another time"), "{found:#}");
 }
 
-/// A program that is no Hermes server: examined as it is, but an alarm where a Hermes server belongs.
+/// A program that is not a Hermes server: no finding by itself, but a finding on a port where a Hermes server is
+/// expected.
 #[test]
 fn another_program_is_an_alarm_only_where_a_hermes_server_belongs() {
     let guard = start(Command::new("python3").arg(program_file("other.py")));
@@ -356,7 +357,8 @@ fn an_inherited_listener_has_two_holders() {
     assert_eq!(found["pid"], guard.pid());
     let likely = server(&format!("port --port {}", guard.port));
     assert_eq!(likely["listeners"]["sockets"][0]["holders"].as_array().unwrap().len(), 2);
-    // To find out whose the port of a stranger is, everybody was asked already; of a server of Hermes the likely ones tell.
+    // To find the owner of the port of another program, all processes were read already; for a Hermes server only
+    // the likely ones are read.
     assert_eq!(likely["listeners"]["holders_complete"], true);
     let target = webui("");
     let likely = server(&format!("port --port {}", target.port));
@@ -369,7 +371,7 @@ fn connections_are_counted_by_what_became_of_them() {
     let guard = start(Command::new("python3").arg(program_file("queue.py")));
     let mut clients: Vec<TcpStream> =
         (0..3).map(|_| TcpStream::connect(("127.0.0.1", guard.port)).unwrap()).collect();
-    // The target takes one connection and leaves the rest in its queue.
+    // The server accepts one connection and leaves the others in its queue.
     clients[0].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     clients[0].read_exact(&mut [0; 1]).unwrap();
     clients.pop();
@@ -380,7 +382,7 @@ fn connections_are_counted_by_what_became_of_them() {
     });
 }
 
-/// Without HERMES_HOME the home lies below the server's own HOME, and not below that of its account.
+/// Without HERMES_HOME the home is below the HOME variable of the server, not below that of its account.
 #[test]
 fn the_default_home_is_below_the_servers_own() {
     let user = tempfile::tempdir().unwrap();
@@ -394,11 +396,11 @@ fn the_default_home_is_below_the_servers_own() {
         let found = server(&format!("{command} --pid {}", guard.pid()));
         assert_eq!(found["home"], home.to_str().unwrap(), "{command}: {found:#}");
     }
-    // What was looked at to find it is no fact of the report.
+    // The HOME that was read for this is not part of the report.
     assert!(!run(&format!("check --json --pid {}", guard.pid())).stdout.contains("user_home"));
 }
 
-/// Double-forked: its launcher has left, nobody claims it, and its parent's pid proves nothing.
+/// Double-forked: its launcher has ended, no supervisor claims it, and the pid of its parent proves nothing.
 #[test]
 fn a_double_forked_server_is_unsupervised() {
     let home = common::home();
@@ -490,7 +492,7 @@ fn another_host_is_examined_by_http_alone() {
     assert!(gaps.contains(&"descriptors") && gaps.contains(&"lineage"), "{gaps:?}");
 }
 
-/// Bytes that drip, never end, or are no HTTP: an answer within the budget, bounded.
+/// Responses that arrive slowly, never end, or are not HTTP: an answer within the budget, with bounded memory.
 #[test]
 fn hostile_answers_end_in_time() {
     for (what, least) in [
@@ -510,7 +512,7 @@ fn hostile_answers_end_in_time() {
     }
 }
 
-/// Descriptors of a process that closes and opens them all the time, and one that ends during the look.
+/// Descriptors of a process that keeps opening and closing them, and a process that ends during the examination.
 #[test]
 fn processes_that_change_under_the_look_do_no_harm() {
     let guard = start(Command::new("python3").arg(program_file("churn.py")));

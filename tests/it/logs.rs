@@ -1,4 +1,4 @@
-//! What logs tell, of real errors and of logs that are hard to read; and that none of their text leaves.
+//! Logs: real errors, logs that are hard to parse, and the check that no text of a log is reported.
 
 use crate::common;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The target that meets real limits.
+/// The test server that reaches real limits.
 fn target(what: &str) -> Guard {
     let home = home();
     let mut guard = start(
@@ -29,7 +29,7 @@ fn check(target: &Guard) -> serde_json::Value {
     server(&format!("check --port {}", target.port))
 }
 
-/// RFC 3339, so many seconds from now.
+/// RFC 3339 time, this many seconds from now.
 fn stamp(seconds: i64) -> String {
     let now = SystemTime::now();
     let distance = Duration::from_secs(seconds.unsigned_abs());
@@ -108,7 +108,7 @@ fn lines_of_the_process_before_are_no_alarm() {
     let target = webui("");
     let log =
         lines(2709, &stamp(-3600), MALFORMED) + &lines(58, &stamp(-3599), "RuntimeError: can't start new thread");
-    // Something was written since, by this process.
+    // This process has written to the log since its start.
     std::fs::write(target.home().join("webui.log"), log + &stamp(0) + " INFO webui: starts\n").unwrap();
     let server = check(&target);
     assert_eq!(
@@ -145,7 +145,7 @@ fn a_log_under_two_names_is_read_once() {
     assert_eq!(server["logs"].as_array().unwrap().len(), 2, "{:#}", server["logs"]);
 }
 
-/// What the process writes its output to is its log, whatever the file is called and even when it was unlinked.
+/// The output file of the process is its log, whatever its name, and even after it was unlinked.
 #[test]
 fn the_output_of_the_process_is_read() {
     let home = home();
@@ -179,7 +179,7 @@ fn a_pipe_in_the_place_of_a_log_is_not_opened() {
     assert_eq!(server["status"], "healthy");
 }
 
-/// A filesystem whose daemon never answers: whoever looks at anything on it waits for ever.
+/// A filesystem with a daemon that never answers: every access to it blocks for ever.
 #[test]
 fn a_log_on_a_hung_filesystem_is_left_behind() {
     let target = webui("");
@@ -232,7 +232,7 @@ fn bytes_that_are_no_text_and_endless_lines_cost_nothing() {
     assert_eq!(server["status"], "healthy", "{server:#}");
 }
 
-/// Whatever stands in a log, what leaves is the class of a line, its number and its time.
+/// Whatever the log contains, only the class of a line, its number and its time are reported.
 #[test]
 fn nothing_of_a_lines_text_leaves() {
     let target = target("canary=CANARYWORD,malformed=2,locked=2,emfile=64");
@@ -279,7 +279,8 @@ fn an_empty_reply_names_the_traceback_at_the_end_of_the_log() {
     assert_eq!(item.unwrap()["value"], "ValueError", "{evidence:#?}");
 }
 
-/// A server that is down because its port is taken says so in its log, without a process whose start could be compared.
+/// The log of a server that is down because its port is taken shows this, without a process whose start time could
+/// be compared.
 #[test]
 fn a_server_that_is_down_has_its_log_read() {
     let home = home();
@@ -312,7 +313,7 @@ fn times_without_a_zone_are_local() {
     };
     if Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
         assert_eq!(since("Asia/Tokyo", "Asia/Tokyo"), 1);
-        // Written by a clock that is ahead: from the future, so not compared.
+        // Written by a clock that is ahead: these times are in the future and are not compared.
         assert_eq!(since("UTC", "Asia/Tokyo"), serde_json::Value::Null);
     }
     assert_eq!(since("UTC", "UTC"), 1);

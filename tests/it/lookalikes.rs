@@ -1,4 +1,5 @@
-//! Healthy hosts that look like sick ones, and sick ones that look healthy: each was a wrong verdict once, or could be.
+//! Healthy hosts that look faulty, and faulty hosts that look healthy: each once had a wrong verdict, or could have
+//! one.
 
 use crate::common;
 
@@ -10,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// `plain.py` under a path of its own, so that its command line is what the test wants it to be.
+/// A copy of `plain.py` at a given path, so that its command line is as the test needs it.
 fn placed(directory: &Path, name: &str) -> std::path::PathBuf {
     std::fs::create_dir_all(directory).unwrap();
     let path = directory.join(name);
@@ -22,14 +23,14 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Servers that an open discovery finds among these pids.
+/// The servers among these pids that a run without a selection finds.
 fn discovered(pids: &[u32]) -> Vec<serde_json::Value> {
     let envelope = run("check --json").json();
     let servers = envelope["servers"].as_array().unwrap();
     servers.iter().filter(|server| pids.iter().any(|pid| server["pid"] == *pid)).cloned().collect()
 }
 
-/// An MCP server of the agent is called server.py, lies in the home, inherits HERMES_HOME and listens nowhere.
+/// An MCP server of the agent has the name server.py, is in the home, inherits HERMES_HOME and listens on no port.
 #[test]
 fn an_mcp_child_in_the_home_is_no_webui() {
     let home = home();
@@ -38,18 +39,18 @@ fn an_mcp_child_in_the_home_is_no_webui() {
     assert!(discovered(&[child.pid()]).is_empty());
 }
 
-/// A blog of a user who is called hermes.
+/// A blog of a user with the name hermes.
 #[test]
 fn a_program_of_a_user_called_hermes_is_no_webui() {
     let home = home();
     let script = placed(&home.path().join("hermes/blog"), "server.py");
     let guard = start(Command::new("python3").arg(script).args(["127.0.0.1", "0"]).env_remove("HERMES_HOME"));
-    // Where it lies makes it worth a look, but it is a WebUI only with more than that; examined by port it is healthy.
+    // Its path makes it a candidate, but it needs more evidence to be a WebUI. Examined by its port, it is healthy.
     let found = server(&format!("check --port {}", guard.port));
     assert_eq!(found["status"], "healthy", "{found:#}");
 }
 
-/// It never bound its port; the answer of another server is not its own.
+/// The server never bound its port, so an answer from that port is from another server.
 #[test]
 fn a_server_without_listener_does_not_borrow_an_answer() {
     let home = home();
@@ -58,7 +59,7 @@ fn a_server_without_listener_does_not_borrow_an_answer() {
     let found = server(&format!("check --pid {}", child.pid()));
     assert_eq!(found["kind"], "webui");
     assert!(found["health"]["attempts"].as_array().unwrap().is_empty(), "{found:#}");
-    // So young that it may be starting: that is not known yet.
+    // It is so young that it may be starting, so its status is unknown.
     assert_eq!(found["status"], "unknown", "{found:#}");
 }
 
@@ -81,7 +82,7 @@ fn selectors_that_contradict_each_other_are_refused() {
     assert_eq!(run(&format!("port {port} --port {port} --json")).json()["servers"][0]["port"], port);
 }
 
-/// Nobody is called absent when there was no time to look.
+/// A server is not reported as absent if there was no time for a search.
 #[test]
 fn no_time_to_look_is_not_absence() {
     let _target = webui("");
@@ -113,7 +114,7 @@ fn the_server_of_another_home_is_not_what_was_asked_for() {
     }
 }
 
-/// A stranger on 127.0.0.1 and a Hermes server on ::1: who says localhost gets the stranger.
+/// Another program on 127.0.0.1 and a Hermes server on ::1: a client of localhost reaches the other program.
 #[test]
 fn each_address_of_a_port_is_judged() {
     let port = free_port();
@@ -129,7 +130,7 @@ fn each_address_of_a_port_is_judged() {
     assert_eq!(roots(&found), ["port-held-by-other-program"], "{found:#}");
     assert_eq!(finding(&found, "port-held-by-other-program")["evidence"][0]["value"], stranger.pid());
     drop(stranger);
-    // Two Hermes servers, one for each family: which of them a client reaches is chance.
+    // Two Hermes servers, one for each address family: a client reaches either of them.
     let script = placed(&home.path().join("two/hermes-webui"), "server.py");
     let second = start(
         Command::new("python3").arg(script).args(["127.0.0.1", &port.to_string()]).env("HERMES_HOME", home.path()),
@@ -152,7 +153,7 @@ fn an_ipv6_wildcard_is_reached_over_ipv4() {
     assert!(found["health"]["url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
 }
 
-/// A gateway without API server may listen for other things; that is no HTTP that hangs.
+/// A gateway without its API server may listen for other purposes, which is not HTTP that hangs.
 #[test]
 fn other_listeners_of_a_gateway_are_not_asked() {
     let home = home();
@@ -177,7 +178,7 @@ fn a_loop_of_many_lines_is_recognised_with_its_port() {
     let program = placed(&home.path().join("bin"), "hermes");
     let (own, other) = (free_port(), free_port());
     let text = format!("while true\ndo\n  python3 {} dashboard --port {own}\n  sleep 0.2\ndone", program.display());
-    // plain.py does not take those arguments, so that every attempt fails, as against a port that is taken.
+    // plain.py does not accept these arguments, so every start fails, as on a port that is taken.
     let mut child = Command::new("bash")
         .args(["-c", &text])
         .stdin(Stdio::null())
@@ -198,7 +199,7 @@ fn a_loop_of_many_lines_is_recognised_with_its_port() {
     assert!(!ids(&other_found).contains(&"orphaned-server".to_owned()), "{other_found:#}");
 }
 
-/// A process whose command line is a dashboard's on that port, outside any loop.
+/// A process with the command line of a dashboard on that port, outside of any loop.
 fn dashboard(home: &Path, port: u16) -> Guard {
     let program = home.join(port.to_string()).join("hermes");
     std::fs::create_dir_all(program.parent().unwrap()).unwrap();
@@ -206,7 +207,7 @@ fn dashboard(home: &Path, port: u16) -> Guard {
     start(Command::new("python3").arg(program).args(["dashboard", "--port", &port.to_string()]))
 }
 
-/// Each phase has its own deadline: headers that drip end when the phase does, not with the whole budget.
+/// Each phase has its own deadline: slow headers end with the phase, not with the whole budget.
 #[test]
 fn headers_that_drip_end_with_their_phase() {
     let guard = start(Command::new("python3").arg(program_file("hostile.py")).arg("drip"));
@@ -248,7 +249,7 @@ fn a_server_in_other_namespaces_is_not_called_dead() {
     assert_eq!(found["listeners"]["sockets"][0]["address"], "127.0.0.1", "{found:#}");
 }
 
-/// Interrupted again and again at any moment, `demo` leaves neither targets nor homes.
+/// After interrupts at any moment, `demo` leaves neither test servers nor homes.
 #[test]
 fn an_interrupted_round_of_demonstrations_leaves_nothing() {
     for wait in [150, 700, 2600, 3400] {
@@ -274,7 +275,7 @@ fn an_interrupted_round_of_demonstrations_leaves_nothing() {
     }
 }
 
-/// Under any other name the program knows its own targets.
+/// The program recognises its own test servers under any name of the program.
 #[test]
 fn a_renamed_program_gives_the_same_demonstration() {
     let directory = tempfile::tempdir().unwrap();
@@ -284,7 +285,7 @@ fn a_renamed_program_gives_the_same_demonstration() {
     assert_eq!(answer.exit, 0, "{}", answer.stdout);
 }
 
-/// A unit file of this host names the port: then a Hermes server belongs there.
+/// A unit file of this host contains the port, so a Hermes server is expected there.
 #[test]
 fn a_port_that_a_unit_names_belongs_to_hermes() {
     let guard = start(Command::new("python3").arg(program_file("other.py")));
@@ -303,7 +304,7 @@ fn hostile(what: &str) -> Guard {
     start(Command::new("python3").arg(program_file("hostile.py")).arg(what))
 }
 
-/// Rare, and well.
+/// Rare but healthy answers.
 #[test]
 fn interim_and_unmarked_answers_are_healthy() {
     for what in ["interim", "unmarked"] {
@@ -337,7 +338,7 @@ fn a_queue_that_moves_is_not_stalled() {
     assert!(looks.is_empty() || looks.last().unwrap()["accepted_since"].as_u64().unwrap() > 0, "{found:#}");
 }
 
-/// What is seen after the end of a process is nobody's.
+/// Facts that were read after the end of a process do not belong to it.
 #[test]
 fn a_process_that_ends_during_the_look_is_not_judged() {
     let target = webui("silent");

@@ -1,5 +1,5 @@
-//! Nothing is lost and nothing is claimed: an answer that cannot be written, a record with two recorders, a clock that jumps, a client
-//! that does not read, and hosts that lack what others have.
+//! No output is lost, and no wrong result is reported: output that cannot be written, a record with two recorders,
+//! a clock that jumps, a client that does not read, and hosts without common parts.
 
 use crate::common;
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a program said that ended, by its own end and not by a signal.
+/// The output of a program that ended by itself and not by a signal.
 fn ended(output: Output, what: &str) -> Answer {
     assert_eq!(output.status.signal(), None, "{what}: {}", String::from_utf8_lossy(&output.stderr));
     Answer {
@@ -29,7 +29,7 @@ fn words(arguments: &str) -> std::str::SplitWhitespace<'_> {
     arguments.split_whitespace()
 }
 
-/// Runs the program in a shell that prepares something first: `$0` is the program, `$@` are its arguments.
+/// Runs the program in a shell after some preparation: `$0` is the program, `$@` are its arguments.
 fn prepared(shell: &str, arguments: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", shell, program()]).args(words(arguments));
@@ -59,7 +59,7 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Bytes, mode, inode and time of change: what is equal was not touched.
+/// Bytes, mode, inode and modification time: if they are equal, the file was not changed.
 fn untouched(path: &Path) -> (Vec<u8>, u32, u64, i64, i64) {
     let found = std::fs::symlink_metadata(path).unwrap();
     let bytes = if found.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
@@ -68,7 +68,7 @@ fn untouched(path: &Path) -> (Vec<u8>, u32, u64, i64, i64) {
 
 // Standard output and files.
 
-/// Every command in every form, about a healthy server: what is wrong with the answer is its writing alone.
+/// Every command in every format, for a healthy server: only the write of the answer can fail.
 fn every_command(port: u16, directory: &Path) -> Vec<String> {
     let shown = directory.display();
     let server = format!("--port {port}");
@@ -159,7 +159,7 @@ fn an_answer_that_cannot_be_written_is_unknown() {
         let line = "hermes-doctor: cannot write standard output: No space left on device; ";
         assert_eq!(answer.stderr.matches(line).count(), 1, "{arguments}: {}", answer.stderr);
     }
-    // What goes to a file does not need it.
+    // Output to a file does not need standard output.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let page = directory.path().join("man");
     let mut command = doctor();
@@ -167,7 +167,8 @@ fn an_answer_that_cannot_be_written_is_unknown() {
     assert_eq!(ended(command.output().unwrap(), "man --directory").exit, 0);
 }
 
-/// A descriptor that is not open for writing, a file that may not grow, and a device that takes nothing: none is a closed pipe.
+/// A descriptor that is not open for writing, a file that may not grow, and a full device: none of them is a closed
+/// pipe.
 #[test]
 fn every_failed_write_but_that_to_a_closed_pipe_is_said() {
     let directory = tempfile::tempdir().unwrap();
@@ -191,7 +192,7 @@ fn every_failed_write_but_that_to_a_closed_pipe_is_said() {
             assert!(answer.stderr.contains(&line), "{shell} {arguments}: {}", answer.stderr);
         }
     }
-    // Nobody is told of a reader that has enough.
+    // A reader that closed its end of the pipe causes no message.
     for (arguments, exit) in
         [("explain", 0), ("explain --json", 0), ("check --from fixtures/leak-critical.json", 2)]
     {
@@ -204,7 +205,7 @@ fn every_failed_write_but_that_to_a_closed_pipe_is_said() {
     }
 }
 
-/// A terminal multiplexer or a job runner can leave its pipe in a mode in which a full one is an error.
+/// A terminal multiplexer or a job runner can leave its pipe non-blocking: a write to a full pipe is then an error.
 #[test]
 fn a_slow_pipe_that_does_not_wait_gets_all_of_it() {
     let whole = run("explain --json").stdout;
@@ -219,7 +220,7 @@ fn a_slow_pipe_that_does_not_wait_gets_all_of_it() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Not before it is full.
+    // The reader starts only when the pipe is full.
     wait_for("a pipe with something in it", || {
         rustix::io::ioctl_fionread(&read).unwrap() >= 4096 || child.try_wait().unwrap().is_some()
     });
@@ -236,7 +237,8 @@ fn a_slow_pipe_that_does_not_wait_gets_all_of_it() {
     assert_eq!(strip(&got), strip(&whole));
 }
 
-/// A limit of the file size (`ulimit -f`) does not end the program, and a failed write leaves neither a part nor a temporary file.
+/// A file size limit (`ulimit -f`) does not end the program, and a failed write leaves neither a partial nor a
+/// temporary file.
 #[test]
 fn a_file_that_cannot_be_written_leaves_nothing() {
     let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
@@ -277,7 +279,7 @@ fn a_file_that_cannot_be_written_leaves_nothing() {
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8k", "full"]).arg(&full).status().unwrap();
     assert!(mount.success());
     let filled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        // One page for the old file, the other is taken.
+        // One page holds the old file, the other one an unlinked file that is still open.
         std::fs::write(full.join("old"), "old").unwrap();
         let keeper = File::create(full.join("filler")).unwrap();
         (&keeper).write_all(&[0; 4096]).unwrap();
@@ -297,14 +299,14 @@ fn a_file_that_cannot_be_written_leaves_nothing() {
     filled.unwrap();
 }
 
-/// The recorder under a limit of the file size: what is lost is said, and the record has whole lines only.
+/// The recorder with a file size limit: lost samples are reported, and the record contains only complete lines.
 #[test]
 fn a_record_that_may_not_grow_has_whole_lines() {
     let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("record");
     let arguments = format!("watch --port {} --samples 8 --every 20ms --record {}", target.port, record.display());
     let answer = ended(prepared("ulimit -f 2; exec \"$0\" \"$@\"", &arguments).output().unwrap(), "watch");
-    assert!(answer.stderr.contains("could not be written: File too large"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("File too large"), "{}", answer.stderr);
     assert!(answer.stderr.contains("of 8 samples written to"), "{}", answer.stderr);
     let text = std::fs::read_to_string(&record).unwrap();
     assert!(text.ends_with('\n'), "{text}");
@@ -351,7 +353,7 @@ fn a_report_that_was_not_written_is_no_success() {
         assert_eq!(answer.exit, 0, "{options}: {}", answer.stderr);
         assert_eq!(names_in(directory.path()), ["report"], "{options}");
     }
-    // A review that nobody could read was none.
+    // A review that could not be printed is no approval.
     std::fs::remove_file(&file).unwrap();
     let mut command = doctor();
     command.args(["report", "--port", &port.to_string(), "--review", "--yes", "-o"]).arg(&file);
@@ -365,7 +367,7 @@ fn a_report_that_was_not_written_is_no_success() {
 
 // The record.
 
-/// A recorder that runs until it is told to end.
+/// A recorder that runs until it gets a signal.
 struct Recorder {
     child: Child,
 }
@@ -389,7 +391,7 @@ impl Recorder {
         self.child.id()
     }
 
-    /// Ends it between two looks; what it complained of.
+    /// Ends it between two samples; returns its messages.
     fn end(mut self) -> (Option<i32>, String) {
         signal_pid(self.pid(), Signal::TERM);
         let mut text = String::new();
@@ -417,7 +419,7 @@ fn second(record: &Path, arguments: &str) -> Answer {
     run(&format!("watch --samples 1 --record {} {arguments}", record.display()))
 }
 
-/// A record near its largest size: the next lines do not fit. How many it has.
+/// Fills a record to its maximum size, so that the next line does not fit. Returns the number of lines.
 fn filled(record: &Path, port: u16) -> usize {
     assert_eq!(second(record, &format!("--port {port}")).exit, 0);
     let line = std::fs::read_to_string(record).unwrap();
@@ -445,7 +447,7 @@ fn a_record_has_one_recorder_and_the_second_names_it() {
     let answer = second(&link.join("record"), &server);
     assert!(answer.exit == 3 && answer.stderr.contains(&format!("pid {}", first.pid())), "{}", answer.stderr);
     assert!(!older(&record).exists());
-    // History reads it meanwhile; one that has ended leaves no lock, and neither does one that was killed.
+    // `history` can read it meanwhile; a recorder that has ended or was killed leaves no lock.
     assert_eq!(run(&format!("history {}", record.display())).exit, 0);
     assert_eq!(first.end().0, Some(0));
     assert_eq!(second(&record, &server).exit, 0);
@@ -475,14 +477,15 @@ fn the_lock_survives_the_rotation_and_no_line_is_lost() {
         assert_eq!(answer.exit, 3, "{}", answer.stderr);
         assert!(answer.stderr.contains(&format!("pid {}", first.pid())), "{}", answer.stderr);
     }
-    // The older half is no record of anybody's now, so that it can be one; the next rotation must not lose that.
+    // The older file is now locked by no recorder, so another recorder can use it; the next rotation must not lose
+    // its lines.
     let (status, errors) = first.end();
     assert_eq!((status, errors.as_str()), (Some(0), ""));
     assert!(lines_of(&older(&record)) >= before);
     let all = lines_of(&record) + lines_of(&older(&record));
     let history = run(&format!("history {} --json", record.display())).json();
     assert_eq!(history["history"]["records"].as_array().unwrap().len(), all);
-    // A recorder of the older file keeps it.
+    // A recorder that uses the older file keeps it.
     let other = Recorder::start(&older(&record), &format!("{server} --every 1h"));
     let held = lines_of(&older(&record));
     wait_for("its look", || lines_of(&older(&record)) > held);
@@ -494,7 +497,7 @@ fn the_lock_survives_the_rotation_and_no_line_is_lost() {
     assert_eq!(lines_of(&older(&record)), held + 1);
 }
 
-/// The process that has the lock of a file, as the kernel's table says.
+/// The process that holds the lock of a file, from the kernel's table.
 fn holder(inode: u64) -> Option<u32> {
     let table = std::fs::read_to_string("/proc/locks").unwrap();
     let line = table.lines().find(|line| line.contains("FLOCK") && line.contains(&format!(":{inode} ")))?;
@@ -507,7 +510,8 @@ fn state(pid: u32) -> String {
     stat.rsplit(") ").next().unwrap_or_default().split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// The moment between the old file's new name and the new file, held open by strace: who comes then must wait, or be refused.
+/// The moment between the rename of the old file and the creation of the new one, extended by strace: a second
+/// recorder must wait or be refused.
 #[test]
 fn two_recorders_at_the_moment_of_the_rotation_lose_nothing() {
     let Some(strace) = tool("strace") else {
@@ -531,7 +535,7 @@ fn two_recorders_at_the_moment_of_the_rotation_lose_nothing() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // The one who has the lock stands still, in strace's hands.
+        // The recorder that holds the lock is stopped by strace.
         let inode = std::fs::metadata(&record).unwrap().ino();
         let mut looks = 0;
         wait_for("the rename", || {
@@ -551,7 +555,8 @@ fn two_recorders_at_the_moment_of_the_rotation_lose_nothing() {
     }
 }
 
-/// A crash between the two leaves the older half alone; whoever still has its lock is a recorder that is about to go on.
+/// A crash between the two steps leaves only the older file. If its lock is still held, its recorder is about to
+/// continue.
 #[test]
 fn a_record_whose_newer_half_is_missing_begins_anew() {
     let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
@@ -573,7 +578,7 @@ fn a_record_whose_newer_half_is_missing_begins_anew() {
     assert_eq!(history["history"]["records"].as_array().unwrap().len(), before + 1);
 }
 
-/// `rm` and `logrotate` take the file away while it is written to: the recorder goes on at the path, with the lock.
+/// `rm` and `logrotate` remove the file while it is in use: the recorder continues at the path, with the lock.
 #[test]
 fn a_record_that_was_taken_away_goes_on_at_its_path() {
     let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
@@ -587,7 +592,7 @@ fn a_record_that_was_taken_away_goes_on_at_its_path() {
     let kept = untouched(&moved);
     let answer = second(&record, &server);
     assert!(answer.exit == 3 && answer.stderr.contains(&format!("pid {}", first.pid())), "{}", answer.stderr);
-    // Another file in its place is not written to, and is not in the way for ever.
+    // Another file at its path is not written to, and blocks the recorder only as long as it exists.
     std::fs::remove_file(&record).unwrap();
     let foreign = directory.path().join("foreign");
     std::fs::write(&foreign, "port: 8787\n").unwrap();
@@ -632,10 +637,10 @@ fn only_records_of_this_program_are_appended_to_or_replaced() {
         let before = untouched(path);
         let answer = second(path, &server);
         assert_eq!((answer.exit, answer.stderr.lines().count()), (3, 1), "{}: {}", path.display(), answer.stderr);
-        assert!(answer.stderr.contains("cannot be written"), "{}", answer.stderr);
+        assert!(answer.stderr.contains("cannot write"), "{}", answer.stderr);
         assert_eq!(untouched(path), before, "{}", path.display());
         assert!(!older(path).exists());
-        // The same where a full record would replace it: told before the first look.
+        // The same for a file that a full record would replace: reported before the first sample.
         let record = directory.path().join("record");
         let taken = older(&record);
         std::fs::rename(path, &taken).unwrap();
@@ -647,7 +652,7 @@ fn only_records_of_this_program_are_appended_to_or_replaced() {
         std::fs::rename(&taken, path).unwrap();
         let _ = std::fs::remove_file(&record);
     }
-    // What comes there later is not replaced either, nor is a link.
+    // A file or link that appears there later is not replaced either.
     for kind in ["file", "link"] {
         let record = directory.path().join(format!("later-{kind}"));
         filled(&record, target.port);
@@ -719,14 +724,14 @@ fn found_in(told: &Value) -> Vec<&str> {
     told["findings"].as_array().unwrap().iter().map(|finding| finding["id"].as_str().unwrap()).collect()
 }
 
-/// What two recorders of an earlier version have left behind: each line has the time at which its look began, and stands where that
-/// ended. Nothing was set, and three hours of a steady rise are a leak.
+/// The record of two recorders of an earlier version: each line has the start time of its sample and is written at
+/// the end of the sample. The clock was not set, and three hours of a steady rise are a leak.
 #[test]
 fn interleaved_lines_are_no_clock_that_was_set_back() {
     for late in [0.003, 0.04, 0.7, 6.0] {
         let lines = (0..240_u32).flat_map(|look| {
             let (time, handles) = (f64::from(look) * 45.0, u64::from(look) * 2);
-            // The second look began later and ended first, now and then.
+            // Sometimes the second sample started later and ended first.
             let mut pair = [line(time + late, None, handles + 2), line(time, None, handles)];
             if look % 3 == 0 {
                 pair.reverse();
@@ -737,7 +742,7 @@ fn interleaved_lines_are_no_clock_that_was_set_back() {
         assert!(!shown.stdout.contains("set back"), "{late}: {}", shown.stdout);
         assert!(found_in(&told).contains(&"state-db-handle-leak"), "{late}: {:?}", found_in(&told));
     }
-    // A clock that was really set back is said, and what is behind is not compared with what was before.
+    // A clock that was really set back is reported, and samples after that step are not compared with earlier ones.
     for back in [60.0, 3600.0] {
         let lines = (0..240_u32).map(|look| {
             let step = if look < 120 { 0.0 } else { back };
@@ -748,7 +753,8 @@ fn interleaved_lines_are_no_clock_that_was_set_back() {
     }
 }
 
-/// Ten looks of five minutes on one flank of a saw-tooth: with three hours in the middle that never were, it is a leak.
+/// Ten samples over five minutes on one rising flank of a saw-tooth: with a gap of three hours that never happened,
+/// it would be a leak.
 #[test]
 fn a_clock_that_jumps_makes_no_growth() {
     let flank = |jump: f64, since_boot: bool| {
@@ -767,7 +773,8 @@ fn a_clock_that_jumps_makes_no_growth() {
         assert!(shown.stdout.contains(way), "{jump}: {}", shown.stdout);
         assert_eq!(told["status"], "healthy", "{jump}");
     }
-    // Lines of earlier versions cannot tell a jump from a pause: what was between was not seen either way.
+    // Lines of earlier versions cannot distinguish a jump from a pause: in both cases the time in between was not
+    // sampled.
     for jump in [10_800.0, 86_400.0 / 4.0] {
         let (shown, told) = history_of(flank(jump, false));
         assert_eq!(found_in(&told), [""; 0], "{jump}: {}", shown.stdout);
@@ -803,7 +810,7 @@ fn faketime(test: &str) -> Option<PathBuf> {
     found
 }
 
-/// Every time of an envelope is RFC 3339 in UTC, or is not there.
+/// Every time in an envelope is RFC 3339 in UTC, or is missing.
 fn times_are_sound(value: &Value, what: &str) {
     match value {
         Value::Object(fields) => {
@@ -889,7 +896,7 @@ fn no_clock_ends_a_command() {
     }
 }
 
-/// The clock is set while the program looks.
+/// The clock is set while the program takes samples.
 #[test]
 fn a_clock_that_is_set_meanwhile_makes_no_growth() {
     let Some(library) = faketime("a_clock_that_is_set_meanwhile_makes_no_growth") else { return };
@@ -923,7 +930,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
         let told = run(&format!("history {} --json", record.display())).json();
         assert_eq!(found_in(&told), [""; 0], "{jump}");
     }
-    // Samples are of a clock that nobody sets.
+    // Samples use a clock that cannot be set.
     set("+0");
     let arguments = format!("fds --port {} --samples 8 --every 60ms --json", target.port);
     let child = under_clock(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -931,7 +938,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
     let answer = ended(child.wait_with_output().unwrap(), &arguments);
     let samples = answer.json()["servers"][0]["trend"]["samples"].as_array().unwrap().clone();
     assert!(samples.last().unwrap()["at_ms"].as_u64().unwrap() < 60_000, "{samples:#?}");
-    // Two reports with a step between them are as far apart as the process is older.
+    // The distance of two reports with a clock step between them is the difference of the ages of the process.
     set("+0");
     let reports = ["a", "b"].map(|name| directory.path().join(name));
     for (report, clock) in reports.iter().zip(["+0", "-5h"]) {
@@ -961,7 +968,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
 
 // A client that does not read, small stacks, and standard input.
 
-/// The server of tools with a client that writes and reads when it wants to.
+/// The MCP server with a client that decides when it writes and reads.
 struct Tools {
     child: Child,
     input: Option<File>,
@@ -997,7 +1004,7 @@ impl Tools {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// Kilobytes that it has in memory.
+    /// Resident memory in kilobytes.
     fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -1012,7 +1019,8 @@ impl Drop for Tools {
     }
 }
 
-/// Thousands of requests of a client that reads nothing: it is not read from either, and gets every answer once it does read.
+/// A client that reads nothing sends thousands of requests: the server stops reading, and the client gets every
+/// answer when it reads again.
 #[test]
 fn a_client_that_does_not_read_takes_bounded_memory_and_loses_nothing() {
     const REQUESTS: usize = 6000;
@@ -1033,7 +1041,7 @@ fn a_client_that_does_not_read_takes_bounded_memory_and_loses_nothing() {
                 count.store(id + 1, std::sync::atomic::Ordering::Relaxed);
             }
         });
-        // It stands still: neither is more taken, nor does it work.
+        // The server stalls: it reads no more requests and uses no CPU time.
         let (mut last, mut looks) = ((0, 0), 0);
         let cpu = |pid: u32| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -1062,17 +1070,17 @@ fn a_client_that_does_not_read_takes_bounded_memory_and_loses_nothing() {
         writer.join().unwrap();
         answered.sort_unstable();
         assert!(answered.iter().enumerate().all(|(id, answer)| *answer == id as u64), "{which}");
-        // Its input has ended, and so does it.
+        // Its input has ended, so it ends.
         assert_eq!(tools.child.wait().unwrap().code(), Some(0));
     }
 }
 
-/// Whatever becomes of a request, its place is given back.
+/// The slot of a request is released, whatever its result.
 #[test]
 fn places_of_requests_are_given_back() {
     let mut tools = Tools::start();
     for id in 0..120 {
-        // Called off at once; the same id again; a method that there is not; arguments that make no sense.
+        // Cancelled at once; the same id again; an unknown method; invalid arguments.
         tools.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "explain", "arguments": {}}}));
         tools.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}));
         tools.send(&json!({"jsonrpc": "2.0", "id": "same", "method": "tools/list", "params": {}}));
@@ -1104,7 +1112,7 @@ fn answers_to_an_agent_that_cannot_be_written_are_said() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Its input stays open: what ends it is that nobody can be answered.
+    // Its input stays open: it ends because no answer can be written.
     let mut input = child.stdin.take().unwrap();
     let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
@@ -1222,7 +1230,7 @@ fn a_report_is_read_from_standard_input() {
             }
         }
     }
-    // The other of two is a file, whichever comes first; and a report is compared with a live server.
+    // The other of two reports is a file, in either order; and a report is compared with a live server.
     for arguments in [format!("fds --from - --from {fixture}"), format!("check --from - --from {fixture}")] {
         let usual = run(&arguments.replace(" - ", &format!(" {fixture} ")));
         assert_eq!(given(&arguments, &plain).exit, usual.exit, "{arguments}");
@@ -1246,8 +1254,8 @@ fn a_report_is_read_from_standard_input() {
 
 // Hosts that lack something.
 
-/// A server of its own in namespaces of its own, below which `script` runs as root: `$0` is the program, `$1` the port, `$2` the
-/// server's pid, `$3` its home.
+/// Runs a server in its own namespaces, and in them `script` as root: `$0` is the program, `$1` the port, `$2` the
+/// pid of the server, `$3` its home.
 fn host(address: &str, owner: u32, script: &str) -> Answer {
     let home = common::home();
     std::os::unix::fs::chown(home.path(), Some(owner), Some(owner)).unwrap();
@@ -1278,7 +1286,7 @@ fn host(address: &str, owner: u32, script: &str) -> Answer {
     } else {
         "/usr/bin/python3".to_owned()
     };
-    // Outside of root's home, where another user could not run it.
+    // Outside of root's home, so that another user can run it.
     let whole = format!(
         "ip link set lo up; cd /\n\
          HERMES_HOME=$3 setpriv --reuid {owner} --regid {owner} --clear-groups {python} $3/hermes-webui/server.py $3/ready >/dev/null 2>&1 </dev/null &\n\
@@ -1338,7 +1346,10 @@ fn a_loopback_interface_that_is_down_is_no_server_that_is_down() {
         for wrong in ["server-not-running", "connection-refused", "http-no-answer"] {
             assert!(!found.contains(&wrong.to_owned()), "{answer:#}");
         }
-        assert!(answer["servers"].to_string().contains("no address of it can be reached from here"), "{answer:#}");
+        assert!(
+            answer["servers"].to_string().contains("none of its addresses can be reached from this host"),
+            "{answer:#}"
+        );
     }
 }
 
@@ -1358,14 +1369,15 @@ fn a_server_on_the_other_family_is_found_by_its_address() {
             "{answer:#}"
         );
     }
-    // Nobody listens at that address: another server at the port is no answer.
+    // No process listens at that address and port: another server does not count.
     let script = "for what in \"check --url http://[::1]:9\" \"health --url http://[::1]:9\"; do $0 $what --json; echo $?; done";
     for answer in envelopes(&host("::1", 0, script)) {
         assert_eq!(answer["status"], "critical", "{answer:#}");
     }
 }
 
-/// Root in a container has not got CAP_SYS_PTRACE: it can list the descriptors of other users' processes and read none.
+/// Root in a container does not have CAP_SYS_PTRACE: it can list the descriptors of other users' processes but not
+/// read them.
 #[test]
 fn what_cannot_be_read_without_a_capability_is_not_fine() {
     if !can_unshare("what_cannot_be_read_without_a_capability_is_not_fine") {
@@ -1380,7 +1392,7 @@ fn what_cannot_be_read_without_a_capability_is_not_fine() {
          \"fds --port $1 --samples 2 --every 20ms\" \"lineage --port $1\"; do {bare} $what --json; echo $?; done"
     );
     let answers = envelopes(&host("127.0.0.1", 4000, &script));
-    // Stacks are read with the rights of the server's own user, which take no capability.
+    // Stacks are read with the rights of the server's own user, which needs no capability.
     for (answer, status) in
         answers.iter().zip(["unknown", "healthy", "unknown", "unknown", "healthy", "unknown", "healthy"])
     {
@@ -1395,11 +1407,11 @@ fn what_cannot_be_read_without_a_capability_is_not_fine() {
         assert!(!answer.to_string().contains("listens on no TCP port"), "{answer:#}");
         assert!(server["gaps"].to_string().contains("\"permission\""), "{answer:#}");
     }
-    // A report of it says the same where it is read.
+    // A saved report of it has the same gaps.
     let script = format!("{bare} check --port $1 --json > $3/saved; $0 fds --from $3/saved --json; echo $?");
     let told = envelopes(&host("127.0.0.1", 4000, &script)).remove(0);
     assert_eq!(told["status"], "unknown", "{told:#}");
-    // With the capability, all of it is seen.
+    // With the capability, all facts are read.
     let told = envelopes(&host("127.0.0.1", 4000, "$0 fds --port $1 --json; echo $?")).remove(0);
     assert_eq!(
         (told["status"].as_str(), told["servers"][0]["gaps"].as_array().map(Vec::len)),

@@ -1,4 +1,5 @@
-//! The tools as an agent uses them: through the official client of the protocol, and through one that does not keep to it.
+//! The tools as an agent uses them: through the official client of the protocol, and through a client that violates
+//! it.
 
 use crate::common;
 
@@ -23,7 +24,7 @@ fn sdk(test: &str) -> Option<std::path::PathBuf> {
     None
 }
 
-/// What the official client was told when it did these steps.
+/// The responses that the official client received for these steps.
 fn drive(python: &Path, mode: &str, arguments: &[&str], steps: Value) -> Value {
     let mut child = Command::new(python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mcp_client.py"))
@@ -152,7 +153,7 @@ fn each_tool_answers_as_its_command_does() {
     assert!(text(&told["answers"][7]).contains("state-db-handle-leak"));
 }
 
-/// Without a word about it, nothing that names the host leaves; the verdict does.
+/// By default no name that identifies the host is in the answer; the verdict is.
 #[test]
 fn what_goes_to_a_model_is_hidden_unless_asked_for() {
     let Some(python) = sdk("what_goes_to_a_model_is_hidden_unless_asked_for") else { return };
@@ -205,7 +206,7 @@ fn what_goes_to_a_model_is_hidden_unless_asked_for() {
     assert!(!told.to_string().contains("zqtoken"), "a secret of the command line is one at every level");
 }
 
-/// Every one is an answer that a model can correct itself by.
+/// Every answer enables a model to correct its call.
 #[test]
 fn wrong_calls_are_answered_with_what_would_be_right() {
     let Some(python) = sdk("wrong_calls_are_answered_with_what_would_be_right") else { return };
@@ -259,7 +260,8 @@ fn descriptors_are_looked_at_more_than_once() {
     assert_eq!(got["status"], "healthy");
 }
 
-/// A server that never answers takes its full time; the others are answered meanwhile, and who has had enough is not kept.
+/// A server that never answers takes its full budget; other calls are answered meanwhile, and a cancelled call is
+/// ended.
 #[test]
 fn calls_go_side_by_side_and_can_be_called_off() {
     let Some(python) = sdk("calls_go_side_by_side_and_can_be_called_off") else { return };
@@ -269,7 +271,7 @@ fn calls_go_side_by_side_and_can_be_called_off() {
     let off = json!({"do": "cancel", "tool": "health", "arguments": slow, "after": 1.0});
     let slow = call("health", json!({"port": port, "kind": "other", "timeout": "8s"}));
     let quick = call("explain", json!({"id": "accept-stalled"}));
-    // More than go at once: they would be in the way of the last two.
+    // More calls than run at once: they would delay the last two.
     let mut steps = vec![off; 6];
     steps.push(json!({"do": "together", "calls": [slow, quick]}));
     let told = drive(&python, "legacy", &[], steps.into());
@@ -281,7 +283,7 @@ fn calls_go_side_by_side_and_can_be_called_off() {
     assert_eq!(envelope(&both[0])["status"], "critical", "{both:#}");
 }
 
-/// One that keeps to no protocol: lines in and out.
+/// A client without the protocol: lines in and out.
 struct Raw {
     child: Child,
     input: Option<ChildStdin>,
@@ -329,7 +331,7 @@ impl Raw {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// Ends its input; the answer is what else was written on both outputs.
+    /// Closes its input; returns the remaining output of both streams.
     fn end(mut self) -> (std::process::ExitStatus, String, String) {
         drop(self.input.take());
         wait_for("its end", || self.child.try_wait().unwrap().is_some());
@@ -357,7 +359,7 @@ fn children(pid: u32) -> Vec<u32> {
 
 #[test]
 fn the_end_of_its_input_is_its_end() {
-    // Before a word was said, after the greeting, and while a call is under way.
+    // Before the first message, after the handshake, and during a call.
     let (status, rest, errors) = Raw::start().end();
     assert_eq!((status.code(), rest.as_str(), errors.as_str()), (Some(0), "", ""));
     let (status, rest, errors) = Raw::greeted().end();
@@ -400,7 +402,7 @@ fn a_signal_ends_it_and_its_readers() {
     wait_for("the end of its readers", || readers.iter().all(|pid| is_gone(*pid)));
 }
 
-/// What is no message is passed over or refused; the next message is answered, and only messages are written.
+/// An invalid message is skipped or refused; the next message is answered, and only messages are written.
 #[test]
 fn garbage_does_not_stop_it() {
     let mut raw = Raw::greeted();
@@ -412,7 +414,7 @@ fn garbage_does_not_stop_it() {
     raw.send_line(format!("{{\"x\": \"{}\"}}", "y".repeat(4 * 1024 * 1024)).as_bytes());
     raw.call(7, "explain", json!({"id": "\u{1b}[31m\u{202e}evil"}));
     let mut answer = raw.receive();
-    // A refusal of what had no id may come before it.
+    // The refusal of a message without an id may come first.
     while answer["id"] != 7 {
         assert!(answer["error"].is_object(), "{answer:#}");
         answer = raw.receive();
@@ -428,7 +430,7 @@ fn garbage_does_not_stop_it() {
     assert!(rest.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{rest}");
 }
 
-/// Names of a host that means harm reach an agent as plain words.
+/// Names of a malicious host reach an agent without control characters.
 #[test]
 fn no_control_character_reaches_a_model() {
     let home = common::home();
@@ -458,7 +460,7 @@ fn no_control_character_reaches_a_model() {
     raw.end();
 }
 
-/// A filesystem that does not answer under the server: a call ends with its budget, the next one too, and so does the
+/// The server's filesystem does not answer: a call ends with its budget, so does the next one, and so does the
 /// program.
 #[test]
 fn a_hung_reader_holds_up_no_answer() {
@@ -506,7 +508,7 @@ fn a_hung_reader_holds_up_no_answer() {
     drop(hung);
 }
 
-/// It says so before it examines anything.
+/// The error is reported before anything is examined.
 #[test]
 fn it_is_no_examination_itself() {
     for arguments in ["mcp --port 8787", "mcp --from x.json", "mcp --redact much"] {

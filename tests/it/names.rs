@@ -1,4 +1,5 @@
-//! Names are bytes: what has a name of any bytes is examined under it and shown printable, and what could not be read is said.
+//! Names are bytes: objects with any name are examined and printed safely, and everything that could not be read is
+//! reported.
 
 use crate::common;
 
@@ -43,7 +44,7 @@ fn named(place: &Path, name: &[u8]) -> PathBuf {
     place.join(OsStr::from_bytes(name))
 }
 
-/// A database whose size tells it from others; the size is returned.
+/// A database with a unique size; returns the size.
 fn database(path: &Path, index: usize) -> u64 {
     let scratch = tempfile::tempdir_in("/tmp").unwrap();
     let made = scratch.path().join("made.db");
@@ -79,7 +80,7 @@ fn sizes(server: &Value) -> Vec<u64> {
     sizes
 }
 
-/// All at one time: a server is found with its own home, and no other that looks alike.
+/// All at the same time: each server is found with its own home, not with another home that looks the same.
 #[test]
 fn homes_of_any_name_are_examined() {
     isolated("homes_of_any_name_are_examined", |place| {
@@ -120,7 +121,7 @@ fn homes_of_any_name_are_examined() {
     });
 }
 
-/// The same where a person names the home, or a database in it.
+/// The same if the user gives the home, or a database in it.
 #[test]
 fn homes_and_databases_of_any_name_can_be_named() {
     isolated("homes_and_databases_of_any_name_can_be_named", |place| {
@@ -143,7 +144,7 @@ fn homes_and_databases_of_any_name_can_be_named() {
                 answer.stdout,
                 answer.stderr
             );
-            // A database can be called anything too.
+            // A database can have any name too.
             let mut file = path.join(OsStr::from_bytes(name)).into_os_string();
             file.push(".db");
             let size = database(Path::new(&file), index + 40);
@@ -175,7 +176,7 @@ fn profiles_and_boards_of_any_name_are_examined() {
         let mut found: Vec<u64> = envelope["servers"].as_array().unwrap().iter().flat_map(sizes).collect();
         found.sort_unstable();
         assert_eq!(found, expected, "{:#?}", gaps(&envelope));
-        // A database that a process has open under such a name is known by its descriptors.
+        // A database with such a name that a process has open is found by its descriptors.
         for name in NAMES {
             let directory = named(&root.join("open"), name);
             std::fs::create_dir_all(&directory).unwrap();
@@ -193,8 +194,8 @@ fn profiles_and_boards_of_any_name_are_examined() {
     });
 }
 
-/// Names of units have escapes in them (systemd.unit(5)): they are names like any other. A name that systemd does not allow is not
-/// asked for as one that it does.
+/// Names of units contain escapes (systemd.unit(5)), which are kept. A name that systemd does not allow is not
+/// converted to one that it allows.
 #[test]
 fn units_are_asked_for_by_their_names() {
     isolated("units_are_asked_for_by_their_names", |place| {
@@ -317,7 +318,7 @@ fn stale(place: &Place, name: &[u8], owner: u32) -> PathBuf {
     user
 }
 
-/// A line that is not as it should be hides one account, and none if it can be.
+/// A malformed line hides only its own account, or none.
 #[test]
 fn one_account_that_cannot_be_parsed_hides_no_other() {
     isolated("one_account_that_cannot_be_parsed_hides_no_other", |place| {
@@ -357,7 +358,7 @@ fn one_account_that_cannot_be_parsed_hides_no_other() {
     });
 }
 
-/// Asserts that nothing is called absent that was not looked for.
+/// Asserts that nothing is reported as absent without a search.
 fn assert_absence_is_not_claimed(answer: &Answer, context: &str) {
     let text = format!("{} {}", answer.stdout, answer.stderr);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -405,13 +406,13 @@ fn homes_that_do_not_answer_are_gaps() {
                                     || said.contains(&format!("{} ", hung_home(*number).display()))
                             });
                             let named = named.count();
-                            // All of them together, or those that are not named.
+                            // One gap counts all homes, or those that are not listed.
                             let counted = [count, count - named].map(|number| said.contains(&format!("{number} ")));
                             assert!(
                                 named == count || count > 2 && counted.contains(&true),
                                 "{context}: {named} are named: {why:#?}"
                             );
-                            // A host has thousands of accounts: so many lines would hide everything else.
+                            // A host has thousands of accounts: one line for each would hide everything else.
                             assert!(late.len() <= 8, "{context}: {} gaps", late.len());
                         } else {
                             let is_named = text.contains(directory.to_str().unwrap());
@@ -467,7 +468,7 @@ fn a_home_that_could_not_be_read_is_not_absent() {
     });
 }
 
-/// What stands in a home and cannot be read is said, one by one.
+/// Every file in a home that cannot be read is reported.
 #[test]
 fn what_cannot_be_read_in_a_home_is_said() {
     isolated("what_cannot_be_read_in_a_home_is_said", |place| {
@@ -488,7 +489,7 @@ fn what_cannot_be_read_in_a_home_is_said() {
                 let file = path.join(name);
                 let _ = std::fs::remove_file(&file);
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-                // Closed for its owner, or of another kind.
+                // Not readable for its owner, or of another file type.
                 if *is_directory == is_closed {
                     std::fs::create_dir(&file).unwrap();
                 } else {
@@ -521,7 +522,7 @@ fn what_cannot_be_read_in_a_home_is_said() {
     });
 }
 
-/// The program's own arguments and variables of any bytes are no reason to fail.
+/// Arguments and variables of any bytes do not make the program fail.
 #[test]
 fn arguments_and_variables_of_any_bytes_are_taken() {
     isolated("arguments_and_variables_of_any_bytes_are_taken", |place| {

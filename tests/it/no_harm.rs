@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// System calls that change another process, a file or the host; none of them is ever made.
 const FORBIDDEN: &[&str] = &[
-    // Signals and what stops, follows or enters another process.
+    // Signals, and calls that stop, trace or enter another process.
     "kill",
     "tkill",
     "tgkill",
@@ -73,7 +73,7 @@ const FORBIDDEN: &[&str] = &[
 const FORBIDDEN_WORDS: &[&str] =
     &["F_SETLK", "F_OFD_SETLK", "F_SETLEASE", "F_NOTIFY", "libsqlite3.so", "_sqlite3."];
 
-/// The name of the call in a line of strace, also where the line resumes one.
+/// The name of the call in a line of strace, also in a resumed line.
 fn call(line: &str) -> &str {
     let rest = line.split_once(' ').map_or(line, |(_, rest)| rest.trim_start());
     if let Some(resumed) = rest.strip_prefix("<... ") {
@@ -98,14 +98,14 @@ const WRITING: &[&str] = &[
     "unlinkat",
 ];
 
-/// Whether all that a call names lies in the directory in which a file was asked for.
+/// Whether a call names only paths in the directory of the requested output file.
 fn writes_what_was_asked(line: &str, directory: &str) -> bool {
     let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
     let named = if quoted.is_empty() { line.contains(&format!("<{directory}/")) } else { true };
     WRITING.contains(&call(line)) && named && quoted.iter().all(|path| path.starts_with(&format!("{directory}/")))
 }
 
-/// Lines of strace(1), each with the whole of its call: one that another process or thread ran meanwhile is told in two parts.
+/// Lines of strace(1), one for each call: strace splits a call if another process or thread runs meanwhile.
 fn joined(calls: &str) -> Vec<String> {
     let mut begun: HashMap<&str, &str> = HashMap::new();
     let mut lines = Vec::new();
@@ -121,12 +121,12 @@ fn joined(calls: &str) -> Vec<String> {
             lines.push(line.to_owned());
         }
     }
-    // What never came back was begun.
+    // Calls without a result were started.
     lines.extend(begun.into_values().map(str::to_owned));
     lines
 }
 
-/// Names by way of an open directory (`/proc/self/fd/N/…`) as the names that they are.
+/// Replaces names below an open directory (`/proc/self/fd/N/…`) by their real paths.
 fn resolved(lines: Vec<String>) -> Vec<String> {
     let mut open: HashMap<(String, String), String> = HashMap::new();
     let mut found = Vec::new();
@@ -179,7 +179,7 @@ fn harm(line: &str, reads_memory: bool, port: Option<u16>) -> Option<String> {
         name == "connect" && !["AF_INET", "AF_UNIX", "AF_NETLINK"].iter().any(|family| line.contains(family));
     let memory = opens && line.contains("/proc/") && line.contains("/mem\"");
     let limits = name == "prlimit64" && !line.contains(" NULL,") && !line.contains("prlimit64(0,");
-    // What was asked stands where the call begins; where it goes on, its name is all there is.
+    // The first part of a call has its arguments; a resumed part has only its name.
     let begins = !line.contains(" resumed>");
     [
         (FORBIDDEN.contains(&name), "forbidden call"),
@@ -197,7 +197,7 @@ fn harm(line: &str, reads_memory: bool, port: Option<u16>) -> Option<String> {
     .find_map(|(is_so, what)| is_so.then(|| format!("{what}: {line}")))
 }
 
-/// The judge itself: what is forbidden is found, what is needed is not.
+/// Tests the check itself: forbidden calls are found, necessary ones are not.
 #[test]
 fn harm_is_recognised() {
     let harmless = [
@@ -246,7 +246,8 @@ fn harm_is_recognised() {
     assert!(!writes_what_was_asked(away, "/tmp/out"));
 }
 
-/// What a look could change of a target: its files with their times, its state, its limits and its start.
+/// Everything that an examination could change in a server: its files with their times, its state, its limits and
+/// its start.
 fn outside(target: &Guard) -> String {
     let files = std::fs::read_dir(target.home()).unwrap().map(|entry| {
         let (path, file) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
@@ -273,7 +274,7 @@ fn no_examination_does_harm() {
         let target = webui(what);
         let (pid, port, home) = (target.pid(), target.port, target.home().display());
         let before = outside(&target);
-        // Whether the command may ask the server, and whether it may read its memory.
+        // Whether the command may send requests to the server, and whether it may read its memory.
         let mut commands = vec![
             (format!("check --pid {pid}"), true, false),
             (format!("check --port {port} --verbose"), true, false),
@@ -296,7 +297,7 @@ fn no_examination_does_harm() {
         }
         for (arguments, asks, reads_memory) in commands {
             let mut command = Command::new(&strace);
-            // What is read says nothing of what is done: the server has libsqlite3 in its memory map.
+            // strace prints no data (`-s 0`): the memory map of the server, which is read, contains libsqlite3.
             command.args(["-f", "-y", "-s", "0", "-o"]).arg(&log).arg(common::program());
             command.args(arguments.split_whitespace()).args(["--budget", "30s"]);
             let answer = run_with(
@@ -319,7 +320,7 @@ fn no_examination_does_harm() {
     }
 }
 
-/// The same of the tools that an agent calls, all in one run: requests go to the server, and nowhere else.
+/// The same for the tools of an agent, all in one run: requests go only to the server.
 #[cfg(feature = "mcp")]
 #[test]
 fn a_call_does_no_harm() {

@@ -1,4 +1,4 @@
-//! Descriptors over time, requests that leave something open, and the flight recorder.
+//! Descriptors over time, requests that leave descriptors open, and the recorder.
 
 use crate::common;
 
@@ -25,8 +25,8 @@ fn growth<'a>(server: &'a Value, series: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("{server:#}"))
 }
 
-/// A real staircase: 100 connections a second of two descriptors each, none given back. The rate is right after ten
-/// samples.
+/// A real staircase: 100 connections per second, each with two descriptors that are never closed. The rate is
+/// correct after ten samples.
 #[test]
 fn a_staircase_is_a_leak_with_its_rate() {
     let target = webui("steady=10");
@@ -44,7 +44,7 @@ fn a_staircase_is_a_leak_with_its_rate() {
     assert!(shown.contains("CHANGE") && shown.contains("Growth"), "{shown}");
 }
 
-/// A client that asks for the session list until it is told to end.
+/// A client that requests the session list until it is stopped.
 struct Client {
     ended: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -87,7 +87,7 @@ fn connections_that_are_closed_late_are_no_leak() {
                 assert!(!ids(&found).contains(&id.to_owned()), "{}: {found:#}", python.display());
             }
             assert_eq!(found["status"], "healthy", "{}: {found:#}", python.display());
-            // Where falls were seen, it is called what it is, with its peak.
+            // If falls were sampled, the finding is `deferred-close`, with the peak.
             let has_handles = found["growth"].to_string().contains("family:");
             if has_handles && growth(&found, "family:")["shape"] == "saw-tooth" {
                 let title = finding(&found, "deferred-close")["title"].as_str().unwrap();
@@ -99,7 +99,7 @@ fn connections_that_are_closed_late_are_no_leak() {
                 saw_teeth += 1;
             }
         }
-        // How often the collector comes is its own business: a saw-tooth is seen sooner or later.
+        // The intervals of the garbage collector vary, so a saw-tooth can need several attempts.
         if saw_teeth > 0 {
             return;
         }
@@ -117,7 +117,7 @@ fn too_few_samples_say_what_is_missing() {
     assert!(!ids(&found).contains(&"descriptor-growth".to_owned()));
 }
 
-/// Until somebody ends it, and then a summary.
+/// Runs until the user ends it, and then prints a summary.
 #[test]
 fn a_watch_ends_with_its_summary() {
     let target = webui("");
@@ -128,7 +128,7 @@ fn a_watch_ends_with_its_summary() {
     assert_eq!(exit, 0, "{text}");
     assert!(text.lines().next().unwrap().contains("CLOSE-WAIT"), "{text}");
     assert!(text.contains(" samples ") && text.contains("Verdict"), "{text}");
-    // A target that ends in between ends the look, and what was seen stands.
+    // A server that ends meanwhile ends the sampling, and the earlier samples are kept.
     let target = webui("");
     let mut command = doctor();
     command.args(["fds", "--port", &target.port.to_string(), "--samples", "50", "--every", "100ms"]);
@@ -139,7 +139,7 @@ fn a_watch_ends_with_its_summary() {
     assert!(text.contains("it ended between two samples"), "{text}");
 }
 
-/// Which request leaves something open.
+/// The request that leaves descriptors open is found.
 #[test]
 fn requests_show_what_they_leave_open() {
     let target = webui("keeps");
@@ -156,7 +156,7 @@ fn requests_show_what_they_leave_open() {
     let left = finding(&found, "descriptor-growth");
     assert!(left["title"].as_str().unwrap().starts_with("each request of /api/sessions left "), "{left:#}");
     assert_eq!((left["severity"].as_str(), found["status"].as_str()), (Some("info"), Some("healthy")));
-    // What is there afterwards, not what was before.
+    // The report has the descriptors after the requests, not before.
     assert_eq!(found["descriptors"]["open"], found["exercise"]["batches"][9]["open"]);
     assert_eq!(found["exercise"]["batches"].as_array().unwrap().len(), 10);
     assert!(found["exercise"]["stopped"].is_null());
@@ -181,7 +181,7 @@ fn requests_stop_before_the_server_does() {
     assert!(found["exercise"]["stopped"].as_str().unwrap().contains("none of the last batch"), "{found:#}");
 }
 
-/// On another address than a loopback one nothing is sent without being asked for.
+/// Requests to an address that is not a loopback address need an option.
 #[test]
 fn requests_go_to_loopback_only() {
     use hermes_doctor::examine::sampling::{ExerciseError, ExercisePlan, exercise};
@@ -205,7 +205,7 @@ fn requests_go_to_loopback_only() {
     }
 }
 
-/// A saved report counts as one sample; of a server that was started again nothing is compared.
+/// A saved report counts as one sample; a report from before a restart is not compared.
 #[test]
 fn a_saved_report_is_compared() {
     let target = webui("steady=50");
@@ -239,8 +239,8 @@ fn a_saved_report_is_compared() {
     assert_eq!(run(&format!("fds --port {} --compare /dev/zero", target.port)).exit, 3);
 }
 
-/// A record of a server that leaks into its limit and is started again: its changes, and the full report that was kept
-/// before the restart.
+/// A record of a server that leaks until its limit and is restarted: its changes, and the full report from before
+/// the restart.
 #[test]
 fn the_recorder_keeps_what_a_restart_destroys() {
     let directory = tempfile::tempdir().unwrap();
@@ -290,7 +290,7 @@ fn the_recorder_keeps_what_a_restart_destroys() {
         (Some(u64::from(first_pid)), Some("critical"))
     );
 
-    // A torn last line costs nothing but itself.
+    // Only the torn last line is lost.
     let text = std::fs::read(&record).unwrap();
     std::fs::write(&record, [&text[..], &text[..60]].concat()).unwrap();
     let svg = directory.path().join("flight.svg");
@@ -311,7 +311,7 @@ fn the_recorder_keeps_what_a_restart_destroys() {
     let envelope = show("--json").json();
     assert_eq!(envelope["history"]["records"].as_array().unwrap().len(), 17);
     assert_eq!(envelope["history"]["ends_torn"], true);
-    // The recorder goes on behind it.
+    // The recorder continues after it.
     assert_eq!(watch(1).exit, 0);
     let envelope = show("--json").json();
     assert_eq!(
@@ -320,7 +320,7 @@ fn the_recorder_keeps_what_a_restart_destroys() {
     );
 }
 
-/// What ends while it is looked at is not healthy, and what was seen before stands.
+/// A server that ends during the sampling is not healthy, and the earlier samples are kept.
 #[test]
 fn a_server_that_ends_while_it_is_watched_is_down() {
     let target = webui("");
@@ -335,7 +335,7 @@ fn a_server_that_ends_while_it_is_watched_is_down() {
     assert!(text.contains("it ended between two samples"), "{text}");
 }
 
-/// The end of a server is an event of that server, named or found, and no other one.
+/// The end of a server is an event of that server only, whether it was selected or found.
 #[test]
 fn the_end_of_a_server_is_recorded() {
     let directory = tempfile::tempdir().unwrap();
@@ -352,7 +352,8 @@ fn the_end_of_a_server_is_recorded() {
     let records = envelope["history"]["records"].as_array().unwrap();
     assert!(records.iter().all(|line| line["server"] == format!("port {port}").as_str()), "{records:#?}");
 
-    // Without a name it is found, and missed when it is there no more: by a recorder that looks once at a time, too.
+    // A server that was not selected is found, and its end is recorded, also if each recorder takes only one
+    // sample.
     let record = directory.path().join("all.jsonl");
     let target = webui("");
     let pid = target.pid();
@@ -375,7 +376,7 @@ fn a_record_that_is_none_gets_one_clear_line() {
         let answer = run(&format!("history {path}"));
         assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{path}: {}", answer.stderr);
     }
-    // What is open already is read here, and so is a file where no reader can be started.
+    // A descriptor that is already open is read by the main process, and so is a file if no worker can be started.
     let record = directory.path().join("record");
     assert_eq!(run(&format!("watch --port 1 --samples 1 --record {}", record.display())).exit, 2);
     for line in ["exec $0 history /dev/stdin --json < $1", "ulimit -n 4; exec $0 history $1 --json"] {
@@ -383,17 +384,17 @@ fn a_record_that_is_none_gets_one_clear_line() {
         assert!(answer.exit < 3, "{line}: {}", answer.stderr);
         assert_eq!(answer.json()["history"]["records"].as_array().unwrap().len(), 1, "{line}: {}", answer.stdout);
     }
-    // A link in the record's place is not followed.
+    // A link at the path of the record is not followed.
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(directory.path().join("target"), &link).unwrap();
     let answer = run(&format!("watch --port 1 --samples 1 --record {}", link.display()));
-    assert!(answer.exit == 3 && answer.stderr.contains("cannot be written"), "{}", answer.stderr);
+    assert!(answer.exit == 3 && answer.stderr.contains("cannot write"), "{}", answer.stderr);
     assert!(!directory.path().join("target").exists());
     let answer = run("watch --port 1 --samples 1 --record /nonexistent/flight.jsonl");
     assert_eq!((answer.exit, answer.stderr.trim().lines().count()), (3, 1), "{}", answer.stderr);
 }
 
-/// Ctrl-C ends the recorder between two looks, with what was seen.
+/// Ctrl-C ends the recorder between two samples, and the samples are kept.
 #[test]
 fn the_recorder_ends_when_it_is_told() {
     let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
@@ -413,7 +414,7 @@ fn the_recorder_ends_when_it_is_told() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 samples written to"));
 }
 
-/// As `nohup` does, and a shell for what a script starts in the background.
+/// `nohup` ignores the signal, and so does a shell for the background processes of a script.
 #[test]
 fn the_recorder_goes_on_where_a_signal_was_ignored() {
     let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
@@ -434,7 +435,7 @@ fn the_recorder_goes_on_where_a_signal_was_ignored() {
     assert_eq!(looks(), 12);
 }
 
-/// A terminal sends Ctrl-C to the reader as well, which still has an answer to give for the summary.
+/// A terminal sends Ctrl-C to the worker too, which still has to answer for the summary.
 #[test]
 fn an_interrupted_series_of_requests_has_its_summary_whole() {
     let target = webui("");
@@ -456,7 +457,7 @@ fn an_interrupted_series_of_requests_has_its_summary_whole() {
     assert_eq!(envelope["servers"][0]["gaps"], serde_json::json!([]), "{envelope:#}");
 }
 
-/// Nothing is known of the servers that were there before, and all of those that come later.
+/// The earlier samples of the present servers are unknown, and all servers that appear later are new.
 #[test]
 fn who_comes_after_a_record_that_cannot_be_read_is_told() {
     let (there, directory) = (webui(""), tempfile::tempdir().unwrap());
@@ -485,7 +486,7 @@ fn who_comes_after_a_record_that_cannot_be_read_is_told() {
     assert!(!lines_of(&there)[0].contains("first sample: "), "{:?}", lines_of(&there));
 }
 
-/// A look at a wedged server takes longer than the time between two looks: it is heard all the same.
+/// A sample of a stuck server takes longer than the interval: a signal is handled all the same.
 #[test]
 fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
     let (target, directory) = (webui("deadlock"), tempfile::tempdir().unwrap());
@@ -502,12 +503,12 @@ fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
     let told = std::time::Instant::now();
     signal_pid(child.id(), Signal::TERM);
     let output = child.wait_with_output().unwrap();
-    // One look may have been under way.
+    // One sample may have been in progress.
     assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// A recorder looks for weeks: what a look has started, it takes away.
+/// A recorder runs for weeks: it reaps the workers of each sample.
 #[cfg(target_os = "linux")]
 #[test]
 fn many_looks_leave_nothing_behind() {
@@ -529,6 +530,6 @@ fn many_looks_leave_nothing_behind() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(looks(), 60);
-    // The reader of the look before may just have ended.
+    // The worker of the last sample may just have ended.
     assert!(most <= 3, "{most} children that have ended and were not taken away");
 }

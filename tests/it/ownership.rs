@@ -1,5 +1,5 @@
-//! Who should have the server and its port, against who has: `--expect`, several owners, containers, and supervisors
-//! that answer as they should not.
+//! The expected and the actual owner of a server and its port: `--expect`, several owners, containers, and
+//! supervisors with wrong answers.
 
 use crate::common;
 
@@ -15,7 +15,8 @@ fn gap_words(server: &Value) -> String {
     server["gaps"].as_array().unwrap().iter().map(|gap| format!("{} {}\n", gap["what"], gap["detail"])).collect()
 }
 
-/// Named as the one to expect, the process itself and its parent are; another one is not, and that is an orphan.
+/// The process itself or its parent as the expected supervisor is accepted; with another process the server is an
+/// orphan.
 #[test]
 fn an_expected_pid_decides() {
     let (target, other) = (webui(""), webui(""));
@@ -47,7 +48,7 @@ fn make_older(value: &mut Value, by: u64) {
     }
 }
 
-/// Two WebUIs on one home, both older than a handover takes, are one too many; a WebUI of another home is not.
+/// Two WebUIs on one home, both older than a handover, are duplicates; a WebUI of another home is not.
 #[test]
 fn two_servers_of_one_home_are_duplicates() {
     let (first, other_home) = (webui(""), webui(""));
@@ -75,7 +76,7 @@ fn two_servers_of_one_home_are_duplicates() {
     assert!(!ids(&alone).contains(&"duplicate-servers".to_owned()), "{alone:#}");
 }
 
-/// Nobody is expected: then a server without supervisor is as it should be.
+/// No supervisor is expected, so a server without one is healthy.
 #[test]
 fn nobody_can_be_expected() {
     let target = webui("");
@@ -85,7 +86,8 @@ fn nobody_can_be_expected() {
     assert_eq!(found["expectation"]["supervisor"], "none");
 }
 
-/// Who was named and cannot be asked leaves the answer open; with nothing else named there is nothing to examine.
+/// If the expected supervisor cannot be queried, the result is unknown; without another selector there is nothing
+/// to examine.
 #[test]
 fn an_expectation_that_cannot_be_asked_is_unknown() {
     let target = webui("");
@@ -109,7 +111,7 @@ fn an_expectation_that_cannot_be_asked_is_unknown() {
     }
 }
 
-/// Looked on for as long as was asked, and not called a loop for that.
+/// Observed for the given time, and not reported as a loop.
 #[test]
 fn looking_on_at_a_quiet_supervisor_finds_nothing() {
     let target = webui("");
@@ -134,7 +136,8 @@ fn sharing(home: &Path, name: &str, port: u16, mute: bool) -> Guard {
     )
 }
 
-/// Two owners of one port: each is named to the other, and the queue of the stalled one is not the other's.
+/// Two owners of one port: each is reported at the other, and the queue of the stalled one does not count for the
+/// other.
 #[test]
 fn two_owners_of_one_port_are_told_apart() {
     let home = home();
@@ -159,14 +162,14 @@ fn two_owners_of_one_port_are_told_apart() {
     );
 }
 
-/// In mount, pid and network namespaces of its own, below a root directory of its own, as in a container: found from the
-/// host, its paths, pids and sockets right, and its probe a gap with the reason.
+/// In its own mount, pid and network namespaces, below its own root directory, as in a container: found from the
+/// host with the right paths, pids and sockets; its probe is a gap with the reason.
 #[test]
 fn a_server_in_a_container_is_examined_from_the_host() {
     if !rustix::process::geteuid().is_root() {
         return skipped("a_server_in_a_container", "it takes root to make namespaces");
     }
-    // What is /opt/data inside is another directory on the host.
+    // On the host, /opt/data is another directory than inside.
     let outside = home();
     let data = outside.path().join("data");
     std::fs::create_dir_all(data.join("webui")).unwrap();
@@ -203,7 +206,7 @@ fn a_server_in_a_container_is_examined_from_the_host() {
         let found = servers.iter().find(|server| server["pid"] == pid).unwrap_or_else(|| panic!("{envelope:#}"));
         assert_eq!(found["kind"], "webui");
         assert_eq!((found["home"].as_str(), found["port"].as_u64()), (Some("/opt/data"), Some(8787)), "{found:#}");
-        // Pid 1 of its own namespace is this very process; the file in its own /opt/data says 1.
+        // Pid 1 of its own namespace is this process, and the file in its own /opt/data contains 1.
         let file = &found["pid_files"][0];
         assert_eq!(
             (file["path"].as_str(), file["pid"].as_u64()),
@@ -220,7 +223,7 @@ fn a_server_in_a_container_is_examined_from_the_host() {
         assert_eq!(found["health"]["outcome"], "not_probed");
         assert!(found["health"]["note"].as_str().unwrap().contains("namespace"), "{found:#}");
         assert_eq!(found["process"]["namespace_pids"].as_array().unwrap().len(), 2);
-        // Its answer is what could not be had; nothing of the host's own /opt is blamed.
+        // Only the HTTP answer is missing, and the host's own /opt is not reported.
         assert_eq!((found["status"].as_str(), roots(found).len()), (Some("unknown"), 0), "{found:#}");
     }
     assert!(shown.contains("/opt/data"), "{shown}");
@@ -231,7 +234,7 @@ fn child_of(parent: u32) -> u32 {
     std::fs::read_to_string(path).unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// The runtime's own word for a container, where its socket may be used.
+/// The answer of the runtime for a container, if its socket may be used.
 #[test]
 fn a_container_runtime_is_asked_on_its_socket() {
     let Some(group) = container_group() else {
@@ -275,7 +278,8 @@ fn a_container_runtime_is_asked_on_its_socket() {
     assert_eq!((supervisor["claims_this"].as_bool(), supervisor["restarts"].as_u64()), (Some(true), Some(2)));
     assert_eq!((found["status"].as_str(), ids(&found)), (Some("healthy"), vec![]), "{found:#}");
     assert!(!found.to_string().contains("canary-env"));
-    // Without its answer the control group still tells the runtime and the container, and that it was not asked.
+    // Without an answer the control group still identifies the runtime and the container, and a gap reports that
+    // the runtime was not queried.
     drop(runtime);
     let found = ask(target.pid());
     assert_eq!(found["lineage"]["supervisor"]["kind"], "docker", "{found:#}");
@@ -283,7 +287,7 @@ fn a_container_runtime_is_asked_on_its_socket() {
     drop(target);
 }
 
-/// A control group as Docker makes it; gone with the test.
+/// A control group as Docker creates it; removed with the test.
 struct Group(PathBuf);
 
 impl Drop for Group {
@@ -311,7 +315,7 @@ fn container_group() -> Option<Group> {
     Some(group)
 }
 
-/// A program that looks like supervisord and answers as `what` says; its program is the WebUI on `port`.
+/// A program that looks like supervisord and answers as `what` selects; its program is the WebUI on `port`.
 fn supervisord(home: &Path, port: u16, what: &str, program: &str) -> Guard {
     let script = home.join("supervisord");
     std::fs::copy(program_file("socket_server.py"), &script).unwrap();
@@ -331,8 +335,7 @@ fn supervisord(home: &Path, port: u16, what: &str, program: &str) -> Guard {
     )
 }
 
-/// Answers that are huge, malformed, refused or never end: a gap with its reason, within the deadline, and nobody
-/// accused.
+/// Answers that are huge, malformed, refused or endless: a gap with the reason within the deadline, and no finding.
 #[test]
 fn a_hostile_supervisord_ends_in_a_gap() {
     let target = webui("");
@@ -361,7 +364,7 @@ fn a_hostile_supervisord_ends_in_a_gap() {
     }
 }
 
-/// Names that a terminal would obey, in the answer and in the configuration.
+/// Names with control characters, in the answer and in the configuration.
 #[test]
 fn hostile_names_do_not_reach_the_terminal() {
     let (target, home) = (webui(""), home());
@@ -369,7 +372,7 @@ fn hostile_names_do_not_reach_the_terminal() {
     let answer = home.path().join("answer.xml");
     let program =
         |member: &str, value: String| format!("<member><name>{member}</name><value>{value}</value></member>");
-    // XML cannot carry the escape character itself; the rest of the name comes as it is.
+    // XML cannot contain the escape character itself; the rest of the name is unchanged.
     let sent = name.replace(['\u{1b}', '\u{7}'], "");
     let text = format!(
         "<?xml version='1.0'?><methodResponse><params><param><value><array><data><value><struct>{}{}{}{}</struct></value>\

@@ -28,7 +28,7 @@ pub const HOSTS: &[(&str, Status, &[&str])] = &[
     ("route-locked", Status::Critical, &["handlers-stuck"]),
     ("state-d", Status::Critical, &["uninterruptible-sleep"]),
     ("workers-free", Status::Healthy, &[]),
-    // Recorded before threads were looked at: then no cause is established.
+    // Recorded before threads were sampled, so no cause is established.
     ("handler-stuck", Status::Critical, &["http-no-answer"]),
     ("healthy-pool", Status::Healthy, &[]),
     ("healthy-supervised", Status::Healthy, &[]),
@@ -124,7 +124,7 @@ pub fn findings_page() -> String {
     text
 }
 
-/// docs/fixtures.md: every host, where it is from, and what must be found of it.
+/// docs/fixtures.md: every host, its source, and the expected findings.
 pub fn fixtures_page() -> String {
     let verdict = |status: Status, roots: &[&str]| {
         let roots = if roots.is_empty() { "nothing".to_owned() } else { roots.join(", ") };
@@ -133,7 +133,7 @@ pub fn fixtures_page() -> String {
     let mut page = String::from(
         "# The fixtures\n\nEach file of `fixtures/` is a report (`hermes-doctor check --from fixtures/NAME.json`) of a host with a known cause. \
          Tests judge it again from its facts, and it must come to that cause. This page is written by `cargo xtask docs`.\n\n\
-         ## Hosts of reports\n\nMade of what people have measured on their hosts (A#: NousResearch/hermes-agent, W#: nesquena/hermes-webui), by \
+         ## Hosts of reports\n\nMade from measurements in public bug reports (A#: NousResearch/hermes-agent, W#: nesquena/hermes-webui), by \
          `tests/it/common/reported.rs`. What is not known is `null`, or a part that was not examined; pids are made up, names of units and paths \
          the usual ones. Where the cause stands in the log only (A81547), or in what nobody has measured (A113372, A91286, W1855, W5210), \
          what is found is what the facts prove of it.\n\n\
@@ -157,7 +157,7 @@ pub fn fixtures_page() -> String {
     for (name, status, roots) in HOSTS.iter().filter(|(name, ..)| is_recorded(name)) {
         let envelope = read(name);
         let lineage = envelope.servers[0].lineage.as_ref();
-        let supervisor = lineage.map_or("not looked at", |lineage| lineage.supervisor.kind.word());
+        let supervisor = lineage.map_or("not examined", |lineage| lineage.supervisor.kind.word());
         lines.push(format!("| `{name}` | {} | {supervisor} | {} |\n", envelope.host.os, verdict(*status, roots)));
     }
     lines.sort();

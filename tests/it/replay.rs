@@ -1,4 +1,5 @@
-//! Saved reports in the place of a host: the same verdict with every subcommand, and one clear line for what is no report.
+//! Saved reports instead of a host: the same verdict with every subcommand, and a one-line message for a file that
+//! is not a report.
 
 use crate::common;
 
@@ -26,7 +27,7 @@ fn verdict(server: &Value) -> Value {
     serde_json::json!([server["status"], server["root_causes"], findings])
 }
 
-/// What the host said, the report says, whatever is asked.
+/// The verdict of a saved report is that of the host, for every subcommand.
 #[test]
 fn a_report_says_what_the_host_said() {
     let target = webui("leak=60,limit=200");
@@ -43,7 +44,7 @@ fn a_report_says_what_the_host_said() {
         // The facts of other parts are not shown.
         assert_eq!(servers(&then)[0]["descriptors"].is_null(), !matches!(command, "check" | "fds"), "{command}");
     }
-    // Nothing of this host is looked at: the target may be gone.
+    // This host is not read: the server may have ended.
     let pid = target.pid();
     drop(target);
     let answer = run(&format!("--from {}", file.display()));
@@ -55,7 +56,7 @@ fn a_report_says_what_the_host_said() {
     assert_eq!(answer.exit, 1, "{}", answer.stdout);
 }
 
-/// Every recorded host gets on the command line the verdict that it gets in the library.
+/// Every recorded host gets the same verdict on the command line as in the library.
 #[test]
 fn every_fixture_is_a_report() {
     let mut seen = 0;
@@ -72,7 +73,7 @@ fn every_fixture_is_a_report() {
     assert!(seen > 40);
 }
 
-/// An older program knew fewer checks: they are named, and what it recorded decides.
+/// An older program had fewer checks: the new ones are listed, and its recorded facts decide.
 #[test]
 fn newer_rules_are_named() {
     let answer = run(&format!("check --from {} --json", fixture("leak-critical").display())).json();
@@ -80,7 +81,7 @@ fn newer_rules_are_named() {
     assert!(newer.contains(&"gil-held".into()) && !newer.contains(&"state-db-handle-leak".into()), "{newer:?}");
     let text = run(&format!("check --from {}", fixture("leak-critical").display())).stdout;
     assert!(text.contains("Checks that it did not make:") && text.contains("gil-held"), "{text}");
-    // Unknown fields of a newer one do no harm, and it is said.
+    // Unknown fields of a newer report do no harm, and the output mentions them.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("newer.json");
     let mut report: Value = serde_json::from_slice(&std::fs::read(fixture("leak-critical")).unwrap()).unwrap();
@@ -92,7 +93,7 @@ fn newer_rules_are_named() {
     assert!(answer.stdout.contains("written by a newer hermes-doctor"), "{}", answer.stdout);
 }
 
-/// A part that the report does not have is not seen, rather than well.
+/// A part that the report does not have is unknown, not healthy.
 #[test]
 fn what_a_report_lacks_is_unknown() {
     let target = webui("");
@@ -126,11 +127,11 @@ fn two_reports_are_compared() {
     // Ten requests, and the one that each check sends itself: two descriptors a connection.
     assert!(samples[1]["open"].as_u64().unwrap() >= samples[0]["open"].as_u64().unwrap() + 20, "{samples:#?}");
     assert!(samples[1]["at_ms"].as_u64().unwrap() > 0);
-    // Whichever is named first, the later one is what is there now.
+    // In either order, the later report is the present state.
     let turned = run(&format!("fds --from {} --from {} --json", second.display(), first.display())).json();
     assert_eq!(verdict(&servers(&turned)[0]), verdict(&servers(&answer)[0]));
     assert_eq!(servers(&turned)[0]["trend"], servers(&answer)[0]["trend"]);
-    // Of another server nothing is compared.
+    // Reports of different servers are not compared.
     let other = run(&format!("fds --from {} --from {}", fixture("zombies").display(), second.display()));
     assert_eq!(other.exit, 3, "{}", other.stdout);
 }
@@ -145,7 +146,7 @@ fn what_is_no_report_is_refused_in_one_line() {
     };
     let deep = format!("{{\"schema\":\"hermes-doctor/1\",\"servers\":{}", "[".repeat(200_000));
     let text = std::fs::read_to_string(fixture("leak-critical")).unwrap();
-    // In a place where any JSON may stand, and in one where it is left out.
+    // In a field where any JSON is valid, and in one that is ignored.
     let nested =
         text.replacen("\"value\": ", &format!("\"value\": {}{}, \"x\": ", "[".repeat(200), "]".repeat(200)), 1);
     let many = text.replacen("\"passed\": [", &format!("\"passed\": [{}", "\"\",".repeat(1_600_000)), 1);
@@ -188,7 +189,7 @@ fn what_is_no_report_is_refused_in_one_line() {
     let limited = format!("ulimit -v 262144; exec {} check --from {}", common::program(), large.display());
     let answer = run_with(Command::new("sh").arg("-c").arg(limited));
     assert!(answer.stderr.contains("larger than 64 MiB"), "{}", answer.stderr);
-    // As much of the dearest values as is read at all, packed into some kilobytes.
+    // The largest number of the most expensive values that is still read, compressed to some kilobytes.
     let text = std::fs::read_to_string(fixture("leak-critical")).unwrap();
     let objects = |count| format!("\"value\": [{}1], \"x\": ", "{\"\":0},".repeat(count));
     let kinds: String = (0..1_400_000).map(|at| format!("\"{at}\":1,")).collect();
@@ -212,7 +213,7 @@ fn what_is_no_report_is_refused_in_one_line() {
     }
 }
 
-/// Whatever stands in the place of a number, a text or a list: it is refused, or it is judged and shown.
+/// Any value in place of a number, a text or a list is refused, or the report is diagnosed and printed.
 #[test]
 fn no_value_of_a_report_does_harm() {
     use clap::Parser;
@@ -268,7 +269,7 @@ fn no_value_of_a_report_does_harm() {
     assert!(refused > 1000 && judged > 1000, "{refused} {judged}");
 }
 
-/// Places of what is no object.
+/// Paths of values that are not objects.
 fn leaves(value: &Value, place: String, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -286,8 +287,9 @@ fn leaves(value: &Value, place: String, found: &mut Vec<String>) {
     }
 }
 
-/// Words that a later program has added: where they do not decide, the report is read; a part that cannot be read without
-/// knowing them is a gap, and nobody is called healthy by it; where they decide, one line names the newer program.
+/// Words that a later program has added. Where they do not decide, the report is read. A part that depends on them
+/// is a gap, so the server is not reported as healthy. Where they decide, a one-line message names the newer
+/// program.
 #[test]
 fn words_of_a_newer_program_are_borne() {
     let directory = tempfile::tempdir().unwrap();
@@ -332,18 +334,18 @@ fn words_of_a_newer_program_are_borne() {
     let (answer, shown) = ask("healthy-pool", "99.1.0", std::slice::from_ref(&kind));
     assert_eq!(answer.json()["status"], "unknown");
     assert!(
-        shown.stderr.contains("hermes-doctor 99.1.0 wrote the report, which this older one")
+        shown.stderr.contains("the report was written by hermes-doctor 99.1.0, and this older version")
             && shown.stderr.contains("oracle")
             && shown.stderr.lines().count() == 1,
         "{}",
         shown.stderr
     );
-    // Of a program of this version, or an older one, such words are mistakes.
+    // In a report of this version or an older one, such words are errors.
     let (_, shown) = ask("healthy-pool", "0.0.1", &[wait]);
     assert!(shown.stderr.contains("not a hermes-doctor report: unknown variant"), "{}", shown.stderr);
 }
 
-/// Who looked at the host is kept, however often its report is judged again and saved.
+/// The program that examined the host is kept, however often its report is diagnosed again and saved.
 #[test]
 fn a_report_of_a_report_is_the_report() {
     let directory = tempfile::tempdir().unwrap();
@@ -360,7 +362,7 @@ fn a_report_of_a_report_is_the_report() {
         assert_eq!((&answer["replayed"]["command"], &answer["command"]), (&"check".into(), &command.into()));
         assert_eq!(answer["started_at"], report["started_at"]);
     }
-    // What could not be seen of another part is not missed by a command that does not look at it.
+    // Gaps of another part do not matter for a command that does not examine that part.
     report["servers"][0]["gaps"] = serde_json::json!([
         {"what": "HTTP", "reason": "permission", "detail": "", "blocks": ["http-no-answer"], "elapsed_ms": 0},
         {"what": "who", "reason": "permission", "detail": "", "blocks": ["orphaned-server", "http-no-answer"], "elapsed_ms": 0},
@@ -370,7 +372,7 @@ fn a_report_of_a_report_is_the_report() {
     assert_eq!(servers(&answer)[0]["gaps"].as_array().unwrap().len(), 1);
 }
 
-/// A hostile report reaches the terminal as text.
+/// The text of a hostile report is printed safely.
 #[test]
 fn text_of_strangers_is_made_harmless() {
     let directory = tempfile::tempdir().unwrap();
@@ -401,7 +403,7 @@ fn a_database_alone_is_replayed() {
     assert_eq!(answer["findings"][0]["id"], "wal-checkpoint-pinned", "{answer:#}");
 }
 
-/// Asked for one part, a report says of it what it says as a whole, and nothing of the others.
+/// For one part, a report gives the same result as in the whole, and nothing about other parts.
 #[test]
 fn each_part_of_a_report_is_judged_as_in_the_whole() {
     use clap::Parser;
@@ -425,14 +427,14 @@ fn each_part_of_a_report_is_judged_as_in_the_whole() {
                 of_parts.insert(found.id.clone());
             }
         }
-        // A claim of another home's supervisor on the port takes the lineage and the port together.
+        // The claim of another home's supervisor on the port needs the lineage and the port together.
         for found in whole.servers[0].findings.iter().filter(|found| found.id != "port-owner-unexpected") {
             assert!(of_parts.contains(&found.id), "{}: no part finds {}", path.display(), found.title);
         }
     }
 }
 
-/// What was found on the host is found in its report: each demonstration, and each way of keeping its report.
+/// A saved report has the same findings as the host: for each demo scenario, and each way to save the report.
 #[test]
 fn every_demonstration_is_found_again_in_its_report() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The attachment: every form of it judged as the host was, harmless where it is pasted, and written with care.
+//! The attachment: each format has the verdict of the host, is harmless where it is pasted, and is written safely.
 
 use crate::common;
 
@@ -23,14 +23,14 @@ fn fixtures() -> Vec<(String, Envelope)> {
     paths.map(|path| (path.display().to_string(), replay::read(&std::fs::read(&path).unwrap()).unwrap())).collect()
 }
 
-/// Status and root causes of each server after its facts were judged again.
+/// Status and root causes of each server after its facts were diagnosed again.
 fn verdicts(envelope: &Envelope) -> Vec<Value> {
     let mut servers = envelope.servers.clone();
     servers.iter_mut().for_each(hermes_doctor::diagnose::judge);
     servers.iter().map(|server| serde_json::json!([server.status, server.root_causes])).collect()
 }
 
-/// What was pasted into an issue is examined as the host was, names hidden or not.
+/// A report that was pasted into an issue has the verdict of the host, with or without redacted names.
 #[test]
 fn a_comment_is_judged_as_the_host_was() {
     let all = fixtures();
@@ -47,7 +47,7 @@ fn a_comment_is_judged_as_the_host_was() {
     }
 }
 
-/// A host with many servers: the comment stays short and says what is not in it.
+/// A host with many servers: the comment stays short and lists the omitted parts.
 #[test]
 fn a_comment_never_grows_too_long() {
     let mut envelope =
@@ -64,7 +64,7 @@ fn a_comment_never_grows_too_long() {
     }
 }
 
-/// Texts that try to end what they stand in, to link, and to call people.
+/// Texts that try to end their context, to create links, and to mention users.
 const HOSTILE: &[&str] = &[
     "</details></summary></pre></code></td><script>document.title='owned'</script>",
     "```\n</details>\n# owned @torvalds #123 GH-7",
@@ -76,7 +76,7 @@ const HOSTILE: &[&str] = &[
     "&lt;script&gt; &#60;script&#62; 0123456789abcdef0123456789abcdef01234567",
 ];
 
-/// A host on which every name, path, argument and unit is one of them.
+/// A host with such a text as every name, path, argument and unit.
 fn hostile(level: Level) -> Envelope {
     let mut envelope = replay::read(&std::fs::read(fixture("systemd-duplicates")).unwrap()).unwrap();
     let mut next = HOSTILE.iter().cycle().map(|text| (*text).to_owned());
@@ -138,11 +138,11 @@ struct Structure {
     closed: usize,
     tags: Vec<String>,
     links: usize,
-    /// Text that stands in no code.
+    /// Text outside of code.
     text: String,
 }
 
-/// What a renderer of Markdown makes of it.
+/// The HTML of a Markdown renderer.
 fn structure(comment: &str) -> Structure {
     let mut found = Structure::default();
     let mut in_code = false;
@@ -179,7 +179,7 @@ fn a_strangers_text_stays_text_in_markdown() {
         for bad in ["@", "#", "owned", "http", "www.", "0123456789abcdef", "<", "javascript"] {
             assert!(!found.text.contains(bad), "{bad} in {}", found.text);
         }
-        // The JSON is still that of the report, whatever stands before it.
+        // The JSON is still that of the report, whatever precedes it.
         assert_eq!(replay::read(comment.as_bytes()).unwrap(), envelope);
     }
 }
@@ -210,7 +210,7 @@ fn a_strangers_text_stays_text_in_html() {
     assert!(page.contains("&lt;script&gt;") && page.contains("Content-Security-Policy"));
 }
 
-/// What a real browser makes of the page, at the width of a phone and of a desk.
+/// The page in a real browser, at the width of a phone and of a desktop.
 #[test]
 fn a_browser_shows_the_page() {
     let Some(chromium) = tool("chromium") else {
@@ -242,7 +242,7 @@ fn a_browser_shows_the_page() {
     }
 }
 
-/// Opens a page in a frame of that width, unfolds it, and says what is there.
+/// Opens a page in a frame of that width, unfolds it, and returns its properties.
 fn look(chromium: &Path, directory: &Path, name: &str, width: u64) -> Value {
     let script = "
         const frame = document.querySelector('iframe');
@@ -291,7 +291,7 @@ fn look(chromium: &Path, directory: &Path, name: &str, width: u64) -> Value {
     serde_json::from_str(&seen.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")).unwrap()
 }
 
-/// Only its owner can read it; nothing that is there is lost, and no link is followed.
+/// Only its owner can read the file; no existing file is lost, and no link is followed.
 #[test]
 fn the_file_is_written_with_care() {
     let directory = tempfile::tempdir().unwrap();
@@ -320,7 +320,7 @@ fn the_file_is_written_with_care() {
     assert_eq!(report(&file, "--force --quiet").stdout, "");
     assert!(std::fs::read_to_string(&file).unwrap().contains("hermes-doctor/1"));
 
-    // A link is refused, and with --force replaced; where it leads nothing changes.
+    // A link is refused, and replaced with --force; its target is not changed.
     let (link, target) = (directory.path().join("link.json"), directory.path().join("target"));
     std::fs::write(&target, "precious").unwrap();
     std::os::unix::fs::symlink(&target, &link).unwrap();
@@ -333,14 +333,15 @@ fn the_file_is_written_with_care() {
     assert!(!directory.path().join("nowhere").exists());
     assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
 
-    for (place, says) in
-        [(directory.path().to_owned(), "is a directory"), (directory.path().join("no/such"), "is no directory")]
-    {
+    for (place, says) in [
+        (directory.path().to_owned(), "is a directory"),
+        (directory.path().join("no/such"), "is not an existing directory"),
+    ] {
         let answer = report(&place, "--force");
         assert_eq!((answer.exit, answer.stderr.lines().count()), (3, 1), "{}", answer.stderr);
         assert!(answer.stderr.contains(says) && answer.stderr.contains("-o"), "{}", answer.stderr);
     }
-    // Nothing but what was asked for is left there.
+    // Only the requested file is there.
     let mut left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["dangling", "hermes-report.json", "link.json", "target"]);
@@ -362,7 +363,7 @@ fn standard_output_is_the_default() {
     }
 }
 
-/// Without anybody to ask, a report with names is not written, nor one that was to be reviewed.
+/// Without a terminal, neither an unredacted report nor a report with --review is written.
 #[test]
 fn nothing_leaves_unasked() {
     let directory = tempfile::tempdir().unwrap();
@@ -372,19 +373,17 @@ fn nothing_leaves_unasked() {
     assert!(answer.exit == 3 && answer.stderr.contains("--yes") && !file.exists(), "{}", answer.stderr);
     let answer = run(&format!("{all} --review"));
     assert!(answer.exit == 3 && !file.exists(), "{}", answer.stderr);
-    for shown in
-        ["What leaves:", "lineage", "What was hidden (--redact default):", "unit-N", "names of units", "--yes"]
-    {
+    for shown in ["The report:", "lineage", "Redacted (--redact default):", "unit-N", "names of units", "--yes"] {
         assert!(answer.stderr.contains(shown), "{shown} in {}", answer.stderr);
     }
     let answer = run(&format!("{all} --review --yes"));
-    assert!(answer.exit == 2 && file.exists() && answer.stderr.contains("What leaves:"), "{}", answer.stderr);
+    assert!(answer.exit == 2 && file.exists() && answer.stderr.contains("The report:"), "{}", answer.stderr);
     let answer = run(&format!("{all} --redact none --yes --force"));
-    assert!(answer.stdout.contains("names are NOT hidden"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("names are NOT redacted"), "{}", answer.stdout);
     assert!(std::fs::read_to_string(&file).unwrap().contains("other.service"));
 }
 
-/// On a terminal it asks: no is no, and yes is yes.
+/// On a terminal the program asks, and follows the answer.
 #[test]
 fn a_person_is_asked() {
     let directory = tempfile::tempdir().unwrap();
@@ -414,7 +413,7 @@ fn a_person_is_asked() {
         command.args(["report", "--from", &from, "-o"]).arg(&file).args(flags.split(' '));
         let status = command.stdin(Stdio::null()).status().unwrap();
         assert_eq!(file.exists(), written, "{flags} {answer}");
-        // What was not written is no verdict.
+        // A report that was not written has no verdict.
         assert_eq!(status.code(), Some(if written { 2 } else { 3 }), "{flags} {answer}");
     }
 }
@@ -435,7 +434,7 @@ fn a_live_server_is_reported() {
     let step =
         report["findings"].as_array().unwrap().iter().find_map(|finding| finding["next"][0]["command"].as_str());
     assert_eq!(step, Some(format!("hermes-doctor report --pid {} -o hermes-report.json", target.pid()).as_str()));
-    // Two attachments are compared by the names that stay.
+    // Two attachments are compared by the names that are not redacted.
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = (directory.path().join("1.json"), directory.path().join("2.md"));
     for (file, form) in [(&first, ""), (&second, "--markdown")] {

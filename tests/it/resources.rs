@@ -1,4 +1,4 @@
-//! Limits of tasks and memory on real control groups and real users, and the healthy hosts that look alike.
+//! Limits of tasks and memory with real control groups and real users, and healthy hosts that look similar.
 
 use crate::common;
 
@@ -8,10 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A user whom no system has.
+/// A user id that no system uses.
 const STRANGER: u32 = 54_321;
 
-/// A control group of version 1 that is removed again.
+/// A control group of version 1 that is removed when it is dropped.
 struct Group(PathBuf);
 
 impl Group {
@@ -43,7 +43,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // A moment after the last of its processes was reaped.
+        // The removal is possible a moment after the last of its processes was reaped.
         wait_for("the removal of the control group", || std::fs::remove_dir(&self.0).is_ok());
     }
 }
@@ -52,7 +52,7 @@ fn script() -> PathBuf {
     program_file("limits/hermes-webui/server.py")
 }
 
-/// The target, in a control group from its first instruction on.
+/// The test server, in a control group from its first instruction on.
 fn server_in(group: &Group, what: &str) -> Guard {
     let home = home();
     let script = format!("echo $$ > {}/cgroup.procs && exec python3 {}", group.0.display(), script().display());
@@ -90,13 +90,13 @@ fn a_reached_limit_of_tasks_is_why_replies_are_empty() {
         .find(|finding| finding["caused_by"][0] == "threads-exhausted");
     let symptom = symptom.unwrap_or_else(|| panic!("{server:#}"));
     assert!(["reply-empty", "connection-reset"].contains(&symptom["id"].as_str().unwrap()), "{symptom:#}");
-    // What the probe set off is seen at the second look.
+    // The second sample shows the effects of the probe.
     let facts = &server["resources"]["task_groups"][0];
     assert_eq!((facts["path"].as_str(), facts["is_own"].as_bool()), (Some(group.name().as_str()), Some(true)));
     assert!(facts["refused_since"].as_u64().unwrap() >= 1, "{facts:#}");
     assert!(server["resources"]["looked_again_after_ms"].as_u64().unwrap() >= 900);
 
-    // The limit is raised: the log still tells that there was something, and the server is well.
+    // The limit is raised: the log still shows the errors, and the server is healthy.
     group.set("pids.max", 1000);
     let server = check(&target);
     assert_eq!(server["health"]["outcome"], "ok", "{server:#}");
@@ -137,7 +137,7 @@ fn a_group_with_room_is_no_alarm() {
     assert!(server["passed"].as_array().unwrap().iter().any(|id| id == "threads-exhausted"));
 }
 
-/// A home and a copy of the target that everybody may use.
+/// A home and a copy of the test server that every user may use.
 fn public_place() -> (tempfile::TempDir, PathBuf) {
     let home = home();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -180,7 +180,7 @@ fn the_users_limit_of_processes_binds_an_ordinary_user() {
     );
     assert_eq!(found["resources"]["process"]["is_bound"], true);
     drop(target);
-    // Root has the same limit and is not bound by it, however many processes it has.
+    // The limit does not apply to root, however many processes root has.
     std::fs::remove_file(home.path().join("webui.log")).unwrap();
     let target = start_as(0);
     let found = check(&target);

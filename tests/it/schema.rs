@@ -1,5 +1,5 @@
-//! The JSON Schema agrees with the program, with every report that is kept, and with what the commands answer; it catches
-//! mistakes, and is open to fields that are added.
+//! The JSON Schema agrees with the program, with every saved report and with the output of the commands; it detects
+//! mistakes, and permits added fields.
 
 use crate::common;
 
@@ -76,7 +76,7 @@ fn every_kept_report_is_valid() {
     assert!(count >= 3);
 }
 
-/// What the commands answer on this host, errors among it.
+/// The output of the commands on this host, including errors.
 #[test]
 fn every_answer_is_valid() {
     let validator = validator();
@@ -116,7 +116,7 @@ fn every_answer_is_valid() {
     valid(&validator, "a request that waits", &stuck);
 }
 
-/// Every place of a value once, whatever the number of the item that it stands in.
+/// Every path of a value once, whatever the index of its list item.
 fn places(value: &Value) -> Vec<String> {
     fn walk(value: &Value, place: String, seen: &mut BTreeSet<String>, found: &mut Vec<String>) {
         let shape: String =
@@ -148,7 +148,7 @@ fn is_in_map(place: &str) -> bool {
     place.rsplit('/').nth(1).is_some_and(|name| MAPS.contains(&name))
 }
 
-/// Fields that came after the first reports of the format, or stand only where there is something to say.
+/// Fields that were added after the first reports of the format, or exist only if they have a value.
 const MAY_BE_MISSING: &[&str] = &[
     "accepted_since",
     "activity",
@@ -196,7 +196,7 @@ const MAY_BE_MISSING: &[&str] = &[
     "written",
 ];
 
-/// Each field that a report has is missed, each type is checked, and words that are not in the list are refused.
+/// A missing field is an error, each type is checked, and words that are not in the list are refused.
 #[test]
 fn mistakes_are_caught() {
     let validator = validator();
@@ -206,7 +206,7 @@ fn mistakes_are_caught() {
         for place in places(&report).iter().filter(|place| !place.is_empty()) {
             let (parent, field) = place.rsplit_once('/').unwrap();
             let mut changed = report.clone();
-            // Of another type: an object is nowhere but where there is one.
+            // A value of another type: an object is valid only where an object is expected.
             let old = changed.pointer_mut(place).unwrap();
             let is_scalar = !old.is_object();
             *old = json!({});
@@ -262,7 +262,7 @@ fn mistakes_are_caught() {
     }
 }
 
-/// A later program of the same format adds fields, wherever it likes.
+/// A later program of the same format adds fields anywhere.
 #[test]
 fn added_fields_are_no_mistakes() {
     let validator = validator();
@@ -280,7 +280,7 @@ fn added_fields_are_no_mistakes() {
     }
 }
 
-/// Takes out whatever the schema does not ask for.
+/// Removes all fields that the schema does not require.
 fn strip(value: &mut Value, schema: &Value, whole: &Value, taken: &mut usize) {
     let schema = match schema["$ref"].as_str() {
         Some(reference) => whole.pointer(reference.trim_start_matches('#')).unwrap(),
@@ -308,8 +308,8 @@ fn strip(value: &mut Value, schema: &Value, whole: &Value, taken: &mut usize) {
     }
 }
 
-/// What the schema does not ask for, a reader can do without: the oldest report of the format is read. Nothing is found of
-/// it that was not found with all of its fields, for what is not known raises no alarm.
+/// A reader does not need the fields that the schema does not require, so the oldest reports of the format can be
+/// read. Missing facts cause no finding that the complete report does not have.
 #[test]
 fn the_oldest_reports_are_still_read() {
     let (whole, validator) = (schema(), validator());
@@ -321,7 +321,8 @@ fn the_oldest_reports_are_still_read() {
         let mut old = replay::read(report.to_string().as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
         for (old, full) in old.servers.iter_mut().zip(&full.servers) {
             diagnose::judge(old);
-            // Without a look at threads, why a request waits is not known: then that it waits is what is found.
+            // Without samples of the threads the reason for a waiting request is unknown, so the wait itself is the
+            // finding.
             let news =
                 old.findings.iter().filter(|found| found.id != "http-no-answer" && found.id != "accept-stalled");
             for found in news.filter(|found| found.severity > hermes_doctor::model::Severity::Info) {

@@ -1,5 +1,5 @@
-//! Every seed of the fuzz targets, and every fixture, through the functions that the targets call: foreign bytes
-//! that were once told apart, or once did harm, are read on every stable build.
+//! Every seed of the fuzz targets, and every fixture, through the functions that the fuzz targets call, on every
+//! stable build: untrusted input of different forms, or input that once did harm.
 
 #[path = "../../fuzz/families.rs"]
 mod families;
@@ -47,7 +47,7 @@ fn every_seed_is_borne() {
         for path in seeds {
             let bytes = fs::read(&path).unwrap();
             run(*family, &path, &bytes);
-            // What is cut somewhere is as foreign as the whole; at most 64 cuts a seed.
+            // Truncated input is as untrusted as the whole; at most 64 truncations for each seed.
             if *name != "reports" {
                 for end in (0..bytes.len()).step_by(bytes.len() / 64 + 1) {
                     run(*family, &path, &bytes[..end]);

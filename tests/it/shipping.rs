@@ -1,4 +1,4 @@
-//! Manual pages are read without a warning, and completions complete, each by the real program that does so.
+//! Manual pages are valid, and completions work, each checked by the real program.
 
 use crate::common;
 
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 fn commands() -> Vec<String> {
     let help = run("--help").stdout;
     let below = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
-    // Commands stand two columns in, what is said of them further.
+    // Commands are indented by two columns, their descriptions by more.
     let names = below.take_while(|line| !line.trim().is_empty()).filter_map(|line| {
         let entry = line.strip_prefix("  ")?;
         entry.starts_with(|first: char| first.is_ascii_lowercase()).then(|| entry.split(' ').next())?
@@ -26,7 +26,7 @@ fn written(directory: &Path, more: &[&str]) -> common::Answer {
     run_with(doctor().arg("man").arg("--directory").arg(directory).args(more))
 }
 
-/// What a program says of a page, on both of its outputs.
+/// The output of a program about a page, on both streams.
 fn said(command: &mut Command) -> (bool, String) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -36,7 +36,7 @@ fn said(command: &mut Command) -> (bool, String) {
 #[test]
 fn every_command_has_its_page() {
     let directory = tempfile::tempdir().unwrap();
-    // It is made where it is not there.
+    // The directory is created if it does not exist.
     let pages = directory.path().join("share/man/man1");
     let answer = written(&pages, &[]);
     assert_eq!((answer.exit, answer.stdout.as_str(), answer.stderr.as_str()), (0, "", ""));
@@ -59,7 +59,7 @@ fn every_command_has_its_page() {
         assert!(title.starts_with(&format!(".TH hermes-doctor-{command} 1 20")), "a date: {title}");
         assert!(title.ends_with(&format!("\"hermes-doctor {version}\" \"User Commands\"")), "{title}");
         assert!(page.contains("\n.SH EXAMPLES\n.nf\nhermes\\-doctor "), "{command}");
-        // Whatever the help names, the page does.
+        // The page contains everything that the help contains.
         let plain = page.replace("\\-", "-");
         let help = run(&format!("{command} --help")).stdout;
         let option = |word: &str| word.trim_matches(|it: char| it != '-' && !it.is_ascii_lowercase()).to_owned();
@@ -81,7 +81,7 @@ fn pages_are_read_without_a_warning() {
                 let answer = said(Command::new(&mandoc).args(["-Tlint", "-W", "warning"]).arg(page));
                 assert_eq!(answer, (true, String::new()), "{}", page.display());
             }
-            // It finds what is wrong with a page where something is.
+            // It detects an error in a faulty page.
             let bad = directory.path().join("bad.1");
             fs::write(&bad, ".TH bad 1 2026-01-01\n.SH NAME\nbad \\- page\n.NOSUCH\n").unwrap();
             assert!(!said(Command::new(&mandoc).args(["-Tlint", "-W", "warning"]).arg(&bad)).0);
@@ -117,7 +117,7 @@ fn a_page_that_is_there_is_not_written_over() {
     assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "all or none");
 
-    // A link is replaced, and what it leads to is left alone.
+    // A link is replaced, and its target is not changed.
     let elsewhere = directory.path().join("elsewhere");
     fs::write(&elsewhere, "elsewhere").unwrap();
     symlink(&elsewhere, &other).unwrap();
@@ -130,12 +130,12 @@ fn a_page_that_is_there_is_not_written_over() {
 #[test]
 fn what_cannot_be_shown_is_said() {
     for (arguments, why) in [
-        ("man nosuch", "there is no command \"nosuch\"; there are check, "),
+        ("man nosuch", "there is no command \"nosuch\"; the commands are check, "),
         ("man demo-server", "there is no command"),
         ("man --force", "--directory"),
         ("man fds --force", "cannot be used with"),
         ("man fds --directory /x", "cannot be used with"),
-        ("man --directory /proc/nosuch", "cannot be made"),
+        ("man --directory /proc/nosuch", "cannot create"),
         ("completions", "<SHELL>"),
         ("completions nosuch", "possible values: bash, elvish, fish, powershell, zsh"),
     ] {
@@ -160,7 +160,7 @@ fn script(shell: &str, file: &str) -> tempfile::TempDir {
     directory
 }
 
-/// What a shell answers to a program of its own language, in a directory that is its home as well.
+/// The output of a shell for a program in its language, in a directory that is also its home.
 fn shell(command: &mut Command, home: &Path) -> Vec<String> {
     let child = command.current_dir(home).env("HOME", home).env("TERM", "dumb").env("LC_ALL", "C.UTF-8");
     let out = home.join("answer");
@@ -188,7 +188,7 @@ const TYPED: [(&str, &[&str]); 7] = [
 fn bash_completes() {
     let Some(bash) = tool("bash") else { return skipped("bash_completes", "there is no bash") };
     let home = script("bash", "script");
-    // As readline calls the function: its name is told by `complete`.
+    // Like readline, which gets the name of the function from `complete`.
     let program = r#"
         source ./script
         [[ $(complete -p hermes-doctor) =~ -F\ ([^ ]+) ]] && function=${BASH_REMATCH[1]}
@@ -212,7 +212,7 @@ fn fish_completes() {
     for (line, wanted) in TYPED {
         let program = "source ./script; complete -C $argv[1]";
         let answer = shell(Command::new(&fish).args(["--no-config", "-c", program, line]), home.path());
-        // Beside each word stands what it means.
+        // The meaning follows each word.
         let answer: Vec<&str> = answer.iter().filter_map(|word| word.split('\t').next()).collect();
         assert_eq!(answer, wanted, "{line}");
     }
@@ -258,7 +258,7 @@ const TARGETS: [&str; 4] =
 fn archives_and_their_formula_agree() {
     let directory = tempfile::tempdir().unwrap();
     let (dist, program) = (directory.path().join("dist"), directory.path().join("hermes-doctor"));
-    // The program with its symbols would be packed for a minute; this one calls it.
+    // Packing the program with its symbols would take a minute; this script calls it instead.
     let wrapper = format!("#!/bin/sh\nexec '{}' \"$@\"\n", common::program());
     fs::write(&program, wrapper).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
@@ -267,7 +267,7 @@ fn archives_and_their_formula_agree() {
 
     let mut sums = Vec::new();
     for target in TARGETS {
-        // As long as one is missing there is no formula.
+        // While an archive is missing there is no formula.
         let unfinished = formula();
         assert!(!unfinished.status.success() && unfinished.stdout.is_empty());
         let (is_packed, archive) = said(packaging("archive").arg(&program).arg(target).arg(&dist));
@@ -305,8 +305,8 @@ fn archives_and_their_formula_agree() {
     }
 }
 
-/// What Cargo.toml puts into the package is what `packaging/assets` makes, and the release workflow packs every target
-/// that the formula names.
+/// Cargo.toml packs the files that `packaging/assets` creates, and the release workflow packs every target of the
+/// formula.
 #[test]
 fn packages_name_what_there_is() {
     let directory = tempfile::tempdir().unwrap();
@@ -326,7 +326,7 @@ fn packages_name_what_there_is() {
     }
 }
 
-/// An action that is named by a tag can change later; one that is named by its commit cannot.
+/// An action given by a tag can change later; one given by a commit cannot.
 #[test]
 fn actions_are_named_by_their_commit() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");

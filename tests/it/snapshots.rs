@@ -1,4 +1,4 @@
-//! Every table and verdict as a person sees it, drawn from recorded hosts.
+//! Every table and verdict as the user sees it, printed from recorded hosts.
 
 use hermes_doctor::collect::replay;
 use hermes_doctor::model::{Demonstration, Envelope, Part};
@@ -17,7 +17,7 @@ fn host(name: &str) -> Envelope {
     hermes_doctor::report::seal(envelope, elapsed)
 }
 
-/// What a subcommand would have shown of a host.
+/// The output of a subcommand for a host.
 fn part(name: &str, part: Part) -> Envelope {
     let mut envelope = host(name);
     for server in &mut envelope.servers {
@@ -99,7 +99,7 @@ fn quiet_and_verbose() {
     insta::assert_snapshot!("check-verbose-handler-stuck", shown(&host("handler-stuck"), &verbose));
 }
 
-/// Limits and logs stand below the other facts.
+/// Limits and logs come after the other facts.
 #[test]
 fn causes_that_http_does_not_show() {
     for name in ["malformed-first", "memory-killed", "threads-exhausted"] {
@@ -165,7 +165,7 @@ fn recorded() -> Vec<(String, Envelope)> {
     found
 }
 
-/// Commands that the findings of a host name.
+/// Commands in the findings of a host.
 fn commands(envelope: &Envelope) -> Vec<String> {
     let findings = envelope.servers.iter().flat_map(|server| &server.findings).chain(&envelope.findings);
     findings.flat_map(|finding| &finding.next).filter_map(|step| step.command.clone()).collect()
@@ -190,7 +190,7 @@ fn every_line_fits() {
                 for (verbose, quiet) in [(false, false), (true, false), (false, true)] {
                     let text = shown(&envelope, &View { verbose, quiet, ..view(width, unicode) });
                     assert!(unicode || text.is_ascii(), "{look} of {name}: {text}");
-                    // A command is never broken: it is there to be copied.
+                    // A command is never broken, so that it can be copied.
                     let is_command = |line: &str| {
                         line.strip_prefix("       ")
                             .is_some_and(|line| commands.iter().any(|command| command == line))
@@ -225,7 +225,7 @@ fn demonstrations() {
     insta::assert_snapshot!("demo-table", shown(&envelope, &view(80, true)));
 }
 
-/// Text of strangers that came through a saved report must not reach the terminal as it is.
+/// Untrusted text from a saved report must not reach the terminal unescaped.
 #[test]
 fn colour_is_the_only_escape() {
     let mut used = std::collections::BTreeSet::new();
@@ -236,7 +236,8 @@ fn colour_is_the_only_escape() {
             for piece in text.split('\u{1b}').skip(1) {
                 let end = piece.find('m').unwrap();
                 assert!(piece.starts_with('['), "{name}: {piece}");
-                // Bold, dim, red, green, yellow, magenta, and back (ECMA-48, SGR): seen on light and on dark grounds.
+                // Bold, dim, red, green, yellow, magenta, and reset (ECMA-48, SGR): readable on light and on dark
+                // backgrounds.
                 assert!(["0", "1", "2", "31", "32", "33", "35"].contains(&&piece[1..end]), "{name}: {piece}");
                 used.insert(piece[1..end].to_owned());
             }
@@ -247,7 +248,7 @@ fn colour_is_the_only_escape() {
     assert!(["1", "2", "31", "32", "33"].iter().all(|code| used.contains(*code)), "{used:?}");
 }
 
-/// Recorded over time, and of a database without a server; judged again from the facts alone first.
+/// Samples over time, and a database without a server; diagnosed again from the facts first.
 #[test]
 fn over_time_and_databases() {
     for name in ["staircase", "exercise", "pinned"] {
@@ -314,13 +315,14 @@ fn many_requests() {
     insta::assert_snapshot!("health-series-ascii", ascii);
 }
 
-/// Recorded interpreters, judged again from their stacks alone: a lock, a cycle, one thread that has the interpreter.
+/// Recorded interpreters, diagnosed again from their stacks: a lock, a deadlock cycle, and a thread that holds the
+/// interpreter lock.
 #[test]
 fn stacks_and_locks() {
     for name in ["deadlock", "crossed", "gil"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/recorded/stacks-{name}.json"));
         let mut envelope = replay::read(&std::fs::read(path).unwrap()).unwrap();
-        // Advice may improve on an old report; what was found and why may not change.
+        // Advice may differ from that in an old report; findings and their causes may not.
         let facts = |envelope: &Envelope| -> Vec<_> {
             let findings = envelope.servers[0].findings.iter().cloned();
             findings.map(|found| hermes_doctor::model::Finding { next: Vec::new(), ..found }).collect()
@@ -344,7 +346,7 @@ fn stacks_and_locks() {
     insta::assert_snapshot!("stacks-verbose-deadlock", shown(&envelope, &verbose));
 }
 
-/// A record of the flight recorder: growth, a restart, and a report that was kept.
+/// A record of `watch`: growth, a restart, and a full report.
 #[test]
 fn a_record_read_back() {
     let line = |minute: u64, pid: u32, open: u64, status: &str, events: &str| {

@@ -1,5 +1,5 @@
-//! Python stacks of live servers: the lock and its holder are named, the process is left alone, and what cannot be read
-//! is a gap with what would allow it.
+//! Python stacks of live servers: the lock and its holder are reported, the process is not changed, and stacks that
+//! cannot be read are a gap with the required permission.
 
 use crate::common;
 
@@ -38,7 +38,7 @@ fn lock<'a>(server: &'a Value, expression: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no lock {expression} in {server:#}"))
 }
 
-/// Under every interpreter that is here: file, line, lock and holder.
+/// For every installed interpreter: file, line, lock and holder.
 #[test]
 fn a_deadlock_names_the_line_the_lock_and_its_holder() {
     for python in pythons() {
@@ -124,7 +124,7 @@ fn the_holder_of_the_interpreter_is_named_with_its_line() {
             let pid = target.pid();
             threads(pid).into_iter().any(|tid| tid != pid && wait_channel(pid, tid) == "0")
         });
-        // It has computed for some time, so it is in the search and not on the way to it.
+        // It has used CPU time, so it is already in the search.
         let ticks = |tid: u32| {
             let stat =
                 std::fs::read_to_string(format!("/proc/{}/task/{tid}/stat", target.pid())).unwrap_or_default();
@@ -150,7 +150,7 @@ fn the_holder_of_the_interpreter_is_named_with_its_line() {
     }
 }
 
-/// Many threads that wait, and none for a lock that somebody keeps.
+/// Many threads that wait, but none for a lock that another thread keeps.
 #[test]
 fn healthy_waiting_is_no_lock() {
     let script = "
@@ -209,7 +209,7 @@ fn gap<'a>(server: &'a Value, what: &str) -> &'a Value {
 fn what_is_not_python_is_a_gap() {
     let child = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
     let target = Guard { child, port: 0, home: None };
-    // A developer's environment asks errors for where they were made.
+    // The developer's environment can request backtraces in errors.
     for variable in ["NOTHING", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
         let mut look = doctor();
         look.args(["stacks", "--json", "--pid", &target.pid().to_string()]).env(variable, "1");
@@ -225,7 +225,7 @@ fn what_is_not_python_is_a_gap() {
     }
 }
 
-/// Another user may not read the memory: status 3, and what would allow it.
+/// Another user may not read the memory: status 3, and the required permission.
 #[test]
 fn no_permission_is_decisive_when_it_was_asked_alone() {
     if !rustix::process::geteuid().is_root() {
@@ -252,7 +252,7 @@ fn no_permission_is_decisive_when_it_was_asked_alone() {
     if let Ok(scope) = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
         assert!(detail.contains(&format!("here it is {}", scope.trim())), "{detail}");
     }
-    // Beside an answer it is a gap like any other.
+    // In a full check it is a gap like any other.
     let answer = as_nobody(&format!("check --stacks --port {} --json", target.port));
     assert_eq!(answer.exit, 0, "{}", answer.stdout);
 }
@@ -260,7 +260,7 @@ fn no_permission_is_decisive_when_it_was_asked_alone() {
 #[test]
 fn a_stopped_process_shows_its_stacks() {
     let target = webui("");
-    // It says that it is ready a moment before its loop begins.
+    // It prints that it is ready a moment before its loop begins.
     wait_for("the loop", || wait_channel(target.pid(), target.pid()).contains("poll"));
     target.signal(rustix::process::Signal::STOP);
     wait_for("the stop", || wait_channel(target.pid(), target.pid()) == "do_signal_stop");
@@ -271,7 +271,7 @@ fn a_stopped_process_shows_its_stacks() {
     assert_eq!(server["stacks"]["groups"][0]["threads"][0]["state"], "stopped", "{server:#}");
 }
 
-/// Ended between any two reads: an answer, never a panic, never somebody else's stacks.
+/// The process ends between any two reads: an answer, never a panic, and never stacks of another process.
 #[test]
 fn a_process_that_ends_during_the_look_is_a_gap() {
     for wait in [20_u64, 60, 120, 250] {
@@ -292,12 +292,12 @@ fn a_process_that_ends_during_the_look_is_a_gap() {
     }
 }
 
-/// In a check the stacks are read only where they were asked for, and offered where they would tell something.
+/// A check reads the stacks only on request, and suggests them if they would help.
 #[test]
 fn a_check_reads_stacks_only_where_asked() {
     let sick = webui("deadlock");
     let without = run(&format!("check --port {} --timeout 500ms", sick.port));
-    assert!(without.stdout.contains("Python stacks (ask with --stacks)"), "{}", without.stdout);
+    assert!(without.stdout.contains("Python stacks (use --stacks)"), "{}", without.stdout);
     let with = server(&format!("check --stacks --port {} --timeout 500ms", sick.port));
     assert!(with["examined"].to_string().contains("stacks"), "{with:#}");
     assert_eq!(lock(&with, "STREAMS_LOCK")["held_by"]["name"], "agent-sync");
@@ -306,7 +306,7 @@ fn a_check_reads_stacks_only_where_asked() {
     assert!(evidence.contains("wait at server.py:") && evidence.contains("thread agent-sync"), "{with:#}");
     let shown = run(&format!("check --stacks --port {} --timeout 500ms", sick.port));
     assert!(
-        shown.stdout.contains("held by agent-sync") && !shown.stdout.contains("ask with --stacks"),
+        shown.stdout.contains("held by agent-sync") && !shown.stdout.contains("use --stacks"),
         "{}",
         shown.stdout
     );
@@ -321,8 +321,8 @@ fn a_check_reads_stacks_only_where_asked() {
     assert!(with["stacks"]["groups"].to_string().contains("serve_forever"), "{with:#}");
 }
 
-/// All that happens to the process is that its memory is read: nothing attaches to it, stops it or sends it a signal, and
-/// without the flag not even that.
+/// Only the memory of the process is read: it is not traced, stopped or signalled; without the flag even its memory
+/// is not read.
 #[test]
 fn the_look_leaves_the_process_alone() {
     let Some(strace) = common::tool("strace") else {
@@ -362,7 +362,7 @@ fn the_look_leaves_the_process_alone() {
     }
 }
 
-/// In a container the interpreter counts its threads otherwise than the kernel does outside.
+/// In a container the thread ids of the interpreter differ from those of the kernel outside.
 #[test]
 fn threads_of_another_pid_namespace_are_found() {
     if !rustix::process::geteuid().is_root() {
@@ -389,7 +389,7 @@ fn threads_of_another_pid_namespace_are_found() {
     assert_eq!(lock["is_still"], true, "{server:#}");
 }
 
-/// Threads by the hundred, deep recursion, and a source that was changed since.
+/// Hundreds of threads, deep recursion, and a source file that was changed later.
 #[test]
 fn large_and_odd_processes_are_bounded() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Programs that the doctor starts: which, by which name, and with what of the doctor's own.
+//! Programs that the doctor starts: which ones, by which path, and what they inherit.
 
 use crate::common;
 
@@ -16,7 +16,7 @@ Result=exit-code\nType=simple\nRestart=on-failure\nRestartUSec=100ms\nKillMode=c
 NRestarts=5\nExecMainCode=1\nExecMainStatus=1\nFragmentPath=\n\
 ExecStart={ path=/usr/bin/python3 ; argv[]=/usr/bin/python3 /srv/hermes-webui/server.py ; ignore_errors=no }\n";
 
-/// The doctor's variables of which a program may have some, and none of the others.
+/// Variables of the doctor that a program may inherit; all others are removed.
 const VARIABLES: &[&str] = &["LC_ALL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
 
 /// Directories in which the programs are.
@@ -42,7 +42,7 @@ fn replace_both(place: &Place) -> bool {
     place.replace_tool("systemctl", "no", FAILED) && place.replace_tool("journalctl", "no", line)
 }
 
-/// Programs of these names come first on the path; every one of them says that it ran.
+/// Programs with these names come first on the path; each of them records that it ran.
 fn stubs(place: &Place) -> (PathBuf, PathBuf) {
     let (directory, record) = (place.directory("path", STRANGER), place.path("ran"));
     std::fs::write(&record, "").unwrap();
@@ -129,7 +129,7 @@ fn assert_given_nothing(start: &Value, user: u32, main: u32) {
     }
 }
 
-/// On a terminal, with variables, descriptors and a directory of its own, root's doctor starts both programs.
+/// Root's doctor starts both programs from a terminal, with its own variables, descriptors and directory.
 #[test]
 fn a_program_is_given_nothing_of_the_doctor() {
     isolated("a_program_is_given_nothing_of_the_doctor", |place| {
@@ -170,7 +170,7 @@ fn a_program_is_given_nothing_of_the_doctor() {
     });
 }
 
-/// The worker starts it, and the doctor's own calls show in which order: a session of its own, then the program.
+/// The worker starts the program, and the doctor's calls show the order: first its own session, then the program.
 #[test]
 fn a_program_is_started_by_the_worker() {
     isolated("a_program_is_started_by_the_worker", |place| {
@@ -206,7 +206,7 @@ fn a_program_is_started_by_the_worker() {
     });
 }
 
-/// The manager of a user, as far as it can be seen: a process of that name with `--user`, and a unit in the home.
+/// The visible parts of a user's manager: a process of that name with `--user`, and a unit in the home.
 fn manager(place: &Place, user: u32) -> Guard {
     let home = place.directory("user", user);
     let units = place.directory("user/.config/systemd/user", user);
@@ -217,7 +217,7 @@ fn manager(place: &Place, user: u32) -> Guard {
     place.titled(user, "/usr/lib/systemd/systemd", &["named", "systemd", "--user"], Path::new("/"))
 }
 
-/// Root asks the manager of another user as that user, with no group and no capability of root's.
+/// Root queries the manager of another user as that user, without any group or capability of root.
 #[test]
 fn the_manager_of_a_user_is_asked_as_that_user() {
     isolated("the_manager_of_a_user_is_asked_as_that_user", |place| {
@@ -247,7 +247,7 @@ fn the_manager_of_a_user_is_asked_as_that_user() {
                 assert!(line(capabilities).ends_with("\t0000000000000000"), "{}", line(capabilities));
             }
         }
-        // All three are given up before the program is there.
+        // All three are dropped before the program starts.
         let asked = trace.calls.iter().position(|call| {
             call.name == "execve" && call.arguments.contains("systemctl") && call.arguments.contains("--user")
         });
@@ -263,7 +263,7 @@ fn the_manager_of_a_user_is_asked_as_that_user() {
     });
 }
 
-/// A user asks the own manager, without any change of rights.
+/// A user queries their own manager, without any change of rights.
 #[test]
 fn a_user_asks_its_own_manager() {
     isolated("a_user_asks_its_own_manager", |place| {
@@ -284,7 +284,7 @@ fn a_user_asks_its_own_manager() {
     });
 }
 
-/// Another user's manager answers nobody but that user; a user who is not root starts nothing for it.
+/// Another user's manager answers only that user; an ordinary user's doctor starts nothing for it.
 #[test]
 fn a_user_does_not_ask_the_manager_of_another() {
     isolated("a_user_does_not_ask_the_manager_of_another", |place| {
@@ -329,7 +329,7 @@ fn programs_are_found_in_the_places_of_other_systems() {
     });
 }
 
-/// What was started is gone when the doctor has ended, also where it does not answer.
+/// All started programs have ended when the doctor has ended, even if they do not answer.
 #[test]
 fn no_program_is_left_when_the_doctor_has_ended() {
     isolated("no_program_is_left_when_the_doctor_has_ended", |place| {

@@ -41,7 +41,7 @@ impl Drop for Supervised {
     }
 }
 
-/// Whatever names the home is the launcher's or the server's: ended by its pid.
+/// All processes with the home in their command line are the launcher or the server, and are killed by their pids.
 fn end_all_of(home: &Path) {
     let wanted = format!("HERMES_HOME={}", home.display());
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -54,7 +54,7 @@ fn end_all_of(home: &Path) {
     }
 }
 
-/// The launcher as a run script; `exec` decides whether it stays.
+/// The launcher as a run script; `exec` decides whether it replaces itself.
 fn service(home: &Path, port: u16, exec: bool) -> std::path::PathBuf {
     let directory = home.join("service");
     std::fs::create_dir(&directory).unwrap();
@@ -108,7 +108,7 @@ fn check(found: &serde_json::Value, kind: &str, name: &str, exec: bool) {
         assert_eq!(supervisor["claims_this"], false);
         assert_eq!(found["lineage"]["expected"]["kind"], kind);
         assert!(found["lineage"]["relaunch"]["pids"].as_array().unwrap().len() >= 2);
-        // It answers, and that is what hides it.
+        // The orphan answers, which hides the problem.
         assert_eq!(found["health"]["outcome"], "ok");
     }
 }
@@ -184,8 +184,8 @@ fn supervisord_that_has_given_up() {
     assert_eq!(finding(&found, "supervisor-gave-up")["severity"], "warning");
 }
 
-/// Two profiles from one checkout: one under runit on its port, one started by hand on another. Both are well, and the
-/// second is not the first's orphan.
+/// Two profiles from one checkout: one under runit on its port, one started by hand on another port. Both are
+/// healthy, and the second is not an orphan of the first one's supervisor.
 #[test]
 fn a_second_profile_is_no_orphan() {
     let Some(runsv) = tool("runsv") else {
@@ -205,8 +205,8 @@ fn a_second_profile_is_no_orphan() {
     );
 }
 
-/// A service that somebody has stopped is down on purpose: nothing is expected, and a server that is started by hand
-/// meanwhile is nobody's orphan.
+/// A service that was stopped is down on purpose: no server is expected, and a server that is started by hand
+/// meanwhile is not an orphan.
 #[test]
 fn a_service_that_was_stopped_expects_nothing() {
     let (Some(runsv), Some(sv)) = (tool("runsv"), tool("sv")) else {
@@ -236,13 +236,13 @@ fn a_service_that_was_stopped_expects_nothing() {
         (Some("healthy"), vec!["unsupervised-server".to_owned()]),
         "{found:#}"
     );
-    // Unless a person says that it should be running it.
+    // Unless --expect says that the service should run it.
     assert_eq!(roots(&expected), ["orphaned-server"], "{expected:#}");
     assert_eq!(expected["lineage"]["supervisor"]["state"], "down");
 }
 
-/// By default supervisord does not start a program again that ended with success: a launcher that detaches is left at
-/// that, and its server is nobody's.
+/// By default supervisord does not restart a program that ended with success: a launcher that detaches stays down,
+/// and no supervisor claims its server.
 #[test]
 fn supervisord_leaves_a_launcher_at_its_exit() {
     let Some(program) = tool("supervisord") else {
@@ -291,7 +291,7 @@ struct Pm2 {
 }
 
 impl Pm2 {
-    /// Starts the launcher under it; `None`, and said, where there is no pm2.
+    /// Starts the launcher under it; `None` with a message if pm2 is not installed.
     fn start(port: u16, exec: bool) -> Option<Self> {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/pm2/node_modules/.bin/pm2");
         if !program.exists() {
@@ -345,7 +345,7 @@ fn pm2_by_its_own_socket() {
         wait_for("the end of the launcher", || common::is_launched(pm2.data.path()));
         let found = server(&format!("check --port {port}"));
         if !exec {
-            // After so many attempts pm2 leaves it at that.
+            // After this many starts pm2 gives up.
             let mut given_up = serde_json::Value::Null;
             wait_for("the end of the attempts", || {
                 given_up = server(&format!("lineage --port {port}"));
@@ -365,7 +365,7 @@ fn pm2_by_its_own_socket() {
     }
 }
 
-/// The launcher behind wrappers, over several lines, with its home in a directory of variables.
+/// The launcher after wrappers, over several lines, with its home in a directory of variables.
 #[test]
 fn a_run_script_with_wrappers_is_recognised() {
     let (Some(runsv), Some(_)) = (tool("runsv"), tool("chpst")) else {

@@ -9,36 +9,36 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A booted systemd, gone with the test.
+/// A booted systemd, stopped with the test.
 struct Systemd {
     outer: Child,
     init: u32,
     home: PathBuf,
 }
 
-/// Restarted for ever: the limit of starts belongs into the unit's own section.
+/// Restarted for ever: the start limit belongs in the [Unit] section.
 const ALWAYS: &str = "Restart=always\nRestartSec=300ms\n[Unit]\nStartLimitIntervalSec=0\n";
 
-/// What is booted.
+/// The parts to boot.
 #[derive(Default)]
 struct Boot<'a> {
     /// Units of the system; all are wanted at the start.
     units: Vec<(&'a str, String)>,
-    /// A user whose manager runs too, with a system bus.
+    /// A user with a running manager and a system bus.
     user: Option<u32>,
     /// Units of that user.
     user_units: Vec<(&'a str, String)>,
-    /// What units print goes to a journal.
+    /// Whether the output of units goes to a journal.
     journal: bool,
 }
 
-/// The home of a test: not below /tmp, which is another one inside.
+/// The home of a test: not below /tmp, because the booted system has its own /tmp.
 fn home_of(test: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()))
 }
 
 impl Systemd {
-    /// Boots with these service units; `None`, and said, where this machine cannot.
+    /// Boots with these service units; `None` with a message if this machine cannot do it.
     fn boot(test: &str, units: &[(&str, String)]) -> Option<Self> {
         Self::with(test, Boot { units: units.to_vec(), ..Boot::default() })
     }
@@ -68,7 +68,7 @@ impl Systemd {
         if boot.journal {
             std::fs::write(home.join("units/journal"), "").unwrap();
         }
-        // Where another user may read them.
+        // In a directory that another user may read.
         let scripts = home.join("units/home/hermes-webui");
         std::fs::create_dir_all(&scripts).unwrap();
         std::fs::create_dir_all(home.join("units/home/.hermes")).unwrap();
@@ -148,9 +148,9 @@ impl Systemd {
         servers[0].clone()
     }
 
-    /// The doctor inside as an ordinary user, who may not ask the manager's private socket.
+    /// The doctor inside as an ordinary user, who may not use the private socket of the manager.
     fn server_as(&self, user: u32, arguments: &str) -> Value {
-        // A copy that everybody may run.
+        // A copy that every user may run.
         let place = "/run/hermes-doctor-copy";
         let copied = self.inside("install").args(["-m", "755", common::program(), place]).status();
         assert!(copied.unwrap().success());
@@ -225,13 +225,13 @@ fn an_exec_ing_launcher_is_healthy() {
     assert_eq!(supervisor["claimed_pid"], found["pid"]);
     assert_eq!(found["lineage"]["hops"][0]["ppid"], 1);
     assert!(ids(&found).is_empty(), "{found:#}");
-    // From outside its pid namespace its manager cannot be asked, and nobody is accused.
+    // From outside of the pid namespace the manager cannot be queried, and there is no finding.
     let outside = common::server(&format!("check --port {port}"));
     assert!(!ids(&outside).contains(&"orphaned-server".to_owned()), "{outside:#}");
     assert_eq!(outside["lineage"]["unit"], "hermes-webui.service");
 }
 
-/// A unit's log is its journal: each line has its time, and what is in it is the server's.
+/// The log of a unit is its journal: each line has its time, and the lines belong to the server.
 #[test]
 fn the_journal_of_a_unit_is_its_log() {
     let port = free_port();
@@ -273,7 +273,8 @@ fn type_forking_is_healthy() {
     assert_eq!(found["lineage"]["supervisor"]["claims_this"], true);
 }
 
-/// The launcher detaches, the manager starts it again, and the orphan has the port. Its control group is still the unit's.
+/// The launcher detaches, the manager restarts it, and the orphan holds the port. Its control group is still that
+/// of the unit.
 #[test]
 fn a_detaching_launcher_leaves_an_orphan() {
     let port = free_port();
@@ -289,8 +290,8 @@ fn a_detaching_launcher_leaves_an_orphan() {
     assert_eq!(found["health"]["outcome"], "ok");
 }
 
-/// Two units on one home and port: the one that has it claims its server, nobody is called an orphan, and the other one is
-/// started in vain.
+/// Two units on one home and port: the unit that claims the server is reported, no server is an orphan, and the
+/// starts of the other unit fail.
 #[test]
 fn two_units_on_one_home_are_duplicates() {
     let port = free_port();
@@ -305,7 +306,7 @@ fn two_units_on_one_home_are_duplicates() {
     };
     wait_for_port(port);
     systemd.wait_for_restarts("hermes-webui.service", 2);
-    // While the other unit is restarted in vain.
+    // While the starts of the other unit fail.
     let found = systemd.server(&format!("check --port {port}"));
     assert_eq!(
         (found["status"].as_str(), roots(&found)),
@@ -317,11 +318,11 @@ fn two_units_on_one_home_are_duplicates() {
     assert_eq!(finding(&found, "duplicate-supervisors")["severity"], "warning");
     assert_eq!(finding(&found, "respawn-loop")["caused_by"][0], "duplicate-supervisors");
     assert!(found["lineage"]["relaunch"]["restarts"].as_u64().unwrap() >= 1, "{found:#}");
-    // All of the host: still one server, the second unit's is not called absent.
+    // The whole host: still one server, and the server of the second unit is not reported as absent.
     assert_eq!(systemd.server("check")["pid"], found["pid"]);
 }
 
-/// Two units for one port with a home each: the port is the one's, and the other is to have it.
+/// Two units with separate homes for one port: the port is held by the one, and configured for the other.
 #[test]
 fn a_unit_of_another_home_on_the_port_is_unexpected() {
     let (port, test) = (free_port(), "rival");
@@ -341,7 +342,7 @@ fn a_unit_of_another_home_on_the_port_is_unexpected() {
     assert!(!ids(&found).contains(&"duplicate-supervisors".to_owned()), "{found:#}");
 }
 
-/// A stranger has the port, and the unit whose port it is is started in vain.
+/// Another program holds the port, and the starts of the unit that needs the port fail.
 #[test]
 fn a_foreign_program_makes_a_unit_loop() {
     let (port, test) = (free_port(), "stranger");
@@ -363,8 +364,8 @@ fn a_foreign_program_makes_a_unit_loop() {
     }
 }
 
-/// Under the usual KillMode=control-group there is no orphan: the server is ended each time that its launcher leaves, and
-/// the port opens and closes. Whatever the moment of the look, it is a loop.
+/// With the default KillMode=control-group there is no orphan: the server is killed each time its launcher exits,
+/// and the port opens and closes. At every moment of the examination it is a restart loop.
 #[test]
 fn a_flapping_unit_is_a_loop_at_every_moment() {
     let (port, test) = (free_port(), "flapping");
@@ -395,7 +396,7 @@ fn a_flapping_unit_is_a_loop_at_every_moment() {
     assert!(next.contains("systemctl stop hermes-webui.service") && next.contains("exec"), "{next}");
 }
 
-/// Restart=on-failure sees no failure when a launcher leaves with success.
+/// Restart=on-failure does not apply when a launcher exits with success.
 #[test]
 fn a_launcher_that_detaches_takes_its_server_along() {
     let (port, test) = (free_port(), "detached");
@@ -417,7 +418,7 @@ fn a_launcher_that_detaches_takes_its_server_along() {
     }
 }
 
-/// The same with KillMode=process: the server lives on, and is nobody's.
+/// The same with KillMode=process: the server keeps running, and no supervisor claims it.
 #[test]
 fn a_launcher_that_detaches_leaves_its_server() {
     let (port, test) = (free_port(), "left");
@@ -434,7 +435,7 @@ fn a_launcher_that_detaches_leaves_its_server() {
     assert!(found["health"]["outcome"] == "ok" && found["lineage"]["relaunch"].is_null(), "{found:#}");
 }
 
-/// Failed for good, and down: critical, with the log and the way back.
+/// Failed and down: critical, with the log and the steps to start it again.
 #[test]
 fn a_unit_that_failed_for_good_has_given_up() {
     let (port, test) = (free_port(), "failed");
@@ -453,13 +454,14 @@ fn a_unit_that_failed_for_good_has_given_up() {
     }
 }
 
-/// A WebUI that is not there, and so cannot start.
+/// A WebUI that does not exist and so cannot start.
 fn failing(test: &str, port: u16) -> String {
     let there = program_file("hermes-webui").display().to_string();
     unit(test, port, true, "Restart=always\nRestartSec=100ms\n").replace(&there, "/nonexistent/hermes-webui")
 }
 
-/// Stopped on purpose: nothing is expected of a unit that is not enabled; one that is enabled is missed.
+/// Stopped on purpose: a unit that is not enabled is not expected to run; one that is enabled is reported as
+/// absent.
 #[test]
 fn a_stopped_unit_is_missed_only_when_it_is_enabled() {
     let (port, test) = (free_port(), "stopped");
@@ -470,7 +472,7 @@ fn a_stopped_unit_is_missed_only_when_it_is_enabled() {
     let envelope = systemd.doctor("check").json();
     assert_eq!((envelope["status"].as_str(), envelope["servers"].as_array().unwrap().len()), (Some("unknown"), 0));
     assert!(systemd.systemctl("enable hermes-webui.service").0);
-    // Nobody asked for it: stopped, and worth a word. Asked for, it is not there.
+    // Without a selection the stopped unit is a warning; with a selection it is critical.
     let found = systemd.server("check");
     assert_eq!(
         (found["status"].as_str(), roots(&found)),
@@ -487,7 +489,8 @@ fn a_stopped_unit_is_missed_only_when_it_is_enabled() {
     assert!(next.contains("systemctl start hermes-webui.service"), "{next}");
 }
 
-/// Units that are meant to finish: what a oneshot unit has started is no orphan, and nobody restarts it.
+/// Units that are meant to finish: a process that a oneshot unit has started is not an orphan, and is not
+/// restarted.
 #[test]
 fn a_oneshot_unit_is_meant_to_finish() {
     let (kept, left) = (free_port(), free_port());
@@ -507,7 +510,7 @@ fn a_oneshot_unit_is_meant_to_finish() {
     }
 }
 
-/// `--expect` against what is: the unit itself, and another one.
+/// `--expect` with the right unit, and with another one.
 #[test]
 fn an_expected_unit_decides() {
     let (port, test) = (free_port(), "expected");
@@ -540,7 +543,7 @@ fn an_expected_unit_decides() {
     assert_eq!(found["lineage"]["expected"]["why"], "--expect systemd:idle.service");
 }
 
-/// A unit in a user's manager, healthy, asked by root on behalf of that user; the manager is the server's parent.
+/// A healthy unit in a user's manager, queried by root as that user; the manager is the parent of the server.
 #[test]
 fn a_user_manager_is_asked_as_its_user() {
     for user in [0, 1000] {
@@ -556,7 +559,7 @@ fn a_user_manager_is_asked_as_its_user() {
         assert_eq!(found["lineage"]["hops"][1]["name"], "systemd --user");
         assert_eq!(ids(&found), Vec::<String>::new(), "{found:#}");
         if user != 0 {
-            // That user sees the same; another one is told who alone could ask.
+            // That user sees the same; for another user a gap names the user that can query the manager.
             let own = systemd.server_as(user, &format!("lineage --port {port}"));
             assert_eq!(own["lineage"]["supervisor"]["scope"], "user", "{own:#}");
             assert_eq!(own["lineage"]["supervisor"]["claims_this"], true);
@@ -592,7 +595,7 @@ fn an_orphan_below_a_user_manager_is_found() {
     assert!(next.contains("sudo -u '#1000' XDG_RUNTIME_DIR=/run/user/1000 systemctl --user stop"), "{next}");
 }
 
-/// A unit of a user, whose scripts lie in that user's home.
+/// A unit of a user, with scripts in that user's home.
 fn user_unit(test: &str, user: u32, port: u16, exec: bool, more: &str) -> Option<Systemd> {
     let (home, python) = match user {
         0 => (home_of(test), python()),
@@ -617,8 +620,8 @@ fn user_unit(test: &str, user: u32, port: u16, exec: bool, more: &str) -> Option
     )
 }
 
-/// An ordinary user and a service of the system: with a bus its manager answers everybody, without one the unit is named
-/// all the same, and that its manager was not asked is a gap.
+/// An ordinary user and a service of the system: with a bus the manager answers every user. Without a bus the unit
+/// is identified, and a gap reports that its manager was not queried.
 #[test]
 fn an_ordinary_user_is_told_the_unit() {
     for bus in [true, false] {
@@ -643,11 +646,11 @@ fn an_ordinary_user_is_told_the_unit() {
     }
 }
 
-/// A unit whose name a terminal would obey, if it were printed as it is.
+/// A unit with control characters in its name, which must be escaped.
 #[test]
 fn a_hostile_unit_name_is_harmless() {
     let (port, test) = (free_port(), "hostile");
-    // systemd takes no other names than those of ASCII; what it escapes must not be unescaped.
+    // systemd allows only ASCII names; its escapes must not be decoded.
     let name = r"hermes-web-\x1b\xe2\x80\xae.service";
     let text = format!(
         "{}[Unit]\nDescription=\u{1b}]0;owned\u{7}\u{202e}txt\n[Service]\nEnvironment=NOTE={}\n",
@@ -667,7 +670,7 @@ fn a_hostile_unit_name_is_harmless() {
     }
 }
 
-/// What a unit's file says besides stays there, in every form of a report.
+/// Other settings in the unit file are not in any form of a report.
 #[test]
 fn the_secrets_of_a_unit_stay_at_home() {
     let (port, test) = (free_port(), "secrets");
@@ -697,7 +700,7 @@ fn the_secrets_of_a_unit_stay_at_home() {
     }
 }
 
-/// A restart that somebody makes while it is looked on changes pid and port once, and is no loop.
+/// A manual restart during the observation changes pid and port once, and is not a loop.
 #[test]
 fn a_restart_by_hand_is_no_loop() {
     let (port, test) = (free_port(), "restarted");
@@ -713,7 +716,8 @@ fn a_restart_by_hand_is_no_loop() {
     assert!(!ids(&found).contains(&"respawn-loop".to_owned()), "{found:#}");
 }
 
-/// Being started is not known yet: a launcher that works before it becomes the server, and a command before the start.
+/// A server that is being started is unknown: a launcher that works before it becomes the server, and a command
+/// before the start.
 #[test]
 fn a_unit_that_is_being_started_is_not_called_down() {
     let (port, test) = (free_port(), "starting");
@@ -727,8 +731,8 @@ fn a_unit_that_is_being_started_is_not_called_down() {
     }
 }
 
-/// The manager holds the socket of a service that nobody has asked for yet: that is well, and the doctor's own request
-/// would start it.
+/// The manager holds the socket of a service without a connection so far: this is healthy, and a request of the
+/// doctor would start the service.
 #[test]
 fn a_socket_activated_service_is_not_started_by_the_look() {
     let (port, test) = (free_port(), "socket");
@@ -755,7 +759,7 @@ fn a_socket_activated_service_is_not_started_by_the_look() {
     assert_eq!(shown.trim(), "inactive");
 }
 
-/// A failed unit of before beside a healthy server, and a failed instance of a template.
+/// An old failed unit next to a healthy server, and a failed instance of a template.
 #[test]
 fn leftovers_and_templates() {
     let (port, test) = (free_port(), "leftover");
@@ -775,7 +779,7 @@ fn leftovers_and_templates() {
     systemd.wait_for_state("old.service", "failed/failed");
     let found = systemd.server(&format!("check --port {port}"));
     assert_eq!((found["status"].as_str(), ids(&found)), (Some("healthy"), vec![]), "{found:#}");
-    // The target test.target wants it, and gives its own name to the instance.
+    // The systemd target test.target wants it, and passes its own name to the instance.
     systemd.wait_for_state("hermes-gateway@test.service", "failed/failed");
     let envelope = systemd.doctor("check").json();
     let gateway = envelope["servers"].as_array().unwrap().iter().find(|server| server["kind"] == "gateway");

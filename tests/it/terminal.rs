@@ -1,4 +1,4 @@
-//! The terminal as a person sees it: help, colour, width, progress and errors, by the binary itself.
+//! The terminal output as the user sees it: help, colour, width, progress and errors, from the binary itself.
 
 use crate::common;
 
@@ -9,7 +9,7 @@ use hermes_doctor::command::Cli;
 use std::process::Command;
 use unicode_width::UnicodeWidthStr;
 
-/// The words that call each help page: that of the program, then those of the subcommands.
+/// The arguments for each help page: that of the program, then those of the subcommands.
 fn pages() -> Vec<(String, Vec<String>)> {
     let command = Cli::command();
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
@@ -41,7 +41,8 @@ fn every_help_page_fits_80_columns() {
     }
 }
 
-/// What the parser wraps is broken anywhere, commands too: what has columns, or is there to be copied, fits as it is.
+/// The parser wraps text anywhere, in commands too; so text with columns and commands to copy must fit without
+/// wrapping.
 #[test]
 fn no_help_page_breaks_an_example() {
     let command = Cli::command();
@@ -68,7 +69,7 @@ fn every_help_page_has_examples_that_parse() {
         let mut own = 0;
         for line in rest.lines().take_while(|line| !line.is_empty()) {
             let command = line.strip_prefix("  ").unwrap_or_else(|| panic!("{name}: {line}"));
-            // Words for people stand at a distance; other programs stand before or after.
+            // The explanation is separated by spaces; other programs come before or after.
             let command = command.split("  ").next().unwrap();
             let Some(at) = command.rfind("hermes-doctor ").or((command == "hermes-doctor").then_some(0)) else {
                 assert!(command.starts_with("check-jsonschema "), "{name}: {command}");
@@ -84,7 +85,7 @@ fn every_help_page_has_examples_that_parse() {
     }
 }
 
-/// The doctor as a person calls it in a terminal emulator of today.
+/// The doctor in a modern terminal emulator.
 fn at_home(arguments: &str) -> Command {
     let mut command = doctor();
     command.args(arguments.split_whitespace()).env("TERM", "xterm-256color");
@@ -125,7 +126,7 @@ fn colour_is_on_a_terminal_that_can_show_it_only() {
     assert!(is_coloured && text.contains("CRITICAL"), "{text}");
     for (more, set, stdout, expected) in [
         ("", [("NO_COLOR", "1")].as_slice(), terminal, false),
-        // Set to nothing it says nothing (no-color.org).
+        // An empty NO_COLOR has no effect (no-color.org).
         ("", &[("NO_COLOR", "")], terminal, true),
         ("", &[("TERM", "dumb")], terminal, false),
         ("--color never", &[], terminal, false),
@@ -141,7 +142,7 @@ fn colour_is_on_a_terminal_that_can_show_it_only() {
     }
 }
 
-/// Programs read these, wherever they go.
+/// Output for programs, wherever it goes.
 #[test]
 fn what_programs_read_has_no_colour() {
     for arguments in [
@@ -158,12 +159,12 @@ fn what_programs_read_has_no_colour() {
     }
 }
 
-/// What a terminal still shows of lines that were drawn over each other: nothing, where each was wiped.
+/// The visible rest of lines that were redrawn: nothing, if each was erased.
 fn left_on_screen(text: &str) -> &str {
     text.rsplit("\u{1b}[2K").next().unwrap()
 }
 
-/// Looks that take longer than a glance, each with what it says of its progress.
+/// Commands that take some time, each with its progress text.
 #[test]
 fn a_long_look_shows_progress_on_a_terminal_only() {
     let silent = common::webui("silent");
@@ -192,7 +193,7 @@ fn a_long_look_shows_progress_on_a_terminal_only() {
             "{arguments}: {}",
             terminal.stdout
         );
-        // Drawn where it stands, it takes one line.
+        // A redrawn line takes one line of the terminal.
         for line in terminal.stderr.split(['\r', '\n']) {
             let line = line.replace("\u{1b}[2K", "");
             assert!(line.width() <= 80, "{arguments}: {line:?}");
@@ -214,7 +215,7 @@ fn a_long_look_shows_progress_on_a_terminal_only() {
     assert!(ascii.stdout.is_ascii(), "{}", ascii.stdout);
 }
 
-/// A saved report is there at once.
+/// A saved report needs no progress line.
 #[test]
 fn what_is_there_at_once_shows_no_progress() {
     for arguments in [format!("check --from {SICK}"), "explain".to_owned(), "check --pid 4000000000".to_owned()] {
@@ -225,7 +226,8 @@ fn what_is_there_at_once_shows_no_progress() {
     }
 }
 
-/// Lines that are wider than the terminal and no command, which stands on a line of its own and is there to be copied.
+/// Lines that are wider than the terminal, except commands, which are on their own lines so that they can be
+/// copied.
 fn too_wide(text: &str, columns: usize) -> Vec<&str> {
     let programs = ["hermes-doctor ", "systemctl ", "sudo "];
     let is_command = |line: &str| {
@@ -244,7 +246,7 @@ fn the_width_is_that_of_the_terminal() {
     {
         for columns in [80, 120] {
             let mut command = at_home(&format!("{command} --port {port} --budget 60s"));
-            // A shell that exports it says what it was, not what it is.
+            // An exported COLUMNS has the earlier width, not the present one.
             command.env("COLUMNS", "300");
             let seen = tty::run(command, Output::Terminal(columns), Output::Pipe);
             let text = uncoloured(&seen.stdout);
@@ -261,7 +263,7 @@ fn the_width_is_that_of_the_terminal() {
             assert_eq!(too_wide(&text, usize::from(columns)), [""; 0], "{arguments} at {columns}: {text}");
         }
     }
-    // What is wider than 120 columns is not read with ease; a pipe has the width that is said, or 80.
+    // More than 120 columns are hard to read. A pipe has the given width, or 80.
     let width = |set: Option<&str>, stdout: Output, stderr: Output| {
         let mut command = at_home(&format!("check --from {SICK}"));
         command.envs(set.map(|columns| ("COLUMNS", columns)));
@@ -276,7 +278,7 @@ fn the_width_is_that_of_the_terminal() {
     assert_eq!(width(Some("none"), Output::Pipe, Output::Pipe), 80);
 }
 
-/// A recorded host as it is seen in a pipe of this width, in this locale.
+/// The output for a recorded host, in a pipe of this width, in this locale.
 fn recorded(arguments: &str, columns: usize, locale: &str) -> String {
     let mut command = at_home(arguments);
     command.env_remove("LC_ALL").env_remove("LC_CTYPE").env("LANG", locale).env("COLUMNS", columns.to_string());
@@ -320,7 +322,7 @@ fn a_sick_and_a_healthy_host_as_they_are_seen() {
     }
 }
 
-/// `LANG=C`: nothing beyond ASCII, whatever is looked at and however much of it is told.
+/// `LANG=C`: only ASCII characters, for every command and every level of detail.
 #[test]
 fn an_ascii_locale_gets_ascii_of_every_look() {
     for command in ["check", "fds", "lineage", "health", "port", "db", "stacks"] {
@@ -341,7 +343,7 @@ fn an_ascii_locale_gets_ascii_of_every_look() {
     }
 }
 
-/// On a terminal: the same, with what is drawn bold, dim or in colour.
+/// The same on a terminal, with bold, dim and coloured text.
 #[test]
 fn colours_as_they_are_sent() {
     for (host, file) in [("sick", SICK), ("healthy", HEALTHY)] {
@@ -354,8 +356,8 @@ fn colours_as_they_are_sent() {
     }
 }
 
-/// What was asked wrongly, and what each message names as the next step. DIR has `there`, a file that is no report,
-/// `empty`, and `cut`, the begin of a report.
+/// Wrong command lines, and the next step in each message. DIR contains `there`, a file that is not a report,
+/// `empty`, and `cut`, the beginning of a report.
 const MISTAKES: &[(&str, &str)] = &[
     ("chek", "'check'"),
     ("frobnicate", "--help"),
@@ -395,7 +397,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("--from DIR/empty", "hermes-doctor report -o FILE"),
     ("--from DIR/cut", "hermes-doctor report -o FILE"),
     ("--from DIR/there", "hermes-doctor report -o FILE"),
-    ("--from REPORT --port 1", "name another"),
+    ("--from REPORT --port 1", "select another"),
     ("--from REPORT --from REPORT --from REPORT", "one report, or two to compare"),
     ("watch --record DIR/new --from REPORT", "give --from twice"),
     ("lineage --from REPORT --from REPORT", "use `check` or `fds`"),
@@ -409,12 +411,12 @@ const MISTAKES: &[(&str, &str)] = &[
     ("fds --stacks", "`check`, `report`, `watch` and `stacks`"),
     ("report --from REPORT -o DIR/there", "--force"),
     ("report --from REPORT -o DIR", "name a file in it"),
-    ("report --from REPORT -o DIR/nothing/x", "name a file in one that is there"),
+    ("report --from REPORT -o DIR/nothing/x", "choose a file in an existing directory"),
     ("report --redact much", "paranoid, default, none"),
     ("report --markdown --html", "--help"),
     ("report --force", "-o FILE"),
-    ("--from REPORT --format openmetrics -o DIR/nothing/x", "name another with -o"),
-    ("--from REPORT --format openmetrics -o DIR/there", "name another file with -o"),
+    ("--from REPORT --format openmetrics -o DIR/nothing/x", "choose another file with -o"),
+    ("--from REPORT --format openmetrics -o DIR/there", "choose another file with -o"),
     ("explain state-db-leak", "did you mean state-db-handle-leak"),
     ("explain frobnicate", "`hermes-doctor explain` lists all ids"),
     ("history", "<FILE>"),
@@ -422,10 +424,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ("history DIR", "hermes-doctor watch --record"),
     ("history DIR/there", "--record"),
     ("watch", "--record <FILE>"),
-    ("watch --record DIR --samples 1", "name another with --record"),
-    ("watch --record DIR/nothing/x --samples 1", "name another with --record"),
-    ("man frobnicate", "there are check, fds"),
-    ("man --directory DIR/there", "name another directory"),
+    ("watch --record DIR --samples 1", "choose another file with --record"),
+    ("watch --record DIR/nothing/x --samples 1", "choose another file with --record"),
+    ("man frobnicate", "the commands are check, fds"),
+    ("man --directory DIR/there", "choose another directory"),
     ("completions tcsh", "'zsh'"),
     ("demo frobnicate", "healthy, leak"),
     ("mcp --port 8787", "`hermes-doctor help mcp` lists its options"),
@@ -456,7 +458,7 @@ fn every_error_is_short_and_names_the_next_step() {
         for noise in ["panicked", "os error", "Error {", "Some(", "kind:", "RUST_BACKTRACE", "\u{1b}"] {
             assert!(!said.contains(noise), "{mistake}: {said}");
         }
-        // A program gets the same next step, in one line.
+        // The JSON output has the same next step, in one line.
         if next != &"--help" && !mistake.contains("--format") {
             let answer = run_with(&mut at_home(&format!("{arguments} --json")));
             let envelope = answer.json();
@@ -466,7 +468,7 @@ fn every_error_is_short_and_names_the_next_step() {
         all.push_str(&format!("$ hermes-doctor {mistake}\n{said}\n"));
     }
     insta::assert_snapshot!("errors", all);
-    // Nothing was made, and nothing written over.
+    // No file was created or overwritten.
     let mut left: Vec<_> = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["cut", "empty", "there"]);

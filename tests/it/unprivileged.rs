@@ -1,4 +1,4 @@
-//! An ordinary user and a server of another user: no crash, gaps with their reason, and what is public is shown.
+//! An ordinary user and a server of another user: no crash, gaps with their reason, and all public facts.
 
 use crate::common;
 
@@ -15,7 +15,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A copy of the program where everybody may run it.
+/// A copy of the program that every user may run.
 fn public_copy(directory: &Path) -> PathBuf {
     let copy = directory.join("hermes-doctor");
     std::fs::copy(common::program(), &copy).unwrap();
@@ -52,11 +52,12 @@ fn a_server_of_another_user_is_examined_as_far_as_it_goes() {
         .iter()
         .map(|gap| (gap["what"].as_str().unwrap().to_owned(), gap["reason"].as_str().unwrap().to_owned()))
         .collect();
-    // Which process it is can only be guessed where no other server of that user runs; either way a gap says so.
+    // The process can only be guessed, and only if no other server of that user runs; in both cases a gap reports
+    // it.
     let about_the_holder =
         |what: &str| what.starts_with("holders of sockets") || what.starts_with("the process that listens");
     assert!(gaps.iter().any(|(what, reason)| about_the_holder(what) && reason == "permission"), "{gaps:?}");
-    // HTTP is for everybody, and its answer settles what is decisive.
+    // Every user can use HTTP, and its answer is sufficient for a verdict.
     assert_eq!(server["health"]["outcome"], "ok", "{server:#}");
     assert_eq!(server["status"], "healthy", "{server:#}");
     assert!(!ids(server).iter().any(|id| id == "server-not-running"));
@@ -84,7 +85,7 @@ fn a_server_of_another_user_is_examined_as_far_as_it_goes() {
     }
 }
 
-/// The control group of a socket is public, and names the unit although its process cannot be read.
+/// The control group of a socket is public, and identifies the unit even if its process cannot be read.
 #[test]
 fn the_unit_of_a_port_is_shown_without_root() {
     let Some(root) = cgroup2() else {

@@ -1,4 +1,4 @@
-//! What can hang is not done by the main process, and what was started is reaped.
+//! The main process makes no call that can hang, and all started processes are reaped.
 
 use crate::common;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 const BUDGET: &str = "4s";
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A server of a user, with a log that says no time zone and an account.
+/// A server of a user, with a log without a time zone, and an account.
 fn server(place: &Place) -> (Guard, PathBuf) {
     let user = place.directory("user", NEIGHBOUR);
     let home = place.directory("user/.hermes", NEIGHBOUR);
@@ -53,13 +53,14 @@ const NAMING: &[&str] = &[
     "inotify_add_watch",
 ];
 
-/// Files of `/proc/self` that the main process may name. Whatever else it needs of the system, the worker reads: lxcfs or another
-/// filesystem can be mounted over a file of `/proc` or over a control group.
+/// Files of `/proc/self` that the main process may open. The worker reads all other system files, because lxcfs or
+/// another filesystem can be mounted over a file of `/proc` or a control group.
 const OWN_FILES: [&str; 6] = ["maps", "mountinfo", "stat", "children", "net/fib_trie", "net/if_inet6"];
 /// Links of `/proc/self` that it may read; to read a link is not to follow it.
 const OWN_LINKS: [&str; 4] = ["exe", "cwd", "ns/mnt", "ns/net"];
 
-/// Whether the main process may make this call: of procfs what is its own, and what the loader and the C library read at the start.
+/// Whether the main process may make this call: in procfs its own files, and files that the loader and the C
+/// library read at the start.
 fn may_be_of_main(call: &Call, main: u32, program: &Path) -> bool {
     if call.name == "connect" {
         return !call.arguments.contains("AF_UNIX");
@@ -95,7 +96,7 @@ fn may_be_of_main(call: &Call, main: u32, program: &Path) -> bool {
         || path == program && reads_link
 }
 
-/// In every command: with a supervisor that is asked, with logs, with accounts and with a time zone.
+/// For every command: with a supervisor that is queried, with logs, with accounts and with a time zone.
 #[test]
 fn the_main_process_names_no_file_that_can_hang() {
     isolated("the_main_process_names_no_file_that_can_hang", |place| {
@@ -119,7 +120,6 @@ fn the_main_process_names_no_file_that_can_hang() {
             format!("db --file {home}/state.db"),
             format!("report --pid {pid}"),
             format!("stacks --pid {pid}"),
-            format!("watch --port {port} --samples 2 --every 20ms"),
         ] {
             let mut command = place.doctor(&arguments);
             command.env("TZ", ":/usr/share/zoneinfo/Europe/Paris").env("TMPDIR", place.path("tmp"));
@@ -138,7 +138,7 @@ fn the_main_process_names_no_file_that_can_hang() {
     });
 }
 
-/// Every child of the main process becomes a worker at once: no copy of the main process works.
+/// Every child of the main process becomes a worker at once: a copy of the main process does no work.
 #[test]
 fn every_child_of_the_main_process_is_a_worker() {
     isolated("every_child_of_the_main_process_is_a_worker", |place| {
@@ -162,7 +162,7 @@ fn every_child_of_the_main_process_is_a_worker() {
     });
 }
 
-/// Mounts a filesystem that does not answer; nothing where that cannot be done.
+/// Mounts a filesystem that does not answer; `None` if that is not possible.
 fn hung(place: &Place, fate: Fate) -> Option<(Hung, PathBuf)> {
     let directory = place.directory("hung", 0);
     let mut hung = Hung::serving(&directory, fate, Path::new("/bin/sleep"))?;
@@ -211,7 +211,7 @@ fn paths_of_the_environment_are_not_waited_for() {
     });
 }
 
-/// Files of the system that libraries read: their filesystem hangs, or a FIFO is in their place.
+/// System files that libraries read: their filesystem hangs, or a FIFO is at their path.
 #[test]
 fn files_of_the_system_are_not_waited_for() {
     isolated("files_of_the_system_are_not_waited_for", |place| {
@@ -265,7 +265,8 @@ fn files_of_the_system_are_not_waited_for() {
     });
 }
 
-/// Files of the kernel over which lxcfs mounts its own in a container (README of lxcfs), and control groups: the daemon hangs.
+/// Kernel files over which lxcfs mounts its own in a container (README of lxcfs), and control groups; its daemon
+/// hangs.
 #[test]
 fn files_of_lxcfs_are_not_waited_for() {
     isolated("files_of_lxcfs_are_not_waited_for", |place| {
@@ -293,7 +294,7 @@ fn files_of_lxcfs_are_not_waited_for() {
                 if view.ends_with("json") {
                     let envelope = answer.json();
                     assert_eq!(envelope["servers"][0]["pid"], server.pid(), "{fate:?} {arguments}: {envelope:#}");
-                    // The clock needs no file.
+                    // The clock is read without a file.
                     assert!(envelope["host"]["uptime_ms"].is_u64(), "{fate:?} {arguments}: {envelope:#}");
                 }
             }
@@ -306,7 +307,7 @@ fn files_of_lxcfs_are_not_waited_for() {
     });
 }
 
-/// The programs that are asked are on a filesystem that hangs: their start never returns.
+/// The programs to start are on a filesystem that hangs: their start never returns.
 #[test]
 fn a_program_that_cannot_be_loaded_is_not_waited_for() {
     isolated("a_program_that_cannot_be_loaded_is_not_waited_for", |place| {
@@ -334,12 +335,12 @@ fn a_program_that_cannot_be_loaded_is_not_waited_for() {
     });
 }
 
-/// Processes that were seen while a command ran.
+/// Processes that existed while a command ran.
 #[derive(Default)]
 struct Seen {
     /// Most processes of a program at one time.
     most: usize,
-    /// For how many samples each process that has ended was not reaped.
+    /// For each ended process, the number of samples in which it was not reaped.
     zombies: HashMap<u32, (usize, usize)>,
     samples: usize,
 }
@@ -363,7 +364,7 @@ fn is_program(pid: u32, name: &str) -> bool {
     String::from_utf8_lossy(&command).contains(&format!("/{name}\0"))
 }
 
-/// Runs `watch` for 60 samples while a program is slow or hangs, and looks at processes all the time.
+/// Runs `watch` for 60 samples while a program is slow or hangs, and samples the processes all the time.
 fn watch(place: &Place, name: &str, server: &Guard) -> Seen {
     let output = place.path("samples");
     let mut command = place.doctor(&format!(
@@ -455,10 +456,10 @@ fn a_hung_journalctl_is_left_behind_once_by_watch() {
     isolated("a_hung_journalctl_is_left_behind_once_by_watch", |place| is_reaped(place, "journalctl", "hung"));
 }
 
-/// Where a home does not answer, the workers that wait for it do not become more with each sample.
+/// If a home does not answer, the number of waiting workers does not grow with each sample.
 #[test]
 fn workers_that_wait_for_a_home_do_not_add_up() {
-    /// Those that one examination may leave behind, twice.
+    /// Twice the number that one examination may leave behind.
     const MAX_WORKERS: usize = 8;
     isolated("workers_that_wait_for_a_home_do_not_add_up", |place| {
         let home = place.directory("hung", 0);
@@ -482,8 +483,8 @@ fn workers_that_wait_for_a_home_do_not_add_up() {
         let end = std::time::Instant::now() + Duration::from_secs(120);
         while child.try_wait().unwrap().is_none() && samples() < 60 && most <= MAX_WORKERS {
             assert!(std::time::Instant::now() < end, "{} samples in two minutes", samples());
-            // One that has been given up has another parent only when its own has ended. A program that is started as
-            // /proc/self/exe has the name `exe`.
+            // An abandoned worker has another parent only after its own parent has ended. A program that is started
+            // as /proc/self/exe has the name `exe`.
             let is_worker = |name: &str| name.starts_with("hermes-doctor") || name == "exe";
             let all = processes();
             let workers = all.iter().filter(|(pid, name, _, _)| *pid != child.id() && is_worker(name)).count();
@@ -493,7 +494,7 @@ fn workers_that_wait_for_a_home_do_not_add_up() {
         if child.try_wait().unwrap().is_none() {
             signal_pid(child.id(), Signal::KILL);
         }
-        // With its daemon every wait for the filesystem ends.
+        // When its daemon ends, every wait for the filesystem ends.
         drop(hung);
         let _ = child.wait();
         assert!(most <= MAX_WORKERS, "{most} workers at one time");

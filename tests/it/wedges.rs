@@ -1,4 +1,5 @@
-//! The binary against servers that do not answer, each for another reason, and beside each the healthy one that looks alike.
+//! The binary against servers that do not answer, each for another reason, and for each one a healthy server that
+//! looks similar.
 
 use crate::common;
 
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Short deadlines: what is wedged stays wedged.
+/// Short deadlines: a stuck server stays stuck.
 const QUICK: &str = "--timeout 800ms";
 
 fn check(target: &Guard) -> Value {
@@ -38,7 +39,7 @@ fn evidence<'a>(finding: &'a Value, fact: &str) -> &'a Value {
 fn handlers_that_wait_for_one_lock_are_stuck() {
     let target = webui("deadlock");
     let mut clients: Vec<TcpStream> = (0..4).map(|_| ask(target.port, "/health")).collect();
-    // One that has given up: the server keeps its socket, in CLOSE-WAIT.
+    // A client that has closed its connection: the server keeps the socket, in CLOSE-WAIT.
     drop(clients.pop());
     let found = check(&target);
     assert_eq!(roots(&found), ["handlers-stuck"], "{found:#}");
@@ -58,14 +59,14 @@ fn handlers_that_wait_for_one_lock_are_stuck() {
     );
 }
 
-/// Two locks taken crosswise are the same from outside.
+/// Two locks taken in opposite order look the same from outside.
 #[test]
 fn crossed_locks_stick_the_handlers_too() {
     let target = webui("crossed");
     assert_eq!(roots(&check(&target)), ["handlers-stuck"]);
 }
 
-/// Streams and long polls are meant to stay open: answered a little, and healthy.
+/// Streams and long polls stay open by design: some bytes were received, and the server is healthy.
 #[test]
 fn open_streams_are_healthy() {
     let target = webui("");
@@ -77,7 +78,7 @@ fn open_streams_are_healthy() {
     let found = check(&target);
     assert_eq!((found["status"].as_str(), ids(&found)), (Some("healthy"), vec!["unsupervised-server".to_owned()]));
     assert_eq!(found["listeners"]["connections"]["established"], 12, "{found:#}");
-    // Beside stuck handlers they are not counted with them.
+    // If handlers are stuck too, the streams are not counted with them.
     drop(target);
     let target = webui("deadlock");
     let mut streams: Vec<TcpStream> = (0..6).map(|_| ask(target.port, "/api/stream")).collect();
@@ -105,7 +106,7 @@ fn one_locked_route_is_seen_beside_a_healthy_answer() {
         (Some("critical"), Some("handlers-stuck"))
     );
     assert_eq!(found["health"]["routes"][0]["deadline_ms"], 2400);
-    // Only what was named is asked for.
+    // Only the given routes are requested.
     let named = server(&format!("check --port {} {QUICK} --route /health --route /api/nothing", target.port));
     assert_eq!(named["status"], "healthy", "{named:#}");
     let paths: Vec<&str> =
@@ -113,7 +114,8 @@ fn one_locked_route_is_seen_beside_a_healthy_answer() {
     assert_eq!(paths, ["/health", "/api/nothing"]);
 }
 
-/// Late within two minutes of its start is a first start that migrates; later the same is a warning (tests/it/fixtures.rs).
+/// A late route within two minutes of the start is a first start with migrations; later it is a warning
+/// (tests/it/fixtures.rs).
 #[test]
 fn a_first_start_that_takes_long_is_information() {
     let target = webui("slow-route=2500");
@@ -122,7 +124,7 @@ fn a_first_start_that_takes_long_is_information() {
     assert_eq!(finding(&found, "route-slow")["severity"], "info");
 }
 
-/// What only waits does not migrate: a route without an answer is critical however young the server.
+/// A waiting thread does not migrate: a route without an answer is critical, however young the server.
 #[test]
 fn a_route_that_only_waits_is_no_first_start() {
     let target = webui("waiting-route=60000");
@@ -131,7 +133,7 @@ fn a_route_that_only_waits_is_no_first_start() {
     assert_eq!(finding(&found, "route-slow")["severity"], "critical");
 }
 
-/// A deadline that the budget has cut says nothing of the route.
+/// A deadline that the budget has shortened shows nothing about the route.
 #[test]
 fn a_route_without_its_time_is_not_judged() {
     let target = webui("waiting-route=1500");
@@ -140,7 +142,7 @@ fn a_route_without_its_time_is_not_judged() {
     assert!(found["gaps"].to_string().contains("too little time"), "{found:#}");
 }
 
-/// What is wrong with one route is not the cause of another's delay.
+/// The problem of one route is not the cause of another route's delay.
 #[test]
 fn routes_are_told_apart() {
     let target = webui("route-lock");
@@ -157,14 +159,14 @@ fn routes_are_told_apart() {
     assert_eq!(text.matches("/api/stuck: no byte").count(), 1, "{text}");
 }
 
-/// Late is not stuck: a handler that waits for a time, or for its turn, comes on.
+/// Late is not stuck: a handler that waits for a time, or for the CPU, makes progress.
 #[test]
 fn slow_handlers_are_not_stuck() {
     let target = webui("slow=60000");
     let found = check(&target);
     assert_eq!(roots(&found), ["http-no-answer"], "{found:#}");
     assert!(finding(&found, "http-no-answer")["title"].as_str().unwrap().contains("waits for time to pass"));
-    // Several that compute share one interpreter; each is at work, though none for long.
+    // Several handlers that compute share one interpreter; each runs, though none for long.
     let target = webui("slow-route=60000");
     let clients: Vec<TcpStream> = (0..6).map(|_| ask(target.port, "/api/sessions")).collect();
     let found = server(&format!("check --port {} {QUICK} --route /api/sessions", target.port));
@@ -172,7 +174,7 @@ fn slow_handlers_are_not_stuck() {
     drop(clients);
 }
 
-/// A reader that reads slowly, and reads.
+/// A slow reader that keeps reading.
 #[test]
 fn a_slow_reader_is_no_full_pipe() {
     let code = "import os, time\nwhile os.read(0, 65536): time.sleep(0.4)";
@@ -185,7 +187,8 @@ fn a_slow_reader_is_no_full_pipe() {
     drop(clients);
 }
 
-/// Stopped and continued while it waits (Ctrl-Z and fg), it takes no interrupted read for a fault of the server.
+/// If it is stopped and continued while it waits (Ctrl-Z and fg), an interrupted read is not reported as a problem
+/// of the server.
 #[test]
 fn an_interruption_is_no_reset() {
     let target = webui("slow=1200");
@@ -204,7 +207,7 @@ fn an_interruption_is_no_reset() {
     assert_eq!(envelope["servers"][0]["health"]["outcome"], "ok", "{envelope:#}");
 }
 
-/// It listens, works, and accepts only then: neither well nor ill until it is old enough.
+/// It listens, works, and accepts only after that: unknown until it is old enough.
 #[test]
 fn a_first_start_that_works_before_it_accepts_is_unknown() {
     let target = webui("first-start=6000");
@@ -224,7 +227,7 @@ fn a_stream_that_is_asked_for_is_answered() {
     assert_eq!(found["health"]["routes"][0]["attempt"]["outcome"], "ok");
 }
 
-/// A program that is no Hermes server may wait for its client to say more: a handler that waits is none that is stuck.
+/// A program that is not a Hermes server may wait for more data from its client: its waiting handler is not stuck.
 #[test]
 fn handlers_of_another_program_are_not_judged() {
     let code = "import socketserver\nclass H(socketserver.BaseRequestHandler):\n    def handle(self):\n        while self.request.recv(100): pass\n\
@@ -236,7 +239,7 @@ fn handlers_of_another_program_are_not_judged() {
     assert_eq!(roots(&found), ["http-no-answer"], "{found:#}");
 }
 
-/// The list of sessions is the very route that leaked: not asked for near the limit.
+/// The list of sessions is the route that leaked, so it is not requested near the limit.
 #[test]
 fn routes_are_not_asked_near_the_descriptor_limit() {
     let target = webui("leak=50,limit=120");
@@ -261,7 +264,7 @@ fn an_accept_loop_that_waits_for_a_lock() {
         "nothing is accepted: 4 connections wait, owned by nobody; the main thread waits for a lock"
     );
     assert!(evidence(stalled, "main thread").as_str().unwrap().contains("futex"), "{stalled:#}");
-    // The kernel drops what does not fit into the queue, so these connect without waiting for it.
+    // The kernel drops connections that do not fit into the queue, so these clients do not wait for the connection.
     let more: Vec<Child> = (0..70)
         .map(|_| {
             let code = "import socket,sys,time\ns=socket.socket()\ns.setblocking(False)\ntry: s.connect(('127.0.0.1',int(sys.argv[1])))\nexcept BlockingIOError: pass\ntime.sleep(60)";
@@ -282,7 +285,7 @@ fn an_accept_loop_that_waits_for_a_lock() {
     drop(clients);
 }
 
-/// A regular expression that never ends keeps the interpreter; a computation in Python gives it back.
+/// A regular expression that never ends holds the interpreter lock; a computation in Python releases it.
 #[test]
 fn a_call_into_c_keeps_the_interpreter() {
     let target = webui("gil");
@@ -291,7 +294,7 @@ fn a_call_into_c_keeps_the_interpreter() {
         client.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
         client.read(&mut [0; 1]).is_err()
     });
-    // On a machine with too much to do, neither the holder nor who waits gets to run as it would: that is not decided then.
+    // On an overloaded machine neither the holder nor the waiting threads run as usual, so the result is undecided.
     let mut found = check(&target);
     for _ in 0..4 {
         assert!(["gil-held", "accept-stalled"].contains(&roots(&found)[0]), "{found:#}");
@@ -305,17 +308,17 @@ fn a_call_into_c_keeps_the_interpreter() {
     let target = webui("busy");
     let found = check(&target);
     assert_eq!(found["status"], "healthy", "{found:#}");
-    // Busy and deadlocked are two things: the computation is not what the handlers wait for.
+    // A busy server and a deadlock are different: the handlers do not wait for the computation.
     let target = webui("busy,deadlock");
     assert_eq!(roots(&check(&target)), ["handlers-stuck"]);
 }
 
-/// No number below the limit is free; what a server has inherited may lie above it.
+/// No number below the limit is free; an inherited descriptor may be above it.
 fn all_taken(target: &Guard, limit: u32) -> bool {
     (0..limit).all(|fd| Path::new(&format!("/proc/{}/fd/{fd}", target.pid())).is_symlink())
 }
 
-/// What fills the descriptors is the cause: handles of a database, or anything else.
+/// The descriptors that fill the limit are the cause: handles of a database, or anything else.
 #[test]
 fn the_ceiling_is_told_by_what_fills_it() {
     let target = webui("fill=db,limit=64");
@@ -372,7 +375,7 @@ fn a_pipe_that_nobody_reads_is_named_with_its_reader() {
     drop(clients);
 }
 
-/// The child of a vfork has not come to its exec: its parent waits in the kernel, in state D.
+/// The child of a vfork has not reached its exec: its parent waits in the kernel, in state D.
 #[test]
 fn a_thread_that_waits_in_the_kernel() {
     let directory = tempfile::tempdir().unwrap();
@@ -389,7 +392,8 @@ fn a_thread_that_waits_in_the_kernel() {
     wait_for("an answer", || check(&target)["status"] == "healthy");
 }
 
-/// A lock on state.db that another process holds through the whole look makes the route wait; the health path does not.
+/// A lock on state.db that another process holds for the whole examination makes the route wait, but not the health
+/// path.
 #[test]
 fn a_locked_database_is_the_cause_of_a_slow_route() {
     let target = webui("writes");
@@ -402,7 +406,7 @@ fn a_locked_database_is_the_cause_of_a_slow_route() {
     assert_eq!(held["severity"], "critical");
     assert!(held["title"].as_str().unwrap().contains(&writer.pid().to_string()), "{held:#}");
     assert_eq!(finding(&found, "route-slow")["caused_by"][0], "database-lock-held");
-    // Held, and nobody waits for it: a warning.
+    // The lock is held, and no request waits for it: a warning.
     let target = webui("");
     let path = target.home().join("state.db");
     let _writer = start(Command::new("python3").arg(program_file("database.py")).arg(&path).arg("writer"));
@@ -410,7 +414,7 @@ fn a_locked_database_is_the_cause_of_a_slow_route() {
     assert_eq!(finding(&found, "database-lock-held")["severity"], "warning", "{found:#}");
 }
 
-/// Every worker slot is taken: the overflow path answers without a body.
+/// Every worker slot is in use: the overflow path answers without a body.
 #[test]
 fn workers_that_are_all_busy() {
     let target = webui("workers=128");
@@ -444,7 +448,8 @@ fn many_requests_are_summed_up() {
     assert!(text.contains("3 of 3 requests: 3 healthy answer") && text.contains("MEDIAN"), "{text}");
 }
 
-/// Many requests can be the last straw of a server that leaks: they end before its limit, and what they left is told.
+/// Many requests could exhaust a server that leaks: they stop before its limit, and the descriptors that they left
+/// open are reported.
 #[test]
 fn many_requests_do_not_drive_a_leak_to_its_limit() {
     let target = webui("leak-fds=3,limit=128");
@@ -453,7 +458,7 @@ fn many_requests_do_not_drive_a_leak_to_its_limit() {
     let open = found["health"]["series"]["open_after"].as_u64().unwrap();
     assert!((102..120).contains(&open), "{open}");
     assert!(found["gaps"].to_string().contains("near its descriptor limit"), "{found:#}");
-    // One that ends in between is not asked on, and is not there any more.
+    // A server that ends meanwhile gets no more requests, and is reported as not running.
     let target = webui("die=5");
     let answer = run(&format!("health --port {} --repeat 60 --every 10ms --json", target.port)).json();
     let found = &answer["servers"][0];
@@ -462,10 +467,10 @@ fn many_requests_do_not_drive_a_leak_to_its_limit() {
     assert!(found["health"]["series"]["requests"].as_u64().unwrap() < 20, "{found:#}");
 }
 
-/// Whatever is wrong, there is an answer within the budget, and with a short one a partial one.
+/// For every problem there is an answer within the budget, and with a short budget a partial one.
 #[test]
 fn a_wedged_server_is_examined_within_the_budget() {
-    // Generous: a machine with too much to do is slow to start and to reap whatever it runs.
+    // Generous: on an overloaded machine processes start and are reaped slowly.
     const ALLOWANCE: Duration = Duration::from_secs(6);
     for what in ["deadlock", "accept-lock", "route-lock", "fill=sockets,limit=64"] {
         let target = webui(what);
@@ -476,7 +481,7 @@ fn a_wedged_server_is_examined_within_the_budget() {
         let begun = Instant::now();
         let answer = run(&format!("check --port {} --budget 700ms --json", target.port));
         assert!(begun.elapsed() < Duration::from_millis(700) + ALLOWANCE, "{what} took {:?}", begun.elapsed());
-        // A busy machine may not even find the process in that time: then that is what it says.
+        // A busy machine may not even find the process in that time, and then reports this.
         let envelope = answer.json();
         let server = &envelope["servers"][0];
         assert_eq!(server["port"], target.port, "{what}: {envelope:#}");

@@ -180,9 +180,9 @@ fn begin(path: &ForeignPath) -> Result<Start, Failure> {
     Ok(Start { root, is_elsewhere, here })
 }
 
-/// The root directory of a process. Where it may not be read (an ordinary user's doctor, another user's process), the
-/// doctor's own root directory is used, because nearly every process has it. What is opened is then limited by the
-/// doctor's own rights.
+/// The root directory of a process. If it may not be read (an ordinary user's doctor, another user's process), the
+/// doctor's own root directory is used, because nearly every process has it. In that case every open is limited by
+/// the doctor's own rights.
 fn root_of(directory: &ProcDir) -> Result<OwnedFd, Failure> {
     match path_only(directory, "root") {
         Err(Errno::ACCESS | Errno::PERM) => Ok(path_only(CWD, "/")?),
@@ -195,8 +195,8 @@ fn anchored(identity: Identity) -> Result<ProcDir, Failure> {
     ProcDir::anchor(identity).map_err(|_| Failure::Vanished)
 }
 
-/// The rights of a process. One of its four user ids that is not root's is used where it has one: the user that started
-/// a set-user-ID program has also chosen its arguments.
+/// The rights of a process. If one of its four user ids is not root's, that id is used: the user that started a
+/// set-user-ID program has also chosen its arguments.
 fn rights_of(directory: &ProcDir) -> Result<Rights, Failure> {
     let read = directory.read(c"status").map_err(|_| Failure::Vanished)?;
     let status = status(&read).map_err(|error| Failure::Malformed(error.to_string()))?;
@@ -207,7 +207,7 @@ fn rights_of(directory: &ProcDir) -> Result<Rights, Failure> {
     Ok(Rights { uid, gid, groups: status.groups })
 }
 
-/// One of four ids that is not root's, or 0 where all are root's.
+/// The first of four ids that is not root's, or 0 if all are root's.
 pub fn least_privileged(ids: [u32; 4]) -> u32 {
     ids.into_iter().find(|id| *id != 0).unwrap_or(0)
 }
@@ -235,7 +235,7 @@ pub fn as_process(identity: Identity) -> Result<ProcDir, Failure> {
 /// Checks that the executable of a process can be opened for reading.
 ///
 /// # Errors
-/// [`Failure::NotReadableBy`] where the user with the rights that apply may execute it and not read it.
+/// [`Failure::NotReadableBy`] where the user with the rights that apply may execute the file but not read it.
 pub fn program_is_readable(directory: &ProcDir) -> Result<(), Failure> {
     match openat(directory, "exe", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
         Err(error @ (Errno::ACCESS | Errno::PERM)) if rights::are_lowered() => Err(rights::refused(error)),
@@ -272,7 +272,7 @@ fn descend(start: Start, path: &ForeignPath, last: Last) -> Result<OwnedFd, Fail
     if !is_from_root || !is_elsewhere {
         return Ok(walked);
     }
-    // In another root directory, openat2(2) must find the same file, where the kernel has it.
+    // In another root directory, openat2(2) must find the same file, if the kernel has that call.
     match in_root(&root, &path.path, last, ResolveFlags::empty()) {
         Err(error) if is_missing(error) => Ok(walked),
         found => {

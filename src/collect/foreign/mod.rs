@@ -245,7 +245,7 @@ impl Failure {
         match self {
             Self::System(libc::EACCES | libc::EPERM) => Gap::new(what, GapReason::Permission, ""),
             Self::System(libc::ENOTDIR) => {
-                Gap::new(what, GapReason::NotFound, "a part of the path is no directory")
+                Gap::new(what, GapReason::NotFound, "a component of the path is not a directory")
             }
             Self::System(code) => Gap::from_io(what, &io::Error::from_raw_os_error(*code)),
             Self::NotReadableBy(uid) => {
@@ -258,12 +258,12 @@ impl Failure {
                 Gap::new(what, GapReason::NotAsked, "a file of the kernel, which is not opened for another process")
             }
             Self::Rights(uid) => {
-                let detail =
-                    format!("cannot take the rights of uid {uid}, and does not read it with more than those");
+                let detail = format!("cannot take the rights of uid {uid}; not read with greater rights instead");
                 Gap::new(what, GapReason::Permission, detail)
             }
             Self::OtherUserNamespace => {
-                let detail = "named by root of another user namespace, which has no rights of root here";
+                let detail =
+                    "named by the root user of another user namespace, which does not have root's rights here";
                 Gap::new(what, GapReason::Permission, detail)
             }
             Self::LinkOfOthers => {
@@ -271,7 +271,7 @@ impl Failure {
             }
             Self::NotAsked(why) => Gap::new(what, GapReason::NotAsked, why.clone()),
             Self::Vanished => Gap::new(what, GapReason::Vanished, "the process that names it has ended"),
-            Self::TooLarge => Gap::new(what, GapReason::Malformed, "larger than what is read"),
+            Self::TooLarge => Gap::new(what, GapReason::Malformed, "larger than the size limit"),
             Self::Malformed(why) => Gap::new(what, GapReason::Malformed, why.clone()),
         }
     }

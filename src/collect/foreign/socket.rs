@@ -39,7 +39,7 @@ pub fn exchange(
     _message: &[u8],
     _login: Option<&Login>,
 ) -> Result<std::os::unix::net::UnixStream, Failure> {
-    Err(Failure::NotAsked("no supervisor is asked on a socket on this system".to_owned()))
+    Err(Failure::NotAsked("supervisors are not queried on a socket on this system".to_owned()))
 }
 
 #[cfg(target_os = "linux")]
@@ -89,7 +89,7 @@ mod unix {
         };
         let found = find(socket, Last::Socket)?;
         if found.file_type() != FileType::Socket {
-            return Err(not_asked("it is no socket"));
+            return Err(not_asked("it is not a socket"));
         }
         let is_proven = match &holder {
             None => true,
@@ -112,7 +112,9 @@ mod unix {
             None => uid == 0 || uid == rustix::process::geteuid().as_raw(),
         };
         if !is_expected {
-            return Err(not_asked(&format!("uid {uid} listens there, which is not the user of the supervisor")));
+            return Err(not_asked(&format!(
+                "the listener belongs to uid {uid}, which is not the user of the supervisor"
+            )));
         }
         let login = login.filter(|login| is_proven && (login.owner == uid || uid == 0));
         stream.write_all(login.map_or(message, |login| &login.message))?;

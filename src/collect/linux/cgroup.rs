@@ -1,5 +1,5 @@
-//! Control groups by id: the id in socket diagnostics is the inode number of the group's directory. The worker searches: in a container,
-//! lxcfs can be mounted over a part of the tree.
+//! Control groups by id: the id in socket diagnostics is the inode number of the group's directory. The worker
+//! searches the tree, because in a container lxcfs can be mounted over a part of it.
 
 use crate::collect::worker::Request;
 use crate::collect::worker::wire::{Answer, GroupSearch, GroupsFound};
@@ -19,8 +19,8 @@ const MAX_DIRECTORIES: u32 = 20_000;
 /// Timeout of the search.
 const SEARCH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Finds the paths of groups, relative to the root of the cgroup2 tree; `hints` are looked at first. A group that no longer exists is not
-/// in the result.
+/// Finds the paths of groups, relative to the root of the cgroup2 tree; `hints` are tried first. A group that no
+/// longer exists is not in the result.
 ///
 /// # Errors
 /// A gap where no cgroup2 tree is mounted, or no group was found in time.

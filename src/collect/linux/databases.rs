@@ -27,7 +27,7 @@ use std::ops::ControlFlow;
 /// Largest table of locks that is read, in bytes.
 const MAX_LOCK_TABLE: u32 = 4 * 1024 * 1024;
 
-/// What a gap in the scan for holders is called.
+/// [`Gap::what`] of a gap in the scan for holders.
 const HOLDERS: &str = "holders of databases";
 
 /// Reads a database, with its locks.
@@ -53,7 +53,7 @@ fn lock_table(host: &LinuxHost) -> Result<Vec<KernelLock>, Gap> {
     let request = Request::KernelFile { path: ByteBuf::from("/proc/locks"), limit: MAX_LOCK_TABLE };
     let bytes = host.workers.bytes_of_process(request)?;
     if bytes.len() >= usize::try_from(MAX_LOCK_TABLE).unwrap_or(usize::MAX) {
-        return Err(Gap::new("/proc/locks", GapReason::Malformed, "larger than what is read"));
+        return Err(Gap::new("/proc/locks", GapReason::Malformed, "larger than the size limit"));
     }
     Ok(locks::parse(&bytes).0)
 }
@@ -154,13 +154,13 @@ pub fn holders(
     // A process with links that may not be read matters only where a database has no visible holder.
     let unread = if found.iter().any(Vec::is_empty) { unread } else { 0 };
     let mut gaps: Vec<Gap> = process::completeness(HOLDERS, &problems, unread).into_iter().collect();
-    // A live connection has a lock on the index, whatever became of those on the database. If the whole host has no
-    // lock, something hides the table.
+    // A live connection has a lock on the index even if its locks on the database are lost. So if the whole host
+    // has no lock, the table is hidden from this process.
     let uses = |holder: &DatabaseHolder| {
         holder.descriptors_db > 0 && holder.descriptors_wal > 0 && holder.descriptors_shm > 0 && holder.deleted == 0
     };
     if found.iter().flatten().any(uses) && lock_table(host).is_ok_and(|table| table.is_empty()) {
-        let detail = "the table of locks is empty although databases are in use; something hides it";
+        let detail = "the lock table is empty although databases are in use: it is hidden from this process";
         gaps.push(Gap::new("/proc/locks", GapReason::Unsupported, detail).blocking(LOCKS_DECIDE));
     }
     Collected { value: found, gaps }

@@ -276,7 +276,7 @@ impl Resolve for Rows {
             }
         }
         if foreign > 0 {
-            let detail = format!("{foreign} targets lie on network or FUSE mounts and are never asked anything");
+            let detail = format!("{foreign} targets are on network or FUSE mounts and are never queried");
             gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
         }
         if unplaced > 0 {
@@ -287,7 +287,7 @@ impl Resolve for Rows {
         }
         if not_stated > 0 {
             let detail = format!(
-                "the {MAX_SHOWN} most held targets are asked, and unlinked ones; {not_stated} others count as regular files"
+                "only unlinked targets and the {MAX_SHOWN} targets with the most descriptors were checked; {not_stated} others count as regular files"
             );
             gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
         }

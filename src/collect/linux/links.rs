@@ -13,8 +13,8 @@ use std::ops::ControlFlow;
 /// Longest target of a link: the kernel makes it in one page (`do_proc_readlink` of fs/proc/base.c).
 const MAX_LENGTH: usize = 4096;
 
-/// Calls `take` with the number and the link target of each open descriptor in the directory, from a number on, until
-/// it breaks. A descriptor that is closed meanwhile is left out.
+/// Calls `take` with the number and the link target of each open descriptor in the directory, starting at
+/// descriptor `first`, until `take` breaks. A descriptor that is closed meanwhile is left out.
 ///
 /// # Errors
 /// When the directory cannot be listed (getdents64(2)).

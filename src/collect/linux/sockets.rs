@@ -59,7 +59,7 @@ pub fn table(workers: &Workers, process: Option<&Process>, detail: Detail) -> Co
                 tcp.extend(rows);
                 source = format!("/proc/{pid}/net/tcp");
                 if bad > 0 {
-                    gaps.push(Gap::new(&path, GapReason::Malformed, format!("{bad} lines not understood")));
+                    gaps.push(Gap::new(&path, GapReason::Malformed, format!("{bad} lines could not be parsed")));
                 }
             }
             // A kernel without IPv6 has no tcp6.

@@ -72,7 +72,8 @@ pub fn holders(
             unasked = pids.len() - index;
             break;
         }
-        // Read here first, which cannot hang: most processes may not be read, or have ended.
+        // Listed by this process first, which cannot hang: most processes have ended, or this user may not read
+        // them.
         match calls::descriptor_list(*pid) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -106,7 +107,7 @@ pub fn holders(
     }
     let mut gaps = Vec::new();
     if unasked > 0 {
-        let detail = format!("{unasked} processes were not asked");
+        let detail = format!("{unasked} processes were not read");
         gaps.push(Gap::new("holders of databases", GapReason::Timeout, detail));
     } else if refused > 0 {
         let detail = format!("{refused} processes of other users could not be read (run as root to see them)");

@@ -195,7 +195,7 @@ impl Host for MacHost {
     }
 
     fn pipe_readers(&self, _identity: Identity, _descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-        Err(unsupported("readers of a pipe", "macOS does not tell in which call a thread waits"))
+        Err(unsupported("readers of a pipe", "macOS does not report the call in which a thread waits"))
     }
 
     fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
@@ -237,7 +237,9 @@ impl Host for MacHost {
     fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
         match &supervisor.kind {
             SupervisorKind::Launchd => Ok(Collected { value: launchctl::programs(self)?, gaps: Vec::new() }),
-            kind => Err(unsupported(&format!("programs of {kind}"), "this version does not ask it on this system")),
+            kind => {
+                Err(unsupported(&format!("programs of {kind}"), "this version does not query it on this system"))
+            }
         }
     }
 
@@ -247,7 +249,7 @@ impl Host for MacHost {
 
     fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
         let what = format!("{kind} service {}", directory.shown());
-        Err(unsupported(&what, "this version does not ask it on this system"))
+        Err(unsupported(&what, "this version does not query it on this system"))
     }
 
     fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {

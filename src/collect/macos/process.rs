@@ -210,8 +210,8 @@ pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<Thre
         format!("what the threads of pid {pid} wait for"),
         GapReason::Unsupported,
         format!(
-            "macOS tells their states only; `sample {pid}` shows their stacks to the server's own user, and \
-             `sudo py-spy dump --pid {pid}` those of Python, for which py-spy must be root there"
+            "macOS reports only their states; run `sample {pid}` as the server's own user to see their stacks, and \
+             `sudo py-spy dump --pid {pid}` to see their Python stacks (on macOS py-spy needs root)"
         ),
     );
     let gap = gap.blocking(&[id::OUTPUT_PIPE_FULL]);

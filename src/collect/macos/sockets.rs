@@ -62,7 +62,7 @@ fn walk(pids: &[u32], deadline: Deadline) -> SocketScan {
 impl SocketScan {
     fn gap(&self, what: &str) -> Option<Gap> {
         if self.unasked > 0 {
-            let detail = format!("{} processes were not asked", self.unasked);
+            let detail = format!("{} processes were not read", self.unasked);
             return Some(Gap::new(what, GapReason::Timeout, detail));
         }
         let detail =

@@ -269,7 +269,8 @@ impl Worker {
             }
             let begun = Instant::now();
             if deadline.is_over() {
-                answers.push((Err(timeout(request, "the time of the whole examination was over")), Duration::ZERO));
+                answers
+                    .push((Err(timeout(request, "the time limit of the examination was reached")), Duration::ZERO));
                 continue;
             }
             match self.step(requests, &mut under_way, &mut next, window, answers.len(), deadline) {
@@ -401,8 +402,8 @@ mod tests {
     use rustix::process::Pid;
     use std::process::{Command, Stdio};
 
-    /// The kernel lets few processes make a `cmdline` that cannot be read, so this test uses a worker that takes
-    /// requests and never answers.
+    /// Few processes can have a `cmdline` that cannot be read, so this test uses a worker that reads requests and
+    /// never answers.
     #[test]
     fn a_command_line_that_never_comes_is_a_gap_and_the_worker_is_abandoned() {
         let mut child = Command::new("sleep");

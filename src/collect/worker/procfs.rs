@@ -59,7 +59,7 @@ pub fn kernel_file(path: &[u8], limit: u32) -> Result<Vec<u8>, Failure> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(open(path, flags, Mode::empty())?);
     if !foreign::is_kernel_file(&file)? {
-        return Err(Failure::Malformed("something hides it: what is there is no file of the kernel".to_owned()));
+        return Err(Failure::Malformed("not a file of the kernel: another file is at its path".to_owned()));
     }
     // Most of these files are shorter than a page.
     let mut bytes = Vec::with_capacity(4096);

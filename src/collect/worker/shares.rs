@@ -59,8 +59,9 @@ impl Shares {
             ));
         }
         let spent = share.spent.as_millis();
-        (share.spent > left)
-            .then(|| format!("files and processes of uid {user} have taken {spent} ms, more than is left"))
+        (share.spent > left).then(|| {
+            format!("files and processes of uid {user} have taken {spent} ms, more than the remaining time")
+        })
     }
 
     /// Whether the user of a subject is resolved.

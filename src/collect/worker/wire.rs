@@ -259,7 +259,7 @@ pub struct GroupSearch {
     pub root: ByteBuf,
     /// Inode numbers of the groups' directories.
     pub ids: Vec<u64>,
-    /// Paths below the root that are looked at first.
+    /// Paths below the root that are tried first.
     pub hints: Vec<String>,
 }
 
@@ -268,7 +268,7 @@ pub struct GroupSearch {
 pub struct GroupsFound {
     /// Ids and paths, relative to the root.
     pub paths: HashMap<u64, String>,
-    /// How many groups were looked at when the search was stopped before its end.
+    /// Number of groups that were read when the search was stopped early.
     pub stopped_after: Option<u32>,
 }
 
@@ -426,7 +426,9 @@ impl Request {
             Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
             Self::Accountable(Subject::Process(pid)) => format!("user of pid {pid}"),
             Self::Accountable(Subject::User(uid)) => format!("owner of the subordinate uid {uid}"),
-            Self::Accountable(Subject::Path(path)) => format!("account whose home has {}", printable(path)),
+            Self::Accountable(Subject::Path(path)) => {
+                format!("account with the home that contains {}", printable(path))
+            }
             Self::Account(uid) => format!("user {uid}"),
             Self::ControlGroups(_) => "control groups of sockets".to_owned(),
             Self::Host => "numbers of the host".to_owned(),

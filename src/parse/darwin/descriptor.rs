@@ -67,7 +67,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Vec<Record>, ParseError> {
         let length = |at| usize::try_from(head.u32(at)).unwrap_or(usize::MAX);
         let (size, kept) = (length(12), length(16));
         if size > MAX_BYTES || kept > size {
-            return Err(ParseError::new("records of descriptors", "one is larger than it can be"));
+            return Err(ParseError::new("records of descriptors", "one is larger than the maximum"));
         }
         let (kept, rest) = rest.split_at_checked(kept).ok_or_else(malformed)?;
         let mut image = kept.to_vec();

@@ -18,7 +18,7 @@ struct Image<'a>(&'a [u8]);
 
 impl<'a> Image<'a> {
     fn new(bytes: &'a [u8], size: usize, what: &'static str) -> Result<Self, ParseError> {
-        let short = || ParseError::new(what, format!("{} bytes where {size} belong", bytes.len()));
+        let short = || ParseError::new(what, format!("{} bytes instead of {size}", bytes.len()));
         bytes.get(..size).map(Self).ok_or_else(short)
     }
 

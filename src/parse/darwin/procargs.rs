@@ -24,10 +24,11 @@ pub struct Arguments<'a> {
 /// # Errors
 /// When the count is not valid, or the block ends before the arguments do.
 pub fn parse(block: &[u8]) -> Result<Arguments<'_>, ParseError> {
-    let (count, rest) = block.split_first_chunk().ok_or_else(|| ParseError::new(WHAT, "no count of them"))?;
+    let (count, rest) =
+        block.split_first_chunk().ok_or_else(|| ParseError::new(WHAT, "the argument count is missing"))?;
     let count = i32::from_le_bytes(*count);
     let count = usize::try_from(count).ok().filter(|count| *count <= rest.len());
-    let count = count.ok_or_else(|| ParseError::new(WHAT, "a count that cannot be"))?;
+    let count = count.ok_or_else(|| ParseError::new(WHAT, "the argument count is not valid"))?;
     let (executable, rest) = word(rest)?;
     let padding = rest.iter().take_while(|byte| **byte == 0).count();
     let mut rest = rest.get(padding..).unwrap_or_default();
@@ -48,8 +49,8 @@ fn word(bytes: &[u8]) -> Result<(&[u8], &[u8]), ParseError> {
     Ok((bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default()))
 }
 
-/// Whether a program, by its path alone, could be running a Hermes server. It could not if it is an interpreter
-/// that Hermes cannot use, whether or not its arguments can be read.
+/// Whether a program, by its path alone, could be running a Hermes server. A program that Hermes cannot use could
+/// not, even if its arguments cannot be read.
 pub fn could_be_hermes(path: &str) -> bool {
     let name = program_name(path);
     is_python(name)

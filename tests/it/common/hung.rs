@@ -1,22 +1,23 @@
-//! Filesystems whose daemon does not answer, taken away when the test ends.
+//! Filesystems with a daemon that does not answer; unmounted when the test ends.
 
 use super::program_file;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// What becomes of a request to the daemon.
+/// How the daemon handles a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
-    /// It is never read: whoever waits can still be killed.
+    /// The request is never read: a waiting process can still be killed.
     Unread,
-    /// It is read and never answered: not even a kill ends the wait.
+    /// The request is read and never answered: not even SIGKILL ends the wait.
     Unanswered,
-    /// All is answered but FLUSH: whoever closes the file waits, and so does an execve(2) that closes it.
+    /// All requests except FLUSH are answered: a process that closes the file waits, and so does an execve(2) that
+    /// closes it.
     Unflushed,
 }
 
-/// A mounted filesystem; its end frees whoever waits for it.
+/// A mounted filesystem; dropping it releases all waiting processes.
 pub struct Hung {
     daemon: Child,
     output: BufReader<ChildStdout>,
@@ -24,12 +25,12 @@ pub struct Hung {
 }
 
 impl Hung {
-    /// Mounts one that never answers; nothing where that is not possible (it takes root and /dev/fuse).
+    /// Mounts a filesystem that never answers; `None` if that is not possible (it needs root and /dev/fuse).
     pub fn mounted(place: &Path) -> Option<Self> {
         Self::start(place, Fate::Unread, None)
     }
 
-    /// Mounts one whose only file, `file`, has the bytes of `source`; it answers until [`Self::hang`].
+    /// Mounts a filesystem with one file, `file`, that has the bytes of `source`; it answers until [`Self::hang`].
     pub fn serving(place: &Path, fate: Fate, source: &Path) -> Option<Self> {
         Self::start(place, fate, Some(source))
     }

@@ -1,4 +1,4 @@
-//! Starts targets, runs the doctor on them, and takes them away again by their pids.
+//! Starts test servers, runs the doctor on them, and kills them by their pids.
 #![allow(dead_code)]
 
 #[cfg(target_os = "linux")]
@@ -17,14 +17,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The program under test: that of this build, or the one that `HERMES_DOCTOR_PROGRAM` names (a release, which the compiler
-/// makes otherwise).
+/// The program under test: that of this build, or the one in `HERMES_DOCTOR_PROGRAM` (for example a release build).
 pub fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let named = std::env::var("HERMES_DOCTOR_PROGRAM").ok();
         let named = named.as_deref().unwrap_or(built_program());
-        // Tests run it in other directories.
+        // Tests run the program in other directories.
         let path = Path::new(named).canonicalize().unwrap_or_else(|error| panic!("{named}: {error}"));
         path.into_os_string().into_string().expect("the path of the program is UTF-8")
     })
@@ -32,7 +31,7 @@ pub fn program() -> &'static str {
 
 /// The program that is built with the tests.
 fn built_program() -> &'static str {
-    // `cargo xtask` is no integration test, and is not told the name.
+    // `cargo xtask` is not an integration test, so this variable is not set for it.
     option_env!("CARGO_BIN_EXE_hermes-doctor")
         .unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/target/debug/hermes-doctor"))
 }
@@ -42,19 +41,20 @@ pub fn doctor() -> Command {
     doctor_of(program())
 }
 
-/// The program that is built with the tests, for libraries that are to be loaded before its own: the static program loads none.
+/// The program that is built with the tests, for tests that preload a library: the static program loads none.
 pub fn dynamic_doctor() -> Command {
     doctor_of(built_program())
 }
 
 fn doctor_of(program: &str) -> Command {
     let mut command = Command::new(program);
-    // A developer's own host must not change what is found.
+    // The developer's own environment must not change the result.
     command.env("HOME", "/nonexistent").env_remove("HERMES_HOME").env("LC_ALL", "C.UTF-8");
     command
 }
 
-/// The same, which hears Ctrl-C even where these tests were started in the background, with that ignored (GNU env).
+/// The same, with the default action for SIGINT, which is ignored if the tests were started in the background (GNU
+/// env).
 pub fn interruptible() -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal=INT").arg(program());
@@ -62,7 +62,7 @@ pub fn interruptible() -> Command {
     command
 }
 
-/// What one run said.
+/// The output of one run.
 pub struct Answer {
     pub exit: i32,
     pub stdout: String,
@@ -102,7 +102,7 @@ impl Answer {
     }
 }
 
-/// The path of a test in this binary, `module::name`, by its name: a test that runs its binary once more must give it.
+/// The path of a test in this binary, `module::name`, by its name. A test that runs its own binary again needs it.
 pub fn path_of(test: &str) -> String {
     static LIST: OnceLock<String> = OnceLock::new();
     let list = LIST.get_or_init(|| {
@@ -217,7 +217,7 @@ pub fn home() -> tempfile::TempDir {
     home
 }
 
-/// The real server's shape in Python, with CPython's sqlite3; `what` chooses what is wrong with it.
+/// A Python server with the structure of the real one and CPython's sqlite3; `what` selects its problem.
 pub fn webui(what: &str) -> Guard {
     webui_of(Path::new("python3"), what)
 }
@@ -228,7 +228,7 @@ pub fn webui_of(python: &Path, what: &str) -> Guard {
     let mut guard = start(
         Command::new(python)
             .arg(program_file("hermes-webui/server.py"))
-            // What a test run is written to is no log of the server's.
+            // The output file of a test run is not a log of the server.
             .stderr(Stdio::null())
             .env("HERMES_HOME", home.path())
             .env("TEST_SERVER", what),
@@ -237,7 +237,7 @@ pub fn webui_of(python: &Path, what: &str) -> Guard {
     guard
 }
 
-/// Every CPython from 3.10 on that is here: the one on the PATH first, then those of a version manager.
+/// Every installed CPython from 3.10 on: first the one on the PATH, then those of a version manager.
 pub fn pythons() -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from("python3")];
     let versions = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv/versions"));
@@ -252,7 +252,7 @@ pub fn pythons() -> Vec<PathBuf> {
     found
 }
 
-/// Waits for a condition, as long as a busy machine may take; panics with `what` when it does not come.
+/// Waits for a condition, with a timeout for a busy machine; panics with `what` at the timeout.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !condition() {
@@ -321,7 +321,7 @@ pub fn is_launched(home: &Path) -> bool {
     })
 }
 
-/// What a thread waits for in the kernel; `0` of one that does not wait.
+/// The kernel function in which a thread waits (wchan); `0` if it does not wait.
 #[cfg(target_os = "linux")]
 pub fn wait_channel(pid: u32, tid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).unwrap_or_default()
@@ -351,7 +351,7 @@ pub fn zombies_of(parent: u32) -> usize {
     std::fs::read_dir("/proc").unwrap().flatten().filter_map(stat).filter(is_one).count()
 }
 
-/// Waits until a process has at least so many threads, and three looks in a row find all of them waiting.
+/// Waits until a process has at least this many threads, and all of them wait in three samples in a row.
 #[cfg(target_os = "linux")]
 pub fn settled(pid: u32, count: usize) {
     let mut looks = 0;
@@ -364,7 +364,7 @@ pub fn settled(pid: u32, count: usize) {
     });
 }
 
-/// Says on standard error that a test could not be made, and why.
+/// Prints on standard error that a test is skipped, and why.
 pub fn skipped(test: &str, why: &str) {
     assert!(std::env::var_os("HERMES_DOCTOR_NO_SKIP").is_none(), "{test} must not be skipped here: {why}");
     eprintln!("skipped: {test}: {why}");

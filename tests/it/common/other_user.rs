@@ -10,25 +10,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A user without an account and without any right.
+/// The stranger: a user without an account and without any rights.
 pub const STRANGER: u32 = 4000;
-/// Another one.
+/// The neighbour: another such user.
 pub const NEIGHBOUR: u32 = 5000;
 /// The interpreter that every user may run.
 pub const PYTHON: &str = "/usr/bin/python3";
-/// What no output may contain.
+/// Text that no output may contain.
 pub const CANARY: &str = "Canary-Passw0rd";
-/// Size of a secret file in bytes, as no other file has it.
+/// Size of a secret file in bytes; no other file has this size.
 const SECRET_SIZE: usize = 7_654_321;
 /// Modification time of a secret file: 2001-09-09T01:46:40Z.
 const SECRET_TIME: i64 = 1_000_000_000;
 /// Forms in which size and time of a secret file could be printed.
 const SECRET_FACTS: &[&str] = &["7654321", "7,654,321", "7.3 M", "7.7 M", "1000000000", "2001-09-09"];
 
-/// Marks the copy of a test that runs in its own namespaces, and names the directory that it may use.
+/// Marks the copy of a test that runs in its own namespaces, and contains the directory that it may use.
 const INSIDE: &str = "HERMES_DOCTOR_TEST_PLACE";
 
-/// Runs a test in pid, mount and network namespaces of its own, which take all that it starts and mounts with them.
+/// Runs a test in its own pid, mount and network namespaces, which end with all processes and mounts of the test.
 ///
 /// The test binary runs itself once more for that; `test` is the name of the test function.
 pub fn isolated(test: &str, body: impl FnOnce(&Place)) {
@@ -42,7 +42,7 @@ pub fn isolated(test: &str, body: impl FnOnce(&Place)) {
         return skipped(test, &format!("it takes {missing}"));
     }
     let directory = tempfile::Builder::new().prefix("hermes-doctor-test-").tempdir_in("/tmp").unwrap();
-    // The shell is the init process of the pid namespace: it reaps, and the test is its child.
+    // The shell is the init process of the pid namespace: it reaps processes, and the test is its child.
     let line = "ip link set lo up && \"$@\"; exit $?";
     let output = Command::new("unshare")
         .args(["--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c", line, "sh"])
@@ -67,7 +67,7 @@ impl Place {
     fn prepare(root: &Path) -> Self {
         mount(&["-t", "tmpfs", "-o", "mode=755", "place"], root);
         let place = Self { root: root.to_owned() };
-        // Both can be where only root may go.
+        // Both may be in a directory that only root may enter.
         std::fs::write(place.program(), "").unwrap();
         mount(&["--bind", super::program()], &place.program());
         std::fs::create_dir(place.path("targets")).unwrap();
@@ -80,12 +80,12 @@ impl Place {
         self.root.join(name)
     }
 
-    /// The program under test where every user may run it.
+    /// A copy of the program under test that every user may run.
     pub fn program(&self) -> PathBuf {
         self.path("hermes-doctor")
     }
 
-    /// A file of `tests/programs` where every user may read it.
+    /// A copy of a file of `tests/programs` that every user may read.
     pub fn script(&self, name: &str) -> PathBuf {
         self.path("targets").join(name)
     }
@@ -98,7 +98,8 @@ impl Place {
         path
     }
 
-    /// Makes a file that only root may read, of unusual size and time. The content is at its start and at its end.
+    /// Creates a file that only root may read, with an unusual size and time. The secret is at its start and at its
+    /// end.
     pub fn secret(&self, name: &str, content: &[u8]) -> PathBuf {
         let padding = vec![b'\n'; SECRET_SIZE - 2 * content.len()];
         self.secret_of(name, &[content, &padding, content].concat())
@@ -132,7 +133,7 @@ impl Place {
         command
     }
 
-    /// Starts a process of a user in a directory, whose first argument is `title`, and then these arguments.
+    /// Starts a process of a user in a directory, with `title` as its first argument and these arguments after it.
     pub fn titled(&self, owner: u32, title: &str, arguments: &[&str], directory: &Path) -> Guard {
         let mut command = Command::new(PYTHON);
         command.arg0(title).arg(self.script("other_user.py")).args(arguments);
@@ -141,7 +142,7 @@ impl Place {
         start(&mut command)
     }
 
-    /// The doctor as root, with these arguments.
+    /// Runs the doctor as root with these arguments.
     pub fn doctor(&self, arguments: &str) -> Command {
         let mut command = Command::new(self.program());
         command.args(arguments.split_whitespace()).current_dir("/");
@@ -150,7 +151,7 @@ impl Place {
         command
     }
 
-    /// The same as another user.
+    /// Runs the doctor as another user.
     pub fn doctor_as(&self, user: u32, arguments: &str) -> Command {
         let mut command = self.doctor(arguments);
         as_user(&mut command, user);
@@ -170,15 +171,15 @@ impl Place {
         mount(&["--bind", path.to_str().unwrap()], Path::new("/etc/passwd"));
     }
 
-    /// Makes everything below `/etc` writable for the test, and for nobody outside of its namespaces.
+    /// Makes everything below `/etc` writable for the test, only in its namespaces.
     pub fn own_etc(&self) {
         let (upper, work) = (self.directory("etc-upper", 0), self.directory("etc-work", 0));
         let layers = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
         mount(&["-t", "overlay", "-o", &layers, "etc"], Path::new("/etc"));
     }
 
-    /// Puts a program in the place of `/usr/bin/systemctl` or `/usr/bin/journalctl` that records how it was started; see
-    /// `tests/programs/tool.py`. False where there is no such program.
+    /// Replaces `/usr/bin/systemctl` or `/usr/bin/journalctl` by a program that records how it was started; see
+    /// `tests/programs/tool.py`. Returns false if the program is not installed.
     pub fn replace_tool(&self, name: &str, wait: &str, answer: &str) -> bool {
         let script = self.path(&format!("tool-{name}"));
         self.write_tool(&script, name, wait, answer);
@@ -212,7 +213,7 @@ impl Place {
         self.path(&format!("record-{name}"))
     }
 
-    /// How such a program was started, each time.
+    /// All recorded starts of such a program.
     pub fn tool_starts(&self, name: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.tool_record(name)).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -244,7 +245,7 @@ impl Place {
     }
 }
 
-/// Runs a command to its end, which is the moment at which it can be reaped; kills it and panics when it takes longer.
+/// Runs a command until it can be reaped; kills it and panics at the timeout.
 pub fn bounded(command: &mut Command, limit: Duration, context: &str) -> Answer {
     let (output, errors) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(errors.try_clone().unwrap());
@@ -272,13 +273,13 @@ pub fn bounded(command: &mut Command, limit: Duration, context: &str) -> Answer 
     Answer { exit: status.code().unwrap_or(-1), stdout: text(output), stderr: text(errors) }
 }
 
-/// Mounts something, in the namespace of the test.
+/// Mounts a filesystem in the namespace of the test.
 pub fn mount(arguments: &[&str], at: &Path) {
     let status = Command::new("mount").args(arguments).arg(at).status().unwrap();
     assert!(status.success(), "mount {arguments:?} {}", at.display());
 }
 
-/// Gives a file or directory, and not what a link leads to, to a user and the group of the same number.
+/// Gives a file or directory to a user and to the group with the same number; a link itself, not its target.
 pub fn give(path: &Path, owner: u32) {
     std::os::unix::fs::lchown(path, Some(owner), Some(owner)).unwrap();
 }
@@ -300,7 +301,7 @@ pub fn link(target: &Path, link: &Path, owner: u32) {
     give(link, owner);
 }
 
-/// Makes a FIFO that everybody may use.
+/// Creates a FIFO that every user may use.
 pub fn fifo(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).unwrap();
@@ -314,13 +315,13 @@ pub fn age(path: &Path) {
 
 /// Lets a command run as a user, without any other group.
 pub fn as_user(command: &mut Command, user: u32) {
-    // The standard library gives up the groups where a uid is set.
+    // The standard library drops the groups if a uid is set.
     if user != 0 {
         command.uid(user).gid(user);
     }
 }
 
-/// Whether an ordinary user may make a user namespace here; says that a test is skipped where not.
+/// Whether an ordinary user may create a user namespace here; prints that a test is skipped if not.
 pub fn has_user_namespaces(test: &str) -> bool {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "true"]).current_dir("/").stderr(Stdio::null());
@@ -343,13 +344,13 @@ pub fn gaps(envelope: &Value) -> Vec<(String, String, String)> {
     of(envelope).into_iter().chain(servers.iter().flat_map(of)).collect()
 }
 
-/// Whether a gap says that the owner of a process or directory may not read something.
+/// Whether a gap reports that the owner of a process or directory may not read it.
 pub fn is_refused_to(user: u32, gap: &(String, String, String)) -> bool {
     gap.1 == "permission" && gap.2.contains(&format!("not readable by its owner, uid {user}"))
 }
 
-/// Asserts that neither content, size nor time of a secret file left the program; `words` are further texts that only
-/// that file has.
+/// Asserts that the output contains neither content, size nor time of a secret file; `words` are further texts that
+/// only that file has.
 pub fn assert_secret(answers: &[(String, Answer)], words: &[&str]) {
     for (arguments, answer) in answers {
         for output in [&answer.stdout, &answer.stderr] {
@@ -364,7 +365,7 @@ pub fn assert_secret(answers: &[(String, Answer)], words: &[&str]) {
     }
 }
 
-/// Asserts that the JSON views say why something is missing.
+/// Asserts that the JSON views have a gap with the reason for the missing facts.
 pub fn assert_refusal_is_a_gap(answers: &[(String, Answer)], user: u32) {
     let envelopes: Vec<Value> = answers
         .iter()

@@ -1,6 +1,6 @@
-//! Hosts as people have reported them, made into reports: what was measured as it was measured, and nothing besides. What
-//! is not known is `null`, or a part that was not examined. Pids and inode numbers are made up, and names of units and paths
-//! are the usual ones where the report does not say them.
+//! Hosts from public bug reports, converted to reports of this program: only what was measured. Unknown facts are
+//! `null`, or a part that was not examined. Pids and inode numbers are invented, and names of units and paths are
+//! the defaults where the bug report does not give them.
 
 use hermes_doctor::collect::replay;
 use hermes_doctor::diagnose;
@@ -22,27 +22,27 @@ pub struct Reported {
     pub platform: &'static str,
     /// What was measured.
     pub reported: &'static str,
-    /// The cause that reporters and maintainers have reached.
+    /// The cause that reporters and maintainers have found.
     pub cause: &'static str,
-    /// What was filled in, since a report cannot be without it.
+    /// Facts that were filled in, because a report of this program needs them.
     pub filled_in: &'static str,
     /// Sets the facts; `None` for a host that is recorded or made elsewhere.
     pub build: Option<fn(&mut Server)>,
 }
 
-/// The server's pid, wherever it was not reported.
+/// The server's pid where the bug report does not give one.
 const PID: u32 = 4711;
 const HOME: &str = "/home/hermes/.hermes";
 const STATE_DB: &str = "/home/hermes/.hermes/state.db";
 const HOUR_MS: u64 = 3_600_000;
 
-/// All of them.
+/// All hosts.
 pub const REPORTED: &[Reported] = &[
     Reported {
         name: "A88033-serve-handles",
         source: "A#88033",
         platform: "Ubuntu 26.04, systemd --user",
-        reported: "limit 1024, 97 % of it open: 300 state.db, 296 state.db-wal, and /dev/null; the unit is active, the gateway beside it has 73",
+        reported: "limit 1024, 97 % of it open: 300 state.db, 296 state.db-wal, and /dev/null; the unit is active; the gateway on the same host has 73",
         cause: "a SQLite connection for each thread is never closed; fixed by a bounded pool",
         filled_in: "97 % as 993 descriptors, the rest of them on /dev/null",
         build: Some(|server| {
@@ -83,7 +83,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#36899",
         platform: "macOS",
         reported: "soft limit 256, all of 0 to 255 open; `API call failed after 3 retries`",
-        cause: "the limit of the job is too low: it looks like an outage of the provider",
+        cause: "the limit of the job is too low; the symptom looks like an outage of the provider",
         filled_in: "",
         build: Some(|server| {
             is(server, ServerKind::Dashboard, Some(9119), "hermes dashboard");
@@ -95,7 +95,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#58790",
         platform: "macOS",
         reported: "up 10 days, 289 open, 224 of these CLOSE_WAIT, 227 later, to the fallback address of Telegram",
-        cause: "connections of a pool that the peer has closed are never closed; fixed",
+        cause: "connections of a pool are never closed after the peer has closed them; fixed",
         filled_in: "the address",
         build: Some(|server| {
             is(server, ServerKind::Gateway, None, "python -m hermes_cli.main gateway run");
@@ -128,7 +128,7 @@ pub const REPORTED: &[Reported] = &[
         name: "A91286-serve-six-close-wait",
         source: "A#91286",
         platform: "Linux",
-        reported: "up 34 h, 6 CLOSE-WAIT with 25 unread bytes each; the loop stands still",
+        reported: "up 34 h, 6 CLOSE-WAIT with 25 unread bytes each; the event loop does not run",
         cause: "the event loop is stuck; the few sockets are not the cause",
         filled_in: "the deadline of the probe",
         build: Some(|server| {
@@ -148,8 +148,8 @@ pub const REPORTED: &[Reported] = &[
         source: "A#73379",
         platform: "Linux, a loop in tmux",
         reported: "a dashboard outside of the loop answers 200 on 9119 for 7.5 h, with old code; each start in the loop ends with `[Errno 98]`",
-        cause: "the orphan has the port, and the loop starts in vain",
-        filled_in: "three starts, as many as are seen in 10 s at `sleep 3`",
+        cause: "the orphan holds the port, and each start in the loop fails",
+        filled_in: "three starts, the number in 10 s at `sleep 3`",
         build: Some(|server| {
             is(
                 server,
@@ -171,9 +171,9 @@ pub const REPORTED: &[Reported] = &[
         name: "W5944-restart-always",
         source: "PR W#5944",
         platform: "Linux, systemd",
-        reported: "Restart=always, RestartSec=5: the unit starts again and again for 1 h; a server that was started with ctl.sh has the port; its pid file is stale",
-        cause: "the start outside of the unit has the port; guarded since exp-v0.52.142",
-        filled_in: "three starts, as many as are seen in 10 s",
+        reported: "Restart=always, RestartSec=5: the unit is in a restart loop for 1 h; a server that was started with ctl.sh holds the port; its pid file is stale",
+        cause: "the server that was started outside of the unit holds the port; prevented since exp-v0.52.142",
+        filled_in: "three starts, the number in 10 s",
         build: Some(|server| {
             is(server, ServerKind::Webui, Some(8787), "python /srv/hermes-webui/server.py");
             rival(server, "systemd", "hermes-webui.service", Some("activating (auto-restart)"), None);
@@ -196,7 +196,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#119467",
         platform: "Linux, systemd",
         reported: "restart counter 83; each start ends with `Refusing --replace: PID cannot be proven`",
-        cause: "a gateway outside of the unit stays, since the unit's own starts do not dare to replace it",
+        cause: "a gateway outside of the unit keeps running, because the starts of the unit refuse to replace it",
         filled_in: "",
         build: Some(|server| {
             is(server, ServerKind::Gateway, None, "python -m hermes_cli.main gateway run");
@@ -209,7 +209,7 @@ pub const REPORTED: &[Reported] = &[
         name: "A32952-both-scopes",
         source: "A#32952",
         platform: "Linux, systemd and systemd --user",
-        reported: "a system unit and a user unit both run `gateway run --replace` on one home, and end each other's again and again",
+        reported: "a system unit and a user unit both run `gateway run --replace` on one home, and keep ending each other's gateway",
         cause: "two supervisors for one gateway",
         filled_in: "three starts within 10 s",
         build: Some(|server| {
@@ -231,7 +231,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#13655",
         platform: "Linux, systemd",
         reported: "`PID file race lost` at each start, then StartLimitBurst: the unit is failed",
-        cause: "the starts fight for the pid file until systemd gives up; fixed with a lock",
+        cause: "the starts compete for the pid file until systemd gives up; fixed with a lock",
         filled_in: "",
         build: Some(|server| {
             is(server, ServerKind::Gateway, None, "");
@@ -263,7 +263,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#111577",
         platform: "Docker, `entrypoint:` set",
         reported: "284 children in state Z after 2.8 h; process 1 is python",
-        cause: "the image's own init is passed over, and the dashboard as process 1 reaps no orphans",
+        cause: "the init of the image is bypassed, and the dashboard as process 1 does not reap orphans",
         filled_in: "",
         build: Some(|server| {
             let command = "/opt/hermes/.venv/bin/python3 /opt/hermes/.venv/bin/hermes dashboard";
@@ -278,7 +278,7 @@ pub const REPORTED: &[Reported] = &[
         platform: "Docker",
         reported: "2385 tasks, load 19 on 8 cores; the accept loop waits in Thread.start(); connections are not accepted",
         cause: "a thread for each connection without a bound; capped at 128 in v0.51.748",
-        filled_in: "the queue at two looks, and what the main thread waits in",
+        filled_in: "the queue in two samples, and the call in which the main thread waits",
         build: Some(|server| {
             is(server, ServerKind::Webui, Some(8787), "python server.py");
             server.process.as_mut().unwrap().threads = Some(2385);
@@ -298,8 +298,8 @@ pub const REPORTED: &[Reported] = &[
         source: "W#1855",
         platform: "Linux, systemd",
         reported: "/health in 2 ms; /api/sessions and /api/chat/start take about 125 s",
-        cause: "the model catalog is built again under a lock; fixed by PR W#2501",
-        filled_in: "given up after the usual 6 s",
+        cause: "the model catalog is rebuilt under a lock; fixed by PR W#2501",
+        filled_in: "timeout of 6 s, the default",
         build: Some(|server| {
             is(server, ServerKind::Webui, Some(8787), "python /srv/hermes-webui/server.py");
             answers(server, "/health");
@@ -318,8 +318,8 @@ pub const REPORTED: &[Reported] = &[
         name: "A113372-three-futexes",
         source: "A#113372",
         platform: "Linux, s6",
-        reported: "up 30 h, three threads, all in futex_wait; /health has no answer; the state file is of the process before",
-        cause: "the gateway stands still; which lock was not found out",
+        reported: "up 30 h, three threads, all in futex_wait; /health gets no answer; the state file is that of the previous process",
+        cause: "all threads of the gateway wait for a lock; which lock is unknown",
         filled_in: "the deadline of the probe",
         build: Some(|server| {
             is(server, ServerKind::Gateway, Some(8642), "python -m hermes_cli.main gateway run");
@@ -340,9 +340,9 @@ pub const REPORTED: &[Reported] = &[
         name: "A70800-memory-high",
         source: "A#70800",
         platform: "Ubuntu, systemd --user, MemoryHigh=1024M",
-        reported: "port 9119 is listened on and connects, /api/status has no byte; the main thread is in state D in mem_cgroup_handle_over_high",
-        cause: "tests that a session has started fill the unit's memory, and the kernel throttles the dashboard with them",
-        filled_in: "a second look like the first, without any progress",
+        reported: "port 9119 accepts connections, /api/status gets no byte; the main thread is in state D in mem_cgroup_handle_over_high",
+        cause: "tests that a session started fill the memory of the unit, and the kernel throttles the dashboard too",
+        filled_in: "a second sample equal to the first, without any progress",
         build: Some(|server| {
             is(server, ServerKind::Dashboard, Some(9119), "hermes dashboard --port 9119 --no-open");
             server.process.as_mut().unwrap().state = ProcessState::DiskSleep;
@@ -360,7 +360,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#2189",
         platform: "Linux",
         reported: "a gateway that was stopped with Ctrl-Z (state T) still counts as running",
-        cause: "a stopped process has its pid, and does nothing",
+        cause: "a stopped process keeps its pid and does not run",
         filled_in: "",
         build: Some(|server| {
             is(server, ServerKind::Gateway, None, "python -m hermes_cli.main gateway run");
@@ -373,7 +373,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#81547",
         platform: "macOS, LaunchAgent",
         reported: "connects, and resets every request; in the log 2,709 `malformed` errors, then 58 `[Errno 24]`",
-        cause: "a damaged database comes first, the descriptors go after it",
+        cause: "the damaged database is the cause; the descriptors run out later",
         filled_in: "",
         build: Some(|server| {
             is(server, ServerKind::Dashboard, Some(9119), "hermes dashboard --port 9119 --no-open");
@@ -384,9 +384,9 @@ pub const REPORTED: &[Reported] = &[
         name: "W4412-tls",
         source: "W#4412",
         platform: "Linux",
-        reported: "the server speaks TLS and is well; every probe of the launchers asks in HTTP and says that it is down",
+        reported: "the server uses TLS and is healthy; all probes of the launchers use HTTP and report that it is down",
         cause: "probes of the wrong scheme; fixed in v0.51.494",
-        filled_in: "that the answer to HTTP is none",
+        filled_in: "that HTTP gets no answer",
         build: Some(|server| {
             is(server, ServerKind::Webui, Some(8787), "python /srv/hermes-webui/server.py");
             answers(server, "/health");
@@ -404,8 +404,8 @@ pub const REPORTED: &[Reported] = &[
         name: "A35201-wal-high-water",
         source: "A#35201",
         platform: "any",
-        reported: "state.db-wal has more than 90 MB; wal_checkpoint(TRUNCATE) makes 4 KB of it",
-        cause: "no fault: a log that is copied back passively never shrinks (A#96976: a warning for its size alone was false)",
+        reported: "state.db-wal has more than 90 MB; wal_checkpoint(TRUNCATE) shrinks it to 4 KB",
+        cause: "no problem: a passive checkpoint never shrinks the log (A#96976: a warning for its size alone was false)",
         filled_in: "90 MB as 94371840 bytes",
         build: Some(|server| {
             is(server, ServerKind::Gateway, None, "python -m hermes_cli.main gateway run");
@@ -424,7 +424,7 @@ pub const REPORTED: &[Reported] = &[
         source: "A#110276",
         platform: "Linux",
         reported: "a live `hermes --tui` holds an unlinked state.db-wal and state.db-shm; others refuse to start",
-        cause: "another program that opened and closed the database has unlinked its log below the live process",
+        cause: "another program opened and closed the database, and so unlinked the log that the live process uses",
         filled_in: "one descriptor on each of the three files",
         build: Some(|server| {
             is(server, ServerKind::Gateway, None, "python -m hermes_cli.main gateway run");
@@ -436,8 +436,8 @@ pub const REPORTED: &[Reported] = &[
         source: "A#100368",
         platform: "Linux",
         reported: "14 descriptors on state.db and its files, and no lock of that inode in /proc/locks; after the fix the shared lock is there",
-        cause: "the same process opened and closed the file beside SQLite, which drops all its locks; fixed by PR A#100519",
-        filled_in: "14 as 7 on the database, 6 on the log and 1 on its index; a second look like the first",
+        cause: "the same process opened and closed the file without SQLite, which drops all its locks; fixed by PR A#100519",
+        filled_in: "14 as 7 on the database, 6 on the log and 1 on its index; a second sample equal to the first",
         build: Some(|server| {
             is(server, ServerKind::Gateway, None, "python -m hermes_cli.main gateway run");
             let database = database(server);
@@ -469,7 +469,7 @@ pub fn host(reported: &Reported) -> Option<Envelope> {
     Some(envelope)
 }
 
-/// Which server it is; of its process nothing but the command line is known yet.
+/// Sets the identity of the server; of its process only the command line is known yet.
 fn is(server: &mut Server, kind: ServerKind, port: Option<u16>, command: &str) {
     (server.kind, server.pid, server.port, server.home) = (kind, Some(PID), port, Some(HOME.to_owned()));
     server.expectation.named_by = Vec::new();
@@ -489,7 +489,7 @@ fn up(server: &mut Server, age_ms: u64) {
     server.process.as_mut().unwrap().age_ms = Some(age_ms);
 }
 
-/// Open descriptors, their soft limit, what is known of their kinds, and those on state.db, its log and its index.
+/// Open descriptors, their soft limit, the known kinds, and those on state.db, its log and its index.
 fn descriptors(server: &mut Server, open: u64, limit: u64, kinds: &[(&str, u64)], of_state: (u64, u64, u64)) {
     let (db, wal, shm) = of_state;
     let family = SqliteFamily { path: STATE_DB.into(), db, wal, shm, deleted: 0, connections: wal };
@@ -550,7 +550,7 @@ fn supervised(server: &mut Server, kind: &str, name: &str, state: &str) {
     server.lineage = Some(lineage_of(server, supervisor));
 }
 
-/// Somebody should run it, and claims another process or none.
+/// A supervisor that should run it, and claims another process or none.
 fn rival(server: &mut Server, kind: &str, name: &str, state: Option<&str>, claimed_pid: Option<u32>) {
     let mut supervisor = Supervisor {
         claimed_pid,
@@ -633,7 +633,7 @@ fn fails(server: &mut Server, outcome: Outcome, error: &str) {
     asked(server, attempt);
 }
 
-/// Connected, then no byte in the usual 2 s, while its threads did this.
+/// Connected, no byte received within the default timeout of 2 s, and the activity of its threads in that time.
 fn waits(server: &mut Server, activity: Option<Activity>) {
     let path = if server.kind == ServerKind::Dashboard { "/api/status" } else { "/health" };
     let attempt = attempt(server, path, Outcome::NoAnswer, 2000.0);
@@ -641,7 +641,7 @@ fn waits(server: &mut Server, activity: Option<Activity>) {
     server.health.as_mut().unwrap().activity = activity.map(|activity| Activity { path: path.into(), ..activity });
 }
 
-/// Threads, the main one first, each seen so many times without having moved.
+/// Threads, the main one first, each in this many samples without any progress.
 fn threads(seen: &[ThreadSample], looks: usize) -> Activity {
     let threads = (PID..).zip(seen).map(|(tid, look)| Thread {
         tid,
@@ -655,7 +655,7 @@ fn threads(seen: &[ThreadSample], looks: usize) -> Activity {
     Activity { between_ms: 1500, threads: threads.collect(), ..Activity::default() }
 }
 
-/// It listens, and takes nobody from its queue; looked at after so many milliseconds.
+/// It listens and accepts no connection; sampled after these milliseconds.
 fn listens(server: &mut Server, after_ms: &[u64]) {
     let port = server.port.unwrap();
     server.listeners = Some(Listeners {

@@ -1,11 +1,11 @@
-//! System calls of the doctor and of whatever it starts, as strace(1) sees them.
+//! System calls of the doctor and of all processes that it starts, as strace(1) reports them.
 
 use super::{Answer, run_with, tool};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Calls that name files, start programs, change rights or send something.
+/// Calls that open or name files, start programs, change rights or send data.
 const CALLS: &str = "trace=open,openat,openat2,creat,execve,execveat,stat,lstat,newfstatat,statx,access,faccessat,faccessat2,\
 readlink,readlinkat,statfs,chdir,fchdir,inotify_add_watch,connect,getsockopt,socket,sendto,sendmsg,write,writev,setsid,\
 setfsuid,setfsgid,setgroups,setresuid,setresgid,setuid,setgid,clone,clone3,fork,vfork,exit_group,dup2,dup3";
@@ -17,18 +17,18 @@ pub struct Call {
     pub process: u32,
     /// Name of the call.
     pub name: String,
-    /// All between the parentheses.
+    /// The text between the parentheses.
     pub arguments: String,
-    /// What comes after ` = `.
+    /// The text after ` = `.
     pub result: String,
-    /// Whether the process is a child that has not replaced itself by a program yet.
+    /// Whether the process is a child before its execve(2).
     pub is_before_exec: bool,
     /// Path of the program that runs in the process.
     pub program: String,
 }
 
 impl Call {
-    /// Whether it did not fail.
+    /// Whether it succeeded.
     pub fn is_ok(&self) -> bool {
         self.result.starts_with(|first: char| first.is_ascii_digit())
     }
@@ -38,7 +38,7 @@ impl Call {
         matches!(self.name.as_str(), "open" | "openat" | "openat2" | "creat")
     }
 
-    /// Whether it opens more than the place of a file.
+    /// Whether it opens a file for use, not only as a location (`O_PATH`).
     pub fn is_real_open(&self) -> bool {
         self.is_open() && !self.arguments.contains("O_PATH")
     }
@@ -102,7 +102,7 @@ pub fn traced(command: &Command, options: &[&str]) -> (Answer, Trace) {
 }
 
 impl Trace {
-    /// Parses what strace(1) writes with `-f -y`.
+    /// Parses the output of strace(1) with `-f -y`.
     pub fn parse(text: &str, program: &str) -> Self {
         let lines = joined(text);
         let main = lines.first().map_or(0, |(pid, _)| *pid);
@@ -160,7 +160,7 @@ impl Trace {
         Self { calls, main, parents, text: text.to_owned(), program: program.to_owned() }
     }
 
-    /// Calls of the main process, and of its children before they are another program.
+    /// Calls of the main process, and of its children before their execve(2).
     pub fn of_main(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(|call| {
             call.process == self.main || call.is_before_exec && self.parents.get(&call.process) == Some(&self.main)
@@ -190,12 +190,12 @@ impl Trace {
         self.of_doctor().map(|call| call.process).collect()
     }
 
-    /// Calls that were made to fail or wait.
+    /// Number of calls that strace made fail or wait.
     pub fn injected(&self) -> usize {
         self.text.lines().filter(|line| line.contains("(INJECTED)")).count()
     }
 
-    /// Asserts that a file was opened by no process in a way that lets it be read.
+    /// Asserts that no process opened a file for reading.
     pub fn assert_never_opened(&self, path: &Path) {
         let path = path.to_str().unwrap();
         let found = self.of_doctor().find(|call| {
@@ -205,8 +205,8 @@ impl Trace {
         assert!(found.is_none(), "{path} was opened: {found:#?}");
     }
 
-    /// Asserts that whatever is below this directory, or is reached through a link of another process, is opened by its name only
-    /// as a place (`O_PATH`), and for reading only through the doctor's own descriptor of that.
+    /// Asserts that every file below this directory, or behind a link of another process, is opened by name only
+    /// with `O_PATH`, and opened for reading only through the doctor's own descriptor of it.
     pub fn assert_opened_by_place(&self, foreign: &Path) {
         for call in self.of_doctor().filter(|call| call.is_real_open()) {
             let Some(path) = call.path() else { continue };
@@ -217,7 +217,7 @@ impl Trace {
             let is_own_descriptor = self.is_own_descriptor(&path);
             let leads_there = call.opened().is_some_and(|opened| Path::new(opened).starts_with(foreign));
             let is_magic = is_magic(&path) && !is_own_descriptor && path != Path::new("/proc/self/exe");
-            // A directory that is held already, opened once more to be listed.
+            // A directory that is already open, opened again for listing.
             let is_again = call.quoted() == Some(".") && call.arguments.contains("O_DIRECTORY");
             assert!(
                 !(path.starts_with(foreign) || is_magic) || is_again,
@@ -277,7 +277,7 @@ fn joined(text: &str) -> Vec<(u32, String)> {
             lines.push((pid, rest.to_owned()));
         }
     }
-    // What never came back was begun.
+    // Calls without a result were started.
     lines.extend(begun.into_iter().map(|(pid, line)| (pid, line + ") = ?")));
     lines
 }

@@ -18,7 +18,7 @@ pub enum Output {
     Terminal(u16),
 }
 
-/// What came out, on a terminal with the escape sequences that it was sent.
+/// The output; on a terminal with the escape sequences that it received.
 pub struct Seen {
     pub exit: i32,
     pub stdout: String,
@@ -39,11 +39,11 @@ fn pair(columns: u16) -> (File, File) {
     (File::from(near), far)
 }
 
-/// Everything up to the end, read while the program runs: neither a pipe nor a terminal takes much unread.
+/// The whole output, read while the program runs: pipes and terminals have small buffers.
 fn drained(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut all = Vec::new();
-        // Where the far end of a terminal is closed, Linux answers EIO, not an end.
+        // When the other end of a terminal is closed, Linux returns EIO, not an end of file.
         let _ = from.read_to_end(&mut all);
         String::from_utf8_lossy(&all).replace("\r\n", "\n")
     })
@@ -64,7 +64,7 @@ pub fn run(mut command: Command, stdout: Output, stderr: Output) -> Seen {
     let (out, out_end) = prepare(stdout);
     let (errors, errors_end) = prepare(stderr);
     let mut child = command.stdin(Stdio::null()).stdout(out_end).stderr(errors_end).spawn().unwrap();
-    // With our copies of the far ends.
+    // Closes our copies of the other ends.
     drop(command);
     let (out, errors) = (drained(out), drained(errors));
     let exit = child.wait().unwrap().code().unwrap_or(-1);

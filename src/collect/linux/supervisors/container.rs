@@ -18,7 +18,7 @@ pub fn named(host: &LinuxHost, runtime: &SupervisorKind, id: &str) -> Result<Pro
         SupervisorKind::Podman => {
             ["/run/podman/podman.sock".into(), format!("/run/user/{me}/podman/podman.sock").into()]
         }
-        _ => return Err(Gap::new(what, GapReason::Unsupported, "it has no socket that is known here")),
+        _ => return Err(Gap::new(what, GapReason::Unsupported, "the socket of this runtime is not known")),
     };
     // HTTP/1.0, so that the end of the answer is the end of the connection.
     let request = format!("GET /containers/{id}/json HTTP/1.0\r\nHost: localhost\r\n\r\n").into_bytes();
@@ -33,7 +33,7 @@ pub fn named(host: &LinuxHost, runtime: &SupervisorKind, id: &str) -> Result<Pro
                 let state = inspect(&body).map_err(|error| malformed(error.to_string()))?;
                 return Ok(program(runtime, id, state, source));
             }
-            // A socket that refuses is a better reason than one that does not exist.
+            // The error of a socket that exists is a better reason than that of a socket that does not.
             Err(gap) if gap.reason == GapReason::NotFound => drop(last.get_or_insert(gap)),
             Err(gap) => last = Some(gap),
         }

@@ -35,7 +35,11 @@ pub fn programs(host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Coll
         kind if kind.has_service_directories() => &service_directory::ServiceDirectory,
         kind if kind.is_systemd() => &systemd::Systemd,
         other => {
-            return Err(Gap::new(format!("programs of {other}"), GapReason::Unsupported, "it cannot be asked yet"));
+            return Err(Gap::new(
+                format!("programs of {other}"),
+                GapReason::Unsupported,
+                "this version cannot query it",
+            ));
         }
     };
     asks.programs(host, supervisor)

@@ -17,7 +17,11 @@ impl Backend for Pm2 {
         let place = Place::of(host, supervisor.pid)?;
         let Some(home) = home(host, &place) else {
             let what = format!("home of pm2 (pid {})", supervisor.pid);
-            return Err(Gap::new(what, GapReason::NotFound, "neither its sockets, its title nor its user say one"));
+            return Err(Gap::new(
+                what,
+                GapReason::NotFound,
+                "neither its sockets nor its title nor its user give it",
+            ));
         };
         let socket = home.join("rpc.sock");
         let source = printable(socket.as_os_str().as_encoded_bytes());
@@ -64,8 +68,8 @@ fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm
             "waiting restart" | "launching" => ClaimState::Restarting,
             "errored" => ClaimState::GaveUp,
             _ if never_ran => ClaimState::GaveUp,
-            // It is `stopped` between an exit and the next start too. After a manual stop it has no pid either, but
-            // pm2 does not start it again, so its counter does not change.
+            // The state is `stopped` also between an exit and the next start. After a manual stop it has no pid either,
+            // but pm2 does not start it again, so its counter does not change.
             "stopped" if stays_down && ended_well => ClaimState::Finished,
             "stopped" => ClaimState::Idle,
             "online" | "stopping" => ClaimState::Running,

@@ -42,12 +42,12 @@ pub fn named(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath) -
 
 fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {
     let source = format!("{name}/supervise/status");
-    // Named by the service, because the path that is opened goes through /proc.
+    // The gap names the file by the path of the service, because the path that is opened goes through /proc.
     let status = host
         .read_file(&directory.join("supervise/status"), 64)
         .map_err(|gap| Gap { what: source.clone(), ..gap })?;
     let status = service_status::parse(&status).ok_or_else(|| {
-        Gap::new(&source, GapReason::Malformed, format!("a status file of {} bytes is not known", status.len()))
+        Gap::new(&source, GapReason::Malformed, format!("unknown format: a status file of {} bytes", status.len()))
     })?;
     // The supervisor's claim is complete here; a file that cannot be read is only a gap.
     let mut gaps: Vec<Gap> = Vec::new();
@@ -64,7 +64,8 @@ fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: 
     let script = content("run", &directory.join("run"), MAX_FILE_BYTES).unwrap_or_default();
     let text = kept(&script);
     let has_log = host.workers.kind_of(&directory.join("log/run")).is_ok_and(|kind| kind == FileKind::Regular);
-    // In a directory of variables only the files of these two are opened. If several set one, the last one counts.
+    // In a directory of variables only the files of these two variables are opened. If several directories set the
+    // same variable, the last one counts.
     let mut said = |name: &str| {
         if let Some(value) = variable(&script, name) {
             return Some(HostPath::from_kept(&value));

@@ -77,7 +77,7 @@ fn program(
         format!("{}:{}", info.group, info.name)
     };
     let has_exited = info.state == "EXITED";
-    // It is EXITED between two starts too. By default (`unexpected`), it stays so after a success.
+    // The state is EXITED also between two starts. By default (`unexpected`) it stays EXITED after a success.
     let always =
         configured.autorestart.as_deref().is_some_and(|value| matches!(value, "true" | "1" | "yes" | "on"));
     let claim = Supervisor {
@@ -146,7 +146,7 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
     };
     // Only shown: files are opened relative to the directory itself, whatever its path is.
     let here = host.working_directory(identity).unwrap_or_default();
-    let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its usual places");
+    let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its default locations");
     for path in candidates {
         match host.workers.content(&place.path(&path), MAX_FILE_BYTES) {
             Ok(content) => {
@@ -162,8 +162,8 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
                 }
                 return Ok((here.join(path), found, content.owner, gaps));
             }
-            // Another default place may have it. A file that cannot be read stops the search, because it would come
-            // first.
+            // Another default location may have it. A file that cannot be read ends the search, because it takes
+            // precedence.
             Err(gap) if gap.reason == GapReason::NotFound => last = gap,
             Err(gap) => return Err(gap),
         }

@@ -70,7 +70,7 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
     let states = ask(host, unit.user_manager, &[&unit.name])?;
     let state = states.first().filter(|state| !matches!(state.load_state.as_str(), "" | "not-found"));
     let Some(state) = state else {
-        let detail = "the manager that can be asked from here does not know the unit";
+        let detail = "the manager that can be queried here does not know the unit";
         return Err(Gap::new(format!("{} from its manager", unit.name), GapReason::NotFound, detail));
     };
     let fragment = Some(state.fragment.as_str()).filter(|path| path.starts_with('/'));
@@ -312,7 +312,7 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     // Without standard output, the output is standard error.
     if output.total == 0 {
         let (reason, detail) = if output.is_success {
-            (GapReason::NotFound, "it has no line that may be read from here")
+            (GapReason::NotFound, "it has no line that this user may read")
         } else {
             (GapReason::Unsupported, "journalctl gave no answer")
         };
