@@ -87,19 +87,19 @@ fn descriptor_links(pid: u32, first: u32, beginning: &[u8]) -> Result<Descriptor
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = open(format!("/proc/{pid}/fd"), flags, Mode::empty())?;
     let mut found = DescriptorLinks::default();
-    let mut looked_at = 0;
-    links::each(&directory, first, |number, link| {
-        if looked_at == MAX_SCANNED || found.target_bytes() > MAX_TARGET_BYTES {
-            found.next = Some(number);
+    let mut scanned = 0;
+    let next = links::each(&directory, first, |number, link| {
+        if scanned == MAX_SCANNED || found.target_bytes() > MAX_TARGET_BYTES {
             return ControlFlow::Break(());
         }
-        looked_at += 1;
+        scanned += 1;
         let target = link.map_err(rustix::io::Errno::raw_os_error);
         if target.is_err() || target.is_ok_and(|target| target.starts_with(beginning)) {
             found.push(DescriptorLink { number, target });
         }
         ControlFlow::Continue(())
     })?;
+    found.next = next;
     Ok(found)
 }
 

@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::IpAddr;
 
+/// Bytes of the length before a message.
+const LENGTH_BYTES: usize = 4;
 /// Largest frame, in bytes: the largest answer and its overhead.
 pub const MAX_FRAME: usize = 4 * 1024 * 1024 + 64 * 1024;
 
@@ -463,12 +465,14 @@ impl Request {
 /// # Errors
 /// `EFBIG` where it is larger than [`MAX_FRAME`]; `InvalidData` where it cannot be encoded.
 pub fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
-    let bytes = postcard::to_allocvec(message).map_err(invalid)?;
-    if bytes.len() > MAX_FRAME {
+    let mut bytes = postcard::to_extend(message, vec![0; LENGTH_BYTES]).map_err(invalid)?;
+    let length = bytes.len() - LENGTH_BYTES;
+    if length > MAX_FRAME {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }
-    let length = u32::try_from(bytes.len()).map_err(invalid)?;
-    Ok([&length.to_le_bytes(), &*bytes].concat())
+    let length = u32::try_from(length).map_err(invalid)?.to_le_bytes();
+    bytes.splice(..LENGTH_BYTES, length);
+    Ok(bytes)
 }
 
 /// Reads the message of a frame. `read` fills a buffer.
