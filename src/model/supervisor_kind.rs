@@ -86,6 +86,11 @@ impl SupervisorKind {
         }
     }
 
+    /// The words of all kinds but [`Self::Other`].
+    pub fn words() -> impl Iterator<Item = String> {
+        Self::NAMED.into_iter().map(String::from)
+    }
+
     /// Whether it is a manager of systemd.
     pub fn is_systemd(&self) -> bool {
         matches!(self, Self::Systemd | Self::SystemdUser)

@@ -2,12 +2,13 @@
 
 use super::redact::Level;
 use super::vocabulary::{
-    MAX_NUMBER, in_python_library, is_command_word, is_ending, is_known_name, is_prose, is_system_name,
+    MAX_NUMBER, identifies_nothing, in_python_library, is_command_word, is_ending, is_kernel_name, is_known_name,
+    is_prose, is_system_name,
 };
 use crate::model::Timestamp;
 use crate::parse::mask::{self, MASK};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddrV4};
 use std::time::{Duration, SystemTime};
 
@@ -122,6 +123,9 @@ pub struct Names {
     homes: HashMap<String, &'static str>,
     addresses: HashMap<(Kind, IpAddr), usize>,
     hidden: HashMap<String, String>,
+    /// Names of units, programs and containers, which are hidden in sentences too, although a sentence of this program
+    /// can have the same word.
+    programs: BTreeSet<String>,
     /// The last number used, by kind. Placeholders that were already in the report are not used again.
     last: HashMap<Kind, usize>,
     /// Paths that cannot be separated from the words around them, longest first, with their replacements.
@@ -132,7 +136,8 @@ impl Names {
     /// An empty table. If `started` is given, the stricter level moves all times, so that this one becomes the
     /// start of the year 2000.
     pub fn new(level: Level, hosts: &[String], started: Option<SystemTime>) -> Self {
-        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).filter(|host| !is_prose(host)).collect();
+        let hosts =
+            hosts.iter().map(|host| host.to_ascii_lowercase()).filter(|host| !identifies_nothing(host)).collect();
         let millennium = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
         let moved = started.filter(|_| level == Level::Paranoid).map(|started| (started, millennium));
         Self {
@@ -144,6 +149,7 @@ impl Names {
             homes: HashMap::new(),
             addresses: HashMap::new(),
             hidden: HashMap::new(),
+            programs: BTreeSet::new(),
             last: HashMap::new(),
             whole: BTreeMap::new(),
         }
@@ -181,6 +187,22 @@ impl Names {
                 if is_path_start(before) && self.users.contains_key(&name) {
                     self.homes.entry(name).or_insert(home);
                 }
+            }
+        }
+    }
+
+    /// Adds the name of a unit, program, service directory or container.
+    pub fn learn_program(&mut self, name: &str) {
+        if name.contains(char::is_whitespace) {
+            return;
+        }
+        let last = name.rsplit('/').next().unwrap_or_default();
+        for part in last.split(':') {
+            let stem = UNIT_ENDINGS.iter().find_map(|ending| part.strip_suffix(ending)).unwrap_or(part);
+            let stem = stem.split('@').next().unwrap_or_default();
+            let is_name = stem.len() > 1 && !is_number(stem) && !is_placeholder(stem) && !identifies_nothing(stem);
+            if is_name {
+                self.programs.insert(stem.to_owned());
             }
         }
     }
@@ -261,8 +283,12 @@ impl Names {
         let library = library.unwrap_or_default();
         let rest = rest.strip_suffix(library).unwrap_or(rest);
         let count = rest.matches('/').count();
-        let parts: Vec<String> =
-            rest.split('/').enumerate().map(|(index, part)| self.component(part, index == count)).collect();
+        let is_of_kernel = ["/proc/", "/sys/"].iter().any(|start| path.starts_with(start));
+        let one = |(index, part): (usize, &str)| match is_of_kernel && is_kernel_name(part) {
+            true => part.to_owned(),
+            false => self.component(part, index == count),
+        };
+        let parts: Vec<String> = rest.split('/').enumerate().map(one).collect();
         format!("{start}{}{library}{deleted}", parts.join("/"))
     }
 
@@ -455,15 +481,18 @@ impl Names {
             let shown = if stays { name.to_owned() } else { self.simply(name, Kind::Flag) };
             return format!("{dashes}{shown}");
         }
-        if let (Some(number), false) = (self.users.get(token), is_prose(token)) {
+        if let Some(number) = self.users.get(token).filter(|_| !identifies_nothing(token)) {
             return format!("user-{number}");
         }
         if self.is_this_host(token) {
             return self.simply(&token.to_ascii_lowercase(), Kind::Host);
         }
-        if token.contains(':') {
-            let parts: Vec<String> = token.split(':').map(|part| self.token(part, what)).collect();
-            return parts.join(":");
+        if self.programs.contains(token) {
+            return self.simply(token, Kind::Name);
+        }
+        if let Some(separator) = [':', '@'].into_iter().find(|separator| self.divides(token, *separator)) {
+            let parts: Vec<String> = token.split(separator).map(|part| self.token(part, what)).collect();
+            return parts.join(&separator.to_string());
         }
         if token.starts_with('/') || token.starts_with('~') {
             return self.path(token);
@@ -500,6 +529,14 @@ impl Names {
             }
         }
         self.simply(token, if what == Text::Prose { Kind::Word } else { Kind::Argument })
+    }
+
+    /// Whether a token is several, with this character between them. An `@` divides only where a known name is beside it:
+    /// elsewhere it is part of an address of mail, or of the name of a unit.
+    fn divides(&self, token: &str, separator: char) -> bool {
+        let is_name =
+            |part: &str| self.users.contains_key(part) || self.programs.contains(part) || self.is_this_host(part);
+        token.contains(separator) && (separator == ':' || token.split(separator).any(is_name))
     }
 
     fn is_this_host(&self, token: &str) -> bool {

@@ -2,14 +2,15 @@
 //! that every Hermes host has are kept; everything else becomes a placeholder. Properties that a diagnosis
 //! needs are kept: which texts are equal, their suffixes, and the class of an address.
 
-use super::emptied;
 use super::names::{Kind, Names, Text, numbered};
 use super::vocabulary::{in_python_library, is_function, is_known_name, is_prose};
+use super::{emptied, schema};
 use crate::diagnose;
-use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, id};
+use crate::model::{Envelope, Finding, Hidden, Redaction, SCHEMA, Server, SupervisorKind, id};
 use crate::parse::mask::MASK;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::LazyLock;
 
 /// Level of redaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +86,7 @@ fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope>
         }
         names.learn_homes(text);
     });
+    programs(&value, "", &mut |name| names.learn_program(name));
     strings(&value, "", &mut |key, text| {
         if is_path_key(key) && text.starts_with('/') {
             names.learn_path(text);
@@ -129,6 +131,39 @@ fn strings(value: &Value, key: &str, found: &mut dyn FnMut(&str, &str)) {
     }
 }
 
+/// Visits the names that supervisors use.
+fn programs(value: &Value, parent: &str, found: &mut dyn FnMut(&str)) {
+    match value {
+        Value::Object(map) => {
+            let name = map.get("name").and_then(Value::as_str);
+            let is_claim = matches!(parent, "supervisor" | "claims" | "claim" | "expected");
+            name.filter(|_| is_claim).into_iter().for_each(&mut *found);
+            map.iter().for_each(|(key, value)| programs(value, key, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| programs(value, parent, found)),
+        _ => {}
+    }
+}
+
+/// Values of the fields that have a list of values, by the field, and the ids of findings.
+static OWN_VALUES: LazyLock<HashMap<String, HashSet<String>>> = LazyLock::new(|| {
+    let mut found: HashMap<String, HashSet<String>> = HashMap::new();
+    schema::each_list_of_values(&mut |field, value| {
+        found.entry(field.to_owned()).or_default().insert(value.to_owned());
+    });
+    found.entry("kind".to_owned()).or_default().extend(SupervisorKind::words());
+    let ids = || diagnose::catalogue::CATALOGUE.iter().map(|entry| entry.id.to_owned());
+    for field in ["id", "root_causes", "passed", "blocks", "caused_by", "newer_rules", "expected", "found"] {
+        found.entry(field.to_owned()).or_default().extend(ids());
+    }
+    found
+});
+
+/// Whether a text is one of the values that a field can have: a word of this program, whatever the names on the host.
+fn is_own_word(field: &str, text: &str) -> bool {
+    OWN_VALUES.get(field).is_some_and(|values| values.contains(text))
+}
+
 /// Redacts every string, depending on its field. A field that is not known here contains prose: only words of
 /// this program are kept. The key of a map can be untrusted text too.
 ///
@@ -153,6 +188,7 @@ fn walk(value: &mut Value, fields: &mut Vec<String>, names: &mut Names, level: L
             *map = hidden;
         }
         Value::Array(values) => values.iter_mut().for_each(|value| walk(value, fields, names, level)),
+        Value::String(text) if is_own_word(fields.last().map_or("", String::as_str), text) => {}
         Value::String(text) => {
             let mut innermost = fields.iter().rev().map(String::as_str);
             let key = innermost.next().unwrap_or_default();
@@ -429,6 +465,83 @@ mod tests {
         assert!(texts[0].starts_with("/opt/dir-") && texts[0].ends_with("/state.db"), "{texts:?}");
         assert!(!texts[0].contains("hermes") && !texts[0].contains("profiles"), "{texts:?}");
         assert_eq!(hidden.started_at.as_str(), millennium);
+    }
+
+    /// Names that are words of this program too.
+    const WORDS: [&str; 12] =
+        ["delta", "rose", "apple", "mark", "will", "max", "page", "case", "pat", "may", "field", "long"];
+
+    const ROLES: [&str; 4] = ["user", "host", "program", "directory"];
+
+    /// A host where one of these has this name: the user, the host, the unit and a program, or a directory.
+    fn host_of(role: &str, word: &str) -> (Envelope, Vec<String>) {
+        let name = |of: &str| if role == of { word.to_owned() } else { format!("zq{of}") };
+        let (user, host, program, directory) = (name("user"), name("host"), name("program"), name("directory"));
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/systemd-orphan.json");
+        let text = std::fs::read_to_string(path).unwrap();
+        let text = text.replace("/home/hermes/", &format!("/srv/{directory}/hermes/"));
+        let mut envelope = crate::collect::replay::read(text.as_bytes()).unwrap();
+        let server = &mut envelope.servers[0];
+        server.process.as_mut().unwrap().user = Some(user.clone());
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.supervisor.name = Some(format!("{program}.service"));
+        lineage.expected.as_mut().unwrap().name = format!("{program}.service");
+        lineage.unit = Some(format!("{program}.service"));
+        let mut second = lineage.supervisor.clone();
+        (second.kind, second.name) = (SupervisorKind::Supervisord, Some(format!("{program}:{program}")));
+        lineage.claims.push(second);
+        diagnose::judge(server);
+        envelope.gaps = [
+            format!("addresses of {host}; {host}.example.org does not answer; root@{host}: refused"),
+            format!("tcp {host}:8787, http://{host}:8787/health, ({host}), \"{host}\", {host}'s, name={host}"),
+            format!("no such program; supervisord has {program}, {program}:{program} and {program}.service"),
+            format!("/srv/{directory}/x cannot be read; in /srv/{directory} is nothing"),
+            format!("of user {user}, /home/{user}/y, ~{user}/z, {user}@localhost, user={user}"),
+        ]
+        .map(|text| Gap::new(text.clone(), GapReason::Timeout, text))
+        .to_vec();
+        (envelope, vec![host])
+    }
+
+    fn texts_of(envelope: &Envelope) -> Vec<String> {
+        let mut found = Vec::new();
+        strings(&serde_json::to_value(envelope).unwrap(), "", &mut |_, text| found.push(text.to_owned()));
+        found
+    }
+
+    #[test]
+    fn a_name_is_hidden_even_if_it_is_a_word_of_this_program() {
+        for (level, role) in
+            [Level::Default, Level::Paranoid].into_iter().flat_map(|level| ROLES.map(move |role| (level, role)))
+        {
+            // With a name that is no word of this program, the report is the same but for words in its own sentences.
+            let (plain, hosts) = host_of(role, "zqzq");
+            let other = redacted(plain, level, &hosts);
+            assert!(!serde_json::to_string(&other).unwrap().contains("zq"));
+            for word in WORDS {
+                let (envelope, hosts) = host_of(role, word);
+                let hidden = redacted(envelope.clone(), level, &hosts);
+                assert_eq!(hidden.servers.len(), 1, "{word}");
+                assert!(verdict(&hidden.servers[0]) == verdict(&envelope.servers[0]), "{word}");
+                let (hidden, expected) = (texts_of(&hidden), texts_of(&other));
+                assert_eq!(hidden.len(), expected.len(), "{word}");
+                for (text, expected) in hidden.iter().zip(&expected).filter(|(text, expected)| text != expected) {
+                    let mut tokens = text.split(|character: char| !character.is_ascii_alphanumeric());
+                    assert!(tokens.all(|token| token != word), "{role} {word}: {text}, expected {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_the_format_are_no_names() {
+        for (role, word) in ROLES.into_iter().zip(["healthy", "webui", "systemd", "critical"]) {
+            let (envelope, hosts) = host_of(role, word);
+            let hidden = redacted(envelope.clone(), Level::Default, &hosts);
+            assert_eq!(hidden.servers.len(), 1, "{word}");
+            assert_eq!(hidden.servers[0].status, envelope.servers[0].status, "{word}");
+            assert_eq!(hidden.servers[0].lineage.as_ref().unwrap().supervisor.kind, SupervisorKind::Systemd);
+        }
     }
 
     proptest::proptest! {

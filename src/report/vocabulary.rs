@@ -38,13 +38,22 @@ const SYSTEM_PARTS: &[&str] = &[
      opt packages pipe proc private ptmx pts pty python random root run sbin share shm signalfd site socket srv stat \
      status self sys system task tcp temp timerfd tmp tty udp unix urandom user users usr var venv virtualenv virtualenvs \
      versions volumes x86 zero x aarch64 amd64 arm64 darwin deleted framework resources contents macos",
-    // Files of proc(5) and of a control group
-    "children cmdline comm environ exe fdinfo limits mountinfo mounts oom_score pagemap sched schedstat smaps stack stat \
-     status syscall tcp6 timers uid_map udp6 wchan current events high max oom pressure procs threads",
     // Supervisors and their files
     "systemd supervisor supervisord supervise runit runsv runsvdir svc service services s6 rc svscan daemontools pm2 god \
      launchd launchctl launchagents launchdaemons init slice scope session machine docker podman containerd container rpc pub interactor daemon \
      containers kubepods lxc libpod buildkit conf d pids env envdir",
+];
+
+/// Files of proc(5) and of a control group: known below `/proc` and `/sys` only.
+const KERNEL_PARTS: &[&str] = &[
+    "children cmdline comm environ exe fdinfo limits mountinfo mounts oom_score pagemap sched schedstat smaps stack stat \
+     status syscall tcp6 timers uid_map udp6 wchan current events high max oom pressure procs threads",
+];
+
+/// Words of sentences that are kept even if a name on the host is the same word.
+const FUNCTION_WORDS: &[&str] = &[
+    "a all an and any are as at be before but by can cannot could for from had has have if in is it its no none not of on \
+     one or other since so than that the then there they this to too until up was were when which while with without",
 ];
 
 /// Names of Hermes servers (hermes-webui and hermes-agent), and of programs around them.
@@ -108,6 +117,8 @@ static OWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
 static SYSTEM: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(SYSTEM_PARTS).collect());
 static HERMES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(HERMES_PARTS).collect());
 static PYTHON: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(PYTHON_MODULES).collect());
+static KERNEL: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(KERNEL_PARTS).collect());
+static FUNCTION: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(FUNCTION_WORDS).collect());
 static COMMANDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| split(COMMAND_WORDS).collect());
 
 fn split(lists: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
@@ -126,6 +137,17 @@ pub fn is_known_name(name: &str) -> bool {
         let part = part.to_ascii_lowercase();
         SYSTEM.contains(part.as_str()) || HERMES.contains(part.as_str()) || is_ending(&part)
     })
+}
+
+/// Whether a component of a path below `/proc` or `/sys` is the same on every host.
+pub fn is_kernel_name(name: &str) -> bool {
+    is_made_of(name, |part| KERNEL.contains(part) || SYSTEM.contains(part))
+}
+
+/// Whether a word identifies nothing, even if a user, a host or a program has this name: a word that every sentence
+/// needs, or a name that every system or Hermes host has.
+pub fn identifies_nothing(word: &str) -> bool {
+    FUNCTION.contains(word.to_ascii_lowercase().as_str()) || is_known_name(word)
 }
 
 /// The path of a file within CPython's own library: `http/server.py`. Installed packages (`site-packages`) are

@@ -258,7 +258,7 @@ fn nothing_of_a_lines_text_leaves() {
     }
     let shown = run(&format!("check --verbose --port {}", target.port)).stdout;
     assert!(
-        shown.contains("LOGS") && shown.contains("BEGAN AS") && shown.contains("database is malformed"),
+        shown.contains("LOGS") && shown.contains("ORDER") && shown.contains("database is malformed"),
         "{shown}"
     );
     let server = check(&target);

@@ -896,6 +896,21 @@ fn no_clock_ends_a_command() {
     }
 }
 
+/// The clock steps in the lines of a record, as `history` prints them.
+fn clock_steps_in(record: &Path) -> String {
+    let text = std::fs::read_to_string(record).unwrap();
+    let lines = text.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let at: jiff::Timestamp = line["at"].as_str().unwrap().parse().unwrap();
+        at.as_millisecond() - line["since_boot_ms"].as_i64().unwrap()
+    });
+    let offsets: Vec<i64> = lines.collect();
+    let steps = |is_step: fn(i64) -> bool| offsets.windows(2).filter(|pair| is_step(pair[1] - pair[0])).count();
+    let counted = [("set back", steps(|by| by < -1000)), ("set forward", steps(|by| by > 1000))];
+    let shown = counted.iter().filter(|(_, count)| *count > 0).map(|(way, count)| format!("{way} {count} times"));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 /// The clock is set while the program takes samples.
 #[test]
 fn a_clock_that_is_set_meanwhile_makes_no_growth() {
@@ -913,7 +928,7 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
         command.env("FAKETIME_NO_CACHE", "1").env("DONT_FAKE_MONOTONIC", "1").stdin(Stdio::null());
         command
     };
-    for (jump, way) in [("+3h", "set forward 1 times"), ("-3h", "set back 1 times")] {
+    for (jump, way) in [("+3h", "set forward"), ("-3h", "set back")] {
         set("+0");
         let record = directory.path().join(format!("record{jump}"));
         let arguments = format!("watch --port {} --every 40ms --record {}", target.port, record.display());
@@ -927,6 +942,9 @@ fn a_clock_that_is_set_meanwhile_makes_no_growth() {
         let answer = run(&format!("history {}", record.display()));
         assert_eq!(answer.exit, 0, "{}", answer.stdout);
         assert!(answer.stdout.contains(way), "{jump}: {}", answer.stdout);
+        // On a loaded machine the library can give the real time between two settings: the steps are those of the lines.
+        let steps = clock_steps_in(&record);
+        assert!(answer.stdout.contains(&steps), "{jump}: {steps}: {}", answer.stdout);
         let told = run(&format!("history {} --json", record.display())).json();
         assert_eq!(found_in(&told), [""; 0], "{jump}");
     }
@@ -1239,8 +1257,8 @@ fn a_report_is_read_from_standard_input() {
         ("check --from -", &b""[..], "standard input: "),
         ("check --from -", b"hello", "standard input: not a hermes-doctor report: it has neither"),
         ("check --from -", &gzip[..gzip.len() / 2], "standard input: it cannot be unpacked"),
-        ("check --from - --from -", &plain, "standard input (-) is one report"),
-        ("fds --port 1 --compare - --compare -", &plain, "standard input (-) is one report"),
+        ("check --from - --from -", &plain, "standard input (-) can be only one of the reports"),
+        ("fds --port 1 --compare - --compare -", &plain, "standard input (-) can be only one of the reports"),
         ("check --from ./-", &plain, "./-"),
     ] {
         let answer = given(arguments, bytes);
@@ -1440,7 +1458,7 @@ fn a_host_without_a_null_device_is_examined() {
     );
     assert!(!told.stderr.contains("panicked"), "{}", told.stderr);
     assert!(
-        told.stdout.trim().ends_with('0') || told.stderr.contains("could not be started"),
+        told.stdout.trim().ends_with('0') || told.stderr.contains("cannot start the server"),
         "{}{}",
         told.stdout,
         told.stderr

@@ -229,7 +229,7 @@ fn a_saved_report_is_compared() {
         serde_json::from_str::<Value>(&text).unwrap()["servers"][0]["process"]["identity"]["start_ticks"].clone();
     std::fs::write(&old, text.replace(&format!("\"start_ticks\": {ticks}"), "\"start_ticks\": 1")).unwrap();
     let found = server(&compare);
-    assert!(found["gaps"].to_string().contains("started again"), "{found:#}");
+    assert!(found["gaps"].to_string().contains("was restarted since then"), "{found:#}");
     for (text, words) in [("{}", "not a hermes-doctor report"), ("", "not a hermes-doctor report")] {
         std::fs::write(&old, text).unwrap();
         let answer = run(&compare);
@@ -448,7 +448,7 @@ fn an_interrupted_series_of_requests_has_its_summary_whole() {
         .spawn()
         .unwrap();
     // The first request has a connection, and others follow each second.
-    wait_for("a request", || common::established(target.port) > 0);
+    wait_for("a request", || common::was_connected(target.port));
     let group = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process_group(group, Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -292,12 +292,23 @@ pub fn run_until(command: &mut Command, lines: usize, action: impl FnOnce(u32)) 
     Answer { stdout: text, ..Answer::of(ended) }
 }
 
-/// Connections on a local TCP port of this host that are in state ESTABLISHED (proc_net(5)).
+/// Connections on a local TCP port of this host that are in state ESTABLISHED.
 pub fn established(port: u16) -> usize {
-    let local = format!(":{port:04X}");
+    sockets(|local, _, state| local == port && state == "01")
+}
+
+/// Whether a TCP port of this host has, or has had, a connection: TIME-WAIT, the last state of either end, lasts a minute.
+pub fn was_connected(port: u16) -> bool {
+    sockets(|local, remote, state| (local == port || remote == port) && state != "0A") > 0
+}
+
+/// TCP sockets of this host, by local port, remote port and state in hexadecimal (proc_net(5)).
+fn sockets(is_wanted: impl Fn(u16, u16, &str) -> bool) -> usize {
     let is_one = |line: &&str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.get(1).is_some_and(|address| address.ends_with(&local)) && fields.get(3) == Some(&"01")
+        let port = |at: usize| u16::from_str_radix(fields.get(at)?.rsplit_once(':')?.1, 16).ok();
+        let ports = port(1).zip(port(2)).zip(fields.get(3));
+        ports.is_some_and(|((local, remote), state)| is_wanted(local, remote, state))
     };
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|name| std::fs::read_to_string(name).unwrap_or_default());
     tables.iter().map(|table| table.lines().filter(is_one).count()).sum()
