@@ -8,6 +8,14 @@ use crate::model::text::printable;
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::pm2::{self, Pm2Program};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Maximum number of queries while a program may be between two starts.
+const MAX_QUERIES: u32 = 4;
+/// Time between two such queries.
+const BETWEEN_QUERIES: Duration = Duration::from_millis(50);
+/// Age of the last start from which a program without a process is taken as stopped on purpose.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// See the documentation of the module.
 pub struct Pm2;
@@ -25,13 +33,22 @@ impl Backend for Pm2 {
         };
         let socket = home.join("rpc.sock");
         let source = printable(socket.as_os_str().as_encoded_bytes());
-        let answer = host
-            .workers
-            .exchange(&place.path(&socket), place.peer(), pm2::request(), None, Until::Pm2Message)
-            .map_err(|gap| Gap { what: format!("pm2's answer on {source}"), ..gap })?;
-        let found = pm2::programs(&answer).map_err(|error| {
-            Gap::new(format!("pm2's answer on {source}"), GapReason::Malformed, error.to_string())
-        })?;
+        let what = format!("pm2's answer on {source}");
+        let query = || {
+            let answer = host
+                .workers
+                .exchange(&place.path(&socket), place.peer(), pm2::request(), None, Until::Pm2Message)
+                .map_err(|gap| Gap { what: what.clone(), ..gap })?;
+            pm2::programs(&answer).map_err(|error| Gap::new(&what, GapReason::Malformed, error.to_string()))
+        };
+        let mut found = query()?;
+        for _ in 1..MAX_QUERIES {
+            if !found.iter().any(may_be_between_starts) {
+                break;
+            }
+            std::thread::sleep(host.workers.deadline.remaining().min(BETWEEN_QUERIES));
+            found = query()?;
+        }
         let value = found.into_iter().map(|found| program(host, &place, &home, &source, found)).collect();
         Ok(Collected { value, gaps: Vec::new() })
     }
@@ -51,11 +68,23 @@ fn home(host: &LinuxHost, place: &Place) -> Option<PathBuf> {
         .or_else(|| host.user_home(place.process.uid).map(|home| home.join(".pm2")))
 }
 
+/// Whether pm2 may be about to start a program again: its state is `stopped` for a moment between an exit and the next
+/// start, as it is after `pm2 stop`.
+fn may_be_between_starts(found: &Pm2Program) -> bool {
+    let is_young = found.started_at_ms.is_some_and(|at| since(at / 1000) < YOUNG);
+    found.state == "stopped" && found.pid.is_none() && !stays_down(found) && is_young
+}
+
+/// Whether pm2 leaves a program down after the exit status that it had last.
+fn stays_down(found: &Pm2Program) -> bool {
+    !found.autorestart || found.stop_exit_codes.contains(&found.exit_code.unwrap_or(i64::MIN))
+}
+
 fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm2Program) -> Program {
     let started = found.started_at_ms.map(|at| at / 1000);
     let waits = found.backoff_reached_ms.or(found.restart_delay_ms).unwrap_or(0);
     let ended_well = found.exit_code == Some(0);
-    let stays_down = !found.autorestart || found.stop_exit_codes.contains(&found.exit_code.unwrap_or(i64::MIN));
+    let stays_down = stays_down(&found);
     // Its interpreter could not be run. pm2 still reports it as online, and does not retry.
     let never_ran = found.state == "online" && found.pid.is_none();
     let state = if never_ran { "online, without a process".to_owned() } else { found.state.clone() };
