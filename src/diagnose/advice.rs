@@ -11,15 +11,22 @@ pub enum Verb {
     Stop,
     /// Stop it and start it again.
     Restart,
+    /// Make its manager forget its failed starts, so that it can be started again.
+    ResetFailed,
 }
 
 /// The command for an action; `None` if no command is known for this supervisor.
 pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
     let name = quoted(claim.name.as_deref().unwrap_or_default());
+    // Only systemd refuses to start a unit because of its failed starts.
+    if verb == Verb::ResetFailed && !claim.kind.is_systemd() {
+        return None;
+    }
     let of = |start, stop, restart| match verb {
         Verb::Start => start,
         Verb::Stop => stop,
         Verb::Restart => restart,
+        Verb::ResetFailed => "reset-failed",
     };
     let word = of("start", "stop", "restart");
     let scope = claim.scope.as_deref().unwrap_or_default();
@@ -40,7 +47,7 @@ pub fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
                     format!("launchctl bootstrap {} {}", quoted(scope), quoted(plist))
                 }
                 (Verb::Start, _) => format!("launchctl kickstart {target}"),
-                (Verb::Restart, _) => format!("launchctl kickstart -k {target}"),
+                _ => format!("launchctl kickstart -k {target}"),
             }
         }
         SupervisorKind::Supervisord => {
@@ -165,6 +172,20 @@ mod tests {
         }
         assert_eq!(command(&claim("respawn-loop", "x", None), Verb::Stop).as_deref(), Some("kill 7"));
         assert_eq!(command(&claim("none", "", None), Verb::Restart), None);
+        for (kind, scope, expected) in [
+            ("systemd", "system", Some("systemctl reset-failed a.service")),
+            ("systemd-user", "user", Some("systemctl --user reset-failed a.service")),
+            (
+                "systemd-user",
+                "user 1000",
+                Some("sudo -u '#1000' XDG_RUNTIME_DIR=/run/user/1000 systemctl --user reset-failed a.service"),
+            ),
+            ("supervisord", "", None),
+            ("launchd", "gui/501", None),
+        ] {
+            let reset = command(&claim(kind, "a.service", Some(scope)), Verb::ResetFailed);
+            assert_eq!(reset.as_deref(), expected, "{kind} {scope}");
+        }
         let of_user = |kind| Supervisor { owner: Some(1000), ..claim(kind, "x", None) };
         for (claim, expected) in [
             (of_user("runit"), "sudo -u '#1000' sv restart x"),

@@ -256,13 +256,8 @@ fn gave_up(server: &Server, supervisor: &Supervisor) -> Option<Finding> {
     let reason = supervisor.result.as_deref().map_or(String::new(), |result| format!(" ({result})"));
     let mut next: Vec<NextStep> = log_of(supervisor).into_iter().collect();
     next.push(NextStep::say("Remove what made the starts fail"));
-    if supervisor.kind.is_systemd() {
-        let stop = advice::command(supervisor, Verb::Stop).unwrap_or_default();
-        let reset = stop
-            .replace("systemctl --user stop", "systemctl --user reset-failed")
-            .replace("systemctl stop", "systemctl reset-failed");
-        next.push(NextStep::run("let the manager forget the failures", reset));
-    }
+    let reset = advice::command(supervisor, Verb::ResetFailed);
+    next.extend(reset.map(|reset| NextStep::run("let the manager forget the failures", reset)));
     next.push(match advice::command(supervisor, Verb::Start) {
         Some(command) => NextStep::run("then start it", command),
         None => NextStep::say("Then start it through its supervisor"),
