@@ -9,7 +9,7 @@ use crate::model::{Envelope, Redaction};
 use crate::render::{self, View};
 use crate::report;
 use crate::report::place::Place;
-use crate::report::redact::{Level, host_names, redacted};
+use crate::report::redact::{Level, host_names, redacted_with_map};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
@@ -24,8 +24,8 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
     if let Some(line) = refused.or_else(|| refuses_to_show(level, arguments.yes)) {
         return refuse(cli, request.command, &line);
     }
-    let envelope = match examined(cli, &request) {
-        Ok(envelope) => redacted(envelope, level, &host_names()),
+    let (envelope, map) = match examined(cli, &request) {
+        Ok(envelope) => redacted_with_map(envelope, level, &host_names()),
         Err(gap) => return refuse_with(cli, request.command, gap),
     };
     let text = match (arguments.markdown, arguments.html) {
@@ -33,7 +33,7 @@ pub fn write(cli: &Cli, view: &View, arguments: &ReportArguments) -> u8 {
         (_, true) => render::html(&envelope),
         _ => render::json(&envelope),
     };
-    if arguments.review && !is_approved(&envelope, &text, arguments, view) {
+    if arguments.review && !is_approved(&envelope, &map, &text, arguments, view) {
         complain("nothing was written");
         return EXIT_UNKNOWN;
     }
@@ -115,9 +115,20 @@ fn ask(question: &str) -> Option<bool> {
 }
 
 /// Shows the report and its placeholders, and asks for approval. Without a terminal nothing is written.
-fn is_approved(envelope: &Envelope, text: &str, arguments: &ReportArguments, view: &View) -> bool {
+fn is_approved(
+    envelope: &Envelope,
+    map: &[(String, String)],
+    text: &str,
+    arguments: &ReportArguments,
+    view: &View,
+) -> bool {
     let redaction = envelope.redaction.clone().unwrap_or_default();
-    let shown = std::io::stderr().lock().write_all(review(envelope, &redaction, text, view).as_bytes());
+    let mut shown = review(envelope, &redaction, text, view);
+    // Elsewhere the names could be sent with the report.
+    if std::io::stderr().is_terminal() {
+        shown.push_str(&meanings(map, text, view));
+    }
+    let shown = std::io::stderr().lock().write_all(shown.as_bytes());
     // A text that was not shown was not reviewed.
     if shown.is_err() {
         return false;
@@ -169,6 +180,21 @@ fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -
         out.push_str("  nothing\n");
     }
     out
+}
+
+/// The placeholders in the report with the names that they replace.
+fn meanings(map: &[(String, String)], text: &str, view: &View) -> String {
+    let lines: Vec<String> = map
+        .iter()
+        .filter(|(placeholder, _)| text.contains(placeholder.as_str()))
+        .map(|(placeholder, name)| {
+            format!("  {placeholder:<26} {}\n", view.style.locale(&printable(name.as_bytes())))
+        })
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("Names of the placeholders (only on this terminal, not in the report):\n{}", lines.concat())
 }
 
 /// A summary of the findings, and the path of the report.

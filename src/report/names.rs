@@ -228,6 +228,26 @@ impl Names {
         }
     }
 
+    /// The placeholders that were used, each with the name that it replaces, by kind and number.
+    pub fn map(&self) -> Vec<(String, String)> {
+        let users =
+            self.users.iter().map(|(user, number)| (format!("{}-{number}", Kind::User.prefix()), user.clone()));
+        let addresses = self
+            .addresses
+            .iter()
+            .map(|((kind, address), number)| (format!("{}-{number}", kind.prefix()), address.to_string()));
+        let hidden = self.hidden.iter().map(|(name, placeholder)| (placeholder.clone(), name.clone()));
+        let mut map: Vec<(String, String)> = users.chain(addresses).chain(hidden).collect();
+        let order = |placeholder: &str| {
+            let plain = placeholder.strip_prefix("hermes-").unwrap_or(placeholder);
+            let (kind, rest) = plain.split_once('-').unwrap_or((plain, ""));
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            (kind.to_owned(), digits.parse::<usize>().unwrap_or(0))
+        };
+        map.sort_by_key(|(placeholder, name)| (order(placeholder), name.clone()));
+        map
+    }
+
     fn next(&mut self, kind: Kind) -> usize {
         let last = self.last.entry(kind).or_insert(0);
         *last += 1;

@@ -48,13 +48,19 @@ pub fn host_names() -> Vec<String> {
 
 /// The redacted envelope, with the list of placeholders. If it cannot be read back, only a gap remains.
 pub fn redacted(envelope: Envelope, level: Level, hosts: &[String]) -> Envelope {
-    let Some(mut hidden) = hide(&envelope, level, hosts) else { return emptied(envelope) };
+    redacted_with_map(envelope, level, hosts).0
+}
+
+/// The same, and the map: each placeholder with the name that it replaces. The map must not leave the machine.
+pub fn redacted_with_map(envelope: Envelope, level: Level, hosts: &[String]) -> (Envelope, Vec<(String, String)>) {
+    let mut names = Names::new(level, hosts, envelope.started_at.time());
+    let Some(mut hidden) = hide(&envelope, level, &mut names) else { return (emptied(envelope), Vec::new()) };
     if level != Level::None {
         judge_again(&mut hidden, &envelope);
     }
     let counted = serde_json::to_value(&hidden).map(|value| count(&value)).unwrap_or_default();
     hidden.redaction = Some(Redaction { level: level.word().to_owned(), hidden: counted });
-    hidden
+    (hidden, names.map())
 }
 
 /// Whether names were redacted in a report, so that the same placeholder has another meaning in another report.
@@ -67,15 +73,13 @@ pub fn keeps_name(name: &str) -> bool {
     is_known_name(name)
 }
 
-fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope> {
+fn hide(envelope: &Envelope, level: Level, names: &mut Names) -> Option<Envelope> {
     let mut plain = envelope.clone();
     plain.redaction = None;
     if level == Level::None {
         return Some(plain);
     }
     let mut value = serde_json::to_value(&plain).ok()?;
-    let started = envelope.started_at.time();
-    let mut names = Names::new(level, hosts, started);
     strings(&value, "", &mut |_, text| names.learn_placeholders(text));
     // The server's own user first, so that `~` is the home of that user.
     let owners = envelope.servers.iter().filter_map(|server| server.process.as_ref()?.user.as_deref());
@@ -92,7 +96,7 @@ fn hide(envelope: &Envelope, level: Level, hosts: &[String]) -> Option<Envelope>
             names.learn_path(text);
         }
     });
-    walk(&mut value, &mut Vec::new(), &mut names, level);
+    walk(&mut value, &mut Vec::new(), names, level);
     let mut hidden: Envelope = serde_json::from_value(value).ok()?;
     hidden.schema = SCHEMA.to_owned();
     Some(hidden)

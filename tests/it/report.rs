@@ -376,6 +376,8 @@ fn nothing_leaves_unasked() {
     for shown in ["The report:", "lineage", "Redacted (--redact default):", "unit-N", "names of units", "--yes"] {
         assert!(answer.stderr.contains(shown), "{shown} in {}", answer.stderr);
     }
+    // What is not a terminal can be a file that is sent with the report.
+    assert!(!answer.stderr.contains("other.service"), "{}", answer.stderr);
     let answer = run(&format!("{all} --review --yes"));
     assert!(answer.exit == 2 && file.exists() && answer.stderr.contains("The report:"), "{}", answer.stderr);
     let answer = run(&format!("{all} --redact none --yes --force"));
@@ -401,6 +403,7 @@ fn a_person_is_asked() {
             if pid == 0: os.execv(sys.argv[2], sys.argv[2:])\n\
             seen = b''\n\
             while b'[y/N]' not in seen: seen += os.read(terminal, 4096)\n\
+            sys.stdout.buffer.write(seen)\n\
             os.write(terminal, sys.argv[1].encode() + b'\\n')\n\
             try:\n\
             \x20   while True:\n\
@@ -411,8 +414,15 @@ fn a_person_is_asked() {
         let mut command = Command::new("python3");
         command.args(["-c", program, answer]).arg(common::program());
         command.args(["report", "--from", &from, "-o"]).arg(&file).args(flags.split(' '));
-        let status = command.stdin(Stdio::null()).status().unwrap();
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let (status, seen) = (output.status, String::from_utf8_lossy(&output.stdout).into_owned());
         assert_eq!(file.exists(), written, "{flags} {answer}");
+        if flags == "--review" {
+            // The map is on the terminal, and not in the report.
+            let line = seen.lines().find(|line| line.contains("other.service")).unwrap_or_else(|| panic!("{seen}"));
+            assert!(line.trim_start().starts_with("unit-"), "{line}");
+            assert!(!written || !std::fs::read_to_string(&file).unwrap().contains("other.service"));
+        }
         // A report that was not written has no verdict.
         assert_eq!(status.code(), Some(if written { 2 } else { 3 }), "{flags} {answer}");
     }
