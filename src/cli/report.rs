@@ -147,9 +147,11 @@ fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -
     let findings =
         envelope.findings.len() + envelope.servers.iter().map(|server| server.findings.len()).sum::<usize>();
     let mut out = format!(
-        "The report: {} bytes; {} servers, {findings} findings, {gaps} gaps\n",
+        "The report: {} bytes; {}, {}, {}\n",
         text.len(),
-        envelope.servers.len()
+        counted(envelope.servers.len(), "server"),
+        counted(findings, "finding"),
+        counted(gaps, "gap")
     );
     for server in &envelope.servers {
         let parts = [
@@ -180,6 +182,11 @@ fn review(envelope: &Envelope, redaction: &Redaction, text: &str, view: &View) -
         out.push_str("  nothing\n");
     }
     out
+}
+
+/// A number with its noun.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The placeholders in the report with the names that they replace.
