@@ -6,6 +6,7 @@
 mod databases;
 mod deadline;
 pub mod foreign;
+mod host;
 pub mod host_facts;
 pub mod launchd;
 #[cfg(target_os = "linux")]
@@ -20,20 +21,16 @@ mod workers;
 
 pub use deadline::Deadline;
 pub use foreign::ForeignPath;
+pub use host::{Databases, Descriptors, Files, Host, Processes, Sockets, Supervisors};
 pub use worker::wire::FileKind;
 pub use workers::resolve;
 
-use crate::model::{
-    DatabaseFile, DatabaseHolder, Descriptors, Gap, HostFacts, HostPath, Identity, Process, PythonSample,
-    Resources, SecondSample, Supervisor, SupervisorKind, ThreadSample,
-};
+use crate::model::{Gap, HostPath, Supervisor, SupervisorKind, ThreadSample};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, recognise_configured};
 use crate::parse::sockets::TcpSocket;
 use crate::parse::systemd::UnitFile;
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
-use std::net::IpAddr;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// A value and the parts of it that could not be read.
@@ -122,7 +119,7 @@ pub enum PidProblem {
 #[derive(Clone, Debug, Default)]
 pub struct DescriptorRead {
     /// The facts for the report.
-    pub facts: Descriptors,
+    pub facts: crate::model::Descriptors,
     /// Inodes of its open sockets.
     pub sockets: HashSet<u64>,
 }
@@ -251,229 +248,6 @@ pub struct UnitOnDisk {
     pub file: UnitFile,
     /// The user that the files it names are read as; root for a system unit.
     pub owner: u32,
-}
-
-/// The host that is examined.
-pub trait Host {
-    /// The machine itself.
-    fn facts(&self) -> HostFacts;
-
-    /// Reads of single processes; `None` where reading the whole table is no slower.
-    fn single_processes(&self) -> Option<&dyn SingleProcesses> {
-        None
-    }
-
-    /// All processes, without their command lines.
-    ///
-    /// # Errors
-    /// A gap when the table cannot be read.
-    fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap>;
-
-    /// Command lines in the order of `pids`, unmodified: make them printable before they are shown. Empty for kernel
-    /// threads and zombies.
-    fn commands(&self, pids: &[u32]) -> Vec<Result<Vec<String>, Gap>>;
-
-    /// Identifies a process by its pid.
-    ///
-    /// # Errors
-    /// The reason why the pid cannot be examined.
-    fn identify(&self, pid: u32) -> Result<Identity, PidProblem>;
-
-    /// Everything that is read of one process, with its command line and supervisor markers.
-    ///
-    /// # Errors
-    /// A gap when the process has ended.
-    fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap>;
-
-    /// Working directory of a process.
-    ///
-    /// # Errors
-    /// A gap when it may not be read.
-    fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap>;
-
-    /// Open descriptors of a process, its sockets matched with `sockets`.
-    ///
-    /// # Errors
-    /// A gap when the process has ended. Descriptors that may not be read are a gap in the result.
-    fn descriptors(&self, process: &Process, sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap>;
-
-    /// Number of descriptors, their limit, and the sockets among them; nothing else is resolved.
-    ///
-    /// # Errors
-    /// As [`Host::descriptors`].
-    fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
-        self.descriptors(process, &SocketTable::default())
-    }
-
-    /// What a process uses, in a few reads.
-    ///
-    /// # Errors
-    /// A gap when the process has ended.
-    fn usage(&self, identity: Identity) -> Result<Usage, Gap>;
-
-    /// The threads of a process, and the number of threads that were left out.
-    ///
-    /// # Errors
-    /// A gap when the process has ended, or its threads cannot be read.
-    fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap>;
-
-    /// The inode of the pipe behind a descriptor of this process, and the pids that can read from it; `None` where the
-    /// descriptor is not a pipe.
-    ///
-    /// # Errors
-    /// A gap when the descriptor cannot be read.
-    fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap>;
-
-    /// The Python stacks of a process. They are read from its memory, so only on the user's request.
-    ///
-    /// # Errors
-    /// A gap: no permission, not Python, an unknown interpreter, or a timeout.
-    fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap>;
-
-    /// A source file of a process, and its last modification. The read is abandoned when it hangs.
-    ///
-    /// # Errors
-    /// A gap with the reason.
-    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap>;
-
-    /// TCP sockets of the network namespace of a process, or of the doctor's own.
-    fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable>;
-
-    /// The same with the byte counters of each connection. It is slower, so it is called only while a request waits.
-    fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable>;
-
-    /// The processes that hold these sockets: those among `among`, or those of the whole host. The second value is a
-    /// gap where some process could not be read.
-    fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>);
-
-    /// Paths of control groups by their ids. The paths in `hints` are tried first.
-    fn cgroup_paths(&self, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap>;
-
-    /// Queries a systemd manager for a unit: the supervisor's claim.
-    ///
-    /// # Errors
-    /// A gap when the manager cannot be queried, or does not know the unit.
-    fn unit(&self, unit: &Unit) -> Result<Program, Gap>;
-
-    /// Service units on the disk that run a Hermes server.
-    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>>;
-
-    /// Id of the unit's current activation, from the link that the manager publishes.
-    fn unit_invocation(&self, unit: &Unit) -> Option<String>;
-
-    /// Queries a supervisor for its programs. The process table does not contain this claim.
-    ///
-    /// # Errors
-    /// A gap when the supervisor cannot be queried.
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap>;
-
-    /// Queries launchd for a job, by its label or its target (`gui/501/LABEL`).
-    ///
-    /// # Errors
-    /// A gap when the job does not exist, or the host has no launchd.
-    fn job(&self, name: &str) -> Result<Program, Gap>;
-
-    /// Reads the status of a service by its directory: the claim of `runit`, `s6` or `daemontools`.
-    ///
-    /// # Errors
-    /// A gap when its status cannot be read.
-    fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap>;
-
-    /// Queries a container's runtime for the container, where its socket may be used.
-    ///
-    /// # Errors
-    /// A gap when the socket does not exist, or may not be used.
-    fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap>;
-
-    /// A database and its companion files as bytes, with the locks on them. It is never opened through SQLite,
-    /// and no lock is taken. For the holders see [`Host::database_holders`].
-    ///
-    /// # Errors
-    /// A gap when the file does not exist, or cannot be read.
-    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap>;
-
-    /// Index, locks and modification times of a database, read a second time.
-    fn database_again(&self, path: &ForeignPath) -> SecondSample;
-
-    /// The path of a file without links, as the links of descriptors have it, with the rights that applied when it was
-    /// found.
-    ///
-    /// # Errors
-    /// A gap with the reason.
-    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap>;
-
-    /// Processes that have descriptors on these databases, or on their unlinked or replaced files: those among `among`,
-    /// or those of the whole host. One list for each path.
-    fn database_holders(
-        &self,
-        seen_by: Option<&Process>,
-        paths: &[ForeignPath],
-        among: Option<&[u32]>,
-    ) -> Collected<Vec<Vec<DatabaseHolder>>>;
-
-    /// Device and inode of a directory. Two names of one directory have the same identity; directories with the same
-    /// name in different containers do not.
-    ///
-    /// # Errors
-    /// A gap with the reason.
-    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap>;
-
-    /// Contents of a small file, at most `limit` bytes. The read is abandoned when it hangs.
-    ///
-    /// # Errors
-    /// A gap with the reason.
-    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap>;
-
-    /// Names in a directory, at most `limit`. The read is abandoned when it hangs.
-    ///
-    /// # Errors
-    /// A gap with the reason.
-    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap>;
-
-    /// Kind of a file. The read is abandoned when it hangs.
-    ///
-    /// # Errors
-    /// A gap with the reason, such as `not_found`.
-    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap>;
-
-    /// The user accountable for what a path leads to: its owner or, where that is root, the user that it was opened as.
-    /// `None` where it cannot be determined.
-    fn owner_of(&self, path: &ForeignPath) -> Option<u32>;
-
-    /// Regular files that standard output and standard error of a process are open on.
-    ///
-    /// # Errors
-    /// A gap when the descriptors may not be read.
-    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap>;
-
-    /// The end of a log and, where it is short, of the rotated file too. The size is bounded, and the read is abandoned
-    /// when it hangs.
-    ///
-    /// # Errors
-    /// A gap with the reason; only a regular file is opened.
-    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap>;
-
-    /// The end of a unit's journal.
-    ///
-    /// # Errors
-    /// A gap when the journal may not be read, or the read times out.
-    fn journal(&self, unit: &Unit) -> Result<LogTail, Gap>;
-
-    /// Task and memory limits of a process, its control groups and the host.
-    fn resources(&self, process: &Process) -> Collected<Resources>;
-
-    /// Home directory of a user; `None` where the account does not exist or its lookup times out.
-    fn user_home(&self, uid: u32) -> Option<PathBuf>;
-
-    /// Addresses of this machine.
-    fn own_addresses(&self) -> Vec<IpAddr>;
-
-    /// Addresses of a host name; `None` where the name cannot be resolved in time.
-    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>>;
-
-    /// Home directories that can contain a Hermes home: that of the doctor's user, and as root those of the other
-    /// users.
-    fn user_homes(&self) -> Collected<Vec<PathBuf>>;
 }
 
 /// The host that this program runs on.

@@ -3,8 +3,9 @@
 
 use hermes_doctor::collect::launchd::{self, LaunchdFacts, OnDisk};
 use hermes_doctor::collect::{
-    Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
-    ProcessEntry, Program, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    Collected, Databases, Deadline, DescriptorRead, Descriptors, FileKind, Files, ForeignPath, Host, LogTail,
+    OutputFile, PidProblem, ProcessEntry, Processes, Program, SocketTable, Sockets, SourceFile, SupervisorProcess,
+    Supervisors, ThreadEntry, UnitOnDisk, Usage,
 };
 use hermes_doctor::examine::{Request, Routes, Silent, examine};
 use hermes_doctor::model::{
@@ -163,19 +164,7 @@ fn none<T>(what: &str) -> Result<T, Gap> {
     Err(Gap::new(what, GapReason::NotFound, "not on this Mac"))
 }
 
-impl Host for Mac {
-    fn facts(&self) -> HostFacts {
-        HostFacts {
-            os: "macos".into(),
-            kernel: Some("25.0.0".into()),
-            arch: "aarch64".into(),
-            uptime_ms: Some(86_400_000),
-            root: false,
-            init: Some("launchd".into()),
-            ..HostFacts::default()
-        }
-    }
-
+impl Processes for Mac {
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {
         let launchd = ProcessEntry { pid: 1, ppid: 0, name: "launchd".into(), zombie: false };
         let entry = |running: &Running| ProcessEntry {
@@ -252,14 +241,6 @@ impl Host for Mac {
         Ok("/Users/h/hermes-webui".into())
     }
 
-    fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
-        let pid = process.identity.pid;
-        assert_ne!(self.broken, Some(pid), "an error that is staged");
-        let records = self.of(pid).map(|running| running.records.clone()).unwrap_or_default();
-        let (facts, sockets) = descriptor::read(&records);
-        Ok(Collected { value: DescriptorRead { facts, sockets }, gaps: vec![descriptor::limit_gap(pid)] })
-    }
-
     fn usage(&self, _identity: Identity) -> Result<Usage, Gap> {
         Ok(Usage::default())
     }
@@ -272,10 +253,30 @@ impl Host for Mac {
         Err(Gap::new("Python stacks", GapReason::Permission, "root's on this system"))
     }
 
+    fn resources(&self, _process: &Process) -> Collected<Resources> {
+        Collected::default()
+    }
+}
+
+impl Descriptors for Mac {
+    fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
+        let pid = process.identity.pid;
+        assert_ne!(self.broken, Some(pid), "an error that is staged");
+        let records = self.of(pid).map(|running| running.records.clone()).unwrap_or_default();
+        let (facts, sockets) = descriptor::read(&records);
+        Ok(Collected { value: DescriptorRead { facts, sockets }, gaps: vec![descriptor::limit_gap(pid)] })
+    }
+
     fn pipe_readers(&self, _identity: Identity, _descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
         none("readers of a pipe")
     }
 
+    fn output_files(&self, _process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        Ok(Vec::new())
+    }
+}
+
+impl Sockets for Mac {
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
         let sockets = self.processes.iter().flat_map(|running| self.sockets_of(running));
         let tcp = sockets.filter_map(|socket| match socket {
@@ -308,51 +309,22 @@ impl Host for Mac {
         none("control groups")
     }
 
-    fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
-        none(&unit.name)
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        vec![IpAddr::from([127, 0, 0, 1])]
     }
 
-    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
-        Collected::default()
-    }
-
-    fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
+    fn resolve(&self, _name: &str) -> Option<Vec<IpAddr>> {
         None
     }
+}
 
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        assert_eq!(supervisor.kind, SupervisorKind::Launchd);
-        let pids: HashSet<u32> = self.processes.iter().map(|running| running.pid).collect();
-        let known = LaunchdFacts { users: &[501], pids: &pids, files: &self.files };
-        Ok(Collected { value: launchd::programs(&|words| Ok(self.launchctl(words)), &known)?, gaps: Vec::new() })
-    }
-
-    fn job(&self, name: &str) -> Result<Program, Gap> {
-        launchd::one(&|words| Ok(self.launchctl(words)), name, &[501], &self.files)
-    }
-
-    fn service(&self, kind: &SupervisorKind, _directory: &ForeignPath) -> Result<Program, Gap> {
-        none(kind.word())
-    }
-
-    fn container(&self, runtime: &SupervisorKind, _id: &str) -> Result<Program, Gap> {
-        none(runtime.word())
-    }
-
+impl Databases for Mac {
     fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
         none(&path.shown())
     }
 
     fn database_again(&self, _path: &ForeignPath) -> SecondSample {
         SecondSample::default()
-    }
-
-    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
-        Ok(path.clone())
-    }
-
-    fn source(&self, path: &ForeignPath, _limit: usize) -> Result<SourceFile, Gap> {
-        none(&path.shown())
     }
 
     fn database_holders(
@@ -362,6 +334,16 @@ impl Host for Mac {
         _among: Option<&[u32]>,
     ) -> Collected<Vec<Vec<DatabaseHolder>>> {
         Collected { value: vec![Vec::new(); paths.len()], gaps: Vec::new() }
+    }
+}
+
+impl Files for Mac {
+    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
+        Ok(path.clone())
+    }
+
+    fn source(&self, path: &ForeignPath, _limit: usize) -> Result<SourceFile, Gap> {
+        none(&path.shown())
     }
 
     fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
@@ -394,32 +376,63 @@ impl Host for Mac {
         Some(501)
     }
 
-    fn output_files(&self, _process: &Process) -> Result<Vec<OutputFile>, Gap> {
-        Ok(Vec::new())
-    }
-
     fn log_tail(&self, path: &ForeignPath, _rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
         none(&path.shown())
+    }
+}
+
+impl Supervisors for Mac {
+    fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
+        none(&unit.name)
+    }
+
+    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
+        Collected::default()
+    }
+
+    fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
+        None
+    }
+
+    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
+        assert_eq!(supervisor.kind, SupervisorKind::Launchd);
+        let pids: HashSet<u32> = self.processes.iter().map(|running| running.pid).collect();
+        let known = LaunchdFacts { users: &[501], pids: &pids, files: &self.files };
+        Ok(Collected { value: launchd::programs(&|words| Ok(self.launchctl(words)), &known)?, gaps: Vec::new() })
+    }
+
+    fn job(&self, name: &str) -> Result<Program, Gap> {
+        launchd::one(&|words| Ok(self.launchctl(words)), name, &[501], &self.files)
+    }
+
+    fn service(&self, kind: &SupervisorKind, _directory: &ForeignPath) -> Result<Program, Gap> {
+        none(kind.word())
+    }
+
+    fn container(&self, runtime: &SupervisorKind, _id: &str) -> Result<Program, Gap> {
+        none(runtime.word())
     }
 
     fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
         none("journal")
     }
+}
 
-    fn resources(&self, _process: &Process) -> Collected<Resources> {
-        Collected::default()
+impl Host for Mac {
+    fn facts(&self) -> HostFacts {
+        HostFacts {
+            os: "macos".into(),
+            kernel: Some("25.0.0".into()),
+            arch: "aarch64".into(),
+            uptime_ms: Some(86_400_000),
+            root: false,
+            init: Some("launchd".into()),
+            ..HostFacts::default()
+        }
     }
 
     fn user_home(&self, _uid: u32) -> Option<PathBuf> {
         Some("/Users/h".into())
-    }
-
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        vec![IpAddr::from([127, 0, 0, 1])]
-    }
-
-    fn resolve(&self, _name: &str) -> Option<Vec<IpAddr>> {
-        None
     }
 
     fn user_homes(&self) -> Collected<Vec<PathBuf>> {

@@ -20,7 +20,7 @@ use super::{
     ProcessEntry, Program, SingleProcesses, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk,
     Usage,
 };
-use crate::collect::host_facts;
+use crate::collect::{Databases, Descriptors, Files, Processes, Sockets, Supervisors, host_facts};
 use crate::model::text::printable;
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
@@ -65,13 +65,9 @@ impl SingleProcesses for LinuxHost {
     }
 }
 
-impl Host for LinuxHost {
+impl Processes for LinuxHost {
     fn single_processes(&self) -> Option<&dyn SingleProcesses> {
         Some(self)
-    }
-
-    fn facts(&self) -> HostFacts {
-        host_facts::read(&self.workers, process::name_of(&self.workers, 1))
     }
 
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {
@@ -98,14 +94,6 @@ impl Host for LinuxHost {
         Ok(PathBuf::from(OsString::from_vec(link)))
     }
 
-    fn descriptors(&self, process: &Process, table: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
-        descriptors::read(process, table, &self.workers)
-    }
-
-    fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
-        descriptors::in_brief(process, &self.workers)
-    }
-
     fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
         let line = procfs::prove(&self.workers, identity)?;
         let per_second = rustix::param::clock_ticks_per_second().max(1);
@@ -117,10 +105,6 @@ impl Host for LinuxHost {
         threads::read(self, identity)
     }
 
-    fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-        threads::pipe_readers(&self.workers, identity, descriptor)
-    }
-
     fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap> {
         // The memory map is read by pid: the checks before and after prove that it belongs to this process.
         procfs::prove(&self.workers, identity)?;
@@ -129,10 +113,50 @@ impl Host for LinuxHost {
         Ok(look)
     }
 
-    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
-        self.workers.source(path, limit)
+    fn resources(&self, process: &Process) -> Collected<Resources> {
+        resources::read(self, process)
+    }
+}
+
+impl Descriptors for LinuxHost {
+    fn descriptors(&self, process: &Process, table: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
+        descriptors::read(process, table, &self.workers)
     }
 
+    fn descriptors_in_brief(&self, process: &Process) -> Result<Collected<DescriptorRead>, Gap> {
+        descriptors::in_brief(process, &self.workers)
+    }
+
+    fn pipe_readers(&self, identity: Identity, descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
+        threads::pipe_readers(&self.workers, identity, descriptor)
+    }
+
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        let identity = process.identity;
+        let mut files = Vec::new();
+        for number in [1, 2] {
+            let name = match self.workers.bytes_of_process(Request::DescriptorLink(identity, number)) {
+                Ok(name) => name,
+                // Closed, which is not an error.
+                Err(gap) if gap.reason == GapReason::NotFound => continue,
+                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
+            };
+            if !name.starts_with(b"/") || name.starts_with(b"/dev/") {
+                continue;
+            }
+            let place = ForeignPath::descriptor(identity, number);
+            let name = PathBuf::from(OsString::from_vec(name));
+            match self.workers.kind_of(&place) {
+                Ok(FileKind::Regular) => files.push(OutputFile { name, place }),
+                Ok(_) => {}
+                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
+            }
+        }
+        Ok(files)
+    }
+}
+
+impl Sockets for LinuxHost {
     fn sockets(&self, of: Option<&Process>) -> Collected<SocketTable> {
         sockets::table(&self.workers, of, sockets::Detail::Plain)
     }
@@ -152,6 +176,69 @@ impl Host for LinuxHost {
         cgroup::paths(&self.workers, ids, hints)
     }
 
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        process::own_addresses()
+    }
+
+    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
+        self.workers.resolve(name)
+    }
+}
+
+impl Databases for LinuxHost {
+    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
+        databases::read(self, path)
+    }
+
+    fn database_again(&self, path: &ForeignPath) -> SecondSample {
+        databases::again(self, path)
+    }
+
+    fn database_holders(
+        &self,
+        seen_by: Option<&Process>,
+        paths: &[ForeignPath],
+        among: Option<&[u32]>,
+    ) -> Collected<Vec<Vec<DatabaseHolder>>> {
+        databases::holders(self, seen_by, paths, among)
+    }
+}
+
+impl Files for LinuxHost {
+    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
+        self.workers.source(path, limit)
+    }
+
+    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
+        self.workers.name_of(path)
+    }
+
+    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
+        self.workers.identity_of(path)
+    }
+
+    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap> {
+        Ok(self.workers.content(path, limit)?.bytes.into_vec())
+    }
+
+    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap> {
+        self.workers.names(path, "", limit)
+    }
+
+    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
+        self.workers.kind_of(path)
+    }
+
+    fn owner_of(&self, path: &ForeignPath) -> Option<u32> {
+        self.workers.stat(path).ok().map(|stat| stat.owner)
+    }
+
+    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
+        self.workers.log_tail(path, rotated)
+    }
+}
+
+impl Supervisors for LinuxHost {
     fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
         supervisors::systemd::one(self, unit)
     }
@@ -180,93 +267,18 @@ impl Host for LinuxHost {
         supervisors::container::named(self, runtime, id)
     }
 
-    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
-        databases::read(self, path)
-    }
-
-    fn database_again(&self, path: &ForeignPath) -> SecondSample {
-        databases::again(self, path)
-    }
-
-    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
-        self.workers.name_of(path)
-    }
-
-    fn database_holders(
-        &self,
-        seen_by: Option<&Process>,
-        paths: &[ForeignPath],
-        among: Option<&[u32]>,
-    ) -> Collected<Vec<Vec<DatabaseHolder>>> {
-        databases::holders(self, seen_by, paths, among)
-    }
-
-    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
-        self.workers.identity_of(path)
-    }
-
-    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap> {
-        Ok(self.workers.content(path, limit)?.bytes.into_vec())
-    }
-
-    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap> {
-        self.workers.names(path, "", limit)
-    }
-
-    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
-        self.workers.kind_of(path)
-    }
-
-    fn owner_of(&self, path: &ForeignPath) -> Option<u32> {
-        self.workers.stat(path).ok().map(|stat| stat.owner)
-    }
-
-    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
-        let identity = process.identity;
-        let mut files = Vec::new();
-        for number in [1, 2] {
-            let name = match self.workers.bytes_of_process(Request::DescriptorLink(identity, number)) {
-                Ok(name) => name,
-                // Closed, which is not an error.
-                Err(gap) if gap.reason == GapReason::NotFound => continue,
-                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
-            };
-            if !name.starts_with(b"/") || name.starts_with(b"/dev/") {
-                continue;
-            }
-            let place = ForeignPath::descriptor(identity, number);
-            let name = PathBuf::from(OsString::from_vec(name));
-            match self.workers.kind_of(&place) {
-                Ok(FileKind::Regular) => files.push(OutputFile { name, place }),
-                Ok(_) => {}
-                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
-            }
-        }
-        Ok(files)
-    }
-
-    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
-        self.workers.log_tail(path, rotated)
-    }
-
     fn journal(&self, unit: &Unit) -> Result<LogTail, Gap> {
         supervisors::systemd::journal(self, unit)
     }
+}
 
-    fn resources(&self, process: &Process) -> Collected<Resources> {
-        resources::read(self, process)
+impl Host for LinuxHost {
+    fn facts(&self) -> HostFacts {
+        host_facts::read(&self.workers, process::name_of(&self.workers, 1))
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
         self.workers.user(uid).map(|user| user.home)
-    }
-
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        process::own_addresses()
-    }
-
-    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
-        self.workers.resolve(name)
     }
 
     fn user_homes(&self) -> Collected<Vec<PathBuf>> {

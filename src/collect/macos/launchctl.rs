@@ -3,7 +3,7 @@
 use super::{MacHost, process};
 use crate::collect::launchd::{self, LaunchdFacts, OnDisk};
 use crate::collect::worker::wire::Tool;
-use crate::collect::{ForeignPath, Host, Program};
+use crate::collect::{Files, ForeignPath, Host, Processes, Program};
 use crate::model::text::printable;
 use crate::model::{Gap, GapReason, whole_milliseconds};
 use crate::parse::command::{recognise, recognise_configured};

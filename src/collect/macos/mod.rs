@@ -16,7 +16,7 @@ use super::{
     Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
     ProcessEntry, Program, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
 };
-use crate::collect::host_facts;
+use crate::collect::{Databases, Descriptors, Files, Processes, Sockets, Supervisors, host_facts};
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
     SecondSample, SupervisorKind, id,
@@ -132,11 +132,7 @@ fn unsupported(what: &str, why: &str) -> Gap {
     Gap::new(what, GapReason::Unsupported, why)
 }
 
-impl Host for MacHost {
-    fn facts(&self) -> HostFacts {
-        host_facts::read(&self.workers, process::kernel_process(1).ok().flatten().map(|process| process.name))
-    }
-
+impl Processes for MacHost {
     fn process_table(&self) -> Result<Vec<ProcessEntry>, Gap> {
         process::table()
     }
@@ -161,6 +157,25 @@ impl Host for MacHost {
         parse::working_directory(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))
     }
 
+    fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
+        process::usage(self, identity)
+    }
+
+    fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
+        process::threads(self, identity)
+    }
+
+    fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap> {
+        super::stacks::read(identity, self.workers.deadline)
+    }
+
+    fn resources(&self, _process: &Process) -> Collected<Resources> {
+        let gap = unsupported("limits of tasks and memory", "this version does not read them on this system");
+        Collected { value: Resources::default(), gaps: vec![gap] }
+    }
+}
+
+impl Descriptors for MacHost {
     fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
         let pid = process.identity.pid;
         let records = self.descriptor_records(pid).and_then(|bytes| {
@@ -186,32 +201,29 @@ impl Host for MacHost {
         }
     }
 
-    fn usage(&self, identity: Identity) -> Result<Usage, Gap> {
-        process::usage(self, identity)
-    }
-
-    fn threads(&self, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
-        process::threads(self, identity)
-    }
-
     fn pipe_readers(&self, _identity: Identity, _descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
         Err(unsupported("readers of a pipe", "macOS does not report the call in which a thread waits"))
     }
 
-    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
-        self.workers.source(path, limit)
+    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
+        let pid = process.identity.pid;
+        let what = format!("output of pid {pid}");
+        let bytes = self.descriptor_records(pid)?;
+        let records =
+            descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
+        // A file can only be opened by its path, and another file can have that path by now.
+        let files = descriptor::output_files(&records).into_iter();
+        Ok(files.map(|name| OutputFile { place: ForeignPath::of_link(process.identity, &name), name }).collect())
     }
+}
 
+impl Sockets for MacHost {
     fn sockets(&self, _of: Option<&Process>) -> Collected<SocketTable> {
         sockets::table(self.workers.deadline)
     }
 
     fn sockets_in_detail(&self, of: Option<&Process>) -> Collected<SocketTable> {
         self.sockets(of)
-    }
-
-    fn python_stacks(&self, identity: Identity) -> Result<PythonSample, Gap> {
-        super::stacks::read(identity, self.workers.deadline)
     }
 
     fn holders(&self, inodes: &HashSet<u64>, among: Option<&[u32]>) -> (HashMap<u64, Vec<u32>>, Result<(), Gap>) {
@@ -222,6 +234,75 @@ impl Host for MacHost {
         Err(unsupported("control groups", "there are none on this system"))
     }
 
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        let mut own = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+        if let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() {
+            own.extend(networks.values().flat_map(|network| network.ip_networks()).map(|found| found.addr));
+        }
+        own.sort_unstable();
+        own.dedup();
+        own
+    }
+
+    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
+        self.workers.resolve(name)
+    }
+}
+
+impl Databases for MacHost {
+    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
+        databases::read(self, path)
+    }
+
+    fn database_again(&self, path: &ForeignPath) -> SecondSample {
+        databases::again(self, path)
+    }
+
+    fn database_holders(
+        &self,
+        _seen_by: Option<&Process>,
+        paths: &[ForeignPath],
+        among: Option<&[u32]>,
+    ) -> Collected<Vec<Vec<DatabaseHolder>>> {
+        databases::holders(self, paths, among)
+    }
+}
+
+impl Files for MacHost {
+    fn source(&self, path: &ForeignPath, limit: usize) -> Result<SourceFile, Gap> {
+        self.workers.source(path, limit)
+    }
+
+    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
+        self.workers.name_of(path)
+    }
+
+    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
+        self.workers.identity_of(path)
+    }
+
+    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap> {
+        Ok(self.workers.content(path, limit)?.bytes.into_vec())
+    }
+
+    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap> {
+        self.workers.names(path, "", limit)
+    }
+
+    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
+        self.workers.kind_of(path)
+    }
+
+    fn owner_of(&self, path: &ForeignPath) -> Option<u32> {
+        self.workers.stat(path).ok().map(|stat| stat.owner)
+    }
+
+    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
+        self.workers.log_tail(path, rotated)
+    }
+}
+
+impl Supervisors for MacHost {
     fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
         Err(unsupported(&unit.name, "there is no systemd on this system"))
     }
@@ -257,87 +338,18 @@ impl Host for MacHost {
         Err(unsupported(&what, "containers run in a virtual machine on this system"))
     }
 
-    fn database(&self, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
-        databases::read(self, path)
-    }
-
-    fn database_again(&self, path: &ForeignPath) -> SecondSample {
-        databases::again(self, path)
-    }
-
-    fn resolved(&self, path: &ForeignPath) -> Result<ForeignPath, Gap> {
-        self.workers.name_of(path)
-    }
-
-    fn database_holders(
-        &self,
-        _seen_by: Option<&Process>,
-        paths: &[ForeignPath],
-        among: Option<&[u32]>,
-    ) -> Collected<Vec<Vec<DatabaseHolder>>> {
-        databases::holders(self, paths, among)
-    }
-
-    fn directory_identity(&self, path: &ForeignPath) -> Result<(u64, u64), Gap> {
-        self.workers.identity_of(path)
-    }
-
-    fn read_file(&self, path: &ForeignPath, limit: usize) -> Result<Vec<u8>, Gap> {
-        Ok(self.workers.content(path, limit)?.bytes.into_vec())
-    }
-
-    fn list_directory(&self, path: &ForeignPath, limit: usize) -> Result<Vec<OsString>, Gap> {
-        self.workers.names(path, "", limit)
-    }
-
-    fn file_kind(&self, path: &ForeignPath) -> Result<FileKind, Gap> {
-        self.workers.kind_of(path)
-    }
-
-    fn owner_of(&self, path: &ForeignPath) -> Option<u32> {
-        self.workers.stat(path).ok().map(|stat| stat.owner)
-    }
-
-    fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
-        let pid = process.identity.pid;
-        let what = format!("output of pid {pid}");
-        let bytes = self.descriptor_records(pid)?;
-        let records =
-            descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
-        // A file can only be opened by its path, and another file can have that path by now.
-        let files = descriptor::output_files(&records).into_iter();
-        Ok(files.map(|name| OutputFile { place: ForeignPath::of_link(process.identity, &name), name }).collect())
-    }
-
-    fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap> {
-        self.workers.log_tail(path, rotated)
-    }
-
     fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
         Err(unsupported("journal", "there is none on this system"))
     }
+}
 
-    fn resources(&self, _process: &Process) -> Collected<Resources> {
-        let gap = unsupported("limits of tasks and memory", "this version does not read them on this system");
-        Collected { value: Resources::default(), gaps: vec![gap] }
+impl Host for MacHost {
+    fn facts(&self) -> HostFacts {
+        host_facts::read(&self.workers, process::kernel_process(1).ok().flatten().map(|process| process.name))
     }
 
     fn user_home(&self, uid: u32) -> Option<PathBuf> {
         self.workers.user(uid).map(|user| user.home)
-    }
-
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        let mut own = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
-        if let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() {
-            own.extend(networks.values().flat_map(|network| network.ip_networks()).map(|found| found.addr));
-        }
-        own.sort_unstable();
-        own.dedup();
-        own
-    }
-
-    fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
-        self.workers.resolve(name)
     }
 
     fn user_homes(&self) -> Collected<Vec<PathBuf>> {

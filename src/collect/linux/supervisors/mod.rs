@@ -9,7 +9,7 @@ pub mod systemd;
 
 use super::{LinuxHost, process};
 use crate::collect::foreign::Peer;
-use crate::collect::{Collected, ForeignPath, Host, Program, SupervisorProcess};
+use crate::collect::{Collected, ForeignPath, Processes, Program, SupervisorProcess};
 use crate::model::text::printable;
 use crate::model::{Gap, GapReason, Process, SupervisorKind, Timestamp};
 use std::cell::OnceCell;

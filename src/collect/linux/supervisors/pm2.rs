@@ -3,7 +3,7 @@
 use super::{Backend, Place, since, timestamp};
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
-use crate::collect::{Collected, Host, Program, SocketTable, SupervisorProcess};
+use crate::collect::{Collected, Descriptors, Host, Processes, Program, SocketTable, SupervisorProcess};
 use crate::model::text::printable;
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::pm2::{self, Pm2Program};

@@ -3,7 +3,7 @@
 
 use super::{Backend, MAX_FILE_BYTES, Place, another_user, shown, since, timestamp};
 use crate::collect::linux::LinuxHost;
-use crate::collect::{Collected, FileKind, ForeignPath, Host, Program, SupervisorProcess};
+use crate::collect::{Collected, FileKind, Files, ForeignPath, Processes, Program, SupervisorProcess};
 use crate::model::text::kept;
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::home::{variable, variable_directories};

@@ -4,7 +4,7 @@ use super::{Backend, MAX_FILE_BYTES, Place, shown, since, timestamp};
 use crate::collect::foreign::Login;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
-use crate::collect::{Collected, Host, Program, SupervisorProcess};
+use crate::collect::{Collected, Files, Processes, Program, SupervisorProcess};
 use crate::model::text::{printable, raw};
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::http;

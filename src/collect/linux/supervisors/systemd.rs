@@ -5,7 +5,7 @@ use super::{Backend, MAX_FILE_BYTES, another_user};
 use crate::collect::host_facts::since_boot;
 use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Tool;
-use crate::collect::{Collected, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
+use crate::collect::{Collected, Files, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, Timestamp, whole_milliseconds};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
