@@ -98,11 +98,11 @@ const OF_TESTS: &[(&str, &str)] = &[
     ("s6-orphan", "s6"),
     ("pm2-errored", "pm2_by_its_own_socket"),
     ("malformed-first", "real_errors_are_counted_in_the_order_in_which_they_began"),
-    ("memory-killed", "what_the_kernel_killed_is_told"),
+    ("memory-killed", "processes_killed_by_the_kernel_are_reported"),
     ("threads-exhausted", "a_limit_above_the_own_group_counts_too"),
-    ("two-owners", "two_owners_of_one_port_are_told_apart"),
+    ("two-owners", "distinguishes_two_owners_of_one_port"),
     ("backlog-full", "an_accept_loop_that_waits_for_a_lock"),
-    ("output-pipe-full", "a_pipe_that_nobody_reads_is_named_with_its_reader"),
+    ("output-pipe-full", "a_full_output_pipe_is_reported_with_its_reader"),
     ("workers-free", "workers_that_are_all_busy"),
 ];
 

@@ -24,14 +24,14 @@ pub fn answer(arguments: &[OsString], error: &clap::Error) -> u8 {
     }
     let text = error.to_string();
     let shown = sanitized(&text);
-    match wanted_form(arguments) {
+    match requested_format(arguments) {
         Some(Format::Nagios) => emit(&render::nagios::nothing(&in_one_line(&shown))),
         Some(Format::Json) => {
             let gap = Gap::new("command line", GapReason::Malformed, in_one_line(&shown));
             emit(&render::json(&nothing_examined("usage", gap)));
         }
         _ => {
-            let is_coloured = use_colour(wanted_colour(arguments), std::io::stderr().is_terminal());
+            let is_coloured = use_colour(requested_colour(arguments), std::io::stderr().is_terminal());
             // The message may contain the colours of the parser.
             let shown = if shown == text && is_coloured {
                 error.render().ansi().to_string()
@@ -54,7 +54,7 @@ fn in_one_line(text: &str) -> String {
 
 /// The requested format if the arguments cannot be parsed as a whole, so that a program gets output that it can
 /// read.
-fn wanted_form(arguments: &[OsString]) -> Option<Format> {
+fn requested_format(arguments: &[OsString]) -> Option<Format> {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let says = |form: Format| {
         let word = form.word();
@@ -66,7 +66,7 @@ fn wanted_form(arguments: &[OsString]) -> Option<Format> {
 }
 
 /// The requested colour, as far as it can be determined.
-fn wanted_colour(arguments: &[OsString]) -> When {
+fn requested_colour(arguments: &[OsString]) -> When {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let says = |value: &str| {
         words.iter().any(|given| given.strip_prefix("--color=") == Some(value))

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_called_off_is_over_in_each_of_its_steps() {
+    fn a_cancelled_deadline_is_over_in_each_of_its_steps() {
         static CANCELLED: AtomicBool = AtomicBool::new(false);
         let whole = Deadline::after(Duration::from_secs(1000)).unless(&CANCELLED);
         let step = whole.within(Duration::from_secs(500));

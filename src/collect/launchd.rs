@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_loaded_is_nobodys_server() {
+    fn a_job_file_that_is_not_loaded_is_an_idle_claim() {
         let pids = HashSet::new();
         let files = [on_disk()];
         let known = LaunchdFacts { users: &[501], pids: &pids, files: &files };
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_launchd_does_about_a_job() {
+    fn derives_the_claim_state_of_a_launchd_job() {
         use crate::model::ClaimState as State;
         for (body, expected) in [
             ("\tstate = running\n\tpid = 5\n\truns = 1\n\tproperties = keepalive | runatload\n", State::Running),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn says_the_limit_that_the_job_sets() {
+    fn the_policy_includes_the_descriptor_limit_of_the_job() {
         let claim =
             claim_of("\tstate = running\n\tpid = 5\n\tresource limits = {\n\t\tmaxfiles (soft) => 4096\n\t}\n");
         assert!(claim.policy.unwrap().ends_with("SoftResourceLimits.NumberOfFiles=4096"));

@@ -147,7 +147,7 @@ fn parse(block: &[u8]) -> Result<Envelope, ReplayError> {
         (Ok(envelope), _) => Ok(envelope),
         (Err(error), None) => Err(malformed(error)),
         (Err(error), Some(version)) => {
-            let known = tree().ok().and_then(without_the_unknown);
+            let known = tree().ok().and_then(remove_unknown_parts);
             known.ok_or_else(|| ReplayError::Newer { version: quoted(&version), what: quoted(&error.to_string()) })
         }
     }
@@ -177,7 +177,7 @@ const PARTS: &[(&str, &[&str])] = &[
 
 /// A report of a newer program without the parts that have an unknown value. Each removed part is a gap, so that the
 /// server is not reported as healthy. `None` where the report is still not readable.
-fn without_the_unknown(mut report: Value) -> Option<Envelope> {
+fn remove_unknown_parts(mut report: Value) -> Option<Envelope> {
     for server in report.get_mut("servers")?.as_array_mut()? {
         let mut lost = Vec::new();
         for (name, ids) in PARTS {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_report_is_refused_in_bounded_memory() {
+    fn input_without_a_report_is_refused_in_bounded_memory() {
         // A decompression bomb: 200 MiB of zeros in 200 KiB.
         assert!(matches!(read(&packed(&vec![0; 200 << 20])), Err(ReplayError::TooLarge)));
         let mut damaged = packed(&fixture());

@@ -168,7 +168,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_build_without_them_says_so() {
+    fn a_build_without_python_stacks_reports_unsupported() {
         let host = this_host(Deadline::after(Duration::from_secs(10)));
         let own = host.identify(std::process::id()).unwrap();
         let answer = String::from_utf8(super::answer(own).unwrap()).unwrap();

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_are_read_only_where_they_are_asked_for() {
+    fn stacks_are_requested_only_by_command_or_flag() {
         assert_eq!(request("hermes-doctor stacks --pid 7").parts, [Part::Stacks]);
         assert!(request("hermes-doctor check --stacks").parts.contains(&Part::Stacks));
         assert!(request("hermes-doctor --stacks").parts.contains(&Part::Stacks));

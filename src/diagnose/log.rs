@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_too_does_not_say_that_this_server_has_no_threads() {
+    fn a_shared_log_does_not_prove_that_this_server_is_out_of_threads() {
         let threads = |is_shared| {
             let classes = vec![class(LogClass::ThreadsExhausted, Some(4), Some(1), "2026-11-24T10:00:00.000Z")];
             let mut server = server(vec![LogFacts { is_shared, ..log("a", classes) }]);

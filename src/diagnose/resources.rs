@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn kills_among_strangers_are_not_the_servers() {
+    fn kills_in_a_shared_control_group_are_not_attributed_to_the_server() {
         let of = |path: &str, max_bytes: Option<u64>, is_own| {
             is_of_the_server(&MemoryGroup { path: path.into(), max_bytes, is_own, ..MemoryGroup::default() })
         };

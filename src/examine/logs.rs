@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_commands_of_the_own_forms_are_asked() {
+    fn only_known_journalctl_command_forms_are_accepted() {
         let unit = |command: &str| match journal_of(command, false) {
             Some(Place::Journal(unit, ..)) => Some((unit.name, unit.user_manager.is_some())),
             _ => None,

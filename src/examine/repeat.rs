@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_has_no_time_and_is_counted() {
+    fn unanswered_requests_are_counted_but_not_timed() {
         let attempts = [attempt(1.0, Outcome::Ok), attempt(3.0, Outcome::Ok), attempt(2000.0, Outcome::NoAnswer)];
         let series = summary(&attempts, 5, Duration::from_millis(200));
         assert_eq!((series.requests, series.planned, series.every_ms), (3, 5, 200));

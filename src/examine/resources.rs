@@ -67,7 +67,7 @@ mod tests {
     use crate::model::{MemoryGroup, TaskGroup};
 
     #[test]
-    fn what_rose_between_the_looks_is_kept() {
+    fn increases_between_two_samples_are_kept() {
         let look = |refused, failed: Option<u64>| Resources {
             task_groups: vec![TaskGroup { path: "/a".into(), refused: Some(refused), ..TaskGroup::default() }],
             memory_groups: vec![MemoryGroup { path: "/a".into(), max_events: failed, ..MemoryGroup::default() }],

@@ -479,7 +479,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_are_in_order_near_their_time_and_uneven() {
+    fn sample_times_are_ordered_near_the_schedule_and_jittered() {
         let every = Duration::from_secs(10);
         let moments: Vec<f64> = (1..200).map(|taken| moment(every, taken).as_secs_f64()).collect();
         assert!(moments.windows(2).all(|pair| pair[0] < pair[1]), "{moments:?}");
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_look_keeps_its_ends() {
+    fn thinning_keeps_the_first_and_last_sample() {
         let mut samples: Vec<Sample> = (0..5000).map(|at_ms| Sample { at_ms, ..Sample::default() }).collect();
         thin_out(&mut samples);
         assert!(samples.len() < MAX_SAMPLES && samples[0].at_ms == 0);

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_the_envelope_itself() {
+    fn an_answer_that_fits_is_the_unchanged_envelope() {
         let envelope = recorded("database-locked");
         let answer = Answer::examined(envelope.clone(), Level::None, 10);
         let mut value = answer.envelope.unwrap();
@@ -273,7 +273,7 @@ mod tests {
 
     /// At any size it stays a valid report, and lists its omissions.
     #[test]
-    fn what_does_not_fit_is_shortened_and_said() {
+    fn an_answer_that_does_not_fit_is_shortened_and_lists_omissions() {
         let mut envelope = recorded("leak-critical");
         let whole = size(&serde_json::to_value(&envelope).unwrap());
         let (value, left_out) = bounded(&envelope, whole - 1);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_ends_with_what_it_lacks() {
+    fn truncated_text_ends_with_the_number_of_omitted_lines() {
         let text = "line\n".repeat(1000);
         let kept = cut(&text, 100);
         assert!(kept.len() < 200 && kept.ends_with("more lines; the structured content has the facts\n"), "{kept}");

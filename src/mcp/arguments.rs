@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_the_command_line_that_it_stands_for() {
+    fn a_call_is_parsed_like_its_command_line() {
         let call = parse("check", ALL, given(json!({"port": 8787, "kind": "webui", "budget": "5s", "pid": null})));
         let request = call.unwrap().cli.request().unwrap();
         assert_eq!((request.command, request.selection.port), ("check", Some(8787)));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_would_be_right() {
+    fn argument_errors_show_the_valid_values() {
         for (value, needed) in [
             (json!({"prot": 1}), "\"prot\"; it takes pid, port"),
             (json!({"port": "8787"}), "port: "),
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_is_plain_and_has_only_what_the_tool_takes() {
+    fn the_schema_is_plain_and_has_only_the_arguments_of_the_tool() {
         let schema = Value::Object(schema(&["port", "kind", "from"]));
         assert_eq!(schema["properties"].as_object().unwrap().len(), 3);
         assert_eq!(schema["properties"]["port"]["type"], "integer");

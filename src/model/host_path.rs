@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_every_byte_and_shows_none_that_does_harm() {
+    fn keeps_every_byte_and_escapes_unsafe_bytes_for_display() {
         let bytes = b"/home/jos\xe9/tab\tx";
         let path = HostPath::new(&bytes[..]);
         assert_eq!(path.path().as_os_str().as_bytes(), bytes);

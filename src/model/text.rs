@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_a_terminal_would_obey() {
+    fn escapes_terminal_control_characters() {
         assert_eq!(printable(b"\x1b[31mred\x07"), "\\u{1b}[31mred\\u{7}");
         assert_eq!(printable("a\u{9b}31m".as_bytes()), "a\\u{9b}31m");
         assert_eq!(printable("evil\u{202e}txt".as_bytes()), "evil\\u{202e}txt");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_what_it_keeps() {
+    fn truncates_long_text_to_the_limit() {
         let long = vec![b'x'; MAX_LENGTH + 10];
         let text = printable(&long);
         assert!(text.ends_with("… (10 more bytes)"));

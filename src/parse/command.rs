@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_others_is_not_told_by_its_executable() {
+    fn executables_that_run_other_programs_do_not_identify_a_process() {
         for path in [
             "/usr/bin/python3.13",
             "/nix/store/x-python3-3.12/bin/.python3.12-wrapped",
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_program_could_carry_is_uncertain() {
+    fn ambiguous_command_lines_are_uncertain() {
         assert!(!of("python server.py").unwrap().certain);
         assert!(!of("python /app/server.py").unwrap().certain);
         assert!(!of("python /home/h/.hermes/mcp/notes/server.py").unwrap().certain);

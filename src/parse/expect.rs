@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn says_how_to_write_it() {
+    fn a_parse_error_shows_the_expected_syntax() {
         for bad in
             ["", "systemd", "systemd:", "systemd:-H", "openrc:x", "pid:x", "pid:0", "pid:1", "runit:\u{1b}[31m"]
         {

@@ -44,7 +44,7 @@ pub fn read_answer(
     }
     let answer = serde_json::from_slice::<Value>(body).ok().and_then(|value| answer(&value));
     let outcome = match (&answer, kind) {
-        (Some(answer), _) if says_degraded(answer) => Outcome::Degraded,
+        (Some(answer), _) if is_degraded_answer(answer) => Outcome::Degraded,
         _ if status >= 500 => Outcome::Unexpected,
         (_, ServerKind::Other) => Outcome::Ok,
         (Some(answer), _) if status == 200 && has_shape(kind, answer) => Outcome::Ok,
@@ -87,7 +87,7 @@ fn answer(value: &Value) -> Option<HealthAnswer> {
     })
 }
 
-fn says_degraded(answer: &HealthAnswer) -> bool {
+fn is_degraded_answer(answer: &HealthAnswer) -> bool {
     !answer.failed_checks.is_empty()
         || answer
             .status
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_overload_from_degradation() {
+    fn distinguishes_overload_from_degradation() {
         assert_eq!(outcome(Webui, 503, None, ""), Outcome::Overloaded);
         assert_eq!(outcome(Webui, 503, Some("x"), ""), Outcome::Unexpected);
         assert_eq!(outcome(Webui, 503, None, "<html>"), Outcome::Unexpected);

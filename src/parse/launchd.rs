@@ -761,7 +761,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_refusals_apart() {
+    fn distinguishes_launchctl_errors() {
         let service = "Could not find service \"ai.hermes.gateway\" in domain for";
         for text in [
             format!("Bad request.\n{service} user gui: 501\n"),

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_the_kinds_apart() {
+    fn distinguishes_link_kinds() {
         assert_eq!(classify(b"socket:[123]"), Link::Socket(123));
         assert_eq!(classify(b"pipe:[9]"), Link::Pipe(9));
         assert_eq!(classify(b"anon_inode:[eventpoll]"), Link::Anonymous("epoll"));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_is_unlinked_on_purpose() {
+    fn recognises_files_that_are_unlinked_by_design() {
         for path in [&b"/SYSV00000000"[..], b"/[aio]", b"/dev/zero", b"/tmp/x", b"/srv/#1234"] {
             assert!(is_unlinked_by_design(path), "{}", String::from_utf8_lossy(path));
         }

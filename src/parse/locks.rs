@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be() {
+    fn refuses_malformed_input() {
         for line in [
             "1: POSIX ADVISORY READ 5 00:29:21 9 8",
             "1: POSIX ADVISORY READ 5 00:29:21 -1 8",

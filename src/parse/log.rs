@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_errors_as_they_stand_in_logs() {
+    fn recognises_errors_in_real_log_lines() {
         use LogClass as C;
         for (line, class) in [
             ("OSError: [Errno 24] Too many open files", C::DescriptorsExhausted),
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_mentions_an_error_is_none() {
+    fn lines_that_only_mention_an_error_are_not_counted() {
         for line in [
             r#"127.0.0.1 - - [24/Nov/2026 10:11:12] "GET /search?q=database+is+locked HTTP/1.1" 200 -"#,
             r#"127.0.0.1 - - [24/Nov/2026 10:11:12] "GET /search?q=x: database is locked HTTP/1.1" 200 -"#,
@@ -610,7 +610,7 @@ sqlite3.OperationalError: database is locked
     }
 
     #[test]
-    fn an_exceptions_name_is_told_only_if_it_can_be_nothing_else() {
+    fn an_exception_name_is_reported_only_if_unambiguous() {
         let end = |line: &str| {
             let facts = read(&format!("Traceback (most recent call last):\n  File \"x\", line 1\n{line}\n"));
             (facts.ends_in_traceback, facts.ends_with_traceback)
@@ -715,7 +715,7 @@ and: MemoryError
     }
 
     #[test]
-    fn the_class_that_began_first_is_told_among_thousands() {
+    fn the_first_error_class_is_found_among_thousands_of_lines() {
         let mut text = String::new();
         for second in 0..2709 {
             let (minute, second) = (second / 60, second % 60);

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_is_no_secret() {
+    fn does_not_mask_text_without_secrets() {
         for given in [
             "python3 /home/h/hermes-webui/server.py",
             "hermes serve --ssh-session-token-file /run/x --max-tokens 100 --keepalive 5",
@@ -381,7 +381,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_cheap_look_misses_nothing(given in "([a-zA-Z=:@/?#'\"{,.\u{a0} -]|[bB]earer|[tT]oken|pipe:\\[|socket:\\[|1\\]|--?api[-_]key|x){0,12}") {
+        fn the_quick_check_finds_every_secret(given in "([a-zA-Z=:@/?#'\"{,.\u{a0} -]|[bB]earer|[tT]oken|pipe:\\[|socket:\\[|1\\]|--?api[-_]key|x){0,12}") {
             proptest::prop_assert!(may_hold_secret(&given) || tokens(&given, false) == given);
             proptest::prop_assert_eq!(is_masked(&given), text(&given) == given);
         }

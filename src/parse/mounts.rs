@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_parts_of_a_line() {
+    fn splits_a_mount_line_into_fields() {
         let table = b"36 31 0:33 /docker/abc /mnt/my\\040groups rw,relatime shared:9 - fuse.x some rw,user_id=4000,group_id=0\n7 1 0:1 / /x rw - tmpfs x\n";
         let mount = by_id(table, 36).unwrap();
         assert_eq!((&*mount.root, &*mount.point), (&b"/docker/abc"[..], &b"/mnt/my groups"[..]));

@@ -488,7 +488,7 @@ mod tests {
         "monit":{"memory":13778944,"cpu":0.2}}]]}"#;
 
     #[test]
-    fn asks_in_the_bytes_that_pm2_expects() {
+    fn the_request_has_the_bytes_that_pm2_expects() {
         assert_eq!(
             request(),
             b"\x12\x00\x00\x007j:{\"type\":\"call\",\"method\":\"getMonitorData\",\"args\":[{}]}\x00\x00\x00\x11s:hermes-doctor:0"

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_a_descriptor_is_open_on() {
+    fn reads_the_mount_mode_and_inode_of_a_descriptor() {
         assert_eq!(mount_id(b"pos:\t0\nflags:\t0100002\nmnt_id:\t28\nino:\t7\n"), Some(28));
         assert_eq!(mount_id(b"pos:\t0\n"), None);
         let is_read_only = |flags: &str| is_read_only(format!("pos:\t0\nflags:\t{flags}\n").as_bytes());

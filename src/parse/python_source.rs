@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_line_takes() {
+    fn finds_the_locks_that_a_line_acquires() {
         for (text, expected) in [
             ("with LOCK: # HERE", vec!["LOCK"]),
             ("with self._lock:  # HERE\n    pass", vec!["self._lock"]),
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn items_on_lines_of_their_own_are_told_apart() {
+    fn distinguishes_with_items_on_separate_lines() {
         let text = "with (\n    first,\n    second as held,  # HERE\n):\n    pass\n";
         let taking = parse(text).taking(3).unwrap();
         assert_eq!(taking.expressions[0].text, "second");
@@ -619,7 +619,7 @@ free(A, B) or free(B, A)  # TWICE
     }
 
     #[test]
-    fn what_a_name_is_given() {
+    fn finds_the_expression_assigned_to_a_name() {
         let text = "\
 def f():
     lock = self.lock

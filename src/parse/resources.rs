@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_bound_by_the_limit_of_processes() {
+    fn finds_whether_a_process_is_bound_by_the_process_limit() {
         let status = |uid: u32, capabilities: &str| {
             format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{capabilities}\n")
         };

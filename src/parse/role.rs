@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_of_a_server_is_told_by_its_words() {
+    fn arguments_decide_whether_a_process_can_belong_to_a_server() {
         let can = |line: &str| can_be_of_a_server(&shlex::split(line).unwrap());
         for line in [
             "ksh -c 'while true; do hermes dashboard; sleep 5; done'",

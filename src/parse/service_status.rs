@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_the_supervisors_wrote() {
+    fn reads_status_files_of_real_supervisors() {
         let runit = parse(&bytes("4000 0000 6b04 955e 31e2 e59c 4d3c 0000 0075 0001")).unwrap();
         assert_eq!((runit.pid, runit.wants_up, runit.changed_at), (Some(15437), true, 1_795_462_484));
         let daemontools = parse(&bytes("4000 0000 6b04 955e 3205 abf4 4c3c 0000 0075")).unwrap();

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_and_errors_are_told_apart() {
+    fn distinguishes_the_end_message_from_errors() {
         let mut found = Vec::new();
         let end = [listening(), framed(3, &0_i32.to_ne_bytes())].concat();
         assert!(datagram(&end, &mut found).unwrap());

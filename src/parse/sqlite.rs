@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_generations_apart() {
+    fn distinguishes_wal_generations() {
         let header = wal_header(&bytes(STARTED_OVER_WAL)).unwrap();
         let frames = STARTED_OVER_FRAMES.map(|frame| frame_header(&bytes(frame), &header).unwrap());
         assert_eq!(frames.map(|frame| frame.is_of_this_generation), [true, true, false, false]);
@@ -614,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_could_not_find_out() {
+    fn reports_unreadable_wal_parts() {
         let header = bytes(STARTED_OVER_WAL);
         assert_eq!(wal_file(0, &mut |_, _| None).0.committed_frames, Some(0));
         assert_eq!(wal_file(0, &mut |_, _| None).1, None);

@@ -242,7 +242,7 @@ mod tests {
 
     /// Values of a real manager: a launcher that ended without a request, and a server that a user stopped.
     #[test]
-    fn tells_an_end_from_a_stop() {
+    fn distinguishes_an_exit_from_a_stop() {
         let unit = |exited: u64, inactive: u64| UnitState {
             main_exited_at_us: exited,
             inactive_since_us: inactive,

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_call_is_none_and_unknown_numbers_are_kept() {
+    fn invalid_system_calls_are_none_and_unknown_numbers_are_kept() {
         for text in [&b"running\n"[..], b"-1 0x7ffc 0x7f2c\n", b"", b"\xff\xfe", b"99999999999999999999 0x0"] {
             assert_eq!(system_call(text, "x86_64"), None, "{text:?}");
         }

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_what_serde_json_reads() {
+    fn agrees_with_serde_json() {
         let text = r#"{"a":[1,-2,3.5,true,null,"x\u00e9"],"b":{"c":{}},"d":18446744073709551615,"e":-1e300}"#;
         assert_eq!(tree(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
         for wrong in ["", "{", "[1,]", "{\"a\":1}}", "nul", &"[".repeat(200)] {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_stands_once() {
+    fn refuses_duplicate_fields() {
         for (text, line) in [(r#"{"a":1,"a":1}"#, 1), ("{\"b\":[{\"a\":{},\n\"x\":0,\"a\":2}]}", 2)] {
             let error = tree(text.as_bytes()).unwrap_err();
             assert!(error.to_string().starts_with("duplicate field `a`"), "{error}");

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_seen_is_named() {
+    fn an_unknown_status_names_the_failed_check() {
         let mut envelope = host("healthy-pool");
         envelope.status = Status::Unknown;
         let server = &mut envelope.servers[0];
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_of_the_host_is_told_beside_healthy_servers() {
+    fn reports_host_findings_even_if_all_servers_are_healthy() {
         let mut envelope = host("healthy-pool");
         let finding = host("close-wait").servers[0]
             .findings

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_keep_what_tells_them_apart() {
+    fn short_paths_keep_their_distinguishing_parts() {
         for (path, expected) in [
             ("/usr/lib/python3.11/threading.py", "threading.py"),
             ("/usr/lib64/python3.12/concurrent/futures/thread.py", "concurrent/futures/thread.py"),

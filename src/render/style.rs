@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ellipsis_takes_no_more_room_than_there_is() {
+    fn shortened_text_fits_the_width() {
         for unicode in [true, false] {
             let style = Style::plain(80, unicode);
             for width in 12..40 {

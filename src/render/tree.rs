@@ -117,11 +117,14 @@ impl Drawing<'_> {
         let is_examined = self.server.pid == Some(hop.pid);
         let mut notes = Vec::new();
         for claim in std::iter::once(&lineage.supervisor).chain(&lineage.claims) {
-            if says_it(claim, hop) {
+            if is_claiming_supervisor(claim, hop) {
                 let pid = claim.claimed_pid.map_or("no pid".to_owned(), |pid| format!("pid {pid}"));
                 notes.push(format!("reports {}: {}{pid}", short_name(claim), state_of(claim)));
             }
-            if claim.claimed_pid == Some(hop.pid) && claim.kind != SupervisorKind::None && !says_it(claim, hop) {
+            if claim.claimed_pid == Some(hop.pid)
+                && claim.kind != SupervisorKind::None
+                && !is_claiming_supervisor(claim, hop)
+            {
                 notes.push(format!("claimed by {} {}", claim.kind, short_name(claim)));
             }
         }
@@ -152,7 +155,7 @@ impl Drawing<'_> {
 }
 
 /// Whether a process is the supervisor that made a claim. The system manager is pid 1, in a container too.
-fn says_it(claim: &Supervisor, hop: &Hop) -> bool {
+fn is_claiming_supervisor(claim: &Supervisor, hop: &Hop) -> bool {
     match claim.kind {
         SupervisorKind::Systemd | SupervisorKind::Launchd => hop.pid == 1,
         SupervisorKind::SystemdUser => hop.name.as_deref() == Some("systemd --user"),

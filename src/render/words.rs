@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_durations_and_sizes() {
+    fn formats_durations_and_sizes() {
         assert_eq!(duration(25_560_000), "7 h 06 m");
         assert_eq!(duration(266_400_000), "3 d 02 h");
         assert_eq!(duration(1500), "1.5 s");

@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_links_and_what_is_no_file() {
+    fn refuses_links_and_directories() {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_nobody_has_named_keep_their_names() {
+    fn default_thread_names_are_not_redacted() {
         for name in ["MainThread", "Thread-7", "ThreadPoolExecutor-0_3", "asyncio_2", "Dummy-1"] {
             assert!(is_unnamed_thread(name), "{name}");
         }
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_this_program_did_not_write_is_hidden() {
+    fn redacts_text_not_written_by_this_program() {
         assert_eq!(
             shown(&[
                 "swordfish",
@@ -550,7 +550,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_stranger_never_stays(word in "[b-df-hj-np-tv-xz]{9,14}", around in "[ =:;,'\"(/@.-]{1,2}") {
+        fn unknown_words_are_always_redacted(word in "[b-df-hj-np-tv-xz]{9,14}", around in "[ =:;,'\"(/@.-]{1,2}") {
             for text in [format!("x{around}{word}{around}y"), format!("/srv/{word}/a"), format!("--{word}"), word.clone()] {
                 for shown in shown(&[&text]) {
                     proptest::prop_assert!(!shown.contains(&word), "{text}: {shown}");

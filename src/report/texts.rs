@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_seen_wherever_it_stands() {
+    fn checks_texts_at_every_depth() {
         let secret = "API_KEY=zq-4711-0815";
         for (name, clean) in [
             ("a list", are_clean(&["x", secret])),
@@ -205,7 +205,7 @@ mod tests {
 
     /// Masked text is clean; otherwise every seal would build a tree of it.
     #[test]
-    fn what_was_masked_is_clean() {
+    fn masked_text_is_clean() {
         for text in
             ["curl -H 'Authorization: Bearer abcdefghijkl'", "run --password hunter2", "TOKEN=abc x", "\u{1b}"]
         {

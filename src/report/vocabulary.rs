@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_texts_are_known_and_strangers_are_not() {
+    fn recognises_own_words_only() {
         for known in
             ["descriptors", "MainPID", "first_byte", "300ms", "state_db", "Connection", "auto-restart", "3.45.1"]
         {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn cpythons_own_files_are_told_from_others() {
+    fn distinguishes_cpython_library_files_from_others() {
         for (path, place) in [
             ("/usr/lib/python3.11/socketserver.py", "socketserver.py"),
             ("/home/ann/.pyenv/versions/3.13.1/lib/python3.13/http/server.py", "http/server.py"),

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_and_kinds_are_told_apart() {
+    fn distinguishes_profiles_and_kinds() {
         let gateway = "python -m hermes_cli.main --profile work gateway run";
         let same = program("python -m hermes_cli.main --profile work gateway run --replace", None, None);
         let other = program("python -m hermes_cli.main gateway run --replace", None, None);
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_on_a_port_has_rivals_only() {
+    fn a_program_of_another_kind_on_a_port_has_only_rivals() {
         let wanted =
             ServerProfile { kind: ServerKind::Other, port: Some(9119), home: None, command: None, process: None };
         assert_eq!(wanted.fit(&program("hermes dashboard --port 9119", None, None)), Fit::Rival);

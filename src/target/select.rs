@@ -41,7 +41,7 @@ pub fn select(survey: &Survey<'_>, selection: &Selection) -> Result<Selected, Se
         (Some(port), home, _) => Ok(by_port(survey, selection, port, home)),
         (None, Some(home), _) => Ok(by_home(survey, selection, home)),
         (None, None, Some(expect)) if *expect != Expect::NoSupervisor => by_expectation(survey, selection, expect),
-        (None, None, _) => Ok(by_looking_around(survey, selection)),
+        (None, None, _) => Ok(select_discovered_servers(survey, selection)),
     }
 }
 
@@ -54,7 +54,7 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
             gap.what, gap.detail
         ))
     })?;
-    let Some(KnownProgram { program, .. }) = known else { return Ok(by_looking_around(survey, selection)) };
+    let Some(KnownProgram { program, .. }) = known else { return Ok(select_discovered_servers(survey, selection)) };
     let running = server_of(survey, &program);
     let port = program.claim.port.or_else(|| {
         let listening = survey.ports_below(program.claim.claimed_pid?);
@@ -429,7 +429,7 @@ fn named_supervisor(selection: &Selection) -> Option<String> {
     })
 }
 
-fn by_looking_around(survey: &Survey<'_>, selection: &Selection) -> Selected {
+fn select_discovered_servers(survey: &Survey<'_>, selection: &Selection) -> Selected {
     let homes = homes::discover(survey);
     let mut selected = Selected::default();
     let mut of_users: BTreeMap<Option<u32>, usize> = BTreeMap::new();

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_alike_a_few_tell_unless_they_run_others() {
+    fn many_equal_processes_are_sampled_unless_they_run_other_programs() {
         let directory = tempfile::tempdir().unwrap();
         let workers = Many::start(directory.path(), "worker", SAMPLE_SIZE + 8);
         let interpreters = Many::start(directory.path(), "python3.99", SAMPLE_SIZE + 8);
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn single_processes_say_what_the_table_does() {
+    fn single_reads_agree_with_the_process_table() {
         // Not children of this process, because other tests start many. They end with their input.
         let mut parent = Command::new("sh");
         parent.args(["-c", "exec 3<&0; cat <&3 & cat <&3 & echo; wait"]);

@@ -153,8 +153,8 @@ fn a_service_directory_that_is_named_belongs_to_its_owner() {
 
 /// A file of one user names a port that a service of another user holds; the service is not a Hermes server.
 #[test]
-fn a_port_that_a_file_of_another_user_names_is_not_asked() {
-    isolated("a_port_that_a_file_of_another_user_names_is_not_asked", |place| {
+fn a_port_named_in_a_file_of_another_user_gets_no_request() {
+    isolated("a_port_named_in_a_file_of_another_user_gets_no_request", |place| {
         let home = place.directory("home/.hermes", STRANGER);
         let account = format!("stranger:x:4000:4000::{}:/bin/sh", place.path("home").display());
         place.accounts(&[account.as_bytes()]);

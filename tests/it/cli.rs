@@ -59,7 +59,7 @@ fn usage_errors_repeat_nothing_harmful() {
 }
 
 #[test]
-fn usage_errors_are_three_and_json_when_asked() {
+fn usage_errors_exit_with_status_three_and_in_json_on_request() {
     for arguments in [
         "--nope",
         "--pid x",
@@ -96,7 +96,7 @@ fn refused(arguments: &str, words: &str) {
 }
 
 #[test]
-fn what_cannot_be_examined_gets_one_clear_line() {
+fn an_examination_error_is_one_clear_line() {
     refused("check --pid 4000000000", "there is no process 4000000000");
     refused("check --home /nonexistent", "no directory /nonexistent");
     refused("check --home /usr", "/usr is not a Hermes home");
@@ -133,9 +133,12 @@ fn a_zombie_and_a_thread_are_named() {
 
 /// In a separate pid namespace, without the servers of other tests.
 #[test]
-fn nothing_found_says_where_it_looked() {
+fn an_empty_result_lists_the_searched_places() {
     if !rustix::process::geteuid().is_root() {
-        return common::skipped("nothing_found_says_where_it_looked", "it takes root to make a pid namespace");
+        return common::skipped(
+            "an_empty_result_lists_the_searched_places",
+            "it takes root to make a pid namespace",
+        );
     }
     let alone = |arguments: &[&str]| {
         let program = common::program();
@@ -235,7 +238,7 @@ fn the_contract_is_kept() {
 }
 
 #[test]
-fn colour_only_where_it_is_wanted() {
+fn colour_only_on_request() {
     let target = webui("");
     let arguments = ["check", "--port", &target.port.to_string()].map(str::to_owned);
     let plain = run_with(doctor().args(&arguments));
@@ -273,7 +276,7 @@ fn lines_fit_the_width() {
 }
 
 #[test]
-fn top_and_all_say_what_is_left_out() {
+fn top_reports_omitted_targets_and_all_shows_them() {
     let target = webui("leak=3");
     let few = run(&format!("fds --port {} --top 2", target.port)).stdout;
     assert!(few.contains("more targets; --all shows them"), "{few}");

@@ -210,7 +210,7 @@ fn a_forked_child_has_lost_nothing() {
 
 /// Compares the decoder with the result of the PRAGMA in the process of the database.
 #[test]
-fn the_index_says_what_the_pragma_says() {
+fn the_decoded_wal_index_agrees_with_the_pragma() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
     let mut child = Command::new("python3")
@@ -294,9 +294,9 @@ fn play_bundled(path: &str) {
 /// Examined in every way while it is in use: no file is opened for writing, no lock is taken, no database library
 /// is loaded, and the log and the index are the same files afterwards.
 #[test]
-fn the_look_leaves_a_live_database_alone() {
+fn the_examination_does_not_change_a_live_database() {
     let Some(strace) = common::tool("strace") else {
-        return skipped("the_look_leaves_a_live_database_alone", "it takes strace");
+        return skipped("the_examination_does_not_change_a_live_database", "it takes strace");
     };
     let target = webui("leak=5");
     let home = target.home().to_owned();

@@ -241,7 +241,7 @@ fn every_command_of_the_pages_parses() {
 
 /// Files and functions that the pages on contributing and on security name must exist.
 #[test]
-fn the_pages_name_what_there_is() {
+fn names_of_files_and_functions_in_pages_exist() {
     let sources: String = ["src", "tests", "fuzz"]
         .iter()
         .flat_map(|directory| files(&root().join(directory), "rs"))

@@ -247,7 +247,7 @@ fn one_restart_is_no_loop() {
 
 /// A counter that a manual restart also increases must increase twice.
 #[test]
-fn counters_differ_in_what_they_count() {
+fn restart_counters_are_judged_by_supervisor() {
     use hermes_doctor::model::{Relaunch, Supervisor};
     let repeated = |kind: &str, pids: usize, restarts: u64, states: &[&str]| {
         let claim = Supervisor { kind: kind.into(), restarts: Some(0), ..Supervisor::default() };

@@ -213,7 +213,7 @@ fn thresholds_alert_where_the_finding_begins() {
 
 /// A report with names and texts chosen by an attacker: none of them is printed, and none breaks the format.
 #[test]
-fn words_of_strangers_are_not_told() {
+fn untrusted_text_is_not_printed_in_fleet_formats() {
     const HOSTILE: &str = "zqevil|zqlabel=1;2;3\n# EOF\nzq_metric{a=\"b\"} 1\\\"}\u{1b}[2J$(zq)`zq`\u{202e}'";
     fn spoil(value: &mut Value, key: &str) {
         match value {
@@ -262,7 +262,7 @@ fn words_of_strangers_are_not_told() {
 
 /// The plugin format gives the reason on standard output; a metrics file gives it with its status.
 #[test]
-fn what_cannot_be_examined_is_unknown() {
+fn a_failed_examination_is_unknown_in_fleet_formats() {
     for (arguments, why) in [
         ("--pid 4000000000", "there is no process 4000000000"),
         ("check --home /nonexistent", "no directory /nonexistent"),
@@ -375,7 +375,7 @@ fn alert_rules_are_sound_and_tested() {
 
 /// Each query of the dashboard is valid for Prometheus and uses existing metrics.
 #[test]
-fn the_dashboard_asks_for_what_there_is() {
+fn dashboard_queries_are_valid_and_use_existing_metrics() {
     let dashboard: Value = serde_json::from_str(&text("docs/fleet/dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let known = metrics();
@@ -401,7 +401,7 @@ fn the_dashboard_asks_for_what_there_is() {
         assert!(metrics_in(asked).is_subset(&known), "{variable}");
     }
     let Some(program) = tool("promtool") else {
-        return skipped("the_dashboard_asks_for_what_there_is", "promtool is not here");
+        return skipped("dashboard_queries_are_valid_and_use_existing_metrics", "promtool is not here");
     };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("dashboard.yml");

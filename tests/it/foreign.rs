@@ -431,8 +431,8 @@ fn a_home_is_entered_as_the_owner_of_the_server() {
 
 /// Root names a directory that belongs to another user, which leads to files of root's.
 #[test]
-fn a_directory_of_another_user_is_read_as_that_user_whoever_named_it() {
-    isolated("a_directory_of_another_user_is_read_as_that_user_whoever_named_it", |place| {
+fn a_directory_of_another_user_is_read_as_that_user_even_if_root_names_it() {
+    isolated("a_directory_of_another_user_is_read_as_that_user_even_if_root_names_it", |place| {
         let secret_home = place.directory("root/.hermes", 0);
         let connection = rusqlite::Connection::open(secret_home.join("state.db")).unwrap();
         connection.execute_batch("PRAGMA user_version=45671; CREATE TABLE t (a)").unwrap();

@@ -218,8 +218,8 @@ fn a_password_is_sent_only_to_the_owner_of_its_configuration() {
 
 /// The stranger's supervisor names a socket of root's: by its name, by a link, and by a link in its path.
 #[test]
-fn a_stranger_cannot_make_root_speak_to_another_socket() {
-    isolated("a_stranger_cannot_make_root_speak_to_another_socket", |place| {
+fn another_user_cannot_make_root_connect_to_another_socket() {
+    isolated("another_user_cannot_make_root_connect_to_another_socket", |place| {
         let record = place.directory("root", 0).join("record");
         let socket = place.path("root/control.sock");
         let listen = ["listen", socket.to_str().unwrap(), record.to_str().unwrap()];
@@ -395,11 +395,11 @@ fn claimed(place: &Place, user: u32, port: u16) -> Value {
 /// Root queries its own supervisord and that of a user, and a user its own: each with the password of its
 /// configuration.
 #[test]
-fn an_honest_supervisord_is_asked_completely() {
-    isolated("an_honest_supervisord_is_asked_completely", |place| {
+fn a_regular_supervisord_is_queried_completely() {
+    isolated("a_regular_supervisord_is_queried_completely", |place| {
         for owner in [0, NEIGHBOUR] {
             let Some(running) = supervisord(place, owner, false, "") else {
-                return skipped("an_honest_supervisord", "supervisord is not installed (tests/run installs it)");
+                return skipped("a_regular_supervisord", "supervisord is not installed (tests/run installs it)");
             };
             for user in [0, NEIGHBOUR] {
                 if owner == 0 && user != 0 {
@@ -441,10 +441,13 @@ fn an_honest_supervisord_is_asked_completely() {
 
 /// A supervisord without a password answers every user.
 #[test]
-fn an_open_supervisord_may_be_asked_by_every_user() {
-    isolated("an_open_supervisord_may_be_asked_by_every_user", |place| {
+fn every_user_can_query_a_supervisord_without_a_password() {
+    isolated("every_user_can_query_a_supervisord_without_a_password", |place| {
         let Some(running) = supervisord(place, NEIGHBOUR, false, "chmod=0777\n") else {
-            return skipped("an_open_supervisord", "supervisord is not installed (tests/run installs it)");
+            return skipped(
+                "a_supervisord_without_a_password",
+                "supervisord is not installed (tests/run installs it)",
+            );
         };
         let asked = format!("lineage --json --port {} --expect supervisord:hermes-webui", running.port);
         let mut found = Value::Null;

@@ -94,7 +94,7 @@ fn gaps(value: &Value) -> Vec<(String, String)> {
 
 /// Name, arguments, files, working directory, home, headers and answers, in every view.
 #[test]
-fn no_word_of_a_stranger_reaches_the_terminal() {
+fn no_untrusted_text_reaches_the_terminal_unescaped() {
     let home = common::home();
     let own = home.path().join(OsStr::from_bytes(EVIL));
     std::fs::create_dir(&own).unwrap();

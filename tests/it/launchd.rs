@@ -650,7 +650,7 @@ fn orphans() -> Mac {
 }
 
 #[test]
-fn a_supervised_backend_is_told_from_orphans_beside_it() {
+fn distinguishes_a_supervised_backend_from_orphans() {
     let found = server(&orphans(), 600);
     assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{:?}", found.findings);
     let orphan = server(&orphans(), 903);
@@ -682,7 +682,7 @@ fn a_supervised_backend_is_told_from_orphans_beside_it() {
 
 /// A#73368: the job was not loaded for 24 days, and the user did not notice it.
 #[test]
-fn an_unloaded_job_is_said_so() {
+fn an_unloaded_job_is_reported() {
     let arguments = shlex::split(GATEWAY).unwrap();
     let file = JobFile {
         label: "ai.hermes.gateway".into(),
@@ -753,7 +753,7 @@ fn two_jobs_for_one_server_are_duplicates() {
 
 /// A port that another user's process holds: its socket is not visible, and nothing follows from that.
 #[test]
-fn what_other_users_have_is_not_nothing() {
+fn a_port_held_by_another_user_is_a_permission_gap() {
     let found = examined(&Mac::default(), Selection { port: Some(8787), ..Selection::default() }).servers.remove(0);
     let gap = found.gaps.iter().find(|gap| gap.what == "listener of port 8787").unwrap();
     assert_eq!(gap.reason, GapReason::Permission);

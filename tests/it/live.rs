@@ -124,9 +124,9 @@ fn descriptors_from_outside_of_a_namespace_are_placed() {
 /// For a program that runs many times and is not a server, a sample of the processes is read, and the output
 /// reports this. For a supervisor, which each service runs once, all processes are read.
 #[test]
-fn command_lines_that_were_left_out_are_told() {
+fn omitted_command_lines_are_reported() {
     if !rustix::process::geteuid().is_root() {
-        return skipped("command_lines_that_were_left_out", "it takes root to make a namespace");
+        return skipped("omitted_command_lines", "it takes root to make a namespace");
     }
     let directory = tempfile::tempdir().unwrap();
     for name in ["worker", "s6-supervise"] {
@@ -176,7 +176,7 @@ fn thirty_handles_or_a_small_share_are_no_leak() {
 }
 
 #[test]
-fn http_answers_are_told_apart() {
+fn distinguishes_http_answers() {
     let server = verdict("degraded", "health-degraded", "critical");
     assert!(finding(&server, "health-degraded")["title"].as_str().unwrap().contains("state_db"));
     verdict("empty", "reply-empty", "critical");
@@ -367,7 +367,7 @@ fn an_inherited_listener_has_two_holders() {
 }
 
 #[test]
-fn connections_are_counted_by_what_became_of_them() {
+fn connections_are_counted_by_state() {
     let guard = start(Command::new("python3").arg(program_file("queue.py")));
     let mut clients: Vec<TcpStream> =
         (0..3).map(|_| TcpStream::connect(("127.0.0.1", guard.port)).unwrap()).collect();
@@ -514,7 +514,7 @@ fn hostile_answers_end_in_time() {
 
 /// Descriptors of a process that keeps opening and closing them, and a process that ends during the examination.
 #[test]
-fn processes_that_change_under_the_look_do_no_harm() {
+fn processes_may_change_during_the_examination() {
     let guard = start(Command::new("python3").arg(program_file("churn.py")));
     for _ in 0..5 {
         let answer = run(&format!("fds --pid {} --json", guard.pid()));
@@ -530,7 +530,7 @@ fn processes_that_change_under_the_look_do_no_harm() {
 }
 
 #[test]
-fn proxies_of_the_environment_are_ignored_and_said_so() {
+fn proxies_of_the_environment_are_ignored_and_reported() {
     let target = webui("");
     let answer = run_with(
         doctor()

@@ -181,7 +181,7 @@ fn a_pipe_in_the_place_of_a_log_is_not_opened() {
 
 /// A filesystem with a daemon that never answers: every access to it blocks for ever.
 #[test]
-fn a_log_on_a_hung_filesystem_is_left_behind() {
+fn a_log_on_a_hung_filesystem_is_abandoned() {
     let target = webui("");
     let place = target.home().join("webui");
     std::fs::create_dir(&place).unwrap();

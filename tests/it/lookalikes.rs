@@ -84,7 +84,7 @@ fn selectors_that_contradict_each_other_are_refused() {
 
 /// A server is not reported as absent if there was no time for a search.
 #[test]
-fn no_time_to_look_is_not_absence() {
+fn no_time_for_a_search_is_not_reported_as_absence() {
     let _target = webui("");
     let answer = run("check --kind webui --budget 1ms --json");
     let envelope = answer.json();
@@ -93,14 +93,14 @@ fn no_time_to_look_is_not_absence() {
 }
 
 #[test]
-fn another_kind_on_the_port_is_not_what_was_asked_for() {
+fn a_server_of_another_kind_on_the_port_is_unexpected() {
     let target = webui("");
     let found = server(&format!("check --port {} --kind gateway", target.port));
     assert_eq!(roots(&found), ["port-owner-unexpected"], "{found:#}");
 }
 
 #[test]
-fn the_server_of_another_home_is_not_what_was_asked_for() {
+fn a_server_of_another_home_on_the_port_is_unexpected() {
     let target = webui("");
     let other = home();
     std::fs::write(other.path().join("webui.ctl.env"), format!("PORT={}\n", target.port)).unwrap();
@@ -155,7 +155,7 @@ fn an_ipv6_wildcard_is_reached_over_ipv4() {
 
 /// A gateway without its API server may listen for other purposes, which is not HTTP that hangs.
 #[test]
-fn other_listeners_of_a_gateway_are_not_asked() {
+fn other_listeners_of_a_gateway_get_no_request() {
     let home = home();
     let script = placed(&home.path().join("bin"), "hermes-gateway");
     let guard = start(
@@ -340,7 +340,7 @@ fn a_queue_that_moves_is_not_stalled() {
 
 /// Facts that were read after the end of a process do not belong to it.
 #[test]
-fn a_process_that_ends_during_the_look_is_not_judged() {
+fn a_process_that_ends_during_the_examination_is_not_diagnosed() {
     let target = webui("silent");
     let pid = target.pid();
     let port = target.port;
@@ -376,7 +376,7 @@ fn a_forked_child_is_part_of_its_server() {
 }
 
 #[test]
-fn a_process_of_another_home_than_was_named_is_said_so() {
+fn a_process_of_a_home_other_than_the_selected_one_is_reported() {
     let (target, other) = (webui(""), webui(""));
     let found = server(&format!("check --pid {} --home {}", target.pid(), other.home().display()));
     assert_eq!(found["home"], target.home().to_str().unwrap());

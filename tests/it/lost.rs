@@ -170,7 +170,7 @@ fn an_answer_that_cannot_be_written_is_unknown() {
 /// A descriptor that is not open for writing, a file that may not grow, and a full device: none of them is a closed
 /// pipe.
 #[test]
-fn every_failed_write_but_that_to_a_closed_pipe_is_said() {
+fn every_failed_write_except_to_a_closed_pipe_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("out");
     for (shell, error) in [
@@ -1122,7 +1122,7 @@ fn places_of_requests_are_given_back() {
 }
 
 #[test]
-fn answers_to_an_agent_that_cannot_be_written_are_said() {
+fn a_failed_write_of_an_mcp_answer_is_reported() {
     let mut child = doctor()
         .arg("mcp")
         .stdin(Stdio::piped())
@@ -1397,12 +1397,15 @@ fn a_server_on_the_other_family_is_found_by_its_address() {
 /// Root in a container does not have CAP_SYS_PTRACE: it can list the descriptors of other users' processes but not
 /// read them.
 #[test]
-fn what_cannot_be_read_without_a_capability_is_not_fine() {
-    if !can_unshare("what_cannot_be_read_without_a_capability_is_not_fine") {
+fn checks_of_facts_unreadable_without_a_capability_do_not_pass() {
+    if !can_unshare("checks_of_facts_unreadable_without_a_capability_do_not_pass") {
         return;
     }
     if !Path::new("/usr/bin/python3").exists() {
-        return skipped("what_cannot_be_read_without_a_capability_is_not_fine", "there is no /usr/bin/python3");
+        return skipped(
+            "checks_of_facts_unreadable_without_a_capability_do_not_pass",
+            "there is no /usr/bin/python3",
+        );
     }
     let bare = "setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace $0";
     let script = format!(

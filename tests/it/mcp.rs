@@ -75,8 +75,8 @@ fn found(envelope: &Value) -> Vec<String> {
 }
 
 #[test]
-fn an_agent_is_told_what_there_is_and_how_to_proceed() {
-    let Some(python) = sdk("an_agent_is_told_what_there_is_and_how_to_proceed") else { return };
+fn an_agent_gets_the_list_of_tools_and_instructions() {
+    let Some(python) = sdk("an_agent_gets_the_list_of_tools_and_instructions") else { return };
     for mode in ["legacy", "auto"] {
         let told = drive(&python, mode, &[], json!([{"do": "list"}]));
         assert_eq!(told["server"]["name"], "hermes-doctor");
@@ -155,8 +155,8 @@ fn each_tool_answers_as_its_command_does() {
 
 /// By default no name that identifies the host is in the answer; the verdict is.
 #[test]
-fn what_goes_to_a_model_is_hidden_unless_asked_for() {
-    let Some(python) = sdk("what_goes_to_a_model_is_hidden_unless_asked_for") else { return };
+fn answers_to_a_model_are_redacted_by_default() {
+    let Some(python) = sdk("answers_to_a_model_are_redacted_by_default") else { return };
     let directory = tempfile::Builder::new().prefix("zqdirectory-").tempdir().unwrap();
     let program = directory.path().join("zq acme/hermes-webui/server.py");
     let home = directory.path().join("zqowner/.hermes");
@@ -208,8 +208,8 @@ fn what_goes_to_a_model_is_hidden_unless_asked_for() {
 
 /// Every answer enables a model to correct its call.
 #[test]
-fn wrong_calls_are_answered_with_what_would_be_right() {
-    let Some(python) = sdk("wrong_calls_are_answered_with_what_would_be_right") else { return };
+fn errors_for_wrong_calls_show_valid_arguments() {
+    let Some(python) = sdk("errors_for_wrong_calls_show_valid_arguments") else { return };
     let steps = json!([
         call("check", json!({"prot": 8787})),
         call("check", json!({"port": "8787"})),
@@ -250,8 +250,8 @@ fn wrong_calls_are_answered_with_what_would_be_right() {
 
 /// A leak shows over time, in one call.
 #[test]
-fn descriptors_are_looked_at_more_than_once() {
-    let Some(python) = sdk("descriptors_are_looked_at_more_than_once") else { return };
+fn a_call_can_sample_descriptors_repeatedly() {
+    let Some(python) = sdk("a_call_can_sample_descriptors_repeatedly") else { return };
     let target = webui("");
     let arguments = json!({"pid": target.pid(), "samples": 4, "every": "200ms"});
     let told = drive(&python, "auto", &[], json!([call("fds", arguments)]));

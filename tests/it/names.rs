@@ -197,10 +197,10 @@ fn profiles_and_boards_of_any_name_are_examined() {
 /// Names of units contain escapes (systemd.unit(5)), which are kept. A name that systemd does not allow is not
 /// converted to one that it allows.
 #[test]
-fn units_are_asked_for_by_their_names() {
-    isolated("units_are_asked_for_by_their_names", |place| {
+fn units_are_queried_by_their_exact_names() {
+    isolated("units_are_queried_by_their_exact_names", |place| {
         if !place.replace_tool("systemctl", "no", "") {
-            return skipped("units_are_asked_for", "there is no systemctl");
+            return skipped("units_are_queried", "there is no systemctl");
         }
         let user = place.directory("user", NEIGHBOUR);
         let units = place.directory("user/.config/systemd/user", NEIGHBOUR);
@@ -470,8 +470,8 @@ fn a_home_that_could_not_be_read_is_not_absent() {
 
 /// Every file in a home that cannot be read is reported.
 #[test]
-fn what_cannot_be_read_in_a_home_is_said() {
-    isolated("what_cannot_be_read_in_a_home_is_said", |place| {
+fn unreadable_files_in_a_home_are_reported() {
+    isolated("unreadable_files_in_a_home_are_reported", |place| {
         let cases: &[(&str, bool)] = &[
             ("profiles", true),
             ("kanban/boards", true),

@@ -99,7 +99,7 @@ const WRITING: &[&str] = &[
 ];
 
 /// Whether a call names only paths in the directory of the requested output file.
-fn writes_what_was_asked(line: &str, directory: &str) -> bool {
+fn writes_only_requested_output(line: &str, directory: &str) -> bool {
     let quoted: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
     let named = if quoted.is_empty() { line.contains(&format!("<{directory}/")) } else { true };
     WRITING.contains(&call(line)) && named && quoted.iter().all(|path| path.starts_with(&format!("{directory}/")))
@@ -232,18 +232,18 @@ fn harm_is_recognised() {
     ];
     for line in harmful {
         assert!(harm(line, false, Some(80)).is_some(), "{line}");
-        assert!(!writes_what_was_asked(line, "/tmp/out"), "{line}");
+        assert!(!writes_only_requested_output(line, "/tmp/out"), "{line}");
     }
     for line in [
         r#"12 openat(AT_FDCWD</>, "/tmp/out/.a", O_RDWR|O_CREAT|O_EXCL, 0600) = 4</tmp/out/.a>"#,
         r#"12 renameat2(AT_FDCWD</>, "/tmp/out/.a", AT_FDCWD</>, "/tmp/out/r.json", RENAME_NOREPLACE) = 0"#,
         "12 fchmod(4</tmp/out/.a>, 0644) = 0",
     ] {
-        assert!(writes_what_was_asked(line, "/tmp/out"), "{line}");
-        assert!(!writes_what_was_asked(line, "/tmp/other"), "{line}");
+        assert!(writes_only_requested_output(line, "/tmp/out"), "{line}");
+        assert!(!writes_only_requested_output(line, "/tmp/other"), "{line}");
     }
     let away = r#"12 renameat2(AT_FDCWD</>, "/tmp/out/.a", AT_FDCWD</>, "/x/state.db", 0) = 0"#;
-    assert!(!writes_what_was_asked(away, "/tmp/out"));
+    assert!(!writes_only_requested_output(away, "/tmp/out"));
 }
 
 /// Everything that an examination could change in a server: its files with their times, its state, its limits and
@@ -263,9 +263,9 @@ fn outside(target: &Guard) -> String {
 }
 
 #[test]
-fn no_examination_does_harm() {
+fn no_examination_changes_the_host_or_the_server() {
     let Some(strace) = common::tool("strace") else {
-        return skipped("no_examination_does_harm", "it takes strace");
+        return skipped("no_examination_changes_the_host_or_the_server", "it takes strace");
     };
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("strace");
@@ -308,7 +308,7 @@ fn no_examination_does_harm() {
             assert!(calls.lines().any(|line| call(line) == "openat"), "{arguments}: nothing was traced");
             let place = written.path().to_str().unwrap();
             for line in resolved(joined(&calls)) {
-                if arguments.contains(" -o ") && writes_what_was_asked(&line, place) {
+                if arguments.contains(" -o ") && writes_only_requested_output(&line, place) {
                     continue;
                 }
                 let found = harm(&line, reads_memory, asks.then_some(port));
@@ -323,11 +323,11 @@ fn no_examination_does_harm() {
 /// The same for the tools of an agent, all in one run: requests go only to the server.
 #[cfg(feature = "mcp")]
 #[test]
-fn a_call_does_no_harm() {
+fn an_mcp_call_changes_nothing_on_the_host() {
     use serde_json::{Value, json};
     use std::io::{BufRead, BufReader, Write};
     let Some(strace) = common::tool("strace") else {
-        return skipped("a_call_does_no_harm", "it takes strace");
+        return skipped("an_mcp_call_changes_nothing_on_the_host", "it takes strace");
     };
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("strace");

@@ -108,7 +108,7 @@ fn connections_that_are_closed_late_are_no_leak() {
 }
 
 #[test]
-fn too_few_samples_say_what_is_missing() {
+fn too_few_samples_are_undecided_with_a_reason() {
     let target = webui("steady=5");
     let found = server(&format!("fds --port {} --samples 2 --every 300ms", target.port));
     let grown = growth(&found, "open");
@@ -141,7 +141,7 @@ fn a_watch_ends_with_its_summary() {
 
 /// The request that leaves descriptors open is found.
 #[test]
-fn requests_show_what_they_leave_open() {
+fn finds_the_request_that_leaves_descriptors_open() {
     let target = webui("keeps");
     let found =
         server(&format!("fds --port {} --exercise /health /api/sessions --requests 20 --batch 5", target.port));
@@ -242,7 +242,7 @@ fn a_saved_report_is_compared() {
 /// A record of a server that leaks until its limit and is restarted: its changes, and the full report from before
 /// the restart.
 #[test]
-fn the_recorder_keeps_what_a_restart_destroys() {
+fn the_recorder_keeps_the_report_from_before_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let record = directory.path().join("flight.jsonl");
     let home = common::home();
@@ -396,7 +396,7 @@ fn a_record_that_is_none_gets_one_clear_line() {
 
 /// Ctrl-C ends the recorder between two samples, and the samples are kept.
 #[test]
-fn the_recorder_ends_when_it_is_told() {
+fn the_recorder_ends_on_a_signal() {
     let (target, directory) = (webui(""), tempfile::tempdir().unwrap());
     let record = directory.path().join("flight.jsonl");
     let child = doctor()
@@ -459,7 +459,7 @@ fn an_interrupted_series_of_requests_has_its_summary_whole() {
 
 /// The earlier samples of the present servers are unknown, and all servers that appear later are new.
 #[test]
-fn who_comes_after_a_record_that_cannot_be_read_is_told() {
+fn servers_that_appear_after_an_unreadable_record_are_new() {
     let (there, directory) = (webui(""), tempfile::tempdir().unwrap());
     let (record, older) = (directory.path().join("flight.jsonl"), directory.path().join("flight.jsonl.1"));
     std::os::unix::fs::symlink(&older, &older).unwrap();
@@ -488,7 +488,7 @@ fn who_comes_after_a_record_that_cannot_be_read_is_told() {
 
 /// A sample of a stuck server takes longer than the interval: a signal is handled all the same.
 #[test]
-fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
+fn the_recorder_of_a_stuck_server_ends_on_a_signal() {
     let (target, directory) = (webui("deadlock"), tempfile::tempdir().unwrap());
     let record = directory.path().join("flight.jsonl");
     let child = doctor()
@@ -511,7 +511,7 @@ fn the_recorder_of_a_wedged_server_ends_when_it_is_told() {
 /// A recorder runs for weeks: it reaps the workers of each sample.
 #[cfg(target_os = "linux")]
 #[test]
-fn many_looks_leave_nothing_behind() {
+fn many_samples_leave_no_zombie_processes() {
     let target = webui("");
     let record = target.home().join("record");
     let mut watch = doctor()

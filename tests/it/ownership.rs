@@ -78,7 +78,7 @@ fn two_servers_of_one_home_are_duplicates() {
 
 /// No supervisor is expected, so a server without one is healthy.
 #[test]
-fn nobody_can_be_expected() {
+fn no_supervisor_can_be_expected() {
     let target = webui("");
     let found = server(&format!("check --port {} --expect none", target.port));
     assert_eq!((found["status"].as_str(), ids(&found)), (Some("healthy"), vec![]), "{found:#}");
@@ -89,7 +89,7 @@ fn nobody_can_be_expected() {
 /// If the expected supervisor cannot be queried, the result is unknown; without another selector there is nothing
 /// to examine.
 #[test]
-fn an_expectation_that_cannot_be_asked_is_unknown() {
+fn an_expected_supervisor_that_cannot_be_queried_is_unknown() {
     let target = webui("");
     for expect in [
         "launchd:ai.hermes.gateway",
@@ -113,7 +113,7 @@ fn an_expectation_that_cannot_be_asked_is_unknown() {
 
 /// Observed for the given time, and not reported as a loop.
 #[test]
-fn looking_on_at_a_quiet_supervisor_finds_nothing() {
+fn observing_a_quiet_supervisor_finds_nothing() {
     let target = webui("");
     let found = server(&format!("lineage --port {} --expect pid:{} --observe 700ms", target.port, target.pid()));
     assert_eq!(found["status"], "healthy", "{found:#}");
@@ -139,7 +139,7 @@ fn sharing(home: &Path, name: &str, port: u16, mute: bool) -> Guard {
 /// Two owners of one port: each is reported at the other, and the queue of the stalled one does not count for the
 /// other.
 #[test]
-fn two_owners_of_one_port_are_told_apart() {
+fn distinguishes_two_owners_of_one_port() {
     let home = home();
     let mute = sharing(home.path(), "a", 0, true);
     let lively = sharing(home.path(), "b", mute.port, false);
@@ -236,7 +236,7 @@ fn child_of(parent: u32) -> u32 {
 
 /// The answer of the runtime for a container, if its socket may be used.
 #[test]
-fn a_container_runtime_is_asked_on_its_socket() {
+fn a_container_runtime_is_queried_on_its_socket() {
     let Some(group) = container_group() else {
         return skipped("a_container_runtime", "it takes root, and a writable cgroup2 tree");
     };

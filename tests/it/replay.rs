@@ -29,7 +29,7 @@ fn verdict(server: &Value) -> Value {
 
 /// The verdict of a saved report is that of the host, for every subcommand.
 #[test]
-fn a_report_says_what_the_host_said() {
+fn a_saved_report_has_the_same_verdict_as_the_host() {
     let target = webui("leak=60,limit=200");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.json");
@@ -95,7 +95,7 @@ fn newer_rules_are_named() {
 
 /// A part that the report does not have is unknown, not healthy.
 #[test]
-fn what_a_report_lacks_is_unknown() {
+fn parts_missing_from_a_report_are_unknown() {
     let target = webui("");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("fds.json");
@@ -137,7 +137,7 @@ fn two_reports_are_compared() {
 }
 
 #[test]
-fn what_is_no_report_is_refused_in_one_line() {
+fn input_without_a_report_is_refused_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = directory.path().join(name);
@@ -215,7 +215,7 @@ fn what_is_no_report_is_refused_in_one_line() {
 
 /// Any value in place of a number, a text or a list is refused, or the report is diagnosed and printed.
 #[test]
-fn no_value_of_a_report_does_harm() {
+fn any_value_in_a_report_is_refused_or_diagnosed() {
     use clap::Parser;
     use hermes_doctor::collect::replay;
     use hermes_doctor::examine::replaying;
@@ -291,7 +291,7 @@ fn leaves(value: &Value, place: String, found: &mut Vec<String>) {
 /// is a gap, so the server is not reported as healthy. Where they decide, a one-line message names the newer
 /// program.
 #[test]
-fn words_of_a_newer_program_are_borne() {
+fn reports_with_words_of_a_newer_program_are_handled() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("newer.json");
     let ask = |name: &str, version: &str, changes: &[(&str, Value)]| {
@@ -374,7 +374,7 @@ fn a_report_of_a_report_is_the_report() {
 
 /// The text of a hostile report is printed safely.
 #[test]
-fn text_of_strangers_is_made_harmless() {
+fn untrusted_text_of_a_report_is_printed_safely() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hostile.json");
     let text = std::fs::read_to_string(fixture("systemd-orphan")).unwrap();

@@ -164,7 +164,7 @@ fn structure(comment: &str) -> Structure {
 }
 
 #[test]
-fn a_strangers_text_stays_text_in_markdown() {
+fn untrusted_text_stays_plain_text_in_markdown() {
     for level in [Level::None, Level::Default, Level::Paranoid] {
         let envelope = hostile(level);
         let comment = markdown(&envelope);
@@ -185,7 +185,7 @@ fn a_strangers_text_stays_text_in_markdown() {
 }
 
 #[test]
-fn a_strangers_text_stays_text_in_html() {
+fn untrusted_text_stays_plain_text_in_html() {
     const TAGS: &[&str] = &[
         "!DOCTYPE", "article", "body", "code", "dd", "details", "div", "dl", "dt", "footer", "h1", "h2", "h3",
         "head", "header", "html", "img", "li", "main", "meta", "ol", "p", "pre", "span", "style", "summary",
@@ -365,7 +365,7 @@ fn standard_output_is_the_default() {
 
 /// Without a terminal, neither an unredacted report nor a report with --review is written.
 #[test]
-fn nothing_leaves_unasked() {
+fn without_a_terminal_no_report_is_written_unconfirmed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("r.json");
     let all = format!("report --from {} -o {}", fixture("systemd-duplicates").display(), file.display());
@@ -387,7 +387,7 @@ fn nothing_leaves_unasked() {
 
 /// On a terminal the program asks, and follows the answer.
 #[test]
-fn a_person_is_asked() {
+fn a_report_is_written_only_after_confirmation_on_a_terminal() {
     let directory = tempfile::tempdir().unwrap();
     let from = fixture("systemd-duplicates").display().to_string();
     for (flags, answer, written) in [

@@ -67,9 +67,9 @@ fn check(target: &Guard) -> serde_json::Value {
 }
 
 #[test]
-fn a_reached_limit_of_tasks_is_why_replies_are_empty() {
+fn a_reached_task_limit_is_the_cause_of_empty_replies() {
     let Some(group) = Group::make("pids", "tasks") else {
-        return skipped("a_reached_limit_of_tasks", "no writable pids hierarchy of version 1");
+        return skipped("a_reached_task_limit", "no writable pids hierarchy of version 1");
     };
     group.set("pids.max", 12);
     let target = server_in(&group, "threads");
@@ -123,9 +123,9 @@ fn a_limit_above_the_own_group_counts_too() {
 }
 
 #[test]
-fn a_group_with_room_is_no_alarm() {
+fn a_group_below_its_task_limit_is_healthy() {
     let Some(group) = Group::make("pids", "room") else {
-        return skipped("a_group_with_room", "no writable pids hierarchy of version 1");
+        return skipped("a_group_below_its_task_limit", "no writable pids hierarchy of version 1");
     };
     group.set("pids.max", 64);
     let target = server_in(&group, "");
@@ -234,9 +234,9 @@ fn memory_that_cannot_be_given_back_is_pressure() {
 }
 
 #[test]
-fn what_the_kernel_killed_is_told() {
+fn processes_killed_by_the_kernel_are_reported() {
     let Some(group) = Group::make("memory", "killed") else {
-        return skipped("what_the_kernel_killed", "no writable memory hierarchy of version 1");
+        return skipped("processes_killed_by_the_kernel", "no writable memory hierarchy of version 1");
     };
     group.set("memory.limit_in_bytes", 64 * MIB);
     let target = server_in(&group, "killed");

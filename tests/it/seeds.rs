@@ -40,7 +40,7 @@ fn run(family: Family, path: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn every_seed_is_borne() {
+fn every_seed_is_handled_without_a_panic() {
     for (name, family) in FAMILIES {
         let seeds = files(&root().join("fuzz/seeds").join(name));
         assert!(!seeds.is_empty(), "{name} has no seeds");
@@ -58,7 +58,7 @@ fn every_seed_is_borne() {
 }
 
 #[test]
-fn every_fixture_is_borne() {
+fn every_fixture_is_handled_without_a_panic() {
     for path in files(&root().join("fixtures")).into_iter().chain(files(&root().join("tests/recorded"))) {
         run(families::reports, &path, &fs::read(&path).unwrap());
     }

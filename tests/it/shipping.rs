@@ -128,7 +128,7 @@ fn a_page_that_is_there_is_not_written_over() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_said() {
+fn man_and_completions_report_what_cannot_be_printed() {
     for (arguments, why) in [
         ("man nosuch", "there is no command \"nosuch\"; the commands are check, "),
         ("man demo-server", "there is no command"),
@@ -308,7 +308,7 @@ fn archives_and_their_formula_agree() {
 /// Cargo.toml packs the files that `packaging/assets` creates, and the release workflow packs every target of the
 /// formula.
 #[test]
-fn packages_name_what_there_is() {
+fn packages_name_existing_files() {
     let directory = tempfile::tempdir().unwrap();
     let made = said(packaging("assets").arg(common::program()).arg(directory.path()));
     assert_eq!(made, (true, String::new()));

@@ -206,7 +206,7 @@ fn gap<'a>(server: &'a Value, what: &str) -> &'a Value {
 }
 
 #[test]
-fn what_is_not_python_is_a_gap() {
+fn a_process_without_python_is_a_gap() {
     let child = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
     let target = Guard { child, port: 0, home: None };
     // The developer's environment can request backtraces in errors.
@@ -227,9 +227,9 @@ fn what_is_not_python_is_a_gap() {
 
 /// Another user may not read the memory: status 3, and the required permission.
 #[test]
-fn no_permission_is_decisive_when_it_was_asked_alone() {
+fn a_missing_permission_is_decisive_if_only_stacks_are_requested() {
     if !rustix::process::geteuid().is_root() {
-        return skipped("no_permission_is_decisive", "it takes root to become another user");
+        return skipped("a_missing_permission_is_decisive", "it takes root to become another user");
     }
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("hermes-doctor");
@@ -273,7 +273,7 @@ fn a_stopped_process_shows_its_stacks() {
 
 /// The process ends between any two reads: an answer, never a panic, and never stacks of another process.
 #[test]
-fn a_process_that_ends_during_the_look_is_a_gap() {
+fn a_process_that_ends_during_the_stack_read_is_a_gap() {
     for wait in [20_u64, 60, 120, 250] {
         let mut target = webui("deadlock");
         let _waiting = requests(&target, 2);
@@ -294,7 +294,7 @@ fn a_process_that_ends_during_the_look_is_a_gap() {
 
 /// A check reads the stacks only on request, and suggests them if they would help.
 #[test]
-fn a_check_reads_stacks_only_where_asked() {
+fn a_check_reads_stacks_only_on_request() {
     let sick = webui("deadlock");
     let without = run(&format!("check --port {} --timeout 500ms", sick.port));
     assert!(without.stdout.contains("Python stacks (use --stacks)"), "{}", without.stdout);
@@ -324,9 +324,9 @@ fn a_check_reads_stacks_only_where_asked() {
 /// Only the memory of the process is read: it is not traced, stopped or signalled; without the flag even its memory
 /// is not read.
 #[test]
-fn the_look_leaves_the_process_alone() {
+fn reading_stacks_only_reads_the_memory_of_the_process() {
     let Some(strace) = common::tool("strace") else {
-        return skipped("the_look_leaves_the_process_alone", "it takes strace");
+        return skipped("reading_stacks_only_reads_the_memory_of_the_process", "it takes strace");
     };
     let target = webui("deadlock");
     let _waiting = requests(&target, 3);

@@ -58,8 +58,8 @@ fn stubs(place: &Place) -> (PathBuf, PathBuf) {
 
 /// A directory on the path can be another user's.
 #[test]
-fn programs_are_not_looked_up_on_the_path() {
-    isolated("programs_are_not_looked_up_on_the_path", |place| {
+fn programs_are_not_searched_on_the_path() {
+    isolated("programs_are_not_searched_on_the_path", |place| {
         let server = server(place);
         let (stubs, record) = stubs(place);
         for arguments in [
@@ -131,11 +131,11 @@ fn assert_given_nothing(start: &Value, user: u32, main: u32) {
 
 /// Root's doctor starts both programs from a terminal, with its own variables, descriptors and directory.
 #[test]
-fn a_program_is_given_nothing_of_the_doctor() {
-    isolated("a_program_is_given_nothing_of_the_doctor", |place| {
+fn a_started_program_inherits_nothing_from_the_doctor() {
+    isolated("a_started_program_inherits_nothing_from_the_doctor", |place| {
         let server = server(place);
         if !replace_both(place) {
-            return skipped("a_program_is_given_nothing", "there is no systemctl or journalctl");
+            return skipped("a_started_program_inherits_nothing", "there is no systemctl or journalctl");
         }
         let secret = place.secret("root/secret", b"Canary-Passw0rd\n");
         let secret = std::fs::File::open(secret).unwrap();
@@ -157,7 +157,7 @@ fn a_program_is_given_nothing_of_the_doctor() {
             .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/x");
         command.stdin(secret).stdout(Stdio::null()).stderr(Stdio::null());
         if command.status().is_err() {
-            return skipped("a_program_is_given_nothing", "it takes script(1) (Debian package bsdutils)");
+            return skipped("a_started_program_inherits_nothing", "it takes script(1) (Debian package bsdutils)");
         }
         let text = std::fs::read_to_string(&output).unwrap_or_default();
         for name in ["systemctl", "journalctl"] {
@@ -219,8 +219,8 @@ fn manager(place: &Place, user: u32) -> Guard {
 
 /// Root queries the manager of another user as that user, without any group or capability of root.
 #[test]
-fn the_manager_of_a_user_is_asked_as_that_user() {
-    isolated("the_manager_of_a_user_is_asked_as_that_user", |place| {
+fn the_manager_of_a_user_is_queried_as_that_user() {
+    isolated("the_manager_of_a_user_is_queried_as_that_user", |place| {
         if !replace_both(place) {
             return skipped("the_manager_of_a_user", "there is no systemctl or journalctl");
         }
@@ -265,10 +265,10 @@ fn the_manager_of_a_user_is_asked_as_that_user() {
 
 /// A user queries their own manager, without any change of rights.
 #[test]
-fn a_user_asks_its_own_manager() {
-    isolated("a_user_asks_its_own_manager", |place| {
+fn a_user_queries_their_own_manager() {
+    isolated("a_user_queries_their_own_manager", |place| {
         if !replace_both(place) {
-            return skipped("a_user_asks_its_own_manager", "there is no systemctl or journalctl");
+            return skipped("a_user_queries_their_own_manager", "there is no systemctl or journalctl");
         }
         let home = place.directory("home", NEIGHBOUR);
         std::fs::write(home.join("config.yaml"), "").unwrap();
@@ -286,10 +286,10 @@ fn a_user_asks_its_own_manager() {
 
 /// Another user's manager answers only that user; an ordinary user's doctor starts nothing for it.
 #[test]
-fn a_user_does_not_ask_the_manager_of_another() {
-    isolated("a_user_does_not_ask_the_manager_of_another", |place| {
+fn a_user_does_not_query_the_manager_of_another_user() {
+    isolated("a_user_does_not_query_the_manager_of_another_user", |place| {
         if !replace_both(place) {
-            return skipped("a_user_does_not_ask", "there is no systemctl or journalctl");
+            return skipped("a_user_does_not_query", "there is no systemctl or journalctl");
         }
         let _manager = manager(place, NEIGHBOUR);
         let _ = run_with(&mut place.doctor_as(STRANGER, "check --json"));

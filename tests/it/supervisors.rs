@@ -397,7 +397,7 @@ fn a_run_script_with_wrappers_is_recognised() {
 
 /// Two programs of one supervisord: one runs, and the other, of another home and port, has given up.
 #[test]
-fn a_program_that_gave_up_is_missed_beside_a_healthy_one() {
+fn a_failed_program_is_reported_although_another_is_healthy() {
     let Some(program) = tool("supervisord") else {
         return skipped("supervisord", "it is not installed (tests/run installs it)");
     };

@@ -545,7 +545,7 @@ fn an_expected_unit_decides() {
 
 /// A healthy unit in a user's manager, queried by root as that user; the manager is the parent of the server.
 #[test]
-fn a_user_manager_is_asked_as_its_user() {
+fn a_user_manager_is_queried_as_its_user() {
     for user in [0, 1000] {
         let (port, test) = (free_port(), format!("user-{user}"));
         let Some(systemd) = user_unit(&test, user, port, true, "") else { return };
@@ -623,7 +623,7 @@ fn user_unit(test: &str, user: u32, port: u16, exec: bool, more: &str) -> Option
 /// An ordinary user and a service of the system: with a bus the manager answers every user. Without a bus the unit
 /// is identified, and a gap reports that its manager was not queried.
 #[test]
-fn an_ordinary_user_is_told_the_unit() {
+fn the_unit_is_reported_to_an_ordinary_user() {
     for bus in [true, false] {
         let (port, test) = (free_port(), format!("ordinary-{bus}"));
         let boot = Boot {
@@ -734,7 +734,7 @@ fn a_unit_that_is_being_started_is_not_called_down() {
 /// The manager holds the socket of a service without a connection so far: this is healthy, and a request of the
 /// doctor would start the service.
 #[test]
-fn a_socket_activated_service_is_not_started_by_the_look() {
+fn the_examination_does_not_start_a_socket_activated_service() {
     let (port, test) = (free_port(), "socket");
     let socket = format!("[Socket]\nListenStream=127.0.0.1:{port}\n");
     let service = unit(test, port, true, "");

@@ -144,7 +144,7 @@ fn colour_is_on_a_terminal_that_can_show_it_only() {
 
 /// Output for programs, wherever it goes.
 #[test]
-fn what_programs_read_has_no_colour() {
+fn output_for_programs_has_no_colour() {
     for arguments in [
         format!("check --json --from {SICK}"),
         format!("check --format nagios --from {SICK}"),
@@ -166,7 +166,7 @@ fn left_on_screen(text: &str) -> &str {
 
 /// Commands that take some time, each with its progress text.
 #[test]
-fn a_long_look_shows_progress_on_a_terminal_only() {
+fn a_long_examination_shows_progress_only_on_a_terminal() {
     let silent = common::webui("silent");
     let record = silent.home().join("flight.jsonl");
     let port = silent.port;
@@ -217,7 +217,7 @@ fn a_long_look_shows_progress_on_a_terminal_only() {
 
 /// A saved report needs no progress line.
 #[test]
-fn what_is_there_at_once_shows_no_progress() {
+fn immediate_output_shows_no_progress() {
     for arguments in [format!("check --from {SICK}"), "explain".to_owned(), "check --pid 4000000000".to_owned()] {
         let seen = tty::run(at_home(&arguments), Output::Pipe, Output::Terminal(80));
         let shown = left_on_screen(&seen.stderr);
@@ -324,7 +324,7 @@ fn a_sick_and_a_healthy_host_as_they_are_seen() {
 
 /// `LANG=C`: only ASCII characters, for every command and every level of detail.
 #[test]
-fn an_ascii_locale_gets_ascii_of_every_look() {
+fn every_view_is_ascii_in_an_ascii_locale() {
     for command in ["check", "fds", "lineage", "health", "port", "db", "stacks"] {
         for file in [SICK, HEALTHY, "fixtures/systemd-duplicates.json", "tests/recorded/stacks-deadlock.json"] {
             for option in ["", "--quiet", "--verbose"] {

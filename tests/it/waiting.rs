@@ -442,8 +442,8 @@ fn a_slow_systemctl_is_reaped_by_watch() {
 }
 
 #[test]
-fn a_hung_systemctl_is_left_behind_once_by_watch() {
-    isolated("a_hung_systemctl_is_left_behind_once_by_watch", |place| is_reaped(place, "systemctl", "hung"));
+fn watch_abandons_a_hung_systemctl_only_once() {
+    isolated("watch_abandons_a_hung_systemctl_only_once", |place| is_reaped(place, "systemctl", "hung"));
 }
 
 #[test]
@@ -452,8 +452,8 @@ fn a_slow_journalctl_is_reaped_by_watch() {
 }
 
 #[test]
-fn a_hung_journalctl_is_left_behind_once_by_watch() {
-    isolated("a_hung_journalctl_is_left_behind_once_by_watch", |place| is_reaped(place, "journalctl", "hung"));
+fn watch_abandons_a_hung_journalctl_only_once() {
+    isolated("watch_abandons_a_hung_journalctl_only_once", |place| is_reaped(place, "journalctl", "hung"));
 }
 
 /// If a home does not answer, the number of waiting workers does not grow with each sample.

@@ -91,7 +91,7 @@ fn open_streams_are_healthy() {
 
 /// The health path answers in a moment, the list of sessions waits for a lock.
 #[test]
-fn one_locked_route_is_seen_beside_a_healthy_answer() {
+fn one_locked_route_is_found_although_the_health_path_answers() {
     let target = webui("route-lock");
     let found = check(&target);
     assert_eq!(found["health"]["outcome"], "ok");
@@ -144,7 +144,7 @@ fn a_route_without_its_time_is_not_judged() {
 
 /// The problem of one route is not the cause of another route's delay.
 #[test]
-fn routes_are_told_apart() {
+fn each_route_has_its_own_cause() {
     let target = webui("route-lock");
     let routes = "--route /api/sessions --route /api/stuck --timeout 500ms";
     let found = server(&format!("check --port {} {routes}", target.port));
@@ -220,7 +220,7 @@ fn a_first_start_that_works_before_it_accepts_is_unknown() {
 
 /// A stream that was named as a route is answered by its first bytes: it has no end.
 #[test]
-fn a_stream_that_is_asked_for_is_answered() {
+fn the_first_bytes_of_a_requested_stream_are_an_answer() {
     let target = webui("");
     let found = server(&format!("check --port {} {QUICK} --route /api/stream", target.port));
     assert_eq!(found["status"], "healthy", "{found:#}");
@@ -241,7 +241,7 @@ fn handlers_of_another_program_are_not_judged() {
 
 /// The list of sessions is the route that leaked, so it is not requested near the limit.
 #[test]
-fn routes_are_not_asked_near_the_descriptor_limit() {
+fn routes_are_not_requested_near_the_descriptor_limit() {
     let target = webui("leak=50,limit=120");
     let found = check(&target);
     assert!(found["health"]["routes"].is_null(), "{found:#}");
@@ -320,7 +320,7 @@ fn all_taken(target: &Guard, limit: u32) -> bool {
 
 /// The descriptors that fill the limit are the cause: handles of a database, or anything else.
 #[test]
-fn the_ceiling_is_told_by_what_fills_it() {
+fn the_cause_of_the_ceiling_is_the_kind_of_descriptor_that_fills_it() {
     let target = webui("fill=db,limit=64");
     wait_for("the ceiling", || all_taken(&target, 64));
     let found = check(&target);
@@ -355,7 +355,7 @@ fn piped(reader: &mut Command) -> (Guard, Child, tempfile::TempDir) {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_named_with_its_reader() {
+fn a_full_output_pipe_is_reported_with_its_reader() {
     let (target, mut reader, _home) = piped(Command::new("cat").arg("-"));
     let found = check(&target);
     assert_eq!(found["status"], "healthy", "{found:#}");

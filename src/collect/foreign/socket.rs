@@ -89,17 +89,17 @@ mod unix {
         };
         let found = find(socket, Last::Socket)?;
         if found.file_type() != FileType::Socket {
-            return Err(not_asked("it is not a socket"));
+            return Err(not_queried("it is not a socket"));
         }
         let is_proven = match &holder {
             None => true,
             Some(holder) => match &holder.sockets {
                 Some(sockets) if !holds(sockets, &found, &holder.mounts) => {
-                    return Err(not_asked("the supervisor does not hold the socket that listens there"));
+                    return Err(not_queried("the supervisor does not hold the socket that listens there"));
                 }
                 Some(_) => true,
                 None if crate::collect::foreign::rights::is_root() => {
-                    return Err(not_asked("the descriptors of the supervisor cannot be read"));
+                    return Err(not_queried("the descriptors of the supervisor cannot be read"));
                 }
                 None => false,
             },
@@ -112,7 +112,7 @@ mod unix {
             None => uid == 0 || uid == rustix::process::geteuid().as_raw(),
         };
         if !is_expected {
-            return Err(not_asked(&format!(
+            return Err(not_queried(&format!(
                 "the listener belongs to uid {uid}, which is not the user of the supervisor"
             )));
         }
@@ -137,7 +137,7 @@ mod unix {
         })
     }
 
-    fn not_asked(why: &str) -> Failure {
+    fn not_queried(why: &str) -> Failure {
         Failure::NotAsked(why.to_owned())
     }
 
@@ -149,7 +149,7 @@ mod unix {
             None => None,
             Some(held) => {
                 let listeners = listeners_of(&directory)
-                    .map_err(|error| not_asked(&format!("the kernel does not list its Unix sockets: {error}")))?
+                    .map_err(|error| not_queried(&format!("the kernel does not list its Unix sockets: {error}")))?
                     .into_iter();
                 Some(listeners.filter(|listener| held.contains(&listener.inode)).collect())
             }

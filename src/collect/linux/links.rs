@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_lies_apart_and_goes_on_anywhere() {
+    fn lists_sparse_descriptors_and_resumes_at_any_number() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("apart");
         let file = File::create(&path).unwrap();

@@ -426,7 +426,7 @@ mod tests {
 
     /// A worker with slow answers that stay within the timeout.
     #[test]
-    fn what_takes_long_together_is_left_before_all_of_it_was_read() {
+    fn a_batch_of_slow_reads_is_abandoned_before_its_end() {
         let (mut requests, input) = io::pipe().unwrap();
         let (output, mut answers) = io::pipe().unwrap();
         let far_end = std::thread::spawn(move || {

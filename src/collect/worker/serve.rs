@@ -414,7 +414,7 @@ mod tests {
 
     /// The holder is another process, as a server always is: the kernel does not report a process's own locks to it.
     #[test]
-    fn a_question_names_who_holds_a_lock() {
+    fn a_lock_query_returns_the_pid_of_the_holder() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.db-shm");
         std::fs::write(&path, [0; 200]).unwrap();
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_that_were_asked_for_are_answered() {
+    fn a_directory_listing_returns_only_the_requested_names() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["a.service", "hermes-webui.service", "b"] {
             std::fs::write(directory.path().join(name), "").unwrap();
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_read() {
+    fn only_regular_files_are_read() {
         let read = |path: &Path| {
             let path = ForeignPath::of_person(path);
             perform(Request::Read { path, offset: 1, limit: 3 }).map(|answer| match answer {

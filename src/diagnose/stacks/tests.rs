@@ -126,7 +126,7 @@ fn a_global_lock_is_certain() {
 
 /// Written inside the block but not executed in it: a function, a lambda.
 #[test]
-fn who_only_stands_in_the_text_of_a_block_does_not_hold_it() {
+fn code_defined_but_not_run_in_a_block_does_not_hold_its_lock() {
     for frames in [vec![("later", "# NESTED")], vec![("<lambda>", "# HELD")], vec![("slow", "# SLOW")]] {
         let stacks = staged(GLOBAL, &[waits(1, vec![("handler", "# TAKE")]), sleeps(3, frames)]);
         let lock = only(&stacks);
@@ -146,7 +146,7 @@ fn the_wait_for_the_interpreter_is_no_lock() {
 
 /// If the system call cannot be read, a futex at a line that takes a lock is enough.
 #[test]
-fn the_wait_channel_stands_in_for_the_system_call() {
+fn the_wait_channel_is_the_fallback_for_the_system_call() {
     let unknown = Staged { call: None, ..waits(1, vec![("handler", "# TAKE")]) };
     assert_eq!(only(&staged(GLOBAL, &[unknown])).waiters, 1);
 }
@@ -293,7 +293,7 @@ Thread(target=both, args=(B, A), name='two')
 ";
 
 #[test]
-fn parameters_are_followed_to_what_was_given() {
+fn parameters_are_traced_to_their_arguments() {
     let thread = |tid, name| Staged { tid, name, ..waits(tid, vec![("both", "# SECOND"), ("run", THREADING)]) };
     let stacks = staged(GIVEN, &[thread(1, "one"), thread(2, "two"), waits(3, vec![("use", "# USE")])]);
     let of = |name: &str| {
@@ -325,7 +325,7 @@ fn a_source_that_does_not_fit_is_not_used() {
 }
 
 #[test]
-fn a_second_look_tells_what_is_kept_from_what_goes_round() {
+fn a_second_sample_distinguishes_a_held_lock_from_contention() {
     let look = |holder| {
         staged(
             GLOBAL,

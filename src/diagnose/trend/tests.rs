@@ -349,7 +349,7 @@ fn the_kind_that_grows_is_named() {
 }
 
 #[test]
-fn a_saw_tooth_is_said_with_its_margin() {
+fn a_saw_tooth_is_reported_with_its_margin() {
     let series = TEETH.iter().find(|series| series.0.starts_with("3.11.7 HTTP server, 5/s")).unwrap();
     let trend = recorded(series, 0, series.2.len(), 1, Some(256));
     let found = findings(Some(7), &trend, &judge_trend(&trend));

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_descriptors_are_on() {
+    fn counts_descriptors_by_kind() {
         assert_eq!(list(LIST), [(0, 1), (1, 6), (3, 5), (4, 2), (5, 77)]);
         let file = |index: usize| record(1, Ok(&VNODES[index * 1200..(index + 1) * 1200]));
         let socket = |index: usize| record(2, Ok(&SOCKETS[index * 792..(index + 1) * 792]));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_says_what_it_has_raised() {
+    fn reads_the_raised_limit_from_the_server_log() {
         let log = b"x\n[ok] Raised file descriptor soft limit 256 -> 4096\n[ok] Raised file descriptor soft limit 512 -> 8192 (hard)\n";
         assert_eq!(raised_limit(log), Some((512, 8192)));
         assert_eq!(raised_limit(b"Raised file descriptor soft limit x -> 1\n"), None);

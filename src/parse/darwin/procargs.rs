@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be() {
+    fn refuses_malformed_input() {
         for block in [
             &b""[..],
             b"\x01\0\0",
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_tells_what_cannot_be_a_server() {
+    fn a_path_excludes_programs_that_cannot_be_a_server() {
         for path in ["/opt/homebrew/bin/python3.13", "/bin/bash", "/Users/h/.local/bin/hermes", "/usr/bin/sudo"] {
             assert!(could_be_hermes(path), "{path}");
         }

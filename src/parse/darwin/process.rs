@@ -189,7 +189,7 @@ mod tests {
 
     /// Built by hand from the headers, in the layout of a little-endian Mac.
     #[test]
-    fn reads_what_is_written_by_hand() {
+    fn reads_a_handwritten_process_record() {
         let mut bytes = vec![0_u8; 648];
         bytes[..8].copy_from_slice(&1_790_000_000_u64.to_le_bytes());
         bytes[36] = 4;
