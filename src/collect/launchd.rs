@@ -178,10 +178,11 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
         // The first start is not a restart. A manual start is counted like any other.
         restarts: job.runs.map(|runs| runs.saturating_sub(1)),
         claim_state: match job.pid {
-            _ if is_restarting => ClaimState::Restarting,
+            // A job in the penalty box can be scheduled all the same.
             _ if gave_up => ClaimState::GaveUp,
+            _ if is_restarting => ClaimState::Restarting,
             _ if finished => ClaimState::Finished,
-            _ if is_being_started => ClaimState::Starting,
+            Some(_) if is_being_started => ClaimState::Starting,
             Some(_) => ClaimState::Running,
             None => ClaimState::Idle,
         },

@@ -6,6 +6,8 @@ use crate::model::{
     ClaimState, Expected, Fit, Hop, Lineage, Process, RawClaim, Role, Server, Supervisor, SupervisorKind,
 };
 
+/// Maximum number of ancestors in a report that claims are compared with; a host nests only a few.
+const MAX_HOPS: usize = 64;
 /// Maximum age of a server that may be in a restart loop, in milliseconds.
 const YOUNG_MS: u64 = 15_000;
 
@@ -62,10 +64,14 @@ pub(super) fn decide_again(server: &mut Server) {
         compare_older(server);
         return;
     }
+    // It ended during the examination: the claims are those about the process that it had, and were decided then.
+    if server.process.is_none() && !lineage.hops.is_empty() {
+        return;
+    }
     let facts = Facts {
         server,
         process: server.process.as_ref(),
-        hops: &lineage.hops,
+        hops: lineage.hops.get(..MAX_HOPS).unwrap_or(&lineage.hops),
         unit: lineage.unit.as_deref(),
         claims: &lineage.raw_claims,
         named: lineage.expected.as_ref().filter(|expected| expected.named),
@@ -353,15 +359,14 @@ impl Facts<'_> {
         }
         // A dashboard that was started from within the gateway's unit is not the server of that unit.
         let kind = self.server.kind;
-        let named_so = unit.contains("hermes") && unit.contains(kind.word());
         let runs_it = raw.names_command || raw.runs_certainly && raw.runs == Some(kind);
-        if !named_so && !runs_it {
+        if !raw.is_named_after_server && !runs_it {
             let why = format!("it was started below {unit}, which runs something else");
             return Ownership::of(Supervisor::none(why), None);
         }
         let is_current = raw.is_current_activation != Some(false);
         if raw.is_oneshot {
-            if is_current && claim.state.as_deref().is_some_and(|state| state.starts_with("active")) {
+            if is_current && claim.claim_state == ClaimState::Running {
                 let evidence =
                     format!("{unit} is a oneshot unit that has started it and remains active; nothing restarts it");
                 return Ownership::of(Supervisor { claims_this: Some(true), evidence, ..claim }, None);
@@ -510,6 +515,16 @@ mod tests {
         judge(&mut server);
         assert!(!is_orphan(&server));
         assert_eq!(server.lineage.as_ref().unwrap().supervisor.claims_this, Some(true));
+    }
+
+    #[test]
+    fn a_server_that_ended_during_the_examination_keeps_its_supervisor() {
+        let mut server = with_claim(|raw| (raw.is_of_control_group, raw.fit) = (true, Fit::Other));
+        let before = server.lineage.clone().unwrap();
+        (server.process, server.pid) = (None, None);
+        judge(&mut server);
+        let after = server.lineage.unwrap();
+        assert_eq!((after.supervisor, after.expected), (before.supervisor, before.expected));
     }
 
     #[test]

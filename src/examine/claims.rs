@@ -164,7 +164,11 @@ impl Examination<'_> {
         match known {
             Ok(known) => {
                 let raw = raw_claim(&known, Fit::Other, Some(process));
-                claims.mark(known, raw, |raw| raw.is_of_control_group = true);
+                let is_named_after_server = unit.name.contains("hermes") && unit.name.contains(server.kind.word());
+                claims.mark(known, raw, |raw| {
+                    raw.is_of_control_group = true;
+                    raw.is_named_after_server = is_named_after_server;
+                });
             }
             // The activation that a manager publishes as a file may still identify the unit.
             Err(gap) => {

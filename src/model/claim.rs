@@ -48,6 +48,9 @@ pub struct RawClaim {
     /// Whether its configured command names the script or program of the server.
     #[serde(default, skip_serializing_if = "is_false")]
     pub names_command: bool,
+    /// Whether its name is that of a unit for this kind of server. Kept as a fact, since the name itself can be redacted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_named_after_server: bool,
     /// Whether the program is meant to finish (a oneshot unit): its supervisor does not restart it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_oneshot: bool,

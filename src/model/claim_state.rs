@@ -73,8 +73,8 @@ impl From<Fields> for ClaimState {
     /// Reports of versions before 1.1 have no word.
     fn from(fields: Fields) -> Self {
         match fields {
-            Fields { is_restarting: true, .. } => Self::Restarting,
             Fields { gave_up: true, .. } => Self::GaveUp,
+            Fields { is_restarting: true, .. } => Self::Restarting,
             Fields { finished: true, .. } => Self::Finished,
             Fields { is_idle: true, .. } => Self::Idle,
             Fields { claim_state: Word::Running, .. } => Self::Running,

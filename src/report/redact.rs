@@ -163,9 +163,12 @@ static OWN_VALUES: LazyLock<HashMap<String, HashSet<String>>> = LazyLock::new(||
     found
 });
 
-/// Whether a text is one of the values that a field can have: a word of this program, whatever the names on the host.
-fn is_own_word(field: &str, text: &str) -> bool {
-    OWN_VALUES.get(field).is_some_and(|values| values.contains(text))
+/// Whether a text is one of the values that a field can have: a word of this program, whatever the names on the host. A `name` is
+/// that only for the phases of a request; elsewhere it comes from the host.
+fn is_own_word(fields: &[String], text: &str) -> bool {
+    let Some((field, around)) = fields.split_last() else { return false };
+    let is_name = field == "name" && around.last().is_none_or(|parent| parent != "phases");
+    !is_name && OWN_VALUES.get(field).is_some_and(|values| values.contains(text))
 }
 
 /// Redacts every string, depending on its field. A field that is not known here contains prose: only words of
@@ -192,7 +195,7 @@ fn walk(value: &mut Value, fields: &mut Vec<String>, names: &mut Names, level: L
             *map = hidden;
         }
         Value::Array(values) => values.iter_mut().for_each(|value| walk(value, fields, names, level)),
-        Value::String(text) if is_own_word(fields.last().map_or("", String::as_str), text) => {}
+        Value::String(text) if is_own_word(fields, text) => {}
         Value::String(text) => {
             let mut innermost = fields.iter().rev().map(String::as_str);
             let key = innermost.next().unwrap_or_default();
@@ -333,7 +336,7 @@ fn count(value: &Value) -> Vec<Hidden> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Gap, GapReason, HostFacts};
+    use crate::model::{Gap, GapReason, HostFacts, RawClaim, Supervisor};
     use std::time::SystemTime;
 
     fn shown(texts: &[&str]) -> Vec<String> {
@@ -535,6 +538,47 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A unit whose command is not recognised is that of the server by its name, which is redacted.
+    #[test]
+    fn claims_are_judged_the_same_after_redaction() {
+        for level in [Level::Default, Level::Paranoid] {
+            let (mut envelope, hosts) = host_of("user", "ann");
+            let server = &mut envelope.servers[0];
+            let lineage = server.lineage.as_mut().unwrap();
+            let name = "hermes-webui-ann.service".to_owned();
+            let claim = Supervisor { name: Some(name.clone()), claims_this: None, ..lineage.supervisor.clone() };
+            (lineage.unit, lineage.relaunch) = (Some(name), None);
+            lineage.raw_claims = vec![RawClaim {
+                claim,
+                is_of_control_group: true,
+                is_named_after_server: true,
+                ..RawClaim::default()
+            }];
+            diagnose::judge(server);
+            assert!(server.findings.iter().any(|finding| finding.id == id::ORPHANED_SERVER));
+            let mut hidden = redacted(envelope.clone(), level, &hosts).servers.remove(0);
+            assert!(!serde_json::to_string(&hidden).unwrap().contains("ann"));
+            diagnose::judge(&mut hidden);
+            assert!(verdict(&hidden) == verdict(&envelope.servers[0]), "{level:?}: {:#?}", hidden.lineage);
+        }
+    }
+
+    /// Phases of a request have the same words as programs can have.
+    #[test]
+    fn a_program_with_the_name_of_a_phase_is_hidden() {
+        let (mut envelope, hosts) = host_of("program", "connect");
+        envelope.servers[0].lineage.as_mut().unwrap().claims[0].name = Some("connect".to_owned());
+        let phases = |envelope: &Envelope| {
+            let health = envelope.servers[0].health.as_ref().unwrap();
+            health.phases.iter().map(|phase| phase.name).collect::<Vec<_>>()
+        };
+        assert!(!phases(&envelope).is_empty());
+        let hidden = redacted(envelope.clone(), Level::Default, &hosts);
+        assert_eq!(phases(&hidden), phases(&envelope));
+        let lineage = serde_json::to_string(&hidden.servers[0].lineage).unwrap();
+        assert!(!lineage.contains("connect"), "{lineage}");
     }
 
     #[test]

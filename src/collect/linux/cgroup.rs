@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Directories that are read; a host has a few hundred.
 const MAX_DIRECTORIES: u32 = 20_000;
-/// Timeout of the search.
-const SEARCH_TIMEOUT: Duration = Duration::from_millis(500);
+/// Timeout of the search. It is shorter than that of a request to the worker, so that what was found by then is not lost.
+const SEARCH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Finds the paths of groups, relative to the root of the cgroup2 tree; `hints` are tried first. A group that no
 /// longer exists is not in the result.

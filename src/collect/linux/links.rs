@@ -56,7 +56,7 @@ pub fn each(
     }
 }
 
-/// The next open descriptors from a number on, at most a hundred; none at the end.
+/// The next open descriptors from a number on, as many as fit into the buffer; none at the end.
 fn listed_from(held: &OwnedFd, number: u32) -> io::Result<VecDeque<u32>> {
     // Position N + 2 is descriptor N, after `.` and `..` (`proc_readfd_common` of the kernel's fs/proc/fd.c).
     seek(held, SeekFrom::Start(u64::from(number) + 2))?;

@@ -14,6 +14,8 @@ use std::time::Duration;
 const MAX_QUERIES: u32 = 4;
 /// Time between two such queries.
 const BETWEEN_QUERIES: Duration = Duration::from_millis(50);
+/// Time that must remain for such a query.
+const MIN_REMAINING: Duration = Duration::from_millis(500);
 /// Age of the last start from which a program without a process is taken as stopped on purpose.
 const YOUNG: Duration = Duration::from_secs(60);
 
@@ -43,11 +45,13 @@ impl Backend for Pm2 {
         };
         let mut found = query()?;
         for _ in 1..MAX_QUERIES {
-            if !found.iter().any(may_be_between_starts) {
+            if !found.iter().any(may_be_between_starts) || host.workers.deadline.remaining() < MIN_REMAINING {
                 break;
             }
-            std::thread::sleep(host.workers.deadline.remaining().min(BETWEEN_QUERIES));
-            found = query()?;
+            std::thread::sleep(BETWEEN_QUERIES);
+            // An error is no reason to lose the answer before it.
+            let Ok(next) = query() else { break };
+            found = next;
         }
         let value = found.into_iter().map(|found| program(host, &place, &home, &source, found)).collect();
         Ok(Collected { value, gaps: Vec::new() })
