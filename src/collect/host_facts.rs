@@ -11,7 +11,7 @@ use sysinfo::{MemoryRefreshKind, System};
 
 /// The facts of this host; `init` is the name of pid 1.
 pub fn read(workers: &Workers, init: Option<String>) -> HostFacts {
-    let numbers = workers.host_numbers();
+    let numbers = workers.host_numbers().unwrap_or_default();
     HostFacts {
         os: std::env::consts::OS.into(),
         kernel: System::kernel_version().ok().map(|release| printable(release.as_bytes())),

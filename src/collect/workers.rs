@@ -40,7 +40,7 @@ pub struct Workers {
     users: RefCell<HashMap<u32, Option<User>>>,
     /// The mount table, and the remote mounts that timed out: each is tried once.
     mounts: OnceCell<Vec<Mount>>,
-    host: OnceCell<HostNumbers>,
+    host: OnceCell<Result<HostNumbers, Gap>>,
     silent_mounts: RefCell<HashSet<Vec<u8>>>,
 }
 
@@ -110,11 +110,16 @@ impl Workers {
         (!found.is_local()).then(|| found.point.clone())
     }
 
-    /// Numbers of the host, read once; those that cannot be read in time are not known.
-    pub fn host_numbers(&self) -> HostNumbers {
+    /// Numbers of the host, read once.
+    ///
+    /// # Errors
+    /// A gap when they could not be read in time.
+    pub fn host_numbers(&self) -> Result<HostNumbers, Gap> {
+        let what = Request::Host.what();
         let read = || match self.of_processes(&[Request::Host]).pop() {
-            Some(Ok(Answer::Host(numbers))) => numbers,
-            _ => HostNumbers::default(),
+            Some(Ok(Answer::Host(numbers))) => Ok(numbers),
+            Some(Err(gap)) => Err(Gap { what, ..gap }),
+            Some(Ok(_)) | None => Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")),
         };
         self.host.get_or_init(read).clone()
     }

@@ -295,6 +295,13 @@ fn files_of_lxcfs_are_not_waited_for() {
                     let envelope = answer.json();
                     assert_eq!(envelope["servers"][0]["pid"], server.pid(), "{fate:?} {arguments}: {envelope:#}");
                     // The clock is read without a file.
+                    if view.starts_with("check") {
+                        // What was not read did not pass.
+                        let passed = envelope["servers"][0]["passed"].to_string();
+                        assert!(!passed.contains("host-files-exhausted"), "{fate:?} {arguments}: {passed}");
+                        let missing = format!("{:?}", gaps(&envelope));
+                        assert!(missing.contains("numbers of the host"), "{fate:?} {arguments}: {missing}");
+                    }
                     assert!(envelope["host"]["uptime_ms"].is_u64(), "{fate:?} {arguments}: {envelope:#}");
                 }
             }

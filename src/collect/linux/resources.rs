@@ -4,8 +4,9 @@ use super::proc_dir::own_mounts;
 use super::{LinuxHost, procfs};
 use crate::collect::Collected;
 use crate::collect::worker::Request;
+use crate::collect::worker::wire::HostNumbers;
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources};
+use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources, id};
 use crate::parse::ParseError;
 use crate::parse::limits;
 use crate::parse::resources::{self as parse, Controller, GroupFiles, Hierarchy};
@@ -19,7 +20,7 @@ const MAX_GROUPS: usize = 16;
 /// Reads all limits.
 pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let mut gaps = Vec::new();
-    let limits = host_limits(host);
+    let limits = host_limits(host, &mut gaps);
     let own = process_limits(host, process, &limits, &mut gaps);
     let (mut task_groups, mut memory_groups) = (Vec::new(), Vec::new());
     let pid = process.identity.pid;
@@ -83,9 +84,12 @@ fn group_files(host: &LinuxHost, directory: &str, names: &'static [&'static str]
     names.iter().zip(had).filter_map(|(name, bytes)| Some((*name, bytes?))).collect()
 }
 
-/// Limits of the host; `None` where they cannot be read.
-fn host_limits(host: &LinuxHost) -> HostLimits {
-    let numbers = host.workers.host_numbers();
+/// Limits of the host; `None` where they cannot be read. Without the number of open files, a check of it cannot pass.
+fn host_limits(host: &LinuxHost, gaps: &mut Vec<Gap>) -> HostLimits {
+    let numbers = host.workers.host_numbers().unwrap_or_else(|gap| {
+        gaps.push(gap.blocking(&[id::HOST_FILES_EXHAUSTED, id::THREADS_EXHAUSTED]));
+        HostNumbers::default()
+    });
     let pressure = files_below(host, "/proc/pressure", &["memory"]).pop().flatten();
     HostLimits {
         files: numbers.files,
