@@ -90,6 +90,11 @@ fn host_limits(host: &LinuxHost, gaps: &mut Vec<Gap>) -> HostLimits {
         gaps.push(gap.blocking(&[id::HOST_FILES_EXHAUSTED, id::THREADS_EXHAUSTED]));
         HostNumbers::default()
     });
+    if gaps.is_empty() && (numbers.files.is_none() || numbers.files_max.is_none()) {
+        let gap =
+            Gap::new("open files of the host", GapReason::Unsupported, "/proc/sys/fs/file-nr could not be read");
+        gaps.push(gap.blocking(&[id::HOST_FILES_EXHAUSTED]));
+    }
     let pressure = files_below(host, "/proc/pressure", &["memory"]).pop().flatten();
     HostLimits {
         files: numbers.files,
