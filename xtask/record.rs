@@ -137,9 +137,9 @@ fn keep(name: &str, json: &str) {
         .unwrap();
     let python = String::from_utf8(python.stdout).unwrap();
     for server in &mut envelope.servers {
-        let account = |user: &mut Option<String>| {
+        let account = |user: &mut Option<hermes_doctor::model::UserName>| {
             if user.as_deref().is_some_and(|name| name != "root") {
-                *user = Some("hermes".to_owned());
+                *user = Some("hermes".into());
             }
         };
         if let Some(process) = &mut server.process {

@@ -40,14 +40,14 @@ pub fn refuse(cli: &Cli, command: &'static str, line: &str) -> u8 {
 
 /// Does the same as [`refuse`], with a gap that contains the message and the reason.
 pub fn refuse_with(cli: &Cli, command: &'static str, gap: Gap) -> u8 {
-    let line = &gap.detail;
+    let line = gap.detail.to_string();
     let nothing = || nothing_examined(command, gap.clone());
     match cli.output.form() {
         Format::Json => emit(&render::json(&nothing())),
-        Format::Text => complain(line),
-        Format::Nagios => emit(&render::nagios::nothing(line)),
+        Format::Text => complain(&line),
+        Format::Nagios => emit(&render::nagios::nothing(&line)),
         Format::Openmetrics => {
-            complain(line);
+            complain(&line);
             // Old numbers must not remain for a host that could not be examined.
             return fleet::metrics(cli, &nothing());
         }

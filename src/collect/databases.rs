@@ -51,13 +51,13 @@ pub fn read(workers: &Workers, files: &Files) -> Result<Collected<DatabaseFile>,
     let path = HostPath::new(files.database.bytes());
     let shown = path.to_string();
     let mut gaps = Vec::new();
-    let named = |gap: Gap, suffix: &str| Gap { what: format!("{shown}{suffix}"), ..gap };
+    let named = |gap: Gap, suffix: &str| Gap { what: format!("{shown}{suffix}").into(), ..gap };
     let size_bytes = size(workers, &files.database).map_err(|gap| named(gap, ""))?;
     let mut file = DatabaseFile {
         path,
         size_bytes: Some(size_bytes),
         header: None,
-        journal_mode: "unknown".to_owned(),
+        journal_mode: "unknown".into(),
         wal: None,
         index: None,
         written: written(workers, files),
@@ -69,7 +69,7 @@ pub fn read(workers: &Workers, files: &Files) -> Result<Collected<DatabaseFile>,
     let first = workers.content(&files.database, 100).map_err(|gap| named(gap, ""))?.bytes;
     match sqlite::database_header(&first) {
         Ok(header) => {
-            file.journal_mode = header.as_ref().map_or("unknown", |header| header.journal_mode()).to_owned();
+            file.journal_mode = header.as_ref().map_or("unknown", |header| header.journal_mode()).to_owned().into();
             file.header = header;
         }
         Err(error) => gaps.push(Gap::new(&shown, GapReason::Malformed, error.to_string())),
@@ -114,7 +114,11 @@ fn written(workers: &Workers, files: &Files) -> Vec<FileStamp> {
         .into_iter()
         .filter_map(|(suffix, path)| {
             let stat = workers.stat(path).ok()?;
-            Some(FileStamp { suffix: suffix.to_owned(), size_bytes: stat.size, modified_ns: stat.modified_ns })
+            Some(FileStamp {
+                suffix: suffix.to_owned().into(),
+                size_bytes: stat.size,
+                modified_ns: stat.modified_ns,
+            })
         })
         .collect()
 }

@@ -14,14 +14,14 @@ pub fn read(workers: &Workers, init: Option<String>) -> HostFacts {
     let numbers = workers.host_numbers().unwrap_or_default();
     HostFacts {
         os: std::env::consts::OS.into(),
-        kernel: System::kernel_version().ok().map(|release| printable(release.as_bytes())),
+        kernel: System::kernel_version().ok().map(|release| printable(release.as_bytes())).map(Into::into),
         arch: std::env::consts::ARCH.into(),
         uptime_ms: since_boot().map(whole_milliseconds),
         memory_bytes: numbers.memory_bytes,
         memory_available_bytes: numbers.memory_available_bytes,
         load: numbers.load_hundredths.map(|load| f64::from(load) / 100.0),
         root: rustix::process::geteuid().is_root(),
-        init,
+        init: init.map(Into::into),
     }
 }
 

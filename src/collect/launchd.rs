@@ -2,7 +2,7 @@
 //! compiles, and is tested, on every system.
 
 use super::Program;
-use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind};
+use crate::model::{ClaimState, Gap, GapReason, HostPath, Note, Supervisor, SupervisorKind};
 use crate::parse::command::recognise_configured;
 use crate::parse::launchd::{Answer, Job, Row, domain, job};
 use crate::parse::launchd_plist::JobFile;
@@ -171,10 +171,10 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     let finished = is_down && was_started && ended_well && !is_wanted && !is_restarting;
     let claim = Supervisor {
         kind: SupervisorKind::Launchd,
-        name: Some(job.label.clone()),
+        name: Some(job.label.clone().into()),
         claimed_pid: job.pid,
-        evidence: format!("launchctl print {target}"),
-        state: Some(job.state.clone()),
+        evidence: Note::ByLaunchctl { claim: target.into() },
+        state: Some(job.state.clone().into()),
         // The first start is not a restart. A manual start is counted like any other.
         restarts: job.runs.map(|runs| runs.saturating_sub(1)),
         claim_state: match job.pid {
@@ -186,17 +186,20 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
             Some(_) => ClaimState::Running,
             None => ClaimState::Idle,
         },
-        scope: Some(scope),
-        configuration: job.plist.clone(),
-        log: job.log().map(str::to_owned),
+        scope: Some(scope.into()),
+        configuration: job.plist.clone().map(Into::into),
+        log: job.log().map(str::to_owned).map(Into::into),
         owner,
-        policy: Some(policy(job)),
-        result: job.last_exit.clone().filter(|text| is_down && !text.starts_with('(')).map(|text| {
-            match job.last_exit_code {
+        policy: Some(policy(job).into()),
+        result: job
+            .last_exit
+            .clone()
+            .filter(|text| is_down && !text.starts_with('('))
+            .map(|text| match job.last_exit_code {
                 Some(_) => format!("exit code {text}"),
                 None => text,
-            }
-        }),
+            })
+            .map(Into::into),
         restart_interval_ms: Some(job.minimum_runtime_s.unwrap_or(THROTTLE_S).saturating_mul(1000)),
         port: job.webui_port,
         home: job.home.clone().map(HostPath::from),
@@ -249,13 +252,16 @@ fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
     let scope = on_disk.domain();
     let claim = Supervisor {
         kind: SupervisorKind::Launchd,
-        name: Some(file.label.clone()),
-        evidence: format!("{}, and launchctl print {scope}/{} finds no such job", on_disk.path, file.label),
-        state: Some(if disabled { "disabled" } else { "not loaded" }.to_owned()),
+        name: Some(file.label.clone().into()),
+        evidence: Note::ByFile {
+            path: on_disk.path.clone().into(),
+            claim: format!("{scope}/{}", file.label).into(),
+        },
+        state: Some(if disabled { "disabled" } else { "not loaded" }.to_owned().into()),
         claim_state: ClaimState::Idle,
-        scope: Some(scope),
-        configuration: Some(on_disk.path.clone()),
-        log: file.log.clone(),
+        scope: Some(scope.into()),
+        configuration: Some(on_disk.path.clone().into()),
+        log: file.log.clone().map(Into::into),
         owner: another_user(on_disk.user),
         port: file.webui_port,
         home: file.home.clone().map(HostPath::from),

@@ -55,9 +55,6 @@ pub struct ProcessEntry {
     pub zombie: bool,
 }
 
-/// [`Gap::what`] of the gap for processes that this user may not see.
-pub const HIDDEN: &str = "processes of other users";
-
 /// The processes of a host by the program that each one runs. Kernel threads and processes that have ended run none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ByProgram {
@@ -232,7 +229,8 @@ impl Program {
             self.claim.home = found.home.map(|home| HostPath::from_kept(&home)).or(self.claim.home.take());
         }
         let words: Vec<&[u8]> = self.command.iter().map(String::as_bytes).collect();
-        self.claim.command = Some(crate::parse::mask::command(&words)).filter(|line| !line.is_empty());
+        self.claim.command =
+            Some(crate::parse::mask::command(&words)).filter(|line| !line.is_empty()).map(Into::into);
         self
     }
 }

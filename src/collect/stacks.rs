@@ -53,9 +53,9 @@ pub fn read(identity: Identity, deadline: Deadline) -> Result<PythonSample, Gap>
         // Inconsistent data can end the worker: it exceeds its limits, or crashes.
         Some(Err(gap)) if gap.reason == GapReason::Unsupported => {
             let detail = format!("the worker ended while it read the interpreter's memory ({})", gap.detail);
-            Err(Gap { what, reason: GapReason::Malformed, detail, ..gap })
+            Err(Gap { what: what.into(), reason: GapReason::Malformed, detail: detail.into(), ..gap })
         }
-        Some(Err(gap)) => Err(Gap { what, ..gap }),
+        Some(Err(gap)) => Err(Gap { what: what.into(), ..gap }),
         Some(Ok(_)) | None => Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")),
     };
     result.map_err(|gap| gap.blocking(id::STACKS))
@@ -335,7 +335,7 @@ mod interpreter {
             let all: Vec<StackFrame> = trace.frames.iter().map(frame).collect();
             let thread = PythonThread {
                 tid,
-                name: trace.thread_name.as_deref().map(|name| short(name, 64)),
+                name: trace.thread_name.as_deref().map(|name| short(name, 64)).map(Into::into),
                 holds_gil: trace.owns_gil,
                 is_active: trace.active,
             };
@@ -350,7 +350,7 @@ mod interpreter {
             stacks.push(PythonStack { frames, frames_omitted, threads: vec![thread] });
         }
         PythonSample {
-            interpreter: printable(spy.version.to_string().as_bytes()),
+            interpreter: printable(spy.version.to_string().as_bytes()).into(),
             stacks,
             threads_omitted: u64::try_from(traces.len() - threads).unwrap_or(u64::MAX),
             is_complete: is_whole(traces) && !is_cut,
@@ -359,8 +359,8 @@ mod interpreter {
 
     fn frame(frame: &py_spy::Frame) -> StackFrame {
         StackFrame {
-            function: short(&frame.name, 200),
-            file: short(&frame.filename, 1024),
+            function: short(&frame.name, 200).into(),
+            file: short(&frame.filename, 1024).into(),
             line: u32::try_from(frame.line).ok().filter(|line| *line > 0),
         }
     }

@@ -118,7 +118,7 @@ impl Workers {
         let what = Request::Host.what();
         let read = || match self.of_processes(&[Request::Host]).pop() {
             Some(Ok(Answer::Host(numbers))) => Ok(numbers),
-            Some(Err(gap)) => Err(Gap { what, ..gap }),
+            Some(Err(gap)) => Err(Gap { what: what.into(), ..gap }),
             Some(Ok(_)) | None => Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")),
         };
         self.host.get_or_init(read).clone()

@@ -109,8 +109,8 @@ pub fn saved_reports(paths: &[PathBuf], budget: Duration) -> Result<Vec<(String,
 /// The envelope of a run that could not examine anything.
 pub fn nothing_examined(command: &str, gap: Gap) -> Envelope {
     let mut envelope = report::envelope(command, HostFacts::default(), SystemTime::now());
-    envelope.host.os = std::env::consts::OS.to_owned();
-    envelope.host.arch = std::env::consts::ARCH.to_owned();
+    envelope.host.os = std::env::consts::OS.to_owned().into();
+    envelope.host.arch = std::env::consts::ARCH.to_owned().into();
     envelope.gaps.push(gap);
     report::seal(envelope, Duration::ZERO)
 }

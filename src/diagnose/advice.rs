@@ -143,7 +143,7 @@ mod tests {
         Supervisor {
             kind: kind.into(),
             name: Some(name.into()),
-            scope: scope.map(str::to_owned),
+            scope: scope.map(str::to_owned).map(Into::into),
             pid: Some(7),
             ..Supervisor::default()
         }

@@ -3,8 +3,8 @@
 use super::is_many_close_wait;
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    Descriptors, Evidence, Finding, Gap, GapReason, Growth, NextStep, Series, Server, Severity, Shape,
-    SqliteFamily, id,
+    Descriptors, Evidence, Finding, Gap, GapDetail, GapReason, GapSubject, Growth, NextStep, Series, Server,
+    Severity, Shape, SqliteFamily, id,
 };
 use crate::parse::link::{is_unlinked_by_design, sqlite_family};
 
@@ -32,12 +32,12 @@ const TAKE_TARGETS: &[&str] = &[id::STATE_DB_HANDLE_LEAK, id::CLOSE_WAIT_LEAK, i
 /// cannot pass. Without CAP_SYS_PTRACE root can list the descriptors of another user's process, but read none
 /// of them.
 pub fn note_unreadable(server: &mut Server) {
-    let what = format!("targets of descriptors of pid {}", server.pid.unwrap_or(0));
+    let what = GapSubject::DescriptorTargets { pid: server.pid.unwrap_or(0) };
     server.gaps.retain(|gap| gap.what != what);
     let Some(facts) = &server.descriptors else { return };
     let Some(count) = facts.by_kind.get(UNREADABLE).filter(|count| **count > 0) else { return };
     let all: u64 = facts.by_kind.values().sum();
-    let detail = format!("{count} of {all} cannot be read; run as their owner, or as root with CAP_SYS_PTRACE");
+    let detail = GapDetail::TargetsUnread { count: *count, all };
     server.gaps.push(Gap::new(what, GapReason::Permission, detail).blocking(TAKE_TARGETS));
 }
 
@@ -167,7 +167,8 @@ fn ceiling(facts: &Descriptors, source: &str, selector: &str) -> Option<Finding>
 
 /// The three kinds with the most descriptors.
 fn largest_kinds(facts: &Descriptors) -> Vec<(String, u64)> {
-    let mut kinds: Vec<(String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind.clone(), *count)).collect();
+    let mut kinds: Vec<(String, u64)> =
+        facts.by_kind.iter().map(|(kind, count)| (kind.to_string(), *count)).collect();
     kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     kinds.truncate(3);
     kinds

@@ -136,13 +136,13 @@ fn sample(record: &Record, elapsed: Duration) -> Sample {
     // The record does not contain the name of the database; for one server it is the same in all samples.
     let family = |handles: u64| {
         let wal = record.wal_handles.unwrap_or(handles / 2).min(handles);
-        FamilySample { path: "state.db".to_owned(), db: handles - wal, wal, shm: 0 }
+        FamilySample { path: "state.db".into(), db: handles - wal, wal, shm: 0 }
     };
     Sample {
         at_ms: whole_milliseconds(elapsed),
         open: record.open,
         walked: record.database_handles.is_some(),
-        kinds: record.close_wait.map(|count| ("tcp-close-wait".to_owned(), count)).into_iter().collect(),
+        kinds: record.close_wait.map(|count| ("tcp-close-wait".into(), count)).into_iter().collect(),
         families: record.database_handles.map(family).into_iter().collect(),
         connected: record.connected,
         cpu_ms: None,

@@ -364,7 +364,7 @@ fn wrong_family(server: &Server, health: &Health) -> Option<Finding> {
     let sockets = &server.listeners.as_ref()?.sockets;
     let only_v6 =
         !sockets.is_empty() && sockets.iter().all(|socket| socket.family == "ipv6" && socket.address != "::");
-    (only_v6 && server.expectation.named_by.iter().all(|by| !by.starts_with("--url"))).then(|| {
+    (only_v6 && server.expectation.named_by.iter().all(|by| !by.is_url())).then(|| {
         finding(
             id::WRONG_ADDRESS_FAMILY,
             Severity::Info,

@@ -3,8 +3,8 @@
 use super::advice::{self, Verb};
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    ClaimState, Evidence, Finding, Lineage, NextStep, Relaunch, Server, ServerKind, Severity, Sibling, Supervisor,
-    SupervisorKind, id,
+    ClaimState, Evidence, Finding, Lineage, NextStep, Note, Relaunch, Server, ServerKind, Severity, Sibling,
+    Supervisor, SupervisorKind, id,
 };
 use crate::parse::command::recognise;
 
@@ -57,7 +57,7 @@ pub fn is_repeated(claim: &Supervisor, relaunch: &Relaunch) -> bool {
 /// The supervisor with a restart loop.
 fn looping<'l>(server: &Server, lineage: &'l Lineage) -> Option<&'l Supervisor> {
     let is_looked_on = |claim: &Supervisor, relaunch: &Relaunch| {
-        relaunch.of.as_ref().map_or(std::ptr::eq(claim, &lineage.supervisor), |of| *of == claim.title())
+        relaunch.of.as_ref().map_or(std::ptr::eq(claim, &lineage.supervisor), |of| *of == *claim.title().as_str())
     };
     std::iter::once(&lineage.supervisor).chain(&lineage.claims).find(|claim| {
         let was_often = claim.restarts.is_some_and(|restarts| restarts >= MANY_RESTARTS);
@@ -120,7 +120,7 @@ fn orphaned(server: &Server, lineage: &Lineage, is_looping: bool) -> Option<Find
     let owner = match expected.pid {
         Some(loop_pid) => format!("the loop that starts it (pid {loop_pid})"),
         None if expected.kind == SupervisorKind::Process => format!("pid {}", expected.name),
-        None => expected.name.clone(),
+        None => expected.name.clone().to_string(),
     };
     let title = match supervisor.claimed_pid {
         Some(claimed) if expected.pid.is_some() => {
@@ -323,7 +323,7 @@ fn duplicate_supervisors(server: &Server, lineage: &Lineage) -> Option<Finding> 
     }
     let subject = match (server.port, &server.home) {
         (Some(port), _) => format!("port {port}"),
-        (None, Some(home)) => home.clone(),
+        (None, Some(home)) => home.clone().to_string(),
         (None, None) => server.kind.title().to_owned(),
     };
     let scope = |claim: &Supervisor| claim.scope.as_ref().map_or(String::new(), |scope| format!(" ({scope})"));
@@ -390,13 +390,13 @@ fn duplicate_servers(server: &Server, lineage: &Lineage) -> Option<Finding> {
         NextStep::say("Decide which of them is to run, and end the other through its supervisor"),
     ];
     Some(Finding {
-        subject: Some(home),
+        subject: Some(home.to_string()),
         ..finding(id::DUPLICATE_SERVERS, Severity::Warning, title, evidence, next)
     })
 }
 
 fn unsupervised(server: &Server, lineage: &Lineage) -> Option<Finding> {
-    let is_meant = server.expectation.supervisor.as_deref() == Some("none");
+    let is_meant = server.expectation.supervisor == Some(Note::NoSupervisor);
     if lineage.supervisor.kind != SupervisorKind::None || lineage.expected.is_some() || is_meant {
         return None;
     }

@@ -52,7 +52,7 @@ pub fn began_before(server: &Server, class: LogClass, other: LogClass) -> bool {
     });
     in_one.unwrap_or_else(|| {
         let first = |class| {
-            let of_logs = server.logs.iter().filter_map(|log| log.class(class)?.first_since_start_at.as_deref());
+            let of_logs = server.logs.iter().filter_map(|log| log.class(class)?.first_since_start_at.as_ref());
             of_logs.min()
         };
         // Times in RFC 3339, UTC and with equal precision compare as text.
@@ -163,7 +163,7 @@ fn lines_of(server: &Server, class: LogClass) -> Option<Evidence> {
     let untimed = server.logs.iter().filter_map(|log| Some((log, log.class(class)?)));
     let (log, facts) =
         untimed.filter(|(_, facts)| facts.since_start.is_none()).max_by_key(|(_, facts)| facts.count)?;
-    let last = facts.last_at.as_deref().map_or(", of unknown time".to_owned(), |at| format!(", the last at {at}"));
+    let last = facts.last_at.as_ref().map_or(", of unknown time".to_owned(), |at| format!(", the last at {at}"));
     Some(Evidence::new(format!("log: lines \"{}\"{last}", class.words()), facts.count, &log.source))
 }
 
@@ -178,7 +178,9 @@ mod tests {
             first_at: None,
             last_at: None,
             since_start: since,
-            first_since_start_at: Some(first.to_owned()).filter(|_| since.is_some_and(|count| count > 0)),
+            first_since_start_at: Some(first.to_owned())
+                .filter(|_| since.is_some_and(|count| count > 0))
+                .map(Into::into),
             order,
         }
     }

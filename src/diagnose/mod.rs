@@ -199,7 +199,7 @@ fn stale_pid_file(file: &PidFile) -> Option<Finding> {
         PidFileState::OtherStart => "which started at another time than the file says",
     };
     Some(Finding {
-        subject: Some(file.path.clone()),
+        subject: Some(file.path.clone().to_string()),
         ..verdict::finding(
             id::STALE_PID_FILE,
             Severity::Warning,

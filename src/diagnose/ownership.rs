@@ -3,7 +3,8 @@
 
 use super::MANY_RESTARTS;
 use crate::model::{
-    ClaimState, Expected, Fit, Hop, Lineage, Process, RawClaim, Role, Server, Supervisor, SupervisorKind,
+    ClaimState, Expected, Fit, GapDetail, Hop, Lineage, Note, Process, RawClaim, Role, Server, Supervisor,
+    SupervisorKind,
 };
 
 /// Maximum number of ancestors in a report that claims are compared with; a host nests only a few.
@@ -120,9 +121,9 @@ pub fn decide(facts: &Facts<'_>) -> Ownership {
         }
         let evidence = match raw.fit {
             Fit::Rival => format!("{}, configured for the same port", claim.evidence),
-            _ => claim.evidence.clone(),
+            _ => claim.evidence.clone().to_string(),
         };
-        owned.others.push(Supervisor { evidence, ..claim });
+        owned.others.push(Supervisor { evidence: evidence.into(), ..claim });
     }
     let pid_files = facts.claims.iter().filter(|raw| raw.claim.kind == SupervisorKind::PidFile);
     owned.others.extend(pid_files.map(|raw| Supervisor {
@@ -153,7 +154,10 @@ impl Facts<'_> {
         };
         if let Some(why) = &raw.not_queried {
             let evidence = format!("it could not be asked: {why}");
-            return Ownership::of(Supervisor { evidence, ..raw.claim.clone() }, Some(named.clone()));
+            return Ownership::of(
+                Supervisor { evidence: evidence.into(), ..raw.claim.clone() },
+                Some(named.clone()),
+            );
         }
         let supervisor = self.compared(&raw.claim);
         let is_idle = supervisor.claim_state == ClaimState::Idle;
@@ -182,14 +186,14 @@ impl Facts<'_> {
             };
             Ownership::of(Supervisor::none(why), None)
         };
-        let is_unexpected = self.server.expectation.supervisor.as_deref() == Some(SupervisorKind::None.word());
+        let is_unexpected = self.server.expectation.supervisor == Some(Note::NoSupervisor);
         let supervisor = &owned.supervisor;
         if supervisor.claims_this == Some(true) {
             owned.expected = Some(Expected {
                 kind: supervisor.kind.clone(),
                 name: supervisor.name.clone().unwrap_or_default(),
                 pid: supervisor.pid,
-                why: format!("it claims this server: {}", supervisor.evidence),
+                why: format!("it claims this server: {}", supervisor.evidence).into(),
                 named: false,
             });
         } else if owned.expected.is_none() && !is_unexpected && self.server.kind.is_hermes() {
@@ -245,11 +249,11 @@ impl Facts<'_> {
             kind: claim.kind.clone(),
             name: claim.name.clone().unwrap_or_default(),
             pid: None,
-            why: format!("its command is this server ({})", claim.evidence),
+            why: format!("its command is this server ({})", claim.evidence).into(),
             named: false,
         };
         let observed = (!claim.claim_state.is_at_rest()).then_some(Observed::Claim(index));
-        let supervisor = Supervisor { evidence: format!("{} says {state}", claim.evidence), ..claim };
+        let supervisor = Supervisor { evidence: format!("{} says {state}", claim.evidence).into(), ..claim };
         Ownership { observed, ..Ownership::of(supervisor, Some(expected)) }
     }
 
@@ -261,10 +265,11 @@ impl Facts<'_> {
             kind: raw.claim.kind.clone(),
             name: raw.claim.name.clone().unwrap_or_default(),
             pid: Some(pid),
-            why: why_loop(pid),
+            why: why_loop(pid).into(),
             named: false,
         };
-        let supervisor = Supervisor { claims_this: Some(false), evidence: evidence(pid), ..raw.claim.clone() };
+        let supervisor =
+            Supervisor { claims_this: Some(false), evidence: evidence(pid).into(), ..raw.claim.clone() };
         Some(Ownership { observed: Some(Observed::Loop(pid)), ..Ownership::of(supervisor, Some(expected)) })
     }
 
@@ -283,7 +288,7 @@ impl Facts<'_> {
         let name = match (&claim.name, &kind) {
             (Some(name), _) => Some(name.clone()),
             (None, SupervisorKind::Supervisord) => process.markers.get("SUPERVISOR_PROCESS_NAME").cloned(),
-            (None, _) => Some(hop.command.clone()),
+            (None, _) => Some(hop.command.as_str().into()),
         };
         let through = if below == process.identity.pid { "" } else { " through wrappers" };
         let supervisor = Supervisor {
@@ -292,7 +297,7 @@ impl Facts<'_> {
             pid: Some(hop.pid),
             claimed_pid: claim.claimed_pid.or(Some(below)),
             claims_this: Some(true),
-            evidence: format!("pid {} ({}) is its parent{through}", hop.pid, hop.evidence),
+            evidence: format!("pid {} ({}) is its parent{through}", hop.pid, hop.evidence).into(),
             ..claim
         };
         let observed = match (known, hop.role) {
@@ -333,7 +338,7 @@ impl Facts<'_> {
         };
         let pid = claim.claimed_pid.unwrap_or(0);
         let evidence = format!("{} says pid {pid}{through}", claim.evidence);
-        let supervisor = Supervisor { claims_this: Some(true), evidence, ..claim };
+        let supervisor = Supervisor { claims_this: Some(true), evidence: evidence.into(), ..claim };
         let observed = self.is_worth_observing(&supervisor, process).then_some(Observed::Claim(index));
         Some(Ownership { observed, ..Ownership::of(supervisor, None) })
     }
@@ -353,7 +358,7 @@ impl Facts<'_> {
         });
         if let (Some(pid), Some(_), false) = (claim.claimed_pid, position, through_login) {
             let evidence = format!("MainPID of {unit} is {pid}");
-            let supervisor = Supervisor { claims_this: Some(true), evidence, ..claim };
+            let supervisor = Supervisor { claims_this: Some(true), evidence: evidence.into(), ..claim };
             let observed = self.is_worth_observing(&supervisor, process).then_some(Observed::Claim(index));
             return Ownership { observed, ..Ownership::of(supervisor, None) };
         }
@@ -369,7 +374,10 @@ impl Facts<'_> {
             if is_current && claim.claim_state == ClaimState::Running {
                 let evidence =
                     format!("{unit} is a oneshot unit that has started it and remains active; nothing restarts it");
-                return Ownership::of(Supervisor { claims_this: Some(true), evidence, ..claim }, None);
+                return Ownership::of(
+                    Supervisor { claims_this: Some(true), evidence: evidence.into(), ..claim },
+                    None,
+                );
             }
             let why = format!("it was started by {unit}, a oneshot unit that has finished");
             return Ownership::of(Supervisor::none(why), None);
@@ -382,7 +390,7 @@ impl Facts<'_> {
         let why = "it is in that unit's control group, and the unit's command is this server";
         let expected = expected_unit(&claim.kind, unit, why);
         let is_done = matches!(claim.claim_state, ClaimState::Idle | ClaimState::Finished);
-        let supervisor = Supervisor { claims_this: Some(false), evidence, ..claim };
+        let supervisor = Supervisor { claims_this: Some(false), evidence: evidence.into(), ..claim };
         let observed = (!is_done).then_some(Observed::Claim(index));
         Ownership { observed, ..Ownership::of(supervisor, Some(expected)) }
     }
@@ -395,12 +403,12 @@ impl Facts<'_> {
         let claim = raw.claim.clone();
         let is_its = self.position(claim.claimed_pid).is_some();
         let supervisor = match &raw.not_queried {
-            Some(why) if why.is_empty() => {
-                Supervisor { claims_this: is_init.then_some(true), evidence: evidence.to_owned(), ..claim }
+            Some(why) if *why == GapDetail::Nothing => {
+                Supervisor { claims_this: is_init.then_some(true), evidence: evidence.to_owned().into(), ..claim }
             }
             Some(why) => {
                 let evidence = format!("{evidence}, {why}");
-                Supervisor { claims_this: is_init.then_some(true), evidence, ..claim }
+                Supervisor { claims_this: is_init.then_some(true), evidence: evidence.into(), ..claim }
             }
             // The runtime reports another process, so the name of the control group is not that of its container.
             None if claim.claimed_pid.is_some() && !is_its => {
@@ -408,7 +416,7 @@ impl Facts<'_> {
             }
             None => {
                 let evidence = format!("{evidence}, and {} names it", claim.evidence);
-                Supervisor { claims_this: (is_its || is_init).then_some(true), evidence, ..claim }
+                Supervisor { claims_this: (is_its || is_init).then_some(true), evidence: evidence.into(), ..claim }
             }
         };
         Ownership::of(supervisor, None)
@@ -419,17 +427,17 @@ impl Facts<'_> {
 fn of_unqueried_unit(raw: &RawClaim, unit: &str) -> Ownership {
     let Some(is_current) = raw.is_current_activation else {
         let evidence = format!("its control group is that of {unit}, whose manager could not be asked");
-        return Ownership::of(Supervisor { evidence, ..raw.claim.clone() }, None);
+        return Ownership::of(Supervisor { evidence: evidence.into(), ..raw.claim.clone() }, None);
     };
     let which = if is_current { "the current one" } else { "an earlier one" };
     let evidence = format!("its INVOCATION_ID is {which} of {unit}");
     let expected = expected_unit(&raw.claim.kind, unit.to_owned(), "its control group is that unit's");
-    let supervisor = Supervisor { claims_this: Some(is_current), evidence, ..raw.claim.clone() };
+    let supervisor = Supervisor { claims_this: Some(is_current), evidence: evidence.into(), ..raw.claim.clone() };
     Ownership::of(supervisor, (!is_current).then_some(expected))
 }
 
 fn expected_unit(kind: &SupervisorKind, name: String, why: &str) -> Expected {
-    Expected { kind: kind.clone(), name, pid: None, why: why.to_owned(), named: false }
+    Expected { kind: kind.clone(), name: name.into(), pid: None, why: why.to_owned().into(), named: false }
 }
 
 fn why_loop(pid: u32) -> String {

@@ -159,7 +159,7 @@ fn not_the_one_that_was_named(server: &Server, listeners: &Listeners) -> Option<
         }
         (_, Some(wanted), Some(home)) if wanted.trim_end_matches('/') != home.trim_end_matches('/') => {
             let title = format!("port {port} is held by the server of another home, {home}");
-            (title, wanted.clone(), home.clone())
+            (title, wanted.to_string(), home.to_string())
         }
         _ => return None,
     };

@@ -4,8 +4,8 @@ use super::advice::{Verb, command};
 use super::stale_pid_file;
 use super::verdict::{Verdict, finding};
 use crate::model::{
-    ClaimState, Evidence, Finding, GapReason, NextStep, Part, Phase, PhaseName, Process, ProcessState, Server,
-    Severity, SupervisorKind, id,
+    ClaimState, Evidence, Finding, GapReason, NextStep, Note, Part, Phase, PhaseName, Process, ProcessState,
+    Server, Severity, SupervisorKind, id,
 };
 
 /// Minimum number of zombie children for a warning.
@@ -56,7 +56,7 @@ fn not_running(server: &Server) -> Option<Finding> {
         return None;
     }
     // Enabled but stopped, and not requested by the user: this may be intended.
-    let was_asked_for = server.expectation.named_by.iter().any(|by| by.starts_with("--"));
+    let was_asked_for = server.expectation.named_by.iter().any(Note::is_option);
     let stopped = server
         .lineage
         .as_ref()

@@ -185,7 +185,7 @@ fn memory_killed(server: &Server) -> Option<Finding> {
     };
     if let Some(log) = server.logs.iter().find(|log| !log.is_shared) {
         // A killed process writes no more lines.
-        let end = log.last_orderly_end_at.clone().unwrap_or_else(|| "none".to_owned());
+        let end = log.last_orderly_end_at.clone().unwrap_or_else(|| "none".into());
         evidence.push(Evidence::new("log: last line of an orderly end", end, &log.source));
     }
     let next = vec![

@@ -10,8 +10,8 @@ mod locks;
 pub use findings::{attach, called_by, doing, gil_evidence, judge, lock_evidence};
 
 use crate::model::{
-    LockWait, MAX_FRAMES, ProcessState, PythonSample, PythonThread, StackFrame, StackGroup, StackRole, StackThread,
-    Stacks, SystemCall, ThreadSample,
+    HostPath, LockWait, MAX_FRAMES, ProcessState, PythonSample, PythonThread, StackFrame, StackGroup, StackRole,
+    StackThread, Stacks, SystemCall, ThreadSample,
 };
 use crate::parse::python_source::Source;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,7 +29,7 @@ pub enum SourceText {
 }
 
 /// Files that are needed: those with a thread that may wait for a lock.
-pub fn files_of_waiters(look: &PythonSample, kernel: &HashMap<u32, ThreadSample>) -> Vec<String> {
+pub fn files_of_waiters(look: &PythonSample, kernel: &HashMap<u32, ThreadSample>) -> Vec<HostPath> {
     let mut files = Vec::new();
     for stack in &look.stacks {
         let waits = stack.threads.iter().any(|thread| may_wait(thread, kernel_of(thread, kernel)));
@@ -43,7 +43,7 @@ pub fn files_of_waiters(look: &PythonSample, kernel: &HashMap<u32, ThreadSample>
 pub fn join(
     look: &PythonSample,
     kernel: &HashMap<u32, ThreadSample>,
-    sources: &HashMap<String, SourceText>,
+    sources: &HashMap<HostPath, SourceText>,
 ) -> Stacks {
     // A thread waits for the interpreter lock only if another thread holds it.
     let is_gil_held = look.stacks.iter().flat_map(|stack| &stack.threads).any(|thread| thread.holds_gil);
@@ -200,7 +200,7 @@ impl<'a> ThreadFacts<'a> {
         frames: &'a [StackFrame],
         thread: &'a PythonThread,
         kernel: Option<&'a ThreadSample>,
-        sources: &HashMap<String, SourceText>,
+        sources: &HashMap<HostPath, SourceText>,
         is_gil_held: bool,
     ) -> Self {
         let taking = own_frame(frames).map(|(at, _)| at).filter(|at| {
@@ -223,7 +223,7 @@ impl<'a> ThreadFacts<'a> {
     }
 }
 
-fn read<'a>(frame: &StackFrame, sources: &'a HashMap<String, SourceText>) -> Option<(&'a Source, u32)> {
+fn read<'a>(frame: &StackFrame, sources: &'a HashMap<HostPath, SourceText>) -> Option<(&'a Source, u32)> {
     match (sources.get(&frame.file)?, frame.line) {
         (SourceText::Read(source), Some(line)) if fits(source, line, frame) => Some((source, line)),
         _ => None,
@@ -240,7 +240,7 @@ fn fits(source: &Source, line: u32, frame: &StackFrame) -> bool {
     }
 }
 
-fn is_taking(frame: &StackFrame, sources: &HashMap<String, SourceText>) -> bool {
+fn is_taking(frame: &StackFrame, sources: &HashMap<HostPath, SourceText>) -> bool {
     read(frame, sources).is_some_and(|(source, line)| source.taking(line).is_some())
 }
 

@@ -8,7 +8,7 @@
 
 mod findings;
 
-use crate::model::{Growth, Sample, Series, Shape, Trend};
+use crate::model::{Growth, Note, Sample, Series, Shape, Trend};
 use findings::time;
 use std::collections::BTreeSet;
 
@@ -109,9 +109,10 @@ pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
         trend.samples.iter().filter(|sample| sample.walked || !sample.kinds.is_empty()).collect();
     let mut growths: Vec<Growth> = open_growth(trend, &walked).into_iter().collect();
     let paths: BTreeSet<&str> =
-        walked.iter().flat_map(|sample| &sample.families).map(|family| family.path.as_str()).collect();
+        walked.iter().flat_map(|sample| &sample.families).map(|family| &*family.path).collect();
     growths.extend(paths.into_iter().map(|path| family_growth(path, &walked, trend.soft_limit)));
-    let kinds: BTreeSet<&str> = walked.iter().flat_map(|sample| sample.kinds.keys()).map(String::as_str).collect();
+    let kinds: BTreeSet<&str> =
+        walked.iter().flat_map(|sample| sample.kinds.keys()).map(|kind| kind.as_str()).collect();
     growths.extend(
         kinds
             .into_iter()
@@ -137,7 +138,7 @@ pub fn judge_trend(trend: &Trend) -> Vec<Growth> {
             (growth.shape, growth.falls, &growth.series, &mut growth.missing)
             && let Some((ms, limit)) = at_this_pace(&open, trend.soft_limit)
         {
-            missing.push_str(&format!("; at this pace {limit} is reached in {}", time(ms)));
+            *missing = Note::AtThisPace { missing: Box::new(missing.clone()), limit, time: time(ms).into() };
         }
     }
     growths
@@ -209,7 +210,7 @@ fn family_growth(path: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Gro
     // live connections.
     let live = if ends(&wal).2.saturating_mul(4) >= ends(&db).2 { wal } else { db };
     let judged = shape(&live, GrowthThresholds { tooth: Some(tooth_connections(soft_limit)), floors: true });
-    describe(Series::Family(path.to_owned()), &handles, judged)
+    describe(Series::Family(path.to_owned().into()), &handles, judged)
 }
 
 fn kind_growth(kind: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Growth {
@@ -231,7 +232,7 @@ fn kind_growth(kind: &str, walked: &[&Sample], soft_limit: Option<u64>) -> Growt
         GrowthThresholds { tooth: Some(tooth(soft_limit)), floors: true }
     };
     let judged = shape(&points, thresholds);
-    describe(Series::Kind(kind.to_owned()), &points, judged)
+    describe(Series::Kind(kind.to_owned().into()), &points, judged)
 }
 
 /// Points by time; of several values at one time the lowest.
@@ -285,7 +286,7 @@ fn describe(series: Series, points: &[Point], judged: ShapeVerdict) -> Growth {
         to_limit_ms: None,
         samples: points.len() as u64,
         span_ms: span(points),
-        missing: judged.missing,
+        missing: judged.missing.map(Into::into),
         idle: None,
     }
 }

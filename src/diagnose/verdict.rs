@@ -34,7 +34,7 @@ pub fn finding(
 impl Verdict {
     /// Nothing decided yet; checks that a gap of the server blocks cannot pass.
     pub fn new(server: &Server) -> Self {
-        let blocked = server.gaps.iter().flat_map(|gap| gap.blocks.iter().cloned()).collect();
+        let blocked = server.gaps.iter().flat_map(|gap| gap.blocks.iter().map(ToString::to_string)).collect();
         Self { findings: Vec::new(), passed: BTreeSet::new(), blocked }
     }
 

@@ -465,7 +465,7 @@ impl PendingRequest<'_> {
         }
         evidence.push(Evidence::new("threads that wait for a lock and do not come on", locked.len(), source(pid)));
         Some(Finding {
-            subject: self.route.map(|route| route.path.clone()),
+            subject: self.route.map(|route| route.path.clone()).map(|text| text.to_string()),
             ..finding(
                 id::HANDLERS_STUCK,
                 Severity::Critical,
@@ -591,6 +591,9 @@ fn routes_slow(server: &Server, routes: &[Route], verdict: &mut Verdict) {
             (id::ROUTE_SLOW, Some(_)) => vec![see_stacks(server, "see where it waits")],
             _ => vec![NextStep::say("The server's log has the error behind it")],
         };
-        verdict.raise(Finding { subject: Some(path.clone()), ..finding(id, severity, title, evidence, next) });
+        verdict.raise(Finding {
+            subject: Some(path.clone().to_string()),
+            ..finding(id, severity, title, evidence, next)
+        });
     }
 }

@@ -151,7 +151,7 @@ impl<'a> RequestSamples<'a> {
                 let looks = before.iter().map(|before| before.look.clone()).chain([entry.look.clone()]).collect();
                 Thread {
                     tid: entry.tid,
-                    name: entry.name.clone(),
+                    name: entry.name.clone().into(),
                     is_main: entry.is_main,
                     is_new,
                     looks,
@@ -166,7 +166,7 @@ impl<'a> RequestSamples<'a> {
         let left_out = threads.len().saturating_sub(MAX_KEPT);
         threads.truncate(MAX_KEPT);
         Activity {
-            path: path.to_owned(),
+            path: path.to_owned().into(),
             between_ms: whole_milliseconds(last.at.saturating_duration_since(first.at)),
             cpu_ms: last.cpu_ms.saturating_sub(first.cpu_ms),
             threads,

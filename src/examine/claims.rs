@@ -71,7 +71,7 @@ impl Examination<'_> {
         hops: &[Hop],
         unit: Option<&Unit>,
     ) -> Claims {
-        let home = server.home.as_ref().map(std::path::PathBuf::from);
+        let home = server.home.as_ref().map(|home| home.path().to_owned());
         let wanted = ServerProfile {
             kind: server.kind,
             port: server.port,
@@ -110,9 +110,9 @@ impl Examination<'_> {
             let named = self.target.pid_files.iter().find(|read| read.file.path == file.path);
             let claim = Supervisor {
                 kind: SupervisorKind::PidFile,
-                name: Some(file.path.clone()),
+                name: Some((&*file.path).into()),
                 claimed_pid: named.and_then(|read| read.names).map(|names| names.pid),
-                evidence: file.detail.clone(),
+                evidence: file.detail.as_str().into(),
                 ..Supervisor::default()
             };
             claims.push(RawClaim { claim, ..RawClaim::default() }, None);
@@ -122,8 +122,13 @@ impl Examination<'_> {
 
     /// Adds the supervisor that the user gave with `--expect`.
     fn add_expected(&self, server: &mut Server, expect: &Expect, wanted: &ServerProfile<'_>, claims: &mut Claims) {
-        let named =
-            Expected { kind: expect.kind(), name: expect.name(), pid: None, why: expect.to_string(), named: true };
+        let named = Expected {
+            kind: expect.kind(),
+            name: expect.name().into(),
+            pid: None,
+            why: expect.to_string().into(),
+            named: true,
+        };
         match self.survey.expected_program(expect, Some(wanted)) {
             Ok(Some(known)) => {
                 let raw = raw_claim(&known, Fit::Other, wanted.process);
@@ -174,9 +179,9 @@ impl Examination<'_> {
             Err(gap) => {
                 let current = self.survey.host.unit_invocation(unit);
                 let own = process.markers.get("INVOCATION_ID");
-                let is_current_activation = current.as_ref().zip(own).map(|(current, own)| current == own);
+                let is_current_activation = current.as_ref().zip(own).map(|(current, own)| *own == *current);
                 let claim =
-                    Supervisor { kind: unit.kind(), name: Some(unit.name.clone()), ..Supervisor::default() };
+                    Supervisor { kind: unit.kind(), name: Some(unit.name.clone().into()), ..Supervisor::default() };
                 let not_queried = Some(gap.detail.clone());
                 let raw = RawClaim {
                     claim,
@@ -209,14 +214,14 @@ impl Examination<'_> {
             server.gaps.push(Gap::new(format!("{runtime} on container {short}"), GapReason::NotAsked, detail));
             let claim = Supervisor { kind: runtime, ..Supervisor::default() };
             let not_queried = Some(format!("by its name below the manager of uid {owner}"));
-            return RawClaim { claim, not_queried, ..RawClaim::default() };
+            return RawClaim { claim, not_queried: not_queried.map(Into::into), ..RawClaim::default() };
         }
         match self.survey.host.container(&runtime, &short) {
             Ok(program) => RawClaim { claim: program.claim, ..RawClaim::default() },
             Err(gap) => {
                 server.gaps.push(gap);
-                let claim = Supervisor { kind: runtime, name: Some(short), ..Supervisor::default() };
-                RawClaim { claim, not_queried: Some(String::new()), ..RawClaim::default() }
+                let claim = Supervisor { kind: runtime, name: Some(short.into()), ..Supervisor::default() };
+                RawClaim { claim, not_queried: Some(String::new().into()), ..RawClaim::default() }
             }
         }
     }
@@ -252,7 +257,7 @@ impl Examination<'_> {
         let shown = mask::command(&self.survey.command(pid).iter().map(String::as_bytes).collect::<Vec<_>>());
         let claim = Supervisor {
             kind: SupervisorKind::RespawnLoop,
-            name: Some(shown),
+            name: Some(shown.into()),
             pid: Some(pid),
             is_launcher,
             ..Supervisor::default()
@@ -283,8 +288,7 @@ impl Examination<'_> {
             1 => format!("the claims of {} (pid {})", first.kind, first.pid),
             count => format!("the claims of {count} supervisors"),
         };
-        let mut detail =
-            format!("{}: {}", gap.what, if gap.detail.is_empty() { gap.reason.words() } else { &gap.detail });
+        let mut detail = format!("{}: {}", gap.what, gap.text());
         if gap.reason == GapReason::Permission {
             detail.push_str("; run as root to query them");
         }
@@ -300,7 +304,7 @@ fn raw_claim(known: &KnownProgram, fit: Fit, process: Option<&Process>) -> RawCl
     RawClaim {
         claim: Supervisor { claims_this: None, ..program.claim.clone() },
         fit,
-        is_current_activation: program.invocation.as_ref().zip(own).map(|(current, own)| current == own),
+        is_current_activation: program.invocation.as_ref().zip(own).map(|(current, own)| *own == *current),
         runs: command.as_ref().map(|command| command.kind),
         runs_certainly: command.is_some_and(|command| command.certain),
         names_command: process.is_some_and(|process| is_command_of(&program.command, process)),

@@ -66,7 +66,9 @@ pub(super) fn known_in(
     let mut list = |path: &ForeignPath, most| {
         host.list_directory(path, most).unwrap_or_else(|gap| {
             if gap.reason != GapReason::NotFound {
-                gaps.push(Gap { what: format!("databases in {}", path.shown()), ..gap }.blocking(id::DATABASES));
+                gaps.push(
+                    Gap { what: format!("databases in {}", path.shown()).into(), ..gap }.blocking(id::DATABASES),
+                );
             }
             Vec::new()
         })

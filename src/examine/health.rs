@@ -3,7 +3,7 @@
 use super::activity::{ActivitySamples, RequestSamples};
 use super::{Examination, Routes};
 use crate::model::{
-    Attempt, Gap, GapReason, Health, Outcome, Phase, ProcessState, Route, Server, ServerKind, id,
+    Attempt, Gap, GapReason, Health, Note, Outcome, Phase, ProcessState, Route, Server, ServerKind, id,
     whole_milliseconds,
 };
 use crate::parse::health::{health_path, usual_routes};
@@ -59,7 +59,7 @@ impl Examination<'_> {
     /// Sends the requests and fills in `server.health`.
     pub(super) fn probe(&self, server: &mut Server, sockets_held: Option<&HashSet<u64>>) {
         let ignored_proxies =
-            PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).to_owned()).collect();
+            PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).into()).collect();
         let careful =
             server.descriptors.as_ref().and_then(|facts| facts.share()).is_some_and(|share| share >= CAREFUL_SHARE);
         let deep = self.request.deep && !careful && server.kind == ServerKind::Webui;
@@ -67,12 +67,12 @@ impl Examination<'_> {
         if careful {
             health.note = Some(
                 "over 80 % of the descriptor limit: one request only, because each accepted connection takes a descriptor"
-                    .to_owned(),
+                    .to_owned().into(),
             );
         }
         if let Some((outcome, note)) = self.not_probed(server) {
             health.outcome = outcome;
-            health.note = Some(note);
+            health.note = Some(note.into());
             note_start(server, outcome);
             server.health = Some(health);
             return;
@@ -236,7 +236,7 @@ impl Examination<'_> {
             let activity = activity.filter(|_| !attempt.outcome.is_answer());
             server.gaps.extend(gaps.into_iter().filter(|_| activity.is_some()));
             let deadline_ms = whole_milliseconds(deadline);
-            let route = Route { path: shown, named, deadline_ms, attempt, looks, activity };
+            let route = Route { path: shown.into(), named, deadline_ms, attempt, looks, activity };
             server.health.iter_mut().for_each(|health| health.routes.push(route.clone()));
         }
     }
@@ -249,8 +249,7 @@ impl Examination<'_> {
             return Some((Outcome::NotProbed, detail.to_owned()));
         }
         let listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
-        let was_named =
-            server.expectation.named_by.iter().any(|by| by.starts_with("--port") || by.starts_with("--url"));
+        let was_named = server.expectation.named_by.iter().any(|by| by.is_port() || by.is_url());
         if server.process.is_some() {
             let unreadable = server.descriptors.as_ref().is_none_or(|facts| {
                 // Without the right to trace the process, its descriptors can be listed and none of their links
@@ -321,7 +320,7 @@ impl Examination<'_> {
                     Ok(Plan { host: Some(host), addresses, tls: Some(tls), path: said, resolve: Some(phase) })
                 }
                 Err(outcome) => Err(Box::new(Attempt {
-                    url: crate::parse::mask::url(url.as_str()),
+                    url: crate::parse::mask::url(url.as_str()).into(),
                     address: None,
                     outcome,
                     http_status: None,
@@ -359,7 +358,7 @@ impl Examination<'_> {
 }
 
 fn was_named_by_url(server: &Server) -> bool {
-    server.expectation.named_by.iter().any(|by| by.starts_with("--url"))
+    server.expectation.named_by.iter().any(Note::is_url)
 }
 
 /// Whether only a service manager has the listening sockets open (systemd.socket(5)).

@@ -6,8 +6,8 @@ use crate::collect::ForeignPath;
 use crate::diagnose;
 use crate::diagnose::ownership::{self, Ownership};
 use crate::model::{
-    ClaimState, Gap, GapReason, Hop, HostPath, Lineage, Process, Relaunch, Role, Server, Sibling, Supervisor,
-    SupervisorKind, id,
+    ClaimState, Gap, GapDetail, GapReason, GapSubject, Hop, HostPath, Lineage, Process, Relaunch, Role, Server,
+    Sibling, Supervisor, SupervisorKind, id,
 };
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, HermesCommand};
@@ -80,11 +80,11 @@ impl Examination<'_> {
             supervisor,
             expected,
             detached,
-            detached_because,
+            detached_because: detached_because.into(),
             session: process.as_ref().map(|process| process.session),
             process_group: process.as_ref().map(|process| process.process_group),
             cgroup,
-            unit: unit.map(|unit| unit.name),
+            unit: unit.map(|unit| unit.name).map(Into::into),
             markers: process.map(|process| process.markers).unwrap_or_default(),
             relaunch,
             claims: others,
@@ -97,14 +97,11 @@ impl Examination<'_> {
     /// Adds related facts to the gap of a descriptor limit that could not be read.
     fn note_limit(&self, server: &mut Server, supervisor: &Supervisor) {
         const MAX_LOG_BYTES: usize = 64 * 1024;
-        let is_limit = |gap: &&mut Gap| gap.what.starts_with(crate::parse::darwin::descriptor::LIMIT);
+        let is_limit = |gap: &&mut Gap| matches!(gap.what, GapSubject::DescriptorLimitOf { .. });
         let Some(gap) = server.gaps.iter_mut().find(is_limit) else { return };
-        if supervisor.kind == SupervisorKind::Launchd
-            && let Some(policy) = &supervisor.policy
-        {
-            let limit = policy.split(' ').find(|word| word.starts_with("SoftResourceLimits.NumberOfFiles="));
-            gap.detail.push_str(&format!("; its job sets {}", limit.unwrap_or("none")));
-        }
+        let policy = supervisor.policy.as_ref().filter(|_| supervisor.kind == SupervisorKind::Launchd);
+        let limit = |word: &&str| word.starts_with("SoftResourceLimits.NumberOfFiles=");
+        let setting = policy.map(|policy| policy.split(' ').find(limit).unwrap_or("none").into());
         let log = supervisor.log.as_deref().filter(|log| log.starts_with('/'));
         let log = log.and_then(|log| {
             self.survey
@@ -112,9 +109,13 @@ impl Examination<'_> {
                 .read_file(&self.log_of(supervisor, HostPath::from_kept(log).path()), MAX_LOG_BYTES)
                 .ok()
         });
-        if let Some((from, to)) = log.and_then(|log| crate::parse::darwin::descriptor::raised_limit(&log)) {
-            gap.detail.push_str(&format!("; according to its log, it raised the soft limit from {from} to {to}"));
-        }
+        let raised = log.and_then(|log| crate::parse::darwin::descriptor::raised_limit(&log));
+        gap.detail = match (setting, raised) {
+            (None, None) => return,
+            (Some(setting), None) => GapDetail::MacLimitOfJob { setting },
+            (None, Some((from, to))) => GapDetail::MacLimitRaised { from, to },
+            (Some(setting), Some((from, to))) => GapDetail::MacLimitOfJobRaised { setting, from, to },
+        };
     }
 
     /// Adds a gap for a server that is being started: its supervisor's process lives, is young, and was not
@@ -184,7 +185,7 @@ impl Examination<'_> {
             found.push(Sibling {
                 pid,
                 kind: command.kind,
-                command: mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>()),
+                command: mask::command(&argv.iter().map(String::as_bytes).collect::<Vec<_>>()).into(),
                 same_port,
                 same_home,
                 any_port: command.port == Some(0),
@@ -233,9 +234,9 @@ impl Examination<'_> {
             age_ms: process.age_ms,
             user: process.user.clone(),
             role: Role::Server,
-            name: Some(server.kind.word().to_owned()),
-            command: process.command.clone().unwrap_or_else(|| format!("[{}]", process.name)),
-            evidence: "the examined process".to_owned(),
+            name: Some(server.kind.word().to_owned().into()),
+            command: process.command.clone().unwrap_or_else(|| format!("[{}]", process.name).into()),
+            evidence: "the examined process".into(),
         }];
         let mut current = process.ppid;
         while current != 0 && hops.len() < MAX_HOPS && hops.iter().all(|hop| hop.pid != current) {
@@ -276,9 +277,9 @@ impl Examination<'_> {
             age_ms: process.age_ms,
             user: process.user,
             role,
-            name,
-            command: process.command.unwrap_or_else(|| format!("[{}]", process.name)),
-            evidence,
+            name: name.map(Into::into),
+            command: process.command.unwrap_or_else(|| format!("[{}]", process.name).into()),
+            evidence: evidence.into(),
         })
     }
 }

@@ -61,12 +61,12 @@ impl Examination<'_> {
                 Err(gap) if gap.reason == GapReason::Permission && is_refused => {}
                 // Other logs in the same place would hang too, and the time is needed for other files.
                 Err(gap) if gap.reason == GapReason::Timeout => {
-                    server.gaps.push(Gap { what: format!("log {source}"), ..gap });
+                    server.gaps.push(Gap { what: format!("log {source}").into(), ..gap });
                     break;
                 }
                 Err(gap) => {
                     is_refused |= gap.reason == GapReason::Permission;
-                    server.gaps.push(Gap { what: format!("log {source}"), ..gap });
+                    server.gaps.push(Gap { what: format!("log {source}").into(), ..gap });
                 }
             }
         }
@@ -213,7 +213,7 @@ fn facts(source: String, is_shared: bool, tail: &LogTail, clock: &Clock) -> LogF
         log::all_older(&mut facts);
     }
     let bytes_read = parts.iter().map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX)).sum();
-    LogFacts { source, is_shared, bytes_read, with_rotated: tail.with_rotated, ..facts }
+    LogFacts { source: source.into(), is_shared, bytes_read, with_rotated: tail.with_rotated, ..facts }
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ mod stacks;
 
 use crate::collect::{Deadline, ForeignPath, Host, SocketTable};
 use crate::diagnose;
-use crate::model::{Envelope, Gap, GapReason, Part, PidFile, Process, Server, Status, id, whole_milliseconds};
+use crate::model::{
+    Envelope, Gap, GapReason, Note, Part, PidFile, Process, Server, Status, id, whole_milliseconds,
+};
 use crate::parse::sockets::TcpState;
 use crate::report;
 use crate::target::{SelectError, Selection, Survey, Target, select};
@@ -200,7 +202,8 @@ impl Examination<'_> {
             home: target
                 .home
                 .as_deref()
-                .map(|home| crate::model::text::printable(home.as_os_str().as_encoded_bytes())),
+                .map(|home| crate::model::text::printable(home.as_os_str().as_encoded_bytes()))
+                .map(Into::into),
             status: Status::Unknown,
             root_causes: Vec::new(),
             findings: Vec::new(),
@@ -293,7 +296,7 @@ impl Examination<'_> {
     fn ended(&self, server: &mut Server, identity: crate::model::Identity) {
         let what = format!("process {}", identity.pid);
         // A pid names only this process, which cannot be examined any more.
-        let names = |by: &String| by.starts_with("--") && !by.starts_with("--pid");
+        let names = |by: &Note| by.is_option() && !matches!(by, Note::NamedByPid { .. });
         let was_named = server.expectation.named_by.iter().any(names);
         let listens = server.port.is_none_or(|port| {
             let table = self.survey.host.sockets(None).value;

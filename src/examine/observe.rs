@@ -38,7 +38,7 @@ impl Examination<'_> {
         let begun = Instant::now();
         let end = self.deadline.within(timeouts);
         let mut known_children = HashMap::new();
-        let mut relaunch = Relaunch { of: Some(claim.title()), ..Relaunch::default() };
+        let mut relaunch = Relaunch { of: Some(claim.title().into()), ..Relaunch::default() };
         let mut port = None;
         let mut port_looked_at: Option<Instant> = None;
         let mut first_count = claim.restarts;
@@ -49,7 +49,7 @@ impl Examination<'_> {
                 .into_iter()
                 .collect(),
             restarts: claim.restarts,
-            state: claim.state.clone(),
+            state: claim.state.clone().map(|text| text.to_string()),
         };
         loop {
             for pid in now.pids.drain(..) {
@@ -58,10 +58,10 @@ impl Examination<'_> {
                 }
             }
             if let Some(state) = now.state.take()
-                && relaunch.states.last() != Some(&state)
+                && relaunch.states.last().is_none_or(|last| *last != *state.as_str())
                 && relaunch.states.len() < MAX_CHANGES
             {
-                relaunch.states.push(state);
+                relaunch.states.push(state.into());
             }
             first_count = first_count.or(now.restarts);
             let more = now.restarts.zip(first_count).map_or(0, |(now, first)| now.saturating_sub(first));
@@ -88,7 +88,7 @@ impl Examination<'_> {
                     SupervisorSample {
                         pids: again.claimed_pid.into_iter().collect(),
                         restarts: again.restarts,
-                        state: again.state,
+                        state: again.state.map(|text| text.to_string()),
                     }
                 }
                 ObservedSupervisor::Loop(parent) => SupervisorSample {

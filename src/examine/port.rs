@@ -2,7 +2,7 @@
 
 use super::Examination;
 use crate::collect::SocketTable;
-use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Server, id};
+use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Note, Server, id};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
 use crate::parse::mask;
@@ -19,7 +19,7 @@ impl Examination<'_> {
             };
             // If only its own command line names the port, another program may have taken it; its listeners are
             // better evidence.
-            let was_named = self.target.expectation.named_by.iter().any(|by| by.starts_with("--port"));
+            let was_named = self.target.expectation.named_by.iter().any(Note::is_port);
             if was_named || self.target.identity.is_none() || server.port.is_some_and(listens_there) {
                 return;
             }
@@ -65,13 +65,13 @@ impl Examination<'_> {
             .map(|socket| {
                 let path = socket.cgroup_id.and_then(|id| units.get(&id)).cloned();
                 Listener {
-                    address: unmapped(socket.local).ip().to_string(),
-                    family: if socket.local.is_ipv4() { "ipv4" } else { "ipv6" }.to_owned(),
+                    address: unmapped(socket.local).ip().to_string().into(),
+                    family: if socket.local.is_ipv4() { "ipv4" } else { "ipv6" }.to_owned().into(),
                     inode: socket.inode,
                     accept_queue: socket.receive_queue,
                     backlog: socket.send_queue,
-                    unit: path.as_deref().and_then(unit_of).map(|unit| unit.name),
-                    cgroup: path,
+                    unit: path.as_deref().and_then(unit_of).map(|unit| unit.name).map(Into::into),
+                    cgroup: path.map(Into::into),
                     uid: socket.uid,
                     holders: holders.get(&socket.inode).cloned().unwrap_or_default(),
                 }
@@ -136,7 +136,8 @@ impl Examination<'_> {
         if ids.is_empty() {
             return HashMap::new();
         }
-        let hints: Vec<String> = server.process.iter().filter_map(|process| process.cgroup.clone()).collect();
+        let hints: Vec<String> =
+            server.process.iter().filter_map(|process| process.cgroup.as_ref().map(ToString::to_string)).collect();
         match self.survey.host.cgroup_paths(&ids, &hints) {
             Ok(paths) => {
                 let gone = ids.iter().filter(|id| !paths.contains_key(id)).count();
@@ -170,13 +171,14 @@ impl Examination<'_> {
                 });
                 Holder {
                     pid,
-                    command: mask::command(&words),
+                    command: mask::command(&words).into(),
                     kind: recognised.map(|command| command.kind),
                     front: argv
                         .first()
                         .and_then(|program| front_program(program))
                         .or_else(|| self.survey.is_service_manager(pid).then_some("systemd"))
-                        .map(str::to_owned),
+                        .map(str::to_owned)
+                        .map(Into::into),
                     in_lineage: server.pid.map(|own| self.survey.are_relatives(own, pid)),
                 }
             })

@@ -61,7 +61,7 @@ pub fn record(
     let mut is_known = last.is_ok();
     let earlier = last.unwrap_or_default();
     let mut before: HashMap<String, Record> =
-        earlier.into_iter().map(|record| (record.server.clone(), record)).collect();
+        earlier.into_iter().map(|record| (record.server.to_string(), record)).collect();
     let (begun, mut taken, mut due, mut reports) = (Instant::now(), 0_u64, 0_u64, 0_u32);
     loop {
         taken += 1;
@@ -87,10 +87,14 @@ pub fn record(
                 }
                 for mut record in records {
                     record.since_boot_ms = since_boot_ms;
-                    let old = before.get(&record.server);
+                    let old = before.get(record.server.as_str());
                     // At the first sample the state may be old, so no change is reported and no report is written.
                     let is_told = is_known || old.is_some();
-                    record.events = if is_told { changes(old, &record) } else { Vec::new() };
+                    record.events = if is_told {
+                        changes(old, &record).into_iter().map(Into::into).collect()
+                    } else {
+                        Vec::new()
+                    };
                     let was_critical = !is_told || old.is_some_and(|old| old.status == Status::Critical);
                     // Written before a restart destroys the evidence.
                     if record.status == Status::Critical
@@ -100,7 +104,7 @@ pub fn record(
                     {
                         reports += 1;
                         match keep_report(request, &recorder, &envelope.started_at) {
-                            Ok(path) => record.events.push(format!("full report: {}", path.display())),
+                            Ok(path) => record.events.push(format!("full report: {}", path.display()).into()),
                             Err(error) => listener.failed(&format!("cannot write the full report: {error}")),
                         }
                     }
@@ -109,7 +113,7 @@ pub fn record(
                         listener.failed(&format!("cannot write a line of {}: {error}", plan.file.display()));
                     }
                     listener.recorded(&record, written.is_ok());
-                    before.insert(record.server.clone(), record);
+                    before.insert(record.server.clone().to_string(), record);
                 }
                 // Servers that appear from now on are new.
                 is_known = true;
@@ -216,9 +220,9 @@ fn of_server(server: &Server, name: String, at: &Timestamp) -> Record {
     Record {
         at: at.to_owned(),
         since_boot_ms: None,
-        server: name,
+        server: name.into(),
         status: server.status,
-        root_causes: server.root_causes.clone(),
+        root_causes: server.root_causes.iter().map(Into::into).collect(),
         pid: server.pid,
         start_ticks: server.process.as_ref().map(|process| process.identity.start_ticks),
         open: descriptors.and_then(|facts| facts.open),
@@ -228,9 +232,11 @@ fn of_server(server: &Server, name: String, at: &Timestamp) -> Record {
         close_wait: descriptors.and_then(|facts| Some(facts.close_wait.as_ref()?.first)),
         accept_queue: listeners.map(crate::model::Listeners::queued),
         connected: listeners.map(|listeners| listeners.connections.established),
-        health: health.and_then(|health| {
-            serde_json::to_value(health.outcome).ok().and_then(|value| value.as_str().map(str::to_owned))
-        }),
+        health: health
+            .and_then(|health| {
+                serde_json::to_value(health.outcome).ok().and_then(|value| value.as_str().map(str::to_owned))
+            })
+            .map(Into::into),
         health_ms: took,
         resident_bytes: server.process.as_ref().and_then(|process| process.resident_bytes),
         restarts: server.lineage.as_ref().and_then(|lineage| lineage.supervisor.restarts),

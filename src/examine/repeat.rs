@@ -191,7 +191,7 @@ mod tests {
             phases: vec![
                 phase(PhaseName::Resolve, 50.0, None),
                 phase(PhaseName::Connect, 0.5, None),
-                phase(PhaseName::FirstByte, first_byte_ms, error),
+                phase(PhaseName::FirstByte, first_byte_ms, error.map(Into::into)),
             ],
             bytes_received: 0,
             answer: None,

@@ -2,7 +2,7 @@
 
 use super::Request;
 use crate::diagnose;
-use crate::model::{Envelope, Gap, GapReason, Part, Replayed, Server, id};
+use crate::model::{Envelope, Gap, GapReason, OwnTerm, Part, Replayed, Server, id};
 use crate::parse::version::is_newer;
 use crate::report;
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
         tool,
         command,
         status: envelope.status,
-        root_causes: of_servers.collect(),
+        root_causes: of_servers.map(Into::into).collect(),
         newer_rules: Vec::new(),
     };
     let had = envelope.servers.len();
@@ -42,21 +42,21 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
         diagnose::judge(server);
         newer.extend(rules_of(server).difference(&known).cloned());
     }
-    replayed.newer_rules = newer.into_iter().collect();
+    replayed.newer_rules = newer.into_iter().map(Into::into).collect();
     // Pid files without a server were not kept as facts, so their findings are kept.
     envelope.findings.retain(|finding| finding.id == id::STALE_PID_FILE || envelope.history.is_some());
     envelope.findings.extend(diagnose::judge_host(&[], &envelope.databases));
     envelope.tool = report::own_tool();
-    envelope.command = request.command.to_owned();
+    envelope.command = request.command.to_owned().into();
     envelope.replayed = Some(replayed);
     Ok(report::seal(envelope, elapsed))
 }
 
 /// Ids of all findings that were checked for a server, including those that could not be decided.
 fn rules_of(server: &Server) -> BTreeSet<String> {
-    let found = server.findings.iter().map(|finding| &finding.id);
-    let open = server.gaps.iter().flat_map(|gap| &gap.blocks);
-    found.chain(&server.passed).chain(open).cloned().collect()
+    let found = server.findings.iter().map(|finding| finding.id.as_str());
+    let open = server.gaps.iter().flat_map(|gap| &gap.blocks).map(|id| id.as_str());
+    found.chain(server.passed.iter().map(String::as_str)).chain(open).map(str::to_owned).collect()
 }
 
 fn is_named(server: &Server, request: &Request) -> bool {
@@ -86,7 +86,7 @@ fn narrow(server: &mut Server, parts: &[Part]) {
     server.examined = if lacks_all { parts.to_vec() } else { wanted };
     let asks = |part| server.examined.contains(&part);
     // Gaps that block only other parts do not matter.
-    let is_of_others = |blocked: &String| {
+    let is_of_others = |blocked: &OwnTerm| {
         BLOCKED.iter().any(|(part, ids)| !asks(*part) && ids.contains(&blocked.as_str()))
             && !BLOCKED.iter().any(|(part, ids)| asks(*part) && ids.contains(&blocked.as_str()))
     };

@@ -160,7 +160,7 @@ fn still_there(host: &dyn Host, identity: Identity) -> Result<(), Gap> {
 /// Converts the result of a walk to a sample.
 fn of_descriptors(facts: &Descriptors) -> Sample {
     let families = facts.sqlite.iter().map(|family| FamilySample {
-        path: family.path.to_string(),
+        path: family.path.to_string().into(),
         db: family.db,
         wal: family.wal,
         shm: family.shm,
@@ -291,7 +291,7 @@ fn by_known_names(now: &Descriptors, moments: &mut [Moment]) {
                     (Some(only), None) => only.path.to_string(),
                     _ => file,
                 };
-                FamilySample { path, ..sum }
+                FamilySample { path: path.into(), ..sum }
             })
             .collect();
     }
@@ -352,7 +352,7 @@ pub fn exercise(
     let host = address.ip().to_string();
     let kind = server.kind;
     let scheme = if tls { "https" } else { "http" };
-    let mut exercise = Exercise { to: format!("{scheme}://{address}"), ..Exercise::default() };
+    let mut exercise = Exercise { to: format!("{scheme}://{address}").into(), ..Exercise::default() };
     'paths: for path in &plan.paths {
         let shown = crate::parse::mask::url(&crate::model::text::printable(path.as_bytes()));
         let mut before = None;
@@ -363,7 +363,7 @@ pub fn exercise(
             let mut answered = 0_u64;
             for _ in 0..requests {
                 if is_over() {
-                    exercise.stopped = Some("interrupted".to_owned());
+                    exercise.stopped = Some("interrupted".into());
                     break;
                 }
                 let knock = ProbeRequest { address, tls, host: host.clone(), path: path.clone(), kind };
@@ -382,14 +382,14 @@ pub fn exercise(
                     looked
                 }
                 Err(gap) => {
-                    exercise.stopped = Some(format!("{}: {}", gap.what, gap.detail));
+                    exercise.stopped = Some(format!("{}: {}", gap.what, gap.detail).into());
                     server.gaps.push(gap);
                     break 'paths;
                 }
             };
             let handles = facts.families.iter().map(|family| family.db + family.wal).sum();
             let row = Batch {
-                path: shown.clone(),
+                path: shown.clone().into(),
                 batch,
                 requests,
                 answered,
@@ -401,9 +401,9 @@ pub fn exercise(
             exercise.batches.push(row);
             let share = soft_limit.filter(|limit| *limit > 0).map(|limit| open as f64 / limit as f64);
             if share.is_some_and(|share| share >= ENOUGH) {
-                exercise.stopped = Some(format!("{open} descriptors are open, 80 % of the limit or more"));
+                exercise.stopped = Some(format!("{open} descriptors are open, 80 % of the limit or more").into());
             } else if requests > 0 && answered == 0 && exercise.stopped.is_none() {
-                exercise.stopped = Some("none of the last batch was answered".to_owned());
+                exercise.stopped = Some("none of the last batch was answered".into());
             }
             batch += 1;
             if sent >= plan.requests || exercise.stopped.is_some() {
@@ -425,7 +425,7 @@ fn cost(path: String, requests: u64, before: (u64, u64), after: (u64, u64)) -> P
     };
     let left_open = more(after.0, before.0);
     let per_request = if requests == 0 { 0.0 } else { left_open as f64 / requests as f64 };
-    PathCost { path, requests, left_open, left_database_handles: more(after.1, before.1), per_request }
+    PathCost { path: path.into(), requests, left_open, left_database_handles: more(after.1, before.1), per_request }
 }
 
 fn open_of(process: &Process) -> Result<Descriptors, Gap> {

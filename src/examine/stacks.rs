@@ -5,7 +5,7 @@ use super::Examination;
 use crate::collect::ForeignPath;
 use crate::diagnose::stacks::{self as deciding, Sleeps, SourceText};
 use crate::model::{
-    Gap, GapReason, Identity, Process, PythonSample, Server, Stacks, ThreadSample, id, whole_milliseconds,
+    Gap, GapReason, HostPath, Identity, Process, PythonSample, Server, Stacks, ThreadSample, id, whole_milliseconds,
 };
 use crate::parse::python_source;
 use std::collections::HashMap;
@@ -71,7 +71,7 @@ impl Examination<'_> {
     fn sample_stacks_again(
         &self,
         identity: Identity,
-        sources: &HashMap<String, SourceText>,
+        sources: &HashMap<HostPath, SourceText>,
         (begun, before): (Instant, &Sleeps),
         stacks: &mut Stacks,
         gaps: &mut Vec<Gap>,
@@ -92,7 +92,7 @@ impl Examination<'_> {
                 let between = whole_milliseconds(begun.elapsed().saturating_sub(first));
                 deciding::compare(stacks, &again, between, (before, &after));
             }
-            Err(gap) => gaps.push(missed(gap.reason, &gap.detail)),
+            Err(gap) => gaps.push(missed(gap.reason, &gap.detail.to_string())),
         }
     }
 
@@ -103,7 +103,7 @@ impl Examination<'_> {
         look: &PythonSample,
         kernel: &HashMap<u32, ThreadSample>,
         gaps: &mut Vec<Gap>,
-    ) -> HashMap<String, SourceText> {
+    ) -> HashMap<HostPath, SourceText> {
         let started = process
             .age_ms
             .and_then(|age| SystemTime::now().checked_sub(Duration::from_millis(age)))

@@ -53,7 +53,7 @@ impl Answer {
     /// The result when nothing could be examined: an envelope with a gap that has the reason.
     pub fn nothing(envelope: Envelope, level: Level) -> Self {
         let envelope = redacted(envelope, level, &host_names());
-        let lines: Vec<&str> = envelope.gaps.iter().map(|gap| gap.detail.as_str()).collect();
+        let lines: Vec<String> = envelope.gaps.iter().map(|gap| gap.detail.to_string()).collect();
         let text = format!("status: {}\n\n{}", envelope.status.word().to_lowercase(), lines.join("\n"));
         Self { text, envelope: serde_json::to_value(envelope).ok(), is_error: true }
     }

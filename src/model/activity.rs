@@ -1,6 +1,6 @@
 //! Activity of a server's threads while a request waits for its response.
 
-use super::ProcessState;
+use super::{ProcessState, ProgramName, Symbol, ThreadName, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
     /// Path of the request in flight: `/health` or a route.
-    pub path: String,
+    pub path: Url,
     /// Time between the two samples, in milliseconds.
     pub between_ms: u64,
     /// CPU time of the whole process between the samples, in milliseconds.
@@ -39,7 +39,7 @@ pub struct PipeReader {
     /// Process id.
     pub pid: u32,
     /// Short name.
-    pub name: String,
+    pub name: ProgramName,
     /// Scheduler state.
     pub state: ProcessState,
 }
@@ -57,7 +57,7 @@ pub struct Thread {
     /// Thread id of the kernel.
     pub tid: u32,
     /// Short name of the kernel (15 bytes at most).
-    pub name: String,
+    pub name: ThreadName,
     /// Whether it is the main thread.
     pub is_main: bool,
     /// Whether it was started after the request in flight was connected. In a server with one thread per
@@ -90,7 +90,7 @@ pub struct ThreadSample {
     pub state: ProcessState,
     /// Kernel function in which it sleeps (`/proc/PID/task/TID/wchan`); `null` while it runs, or if the kernel
     /// does not report it.
-    pub wait_channel: Option<String>,
+    pub wait_channel: Option<Symbol>,
     /// The system call that it is in; `null` while it runs in user space, or if it could not be read.
     pub system_call: Option<SystemCall>,
 }
@@ -99,7 +99,7 @@ pub struct ThreadSample {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SystemCall {
     /// Name, or `system call N` for an unknown call.
-    pub name: String,
+    pub name: Symbol,
     /// The descriptor that it operates on, for calls with a descriptor as first argument.
     pub descriptor: Option<u32>,
     /// For a futex wait: whether it has no time limit. A wait for a Python lock has none; a wait for the

@@ -1,6 +1,6 @@
 //! Claims of supervisors as they were read, before any of them is compared with the server.
 
-use super::{ServerKind, Supervisor};
+use super::{GapDetail, ServerKind, Supervisor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ pub struct RawClaim {
     pub is_enabled: Option<bool>,
     /// Why the supervisor was not queried, or gave no answer; `null` if it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_queried: Option<String>,
+    pub not_queried: Option<GapDetail>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

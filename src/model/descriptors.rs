@@ -1,9 +1,8 @@
 //! Open descriptors of a process, counted while they were read.
 
-use super::HostPath;
+use super::{Address, DescriptorTarget, HostPath, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Every open descriptor of one process, by kind and by target.
@@ -16,7 +15,7 @@ pub struct Descriptors {
     /// Hard limit of the live process.
     pub hard_limit: Option<u64>,
     /// Number of descriptors by kind. TCP sockets are counted by state: `tcp-established`, `tcp-close-wait` …
-    pub by_kind: BTreeMap<String, u64>,
+    pub by_kind: BTreeMap<Symbol, u64>,
     /// Distinct targets, most descriptors first.
     pub targets: Vec<Target>,
     /// Distinct targets that are not listed in `targets`.
@@ -50,9 +49,9 @@ impl Descriptors {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// Path, or a description such as `tcp CLOSE-WAIT to 149.154.167.220:443`.
-    pub target: String,
+    pub target: DescriptorTarget,
     /// Kind, a key of [`Descriptors::by_kind`].
-    pub kind: Cow<'static, str>,
+    pub kind: Symbol,
     /// Descriptors that point to it.
     pub count: u64,
     /// Whether the file was unlinked.
@@ -95,13 +94,13 @@ pub struct SocketDescriptor {
     /// Inode number, as in `socket:[INODE]`; on macOS the opaque handle of the socket.
     pub inode: u64,
     /// `tcp`, `udp`, `unix`, `netlink` …
-    pub protocol: Cow<'static, str>,
+    pub protocol: Symbol,
     /// Local address or bound path.
-    pub local: Option<String>,
+    pub local: Option<Address>,
     /// Remote address.
-    pub remote: Option<String>,
+    pub remote: Option<Address>,
     /// TCP state in the kernel's spelling, for example `CLOSE-WAIT`.
-    pub state: Option<String>,
+    pub state: Option<Symbol>,
     /// Descriptors that point to it.
     pub count: u64,
 }
@@ -123,7 +122,7 @@ pub struct CloseWait {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseWaitPeer {
     /// Remote address and port.
-    pub peer: String,
+    pub peer: Address,
     /// Number of sockets.
     pub count: u64,
 }

@@ -1,8 +1,9 @@
 //! The report: one envelope for all subcommands.
 
 use super::{
-    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, Lineage, Listeners, LogFacts,
-    PidFile, Process, Redaction, Resources, Stacks, Status, Timestamp, Trend,
+    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, HostPath, Lineage, Listeners,
+    LogFacts, Note, OwnTerm, PidFile, Process, ProgramName, Redaction, Resources, Stacks, Status, Timestamp, Trend,
+    Version,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,20 +74,20 @@ impl ServerKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `hermes-doctor`.
-    pub name: String,
+    pub name: OwnTerm,
     /// Its version.
-    pub version: String,
+    pub version: Version,
 }
 
 /// Facts about the host, without anything that identifies it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostFacts {
     /// Operating system: `linux`, `macos`.
-    pub os: String,
+    pub os: OwnTerm,
     /// Kernel release.
-    pub kernel: Option<String>,
+    pub kernel: Option<Version>,
     /// Processor architecture.
-    pub arch: String,
+    pub arch: OwnTerm,
     /// Time since boot in milliseconds, with a resolution of one second.
     pub uptime_ms: Option<u64>,
     /// Memory in bytes.
@@ -101,7 +102,7 @@ pub struct HostFacts {
     /// Whether the doctor ran as root.
     pub root: bool,
     /// Name of pid 1.
-    pub init: Option<String>,
+    pub init: Option<ProgramName>,
 }
 
 /// The parts of an examination.
@@ -139,20 +140,20 @@ fn known_parts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
 pub struct Expectation {
     /// How the user or the configuration of the host named the server, for example `--port 8787`; empty for a
     /// server that was found by a scan.
-    pub named_by: Vec<String>,
+    pub named_by: Vec<Note>,
     /// Why a Hermes server is expected on its port, for example `default port of webui`.
-    pub port_belongs_because: Option<String>,
+    pub port_belongs_because: Option<Note>,
     /// Whether any program may be there: `--kind other`, or a port where no Hermes server is expected.
     pub any_program: bool,
     /// The kind given with `--kind`.
     pub kind: Option<ServerKind>,
     /// The home given with `--home`.
-    pub home: Option<String>,
+    pub home: Option<HostPath>,
     /// Whether it is on another host: only its HTTP can be examined.
     pub remote: bool,
     /// The supervisor given with `--expect`; `none` means that no supervisor is expected.
     #[serde(default)]
-    pub supervisor: Option<String>,
+    pub supervisor: Option<Note>,
 }
 
 /// One examined server: its facts and findings.
@@ -165,7 +166,7 @@ pub struct Server {
     /// Port.
     pub port: Option<u16>,
     /// HERMES_HOME.
-    pub home: Option<String>,
+    pub home: Option<HostPath>,
     /// Status that follows from the findings.
     pub status: Status,
     /// Ids of the root cause findings (warnings and worse).
@@ -225,7 +226,7 @@ pub struct Envelope {
     /// The program that made the verdict.
     pub tool: Tool,
     /// Subcommand that was run.
-    pub command: String,
+    pub command: OwnTerm,
     /// The host where it ran.
     pub host: HostFacts,
     /// Start of the examination, RFC 3339.
@@ -267,13 +268,13 @@ pub struct Replayed {
     /// The program that examined the host.
     pub tool: Tool,
     /// Subcommand of that run.
-    pub command: String,
+    pub command: OwnTerm,
     /// The status in the saved report.
     pub status: Status,
     /// The root causes in the saved report, of all servers.
-    pub root_causes: Vec<String>,
+    pub root_causes: Vec<OwnTerm>,
     /// Checks of this program that the other program did not make.
-    pub newer_rules: Vec<String>,
+    pub newer_rules: Vec<OwnTerm>,
     /// Whether it was written by a newer program. Fields and values that this program does not know are left
     /// out.
     pub is_newer: bool,

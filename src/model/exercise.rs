@@ -1,5 +1,6 @@
 //! Descriptors that requests leave open, measured before and after batches of requests.
 
+use super::{GapDetail, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,20 +8,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Exercise {
     /// Scheme and address that the requests were sent to.
-    pub to: String,
+    pub to: Url,
     /// Every batch, in order.
     pub batches: Vec<Batch>,
     /// What each path left open.
     pub paths: Vec<PathCost>,
     /// Why it ended before all requests were sent; `null` if all were sent.
-    pub stopped: Option<String>,
+    pub stopped: Option<GapDetail>,
 }
 
 /// One batch of requests for one path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Batch {
     /// Path, secrets masked.
-    pub path: String,
+    pub path: Url,
     /// Number of the batch for this path, from 1; 0 is the sample before the first batch.
     pub batch: u64,
     /// Requests sent in this batch.
@@ -37,7 +38,7 @@ pub struct Batch {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PathCost {
     /// Path, secrets masked.
-    pub path: String,
+    pub path: Url,
     /// Requests sent for it.
     pub requests: u64,
     /// Change in open descriptors; negative if some were closed.

@@ -1,5 +1,6 @@
 //! Gaps: facts that could not be read, and the findings that stay undecided without them.
 
+use super::{GapDetail, GapSubject, OwnTerm};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -44,13 +45,13 @@ impl GapReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// The fact, for example `descriptors of pid 4711`.
-    pub what: String,
+    pub what: GapSubject,
     /// Why it could not be read.
     pub reason: GapReason,
     /// The exact error, and how to avoid it.
-    pub detail: String,
+    pub detail: GapDetail,
     /// Ids of the findings that stay undecided without it.
-    pub blocks: Vec<String>,
+    pub blocks: Vec<OwnTerm>,
     /// Time spent on the attempt, in milliseconds.
     pub elapsed_ms: u64,
 }
@@ -58,7 +59,7 @@ pub struct Gap {
 impl Gap {
     /// A gap that blocks no finding and has no elapsed time yet.
     pub fn new(what: impl Into<String>, reason: GapReason, detail: impl Into<String>) -> Self {
-        Self { what: what.into(), reason, detail: detail.into(), blocks: Vec::new(), elapsed_ms: 0 }
+        Self { what: what.into().into(), reason, detail: detail.into().into(), blocks: Vec::new(), elapsed_ms: 0 }
     }
 
     /// A gap for an operating system error; the kind of the error determines the reason.
@@ -80,14 +81,19 @@ impl Gap {
     }
 
     /// Text of the gap where it must be short: the detail, or else the reason in words.
-    pub fn text(&self) -> &str {
-        if self.detail.is_empty() { self.reason.words() } else { &self.detail }
+    pub fn text(&self) -> String {
+        if self.has_detail() { self.detail.to_string() } else { self.reason.words().to_owned() }
+    }
+
+    /// Whether the detail says more than the reason.
+    pub fn has_detail(&self) -> bool {
+        self.detail != GapDetail::Nothing && self.detail != *self.reason.words()
     }
 
     /// Adds the findings that this gap leaves undecided.
     #[must_use]
     pub fn blocking(mut self, ids: &[&str]) -> Self {
-        self.blocks.extend(ids.iter().map(|id| (*id).to_owned()));
+        self.blocks.extend(ids.iter().map(|id| OwnTerm::from(*id)));
         self
     }
 

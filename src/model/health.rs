@@ -1,6 +1,6 @@
 //! The HTTP examination, phase by phase.
 
-use super::Activity;
+use super::{Activity, Address, LogText, Note, OwnTerm, ProgramName, Url, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub struct Phase {
     /// Duration in milliseconds.
     pub ms: f64,
     /// The exact error if it failed.
-    pub error: Option<String>,
+    pub error: Option<LogText>,
 }
 
 /// How an attempt ended.
@@ -126,11 +126,11 @@ impl Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthAnswer {
     /// `status` of the server.
-    pub status: Option<String>,
+    pub status: Option<LogText>,
     /// Version of the server, from the response or its `Server` header.
-    pub version: Option<String>,
+    pub version: Option<Version>,
     /// `platform` of a gateway.
-    pub platform: Option<String>,
+    pub platform: Option<ProgramName>,
     /// Number of open streams.
     pub active_streams: Option<u64>,
     /// Number of sessions in memory.
@@ -140,26 +140,26 @@ pub struct HealthAnswer {
     /// Uptime in seconds by the clock of the server.
     pub uptime_seconds: Option<f64>,
     /// `checks`: status by name.
-    pub checks: BTreeMap<String, String>,
+    pub checks: BTreeMap<LogText, LogText>,
     /// Names of the checks with a status other than `ok` or `missing`.
-    pub failed_checks: Vec<String>,
+    pub failed_checks: Vec<LogText>,
 }
 
 /// One request, or the attempt to send one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// URL of the request, secrets masked.
-    pub url: String,
+    pub url: Url,
     /// Address of the connection.
-    pub address: Option<String>,
+    pub address: Option<Address>,
     /// How it ended.
     pub outcome: Outcome,
     /// HTTP status of the response.
     pub http_status: Option<u16>,
     /// `Server` header.
-    pub server_header: Option<String>,
+    pub server_header: Option<LogText>,
     /// Target of a redirect; not followed.
-    pub redirect_to: Option<String>,
+    pub redirect_to: Option<Url>,
     /// Phases up to the one that failed.
     pub phases: Vec<Phase>,
     /// Bytes received before the end or the error.
@@ -172,7 +172,7 @@ pub struct Attempt {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// URL of the deciding attempt.
-    pub url: Option<String>,
+    pub url: Option<Url>,
     /// Its outcome.
     pub outcome: Outcome,
     /// Its HTTP status.
@@ -184,9 +184,9 @@ pub struct Health {
     /// The fields of its response.
     pub answer: Option<HealthAnswer>,
     /// Its `Server` header.
-    pub server_header: Option<String>,
+    pub server_header: Option<LogText>,
     /// Target of its redirect.
-    pub redirect_to: Option<String>,
+    pub redirect_to: Option<Url>,
     /// The deciding attempt, as an index into `attempts`.
     pub decided_by: Option<usize>,
     /// All attempts in order, including the deciding one.
@@ -194,9 +194,9 @@ pub struct Health {
     /// Whether `--deep` was requested and sent.
     pub deep: bool,
     /// Names of the proxy settings in the environment that were ignored.
-    pub ignored_proxies: Vec<String>,
+    pub ignored_proxies: Vec<OwnTerm>,
     /// A limitation of the examination, in words.
-    pub note: Option<String>,
+    pub note: Option<Note>,
     /// Activity of the server's threads while the deciding request waited; `null` if it did not wait.
     #[serde(default)]
     pub activity: Option<Activity>,
@@ -212,7 +212,7 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// Path and query, secrets masked.
-    pub path: String,
+    pub path: Url,
     /// Whether it was given with `--route`.
     pub named: bool,
     /// Deadline for the first byte, in milliseconds.

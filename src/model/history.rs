@@ -1,6 +1,6 @@
 //! The record that `watch` writes, one line per sample, and the result of reading it.
 
-use super::{Status, Timestamp};
+use super::{LogText, Note, OwnTerm, Status, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +14,12 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_boot_ms: Option<u64>,
     /// Kind, port and home in words. Identifies the server within the record.
-    pub server: String,
+    pub server: LogText,
     /// The verdict.
     pub status: Status,
     /// Ids of the root causes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub root_causes: Vec<String>,
+    pub root_causes: Vec<OwnTerm>,
     /// Pid; `null` while it is down.
     pub pid: Option<u32>,
     /// Start time in clock ticks after boot. A pid can be reused; a pid with its start time cannot.
@@ -40,7 +40,7 @@ pub struct Record {
     /// Clients connected to its port.
     pub connected: Option<u64>,
     /// Outcome of the health request: `ok`, `no_answer`, `refused` …
-    pub health: Option<String>,
+    pub health: Option<OwnTerm>,
     /// Its duration in milliseconds.
     pub health_ms: Option<f64>,
     /// Resident memory in bytes.
@@ -49,7 +49,7 @@ pub struct Record {
     pub restarts: Option<u64>,
     /// Changes since the sample before, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<String>,
+    pub events: Vec<Note>,
 }
 
 /// A record that was read back.

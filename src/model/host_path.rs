@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,18 @@ impl From<String> for HostPath {
     }
 }
 
+impl std::str::FromStr for HostPath {
+    type Err = ();
+
+    /// The path at a place of a sentence.
+    ///
+    /// # Errors
+    /// It does not begin like an absolute path.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text.starts_with(['/', '~']) { Ok(Self::new(text)) } else { Err(()) }
+    }
+}
+
 impl From<HostPath> for PathBuf {
     fn from(path: HostPath) -> Self {
         Self::from(OsString::from_vec(path.bytes))
@@ -70,6 +83,12 @@ impl From<HostPath> for PathBuf {
 impl From<HostPath> for String {
     fn from(path: HostPath) -> Self {
         path.shown
+    }
+}
+
+impl From<&HostPath> for String {
+    fn from(path: &HostPath) -> Self {
+        path.shown.clone()
     }
 }
 
@@ -96,6 +115,24 @@ impl fmt::Display for HostPath {
 impl fmt::Debug for HostPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.shown, formatter)
+    }
+}
+
+impl Hash for HostPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
+    }
+}
+
+impl PartialEq<str> for HostPath {
+    fn eq(&self, other: &str) -> bool {
+        self.shown == other
+    }
+}
+
+impl PartialEq<&str> for HostPath {
+    fn eq(&self, other: &&str) -> bool {
+        self.shown == *other
     }
 }
 

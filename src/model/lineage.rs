@@ -1,6 +1,9 @@
 //! The ancestry of a server, and the supervisors that claim it.
 
-use super::{ClaimState, HostPath, RawClaim, SupervisorKind, Timestamp};
+use super::{
+    ClaimState, CommandLine, HostPath, LogSource, Note, OwnTerm, ProgramName, RawClaim, SupervisorKind,
+    SupervisorTerm, Timestamp, UserName,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,15 +74,15 @@ pub struct Hop {
     /// Time since the start, in milliseconds.
     pub age_ms: Option<u64>,
     /// User.
-    pub user: Option<String>,
+    pub user: Option<UserName>,
     /// Role.
     pub role: Role,
     /// Name of the program, for example `supervisord`.
-    pub name: Option<String>,
+    pub name: Option<ProgramName>,
     /// Command line, secrets masked.
-    pub command: String,
+    pub command: CommandLine,
     /// Evidence for the role.
-    pub evidence: String,
+    pub evidence: Note,
 }
 
 /// The claim of a supervisor about one program, and whether that program is the server.
@@ -89,15 +92,15 @@ pub struct Supervisor {
     /// `respawn-loop`, `pid-file`, a container runtime …; `none` if no supervisor claims it.
     pub kind: SupervisorKind,
     /// Unit, label, program, service directory or container.
-    pub name: Option<String>,
+    pub name: Option<ProgramName>,
     /// The pid that the supervisor itself claims, in the doctor's own pid namespace.
     pub claimed_pid: Option<u32>,
     /// Whether that is this server or an ancestor of it; `null` is unknown.
     pub claims_this: Option<bool>,
     /// Evidence for the claim.
-    pub evidence: String,
+    pub evidence: Note,
     /// State of the program as the supervisor prints it, for example `active (running)`.
-    pub state: Option<String>,
+    pub state: Option<SupervisorTerm>,
     /// Automatic restarts that the supervisor counted.
     pub restarts: Option<u64>,
     /// That state as one of a few that all supervisors have.
@@ -106,7 +109,7 @@ pub struct Supervisor {
     /// Scope of the manager: `system`, `user` (the user that runs the doctor), `user 1000`, `gui/501`; `null`
     /// if the supervisor has no scopes.
     #[serde(default)]
-    pub scope: Option<String>,
+    pub scope: Option<SupervisorTerm>,
     /// The supervising process, if there is one.
     #[serde(default)]
     pub pid: Option<u32>,
@@ -115,19 +118,19 @@ pub struct Supervisor {
     pub since: Option<Timestamp>,
     /// Its command as configured, secrets masked.
     #[serde(default)]
-    pub command: Option<String>,
+    pub command: Option<CommandLine>,
     /// The file or directory that configures it.
     #[serde(default)]
-    pub configuration: Option<String>,
+    pub configuration: Option<HostPath>,
     /// Its log: a path, or the command that prints it.
     #[serde(default)]
-    pub log: Option<String>,
+    pub log: Option<LogSource>,
     /// Its restart policy in the terms of the supervisor, for example `Type=simple Restart=always`.
     #[serde(default)]
-    pub policy: Option<String>,
+    pub policy: Option<SupervisorTerm>,
     /// How its main process ended last, in the terms of the supervisor.
     #[serde(default)]
-    pub result: Option<String>,
+    pub result: Option<SupervisorTerm>,
     /// Run time of its main process before it ended, in milliseconds; `null` while it runs.
     #[serde(default)]
     pub ran_ms: Option<u64>,
@@ -158,7 +161,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// No supervisor, with the evidence for it.
     pub fn none(evidence: impl Into<String>) -> Self {
-        Self { claims_this: Some(false), evidence: evidence.into(), ..Self::default() }
+        Self { claims_this: Some(false), evidence: evidence.into().into(), ..Self::default() }
     }
 
     /// Kind and name in words for the user.
@@ -176,11 +179,11 @@ pub struct Expected {
     /// Same values as [`Supervisor::kind`].
     pub kind: SupervisorKind,
     /// Unit, program, directory or command.
-    pub name: String,
+    pub name: ProgramName,
     /// Pid of the supervising process, if there is one.
     pub pid: Option<u32>,
     /// Why it is expected.
-    pub why: String,
+    pub why: Note,
     /// Whether the user gave it with `--expect`.
     #[serde(default)]
     pub named: bool,
@@ -194,7 +197,7 @@ pub struct Sibling {
     /// Kind of server.
     pub kind: super::ServerKind,
     /// Command line, secrets masked.
-    pub command: String,
+    pub command: CommandLine,
     /// Whether it listens on the same port.
     pub same_port: bool,
     /// Whether it has the same HERMES_HOME: the same directory, not only the same name.
@@ -208,7 +211,7 @@ pub struct Sibling {
 pub struct Relaunch {
     /// The supervisor that was observed; `null` in older reports, where it was the expected supervisor.
     #[serde(default)]
-    pub of: Option<String>,
+    pub of: Option<Note>,
     /// Duration of the observation, in milliseconds.
     pub observed_ms: u64,
     /// Pids that the expected supervisor started for the same server, in the order observed.
@@ -218,7 +221,7 @@ pub struct Relaunch {
     pub restarts: u64,
     /// States of the program as the supervisor prints them, one for each change, in the order observed.
     #[serde(default)]
-    pub states: Vec<String>,
+    pub states: Vec<SupervisorTerm>,
     /// Number of times that the port started or stopped listening.
     #[serde(default)]
     pub port_changes: u64,
@@ -237,18 +240,18 @@ pub struct Lineage {
     /// adopted it. This is healthy under launchd and systemd, and after a deliberate detached start.
     pub detached: bool,
     /// Evidence for `detached`.
-    pub detached_because: String,
+    pub detached_because: Note,
     /// Session id; `null` without a process.
     pub session: Option<i32>,
     /// Process group id; `null` without a process.
     pub process_group: Option<i32>,
     /// Control group path.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<HostPath>,
     /// The systemd unit of that control group.
-    pub unit: Option<String>,
+    pub unit: Option<ProgramName>,
     /// Environment variables that indicate a supervisor, without noise. They are inherited, so they prove
     /// nothing alone.
-    pub markers: BTreeMap<String, String>,
+    pub markers: BTreeMap<OwnTerm, ProgramName>,
     /// Actions of the supervisor while it was observed.
     pub relaunch: Option<Relaunch>,
     /// All other supervisors and pid files for this server, besides `supervisor`.

@@ -1,5 +1,6 @@
 //! Contents of logs: errors of known classes, counted, with their times. No line of a log is kept.
 
+use super::{LogSource, PythonSymbol, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,13 +51,13 @@ pub struct LogClassFacts {
     pub count: u64,
     /// Time of the first line, RFC 3339; followed by `(local, zone unknown)` if it cannot be compared with
     /// other clocks. `null` if no line up to it has a time.
-    pub first_at: Option<String>,
+    pub first_at: Option<Timestamp>,
     /// Time of the last line.
-    pub last_at: Option<String>,
+    pub last_at: Option<Timestamp>,
     /// Number of lines since the start of the server process; `null` if the times cannot be compared.
     pub since_start: Option<u64>,
     /// Time of the first of these lines.
-    pub first_since_start_at: Option<String>,
+    pub first_since_start_at: Option<Timestamp>,
     /// Rank of the class by its first line in this log, from 1: among the lines since the start if times can be
     /// compared, else among all lines. `null` for a class that has only older lines.
     pub order: Option<u32>,
@@ -66,7 +67,7 @@ pub struct LogClassFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogFacts {
     /// Path, or the command that prints the log.
-    pub source: String,
+    pub source: LogSource,
     /// Number of bytes that were read, from the end.
     pub bytes_read: u64,
     /// Whether the log has earlier bytes that were not read.
@@ -80,9 +81,9 @@ pub struct LogFacts {
     /// Whether it ends with a traceback.
     pub ends_in_traceback: bool,
     /// Class of the exception in that traceback, if its name has a usual form; never the message.
-    pub ends_with_traceback: Option<String>,
+    pub ends_with_traceback: Option<PythonSymbol>,
     /// Time of the last line that reports an orderly end, in the format of `first_at`; `null` without one.
-    pub last_orderly_end_at: Option<String>,
+    pub last_orderly_end_at: Option<Timestamp>,
 }
 
 impl LogFacts {

@@ -11,22 +11,29 @@ mod envelope;
 mod exercise;
 mod finding;
 mod gap;
+mod gap_detail;
+mod gap_subject;
 mod health;
 mod history;
 mod host_path;
+mod host_text;
 pub mod id;
 mod lineage;
 mod log;
+mod note;
 mod port;
 mod process;
 mod redaction;
 mod resources;
+mod sentence;
 mod sqlite;
 mod stacks;
 mod supervisor_kind;
+mod system_error;
 pub mod text;
 mod time;
 mod trend;
+mod visit;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadSample};
 pub use claim::{Fit, RawClaim};
@@ -38,14 +45,21 @@ pub use envelope::{
 pub use exercise::{Batch, Exercise, PathCost};
 pub use finding::{Evidence, Finding, NextStep, Severity, Status};
 pub use gap::{Gap, GapReason};
+pub use gap_detail::GapDetail;
+pub use gap_subject::GapSubject;
 pub use health::{
     Attempt, Health, HealthAnswer, HealthSeries, Outcome, OutcomeCount, Phase, PhaseName, PhaseTimes, Route,
     TimeBucket,
 };
 pub use history::{History, Record};
 pub use host_path::HostPath;
+pub use host_text::{
+    Address, CommandLine, DescriptorTarget, HostName, LogSource, LogText, OwnTerm, ProgramName, PythonSymbol,
+    SupervisorTerm, Symbol, TextKind, ThreadName, Url, UserName, Version,
+};
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use log::{LogClass, LogClassFacts, LogFacts};
+pub use note::Note;
 pub use port::{Connections, Holder, Listener, Listeners, PortSample};
 pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
 pub use redaction::{Hidden, Redaction};
@@ -59,5 +73,7 @@ pub use stacks::{
     StackRole, StackThread, Stacks,
 };
 pub use supervisor_kind::SupervisorKind;
+pub use system_error::SystemError;
 pub use time::{Timestamp, whole_milliseconds};
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};
+pub use visit::{Visited, Visitor};

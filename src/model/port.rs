@@ -1,5 +1,6 @@
 //! The listeners of a port, and its pending connections.
 
+use super::{Address, CommandLine, HostPath, OwnTerm, ProgramName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +46,9 @@ impl Listeners {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// Address it is bound to.
-    pub address: String,
+    pub address: Address,
     /// `ipv4` or `ipv6`.
-    pub family: String,
+    pub family: OwnTerm,
     /// Inode number; on macOS the opaque handle of the socket.
     pub inode: u64,
     /// Connections in the accept queue.
@@ -55,9 +56,9 @@ pub struct Listener {
     /// Maximum length of that queue; `null` if the kernel's table does not contain it.
     pub backlog: Option<u32>,
     /// The systemd unit of the control group that the socket was created in; `null` without one.
-    pub unit: Option<String>,
+    pub unit: Option<ProgramName>,
     /// Control group that the socket was created in, from the kernel's socket diagnostics.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<HostPath>,
     /// User id of the owner, from the kernel's table.
     pub uid: u32,
     /// Pids of the processes that have it open.
@@ -70,11 +71,11 @@ pub struct Holder {
     /// Process id.
     pub pid: u32,
     /// Command line, secrets masked.
-    pub command: String,
+    pub command: CommandLine,
     /// Kind of Hermes server, by its command line; `null` for another program.
     pub kind: Option<super::ServerKind>,
     /// Name of the front program (proxy, port forwarder), if it is one.
-    pub front: Option<String>,
+    pub front: Option<ProgramName>,
     /// Whether it is the examined server, an ancestor or a child of it; `null` if no server was identified.
     pub in_lineage: Option<bool>,
 }

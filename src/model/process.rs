@@ -1,6 +1,6 @@
 //! One process, and the pid files that name it.
 
-use super::{HostPath, Timestamp};
+use super::{CommandLine, HostPath, OwnTerm, ProgramName, Symbol, Timestamp, UserName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub enum ProcessState {
     /// X: ended.
     Dead,
     /// A letter that this version does not know.
-    Other(String),
+    Other(Symbol),
 }
 
 impl ProcessState {
@@ -48,7 +48,7 @@ impl ProcessState {
             't' => Self::Traced,
             'Z' => Self::Zombie,
             'X' | 'x' => Self::Dead,
-            other => Self::Other(other.to_string()),
+            other => Self::Other(other.to_string().into()),
         }
     }
 
@@ -75,15 +75,15 @@ pub struct Process {
     /// Pid of the parent.
     pub ppid: u32,
     /// Short name of the process, from the kernel (15 bytes at most).
-    pub name: String,
+    pub name: ProgramName,
     /// Command line, secrets masked; `null` if it could not be read.
-    pub command: Option<String>,
+    pub command: Option<CommandLine>,
     /// Path of the executable; `null` if it could not be read.
-    pub executable: Option<String>,
+    pub executable: Option<HostPath>,
     /// Real user id.
     pub uid: u32,
     /// Name of that user, if the system has one.
-    pub user: Option<String>,
+    pub user: Option<UserName>,
     /// Scheduler state of the main thread.
     pub state: ProcessState,
     /// Start time, RFC 3339.
@@ -110,7 +110,7 @@ pub struct Process {
     /// Whether its mount namespace differs from that of the doctor; `null` if it could not be read.
     pub foreign_mounts: Option<bool>,
     /// Control group of the unified hierarchy, or of systemd's named hierarchy.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<HostPath>,
     /// Pids of children that ended and were not reaped.
     pub zombie_children: Vec<u32>,
     /// `HERMES_HOME` of its environment; `null` if it is not set or could not be read.
@@ -120,7 +120,7 @@ pub struct Process {
     #[serde(skip)]
     pub user_home: Option<HostPath>,
     /// Environment variables that indicate a supervisor (a short allow-list), without noise.
-    pub markers: BTreeMap<String, String>,
+    pub markers: BTreeMap<OwnTerm, ProgramName>,
 }
 
 /// State of a pid file, compared with the process table.
@@ -145,11 +145,11 @@ pub enum PidFileState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PidFile {
     /// Path of the file.
-    pub path: String,
+    pub path: HostPath,
     /// The pid in it.
     pub pid: u32,
     /// State of that pid.
     pub state: PidFileState,
     /// The process of that pid in words, for example `nginx: master process`.
-    pub detail: String,
+    pub detail: CommandLine,
 }

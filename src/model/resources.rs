@@ -1,6 +1,7 @@
 //! Limits of a process other than descriptors: tasks and memory, of the process, its control groups and the
 //! host.
 
+use super::HostPath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ pub struct ProcessLimits {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskGroup {
     /// Path, as in `/proc/PID/cgroup`.
-    pub path: String,
+    pub path: HostPath,
     /// Version of the hierarchy, 1 or 2.
     pub version: u8,
     /// Whether the process is directly in it, not in a group below.
@@ -72,7 +73,7 @@ pub struct TaskGroup {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryGroup {
     /// Path, as in `/proc/PID/cgroup`.
-    pub path: String,
+    pub path: HostPath,
     /// Version of the hierarchy, 1 or 2.
     pub version: u8,
     /// Whether the process is directly in it, not in a group below.

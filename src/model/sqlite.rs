@@ -1,6 +1,6 @@
 //! SQLite databases, from the bytes of their files and the kernel's lock table. SQLite itself is not used.
 
-use super::HostPath;
+use super::{CommandLine, HostPath, OwnTerm};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct DatabaseFile {
     /// Its first 100 bytes; `null` for an empty file (`size_bytes` is 0 then), or if they could not be read.
     pub header: Option<DatabaseHeader>,
     /// `wal`, `rollback` (every journal mode but WAL), or `unknown`.
-    pub journal_mode: String,
+    pub journal_mode: OwnTerm,
     /// The `-wal` file, if there is one.
     pub wal: Option<WalFile>,
     /// The WAL index in the `-shm` file, if there is one that could be read.
@@ -38,7 +38,7 @@ pub struct DatabaseFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileStamp {
     /// Suffix after the name of the database: empty, `-wal` or `-journal`.
-    pub suffix: String,
+    pub suffix: OwnTerm,
     /// Size in bytes.
     pub size_bytes: u64,
     /// Last modification in nanoseconds since 1970 (`st_mtim`, stat(2)).
@@ -232,7 +232,7 @@ pub struct DatabaseHolder {
     /// Process id in the doctor's own pid namespace.
     pub pid: u32,
     /// Command line, secrets masked, or the short name of the process.
-    pub command: String,
+    pub command: CommandLine,
     /// Descriptors on the database.
     pub descriptors_db: u64,
     /// Descriptors on `-wal`.
@@ -260,7 +260,7 @@ impl DatabaseHolder {
     pub fn new(pid: u32, same_pid_namespace: bool) -> Self {
         Self {
             pid,
-            command: String::new(),
+            command: String::new().into(),
             descriptors_db: 0,
             descriptors_wal: 0,
             descriptors_shm: 0,

@@ -1,6 +1,6 @@
 //! Stacks of the threads of a Python interpreter, and the locks that they wait for.
 
-use super::{ProcessState, SystemCall};
+use super::{HostPath, Note, ProcessState, PythonSymbol, Symbol, SystemCall, ThreadName, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub const MAX_FRAMES: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stacks {
     /// Version of the interpreter, for example `3.12.1`.
-    pub interpreter: String,
+    pub interpreter: Version,
     /// Threads, grouped by stack and role: threads that wait for a lock first, idle ones last.
     pub groups: Vec<StackGroup>,
     /// Lines at which threads wait for a lock, most waiters first.
@@ -88,11 +88,11 @@ pub struct StackThread {
     /// Thread id of the kernel; `null` if the interpreter does not contain it.
     pub tid: Option<u32>,
     /// Name in Python; `null` if it could not be read.
-    pub name: Option<String>,
+    pub name: Option<ThreadName>,
     /// Scheduler state.
     pub state: Option<ProcessState>,
     /// Kernel function in which it sleeps.
-    pub wait_channel: Option<String>,
+    pub wait_channel: Option<Symbol>,
     /// The system call that it is in; `null` while it runs in user space, or if it could not be read.
     pub system_call: Option<SystemCall>,
     /// Whether it held the interpreter lock (GIL) at that moment.
@@ -104,7 +104,7 @@ impl StackThread {
     pub fn title(&self) -> String {
         match (&self.name, self.tid) {
             (Some(name), Some(tid)) => format!("{name} ({tid})"),
-            (Some(name), None) => name.clone(),
+            (Some(name), None) => name.clone().to_string(),
             (None, Some(tid)) => format!("thread {tid}"),
             (None, None) => "a thread without a name".to_owned(),
         }
@@ -115,9 +115,9 @@ impl StackThread {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct StackFrame {
     /// Name of the function; with its class from Python 3.11 on.
-    pub function: String,
+    pub function: PythonSymbol,
     /// Source file, as the interpreter names it.
-    pub file: String,
+    pub file: HostPath,
     /// Line in it; `null` if the line table could not be read.
     pub line: Option<u32>,
 }
@@ -134,15 +134,15 @@ impl StackFrame {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWait {
     /// Source file.
-    pub file: String,
+    pub file: HostPath,
     /// Line that takes the lock.
     pub line: u32,
     /// Function that contains this line.
-    pub function: String,
+    pub function: PythonSymbol,
     /// The lock as written in the source; `null` if the source could not be read.
-    pub expression: Option<String>,
+    pub expression: Option<PythonSymbol>,
     /// If the expression is a parameter and the call was found: the argument of that call.
-    pub given_as: Option<String>,
+    pub given_as: Option<PythonSymbol>,
     /// Number of threads that wait there.
     pub waiters: u64,
     /// The threads.
@@ -150,7 +150,7 @@ pub struct LockWait {
     /// The thread that is inside a block of that lock.
     pub held_by: Option<LockHolder>,
     /// Why no holder is reported.
-    pub no_holder: Option<String>,
+    pub no_holder: Option<Note>,
     /// Whether it is a deadlock: the holder waits, perhaps through other threads, for a lock that cannot be
     /// released before its own.
     pub is_cycle: bool,
@@ -180,11 +180,11 @@ pub struct LockHolder {
     /// Thread id of the kernel.
     pub tid: Option<u32>,
     /// Name in Python.
-    pub name: Option<String>,
+    pub name: Option<ThreadName>,
     /// The function of the frame inside the lock's block.
-    pub function: String,
+    pub function: PythonSymbol,
     /// The file of that frame.
-    pub file: String,
+    pub file: HostPath,
     /// The line of that frame, inside the block.
     pub line: u32,
     /// Role of the thread.
@@ -192,7 +192,7 @@ pub struct LockHolder {
     /// Its innermost frame.
     pub innermost: StackFrame,
     /// The lock that it waits for itself.
-    pub waits_for: Option<String>,
+    pub waits_for: Option<PythonSymbol>,
 }
 
 impl LockHolder {
@@ -206,7 +206,7 @@ impl LockHolder {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PythonSample {
     /// Version of the interpreter.
-    pub interpreter: String,
+    pub interpreter: Version,
     /// Distinct stacks.
     pub stacks: Vec<PythonStack>,
     /// Threads that are in none of them.
@@ -232,7 +232,7 @@ pub struct PythonThread {
     /// Thread id of the kernel.
     pub tid: Option<u32>,
     /// Name.
-    pub name: Option<String>,
+    pub name: Option<ThreadName>,
     /// Whether it holds the interpreter lock (GIL).
     pub holds_gil: bool,
     /// Whether it seems to run: by its state in the kernel if available, else by its innermost frame.

@@ -109,7 +109,19 @@ impl SupervisorKind {
 
 impl From<&str> for SupervisorKind {
     fn from(word: &str) -> Self {
-        Self::NAMED.into_iter().find(|kind| kind.word() == word).unwrap_or_else(|| Self::Other(word.to_owned()))
+        word.parse().unwrap_or_else(|()| Self::Other(word.to_owned()))
+    }
+}
+
+impl std::str::FromStr for SupervisorKind {
+    type Err = ();
+
+    /// The kind with this word.
+    ///
+    /// # Errors
+    /// No kind but [`Self::Other`] has it.
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::NAMED.into_iter().find(|kind| kind.word() == word).ok_or(())
     }
 }
 

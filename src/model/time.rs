@@ -76,6 +76,12 @@ impl From<String> for Timestamp {
     }
 }
 
+impl From<Timestamp> for serde_json::Value {
+    fn from(time: Timestamp) -> Self {
+        Self::String(time.0)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(&self.0)

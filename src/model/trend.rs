@@ -1,5 +1,6 @@
 //! Changes of descriptors over time: the samples, and the classification of each series.
 
+use super::{HostPath, Note, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ pub struct Sample {
     /// Whether every descriptor was read, not only counted.
     pub walked: bool,
     /// Number of descriptors by kind, as in [`super::Descriptors::by_kind`]; empty if not walked.
-    pub kinds: BTreeMap<String, u64>,
+    pub kinds: BTreeMap<Symbol, u64>,
     /// Handles of SQLite files, one row per database; empty if not walked.
     pub families: Vec<FamilySample>,
     /// Clients connected to the server's port; `null` if they could not be counted.
@@ -28,7 +29,7 @@ pub struct Sample {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FamilySample {
     /// Path of the database file.
-    pub path: String,
+    pub path: HostPath,
     /// Descriptors on the database.
     pub db: u64,
     /// Descriptors on `-wal`.
@@ -53,18 +54,18 @@ pub enum Series {
     /// All descriptors.
     Open,
     /// Database and WAL descriptors of the database with this path.
-    Family(String),
+    Family(HostPath),
     /// Descriptors of one kind, a key of [`super::Descriptors::by_kind`]; `regular` without those of databases.
-    Kind(String),
+    Kind(Symbol),
 }
 
 impl From<String> for Series {
     fn from(text: String) -> Self {
         match text.split_once(':') {
-            Some(("family", path)) => Self::Family(path.to_owned()),
-            Some(("kind", kind)) => Self::Kind(kind.to_owned()),
+            Some(("family", path)) => Self::Family(path.into()),
+            Some(("kind", kind)) => Self::Kind(kind.into()),
             _ if text == "open" => Self::Open,
-            _ => Self::Kind(text),
+            _ => Self::Kind(text.into()),
         }
     }
 }
@@ -149,7 +150,7 @@ pub struct Growth {
     /// Time between the first and the last of them, in milliseconds.
     pub span_ms: u64,
     /// What is missing for a decision, if it is undecided.
-    pub missing: Option<String>,
+    pub missing: Option<Note>,
     /// Whether no client was connected at any sample; `null` if clients were not counted at every sample.
     pub idle: Option<bool>,
 }

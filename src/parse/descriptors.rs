@@ -2,8 +2,9 @@
 
 use super::link::SqlitePart;
 use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
-use crate::model::{CloseWait, CloseWaitPeer, Descriptors, HostPath, SocketDescriptor, SqliteFamily, Target};
-use std::borrow::Cow;
+use crate::model::{
+    CloseWait, CloseWaitPeer, Descriptors, HostPath, SocketDescriptor, SqliteFamily, Symbol, Target,
+};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub const MAX_TARGETS: usize = 512;
 /// Rows by kind and target, collected while descriptors are read.
 #[derive(Default)]
 pub struct Rows {
-    by_kind: BTreeMap<String, u64>,
+    by_kind: BTreeMap<Symbol, u64>,
     targets: Vec<Target>,
     omitted: usize,
 }
@@ -29,7 +30,7 @@ impl Rows {
     /// Adds one distinct target.
     pub fn add(
         &mut self,
-        kind: impl Into<Cow<'static, str>>,
+        kind: impl Into<Symbol>,
         target: String,
         count: u64,
         deleted: bool,
@@ -37,7 +38,7 @@ impl Rows {
     ) {
         let kind = kind.into();
         self.count(&kind, count);
-        self.targets.push(Target { target, kind, count, deleted, size_bytes });
+        self.targets.push(Target { target: target.into(), kind, count, deleted, size_bytes });
     }
 
     /// Counts a target that is not among the [`MAX_TARGETS`] targets of its kind with the most descriptors.
@@ -50,7 +51,7 @@ impl Rows {
         match self.by_kind.get_mut(kind) {
             Some(known) => *known += count,
             None => {
-                self.by_kind.insert(kind.to_owned(), count);
+                self.by_kind.insert(kind.to_owned().into(), count);
             }
         }
     }
@@ -64,13 +65,13 @@ impl Rows {
     /// Adds the sockets, grouped by the peer they are connected to. `is_matched` is whether the states could be
     /// read.
     pub fn add_sockets(&mut self, rows: Vec<SocketDescriptor>, is_matched: bool, facts: &mut Descriptors) {
-        let mut grouped: BTreeMap<(Cow<'static, str>, String), u64> = BTreeMap::new();
+        let mut grouped: BTreeMap<(Symbol, String), u64> = BTreeMap::new();
         let mut close_wait: BTreeMap<String, u64> = BTreeMap::new();
         for row in &rows {
             if row.state.as_deref() == Some(TcpState::CLOSE_WAIT.name())
                 && let Some(remote) = &row.remote
             {
-                *close_wait.entry(remote.clone()).or_default() += 1;
+                *close_wait.entry(remote.clone().to_string()).or_default() += 1;
             }
             *grouped.entry(description(row)).or_default() += row.count;
         }
@@ -91,7 +92,7 @@ impl Rows {
             ))
         });
         let mut by_peer: Vec<CloseWaitPeer> =
-            close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer, count }).collect();
+            close_wait.into_iter().map(|(peer, count)| CloseWaitPeer { peer: peer.into(), count }).collect();
         by_peer.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.peer.cmp(&b.peer)));
         let first = by_peer.iter().map(|peer| peer.count).sum();
         let found = CloseWait { first, still_at_second: None, between_ms: None, by_peer };
@@ -128,9 +129,9 @@ pub fn tcp_row(socket: &TcpSocket, count: u64) -> SocketDescriptor {
     SocketDescriptor {
         inode: socket.inode,
         protocol: "tcp".into(),
-        local: Some(unmapped(socket.local).to_string()),
-        remote: (!is_listener && !unbound).then(|| unmapped(socket.remote).to_string()),
-        state: Some(socket.state.name().to_owned()),
+        local: Some(unmapped(socket.local).to_string().into()),
+        remote: (!is_listener && !unbound).then(|| unmapped(socket.remote).to_string()).map(Into::into),
+        state: Some(socket.state.name().to_owned().into()),
         count,
     }
 }
@@ -140,15 +141,15 @@ pub fn other_row(socket: &OtherSocket, count: u64) -> SocketDescriptor {
     SocketDescriptor {
         inode: socket.inode,
         protocol: socket.protocol.into(),
-        local: socket.local.clone(),
-        remote: socket.remote.clone(),
+        local: socket.local.clone().map(Into::into),
+        remote: socket.remote.clone().map(Into::into),
         state: None,
         count,
     }
 }
 
 /// Kind and target of a socket: connections are grouped by peer and state, listeners by address.
-fn description(row: &SocketDescriptor) -> (Cow<'static, str>, String) {
+fn description(row: &SocketDescriptor) -> (Symbol, String) {
     match (&row.state, &row.remote, &row.local) {
         (Some(state), Some(remote), _) => {
             (format!("tcp-{}", state.to_ascii_lowercase()).into(), format!("tcp {state} to {remote}"))
@@ -158,7 +159,7 @@ fn description(row: &SocketDescriptor) -> (Cow<'static, str>, String) {
         }
         (_, Some(remote), _) => (row.protocol.clone(), format!("{} to {remote}", row.protocol)),
         (_, None, Some(local)) => (row.protocol.clone(), format!("{} {local}", row.protocol)),
-        _ => (row.protocol.clone(), row.protocol.clone().into_owned()),
+        _ => (row.protocol.clone(), row.protocol.to_string()),
     }
 }
 

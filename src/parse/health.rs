@@ -67,14 +67,16 @@ fn answer(value: &Value) -> Option<HealthAnswer> {
         .iter()
         // A store that was never created is not a failure: the server reports `missing` and stays healthy.
         .filter(|(_, status)| !matches!(status.as_str(), "ok" | "missing"))
-        .map(|(name, _)| name.clone())
+        .map(|(name, _)| name.as_str().into())
         .collect();
     Some(HealthAnswer {
-        status: text("status").or_else(|| {
-            object.get("ok").and_then(Value::as_bool).map(|ok| if ok { "ok" } else { "not ok" }.to_owned())
-        }),
-        version: text("version"),
-        platform: text("platform"),
+        status: text("status")
+            .or_else(|| {
+                object.get("ok").and_then(Value::as_bool).map(|ok| if ok { "ok" } else { "not ok" }.to_owned())
+            })
+            .map(Into::into),
+        version: text("version").map(Into::into),
+        platform: text("platform").map(Into::into),
         active_streams: object.get("active_streams").and_then(Value::as_u64),
         sessions: object.get("sessions").and_then(Value::as_u64),
         accepted_total: object
@@ -82,7 +84,7 @@ fn answer(value: &Value) -> Option<HealthAnswer> {
             .and_then(|accept_loop| accept_loop.get("requests_total"))
             .and_then(Value::as_u64),
         uptime_seconds: object.get("uptime_seconds").and_then(Value::as_f64),
-        checks,
+        checks: checks.into_iter().map(|(name, status)| (name.into(), status.into())).collect(),
         failed_checks,
     })
 }

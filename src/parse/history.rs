@@ -108,10 +108,10 @@ fn clean(record: Record) -> Record {
     let shown = |text: String| crate::model::text::printable(text.as_bytes());
     Record {
         at: Timestamp::from(shown(record.at.to_string())),
-        server: shown(record.server),
-        root_causes: record.root_causes.into_iter().map(shown).collect(),
-        health: record.health.map(shown),
-        events: record.events.into_iter().map(shown).collect(),
+        server: shown(record.server.to_string()).into(),
+        root_causes: record.root_causes.into_iter().map(|id| shown(id.to_string()).into()).collect(),
+        health: record.health.map(|health| shown(health.to_string()).into()),
+        events: record.events.into_iter().map(|event| shown(event.to_string()).into()).collect(),
         ..record
     }
 }

@@ -247,18 +247,18 @@ impl<'a> Scan<'a> {
             LogClassFacts {
                 class: *class,
                 count: tally.count,
-                first_at: self.shown(tally.first),
-                last_at: self.shown(tally.last),
+                first_at: self.shown(tally.first).map(Into::into),
+                last_at: self.shown(tally.last).map(Into::into),
                 since_start: tally.is_comparable.then_some(tally.since),
-                first_since_start_at: tally.first_since.map(|(at, _)| format!("{at:.3}")),
+                first_since_start_at: tally.first_since.map(|(at, _)| format!("{at:.3}")).map(Into::into),
                 order: (!is_older(tally)).then_some(rank),
             }
         });
         LogFacts {
             classes: classes.collect(),
             ends_in_traceback: self.ends_in_traceback,
-            ends_with_traceback: self.last_exception.clone().filter(|_| self.ends_in_traceback),
-            last_orderly_end_at: self.orderly_end.and_then(|time| self.shown(time)),
+            ends_with_traceback: self.last_exception.clone().filter(|_| self.ends_in_traceback).map(Into::into),
+            last_orderly_end_at: self.orderly_end.and_then(|time| self.shown(time)).map(Into::into),
             ..LogFacts::default()
         }
     }
@@ -604,7 +604,7 @@ sqlite3.OperationalError: database is locked
             (facts.ends_in_traceback, facts.ends_with_traceback.as_deref()),
             (true, Some("OperationalError"))
         );
-        assert_eq!(facts.classes[0].last_at.as_deref(), Some("2026-11-24T11:11:13.345Z"));
+        assert_eq!(facts.classes[0].last_at, Some("2026-11-24T11:11:13.345Z".into()));
         let after = format!("{text}2026-11-24 12:12:00,000 INFO state: goes on\n");
         assert!(!read(&after).ends_in_traceback);
     }
@@ -653,7 +653,7 @@ and: MemoryError
 ";
         let facts = read(stamped);
         assert_eq!(facts.classes[0].class, LogClass::AddressInUse);
-        assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T11:00:00.123Z"));
+        assert_eq!(facts.classes[0].first_at, Some("2026-11-24T11:00:00.123Z".into()));
         assert_eq!(facts.ends_with_traceback.as_deref(), Some("OSError"));
     }
 
@@ -672,12 +672,12 @@ and: MemoryError
                 "2026-11-24T11:11:12.000Z",
             ),
         ] {
-            assert_eq!(read(line).classes[0].first_at.as_deref(), Some(expected), "{line}");
+            assert_eq!(read(line).classes[0].first_at, Some(expected.into()), "{line}");
         }
         assert_eq!(read("2026-13-44 11:11:12 ERROR x: database is locked").classes[0].first_at, None);
         // A line without a time has the time of the line before.
         let facts = read("2026-11-24 11:11:12 INFO x\nsqlite3.OperationalError: database is locked\n");
-        assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T10:11:12.000Z"));
+        assert_eq!(facts.classes[0].first_at, Some("2026-11-24T10:11:12.000Z".into()));
     }
 
     #[test]
@@ -694,7 +694,7 @@ and: MemoryError
         assert_eq!(of(LogClass::DescriptorsExhausted).order, Some(1));
         let malformed = of(LogClass::DatabaseMalformed);
         assert_eq!((malformed.count, malformed.since_start, malformed.order), (2, Some(1), Some(2)));
-        assert_eq!(malformed.first_since_start_at.as_deref(), Some("2026-11-24T10:40:00.000Z"));
+        assert_eq!(malformed.first_since_start_at, Some("2026-11-24T10:40:00.000Z".into()));
         assert_eq!((of(LogClass::DatabaseLocked).since_start, of(LogClass::DatabaseLocked).order), (Some(0), None));
     }
 
@@ -704,7 +704,7 @@ and: MemoryError
         let unknown = Clock { zone: None, ..clock_at("2026-11-24T10:00:00Z") };
         let facts = log(&[text.as_bytes()], false, &unknown);
         assert_eq!(facts.classes[0].since_start, None);
-        assert_eq!(facts.classes[0].first_at.as_deref(), Some("2026-11-24T11:30:00 (local, zone unknown)"));
+        assert_eq!(facts.classes[0].first_at, Some("2026-11-24T11:30:00 (local, zone unknown)".into()));
         // A line from the future: written in another time zone.
         let future = "2026-11-24 11:30:00 ERROR x: database is locked\n2026-11-25 09:00:00 INFO x: y\n";
         assert_eq!(read(future).classes[0].since_start, None);

@@ -3,7 +3,7 @@
 
 use super::ParseError;
 use crate::model::text::{nul_separated, printable};
-use crate::model::{HostPath, ProcessState};
+use crate::model::{HostPath, OwnTerm, ProcessState, ProgramName};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -227,7 +227,7 @@ pub struct Environment {
     /// `HOME`, if it is not empty.
     pub home: Option<HostPath>,
     /// Variables that indicate a supervisor, without noise.
-    pub markers: BTreeMap<String, String>,
+    pub markers: BTreeMap<OwnTerm, ProgramName>,
 }
 
 /// Parses the variables of an environment that are used.
@@ -242,7 +242,7 @@ pub fn environment(block: &[u8]) -> Environment {
         } else if let Some((name, value)) = printable(entry).split_once('=')
             && !is_noise(name, value)
         {
-            found.markers.insert(name.to_owned(), value.to_owned());
+            found.markers.insert(name.into(), value.into());
         }
     }
     found
@@ -265,8 +265,8 @@ mod tests {
         );
         assert_eq!((found.home, found.hermes_home), (None, Some(HostPath::new(&b"/h\xe9"[..]))));
         assert_eq!(
-            found.markers.into_iter().collect::<Vec<_>>(),
-            [("SUPERVISOR_ENABLED".to_owned(), "1".to_owned())]
+            found.markers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(),
+            [("SUPERVISOR_ENABLED", "1")]
         );
     }
 

@@ -154,7 +154,7 @@ pub fn files_of(controller: Controller, version: u8) -> &'static [&'static str] 
 pub fn task_group(path: String, version: u8, is_own: bool, files: &GroupFiles) -> Option<TaskGroup> {
     let file = |name: &str| files.get(name).map(Vec::as_slice);
     let group = TaskGroup {
-        path,
+        path: path.into(),
         version,
         is_own,
         current: file("pids.current").and_then(number),
@@ -172,7 +172,7 @@ pub fn memory_group(path: String, version: u8, is_own: bool, files: &GroupFiles)
     let cached = |active: &str, inactive: &str| {
         Some(entry("memory.stat", active)?.saturating_add(entry("memory.stat", inactive)?))
     };
-    let group = MemoryGroup { path, version, is_own, ..MemoryGroup::default() };
+    let group = MemoryGroup { path: path.into(), version, is_own, ..MemoryGroup::default() };
     let group = match version {
         1 => MemoryGroup {
             current_bytes: file("memory.usage_in_bytes").and_then(number),

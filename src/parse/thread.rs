@@ -66,7 +66,7 @@ pub fn system_call(bytes: &[u8], arch: &str) -> Option<SystemCall> {
         }
         _ => None,
     };
-    Some(SystemCall { name, descriptor, is_unlimited })
+    Some(SystemCall { name: name.into(), descriptor, is_unlimited })
 }
 
 /// Parses `/proc/PID/task/TID/wchan` (proc_pid_wchan(5)): `0` is no wait, or no permission to read it. Suffixes

@@ -94,8 +94,8 @@ pub fn resolve(host: &str, port: u16, timeouts: Timeouts) -> (Phase, Result<Vec<
 /// Makes one request. `waiting` is called up to twice while no first byte arrives.
 pub fn attempt(request: &ProbeRequest, timeouts: Timeouts, waiting: &mut dyn FnMut(Waiting)) -> Attempt {
     let mut attempt = Attempt {
-        url: request.url(),
-        address: Some(request.address.to_string()),
+        url: request.url().into(),
+        address: Some(request.address.to_string().into()),
         outcome: Outcome::NotProbed,
         http_status: None,
         server_header: None,
@@ -253,8 +253,8 @@ fn read_answer(
         }
     };
     attempt.http_status = Some(head.status);
-    attempt.server_header = head.server.clone();
-    attempt.redirect_to = head.location.as_deref().map(mask::url);
+    attempt.server_header = head.server.clone().map(Into::into);
+    attempt.redirect_to = head.location.as_deref().map(mask::url).map(Into::into);
 
     // An event stream has no end, so the examination does not wait for it.
     if head.is_event_stream && head.status == 200 {
@@ -291,7 +291,7 @@ fn read_answer(
     let (outcome, mut answer) = health::read_answer(request.kind, head.status, head.server.as_deref(), &body);
     if let Some(version) = head.server.as_deref().and_then(|server| server.strip_prefix("HermesWebUI/")) {
         let answer = answer.get_or_insert_with(HealthAnswer::default);
-        answer.version.get_or_insert_with(|| version.split(' ').next().unwrap_or(version).to_owned());
+        answer.version.get_or_insert_with(|| version.split(' ').next().unwrap_or(version).to_owned().into());
     }
     attempt.answer = answer;
     Ok(outcome)
@@ -359,7 +359,7 @@ fn record<T>(attempt: &mut Attempt, name: PhaseName, begun: Instant, result: io:
 fn phase(name: PhaseName, begun: Instant, error: Option<String>) -> Phase {
     // Microseconds are precise enough.
     let ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-    Phase { name, ms, error: error.map(|error| crate::model::text::printable(error.as_bytes())) }
+    Phase { name, ms, error: error.map(|error| crate::model::text::printable(error.as_bytes())).map(Into::into) }
 }
 
 fn length(bytes: &[u8]) -> u64 {

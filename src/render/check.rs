@@ -176,7 +176,7 @@ pub fn verdict(server: &Server, view: &View) -> String {
 fn would_stacks_help(server: &Server) -> bool {
     use crate::model::{Outcome, Part};
     let Some(process) = &server.process else { return false };
-    let is_python = [&process.executable, &process.command]
+    let is_python = [process.executable.as_deref(), process.command.as_deref()]
         .into_iter()
         .flatten()
         .any(|text| text.split(' ').next().is_some_and(|program| program.contains("python")));
@@ -258,7 +258,7 @@ pub fn host(envelope: &Envelope, view: &View) -> String {
         for gap in &envelope.gaps {
             out.text
                 .push_str(&format!("{}\n", view.style.locale(&format!("{}: {}", gap.what, gap.reason.words()))));
-            out.wrapped("  ", &gap.detail);
+            out.wrapped("  ", &gap.detail.to_string());
         }
     } else if !view.quiet {
         out.gaps(&envelope.gaps);
@@ -407,7 +407,7 @@ impl<'a> Block<'a> {
         for (index, gap) in gaps.iter().enumerate() {
             let label = if index == 0 { "Not checked" } else { "" };
             let mut text = format!("{}: {}", gap.what, gap.reason.words());
-            if !gap.detail.is_empty() && gap.detail != gap.reason.words() {
+            if gap.has_detail() {
                 text.push_str(&format!(" ({})", gap.detail));
             }
             if self.view.verbose && !gap.blocks.is_empty() {

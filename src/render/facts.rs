@@ -6,7 +6,9 @@ use super::resources::resources;
 use super::table::{finish, right, table};
 use super::tree::tree;
 use super::{View, words};
-use crate::model::{Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor, SupervisorKind, id};
+use crate::model::{
+    Descriptors, Health, Lineage, Listeners, Relaunch, Server, Supervisor, SupervisorKind, Symbol, id,
+};
 use comfy_table::Cell;
 
 fn number(value: Option<u64>) -> String {
@@ -21,7 +23,7 @@ pub fn descriptors(server: &Server, view: &View) -> String {
         return out;
     }
     let mut kinds = table(view, &["COUNT", "KIND"]);
-    let mut rows: Vec<(&String, &u64)> = facts.by_kind.iter().collect();
+    let mut rows: Vec<(&Symbol, &u64)> = facts.by_kind.iter().collect();
     rows.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
     for (kind, count) in rows {
         kinds.add_row(vec![right(count), Cell::new(kind)]);
@@ -66,13 +68,13 @@ pub fn descriptors(server: &Server, view: &View) -> String {
     if view.verbose && !facts.sockets.is_empty() {
         let mut sockets = table(view, &["INODE", "PROTOCOL", "STATE", "LOCAL", "REMOTE"]);
         for socket in facts.sockets.iter().take(view.top.max(50)) {
-            let text = |value: &Option<String>| view.style.locale(value.as_deref().unwrap_or(""));
+            let text = |value: Option<&str>| view.style.locale(value.unwrap_or(""));
             sockets.add_row(vec![
                 right(socket.inode),
-                Cell::new(&socket.protocol),
-                Cell::new(text(&socket.state)),
-                Cell::new(text(&socket.local)),
-                Cell::new(text(&socket.remote)),
+                Cell::new(socket.protocol.as_str()),
+                Cell::new(text(socket.state.as_deref())),
+                Cell::new(text(socket.local.as_deref())),
+                Cell::new(text(socket.remote.as_deref())),
             ]);
         }
         out.push_str(&finish(&sockets, view));
@@ -134,13 +136,13 @@ fn lineage_lines(server: &Server, facts: &Lineage, view: &View) -> String {
         add("State", format!("{state}{restarts}{since}{result}"));
     }
     for (label, text) in [
-        ("Command", &supervisor.command),
-        ("Policy", &supervisor.policy),
-        ("Configured in", &supervisor.configuration),
-        ("Log", &supervisor.log),
+        ("Command", supervisor.command.as_deref()),
+        ("Policy", supervisor.policy.as_deref()),
+        ("Configured in", supervisor.configuration.as_deref()),
+        ("Log", supervisor.log.as_deref()),
     ] {
         if let Some(text) = text {
-            add(label, text.clone());
+            add(label, text.to_owned());
         }
     }
     if let Some(relaunch) = &facts.relaunch {
@@ -181,7 +183,7 @@ fn named(claim: &Supervisor) -> String {
 fn observed(relaunch: &Relaunch) -> String {
     let mut text = format!("for {}", words::duration(relaunch.observed_ms));
     if let Some(of) = &relaunch.of {
-        text.push_str(&format!(" ({})", words::shorten(of, 60)));
+        text.push_str(&format!(" ({})", words::shorten(&of.to_string(), 60)));
     }
     let pids: Vec<String> = relaunch.pids.iter().take(8).map(u32::to_string).collect();
     text.push_str(&match relaunch.pids.len() {
@@ -193,7 +195,7 @@ fn observed(relaunch: &Relaunch) -> String {
         text.push_str(&format!("; restarts +{}", relaunch.restarts));
     }
     if !relaunch.states.is_empty() {
-        let states: Vec<&str> = relaunch.states.iter().take(8).map(String::as_str).collect();
+        let states: Vec<&str> = relaunch.states.iter().take(8).map(|state| state.as_str()).collect();
         text.push_str(&format!("; {}", states.join(", ")));
     }
     if relaunch.port_changes > 0 {
@@ -253,17 +255,17 @@ fn health_rows(facts: &Health) -> Vec<(String, String)> {
         vec![("Outcome".to_owned(), format!("{status}{}, {} bytes", facts.outcome.words(), facts.bytes_received))];
     let mut add = |label: &str, text: String| rows.push((label.to_owned(), text));
     if let Some(server) = &facts.server_header {
-        add("Server", server.clone());
+        add("Server", server.clone().to_string());
     }
     if let Some(to) = &facts.redirect_to {
         add("Redirects to", format!("{to} (not followed)"));
     }
     if let Some(answer) = &facts.answer {
         if let Some(status) = &answer.status {
-            add("Says", status.clone());
+            add("Says", status.clone().to_string());
         }
         if let Some(version) = &answer.version {
-            add("Version", version.clone());
+            add("Version", version.clone().to_string());
         }
         if let Some(streams) = answer.active_streams {
             add("Streams", streams.to_string());
@@ -273,11 +275,11 @@ fn health_rows(facts: &Health) -> Vec<(String, String)> {
             add("Accepted", format!("{total} {word} since its start"));
         }
         for (name, status) in &answer.checks {
-            add(&format!("Check {name}"), status.clone());
+            add(&format!("Check {name}"), status.clone().to_string());
         }
     }
     if let Some(note) = &facts.note {
-        add("Note", note.clone());
+        add("Note", note.clone().to_string());
     }
     if !facts.ignored_proxies.is_empty() {
         add("Ignored", format!("proxy settings of the environment: {}", facts.ignored_proxies.join(", ")));
@@ -306,7 +308,10 @@ pub fn port(server: &Server, view: &View) -> String {
     let mut out = finish(&sockets, view);
     let mut holders = table(view, &["PID", "PROGRAM", "IN LINEAGE", "COMMAND"]);
     for holder in &facts.holders {
-        let program = holder.kind.map(|kind| kind.title().to_owned()).or_else(|| holder.front.clone());
+        let program = holder
+            .kind
+            .map(|kind| kind.title().to_owned())
+            .or_else(|| holder.front.clone().map(|text| text.to_string()));
         let in_lineage = match holder.in_lineage {
             Some(true) => "yes",
             Some(false) => "no",

@@ -50,7 +50,7 @@ pub fn names(envelope: &Envelope) -> Vec<Name> {
 fn plain_name(server: &Server) -> Name {
     let expectation = &server.expectation;
     let is_named = expectation.port_belongs_because.is_some()
-        || expectation.named_by.iter().any(|option| option.starts_with("--port") || option.starts_with("--url"));
+        || expectation.named_by.iter().any(|option| option.is_port() || option.is_url());
     let port = server.port.filter(|port| *port < FIRST_EPHEMERAL || is_named);
     let kind = server.kind.word();
     Name { server: port.map_or_else(|| kind.to_owned(), |port| format!("{kind}-{port}")), port }
@@ -203,7 +203,7 @@ mod tests {
         let first = envelope.servers[0].clone();
         let with = |home: &str, port: u16| {
             let mut server = first.clone();
-            (server.home, server.port) = (Some(home.to_owned()), Some(port));
+            (server.home, server.port) = (Some(home.into()), Some(port));
             server.expectation.named_by.clear();
             server.expectation.port_belongs_because = None;
             server
@@ -211,7 +211,7 @@ mod tests {
         let servers = [with("/b", 8787), with("/a", 8787), with("/c", 9000), with("/c", 41_000)];
         envelope.servers = servers.to_vec();
         let shown = |envelope: &Envelope| -> Vec<(Option<String>, String)> {
-            let homes = envelope.servers.iter().map(|server| server.home.clone());
+            let homes = envelope.servers.iter().map(|server| server.home.as_ref().map(ToString::to_string));
             homes.zip(names(envelope).into_iter().map(|name| name.server)).collect()
         };
         let mut forward = shown(&envelope);
@@ -221,7 +221,7 @@ mod tests {
         forward.reverse();
         assert_eq!(shown(&envelope), forward);
         // A high port that was given by the user is stable.
-        envelope.servers[0].expectation.named_by.push("--port 41000".to_owned());
+        envelope.servers[0].expectation.named_by.push("--port 41000".into());
         assert_eq!(names(&envelope)[0].server, "webui-41000");
     }
 

@@ -112,7 +112,7 @@ fn kind(thread: &Thread) -> (bool, String, String, String) {
     (
         thread.is_main,
         last.map_or_else(String::new, |look| look.state.words().to_owned()),
-        last.and_then(|look| look.wait_channel.clone()).unwrap_or_default(),
+        last.and_then(|look| look.wait_channel.clone()).unwrap_or_default().to_string(),
         call,
     )
 }

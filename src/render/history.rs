@@ -4,7 +4,7 @@ use super::View;
 use super::samples::{growth_lines, sparkline};
 use super::table::{finish, right, table};
 use crate::diagnose::history::{by_server, clock_steps, judge};
-use crate::model::{History, Record, Status};
+use crate::model::{History, Note, Record, Status};
 use comfy_table::Cell;
 
 /// Maximum number of events that are shown without `--verbose`, the last ones.
@@ -89,7 +89,7 @@ fn thinned(values: &[u64]) -> Vec<u64> {
 }
 
 fn events(records: &[&Record], view: &View) -> String {
-    let all: Vec<(&str, &String)> =
+    let all: Vec<(&str, &Note)> =
         records.iter().flat_map(|record| record.events.iter().map(|event| (record.at.as_str(), event))).collect();
     if all.is_empty() {
         return String::new();
@@ -98,7 +98,7 @@ fn events(records: &[&Record], view: &View) -> String {
     let mut rows = table(view, &["AT", "WHAT"]);
     for (at, event) in all.iter().skip(hidden) {
         let at = at.split('.').next().unwrap_or(at).trim_end_matches('Z').replace('T', " ");
-        rows.add_row(vec![right(at), Cell::new(view.style.shorten(event, MAX_EVENT))]);
+        rows.add_row(vec![right(at), Cell::new(view.style.shorten(&event.to_string(), MAX_EVENT))]);
     }
     let mut out = finish(&rows, view);
     if hidden > 0 {

@@ -2,7 +2,7 @@
 
 use super::table::{finish, right, table};
 use super::{View, words};
-use crate::model::{LogFacts, Server};
+use crate::model::{LogFacts, Server, Timestamp};
 use comfy_table::Cell;
 
 /// All logs of a server.
@@ -37,13 +37,14 @@ fn one(log: &LogFacts, view: &View) -> String {
     let mut rows = table(view, &["LINES", "SINCE START", "ORDER", "FIRST (UTC)", "LAST (UTC)", "CLASS"]);
     for class in &log.classes {
         let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
-        let time = |at: &Option<String>| at.as_deref().map_or_else(|| "no time".to_owned(), to_the_second);
+        let time =
+            |at: Option<&Timestamp>| at.map_or_else(|| "no time".to_owned(), |at| to_the_second(at.as_str()));
         rows.add_row(vec![
             right(class.count),
             right(number(class.since_start)),
             right(class.order.map_or_else(|| "before start".to_owned(), |order| order.to_string())),
-            Cell::new(time(&class.first_at)),
-            Cell::new(time(&class.last_at)),
+            Cell::new(time(class.first_at.as_ref())),
+            Cell::new(time(class.last_at.as_ref())),
             Cell::new(class.class.words()),
         ]);
     }

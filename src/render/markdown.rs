@@ -202,8 +202,8 @@ fn not_seen(gaps: &[Gap]) -> String {
     }
     let mut out = String::from("\nNot checked:\n\n");
     for gap in gaps.iter().take(MAX) {
-        let detail = if gap.detail.is_empty() { String::new() } else { format!(" ({})", code(&gap.detail)) };
-        out.push_str(&format!("- {}: {}{detail}\n", code(&gap.what), gap.reason.words()));
+        let detail = if gap.has_detail() { format!(" ({})", code(&gap.detail.to_string())) } else { String::new() };
+        out.push_str(&format!("- {}: {}{detail}\n", code(&gap.what.to_string()), gap.reason.words()));
     }
     if gaps.len() > MAX {
         out.push_str(&format!("- and {} more\n", gaps.len() - MAX));

@@ -114,7 +114,7 @@ fn line(finding: &Finding) -> String {
 }
 
 fn missing(gap: &Gap) -> String {
-    let detail = if gap.detail.is_empty() { String::new() } else { format!(" ({})", gap.detail) };
+    let detail = if gap.has_detail() { format!(" ({})", gap.detail) } else { String::new() };
     format!("{}: {}{detail}", gap.what, gap.reason.words())
 }
 

@@ -14,8 +14,11 @@ pub fn notice(envelope: &Envelope, replayed: &Replayed, view: &View) -> String {
     if view.quiet {
         lines.clear();
     }
-    let own: Vec<&String> = envelope.servers.iter().flat_map(|server| &server.root_causes).collect();
-    if !own.iter().copied().eq(&replayed.root_causes) && replayed.command == envelope.command {
+    let own: Vec<&str> =
+        envelope.servers.iter().flat_map(|server| &server.root_causes).map(String::as_str).collect();
+    if !own.iter().copied().eq(replayed.root_causes.iter().map(|id| id.as_str()))
+        && replayed.command == envelope.command
+    {
         let said = if replayed.root_causes.is_empty() {
             "no problems".to_owned()
         } else {

@@ -3,7 +3,7 @@
 
 use super::table::{finish, right, table};
 use super::{Style, View, words};
-use crate::model::{Batch, Exercise, Growth, Sample, Series, Shape, Trend};
+use crate::model::{Batch, Exercise, Growth, Sample, Series, Shape, Symbol, Trend};
 use comfy_table::Cell;
 
 /// Width of a sparkline in columns.
@@ -154,10 +154,10 @@ fn grown(trend: &Trend, view: &View) -> String {
             changes.push((i128::from(after) - i128::from(before), name, before, after));
         }
     };
-    let kinds: std::collections::BTreeSet<&String> = first.kinds.keys().chain(last.kinds.keys()).collect();
+    let kinds: std::collections::BTreeSet<&Symbol> = first.kinds.keys().chain(last.kinds.keys()).collect();
     for kind in kinds {
         let of = |sample: &Sample| sample.kinds.get(kind).copied().unwrap_or(0);
-        add(kind.clone(), of(first), of(last));
+        add(kind.to_string(), of(first), of(last));
     }
     for family in &last.families {
         let before = first.families.iter().find(|old| old.path == family.path);

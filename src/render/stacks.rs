@@ -118,7 +118,7 @@ impl Text<'_> {
         let style = self.view.style;
         let name = match (&lock.expression, &lock.given_as) {
             (Some(text), Some(given)) => format!("{given} (called {text} there)"),
-            (Some(text), None) => text.clone(),
+            (Some(text), None) => text.clone().to_string(),
             _ => "a lock".to_owned(),
         };
         let name = style.shorten(&name, style.width().saturating_sub(4));
@@ -213,17 +213,18 @@ impl Text<'_> {
 }
 
 fn full(frame: &StackFrame) -> String {
-    frame.line.map_or_else(|| frame.file.clone(), |line| format!("{}:{line}", frame.file))
+    frame.line.map_or_else(|| frame.file.clone(), |line| format!("{}:{line}", frame.file).into()).to_string()
 }
 
 /// State, wait channel and system call of a group, if they are the same for all threads.
 fn kernel(group: &StackGroup) -> Option<String> {
     let word = |thread: &StackThread| {
         let call = thread.system_call.as_ref().map(|call| call.name.clone());
-        call.or_else(|| thread.wait_channel.clone()).or_else(|| Some(thread.state.as_ref()?.words().to_owned()))
+        call.or_else(|| thread.wait_channel.clone())
+            .or_else(|| Some(thread.state.as_ref()?.words().to_owned().into()))
     };
     let first = word(group.threads.first()?)?;
-    group.threads.iter().all(|thread| word(thread).as_ref() == Some(&first)).then_some(first)
+    group.threads.iter().all(|thread| word(thread).as_ref() == Some(&first)).then_some(first.to_string())
 }
 
 /// One thread with its facts from the kernel.

@@ -73,12 +73,12 @@ impl Drawing<'_> {
             let command = if self.view.verbose {
                 hop.command.clone()
             } else {
-                style.shorten(&hop.command, width.saturating_sub(2))
+                style.shorten(&hop.command, width.saturating_sub(2)).into()
             };
             self.wrapped(&below, &command, width);
         }
         if self.view.verbose {
-            self.wrapped(&below, &hop.evidence, width);
+            self.wrapped(&below, &hop.evidence.to_string(), width);
         }
         for note in self.notes(hop) {
             self.wrapped(&below, &note, width);

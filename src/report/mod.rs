@@ -28,7 +28,7 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
     Envelope {
         schema: SCHEMA.to_owned(),
         tool: own_tool(),
-        command: command.to_owned(),
+        command: command.to_owned().into(),
         host,
         started_at: Timestamp::clamped_millis(started_at),
         elapsed_ms: 0,
@@ -47,7 +47,7 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
 
 /// This program.
 pub fn own_tool() -> Tool {
-    Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    Tool { name: env!("CARGO_PKG_NAME").to_owned().into(), version: env!("CARGO_PKG_VERSION").to_owned().into() }
 }
 
 /// Completes an envelope: its duration, its status (the worst of all), and a last check that every text is

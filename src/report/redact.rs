@@ -342,7 +342,11 @@ mod tests {
     fn shown(texts: &[&str]) -> Vec<String> {
         let mut envelope = crate::report::envelope("check", HostFacts::default(), SystemTime::UNIX_EPOCH);
         envelope.gaps = texts.iter().map(|text| Gap::new(*text, GapReason::Timeout, "x")).collect();
-        redacted(envelope, Level::Default, &["annbox".to_owned()]).gaps.into_iter().map(|gap| gap.what).collect()
+        redacted(envelope, Level::Default, &["annbox".to_owned()])
+            .gaps
+            .into_iter()
+            .map(|gap| gap.what.to_string())
+            .collect()
     }
 
     #[test]
@@ -466,7 +470,7 @@ mod tests {
         stamp.modified_ns = u64::try_from(started_ns.as_nanos()).unwrap() + 5;
         let hidden = redacted(envelope, Level::Paranoid, &[]);
         assert_eq!(hidden.databases[0].written[0].modified_ns, 946_684_800_000_000_005);
-        let texts: Vec<&str> = hidden.gaps.iter().map(|gap| gap.what.as_str()).collect();
+        let texts: Vec<String> = hidden.gaps.iter().map(|gap| gap.what.to_string()).collect();
         let millennium = "2000-01-01T00:00:00.000Z";
         assert_eq!(texts[1..], ["hermes-unit-1.service", millennium]);
         assert!(texts[0].starts_with("/opt/dir-") && texts[0].ends_with("/state.db"), "{texts:?}");
@@ -489,13 +493,13 @@ mod tests {
         let text = text.replace("/home/hermes/", &format!("/srv/{directory}/hermes/"));
         let mut envelope = crate::collect::replay::read(text.as_bytes()).unwrap();
         let server = &mut envelope.servers[0];
-        server.process.as_mut().unwrap().user = Some(user.clone());
+        server.process.as_mut().unwrap().user = Some(user.clone().into());
         let lineage = server.lineage.as_mut().unwrap();
-        lineage.supervisor.name = Some(format!("{program}.service"));
-        lineage.expected.as_mut().unwrap().name = format!("{program}.service");
-        lineage.unit = Some(format!("{program}.service"));
+        lineage.supervisor.name = Some(format!("{program}.service").into());
+        lineage.expected.as_mut().unwrap().name = format!("{program}.service").into();
+        lineage.unit = Some(format!("{program}.service").into());
         let mut second = lineage.supervisor.clone();
-        (second.kind, second.name) = (SupervisorKind::Supervisord, Some(format!("{program}:{program}")));
+        (second.kind, second.name) = (SupervisorKind::Supervisord, Some(format!("{program}:{program}").into()));
         lineage.claims.push(second);
         diagnose::judge(server);
         envelope.gaps = [
@@ -548,8 +552,9 @@ mod tests {
             let server = &mut envelope.servers[0];
             let lineage = server.lineage.as_mut().unwrap();
             let name = "hermes-webui-ann.service".to_owned();
-            let claim = Supervisor { name: Some(name.clone()), claims_this: None, ..lineage.supervisor.clone() };
-            (lineage.unit, lineage.relaunch) = (Some(name), None);
+            let claim =
+                Supervisor { name: Some(name.clone().into()), claims_this: None, ..lineage.supervisor.clone() };
+            (lineage.unit, lineage.relaunch) = (Some(name.into()), None);
             lineage.raw_claims = vec![RawClaim {
                 claim,
                 is_of_control_group: true,
@@ -569,7 +574,7 @@ mod tests {
     #[test]
     fn a_program_with_the_name_of_a_phase_is_hidden() {
         let (mut envelope, hosts) = host_of("program", "connect");
-        envelope.servers[0].lineage.as_mut().unwrap().claims[0].name = Some("connect".to_owned());
+        envelope.servers[0].lineage.as_mut().unwrap().claims[0].name = Some("connect".into());
         let phases = |envelope: &Envelope| {
             let health = envelope.servers[0].health.as_ref().unwrap();
             health.phases.iter().map(|phase| phase.name).collect::<Vec<_>>()

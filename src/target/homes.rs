@@ -77,7 +77,7 @@ pub fn named(survey: &Survey<'_>, path: &Path) -> Result<Home, SelectError> {
 /// As [`named`], for a directory in the mount namespace of a server, which can be in a container.
 pub fn seen_by(survey: &Survey<'_>, process: Option<&Process>, path: &Path) -> Result<Home, SelectError> {
     let place = Place { process, path };
-    let unreadable = |gap: Gap| SelectError::HomeUnreadable(Gap { what: shown(path), ..gap });
+    let unreadable = |gap: Gap| SelectError::HomeUnreadable(Gap { what: shown(path).into(), ..gap });
     match survey.host.file_kind(&place.reached()) {
         Ok(FileKind::Directory) => {}
         Ok(_) => return Err(SelectError::NotAHome(shown(path))),
@@ -100,7 +100,7 @@ pub fn of_server(survey: &Survey<'_>, process: Option<&Process>, path: &Path) ->
     match seen_by(survey, process, path) {
         Ok(home) => Some(home),
         Err(SelectError::HomeUnreadable(gap)) => {
-            survey.note(Gap { what: format!("home {}", gap.what), ..gap });
+            survey.note(Gap { what: format!("home {}", gap.what).into(), ..gap });
             let path = path.to_owned();
             Some(Home { path, owner: None, pid_files: Vec::new(), webui_port: None, kinds: Vec::new() })
         }
@@ -156,7 +156,7 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
         let landmarks = match landmarks(survey, &place) {
             Ok(landmarks) => landmarks,
             Err(gap) => {
-                unseen.push(Gap { what: format!("home {}", shown(&path)), ..gap });
+                unseen.push(Gap { what: format!("home {}", shown(&path)).into(), ..gap });
                 continue;
             }
         };
@@ -171,11 +171,13 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
                         match self::landmarks(survey, &ForeignPath::of_person(&profile)) {
                             Ok(marks) if marks.is_empty() => {}
                             Ok(marks) => found.push(read(survey, Place { process: None, path: &profile }, &marks)),
-                            Err(gap) => unseen.push(Gap { what: format!("profile {}", shown(&profile)), ..gap }),
+                            Err(gap) => {
+                                unseen.push(Gap { what: format!("profile {}", shown(&profile)).into(), ..gap })
+                            }
                         }
                     }
                 }
-                Err(gap) => unseen.push(Gap { what: format!("profiles of {}", shown(&path)), ..gap }),
+                Err(gap) => unseen.push(Gap { what: format!("profiles of {}", shown(&path)).into(), ..gap }),
             }
         }
         found.push(read(survey, Place { process: None, path: &path }, &landmarks));
@@ -214,7 +216,7 @@ fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[&str]) -> Home {
         Ok(bytes) => Some(bytes),
         Err(gap) => {
             if gap.reason != GapReason::NotFound {
-                survey.note(Gap { what: shown(&path.join(name)), ..gap });
+                survey.note(Gap { what: shown(&path.join(name)).into(), ..gap });
             }
             None
         }
@@ -256,7 +258,12 @@ fn read(survey: &Survey<'_>, place: Place<'_>, landmarks: &[&str]) -> Home {
 /// Compares a pid file with the process that has the pid now.
 fn compare(survey: &Survey<'_>, place: Place<'_>, name: &str, kind: ServerKind, record: &PidRecord) -> PidFileRead {
     let home = place.path;
-    let file = |state, detail: String| PidFile { path: shown(&home.join(name)), pid: record.pid, state, detail };
+    let file = |state, detail: String| PidFile {
+        path: shown(&home.join(name)).into(),
+        pid: record.pid,
+        state,
+        detail: detail.into(),
+    };
     let Some(pid) = place.pid(survey, record.pid) else {
         let detail = "a pid of the container's own namespace".to_owned();
         return PidFileRead { kind, home: home.to_owned(), file: file(PidFileState::Unknown, detail), names: None };

@@ -2,7 +2,7 @@
 
 use super::{Selection, Survey};
 use crate::collect::SocketTable;
-use crate::model::{HostPath, Identity, ServerKind};
+use crate::model::{GapSubject, HostPath, Identity, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, front_program, recognise};
 use crate::parse::sockets::{TcpSocket, TcpState};
 use std::collections::{HashMap, HashSet};
@@ -151,7 +151,9 @@ pub fn home_of(survey: &Survey<'_>, identity: Identity, command: &HermesCommand)
     let base = match read.value.home {
         Some(home) => PathBuf::from(home),
         // Its environment could not be read, so it may have another home than the default.
-        None if read.gaps.iter().any(|gap| gap.what.starts_with("supervisor markers")) => return None,
+        None if read.gaps.iter().any(|gap| matches!(gap.what, GapSubject::SupervisorMarkers { .. })) => {
+            return None;
+        }
         // As Python's `Path.home`: the variable, else the account's home.
         None => match read.value.user_home.filter(|home| home.starts_with('/')) {
             Some(home) => PathBuf::from(home),

@@ -35,7 +35,7 @@ impl KnownProgram {
         match &self.asked {
             ProgramQuery::Supervisor(supervisor, name) => {
                 let programs = host.programs(supervisor).ok()?;
-                programs.value.into_iter().find(|program| program.claim.name.as_ref() == Some(name))
+                programs.value.into_iter().find(|program| program.claim.name.as_deref() == Some(name.as_str()))
             }
             ProgramQuery::Unit(unit) => host.unit(unit).ok(),
             ProgramQuery::Job(target) => host.job(target).ok(),
@@ -67,10 +67,10 @@ pub fn of_process(host: &dyn Host, pid: u32) -> Program {
     };
     let claim = Supervisor {
         kind: SupervisorKind::Process,
-        name: Some(pid.to_string()),
+        name: Some(pid.to_string().into()),
         claimed_pid,
-        evidence: format!("process {pid}"),
-        state: Some(state),
+        evidence: format!("process {pid}").into(),
+        state: Some(state.into()),
         ..Supervisor::default()
     };
     let command = host.commands(&[pid]).pop().and_then(Result::ok).unwrap_or_default();

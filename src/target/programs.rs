@@ -6,7 +6,9 @@ use super::program::{KnownProgram, ProgramQuery, Programs, of_process};
 use super::survey::same_network;
 use super::{Selection, Survey};
 use crate::collect::{Collected, ForeignPath, Program, SupervisorProcess};
-use crate::model::{Fit, Gap, GapReason, HostPath, Process, Role, ServerKind, SupervisorKind};
+use crate::model::{
+    Fit, Gap, GapDetail, GapReason, GapSubject, HostPath, Process, Role, ServerKind, SupervisorKind,
+};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
 use crate::parse::expect::Expect;
@@ -285,7 +287,11 @@ impl Survey<'_> {
             known.program.gaps.iter().for_each(|gap| self.note(gap.clone()));
         }
         found.map(Some).map_err(|gap| {
-            let detail = if gap.what == what { gap.detail } else { format!("{}: {}", gap.what, gap.detail) };
+            let what = GapSubject::from(what);
+            let detail = match gap.what == what {
+                true => gap.detail,
+                false => GapDetail::About { subject: Box::new(gap.what), detail: Box::new(gap.detail) },
+            };
             Gap { detail, what, ..gap }
         })
     }
@@ -344,7 +350,7 @@ impl Survey<'_> {
             }
         }
         if found.len() > 1 {
-            let places: Vec<String> = found.iter().map(|known| known.program.claim.evidence.clone()).collect();
+            let places: Vec<String> = found.iter().map(|known| known.program.claim.evidence.to_string()).collect();
             let detail = format!("several supervisors have a program of that name: {}", places.join(", "));
             return Err(Gap::new(name, GapReason::Malformed, detail));
         }
@@ -355,9 +361,11 @@ impl Survey<'_> {
 fn query_of(supervisor: &SupervisorProcess, program: &Program) -> ProgramQuery {
     let name = program.claim.name.clone().unwrap_or_default();
     match &supervisor.kind {
-        kind if kind.is_systemd() => ProgramQuery::Unit(Unit { name, user_manager: supervisor.user }),
+        kind if kind.is_systemd() => {
+            ProgramQuery::Unit(Unit { name: name.to_string(), user_manager: supervisor.user })
+        }
         SupervisorKind::Launchd => ProgramQuery::Job(target_of(program)),
-        _ => ProgramQuery::Supervisor(supervisor.clone(), name),
+        _ => ProgramQuery::Supervisor(supervisor.clone(), name.to_string()),
     }
 }
 

@@ -6,7 +6,7 @@ use super::program::KnownProgram;
 use super::programs::{ServerProfile, kind_of_program, server_of};
 use super::{SelectError, Selected, Selection, Survey, Target};
 use crate::collect::Program;
-use crate::model::{ClaimState, Expectation, Fit, Gap, GapReason, Identity, ServerKind, SupervisorKind};
+use crate::model::{ClaimState, Expectation, Fit, Gap, GapReason, Identity, Note, ServerKind, SupervisorKind};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
 use crate::parse::expect::Expect;
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -
         }
     };
     for target in &mut selected.targets {
-        target.expectation.named_by = vec![expect.to_string()];
+        target.expectation.named_by = vec![expect.to_string().into()];
         target.home = target.home.take().or_else(|| program.claim.home.clone().map(PathBuf::from));
     }
     Ok(selected)
@@ -112,7 +112,7 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
         let mut selected = select(survey, &narrowed)?;
         for target in &mut selected.targets {
             target.url = Some(url.clone());
-            target.expectation.named_by.insert(0, format!("--url {shown}"));
+            target.expectation.named_by.insert(0, format!("--url {shown}").into());
         }
         return Ok(selected);
     }
@@ -134,10 +134,10 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
         home: None,
         url: Some(url.clone()),
         expectation: Expectation {
-            named_by: vec![format!("--url {shown}")],
+            named_by: vec![format!("--url {shown}").into()],
             any_program: kind == ServerKind::Other,
             kind: selection.kind,
-            home: selection.home.as_deref().map(homes::shown),
+            home: selection.home.as_deref().map(homes::shown).map(Into::into),
             remote: true,
             ..Expectation::default()
         },
@@ -167,11 +167,11 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
     let command = recognise(&survey.command(pid));
     let kind = kind_of(survey, identity, command.as_ref(), selection, None);
     let mut expectation = expectation_of(selection, kind);
-    expectation.named_by.push(format!("--pid {pid}"));
+    expectation.named_by.push(format!("--pid {pid}").into());
     if let Some(port) = selection.port {
-        expectation.named_by.push(format!("--port {port}"));
+        expectation.named_by.push(format!("--port {port}").into());
         expectation.port_belongs_because =
-            kind.is_hermes().then(|| format!("--port {port} was given with --pid {pid}"));
+            kind.is_hermes().then(|| format!("--port {port} was given with --pid {pid}")).map(Into::into);
     }
     expectation.any_program = kind == ServerKind::Other;
     let mut target = Target {
@@ -249,8 +249,8 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
         home: selection.home.clone(),
         url: None,
         expectation: Expectation {
-            named_by: vec![format!("--port {port}")],
-            port_belongs_because: belongs,
+            named_by: vec![format!("--port {port}").into()],
+            port_belongs_because: belongs.map(Into::into),
             any_program,
             ..expectation_of(selection, kind)
         },
@@ -358,8 +358,8 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
     {
         let mut selected = by_port(survey, selection, *port, Some(home.clone()));
         for target in &mut selected.targets {
-            target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
-            target.expectation.port_belongs_because = Some(format!("{file} names the port"));
+            target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path)).into()];
+            target.expectation.port_belongs_because = Some(format!("{file} names the port").into());
             target.expectation.any_program = false;
         }
         targets.extend(selected.targets);
@@ -372,7 +372,7 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
         };
         for kind in kinds {
             let mut target = absent(kind, Some(home.path.clone()), selection);
-            target.expectation.named_by.push(format!("--home {}", homes::shown(&home.path)));
+            target.expectation.named_by.push(format!("--home {}", homes::shown(&home.path)).into());
             add_pid_files(&mut target, &home);
             targets.push(target);
         }
@@ -392,7 +392,7 @@ fn server_of_home(selection: &Selection, home: &Home, identity: Identity, comman
         command: Some(command),
         ..absent(kind, Some(home.path.clone()), selection)
     };
-    target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path))];
+    target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path)).into()];
     add_pid_files(&mut target, home);
     target
 }
@@ -411,13 +411,13 @@ fn absent(kind: ServerKind, home: Option<PathBuf>, selection: &Selection) -> Tar
 }
 
 fn expectation_of(selection: &Selection, kind: ServerKind) -> Expectation {
-    let named_by = selection.kind.map(|kind| format!("--kind {}", kind.word())).into_iter().collect();
+    let named_by = selection.kind.map(|kind| Note::NamedByKind { kind: kind.word().into() }).into_iter().collect();
     Expectation {
         named_by,
         any_program: kind == ServerKind::Other && selection.kind.is_none_or(|kind| kind == ServerKind::Other),
         kind: selection.kind,
-        home: selection.home.as_deref().map(homes::shown),
-        supervisor: named_supervisor(selection),
+        home: selection.home.as_deref().map(homes::shown).map(Into::into),
+        supervisor: named_supervisor(selection).map(Into::into),
         ..Expectation::default()
     }
 }
@@ -555,7 +555,10 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
             port: Some(port),
             home: None,
             url: None,
-            expectation: Expectation { port_belongs_because: Some(because), ..expectation_of(selection, kind) },
+            expectation: Expectation {
+                port_belongs_because: Some(because.into()),
+                ..expectation_of(selection, kind)
+            },
             pid_files: Vec::new(),
         });
     }
@@ -570,7 +573,11 @@ fn configured_ports(survey: &Survey<'_>) -> Vec<homes::UnitPort> {
             && let Some(kind) = stated_kind(program)
             && !(program.claim.claim_state == ClaimState::Idle && program.is_enabled != Some(true))
         {
-            let file = program.claim.configuration.clone().unwrap_or_else(|| program.claim.evidence.clone());
+            let file = program
+                .claim
+                .configuration
+                .as_ref()
+                .map_or_else(|| program.claim.evidence.to_string(), ToString::to_string);
             let me = rustix::process::geteuid().as_raw();
             found.push(homes::UnitPort { port, kind, file, owner: program.claim.owner.or(Some(me)) });
         }
@@ -602,7 +609,7 @@ fn add_absent_programs(survey: &Survey<'_>, selection: &Selection, selected: &mu
         let is_found = selected.targets.iter().any(|target| is_run_by(survey, target, known));
         if !is_found {
             let mut target = absent_program(selection, program, kind);
-            target.expectation.named_by.push(format!("{} ({})", claim.title(), claim.evidence));
+            target.expectation.named_by.push(format!("{} ({})", claim.title(), claim.evidence).into());
             selected.targets.push(target);
         }
     }

@@ -1,8 +1,8 @@
 //! Facts of all processes of a host, each read at most once and only when it is needed.
 
 use super::program::Programs;
-use crate::collect::{ByProgram, Collected, HIDDEN, Host, ProcessEntry, SocketTable, UnitOnDisk};
-use crate::model::{Gap, GapReason, Identity, Process, ServerKind};
+use crate::collect::{ByProgram, Collected, Host, ProcessEntry, SocketTable, UnitOnDisk};
+use crate::model::{Gap, GapReason, GapSubject, Identity, Process, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, recognise, runs_others};
 use crate::parse::role::can_be_of_a_server;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -112,7 +112,7 @@ impl<'a> Survey<'a> {
         match gaps.first() {
             Some(first) if gaps.len() > FEW_GAPS => {
                 self.note(Gap {
-                    what: format!("{} {kind}, the first {}", gaps.len(), first.what),
+                    what: format!("{} {kind}, the first {}", gaps.len(), first.what).into(),
                     ..first.clone()
                 });
             }
@@ -183,7 +183,12 @@ impl<'a> Survey<'a> {
     pub fn incomplete(&self) -> Option<GapReason> {
         let has_none = self.commands().is_empty();
         let gaps = self.gaps.borrow();
-        let found = gaps.iter().find(|gap| gap.what.starts_with("command line") || gap.what == HIDDEN);
+        let found = gaps.iter().find(|gap| {
+            matches!(
+                gap.what,
+                GapSubject::CommandLine { .. } | GapSubject::CommandLines { .. } | GapSubject::HiddenProcesses
+            )
+        });
         found.map(|gap| gap.reason).or_else(|| has_none.then_some(GapReason::NotFound))
     }
 
@@ -216,7 +221,7 @@ impl<'a> Survey<'a> {
             // A host has thousands of processes; if their reads hang, one gap covers all of them.
             if let [first, _, _, ..] = unread.as_slice() {
                 let what = format!("command lines of {} processes", unread.len());
-                unread = vec![Gap { what, ..first.clone() }];
+                unread = vec![Gap { what: what.into(), ..first.clone() }];
             }
             self.gaps.borrow_mut().extend(unread);
             found

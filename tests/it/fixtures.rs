@@ -91,7 +91,7 @@ fn a_wait_for_memory_of_the_group_is_its_cause() {
     server.resources = Some(hermes_doctor::model::Resources::default());
     let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
     let looks = activity.threads.iter_mut().flat_map(|thread| &mut thread.looks);
-    looks.for_each(|look| look.wait_channel = Some("mem_cgroup_handle_over_high".to_owned()));
+    looks.for_each(|look| look.wait_channel = Some("mem_cgroup_handle_over_high".into()));
     diagnose::judge(server);
     assert_eq!(
         (server.status, server.root_causes.as_slice()),
@@ -254,7 +254,7 @@ fn restart_counters_are_judged_by_supervisor() {
         let relaunch = Relaunch {
             pids: (1..).take(pids).collect(),
             restarts,
-            states: states.map_strings(),
+            states: states.map_strings().into_iter().map(Into::into).collect(),
             ..Relaunch::default()
         };
         diagnose::is_repeated(&claim, &relaunch)
@@ -286,7 +286,7 @@ fn a_launcher_that_ran_for_long_was_the_server() {
 fn a_killed_server_is_down_because_of_memory() {
     let mut envelope = read("systemd-failed");
     let server = &mut envelope.servers[0];
-    server.lineage.as_mut().unwrap().supervisor.result = Some("oom-kill, signal 9".to_owned());
+    server.lineage.as_mut().unwrap().supervisor.result = Some("oom-kill, signal 9".into());
     diagnose::judge(server);
     assert_eq!(server.root_causes, ["memory-killed"], "{:?}", server.findings);
     let caused =
@@ -324,7 +324,7 @@ fn hostile_reports_are_refused() {
 #[test]
 fn hosts_of_reports_have_the_reported_facts() {
     let facts = |mut envelope: Envelope| {
-        envelope.tool.version = String::new();
+        envelope.tool.version = String::new().into();
         for server in &mut envelope.servers {
             (server.findings, server.passed) = (Vec::new(), Vec::new());
         }

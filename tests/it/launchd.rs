@@ -211,9 +211,9 @@ impl Processes for Mac {
         let value = Process {
             identity,
             ppid: running.ppid,
-            name: running.argv[0].rsplit('/').next().unwrap().to_owned(),
-            command: Some(hermes_doctor::parse::mask::command(&words)),
-            executable: Some(running.argv[0].clone()),
+            name: running.argv[0].rsplit('/').next().unwrap().to_owned().into(),
+            command: Some(hermes_doctor::parse::mask::command(&words).into()),
+            executable: Some(running.argv[0].clone().into()),
             uid: if pid == 1 { 0 } else { 501 },
             user: Some(if pid == 1 { "root" } else { "h" }.into()),
             state: ProcessState::Sleeping,
@@ -468,7 +468,7 @@ fn an_error_of_the_program_costs_one_server() {
     mac.broken = whole.servers[0].pid;
     let found = examined(&mac, Selection::default());
     assert_eq!((found.servers[0].status, found.servers[0].process.is_none()), (Status::Unknown, true));
-    assert!(found.servers[0].gaps.iter().any(|gap| gap.detail.contains("error of hermes-doctor")));
+    assert!(found.servers[0].gaps.iter().any(|gap| gap.detail.to_string().contains("error of hermes-doctor")));
     assert_eq!(statuses(&found)[1..], statuses(&whole)[1..]);
 }
 
@@ -520,7 +520,7 @@ fn a_supervised_server_is_healthy_although_its_parent_is_pid_1() {
     let gap = found.gaps.iter().find(|gap| gap.what == "descriptor limit of pid 48213").unwrap();
     for known in ["launchd starts its jobs with 256", "its job sets none", "raised the soft limit from 256 to 4096"]
     {
-        assert!(gap.detail.contains(known), "{}", gap.detail);
+        assert!(gap.detail.to_string().contains(known), "{}", gap.detail);
     }
     // The server can also be selected by its launchd job.
     let named = examined(
@@ -547,7 +547,11 @@ fn a_server_below_a_wrapper_is_the_jobs_own() {
     assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{:?}", found.findings);
     let lineage = found.lineage.unwrap();
     assert_eq!((lineage.supervisor.claimed_pid, lineage.supervisor.claims_this), (Some(700), Some(true)));
-    assert!(lineage.supervisor.evidence.ends_with("says pid 700, its parent"), "{}", lineage.supervisor.evidence);
+    assert!(
+        lineage.supervisor.evidence.to_string().ends_with("says pid 700, its parent"),
+        "{}",
+        lineage.supervisor.evidence
+    );
     assert!(lineage.markers.is_empty(), "{:?} is noise", lineage.markers);
 }
 
@@ -757,11 +761,11 @@ fn a_port_held_by_another_user_is_a_permission_gap() {
     let found = examined(&Mac::default(), Selection { port: Some(8787), ..Selection::default() }).servers.remove(0);
     let gap = found.gaps.iter().find(|gap| gap.what == "listener of port 8787").unwrap();
     assert_eq!(gap.reason, GapReason::Permission);
-    assert!(gap.blocks.contains(&"port-held-by-other-program".to_owned()), "{gap:?}");
+    assert!(gap.blocks.contains(&"port-held-by-other-program".into()), "{gap:?}");
 }
 
 fn dead(outcome: Outcome, error: &str) -> Health {
-    let phase = |name, ms, error: Option<&str>| Phase { name, ms, error: error.map(str::to_owned) };
+    let phase = |name, ms, error: Option<&str>| Phase { name, ms, error: error.map(str::to_owned).map(Into::into) };
     Health {
         url: Some("http://127.0.0.1:8787/health".into()),
         outcome,

@@ -188,7 +188,7 @@ fn requests_go_to_loopback_only() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/healthy-pool.json");
     let mut envelope = hermes_doctor::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
     let server = &mut envelope.servers[0];
-    server.listeners.as_mut().unwrap().sockets[0].address = "192.0.2.7".to_owned();
+    server.listeners.as_mut().unwrap().sockets[0].address = "192.0.2.7".into();
     let plan = ExercisePlan {
         paths: vec!["/health".to_owned()],
         requests: 1,

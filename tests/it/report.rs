@@ -81,28 +81,28 @@ fn hostile(level: Level) -> Envelope {
     let mut envelope = replay::read(&std::fs::read(fixture("systemd-duplicates")).unwrap()).unwrap();
     let mut next = HOSTILE.iter().cycle().map(|text| (*text).to_owned());
     let mut text = || next.next().unwrap();
-    envelope.host.kernel = Some(text());
-    envelope.host.init = Some(text());
+    envelope.host.kernel = Some(text().into());
+    envelope.host.init = Some(text().into());
     for server in &mut envelope.servers {
         let process = server.process.as_mut().unwrap();
-        process.name = text();
-        process.command = Some(text());
-        process.user = Some(text());
-        process.cgroup = Some(text());
+        process.name = text().into();
+        process.command = Some(text().into());
+        process.user = Some(text().into());
+        process.cgroup = Some(text().into());
         let lineage = server.lineage.as_mut().unwrap();
         for hop in lineage.hops.iter_mut().chain(&mut lineage.relatives) {
-            (hop.name, hop.command, hop.evidence) = (Some(text()), text(), text());
+            (hop.name, hop.command, hop.evidence) = (Some(text().into()), text().into(), text().into());
         }
         for claim in lineage.claims.iter_mut().chain([&mut lineage.supervisor]) {
             (claim.name, claim.configuration, claim.log, claim.evidence) =
-                (Some(text()), Some(text()), Some(text()), text());
+                (Some(text().into()), Some(text().into()), Some(text().into()), text().into());
         }
-        lineage.markers.insert(text(), text());
-        lineage.unit = Some(text());
-        server.home = Some(text());
+        lineage.markers.insert(text().into(), text().into());
+        lineage.unit = Some(text().into());
+        server.home = Some(text().into());
         let descriptors = server.descriptors.as_mut().unwrap();
         for target in &mut descriptors.targets {
-            target.target = text();
+            target.target = text().into();
         }
         for family in &mut descriptors.sqlite {
             family.path = text().into();
@@ -111,15 +111,15 @@ fn hostile(level: Level) -> Envelope {
             database.path = text().into();
         }
         for pid_file in &mut server.pid_files {
-            (pid_file.path, pid_file.detail) = (text(), text());
+            (pid_file.path, pid_file.detail) = (text().into(), text().into());
         }
         let health = server.health.as_mut().unwrap();
-        health.server_header = Some(text());
+        health.server_header = Some(text().into());
         for attempt in &mut health.attempts {
-            attempt.url = text();
+            attempt.url = text().into();
         }
         for holder in server.listeners.iter_mut().flat_map(|listeners| &mut listeners.holders) {
-            holder.command = text();
+            holder.command = text().into();
         }
         server.gaps.extend(
             HOSTILE.iter().map(|text| {

@@ -369,7 +369,7 @@ fn a_record_read_back() {
     read.take_from(lines.join("\n").as_bytes()).unwrap();
     let history = read.history();
     assert_eq!((history.records.len(), history.lines_skipped), (22, 0));
-    let mut envelope = Envelope { command: "history".to_owned(), servers: Vec::new(), ..host("healthy-pool") };
+    let mut envelope = Envelope { command: "history".into(), servers: Vec::new(), ..host("healthy-pool") };
     envelope.findings = hermes_doctor::diagnose::history::judge(&history).0;
     envelope.history = Some(history);
     insta::assert_snapshot!("history-80", shown(&envelope, &view(80, true)));

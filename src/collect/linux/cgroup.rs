@@ -39,7 +39,7 @@ pub fn paths(workers: &Workers, ids: &HashSet<u64>, hints: &[String]) -> Result<
             Some(seen) => Err(gap(GapReason::Timeout, format!("stopped after {seen} control groups"))),
             None => Ok(found.paths),
         },
-        Some(Err(failed)) => Err(gap(failed.reason, failed.detail)),
+        Some(Err(failed)) => Err(gap(failed.reason, failed.detail.to_string())),
         Some(Ok(_)) | None => Err(gap(GapReason::Unsupported, "the worker gave no answer".to_owned())),
     }
 }

@@ -145,7 +145,7 @@ pub fn holders(
     let pids = match among.map_or_else(process::all_pids, |pids| Ok(pids.to_vec())) {
         Ok(pids) => pids,
         Err(gap) => {
-            let gaps = vec![Gap { what: HOLDERS.to_owned(), blocks: Vec::new(), ..gap }];
+            let gaps = vec![Gap { what: HOLDERS.to_owned().into(), blocks: Vec::new(), ..gap }];
             return Collected { value: vec![Vec::new(); paths.len()], gaps };
         }
     };
@@ -261,7 +261,7 @@ fn holders_of(
         let command = if of_one.is_empty() { String::new() } else { command_of(workers, pid) };
         for (index, holder) in of_one {
             if let Some(list) = found.get_mut(index) {
-                list.push(DatabaseHolder { command: command.clone(), ..holder });
+                list.push(DatabaseHolder { command: command.clone().into(), ..holder });
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::collect::workers::Workers;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
 use crate::model::text::printable;
-use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily};
+use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily, GapDetail};
 use crate::parse::descriptors::{MAX_TARGETS, Rows, count_family, other_row, tcp_row};
 use crate::parse::limits;
 use crate::parse::link::{self, Link};
@@ -109,7 +109,7 @@ fn scanned(
                 (limits::number(open.soft_limit), limits::number(open.hard_limit));
         }
         Err(gap) => {
-            let gap = Gap { what: format!("limits of pid {pid}"), ..gap };
+            let gap = Gap { what: format!("limits of pid {pid}").into(), ..gap };
             gaps.push(gap.blocking(&[id::DESCRIPTOR_CEILING, id::DESCRIPTOR_LIMIT_LOW]));
         }
     }
@@ -128,7 +128,7 @@ fn scanned(
     };
     // Without permission to list them, only their number can be read: since Linux 6.2 it is the size of the directory.
     facts.open = counted(workers, pid);
-    let mut gap = Gap { what: format!("descriptors of pid {pid}"), ..gap }.blocking(&[
+    let mut gap = Gap { what: format!("descriptors of pid {pid}").into(), ..gap }.blocking(&[
         id::STATE_DB_HANDLE_LEAK,
         id::CLOSE_WAIT_LEAK,
         id::DELETED_FILES_HELD,
@@ -137,7 +137,7 @@ fn scanned(
         gap = gap.blocking(&[id::DESCRIPTOR_CEILING]);
     }
     if gap.reason == GapReason::Permission {
-        gap.detail = "run as root, or as the user of the process".to_owned();
+        gap.detail = GapDetail::RunAsOwner;
     }
     gaps.push(gap);
     Ok((Collected { value: DescriptorRead { facts, sockets: HashSet::new() }, gaps }, None))

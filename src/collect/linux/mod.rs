@@ -84,13 +84,13 @@ impl Processes for LinuxHost {
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         let mut read = process::read(identity, &self.workers)?;
-        read.value.user = self.workers.user(read.value.uid).map(|user| user.name);
+        read.value.user = self.workers.user(read.value.uid).map(|user| user.name).map(Into::into);
         Ok(read)
     }
 
     fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap> {
         let link = procfs::one_of(&self.workers, identity, procfs::link(identity.pid, "cwd"))
-            .map_err(|gap| Gap { what: format!("working directory of pid {}", identity.pid), ..gap })?;
+            .map_err(|gap| Gap { what: format!("working directory of pid {}", identity.pid).into(), ..gap })?;
         Ok(PathBuf::from(OsString::from_vec(link)))
     }
 
@@ -139,7 +139,7 @@ impl Descriptors for LinuxHost {
                 Ok(name) => name,
                 // Closed, which is not an error.
                 Err(gap) if gap.reason == GapReason::NotFound => continue,
-                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
+                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid).into(), ..gap }),
             };
             if !name.starts_with(b"/") || name.starts_with(b"/dev/") {
                 continue;
@@ -149,7 +149,7 @@ impl Descriptors for LinuxHost {
             match self.workers.kind_of(&place) {
                 Ok(FileKind::Regular) => files.push(OutputFile { name, place }),
                 Ok(_) => {}
-                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid), ..gap }),
+                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid).into(), ..gap }),
             }
         }
         Ok(files)

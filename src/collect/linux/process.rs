@@ -5,10 +5,10 @@ use super::{links, procfs};
 use crate::collect::host_facts::since_boot;
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
-use crate::collect::{Collected, HIDDEN, PidProblem, ProcessEntry};
+use crate::collect::{Collected, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::text::{nul_separated, printable};
-use crate::model::{Gap, GapReason, Identity, Process, ProcessState, Timestamp, whole_milliseconds};
+use crate::model::{Gap, GapReason, GapSubject, Identity, Process, ProcessState, Timestamp, whole_milliseconds};
 use crate::parse::link::{Link, classify};
 use crate::parse::mask;
 use crate::parse::mounts::hidepid;
@@ -48,13 +48,13 @@ pub fn no_table(reason: GapReason, detail: &str) -> Gap {
 
 /// The gap for the holders of sockets, for the same reason.
 pub fn no_holders(gap: Gap) -> Gap {
-    Gap { what: "holders of sockets".to_owned(), blocks: Vec::new(), ..gap }
+    Gap { what: "holders of sockets".into(), blocks: Vec::new(), ..gap }
 }
 
 /// A gap where processes of other users are hidden. With `hidepid` (proc(5)) they are missing from `/proc`, or their
 /// `stat` cannot be read. Where something else hides them, the `stat` of pid 1 cannot be read either.
 pub fn hidden(workers: &Workers) -> Option<Gap> {
-    let gap = |detail: &str| Gap::new(HIDDEN, GapReason::Permission, detail);
+    let gap = |detail: &str| Gap::new(GapSubject::HiddenProcesses, GapReason::Permission, detail);
     let is_root = rustix::process::geteuid().is_root();
     // Not read as root: root can read all processes, and the mount table can be long.
     if !is_root && is_hidden_by(&own_mounts()) {
@@ -99,7 +99,7 @@ fn entry_of(workers: &Workers, pid: u32, stat: Result<Vec<u8>, Gap>) -> Result<O
                 name: status.name,
                 zombie: false,
             })),
-            Err(gap) if is_late(&gap) => Err(no_table(gap.reason, gap.text())),
+            Err(gap) if is_late(&gap) => Err(no_table(gap.reason, &gap.text())),
             Err(_) => Ok(None),
         },
         // It has ended, or may not be read.
@@ -197,10 +197,10 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
     let mut next = |what: &str| {
         let nothing = Gap::new(what, GapReason::Unsupported, "the worker gave no answer");
         let answer = answers.next().unwrap_or(Err(nothing));
-        answer.map_err(|gap| Gap { what: format!("{what} of pid {pid}"), ..gap })
+        answer.map_err(|gap| Gap { what: format!("{what} of pid {pid}").into(), ..gap })
     };
     let mut or_gap = |answer: Result<Vec<u8>, Gap>| answer.map_err(|gap| gaps.push(gap)).ok();
-    let status = next("status").map_err(|gap| Gap { what: format!("process {pid}"), ..gap })?;
+    let status = next("status").map_err(|gap| Gap { what: format!("process {pid}").into(), ..gap })?;
     let executable = or_gap(next("executable")).map(|path| printable(&path));
     let command = or_gap(next("command line")).map(|block| mask::command(&nul_separated(&block)));
     let environment =
@@ -215,9 +215,9 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
     let value = Process {
         identity,
         ppid: line.ppid,
-        name: line.name,
-        command: command.filter(|command| !command.is_empty()),
-        executable,
+        name: line.name.into(),
+        command: command.filter(|command| !command.is_empty()).map(Into::into),
+        executable: executable.map(Into::into),
         uid: status.uid,
         user: None,
         state: line.state,
@@ -232,7 +232,7 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
         foreign_network,
         network_namespace: network.and_then(|link| parse::namespace_inode(&link)),
         foreign_mounts,
-        cgroup,
+        cgroup: cgroup.map(Into::into),
         zombie_children: Vec::new(),
         home: environment.hermes_home,
         user_home: environment.home,
@@ -364,6 +364,6 @@ mod tests {
         assert_eq!(reason(&[problem(GapReason::Permission)], 0), Some(GapReason::Permission));
         let both = [problem(GapReason::Permission), problem(GapReason::Timeout)];
         assert_eq!(reason(&both, 0), Some(GapReason::Timeout));
-        assert!(completeness("holders", &both, 0).unwrap().detail.contains("why"));
+        assert!(completeness("holders", &both, 0).unwrap().detail.to_string().contains("why"));
     }
 }

@@ -85,7 +85,7 @@ pub fn one(workers: &Workers, request: Request) -> Result<Answer, Gap> {
 pub fn prove(workers: &Workers, process: Identity) -> Result<StatLine, Gap> {
     let gone = |detail: String, reason| Gap::new(format!("process {}", process.pid), reason, detail);
     let line = stat_line(workers, process.pid).map_err(|gap| match gap.reason {
-        GapReason::Timeout => gone(gap.detail, GapReason::Timeout),
+        GapReason::Timeout => gone(gap.detail.to_string(), GapReason::Timeout),
         _ => gone(gap.text().to_owned(), GapReason::Vanished),
     })?;
     if line.start_ticks != process.start_ticks {

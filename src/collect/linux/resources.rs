@@ -25,7 +25,7 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let (mut task_groups, mut memory_groups) = (Vec::new(), Vec::new());
     let pid = process.identity.pid;
     let cgroup = procfs::one_of(&host.workers, process.identity, procfs::file(pid, "cgroup"))
-        .map_err(|gap| gaps.push(Gap { what: format!("control groups of pid {pid}"), ..gap }));
+        .map_err(|gap| gaps.push(Gap { what: format!("control groups of pid {pid}").into(), ..gap }));
     let mounts = parse::hierarchies(&own_mounts());
     if let Ok(cgroup) = cgroup {
         for controller in [Controller::Pids, Controller::Memory] {
@@ -109,7 +109,7 @@ fn host_limits(host: &LinuxHost, gaps: &mut Vec<Gap>) -> HostLimits {
 fn process_limits(host: &LinuxHost, process: &Process, of_host: &HostLimits, gaps: &mut Vec<Gap>) -> ProcessLimits {
     let pid = process.identity.pid;
     let requests = [procfs::file(pid, "limits"), procfs::file(pid, "status")];
-    let mut or_gap = |gap: Gap| gaps.push(Gap { what: format!("limits of pid {pid}"), ..gap });
+    let mut or_gap = |gap: Gap| gaps.push(Gap { what: format!("limits of pid {pid}").into(), ..gap });
     let mut read = match procfs::of_one(&host.workers, process.identity, &requests) {
         Ok(read) => read.into_iter(),
         Err(gap) => {

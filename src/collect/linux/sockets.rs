@@ -64,7 +64,7 @@ pub fn table(workers: &Workers, process: Option<&Process>, detail: Detail) -> Co
             }
             // A kernel without IPv6 has no tcp6.
             Err(gap) if gap.reason == GapReason::NotFound && name == "tcp6" => {}
-            Err(gap) => gaps.push(Gap { what: path, ..gap }.blocking(&[
+            Err(gap) => gaps.push(Gap { what: path.into(), ..gap }.blocking(&[
                 id::ACCEPT_STALLED,
                 id::CLOSE_WAIT_LEAK,
                 id::PORT_HELD,

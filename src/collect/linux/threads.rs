@@ -27,7 +27,7 @@ const MAX_CALLS: usize = 512;
 pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
     procfs::prove(&host.workers, identity)?;
     let mut names = procfs::numbers(&host.workers, identity.pid, "task")
-        .map_err(|gap| Gap { what: format!("threads of pid {}", identity.pid), ..gap })?;
+        .map_err(|gap| Gap { what: format!("threads of pid {}", identity.pid).into(), ..gap })?;
     names.sort_unstable();
     let omitted = names.len().saturating_sub(MAX_THREADS);
     names.drain((MAX_THREADS / 2).min(names.len())..(MAX_THREADS / 2).min(names.len()) + omitted);
@@ -60,7 +60,7 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
             Err(gap) if gaps.is_empty() => {
                 let detail = match gap.reason {
                     GapReason::Permission => "run as root, or as the user of the server, to see them".to_owned(),
-                    _ => gap.detail,
+                    _ => gap.detail.to_string(),
                 };
                 let what = format!("system calls and wait channels of pid {}", identity.pid);
                 gaps.push(Gap::new(what, gap.reason, detail).blocking(&[id::OUTPUT_PIPE_FULL]));
@@ -91,7 +91,7 @@ fn one(pid: u32, tid: u32, files: &[Result<Vec<u8>, Gap>]) -> Option<ThreadEntry
         sleeps: read(1).and_then(thread::voluntary_switches),
         look: ThreadSample {
             state: line.state,
-            wait_channel: read(2).and_then(thread::wait_channel),
+            wait_channel: read(2).and_then(thread::wait_channel).map(Into::into),
             system_call: None,
         },
     })

@@ -6,7 +6,7 @@ use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
 use crate::model::text::nul_separated;
-use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, SecondSample};
+use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, GapSubject, SecondSample};
 use crate::parse::darwin::descriptor::{database_part, decode};
 use crate::parse::link::SqlitePart;
 use crate::parse::locks::{DATABASE_QUESTIONS, INDEX_QUESTIONS, roles_of_answers};
@@ -62,7 +62,7 @@ pub fn holders(
     let pids: Vec<u32> = match among.map_or_else(all, |pids| Ok(pids.to_vec())) {
         Ok(pids) => pids,
         Err(gap) => {
-            let gap = Gap { what: "holders of databases".to_owned(), blocks: Vec::new(), ..gap };
+            let gap = Gap { what: GapSubject::HoldersOfDatabases, blocks: Vec::new(), ..gap };
             return Collected { value: found, gaps: vec![gap] };
         }
     };
@@ -99,7 +99,7 @@ pub fn holders(
             }
         }
         for (at, mut holder) in held {
-            holder.command = command_of(host, *pid);
+            holder.command = command_of(host, *pid).into();
             if let Some(list) = found.get_mut(at) {
                 list.push(holder);
             }
@@ -108,10 +108,10 @@ pub fn holders(
     let mut gaps = Vec::new();
     if unasked > 0 {
         let detail = format!("{unasked} processes were not read");
-        gaps.push(Gap::new("holders of databases", GapReason::Timeout, detail));
+        gaps.push(Gap::new(GapSubject::HoldersOfDatabases, GapReason::Timeout, detail));
     } else if refused > 0 {
         let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
-        gaps.push(Gap::new("holders of databases", GapReason::Permission, detail));
+        gaps.push(Gap::new(GapSubject::HoldersOfDatabases, GapReason::Permission, detail));
     }
     Collected { value: found, gaps }
 }

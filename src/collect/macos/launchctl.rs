@@ -126,7 +126,7 @@ fn ask(host: &MacHost, words: &[&str]) -> Result<Vec<u8>, Gap> {
     let output = host
         .workers
         .run(Tool::Launchctl, arguments, None, MAX_ANSWER)
-        .map_err(|gap| Gap { what: what(), ..gap })?;
+        .map_err(|gap| Gap { what: what().into(), ..gap })?;
     if output.total > u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX) {
         return Err(Gap::new(what(), GapReason::Malformed, "the answer is too large"));
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::collect::{Databases, Descriptors, Files, Processes, Sockets, Supervisors, host_facts};
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
+    DatabaseFile, DatabaseHolder, Gap, GapDetail, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
     SecondSample, SupervisorKind, id,
 };
 use crate::parse::cgroup::Unit;
@@ -147,7 +147,7 @@ impl Processes for MacHost {
 
     fn process(&self, identity: Identity) -> Result<Collected<Process>, Gap> {
         let mut read = process::read(self, identity)?;
-        read.value.user = self.workers.user(read.value.uid).map(|user| user.name);
+        read.value.user = self.workers.user(read.value.uid).map(|user| user.name.into());
         Ok(read)
     }
 
@@ -193,7 +193,7 @@ impl Descriptors for MacHost {
             }
             Err(mut gap) => {
                 if gap.reason == GapReason::Permission {
-                    gap.detail = "run as root, or as the user of the process".to_owned();
+                    gap.detail = GapDetail::RunAsOwner;
                 }
                 let gaps = vec![gap.blocking(DESCRIPTORS_DECIDE), descriptor::limit_gap(pid)];
                 Ok(Collected { value: DescriptorRead::default(), gaps })

@@ -3,8 +3,10 @@
 use super::{MacHost, calls};
 use crate::collect::worker::Request;
 use crate::collect::{Collected, PidProblem, ProcessEntry, ThreadEntry, Usage};
-use crate::model::text::{nul_separated, printable};
-use crate::model::{Gap, GapReason, Identity, Process, ProcessState, ThreadSample, id, whole_milliseconds};
+use crate::model::text::nul_separated;
+use crate::model::{
+    Gap, GapDetail, GapReason, Identity, Process, ProcessState, ThreadSample, id, whole_milliseconds,
+};
 use crate::parse::darwin::procargs;
 use crate::parse::darwin::process::{self as parse, KernelProcess};
 use crate::parse::mask;
@@ -93,8 +95,8 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
     let value = Process {
         identity,
         ppid: kernel.ppid,
-        command: command.filter(|command| !command.is_empty()),
-        executable: executable(pid).ok().map(|path| printable(path.as_bytes())),
+        command: command.filter(|command| !command.is_empty()).map(Into::into),
+        executable: executable(pid).ok().map(Into::into),
         uid: kernel.uid,
         user: None,
         state: kernel.state.clone().unwrap_or_else(|| state_of_threads(pid)),
@@ -115,7 +117,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
         home: environment.hermes_home,
         user_home: environment.home,
         markers: environment.markers,
-        name: kernel.name,
+        name: kernel.name.into(),
     };
     // The reads above went by pid, so the identity is checked again.
     anchor(identity)?;
@@ -129,8 +131,7 @@ pub fn refused(kernel: &KernelProcess, gap: Gap) -> Gap {
     if me.is_root() || me.as_raw() == kernel.uid {
         return gap;
     }
-    let detail = "run as root, or as the user of the process".to_owned();
-    Gap { reason: GapReason::Permission, detail, ..gap }
+    Gap { reason: GapReason::Permission, detail: GapDetail::RunAsOwner, ..gap }
 }
 
 fn session(pid: u32) -> Option<i32> {
@@ -143,7 +144,7 @@ fn state_of_threads(pid: u32) -> ProcessState {
     let first = calls::thread_list(pid).ok().and_then(|bytes| parse::thread_handles(&bytes).first().copied());
     let thread = first.and_then(|handle| calls::thread(pid, handle).ok());
     let thread = thread.and_then(|bytes| parse::thread(&bytes).ok());
-    thread.map_or_else(|| ProcessState::Other("not readable".to_owned()), |thread| thread.state)
+    thread.map_or_else(|| ProcessState::Other("not readable".into()), |thread| thread.state)
 }
 
 /// Command lines. The kernel refuses those of another user's process. Then the path of its program shows whether it can

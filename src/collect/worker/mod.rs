@@ -416,7 +416,10 @@ mod tests {
         let answers = worker.perform(&[Request::CommandLine(7)], Deadline::after(Duration::from_secs(20)));
         assert!(begun.elapsed() < READ_TIMEOUT * 4, "{:?}", begun.elapsed());
         let gap = answers[0].as_ref().unwrap_err();
-        assert_eq!((gap.what.as_str(), gap.reason), ("command line of pid 7", GapReason::Timeout));
+        assert_eq!(
+            (&gap.what, gap.reason),
+            (&crate::model::GapSubject::CommandLine { pid: 7 }, GapReason::Timeout)
+        );
         assert!(worker.running.borrow().0.as_ref().is_none_or(|connection| connection.child != pid));
         assert_eq!(worker.abandoned.pop().map(|worker| worker.child), Some(pid));
         assert_eq!(child.try_wait().unwrap(), None, "it was neither ended nor waited for");

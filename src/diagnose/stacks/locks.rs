@@ -2,7 +2,7 @@
 //! frame to their meaning.
 
 use super::{SourceText, ThreadFacts, condition_caller, named, read};
-use crate::model::{LockHolder, LockWait};
+use crate::model::{HostPath, LockHolder, LockWait};
 use crate::parse::python_source::{Function, Source, is_dotted};
 use std::collections::{HashMap, HashSet};
 
@@ -32,7 +32,7 @@ fn meanings(
     standing: &ThreadFacts<'_>,
     at: usize,
     text: &str,
-    sources: &HashMap<String, SourceText>,
+    sources: &HashMap<HostPath, SourceText>,
     depth: usize,
 ) -> Meanings {
     let Some(frame) = standing.frames.get(at) else { return Meanings::default() };
@@ -97,7 +97,7 @@ fn given(
     function: &Function,
     parameter: &str,
     source: &Source,
-    sources: &HashMap<String, SourceText>,
+    sources: &HashMap<HostPath, SourceText>,
     depth: usize,
 ) -> Meanings {
     if let Some((caller, line)) = standing.frames.get(at + 1).and_then(|caller| read(caller, sources))
@@ -108,8 +108,10 @@ fn given(
     }
     let all = source.given(function, parameter);
     // The name of the thread shows which of several calls started it.
-    let by_name: Vec<_> =
-        all.iter().filter(|given| given.name.is_some() && given.name == standing.thread.name).collect();
+    let by_name: Vec<_> = all
+        .iter()
+        .filter(|given| given.name.is_some() && given.name.as_deref() == standing.thread.name.as_deref())
+        .collect();
     let chosen: Vec<_> = if by_name.is_empty() { all.iter().collect() } else { by_name };
     let mut meanings: Vec<Meaning> = Vec::new();
     for given in &chosen {
@@ -147,7 +149,7 @@ struct LockBlock {
 }
 
 /// Every lock that threads wait for, with the thread inside its block.
-pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, SourceText>) -> Vec<LockWait> {
+pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<HostPath, SourceText>) -> Vec<LockWait> {
     let held: Vec<LockBlock> =
         threads.iter().enumerate().flat_map(|(index, thread)| blocks(index, thread, sources)).collect();
     let mut found: Vec<(LockWait, Vec<usize>, Meanings)> = Vec::new();
@@ -168,7 +170,7 @@ pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, 
             meanings.given_as = None;
         }
         let known = found.iter_mut().find(|(lock, _, known)| {
-            (lock.file.as_str(), lock.line, lock.expression.as_deref()) == (&frame.file, line, Some(&expression))
+            (&*lock.file, lock.line, lock.expression.as_deref()) == (&frame.file, line, Some(&expression))
                 && known.all == meanings.all
         });
         match known {
@@ -181,8 +183,8 @@ pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, 
                     file: frame.file.clone(),
                     line,
                     function: frame.function.clone(),
-                    expression: Some(expression),
-                    given_as: meanings.given_as.clone(),
+                    expression: Some(expression.into()),
+                    given_as: meanings.given_as.clone().map(Into::into),
                     threads: vec![standing.reported()],
                     ..LockWait::default()
                 };
@@ -220,7 +222,7 @@ pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, 
                 }
                 Err(why) => {
                     lock.is_probable = !meanings.is_certain;
-                    lock.no_holder = Some(why);
+                    lock.no_holder = Some(why.into());
                 }
             }
             lock
@@ -231,7 +233,7 @@ pub(super) fn waited_for(threads: &[ThreadFacts<'_>], sources: &HashMap<String, 
 }
 
 /// The blocks that a thread is inside, in all its frames.
-fn blocks(index: usize, standing: &ThreadFacts<'_>, sources: &HashMap<String, SourceText>) -> Vec<LockBlock> {
+fn blocks(index: usize, standing: &ThreadFacts<'_>, sources: &HashMap<HostPath, SourceText>) -> Vec<LockBlock> {
     let released_by = condition_caller(standing.frames);
     let mut found = Vec::new();
     for (at, frame) in standing.frames.iter().enumerate() {
@@ -311,6 +313,6 @@ fn described(standing: &ThreadFacts<'_>, held: &LockBlock, names: &HashMap<usize
         line: frame.line?,
         role: standing.role,
         innermost: standing.frames.first()?.clone(),
-        waits_for: names.get(&held.thread).cloned(),
+        waits_for: names.get(&held.thread).cloned().map(Into::into),
     })
 }

@@ -34,8 +34,8 @@ fn staged(text: &str, threads: &[Staged]) -> Stacks {
         .iter()
         .map(|thread| {
             let frame = |(function, mark): &(&str, &str)| StackFrame {
-                function: (*function).to_owned(),
-                file: if mark.starts_with('/') { (*mark).to_owned() } else { FILE.to_owned() },
+                function: (*function).to_owned().into(),
+                file: if mark.starts_with('/') { (*mark).to_owned().into() } else { FILE.to_owned().into() },
                 line: Some(if mark.starts_with('/') { 320 } else { at(text, mark) }),
             };
             PythonStack {
@@ -43,27 +43,27 @@ fn staged(text: &str, threads: &[Staged]) -> Stacks {
                 frames_omitted: 0,
                 threads: vec![PythonThread {
                     tid: Some(thread.tid),
-                    name: Some(thread.name.to_owned()),
+                    name: Some(thread.name.to_owned().into()),
                     ..PythonThread::default()
                 }],
             }
         })
         .collect();
-    let look = PythonSample { interpreter: "3.11.7".to_owned(), stacks, threads_omitted: 0, is_complete: true };
+    let look = PythonSample { interpreter: "3.11.7".into(), stacks, threads_omitted: 0, is_complete: true };
     let kernel = threads
         .iter()
         .map(|thread| {
             let call = thread.call.map(|(name, is_unlimited)| SystemCall {
-                name: name.to_owned(),
+                name: name.to_owned().into(),
                 descriptor: None,
                 is_unlimited,
             });
-            let wait_channel = Some("futex_wait_queue".to_owned());
+            let wait_channel = Some("futex_wait_queue".into());
             (thread.tid, ThreadSample { state: ProcessState::Sleeping, wait_channel, system_call: call })
         })
         .collect();
     assert!(files_of_waiters(&look, &kernel).iter().all(|file| file == FILE));
-    let sources = HashMap::from([(FILE.to_owned(), SourceText::Read(parse(text)))]);
+    let sources = HashMap::from([(FILE.into(), SourceText::Read(parse(text)))]);
     join(&look, &kernel, &sources)
 }
 
@@ -131,7 +131,7 @@ fn code_defined_but_not_run_in_a_block_does_not_hold_its_lock() {
         let stacks = staged(GLOBAL, &[waits(1, vec![("handler", "# TAKE")]), sleeps(3, frames)]);
         let lock = only(&stacks);
         assert_eq!(holder_of(lock), None);
-        assert!(lock.no_holder.as_deref().unwrap().contains("no thread stands inside"));
+        assert!(lock.no_holder.as_ref().unwrap().to_string().contains("no thread stands inside"));
     }
 }
 
@@ -206,7 +206,7 @@ fn locks_of_objects_are_only_probable() {
         ],
     );
     assert_eq!(holder_of(only(&both)), None);
-    assert!(only(&both).no_holder.as_deref().unwrap().contains("2 threads stand inside"));
+    assert!(only(&both).no_holder.as_ref().unwrap().to_string().contains("2 threads stand inside"));
     // Parent and child have a lock each: no thread waits for itself.
     let tree = staged(OBJECTS, &[waits(1, vec![("Other.child_get", "# CHILD"), ("Other.child", "# PARENT")])]);
     assert_eq!((holder_of(only(&tree)), only(&tree).is_cycle), (None, false));
@@ -225,7 +225,7 @@ fn the_same_call_gives_another_object_each_time() {
         let lock = only(&stacks);
         assert_eq!(holder_of(lock).is_some(), is_named, "{expression}");
         assert_eq!(
-            lock.no_holder.as_deref().is_some_and(|why| why.contains("each time")),
+            lock.no_holder.as_ref().is_some_and(|why| why.to_string().contains("each time")),
             !is_named,
             "{expression}"
         );
@@ -391,8 +391,8 @@ fn staged_any(threads: &[Staged]) -> Stacks {
                 .frames
                 .iter()
                 .map(|(function, mark)| StackFrame {
-                    function: (*function).to_owned(),
-                    file: if mark.starts_with('/') { (*mark).to_owned() } else { FILE.to_owned() },
+                    function: (*function).to_owned().into(),
+                    file: if mark.starts_with('/') { (*mark).to_owned().into() } else { FILE.to_owned().into() },
                     line: Some(if mark.starts_with('/') { 320 } else { at(GLOBAL, mark) }),
                 })
                 .collect(),
@@ -404,12 +404,12 @@ fn staged_any(threads: &[Staged]) -> Stacks {
         .iter()
         .map(|thread| {
             let (name, is_unlimited) = thread.call.unwrap();
-            let system_call = Some(SystemCall { name: name.to_owned(), descriptor: None, is_unlimited });
+            let system_call = Some(SystemCall { name: name.to_owned().into(), descriptor: None, is_unlimited });
             (thread.tid, ThreadSample { state: ProcessState::Sleeping, wait_channel: None, system_call })
         })
         .collect();
     let look = PythonSample { stacks, is_complete: true, ..PythonSample::default() };
-    join(&look, &kernel, &HashMap::from([(FILE.to_owned(), SourceText::Read(parse(GLOBAL)))]))
+    join(&look, &kernel, &HashMap::from([(FILE.into(), SourceText::Read(parse(GLOBAL)))]))
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn findings(server_pid: Option<u32>, trend: &Trend, growths: &[Growth]) -> V
                 }
                 _ => None,
             };
-            found.extend(of_family.map(|finding| Finding { subject: Some(path.clone()), ..finding }));
+            found.extend(of_family.map(|finding| Finding { subject: Some(path.clone().to_string()), ..finding }));
         }
     }
     found.extend(context.descriptor_growth(growths).or_else(|| context.rise(trend, growths)));

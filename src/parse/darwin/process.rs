@@ -126,7 +126,7 @@ pub fn thread(bytes: &[u8]) -> Result<Thread, ParseError> {
         TH_STATE_STOPPED | TH_STATE_HALTED => ProcessState::Stopped,
         TH_STATE_WAITING => ProcessState::Sleeping,
         TH_STATE_UNINTERRUPTIBLE => ProcessState::DiskSleep,
-        other => ProcessState::Other(format!("thread state {other}")),
+        other => ProcessState::Other(format!("thread state {other}").into()),
     };
     Ok(Thread {
         state,

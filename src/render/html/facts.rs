@@ -3,7 +3,7 @@
 use super::{folded, scrolled};
 use crate::model::{
     Activity, Attempt, DatabaseFile, Descriptors, Health, HealthSeries, Hop, Lineage, Listeners, PortSample,
-    Server, SqliteFamily, Supervisor, SupervisorKind, Target, Thread,
+    Server, SqliteFamily, Supervisor, SupervisorKind, Symbol, Target, Thread,
 };
 use crate::render::{plot, words};
 use base64::Engine;
@@ -139,7 +139,7 @@ fn supervision(facts: &Lineage) -> Vec<(&'static str, String)> {
     if let Some(relaunch) = &facts.relaunch {
         let observed = format!(
             "{} for {}: {} pids, restarts +{}, the port opened or closed {} times; {}",
-            relaunch.of.as_deref().unwrap_or("the supervisor"),
+            relaunch.of.as_ref().map_or("the supervisor".to_owned(), ToString::to_string),
             words::duration(relaunch.observed_ms),
             relaunch.pids.len(),
             relaunch.restarts,
@@ -157,13 +157,13 @@ fn supervision(facts: &Lineage) -> Vec<(&'static str, String)> {
 
 fn about(claim: &Supervisor) -> Vec<(&'static str, String)> {
     let fields = [
-        ("State", claim.state.clone()),
+        ("State", claim.state.as_ref().map(ToString::to_string)),
         ("Since", claim.since.as_ref().map(ToString::to_string)),
-        ("Last end", claim.result.clone()),
-        ("Command", claim.command.clone()),
-        ("Policy", claim.policy.clone()),
-        ("Configured in", claim.configuration.clone()),
-        ("Log", claim.log.clone()),
+        ("Last end", claim.result.as_ref().map(ToString::to_string)),
+        ("Command", claim.command.as_ref().map(ToString::to_string)),
+        ("Policy", claim.policy.as_ref().map(ToString::to_string)),
+        ("Configured in", claim.configuration.as_ref().map(ToString::to_string)),
+        ("Log", claim.log.as_ref().map(ToString::to_string)),
     ];
     let mut rows: Vec<(&str, String)> =
         fields.into_iter().filter_map(|(label, value)| Some((label, value?))).collect();
@@ -206,10 +206,10 @@ fn descriptors(facts: &Descriptors) -> Markup {
         share if share >= 0.8 => "warning",
         _ => "healthy",
     };
-    let mut kinds: Vec<(&String, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind, *count)).collect();
+    let mut kinds: Vec<(&Symbol, u64)> = facts.by_kind.iter().map(|(kind, count)| (kind, *count)).collect();
     kinds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    let bar = |(kind, count): (&String, u64)| Bar {
-        label: kind.clone(),
+    let bar = |(kind, count): (&Symbol, u64)| Bar {
+        label: kind.clone().to_string(),
         length: count as f64,
         text: count.to_string(),
         is_error: false,
@@ -230,7 +230,8 @@ fn descriptors(facts: &Descriptors) -> Markup {
     };
     let targets: Vec<Vec<String>> = facts.targets.iter().map(target).collect();
     let close_wait = facts.close_wait.iter().flat_map(|close_wait| &close_wait.by_peer);
-    let peers: Vec<Vec<String>> = close_wait.map(|peer| vec![peer.count.to_string(), peer.peer.clone()]).collect();
+    let peers: Vec<Vec<String>> =
+        close_wait.map(|peer| vec![peer.count.to_string(), peer.peer.clone().to_string()]).collect();
     markup! {
         p { (text(facts.open)) " open of " (text(facts.soft_limit)) " (hard limit " (text(facts.hard_limit)) ")" }
         div.meter { div.(class) style=(width(share)) {} }
@@ -248,7 +249,7 @@ fn port(facts: &Listeners) -> Markup {
     for socket in &facts.sockets {
         let held: Vec<String> = socket.holders.iter().map(u32::to_string).collect();
         sockets.push(vec![
-            socket.address.clone(),
+            socket.address.to_string(),
             socket.accept_queue.to_string(),
             text(socket.backlog),
             text(socket.unit.as_ref()),
@@ -257,9 +258,12 @@ fn port(facts: &Listeners) -> Markup {
     }
     let mut holders = Vec::new();
     for holder in &facts.holders {
-        let program = holder.kind.map(|kind| kind.title().to_owned()).or_else(|| holder.front.clone());
+        let program = holder
+            .kind
+            .map(|kind| kind.title().to_owned())
+            .or_else(|| holder.front.clone().map(|text| text.to_string()));
         let program = program.unwrap_or_else(|| "other".to_owned());
-        holders.push(vec![holder.pid.to_string(), program, holder.command.clone()]);
+        holders.push(vec![holder.pid.to_string(), program, holder.command.clone().to_string()]);
     }
     let connections = &facts.connections;
     let connections = format!(
@@ -307,14 +311,16 @@ fn samples(title: &str, samples: &[PortSample]) -> Markup {
 fn health(facts: &Health) -> Markup {
     let mut rows = vec![("Outcome", facts.outcome.words().to_owned())];
     rows.extend(facts.http_status.map(|status| ("HTTP status", status.to_string())));
-    for (label, value) in
-        [("Server", &facts.server_header), ("Redirects to", &facts.redirect_to), ("Note", &facts.note)]
-    {
-        rows.extend(value.clone().map(|value| (label, value)));
+    for (label, value) in [
+        ("Server", facts.server_header.as_ref().map(ToString::to_string)),
+        ("Redirects to", facts.redirect_to.as_ref().map(ToString::to_string)),
+        ("Note", facts.note.as_ref().map(ToString::to_string)),
+    ] {
+        rows.extend(value.map(|value| (label, value)));
     }
     if let Some(answer) = &facts.answer {
-        rows.extend(answer.status.clone().map(|status| ("Status in the answer", status)));
-        rows.extend(answer.version.clone().map(|version| ("Version", version)));
+        rows.extend(answer.status.clone().map(|status| ("Status in the answer", status.to_string())));
+        rows.extend(answer.version.clone().map(|version| ("Version", version.to_string())));
         rows.extend(answer.active_streams.map(|streams| ("Streams", streams.to_string())));
         let accepted = answer.accepted_total.map(|total| format!("{total} connections since its start"));
         rows.extend(accepted.map(|accepted| ("Accepted", accepted)));
@@ -393,7 +399,7 @@ fn activity(facts: &Activity) -> Markup {
         };
         vec![
             thread.tid.to_string(),
-            thread.name.clone(),
+            thread.name.clone().to_string(),
             which.to_owned(),
             last.map_or(String::new(), |sample| sample.state.words().to_owned()),
             text(last.and_then(|sample| sample.wait_channel.as_ref())),
@@ -422,7 +428,7 @@ pub fn databases(databases: &[DatabaseFile]) -> Markup {
 
 fn database(facts: &DatabaseFile) -> Markup {
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), words::bytes);
-    let mut rows = vec![("Journal", facts.journal_mode.clone()), ("Size", size(facts.size_bytes))];
+    let mut rows = vec![("Journal", facts.journal_mode.to_string()), ("Size", size(facts.size_bytes))];
     if let Some(wal) = &facts.wal {
         let log = format!("{}, of which {} in use", words::bytes(wal.size_bytes), size(wal.useful_bytes));
         rows.push(("Log", log));
@@ -446,7 +452,7 @@ fn database(facts: &DatabaseFile) -> Markup {
         let counts = [holder.descriptors_db, holder.descriptors_wal, holder.descriptors_shm, holder.deleted];
         let mut row = vec![holder.pid.to_string()];
         row.extend(counts.iter().map(u64::to_string));
-        row.push(holder.command.clone());
+        row.push(holder.command.clone().to_string());
         holders.push(row);
     }
     markup! {

@@ -3,7 +3,7 @@
 mod facts;
 
 use super::words;
-use crate::model::{Envelope, Finding, Gap, Redaction, Server, Severity, Status};
+use crate::model::{Envelope, Finding, Gap, GapDetail, Redaction, Server, Severity, Status};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use serde_json::Value;
 
@@ -229,8 +229,8 @@ fn steps(roots: &[&Finding]) -> Markup {
 }
 
 fn gaps(gaps: &[Gap]) -> Markup {
-    let why = |gap: &Gap| match gap.detail.as_str() {
-        "" => gap.reason.words().to_owned(),
+    let why = |gap: &Gap| match &gap.detail {
+        GapDetail::Nothing => gap.reason.words().to_owned(),
         detail => format!("{}: {detail}", gap.reason.words()),
     };
     markup! {

@@ -104,9 +104,9 @@ pub const REPORTED: &[Reported] = &[
             let peer = "149.154.167.220:443".to_owned();
             server.descriptors = Some(Descriptors {
                 open: Some(289),
-                by_kind: [("tcp-close-wait".to_owned(), 224)].into(),
+                by_kind: [("tcp-close-wait".into(), 224)].into(),
                 targets: vec![Target {
-                    target: format!("tcp CLOSE-WAIT to {peer}"),
+                    target: format!("tcp CLOSE-WAIT to {peer}").into(),
                     kind: "tcp-close-wait".into(),
                     count: 224,
                     deleted: false,
@@ -116,7 +116,7 @@ pub const REPORTED: &[Reported] = &[
                     first: 224,
                     still_at_second: Some(224),
                     between_ms: None,
-                    by_peer: vec![CloseWaitPeer { peer, count: 224 }],
+                    by_peer: vec![CloseWaitPeer { peer: peer.into(), count: 224 }],
                 }),
                 ..Descriptors::default()
             });
@@ -137,7 +137,7 @@ pub const REPORTED: &[Reported] = &[
             server.examined.push(Part::Descriptors);
             server.descriptors = Some(Descriptors {
                 close_wait: Some(CloseWait { first: 6, ..CloseWait::default() }),
-                by_kind: [("tcp-close-wait".to_owned(), 6)].into(),
+                by_kind: [("tcp-close-wait".into(), 6)].into(),
                 ..Descriptors::default()
             });
             waits(server, None);
@@ -184,7 +184,7 @@ pub const REPORTED: &[Reported] = &[
             lineage.supervisor.since = None;
             watched(lineage, &["activating (auto-restart)", "active (running)"], &[4620, 4635, 4650]);
             server.pid_files.push(PidFile {
-                path: format!("{HOME}/webui.pid"),
+                path: format!("{HOME}/webui.pid").into(),
                 pid: 4000,
                 state: PidFileState::Dead,
                 detail: "no such process".into(),
@@ -394,7 +394,7 @@ pub const REPORTED: &[Reported] = &[
             plain.phases.clear();
             let health = server.health.as_mut().unwrap();
             let secure = health.attempts.first_mut().unwrap();
-            secure.url = secure.url.replace("http:", "https:");
+            secure.url = secure.url.replace("http:", "https:").into();
             health.url = Some(secure.url.clone());
             health.attempts.insert(0, plain);
             health.decided_by = Some(1);
@@ -453,7 +453,7 @@ pub fn host(reported: &Reported) -> Option<Envelope> {
     let build = reported.build?;
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/unsupervised.json");
     let mut envelope = replay::read(&std::fs::read(base).unwrap()).unwrap();
-    envelope.host.os = if reported.platform.contains("macOS") { "macos" } else { "linux" }.to_owned();
+    envelope.host.os = if reported.platform.contains("macOS") { "macos" } else { "linux" }.to_owned().into();
     envelope.host.arch = "unknown".into();
     (envelope.host.kernel, envelope.host.uptime_ms, envelope.host.init) = (None, None, None);
     envelope.host.root = false;
@@ -471,13 +471,13 @@ pub fn host(reported: &Reported) -> Option<Envelope> {
 
 /// Sets the identity of the server; of its process only the command line is known yet.
 fn is(server: &mut Server, kind: ServerKind, port: Option<u16>, command: &str) {
-    (server.kind, server.pid, server.port, server.home) = (kind, Some(PID), port, Some(HOME.to_owned()));
+    (server.kind, server.pid, server.port, server.home) = (kind, Some(PID), port, Some(HOME.into()));
     server.expectation.named_by = Vec::new();
     server.expectation.any_program = false;
     let process = server.process.as_mut().unwrap();
     process.identity.pid = PID;
     process.ppid = 1;
-    process.command = Some(command.to_owned());
+    process.command = Some(command.to_owned().into());
     process.namespace_pids = vec![PID];
     (process.session, process.process_group) = (4711, 4711);
     (process.executable, process.user, process.start_time, process.cgroup) = (None, None, None, None);
@@ -497,7 +497,7 @@ fn descriptors(server: &mut Server, open: u64, limit: u64, kinds: &[(&str, u64)]
     server.descriptors = Some(Descriptors {
         open: Some(open),
         soft_limit: Some(limit),
-        by_kind: kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+        by_kind: kinds.iter().map(|(kind, count)| ((*kind).into(), *count)).collect(),
         sqlite: Some(family).filter(|family| family.db > 0).into_iter().collect(),
         ..Descriptors::default()
     });
@@ -543,7 +543,7 @@ fn supervised(server: &mut Server, kind: &str, name: &str, state: &str) {
     let supervisor = Supervisor {
         claimed_pid: Some(PID),
         claims_this: Some(true),
-        evidence: format!("{kind} names its pid"),
+        evidence: format!("{kind} names its pid").into(),
         ..claim(kind, name, state)
     };
     server.examined.push(Part::Lineage);
@@ -558,7 +558,7 @@ fn rival(server: &mut Server, kind: &str, name: &str, state: Option<&str>, claim
         evidence: "this process is not the one that it names".into(),
         ..claim(kind, name, state.unwrap_or_default())
     };
-    supervisor.state = state.map(str::to_owned);
+    supervisor.state = state.map(str::to_owned).map(Into::into);
     let mut lineage = lineage_of(server, supervisor);
     lineage.expected = Some(Expected {
         kind: kind.into(),
@@ -573,10 +573,10 @@ fn rival(server: &mut Server, kind: &str, name: &str, state: Option<&str>, claim
 
 fn watched(lineage: &mut Lineage, states: &[&str], pids: &[u32]) {
     lineage.relaunch = Some(Relaunch {
-        of: Some(lineage.supervisor.title()),
+        of: Some(lineage.supervisor.title().into()),
         observed_ms: 10_000,
         pids: pids.to_vec(),
-        states: states.iter().map(|state| (*state).to_owned()).collect(),
+        states: states.iter().map(|state| (*state).into()).collect(),
         ..Relaunch::default()
     });
 }
@@ -596,13 +596,13 @@ fn attempt(server: &Server, path: &str, outcome: Outcome, first_byte_ms: f64) ->
         _ => Some("no byte".to_owned()),
     };
     Attempt {
-        url: format!("http://127.0.0.1:{port}{path}"),
-        address: Some(format!("127.0.0.1:{port}")),
+        url: format!("http://127.0.0.1:{port}{path}").into(),
+        address: Some(format!("127.0.0.1:{port}").into()),
         outcome,
         http_status: (outcome == Outcome::Ok).then_some(200),
         server_header: None,
         redirect_to: None,
-        phases: vec![Phase { name: PhaseName::FirstByte, ms: first_byte_ms, error }],
+        phases: vec![Phase { name: PhaseName::FirstByte, ms: first_byte_ms, error: error.map(Into::into) }],
         bytes_received: 0,
         answer: None,
     }
@@ -629,7 +629,7 @@ fn answers(server: &mut Server, path: &str) {
 
 fn fails(server: &mut Server, outcome: Outcome, error: &str) {
     let mut attempt = attempt(server, "/api/status", outcome, 0.0);
-    attempt.phases[0].error = Some(error.to_owned());
+    attempt.phases[0].error = Some(error.to_owned().into());
     asked(server, attempt);
 }
 

@@ -39,7 +39,7 @@ pub fn named(host: &LinuxHost, runtime: &SupervisorKind, id: &str) -> Result<Pro
         }
     }
     let last = last.unwrap_or_else(|| Gap::new(&what, GapReason::NotFound, ""));
-    Err(Gap { what, detail: format!("{}: {}", last.what, last.detail), ..last })
+    Err(Gap { what: what.into(), detail: format!("{}: {}", last.what, last.detail).into(), ..last })
 }
 
 fn program(runtime: &SupervisorKind, id: &str, state: ContainerState, source: String) -> Program {
@@ -49,7 +49,7 @@ fn program(runtime: &SupervisorKind, id: &str, state: ContainerState, source: St
     let claim = Supervisor {
         kind: runtime.clone(),
         claimed_pid: state.pid,
-        evidence: format!("{runtime} on {source}"),
+        evidence: format!("{runtime} on {source}").into(),
         claim_state: match state.status.as_str() {
             "restarting" => ClaimState::Restarting,
             "exited" if !restarts_it => ClaimState::Idle,
@@ -57,13 +57,13 @@ fn program(runtime: &SupervisorKind, id: &str, state: ContainerState, source: St
             "running" | "paused" => ClaimState::Running,
             _ => ClaimState::Unknown,
         },
-        state: Some(state.status),
+        state: Some(state.status.into()),
         restarts: state.restarts,
         since: Some(state.started_at).filter(|at| !at.is_empty()).map(Timestamp::from),
-        log: Some(format!("{runtime} logs {name}")),
-        policy: Some(format!("restart={}", state.restart_policy)),
-        result: has_ended.then(|| format!("exit status {}", state.exit_code)),
-        name: Some(name),
+        log: Some(format!("{runtime} logs {name}").into()),
+        policy: Some(format!("restart={}", state.restart_policy).into()),
+        result: has_ended.then(|| format!("exit status {}", state.exit_code)).map(Into::into),
+        name: Some(name.into()),
         ..Supervisor::default()
     };
     Program { claim, command: state.command, ..Program::default() }.recognised()

@@ -40,7 +40,7 @@ impl Backend for Pm2 {
             let answer = host
                 .workers
                 .exchange(&place.path(&socket), place.peer(), pm2::request(), None, Until::Pm2Message)
-                .map_err(|gap| Gap { what: what.clone(), ..gap })?;
+                .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
             pm2::programs(&answer).map_err(|error| Gap::new(&what, GapReason::Malformed, error.to_string()))
         };
         let mut found = query()?;
@@ -95,7 +95,7 @@ fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm
     let claim = Supervisor {
         kind: SupervisorKind::Pm2,
         claimed_pid: found.pid.and_then(|pid| place.pid(host, pid)),
-        evidence: format!("pm2 on {source}"),
+        evidence: format!("pm2 on {source}").into(),
         restarts: found.restarts,
         claim_state: match found.state.as_str() {
             "waiting restart" | "launching" => ClaimState::Restarting,
@@ -113,17 +113,22 @@ fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm
         since: started.and_then(timestamp),
         claimed_age_ms: found.pid.and(started).map(|at| whole_milliseconds(since(at))),
         restart_interval_ms: Some(waits.max(1000)),
-        configuration: Some(printable(home.as_os_str().as_encoded_bytes())),
+        configuration: Some(printable(home.as_os_str().as_encoded_bytes()).into()),
         log: [found.error_log, found.output_log]
             .into_iter()
             .flatten()
-            .find(|path| path.starts_with('/') && path != "/dev/null"),
-        policy: Some(format!("autorestart={}", found.autorestart)),
-        result: found.exit_code.filter(|_| found.pid.is_none()).map(|code| format!("exit code {code}")),
+            .find(|path| path.starts_with('/') && path != "/dev/null")
+            .map(Into::into),
+        policy: Some(format!("autorestart={}", found.autorestart).into()),
+        result: found
+            .exit_code
+            .filter(|_| found.pid.is_none())
+            .map(|code| format!("exit code {code}"))
+            .map(Into::into),
         port: found.port,
         home: found.home.map(HostPath::from),
-        state: Some(state),
-        name: Some(found.name),
+        state: Some(state.into()),
+        name: Some(found.name.into()),
         ..Supervisor::default()
     };
     Program { claim, command: found.command, ..Program::default() }.recognised()

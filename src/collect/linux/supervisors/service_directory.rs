@@ -45,7 +45,7 @@ fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: 
     // The gap names the file by the path of the service, because the path that is opened goes through /proc.
     let status = host
         .read_file(&directory.join("supervise/status"), 64)
-        .map_err(|gap| Gap { what: source.clone(), ..gap })?;
+        .map_err(|gap| Gap { what: source.clone().into(), ..gap })?;
     let status = service_status::parse(&status).ok_or_else(|| {
         Gap::new(&source, GapReason::Malformed, format!("unknown format: a status file of {} bytes", status.len()))
     })?;
@@ -55,7 +55,7 @@ fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: 
         Ok(content) => Some(content.bytes.into_vec()),
         Err(gap) => {
             if gap.reason != GapReason::NotFound {
-                gaps.push(Gap { what: format!("{name}/{file}"), ..gap });
+                gaps.push(Gap { what: format!("{name}/{file}").into(), ..gap });
             }
             None
         }
@@ -83,8 +83,8 @@ fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: 
     let claim = Supervisor {
         port: port.and_then(|port| port.trim().parse().ok()),
         home,
-        log: has_log.then(|| format!("the log service in {name}/log")),
-        configuration: Some(format!("{name}/run")),
+        log: has_log.then(|| format!("the log service in {name}/log")).map(Into::into),
+        configuration: Some(format!("{name}/run").into()),
         ..claim(kind, name, &status, source)
     };
     let command = vec!["sh".to_owned(), "-c".to_owned(), text];
@@ -104,10 +104,10 @@ fn claim(kind: &SupervisorKind, name: &str, status: &ServiceStatus, evidence: St
     };
     Supervisor {
         kind: kind.clone(),
-        name: Some(name.to_owned()),
+        name: Some(name.to_owned().into()),
         claimed_pid: status.pid,
-        evidence,
-        state: Some(state.to_owned()),
+        evidence: evidence.into(),
+        state: Some(state.to_owned().into()),
         claim_state: match (status.pid, status.wants_up) {
             (None, true) => ClaimState::Restarting,
             (Some(_), true) if age < YOUNG => ClaimState::Restarting,

@@ -46,7 +46,7 @@ impl Backend for Supervisord {
                 login,
                 Until::Close,
             )
-            .map_err(|gap| Gap { what: format!("supervisord's answer on {source}"), ..gap })?;
+            .map_err(|gap| Gap { what: format!("supervisord's answer on {source}").into(), ..gap })?;
         let malformed = |why: String| Gap::new(&source, GapReason::Malformed, why);
         let head = http::head(&answer)
             .map_err(|error| malformed(error.to_string()))?
@@ -82,9 +82,9 @@ fn program(
         configured.autorestart.as_deref().is_some_and(|value| matches!(value, "true" | "1" | "yes" | "on"));
     let claim = Supervisor {
         kind: SupervisorKind::Supervisord,
-        name: Some(name),
+        name: Some(name.into()),
         claimed_pid: info.pid.and_then(|pid| place.pid(host, pid)),
-        evidence: format!("supervisord on {source}"),
+        evidence: format!("supervisord on {source}").into(),
         claim_state: match info.state.as_str() {
             "STARTING" | "BACKOFF" => ClaimState::Restarting,
             "EXITED" if always => ClaimState::Restarting,
@@ -94,17 +94,17 @@ fn program(
             "RUNNING" | "STOPPING" => ClaimState::Running,
             _ => ClaimState::Unknown,
         },
-        result: has_exited.then(|| format!("exit status {}", info.exit_status.unwrap_or(-1))),
+        result: has_exited.then(|| format!("exit status {}", info.exit_status.unwrap_or(-1))).map(Into::into),
         since: info.stopped_at.max(info.started_at).and_then(timestamp),
         claimed_age_ms: info.pid.and(info.started_at).map(|at| whole_milliseconds(since(at))),
         ran_ms: info.stopped_at.zip(info.started_at).map(|(end, start)| end.saturating_sub(start) * 1000),
-        state: Some(info.state),
+        state: Some(info.state.into()),
         pid: Some(place.process.identity.pid),
         owner: place.owner(),
         // `syslog`, and other values that a daemon of another user can return, are not files.
-        log: [info.error_log, info.log].into_iter().flatten().find(|path| path.starts_with('/')),
-        configuration: Some(shown(path)),
-        policy: configured.autorestart.map(|value| format!("autorestart={value}")),
+        log: [info.error_log, info.log].into_iter().flatten().find(|path| path.starts_with('/')).map(Into::into),
+        configuration: Some(shown(path).into()),
+        policy: configured.autorestart.map(|value| format!("autorestart={value}")).map(Into::into),
         port: configured.webui_port,
         home: configured.home,
         ..Supervisor::default()

@@ -141,7 +141,7 @@ fn read_directory(
     let names = host.workers.names(directory, part, 4096).unwrap_or_else(|gap| {
         if gap.reason != GapReason::NotFound {
             let what = format!("units in {}", directory.shown());
-            found.gaps.push(Gap { what, ..gap });
+            found.gaps.push(Gap { what: what.into(), ..gap });
         }
         Vec::new()
     });
@@ -194,10 +194,10 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
     let own_user = user == Some(rustix::process::geteuid().as_raw());
     let claim = Supervisor {
         kind: unit.kind(),
-        name: Some(state.id.clone()),
+        name: Some(state.id.clone().into()),
         claimed_pid: state.main_pid.or(state.control_pid),
-        evidence: format!("systemctl {}show {}", if user.is_some() { "--user " } else { "" }, state.id),
-        state: Some(state.state()),
+        evidence: format!("systemctl {}show {}", if user.is_some() { "--user " } else { "" }, state.id).into(),
+        state: Some(state.state().into()),
         restarts: state.restarts,
         claim_state: match state.active.as_str() {
             _ if state.sub == "auto-restart" => ClaimState::Restarting,
@@ -209,18 +209,18 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
             _ => ClaimState::Unknown,
         },
         scope: Some(match user {
-            None => "system".to_owned(),
-            Some(_) if own_user => "user".to_owned(),
-            Some(user) => format!("user {user}"),
+            None => "system".into(),
+            Some(_) if own_user => "user".into(),
+            Some(user) => format!("user {user}").into(),
         }),
         since: since.and_then(|age| SystemTime::now().checked_sub(age)).and_then(Timestamp::seconds),
-        configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()),
-        log: Some(log(&unit, file.map(|(file, _)| file))),
+        configuration: Some(state.fragment.clone()).filter(|path| !path.is_empty()).map(Into::into),
+        log: Some(log(&unit, file.map(|(file, _)| file)).into()),
         owner: user.and_then(another_user),
         ran_ms: state.ran_for().map(whole_milliseconds),
-        policy: Some(policy(state)),
+        policy: Some(policy(state).into()),
         // An active unit has no result yet.
-        result: Some(result(state)).filter(|text| state.active != "active" && !text.is_empty()),
+        result: Some(result(state)).filter(|text| state.active != "active" && !text.is_empty()).map(Into::into),
         restart_interval_ms: state.restart_interval.map(whole_milliseconds),
         stops_group: Some(matches!(state.kill_mode.as_str(), "control-group" | "mixed")),
         port: port.or(state.webui_port),
@@ -308,7 +308,7 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     let output = host
         .workers
         .run(Tool::Journalctl, arguments, None, MAX_JOURNAL_BYTES)
-        .map_err(|gap| Gap { what: what.clone(), ..gap })?;
+        .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
     // Without standard output, the output is standard error.
     if output.total == 0 {
         let (reason, detail) = if output.is_success {
@@ -344,7 +344,7 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     let output = host
         .workers
         .run(Tool::Systemctl, arguments, user, MAX_ANSWER_BYTES)
-        .map_err(|gap| Gap { what: what.clone(), ..gap })?;
+        .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
     if output.total > u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX) {
         return Err(Gap::new(what, GapReason::Malformed, "the answer is too large").after(begun.elapsed()));
     }
