@@ -8,8 +8,8 @@ use hermes_doctor::model::{Part, ServerKind};
 use hermes_doctor::parse;
 use hermes_doctor::parse::link::SqlitePart;
 use hermes_doctor::parse::mask;
+use hermes_doctor::redact::{self, Level};
 use hermes_doctor::render::{self, Style, View, plot};
-use hermes_doctor::report::redact::{self, Level};
 
 /// Terminal controls that no foreign text may carry into output.
 fn no_controls(text: &str) {
@@ -270,7 +270,7 @@ pub fn reports(bytes: &[u8]) {
         };
         let _ = render::json(&judged);
         for level in [Level::None, Level::Default, Level::Paranoid] {
-            let hidden = redact::redacted(judged.clone(), level, &["forge".to_owned()]);
+            let hidden = hermes_doctor::examine::redacted(judged.clone(), level, &["forge".to_owned()]);
             let _ = render::json(&hidden);
             no_controls(&render::markdown(&hidden));
             no_controls(&render::html(&hidden));

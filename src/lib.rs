@@ -14,6 +14,7 @@ pub mod mcp;
 pub mod model;
 pub mod parse;
 pub mod probe;
+pub mod redact;
 pub mod render;
 pub mod report;
 pub mod target;

@@ -2,11 +2,12 @@
 
 use super::terminal::{complain, emit};
 use crate::command::{Cli, EXIT_UNKNOWN, cause_of};
+use crate::examine::redacted;
 use crate::model::Envelope;
 use crate::model::text::printable;
+use crate::redact::{Level, host_names};
 use crate::render::{self, fleet, openmetrics};
 use crate::report;
-use crate::report::redact::{Level, host_names, redacted};
 use std::io::ErrorKind;
 
 /// `--format nagios`: the output of a plugin. Its exit status is the one in the text.

@@ -4,12 +4,13 @@ use super::answer::{examined, refuse, refuse_with};
 use super::terminal::{complain, emit};
 use crate::collect::worker::answers;
 use crate::command::{Cli, EXIT_UNKNOWN, ReportArguments, cause_of};
+use crate::examine::redacted_with_map;
 use crate::model::text::printable;
 use crate::model::{Envelope, Redaction};
+use crate::redact::{Level, host_names};
 use crate::render::{self, View};
 use crate::report;
 use crate::report::place::Place;
-use crate::report::redact::{Level, host_names, redacted_with_map};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 

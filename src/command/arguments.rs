@@ -4,7 +4,7 @@ use crate::examine::Repetition;
 use crate::examine::sampling::{ExercisePlan, SamplingPlan};
 use crate::model::ServerKind;
 use crate::parse::expect::Expect;
-use crate::report::redact::Level;
+use crate::redact::Level;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use schemars::JsonSchema;

@@ -46,7 +46,7 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
     let mut envelope = replaying::replay(last, request).map_err(|error| format!("{name}: {error}"))?;
     if !reports.is_empty() {
         let now = envelope.started_at.time().ok_or_else(|| format!("{name}: invalid `started_at`"))?;
-        let is_hidden = report::redact::is_hidden(&envelope);
+        let is_hidden = crate::redact::is_hidden(&envelope);
         for server in &mut envelope.servers {
             sampling::compare(server, now, is_hidden, &reports).map_err(|error| error.to_string())?;
             diagnose::judge(server);

@@ -10,9 +10,10 @@ mod stage;
 pub use server::play;
 
 use crate::collect::{Deadline, this_host};
+use crate::examine::redacted;
 use crate::examine::{Progress, Request, examine};
 use crate::model::{Demonstration, Envelope, Severity, Status, id};
-use crate::report::redact::{Level, host_names, redacted};
+use crate::redact::{Level, host_names};
 use crate::target::Selection;
 use clap::ValueEnum;
 use thiserror::Error;

@@ -36,15 +36,6 @@ pub fn is_many_close_wait(count: u64, soft_limit: Option<u64>) -> bool {
     count >= 50 || soft_limit.is_some_and(|limit| limit > 0 && count.saturating_mul(4) >= limit)
 }
 
-/// The status that follows from one finding alone.
-pub fn status_of(severity: Severity) -> Status {
-    match severity {
-        Severity::Info => Status::Healthy,
-        Severity::Warning => Status::Warning,
-        Severity::Critical => Status::Critical,
-    }
-}
-
 /// Fills in findings, passed checks, root causes and status of a server from its facts.
 ///
 /// Existing results are replaced, so a saved report can be diagnosed again.
@@ -158,7 +149,7 @@ pub fn judge_host(stray: &[PidFile], databases: &[DatabaseFile]) -> Vec<Finding>
 
 /// The status of the worst finding; without one that counts, unknown if a required check could not run.
 fn status(server: &Server, findings: &[Finding]) -> Status {
-    let worst = findings.iter().map(|finding| status_of(finding.severity)).fold(Status::Healthy, Status::worst);
+    let worst = findings.iter().map(|finding| finding.severity.status()).fold(Status::Healthy, Status::worst);
     let undecided = server.gaps.iter().flat_map(|gap| &gap.blocks).any(|blocked| is_decisive(server, blocked));
     if worst == Status::Healthy && undecided { Status::Unknown } else { worst }
 }

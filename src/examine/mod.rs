@@ -11,6 +11,7 @@ mod port;
 pub mod recording;
 mod repeat;
 pub mod replaying;
+mod reporting;
 mod resources;
 pub mod sampling;
 mod stacks;
@@ -21,11 +22,14 @@ use crate::model::{
     Envelope, Gap, GapReason, Note, Part, PidFile, Process, Server, Status, id, whole_milliseconds,
 };
 use crate::parse::sockets::TcpState;
+use crate::redact;
 use crate::report;
 use crate::target::{SelectError, Selection, Survey, Target, select};
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime};
+
+pub use reporting::{redacted, redacted_with_map};
 
 /// Settings of a run.
 #[derive(Clone, Debug)]
@@ -133,6 +137,8 @@ pub fn examine(
             let what = format!("command lines of {} processes", survey.alike());
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
         }
+        // Before the diagnosis, so that no finding contains what is masked.
+        redact::mask(&mut server);
         diagnose::judge(&mut server);
         examination.drop_unrequested(&mut server);
         envelope.servers.push(server);
@@ -147,7 +153,9 @@ pub fn examine(
             homes.flat_map(|home| databases::known_in(host, &home, false, &mut envelope.gaps)).collect();
         examine_databases(&survey, &paths, deadline, &mut envelope);
     }
-    envelope.findings = diagnose::judge_host(&stray, &envelope.databases);
+    envelope.pid_files = stray;
+    redact::mask(&mut envelope.pid_files);
+    reporting::judge_host(&mut envelope);
     Ok(report::seal(envelope, begun.elapsed()))
 }
 
@@ -157,8 +165,9 @@ fn examine_databases(survey: &Survey<'_>, paths: &[ForeignPath], deadline: Deadl
     let (mut found, gaps) = databases::read(survey, None, paths, true);
     envelope.gaps.extend(gaps);
     envelope.gaps.extend(databases::sample_again(survey, None, &mut found, first_look, deadline));
-    envelope.findings = diagnose::judge_host(&[], &found);
+    redact::mask(&mut found);
     envelope.databases = found;
+    reporting::judge_host(envelope);
     if let [path] = paths
         && envelope.databases.is_empty()
         && envelope.gaps.is_empty()

@@ -3,10 +3,11 @@
 use super::{Request, Silent, examine};
 use crate::collect::host_facts::since_boot;
 use crate::collect::{Deadline, PidProblem, this_host};
+use crate::examine::redacted;
 use crate::model::{Envelope, Identity, Part, Record, Server, Status, Timestamp, whole_milliseconds};
+use crate::redact::{Level, host_names};
 use crate::render;
 use crate::report::record::Recorder;
-use crate::report::redact::{Level, host_names, redacted};
 use crate::target::Selection;
 use std::collections::HashMap;
 use std::path::PathBuf;

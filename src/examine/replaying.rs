@@ -2,8 +2,9 @@
 
 use super::Request;
 use crate::diagnose;
-use crate::model::{Envelope, Gap, GapReason, OwnTerm, Part, Replayed, Server, id};
+use crate::model::{Envelope, Finding, Gap, GapReason, OwnTerm, Part, PidFile, PidFileState, Replayed, Server, id};
 use crate::parse::version::is_newer;
+use crate::redact;
 use crate::report;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,6 +16,11 @@ use std::time::Duration;
 /// When the report has no server that the request selects.
 pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String> {
     let mut envelope = recorded;
+    // Before the diagnosis, so that no finding contains what is masked.
+    redact::mask(&mut envelope);
+    if envelope.pid_files.is_empty() {
+        envelope.pid_files = envelope.findings.iter().filter_map(pid_file_of).collect();
+    }
     let elapsed = Duration::from_millis(envelope.elapsed_ms);
     // If the report was diagnosed again and saved, its facts are still those of the first program.
     let first = envelope.replayed.take().map(|before| (before.tool, before.command));
@@ -43,13 +49,24 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
         newer.extend(rules_of(server).difference(&known).cloned());
     }
     replayed.newer_rules = newer.into_iter().map(Into::into).collect();
-    // Pid files without a server were not kept as facts, so their findings are kept.
-    envelope.findings.retain(|finding| finding.id == id::STALE_PID_FILE || envelope.history.is_some());
-    envelope.findings.extend(diagnose::judge_host(&[], &envelope.databases));
+    super::reporting::judge_host(&mut envelope);
     envelope.tool = report::own_tool();
     envelope.command = request.command.to_owned().into();
     envelope.replayed = Some(replayed);
     Ok(report::seal(envelope, elapsed))
+}
+
+/// The pid file of a finding: older versions did not keep pid files without a server as facts.
+fn pid_file_of(finding: &Finding) -> Option<PidFile> {
+    let path = finding.subject.as_deref().filter(|_| finding.id == id::STALE_PID_FILE)?;
+    let [in_file, now] = finding.evidence.as_slice() else { return None };
+    let state = match now.value.as_str()? {
+        "no such process" => PidFileState::Dead,
+        _ if finding.title.contains("another time") => PidFileState::OtherStart,
+        _ => PidFileState::OtherProgram,
+    };
+    let pid = u32::try_from(in_file.value.as_u64()?).ok()?;
+    Some(PidFile { path: path.into(), pid, state, detail: now.value.as_str()?.into() })
 }
 
 /// Ids of all findings that were checked for a server, including those that could not be decided.

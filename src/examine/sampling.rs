@@ -7,7 +7,7 @@ use crate::model::{
 };
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, ProbeRequest, Timeouts};
-use crate::report::redact;
+use crate::redact;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -499,7 +499,7 @@ mod tests {
         families[0].path = "/home/ann/.hermes/state.db".into();
         families.push(crate::model::SqliteFamily { path: "/srv/acme/clients.db".into(), ..families[0].clone() });
         let (plain, mut now) = (report.clone(), report.servers[0].clone());
-        let hidden = redact::redacted(report, redact::Level::Default, &[]);
+        let hidden = crate::examine::redacted(report, redact::Level::Default, &[]);
         let then = hidden.servers[0].descriptors.as_ref().unwrap();
         assert_eq!(
             (&*then.sqlite[0].path, &*then.sqlite[1].path),

@@ -1,8 +1,9 @@
 //! The result of a tool: the envelope, redacted and bounded in size for an agent, and its verdict as text.
 
+use crate::examine::redacted;
 use crate::model::{Envelope, Gap, GapReason};
+use crate::redact::{Level, host_names};
 use crate::render::{self, Style, View};
-use crate::report::redact::{Level, host_names, redacted};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

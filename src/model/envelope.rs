@@ -241,6 +241,9 @@ pub struct Envelope {
     /// Databases that were examined without a server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<DatabaseFile>,
+    /// Pid files of homes without an examined server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pid_files: Vec<PidFile>,
     /// Findings of the host as a whole.
     pub findings: Vec<Finding>,
     /// Facts of the host that could not be read, and things that were searched for and not found.

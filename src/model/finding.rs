@@ -16,6 +16,17 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// The status that follows from one finding of this severity alone.
+    pub fn status(self) -> Status {
+        match self {
+            Self::Info => Status::Healthy,
+            Self::Warning => Status::Warning,
+            Self::Critical => Status::Critical,
+        }
+    }
+}
+
 /// The result of an examination, which determines the exit status of the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,6 @@
 //! The HTTP examination, phase by phase.
 
-use super::{Activity, Address, LogText, Note, OwnTerm, ProgramName, Url, Version};
+use super::{Activity, Address, LogText, Note, OwnTerm, ProgramName, ServerVersion, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ pub struct HealthAnswer {
     /// `status` of the server.
     pub status: Option<LogText>,
     /// Version of the server, from the response or its `Server` header.
-    pub version: Option<Version>,
+    pub version: Option<ServerVersion>,
     /// `platform` of a gateway.
     pub platform: Option<ProgramName>,
     /// Number of open streams.
@@ -157,7 +157,7 @@ pub struct Attempt {
     /// HTTP status of the response.
     pub http_status: Option<u16>,
     /// `Server` header.
-    pub server_header: Option<LogText>,
+    pub server_header: Option<ServerVersion>,
     /// Target of a redirect; not followed.
     pub redirect_to: Option<Url>,
     /// Phases up to the one that failed.
@@ -184,7 +184,7 @@ pub struct Health {
     /// The fields of its response.
     pub answer: Option<HealthAnswer>,
     /// Its `Server` header.
-    pub server_header: Option<LogText>,
+    pub server_header: Option<ServerVersion>,
     /// Target of its redirect.
     pub redirect_to: Option<Url>,
     /// The deciding attempt, as an index into `attempts`.

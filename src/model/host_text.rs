@@ -164,6 +164,8 @@ host_text! {
     PythonSymbol,
     /// The version of a program or kernel.
     Version,
+    /// The version of the server as it tells it.
+    ServerVersion,
     /// A state or setting in the terms of a supervisor.
     SupervisorTerm,
     /// Any other text of another program: errors, answers.

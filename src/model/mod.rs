@@ -55,13 +55,13 @@ pub use history::{History, Record};
 pub use host_path::HostPath;
 pub use host_text::{
     Address, CommandLine, DescriptorTarget, HostName, LogSource, LogText, OwnTerm, ProgramName, PythonSymbol,
-    SupervisorTerm, Symbol, TextKind, ThreadName, Url, UserName, Version,
+    ServerVersion, SupervisorTerm, Symbol, TextKind, ThreadName, Url, UserName, Version,
 };
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use log::{LogClass, LogClassFacts, LogFacts};
 pub use note::Note;
 pub use port::{Connections, Holder, Listener, Listeners, PortSample};
-pub use process::{Identity, PidFile, PidFileState, Process, ProcessState};
+pub use process::{Identity, MARKERS, PidFile, PidFileState, Process, ProcessState};
 pub use redaction::{Hidden, Redaction};
 pub use resources::{HostLimits, MemoryGroup, Pressure, ProcessLimits, Resources, TaskGroup};
 pub use sqlite::{

@@ -123,6 +123,26 @@ pub struct Process {
     pub markers: BTreeMap<OwnTerm, ProgramName>,
 }
 
+/// Environment variables that may be read: the markers that supervisors set, and the homes, which distinguish the
+/// servers of one host. All values are names, numbers and paths; none can contain a secret.
+pub const MARKERS: &[&str] = &[
+    "HERMES_DESKTOP",
+    "HERMES_GATEWAY_EXTERNAL_SUPERVISOR",
+    "HERMES_HOME",
+    "HERMES_PARENT_PID",
+    "HOME",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "STY",
+    "SUPERVISOR_ENABLED",
+    "SUPERVISOR_GROUP_NAME",
+    "SUPERVISOR_PROCESS_NAME",
+    "SYSTEMD_EXEC_PID",
+    "TMUX",
+    "XPC_SERVICE_NAME",
+    "pm_id",
+];
+
 /// State of a pid file, compared with the process table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

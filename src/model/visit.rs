@@ -265,6 +265,7 @@ impl Visited for Envelope {
             status: _,
             servers,
             databases,
+            pid_files,
             findings: _,
             gaps,
             history,
@@ -280,6 +281,7 @@ impl Visited for Envelope {
         elapsed_ms.accept(visitor);
         servers.accept(visitor);
         databases.accept(visitor);
+        pid_files.accept(visitor);
         gaps.accept(visitor);
         history.accept(visitor);
         replayed.accept(visitor);

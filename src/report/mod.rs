@@ -1,22 +1,15 @@
 //! Reports: the envelope, sealed so that it contains no secret of a command line or URL.
 
-mod names;
 pub mod place;
 pub mod record;
-pub mod redact;
 pub mod schema;
-mod texts;
-mod vocabulary;
 
 use crate::collect::worker::answers;
-use crate::model::text::{is_printable, printable};
 use crate::model::{
-    DatabaseFile, Envelope, Gap, GapReason, HostFacts, SCHEMA, Server, Status, Timestamp, Tool, id,
-    whole_milliseconds,
+    DatabaseFile, Envelope, Gap, HostFacts, SCHEMA, Server, Status, Timestamp, Tool, id, whole_milliseconds,
 };
-use crate::parse::mask;
+use crate::redact;
 use place::Place;
-use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -35,6 +28,7 @@ pub fn envelope(command: &str, host: HostFacts, started_at: SystemTime) -> Envel
         status: Status::Unknown,
         servers: Vec::new(),
         databases: Vec::new(),
+        pid_files: Vec::new(),
         findings: Vec::new(),
         gaps: Vec::new(),
         history: None,
@@ -50,31 +44,13 @@ pub fn own_tool() -> Tool {
     Tool { name: env!("CARGO_PKG_NAME").to_owned().into(), version: env!("CARGO_PKG_VERSION").to_owned().into() }
 }
 
-/// Completes an envelope: its duration, its status (the worst of all), and a last check that every text is
-/// printable and masked.
+/// Completes an envelope: its duration, its status (the worst of all), and a last check that every text is printable and
+/// masked.
 pub fn seal(mut envelope: Envelope, elapsed: Duration) -> Envelope {
     envelope.elapsed_ms = whole_milliseconds(elapsed);
     envelope.status = overall(&envelope.servers, &envelope);
-    // Command lines and URLs were masked where they were read. This masks a secret that was missed inside
-    // another text.
-    let servers: Option<Vec<_>> = std::mem::take(&mut envelope.servers).into_iter().map(masked).collect();
-    let rest = masked(envelope.clone());
-    match (servers, rest) {
-        (Some(servers), Some(rest)) => Envelope { servers, ..rest },
-        _ => emptied(envelope),
-    }
-}
-
-/// Masks server by server, since the tree of one takes several times the memory of its facts. Mostly there is
-/// nothing to mask, and no tree is built.
-fn masked<T: serde::Serialize + serde::de::DeserializeOwned>(part: T) -> Option<T> {
-    if texts::are_clean(&part) {
-        return Some(part);
-    }
-    let mut value = serde_json::to_value(&part).ok()?;
-    drop(part);
-    mask_strings(&mut value);
-    serde_json::from_value(value).ok()
+    redact::mask(&mut envelope);
+    envelope
 }
 
 /// Writes a new file, or with `force` replaces one. The write is atomic: a sibling file is written and renamed.
@@ -172,7 +148,7 @@ fn begins_with(path: &Path, begin: &str) -> io::Result<bool> {
 
 fn overall(servers: &[Server], envelope: &Envelope) -> Status {
     let servers = servers.iter().map(|server| server.status);
-    let own = envelope.findings.iter().map(|finding| crate::diagnose::status_of(finding.severity));
+    let own = envelope.findings.iter().map(|finding| finding.severity.status());
     // Databases without a server, and records, count as examined whatever the findings.
     let is_read = |database: &DatabaseFile| database.header.is_some() || database.size_bytes == Some(0);
     let has_examined = envelope.databases.iter().any(is_read) || envelope.history.is_some();
@@ -180,44 +156,4 @@ fn overall(servers: &[Server], envelope: &Envelope) -> Status {
     let is_undecided = !envelope.databases.is_empty() && envelope.gaps.iter().any(decides);
     let examined = has_examined.then_some(if is_undecided { Status::Unknown } else { Status::Healthy });
     servers.chain(own).chain(examined).reduce(Status::worst).unwrap_or(Status::Unknown)
-}
-
-/// The rest of an envelope that cannot be read back after masking or redaction: it contains no facts, and a gap
-/// that says so.
-fn emptied(envelope: Envelope) -> Envelope {
-    let detail =
-        "names or secrets in it could not be redacted, so it is not printed; this is a defect of hermes-doctor";
-    Envelope {
-        servers: Vec::new(),
-        databases: Vec::new(),
-        history: None,
-        findings: Vec::new(),
-        gaps: vec![Gap::new("all facts", GapReason::Malformed, detail)],
-        status: Status::Unknown,
-        ..envelope
-    }
-}
-
-fn mask_strings(value: &mut Value) {
-    match value {
-        Value::String(text) => {
-            // Text from a saved report or record was printable when written, but may have been changed since.
-            if !is_printable(text) {
-                *text = printable(text.as_bytes());
-            }
-            let masked = mask::text(text);
-            if masked != *text {
-                *text = masked;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(mask_strings),
-        Value::Object(fields) => {
-            if fields.keys().any(|name| !is_printable(name)) {
-                let all = std::mem::take(fields);
-                fields.extend(all.into_iter().map(|(name, value)| (printable(name.as_bytes()), value)));
-            }
-            fields.values_mut().for_each(mask_strings);
-        }
-        _ => {}
-    }
 }

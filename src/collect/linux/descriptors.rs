@@ -8,7 +8,7 @@ use crate::collect::workers::Workers;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
 use crate::model::text::printable;
-use crate::model::{Descriptors, Gap, GapReason, Identity, Process, SqliteFamily, GapDetail};
+use crate::model::{Descriptors, Gap, GapDetail, GapReason, Identity, Process, SqliteFamily};
 use crate::parse::descriptors::{MAX_TARGETS, Rows, count_family, other_row, tcp_row};
 use crate::parse::limits;
 use crate::parse::link::{self, Link};

@@ -7,6 +7,7 @@ use super::wire::{
 };
 use super::{MAX_ANSWER, tools};
 use crate::collect::foreign::{self, Failure, ForeignPath, Found, Last};
+use crate::model::MARKERS;
 use crate::parse::accounts::{accounts, owner_of, owner_of_home};
 use rustix::fs::{Dir, FileType};
 use serde_bytes::ByteBuf;
@@ -329,26 +330,6 @@ fn homes(text: &[u8]) -> Vec<ByteBuf> {
     let found = accounts(text).filter(|account| is_likely(account.uid, account.home));
     found.map(|account| ByteBuf::from(account.home)).collect()
 }
-
-/// Environment variables that may be read: the markers that supervisors set, and the homes, which distinguish the
-/// servers of one host. All values are names, numbers and paths; none can contain a secret.
-const MARKERS: &[&str] = &[
-    "HERMES_DESKTOP",
-    "HERMES_GATEWAY_EXTERNAL_SUPERVISOR",
-    "HERMES_HOME",
-    "HERMES_PARENT_PID",
-    "HOME",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-    "STY",
-    "SUPERVISOR_ENABLED",
-    "SUPERVISOR_GROUP_NAME",
-    "SUPERVISOR_PROCESS_NAME",
-    "SYSTEMD_EXEC_PID",
-    "TMUX",
-    "XPC_SERVICE_NAME",
-    "pm_id",
-];
 
 fn markers(block: &[u8]) -> Vec<u8> {
     crate::model::text::nul_separated(block)

@@ -1,15 +1,91 @@
-//! Words that redaction keeps: those of the program's own texts, and names that every Hermes host has.
+//! Names and words that identify no host: a report keeps them. They are fixed lists, so that no other change of the program
+//! changes what a report hides.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// Words of the program's own string literals and of the JSON's fields, one per line (`build.rs`).
-const OWN_WORDS: &str = include_str!(concat!(env!("OUT_DIR"), "/vocabulary.txt"));
+use crate::model::{MARKERS, SystemError, id};
 
-/// Highest error number with a text in the C library (Linux: 133, errno(3); macOS: 106).
+/// The largest number of an error with a text, errno(3).
 const LAST_ERROR: i32 = 133;
 
-/// Words in the output of other programs: states and settings of supervisors, errors of TLS and HTTP, kernels.
+/// Terms of this program that reports contain as text: commands, settings, kinds of journals, systems, architectures.
+const OWN_TERMS: &[&str] = &[
+    "hermes-doctor",
+    "check",
+    "fds",
+    "lineage",
+    "port",
+    "health",
+    "db",
+    "stacks",
+    "logs",
+    "watch",
+    "history",
+    "report",
+    "replay",
+    "explain",
+    "demo",
+    "mcp",
+    "usage",
+    "fleet",
+    "none",
+    "default",
+    "paranoid",
+    "wal",
+    "rollback",
+    "unknown",
+    "-wal",
+    "-shm",
+    "-journal",
+    "ipv4",
+    "ipv6",
+    "linux",
+    "macos",
+    "descriptors",
+    "databases",
+    "trend",
+    "growth",
+    "exercise",
+    "healthy",
+    "warning",
+    "critical",
+    "ok",
+    "degraded",
+    "guarded",
+    "overloaded",
+    "unexpected",
+    "refused",
+    "connect_timeout",
+    "unreachable",
+    "resolve_failed",
+    "no_answer",
+    "incomplete",
+    "empty",
+    "reset",
+    "tls_failed",
+    "not_http",
+    "not_applicable",
+    "not_probed",
+    "x86_64",
+    "aarch64",
+    "x86",
+    "arm",
+    "riscv64",
+    "powerpc64",
+    "s390x",
+    "loongarch64",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+];
+
+/// Words in the output of other programs: states and settings of supervisors, errors, kernels.
 const OTHER_WORDS: &[&str] = &[
     // systemd.unit(5), systemd.service(5), org.freedesktop.systemd1(5)
     "abort alias always autorestart control dbus disabled enabled exec exit forking group hit idle indirect linked \
@@ -18,6 +94,8 @@ const OTHER_WORDS: &[&str] = &[
     // supervisord, runit, s6, daemontools, pm2, launchd
     "stopping starting backoff exited fatal unknown running up down want got term paused finish online launching \
      errored normally unexpected keepalive runatload spawn scheduled not on demand job background interactive",
+    "type restart restarts sec mode interval throttle soft resource limits number files keep alive code main says disabled \
+     loaded after new pending creating created dead autostart ended unless stopped failure",
     // rustls, httparse, getaddrinfo(3)
     "received corrupt message alert handshake failure certificate peer closed connection without sending close eof \
      invalid content type version protocol decode error bad record mac unexpected message token header name value \
@@ -104,12 +182,13 @@ const COMMAND_WORDS: &[&str] = &[
      respawner launcher",
 ];
 
-static OWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let mut words: HashSet<String> = OWN_WORDS.lines().map(str::to_owned).collect();
-    words.extend(split(OTHER_WORDS).map(str::to_owned));
-    for number in 1..=LAST_ERROR {
-        let text = std::io::Error::from_raw_os_error(number).to_string().to_ascii_lowercase();
-        words.extend(text.split(|character: char| !character.is_ascii_alphabetic()).map(str::to_owned));
+static OTHER: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let errors = (1..=LAST_ERROR).map(|number| SystemError(number).to_string());
+    let ids = id::ALL.iter().map(|id| (*id).to_owned());
+    let mut words: HashSet<String> = split(OTHER_WORDS).chain(split(FUNCTION_WORDS)).map(str::to_owned).collect();
+    for text in errors.chain(ids) {
+        let parts = text.split(|character: char| !character.is_ascii_alphabetic());
+        words.extend(parts.filter(|word| word.len() > 1).map(str::to_ascii_lowercase));
     }
     words
 });
@@ -125,10 +204,15 @@ fn split(lists: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
     lists.iter().flat_map(|list| list.split_ascii_whitespace())
 }
 
-/// Whether a token is one that this program could have written: words of its own, short numbers, and
-/// combinations (`python3.11`, `first_byte`, `300ms`, `MainPID`).
-pub fn is_prose(token: &str) -> bool {
-    is_made_of(token, |word| OWN.contains(&word.to_ascii_lowercase()) || camel(word))
+/// Whether a text is a term of this program.
+pub fn is_own_term(text: &str) -> bool {
+    [OWN_TERMS, MARKERS, id::ALL].iter().any(|terms| terms.contains(&text))
+}
+
+/// Whether a token in the text of another program identifies nothing: known words, short numbers, and combinations
+/// (`python3.11`, `300ms`, `MainPID`).
+pub fn is_word(token: &str) -> bool {
+    is_made_of(token, |word| OTHER.contains(&word.to_ascii_lowercase()) || camel(word))
 }
 
 /// Whether a name consists of parts that every system or Hermes host has.
@@ -205,7 +289,7 @@ fn camel(word: &str) -> bool {
         before = character;
     }
     parts.push(part);
-    parts.len() > 1 && parts.iter().all(|part| OWN.contains(part))
+    parts.len() > 1 && parts.iter().all(|part| OTHER.contains(part))
 }
 
 /// Whether every piece between punctuation is a known word, a number, or a known word next to a number. Letters and
@@ -239,14 +323,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recognises_own_words_only() {
-        for known in
-            ["descriptors", "MainPID", "first_byte", "300ms", "state_db", "Connection", "auto-restart", "3.45.1"]
-        {
-            assert!(is_prose(known), "{known}");
+    fn recognises_words_that_identify_nothing() {
+        for known in ["KillMode", "300ms", "state_db", "Connection", "auto-restart", "3.45.1", "RestartSec"] {
+            assert!(is_word(known), "{known}");
         }
         for word in ["swordfish", "ann", "a1b2c3d4", "bob-laptop", "1234567890123", "é", "x1y2", ""] {
-            assert!(!is_prose(word), "{word}");
+            assert!(!is_word(word), "{word}");
         }
         for known in
             ["hermes-webui", ".hermes", "state.db-wal", "python3.11", "site-packages", "webui.ctl.env", "4711"]
@@ -281,14 +363,6 @@ mod tests {
         }
         for name in ["", "a b", "<ann>", "token_8817336", "é", &"x".repeat(81), "a..b"] {
             assert!(!is_function(name), "{name}");
-        }
-    }
-
-    /// The list has words of this program, not of its tests.
-    #[test]
-    fn words_of_tests_are_not_listed() {
-        for word in ["canary", "hunter", "swordfish"] {
-            assert!(!OWN.contains(word), "{word}");
         }
     }
 }
