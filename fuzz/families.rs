@@ -125,7 +125,12 @@ pub fn databases(bytes: &[u8]) {
 /// Texts of systemd and launchd, property lists, status bytes, answers of supervisord and of container engines, and
 /// the files in which a server's home keeps pids and settings.
 pub fn supervisors(bytes: &[u8]) {
-    use hermes_doctor::parse::{container, home, launchd, launchd_plist, service_status, supervisord, systemd};
+    use hermes_doctor::parse::home;
+    use hermes_doctor::supervisor::container::wire as container;
+    use hermes_doctor::supervisor::launchd::{plist, wire as launchd};
+    use hermes_doctor::supervisor::service_directory::wire as service_status;
+    use hermes_doctor::supervisor::supervisord::wire as supervisord;
+    use hermes_doctor::supervisor::systemd::wire as systemd;
     for unit in systemd::show(bytes) {
         no_controls(&unit.state());
         let _ = (unit.ended_by_itself(), unit.ran_for(), unit.exited_with_success());
@@ -138,7 +143,7 @@ pub fn supervisors(bytes: &[u8]) {
     let _ = launchd::domain(bytes);
     let _ = launchd::table(bytes);
     let _ = launchd::listed(bytes);
-    let _ = launchd_plist::job_file(bytes).map(|job| job.is_enabled());
+    let _ = plist::job_file(bytes).map(|job| job.is_enabled());
     let _ = service_status::parse(bytes);
     let _ = supervisord::configuration(bytes, "/etc/supervisor");
     let _ = supervisord::process_info(bytes);
@@ -153,8 +158,9 @@ pub fn supervisors(bytes: &[u8]) {
 
 /// Messages of pm2's daemon, and its title.
 pub fn pm2(bytes: &[u8]) {
-    use hermes_doctor::parse::pm2;
-    if let Ok(Some(length)) = pm2::message_length(bytes) {
+    use hermes_doctor::parse::amp;
+    use hermes_doctor::supervisor::pm2::wire as pm2;
+    if let Ok(Some(length)) = amp::frame(bytes).map(|frame| frame.map(|frame| frame.length)) {
         assert!(length <= bytes.len(), "a message is longer than what it was read from");
     }
     let _ = pm2::programs(bytes);
@@ -321,7 +327,8 @@ pub fn darwin(bytes: &[u8]) {
 /// Command lines, expectations of who starts a server, and what is masked of both.
 pub fn commands(bytes: &[u8]) {
     use hermes_doctor::model::text;
-    use hermes_doctor::parse::{command, expect, role};
+    use hermes_doctor::parse::command;
+    use hermes_doctor::supervisor::{expect, role};
     let shown = text::printable(bytes);
     assert!(text::is_printable(&shown), "what was made printable is not: {shown:?}");
     let words = text::nul_separated(bytes);

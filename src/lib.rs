@@ -17,6 +17,7 @@ pub mod probe;
 pub mod redact;
 pub mod render;
 pub mod report;
+pub mod supervisor;
 pub mod target;
 
 /// Runs the program with these arguments, and returns its exit status.

@@ -1,14 +1,14 @@
 //! What the program reads of a host, one trait for each subject. [`Host`] is all of them; there is an implementation for each system.
 
+use super::worker::wire::{Output, Tool};
+use super::workers::Workers;
 use super::{
-    Collected, DescriptorRead, FileKind, ForeignPath, LogTail, OutputFile, PidProblem, ProcessEntry, Program,
-    SingleProcesses, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    Collected, DescriptorRead, FileKind, ForeignPath, LogTail, OutputFile, PidProblem, ProcessEntry,
+    SingleProcesses, SocketTable, SourceFile, ThreadEntry, Usage,
 };
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, HostFacts, Identity, Process, PythonSample, Resources, SecondSample,
-    SupervisorKind,
 };
-use crate::parse::cgroup::Unit;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -197,49 +197,23 @@ pub trait Files {
     fn log_tail(&self, path: &ForeignPath, rotated: Option<&ForeignPath>) -> Result<LogTail, Gap>;
 }
 
-/// Supervisors and their programs.
+/// What the queries of supervisors need in addition to the other traits.
 pub trait Supervisors {
-    /// Queries a systemd manager for a unit: the supervisor's claim.
+    /// The workers that read the files and sockets of supervisors.
     ///
     /// # Errors
-    /// A gap when the manager cannot be queried, or does not know the unit.
-    fn unit(&self, unit: &Unit) -> Result<Program, Gap>;
+    /// A gap on a system where no supervisor is queried through its files or sockets.
+    fn workers(&self) -> Result<&Workers, Gap>;
 
-    /// Service units on the disk that run a Hermes server.
-    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>>;
-
-    /// Id of the unit's current activation, from the link that the manager publishes.
-    fn unit_invocation(&self, unit: &Unit) -> Option<String>;
-
-    /// Queries a supervisor for its programs. The process table does not contain this claim.
+    /// Runs a tool of a supervisor as a user, and keeps at most `keep` bytes of its output.
     ///
     /// # Errors
-    /// A gap when the supervisor cannot be queried.
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap>;
+    /// A gap when the system has no such tool, or it cannot be run, or times out.
+    fn run_tool(&self, tool: Tool, arguments: Vec<String>, user: Option<u32>, keep: usize) -> Result<Output, Gap>;
 
-    /// Queries launchd for a job, by its label or its target (`gui/501/LABEL`).
-    ///
-    /// # Errors
-    /// A gap when the job does not exist, or the host has no launchd.
-    fn job(&self, name: &str) -> Result<Program, Gap>;
-
-    /// Reads the status of a service by its directory: the claim of `runit`, `s6` or `daemontools`.
-    ///
-    /// # Errors
-    /// A gap when its status cannot be read.
-    fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap>;
-
-    /// Queries a container's runtime for the container, where its socket may be used.
-    ///
-    /// # Errors
-    /// A gap when the socket does not exist, or may not be used.
-    fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap>;
-
-    /// The end of a unit's journal.
-    ///
-    /// # Errors
-    /// A gap when the journal may not be read, or the read times out.
-    fn journal(&self, unit: &Unit) -> Result<LogTail, Gap>;
+    /// The pid of a process in its innermost pid namespace; `None` where it cannot be read, or the system has no
+    /// namespaces.
+    fn pid_inside(&self, pid: u32) -> Option<u32>;
 }
 
 /// The host that is examined.

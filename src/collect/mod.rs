@@ -8,7 +8,6 @@ mod deadline;
 pub mod foreign;
 mod host;
 pub mod host_facts;
-pub mod launchd;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod logs;
@@ -17,7 +16,7 @@ mod macos;
 pub mod replay;
 pub mod stacks;
 pub mod worker;
-mod workers;
+pub mod workers;
 
 pub use deadline::Deadline;
 pub use foreign::ForeignPath;
@@ -25,11 +24,8 @@ pub use host::{Databases, Descriptors, Files, Host, Processes, Sockets, Supervis
 pub use worker::wire::FileKind;
 pub use workers::resolve;
 
-use crate::model::{Gap, HostPath, Supervisor, SupervisorKind, ThreadSample};
-use crate::parse::cgroup::Unit;
-use crate::parse::command::{CommandRole, recognise_configured};
+use crate::model::{Gap, ThreadSample};
 use crate::parse::sockets::TcpSocket;
-use crate::parse::systemd::UnitFile;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -189,63 +185,6 @@ pub struct SocketTable {
     pub source: String,
     /// Whether the sockets of some processes could not be read: a socket that is missing here can still exist.
     pub is_partial: bool,
-}
-
-/// A supervisor that can be queried for its programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SupervisorProcess {
-    /// Its pid.
-    pub pid: u32,
-    /// Its kind, one that can be queried.
-    pub kind: SupervisorKind,
-    /// The user of a `systemd-user` manager.
-    pub user: Option<u32>,
-}
-
-/// A program of a supervisor: the supervisor's claim, and what identifies the program.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program {
-    /// The supervisor's claim. Whether it is about the examined server is decided later.
-    pub claim: Supervisor,
-    /// The configured command. It is recognised first and masked before it is shown.
-    pub command: Vec<String>,
-    /// Id of the current activation, where the supervisor gives one.
-    pub invocation: Option<String>,
-    /// Whether it is enabled at boot, where the supervisor has such a setting.
-    pub is_enabled: Option<bool>,
-    /// Whether the program is meant to finish (a oneshot unit): its supervisor does not restart it.
-    pub is_oneshot: bool,
-    /// Configuration files that could not be read.
-    pub gaps: Vec<Gap>,
-}
-
-impl Program {
-    /// Adds what the command contains: port, home, whether it is a launcher, and the masked command line.
-    #[must_use]
-    pub fn recognised(mut self) -> Self {
-        if let Some(found) = recognise_configured(&self.command) {
-            self.claim.is_launcher = found.role != CommandRole::Server;
-            self.claim.port = found.port.filter(|port| *port != 0).or(self.claim.port);
-            self.claim.home = found.home.map(|home| HostPath::from_kept(&home)).or(self.claim.home.take());
-        }
-        let words: Vec<&[u8]> = self.command.iter().map(String::as_bytes).collect();
-        self.claim.command =
-            Some(crate::parse::mask::command(&words)).filter(|line| !line.is_empty()).map(Into::into);
-        self
-    }
-}
-
-/// A service unit's file on the disk: configuration that can be read without its manager.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnitOnDisk {
-    /// The unit, and the manager that it is for.
-    pub unit: Unit,
-    /// The path of the file.
-    pub path: HostPath,
-    /// Its content, parsed.
-    pub file: UnitFile,
-    /// The user that the files it names are read as; root for a system unit.
-    pub owner: u32,
 }
 
 /// The host that this program runs on.

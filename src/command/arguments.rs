@@ -3,8 +3,8 @@
 use crate::examine::Repetition;
 use crate::examine::sampling::{ExercisePlan, SamplingPlan};
 use crate::model::ServerKind;
-use crate::parse::expect::Expect;
 use crate::redact::Level;
+use crate::supervisor::expect::{Expect, forms_in_words};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use schemars::JsonSchema;
@@ -408,9 +408,17 @@ pub struct SelectionArguments {
     /// Expected kind of the server
     #[arg(long, global = true, value_enum, value_name = "KIND")]
     pub kind: Option<KindArgument>,
-    /// The supervisor that should run the server: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM,
-    /// runit:DIR, s6:DIR, daemontools:DIR, pm2:NAME, pid:N or none (default: inferred from the configuration of the host)
-    #[arg(long, global = true, value_name = "SUPERVISOR", value_parser = expectation)]
+    /// The supervisor that should run the server, in one of the forms of the help
+    #[arg(
+        long,
+        global = true,
+        value_name = "SUPERVISOR",
+        value_parser = expectation,
+        help = format!(
+            "The supervisor that should run the server: {} (default: inferred from the configuration of the host)",
+            forms_in_words()
+        )
+    )]
     pub expect: Option<Expect>,
     /// Examine a saved report instead of this host: JSON, gzip, or Markdown with a JSON block; - reads standard input. Use
     /// the option twice to compare two reports

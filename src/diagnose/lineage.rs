@@ -7,6 +7,7 @@ use crate::model::{
     Supervisor, SupervisorKind, id,
 };
 use crate::parse::command::recognise;
+use crate::supervisor::counts_automatic_restarts_only;
 
 /// Minimum number of restarts that are not accidental.
 pub const MANY_RESTARTS: u64 = 3;
@@ -42,7 +43,7 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
 /// includes manual restarts by one.
 pub fn is_repeated(claim: &Supervisor, relaunch: &Relaunch) -> bool {
     let pids = relaunch.pids.len();
-    let counts_automatic_only = claim.kind.is_systemd() || claim.kind.is_container_runtime();
+    let counts_automatic_only = counts_automatic_restarts_only(&claim.kind);
     if counts_automatic_only && claim.restarts.is_some() {
         // All other changes were manual.
         return relaunch.restarts >= 1;

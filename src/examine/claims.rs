@@ -8,8 +8,9 @@ use crate::model::{
 };
 use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
-use crate::parse::expect::Expect;
 use crate::parse::mask;
+use crate::supervisor::expect::Expect;
+use crate::supervisor::{container, systemd};
 use crate::target::{KnownProgram, ProgramQuery, ServerProfile, same_network};
 
 /// The claims, and how each can be queried again.
@@ -164,7 +165,7 @@ impl Examination<'_> {
         let known = self.survey.programs().known.iter().find(|known| known.asked == asked).cloned();
         let known = match known {
             Some(known) => Ok(known),
-            None => self.survey.host.unit(unit).map(|program| KnownProgram { asked, program }),
+            None => systemd::query::one(self.survey.host, unit).map(|program| KnownProgram { asked, program }),
         };
         match known {
             Ok(known) => {
@@ -177,7 +178,7 @@ impl Examination<'_> {
             }
             // The activation that a manager publishes as a file may still identify the unit.
             Err(gap) => {
-                let current = self.survey.host.unit_invocation(unit);
+                let current = systemd::query::invocation(self.survey.host, unit);
                 let own = process.markers.get("INVOCATION_ID");
                 let is_current_activation = current.as_ref().zip(own).map(|(current, own)| *own == *current);
                 let claim =
@@ -216,7 +217,7 @@ impl Examination<'_> {
             let not_queried = Some(format!("by its name below the manager of uid {owner}"));
             return RawClaim { claim, not_queried: not_queried.map(Into::into), ..RawClaim::default() };
         }
-        match self.survey.host.container(&runtime, &short) {
+        match container::query::named(self.survey.host, &runtime, &short) {
             Ok(program) => RawClaim { claim: program.claim, ..RawClaim::default() },
             Err(gap) => {
                 server.gaps.push(gap);

@@ -12,8 +12,8 @@ use crate::model::{
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, HermesCommand};
 use crate::parse::mask;
-use crate::parse::role::{Classified, classify};
 use crate::parse::sockets::{TcpSocket, TcpState};
+use crate::supervisor::role::{Classified, classify};
 use crate::target::{home_of, is_confirmed, same_network};
 use std::collections::HashSet;
 use std::path::Path;

@@ -6,6 +6,7 @@ use crate::model::text::printable;
 use crate::model::{Gap, GapReason, HostPath, LogFacts, Process, Server, ServerKind, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::log::{self, Clock};
+use crate::supervisor::systemd::query::journal;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
@@ -52,7 +53,7 @@ impl Examination<'_> {
                     };
                     (source, is_shared, false, read)
                 }
-                Place::Journal(unit, command, is_shared) => (command, is_shared, true, host.journal(&unit)),
+                Place::Journal(unit, command, is_shared) => (command, is_shared, true, journal(host, &unit)),
             };
             match read {
                 Ok(tail) => server.logs.push(facts(source, is_shared, &tail, &clock)),

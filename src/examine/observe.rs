@@ -5,16 +5,15 @@ use super::claims::ObservedSupervisor;
 use crate::diagnose;
 use crate::model::{Relaunch, Server, Supervisor, whole_milliseconds};
 use crate::parse::command::{CommandRole, recognise};
+use crate::supervisor::query_interval;
 use crate::target::listening;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Default duration. A supervisor may wait some seconds between two starts.
 const DEFAULT_DURATION: Duration = Duration::from_secs(5);
-/// Time between two samples of files and processes.
+/// Time between two samples of processes.
 const INTERVAL: Duration = Duration::from_millis(40);
-/// Time between two queries of a supervisor that answers through a tool or on a socket, which costs more.
-const EVERY_QUESTION: Duration = Duration::from_millis(240);
 /// Time between two samples of the port.
 const EVERY_PORT: Duration = Duration::from_millis(200);
 /// Maximum number of changes that are kept.
@@ -78,8 +77,7 @@ impl Examination<'_> {
             }
             let every = match watched {
                 ObservedSupervisor::Loop(_) => INTERVAL,
-                ObservedSupervisor::Program(_) if claim.kind.has_service_directories() => INTERVAL,
-                ObservedSupervisor::Program(_) => EVERY_QUESTION,
+                ObservedSupervisor::Program(_) => query_interval(&claim.kind),
             };
             std::thread::sleep(every.min(end.remaining()));
             now = match watched {

@@ -3,6 +3,7 @@
 
 use crate::command::{Cli, Command, KindArgument};
 use crate::examine::sampling::SamplingPlan;
+use crate::supervisor::expect::forms_in_words;
 use clap::ValueEnum;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
@@ -33,8 +34,10 @@ pub struct Arguments {
     home: Option<PathBuf>,
     /// The kind of the server.
     kind: Option<KindArgument>,
-    /// The supervisor that should run the server: systemd:UNIT, systemd-user:UNIT, launchd:LABEL, supervisord:PROGRAM, runit:DIR, s6:DIR,
-    /// daemontools:DIR, pm2:NAME, pid:N or none. Default: inferred from the configuration of the host.
+    #[schemars(description = format!(
+        "The supervisor that should run the server: {}. Default: inferred from the configuration of the host.",
+        forms_in_words()
+    ))]
     expect: Option<String>,
     /// Examine this saved report of hermes-doctor instead of this host: the path of a file. Two reports are compared.
     #[schemars(length(max = 2))]

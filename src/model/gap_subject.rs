@@ -78,6 +78,7 @@ sentences! {
         PortOf { port: u16, pid: u32 } => "port {port}, held by pid {pid}",
         Process { pid: u32 } => "process {pid}",
         ProcessTable => "process table",
+        ProgramsOfSupervisor => "programs of a supervisor",
         ProgramsOf { kind: SupervisorKind } => "programs of {kind}",
         PythonStacks => "Python stacks",
         PythonStacksAgain => "a second sample of the Python stacks",

@@ -88,8 +88,7 @@ pub struct Hop {
 /// The claim of a supervisor about one program, and whether that program is the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Supervisor {
-    /// `systemd`, `systemd-user`, `launchd`, `supervisord`, `runit`, `s6`, `daemontools`, `pm2`,
-    /// `respawn-loop`, `pid-file`, a container runtime …; `none` if no supervisor claims it.
+    /// The word of its kind; `none` if no supervisor claims it.
     pub kind: SupervisorKind,
     /// Unit, label, program, service directory or container.
     pub name: Option<ProgramName>,

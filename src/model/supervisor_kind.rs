@@ -67,6 +67,14 @@ impl SupervisorKind {
     /// The kind as written in JSON and in `--expect`.
     pub fn word(&self) -> &str {
         match self {
+            Self::Other(name) => name,
+            kind => kind.own_word().unwrap_or_default(),
+        }
+    }
+
+    /// The word of the kind; `None` for [`Self::Other`].
+    pub fn own_word(&self) -> Option<&'static str> {
+        Some(match self {
             Self::None => "none",
             Self::Systemd => "systemd",
             Self::SystemdUser => "systemd-user",
@@ -82,8 +90,8 @@ impl SupervisorKind {
             Self::PidFile => "pid-file",
             Self::Process => "pid",
             Self::Demo => "demo",
-            Self::Other(name) => name,
-        }
+            Self::Other(_) => return None,
+        })
     }
 
     /// The words of all kinds but [`Self::Other`].
@@ -94,11 +102,6 @@ impl SupervisorKind {
     /// Whether it is a manager of systemd.
     pub fn is_systemd(&self) -> bool {
         matches!(self, Self::Systemd | Self::SystemdUser)
-    }
-
-    /// Whether its programs are service directories.
-    pub fn has_service_directories(&self) -> bool {
-        matches!(self, Self::Runit | Self::S6 | Self::Daemontools)
     }
 
     /// Whether its programs are containers that can be queried.

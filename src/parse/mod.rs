@@ -2,18 +2,15 @@
 //! and tested on every system.
 
 pub mod accounts;
+pub mod amp;
 pub mod cgroup;
 pub mod command;
-pub mod container;
 pub mod darwin;
 pub mod descriptors;
-pub mod expect;
 pub mod health;
 pub mod history;
 pub mod home;
 pub mod http;
-pub mod launchd;
-pub mod launchd_plist;
 pub mod limits;
 pub mod link;
 pub mod locks;
@@ -21,18 +18,13 @@ pub mod log;
 pub mod markdown;
 pub mod mask;
 pub mod mounts;
-pub mod pm2;
 pub mod process;
 pub mod python_source;
 pub mod resources;
-pub mod role;
-pub mod service_status;
 #[cfg(target_os = "linux")]
 pub mod socket_diagnostics;
 pub mod sockets;
 pub mod sqlite;
-pub mod supervisord;
-pub mod systemd;
 pub mod thread;
 pub mod tree;
 pub mod version;

@@ -3,7 +3,7 @@
 //! timestamps.
 
 use super::fleet::{self, Name};
-use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity, Timestamp};
+use crate::model::{Envelope, Gap, GapReason, Outcome, PhaseName, Server, Severity, SupervisorKind, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -130,10 +130,10 @@ pub const FAMILIES: &[Family] = &[
         },
     ),
     server("server_info", None, "The kind of the supervisor. Always 1.", |server, out| {
-        let supervisor = server
-            .lineage
-            .as_ref()
-            .map_or("not_examined", |lineage| known(lineage.supervisor.kind.word(), SUPERVISORS));
+        let supervisor = match &server.lineage {
+            None => "not_examined",
+            Some(lineage) => supervisor_label(&lineage.supervisor.kind),
+        };
         out.add(&[("supervisor", supervisor)], 1);
     }),
     server("server_gaps", None, "Facts of the server that could not be read, by reason.", |server, out| {
@@ -297,24 +297,17 @@ pub const FAMILIES: &[Family] = &[
     ),
 ];
 
-/// Supervisor kinds, as in [`crate::model::Supervisor::kind`].
-const SUPERVISORS: &[&str] = &[
-    "containerd",
-    "cri-o",
-    "daemontools",
-    "docker",
-    "launchd",
-    "none",
-    "pid-file",
-    "pm2",
-    "podman",
-    "respawn-loop",
-    "runit",
-    "s6",
-    "supervisord",
-    "systemd",
-    "systemd-user",
-];
+/// Container runtimes that are not queried, by the words of [`SupervisorKind::Other`].
+const OTHER_RUNTIMES: &[&str] = &["containerd", "cri-o"];
+
+/// The label of a supervisor: a fixed word, never the name of a program of the host.
+fn supervisor_label(kind: &SupervisorKind) -> &'static str {
+    match kind {
+        SupervisorKind::Other(name) => known(name, OTHER_RUNTIMES),
+        SupervisorKind::Process | SupervisorKind::Demo => fleet::OTHER,
+        kind => kind.own_word().unwrap_or(fleet::OTHER),
+    }
+}
 
 /// The complete text, with its last line `# EOF`. Every label is a fixed word of this program, a kind, or a
 /// port.

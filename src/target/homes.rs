@@ -1,11 +1,12 @@
 //! HERMES_HOME directories, and the files in them that identify a server.
 
 use super::{SelectError, Survey};
-use crate::collect::{FileKind, ForeignPath, PidProblem, UnitOnDisk};
+use crate::collect::{FileKind, ForeignPath, PidProblem};
 use crate::model::text::printable;
 use crate::model::{Gap, GapReason, HostPath, Identity, PidFile, PidFileState, Process, ServerKind};
 use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
+use crate::supervisor::systemd::query::UnitOnDisk;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 

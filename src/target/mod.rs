@@ -17,7 +17,7 @@ pub use survey::{Survey, same_network};
 use crate::collect::PidProblem;
 use crate::model::{Expectation, Gap, GapReason, Identity, ServerKind};
 use crate::parse::command::HermesCommand;
-use crate::parse::expect::Expect;
+use crate::supervisor::expect::Expect;
 use std::path::PathBuf;
 use thiserror::Error;
 use url::Url;

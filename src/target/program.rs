@@ -1,9 +1,10 @@
 //! Programs of supervisors, and the query that found each.
 
-use crate::collect::{ForeignPath, Host, Program, SupervisorProcess};
+use crate::collect::Host;
 use crate::model::{Gap, Supervisor, SupervisorKind};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{HermesCommand, recognise_configured};
+use crate::supervisor::{self, Program, SupervisorProcess, systemd};
 
 /// How a program was found, so that it can be queried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +13,8 @@ pub enum ProgramQuery {
     Supervisor(SupervisorProcess, String),
     /// The manager of a unit.
     Unit(Unit),
-    /// A job of launchd, by its target.
-    Job(String),
-    /// The kind of a supervisor, and a service directory.
-    Service(SupervisorKind, ForeignPath),
+    /// The kind of a supervisor, and the name by which the program can be queried alone.
+    Named(SupervisorKind, String),
     /// A process that the user named.
     Process(u32),
 }
@@ -34,12 +33,11 @@ impl KnownProgram {
     pub fn again(&self, host: &dyn Host) -> Option<Program> {
         match &self.asked {
             ProgramQuery::Supervisor(supervisor, name) => {
-                let programs = host.programs(supervisor).ok()?;
+                let programs = supervisor::programs(host, supervisor).ok()?;
                 programs.value.into_iter().find(|program| program.claim.name.as_deref() == Some(name.as_str()))
             }
-            ProgramQuery::Unit(unit) => host.unit(unit).ok(),
-            ProgramQuery::Job(target) => host.job(target).ok(),
-            ProgramQuery::Service(kind, directory) => host.service(kind, directory).ok(),
+            ProgramQuery::Unit(unit) => systemd::query::one(host, unit).ok(),
+            ProgramQuery::Named(kind, name) => supervisor::backend_of(kind)?.program_named(host, name)?.ok(),
             ProgramQuery::Process(pid) => Some(of_process(host, *pid)),
         }
     }

@@ -5,15 +5,16 @@ use super::homes::same_path;
 use super::program::{KnownProgram, ProgramQuery, Programs, of_process};
 use super::survey::same_network;
 use super::{Selection, Survey};
-use crate::collect::{Collected, ForeignPath, Program, SupervisorProcess};
+use crate::collect::Collected;
 use crate::model::{
     Fit, Gap, GapDetail, GapReason, GapSubject, HostPath, Process, Role, ServerKind, SupervisorKind,
 };
 use crate::parse::cgroup::Unit;
 use crate::parse::command::{CommandRole, HermesCommand, recognise_configured};
-use crate::parse::expect::Expect;
-use crate::parse::role::classify;
 use crate::parse::sockets::TcpState;
+use crate::supervisor::expect::Expect;
+use crate::supervisor::role::classify;
+use crate::supervisor::{self, Program, SupervisorProcess, systemd};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -96,7 +97,7 @@ impl Survey<'_> {
                     found.unasked.push((supervisor, gap));
                     continue;
                 }
-                match self.host.programs(&supervisor) {
+                match supervisor::programs(self.host, &supervisor) {
                     Ok(programs) => {
                         let mut programs = self.complete(programs);
                         let left = left_of.entry(owner).or_insert(MAX_PROGRAMS);
@@ -143,9 +144,7 @@ impl Survey<'_> {
                 let classified = classify(*pid, name_of(*pid), argv);
                 let name = classified.name.filter(|_| classified.role == Role::Supervisor)?;
                 let kind = SupervisorKind::from(name.as_str());
-                let is_known = kind.has_service_directories()
-                    || matches!(kind, SupervisorKind::Supervisord | SupervisorKind::Pm2);
-                is_known.then_some(SupervisorProcess { pid: *pid, kind, user: None })
+                supervisor::backend_of(&kind).is_some().then_some(SupervisorProcess { pid: *pid, kind, user: None })
             })
             .collect();
         if name_of(1) == "launchd" {
@@ -262,22 +261,22 @@ impl Survey<'_> {
         let what = expect.to_string();
         let of_unit = |unit: &str, user_manager| {
             let unit = Unit { name: unit.to_owned(), user_manager };
-            self.host.unit(&unit).map(|program| KnownProgram { asked: ProgramQuery::Unit(unit), program })
+            let read = systemd::query::one(self.host, &unit);
+            read.map(|program| KnownProgram { asked: ProgramQuery::Unit(unit), program })
         };
         let found = match expect {
             Expect::NoSupervisor => return Ok(None),
-            Expect::Systemd { unit, user: false } => of_unit(unit, None),
-            Expect::Systemd { unit, user: true } => self.user_unit(unit),
-            Expect::Launchd(label) => self
-                .host
-                .job(label)
-                .map(|program| KnownProgram { asked: ProgramQuery::Job(target_of(&program)), program }),
-            Expect::Supervisord(name) => self.program_of(&SupervisorKind::Supervisord, name, server),
-            Expect::Pm2(name) => self.program_of(&SupervisorKind::Pm2, name, server),
-            Expect::ServiceDirectory(kind, directory) => {
-                let directory = ForeignPath::of_person(directory);
-                let asked = ProgramQuery::Service(kind.clone(), directory.clone());
-                self.host.service(kind, &directory).map(|program| KnownProgram { asked, program })
+            Expect::Program { kind: SupervisorKind::Systemd, name } => of_unit(name, None),
+            Expect::Program { kind: SupervisorKind::SystemdUser, name } => self.user_unit(name),
+            Expect::Program { kind, name } => {
+                match supervisor::backend_of(kind).and_then(|backend| backend.program_named(self.host, name)) {
+                    Some(read) => read.map(|program| {
+                        let name =
+                            program.claim.scope.as_ref().map_or_else(|| name.clone(), |_| target_of(&program));
+                        KnownProgram { asked: ProgramQuery::Named(kind.clone(), name), program }
+                    }),
+                    None => self.program_of(kind, name, server),
+                }
             }
             Expect::Pid(pid) => {
                 Ok(KnownProgram { asked: ProgramQuery::Process(*pid), program: of_process(self.host, *pid) })
@@ -308,7 +307,7 @@ impl Survey<'_> {
         let mut last = Gap::new(name, GapReason::NotFound, none);
         for user in users {
             let unit = Unit { name: name.to_owned(), user_manager: Some(user) };
-            match self.host.unit(&unit) {
+            match systemd::query::one(self.host, &unit) {
                 Ok(program) => return Ok(KnownProgram { asked: ProgramQuery::Unit(unit), program }),
                 Err(gap) => last = gap,
             }
@@ -327,7 +326,7 @@ impl Survey<'_> {
         let mut others = Vec::new();
         let mut found = Vec::new();
         for supervisor in self.supervisors().into_iter().filter(|supervisor| supervisor.kind == *kind) {
-            match self.host.programs(&supervisor) {
+            match supervisor::programs(self.host, &supervisor) {
                 Ok(programs) => {
                     for program in self.complete(programs) {
                         if program.claim.name.as_deref() == Some(name) {
@@ -359,13 +358,11 @@ impl Survey<'_> {
 }
 
 fn query_of(supervisor: &SupervisorProcess, program: &Program) -> ProgramQuery {
-    let name = program.claim.name.clone().unwrap_or_default();
+    let name = program.claim.name.clone().unwrap_or_default().to_string();
     match &supervisor.kind {
-        kind if kind.is_systemd() => {
-            ProgramQuery::Unit(Unit { name: name.to_string(), user_manager: supervisor.user })
-        }
-        SupervisorKind::Launchd => ProgramQuery::Job(target_of(program)),
-        _ => ProgramQuery::Supervisor(supervisor.clone(), name.to_string()),
+        kind if kind.is_systemd() => ProgramQuery::Unit(Unit { name, user_manager: supervisor.user }),
+        SupervisorKind::Launchd => ProgramQuery::Named(SupervisorKind::Launchd, target_of(program)),
+        _ => ProgramQuery::Supervisor(supervisor.clone(), name),
     }
 }
 

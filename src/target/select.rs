@@ -5,10 +5,10 @@ use super::owner::{explicit_home, home_of, is_confirmed, kind_of, listening, lis
 use super::program::KnownProgram;
 use super::programs::{ServerProfile, kind_of_program, server_of};
 use super::{SelectError, Selected, Selection, Survey, Target};
-use crate::collect::Program;
 use crate::model::{ClaimState, Expectation, Fit, Gap, GapReason, Identity, Note, ServerKind, SupervisorKind};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
-use crate::parse::expect::Expect;
+use crate::supervisor::Program;
+use crate::supervisor::expect::Expect;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,10 +1,11 @@
 //! Facts of all processes of a host, each read at most once and only when it is needed.
 
 use super::program::Programs;
-use crate::collect::{ByProgram, Collected, Host, ProcessEntry, SocketTable, UnitOnDisk};
+use crate::collect::{ByProgram, Collected, Host, ProcessEntry, SocketTable};
 use crate::model::{Gap, GapReason, GapSubject, Identity, Process, ServerKind};
 use crate::parse::command::{CommandRole, HermesCommand, recognise, runs_others};
-use crate::parse::role::can_be_of_a_server;
+use crate::supervisor::role::can_be_of_a_server;
+use crate::supervisor::systemd::query::{self, UnitOnDisk};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -351,7 +352,7 @@ impl<'a> Survey<'a> {
     /// Unit files of this host that run a Hermes server.
     pub fn unit_files(&self) -> &[UnitOnDisk] {
         self.unit_files.get_or_init(|| {
-            let read = self.host.unit_files();
+            let read = query::files(self.host);
             self.note_many(read.gaps, "directories and files of units");
             read.value
         })

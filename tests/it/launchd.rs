@@ -1,21 +1,20 @@
 //! Servers under launchd: a Mac made of recorded facts, examined by the same code as a real one. The bytes of its
 //! kernel are from `tests/darwin`, and the texts of its launchctl have the format of launchctl.
 
-use hermes_doctor::collect::launchd::{self, LaunchdFacts, OnDisk};
+use hermes_doctor::collect::worker::wire::{Output, Tool};
+use hermes_doctor::collect::workers::Workers;
 use hermes_doctor::collect::{
     Collected, Databases, Deadline, DescriptorRead, Descriptors, FileKind, Files, ForeignPath, Host, LogTail,
-    OutputFile, PidProblem, ProcessEntry, Processes, Program, SocketTable, Sockets, SourceFile, SupervisorProcess,
-    Supervisors, ThreadEntry, UnitOnDisk, Usage,
+    OutputFile, PidProblem, ProcessEntry, Processes, SocketTable, Sockets, SourceFile, Supervisors, ThreadEntry,
+    Usage,
 };
 use hermes_doctor::examine::{Request, Routes, Silent, examine};
 use hermes_doctor::model::{
     DatabaseFile, DatabaseHolder, Envelope, Gap, GapReason, Health, HostFacts, Identity, Outcome, Part, Phase,
     PhaseName, Process, ProcessState, PythonSample, Resources, SecondSample, Server, Status, SupervisorKind,
 };
-use hermes_doctor::parse::cgroup::Unit;
 use hermes_doctor::parse::darwin::descriptor::{self, Record};
 use hermes_doctor::parse::darwin::socket::{self, Socket};
-use hermes_doctor::parse::launchd_plist::JobFile;
 use hermes_doctor::parse::process::environment;
 use hermes_doctor::target::Selection;
 use std::cell::Cell;
@@ -28,13 +27,15 @@ use std::time::Duration;
 const VNODES: &[u8] = include_bytes!("../darwin/vnodes.bin");
 const SOCKETS: &[u8] = include_bytes!("../darwin/sockets.bin");
 const HOME: &str = "/Users/h/.hermes";
+const AGENTS: &str = "/Users/h/Library/LaunchAgents";
 
 /// A process of the Mac.
 #[derive(Clone, Default)]
 struct Mac {
     processes: Vec<Running>,
     jobs: Vec<Job>,
-    files: Vec<OnDisk>,
+    /// Property lists in `~/Library/LaunchAgents`, by their names.
+    files: Vec<(&'static str, Vec<u8>)>,
     /// Increases with every query, for jobs in a restart loop.
     questions: Cell<u32>,
     /// A pid with descriptors that make the program panic during the examination.
@@ -355,12 +356,16 @@ impl Files for Mac {
         if path.bytes().ends_with(b"/raised.log") {
             return Ok(b"[ok] Raised file descriptor soft limit 256 -> 4096\n".to_vec());
         }
-        none(&path.shown())
+        let of_path = self.files.iter().find(|(name, _)| path.bytes() == format!("{AGENTS}/{name}").as_bytes());
+        of_path.map_or_else(|| none(&path.shown()), |(_, bytes)| Ok(bytes.clone()))
     }
 
     fn list_directory(&self, path: &ForeignPath, _limit: usize) -> Result<Vec<OsString>, Gap> {
         if path.bytes() == HOME.as_bytes() {
             return Ok(vec!["config.yaml".into(), "state.db".into()]);
+        }
+        if path.bytes() == AGENTS.as_bytes() {
+            return Ok(self.files.iter().map(|(name, _)| (*name).into()).collect());
         }
         none(&path.shown())
     }
@@ -382,39 +387,25 @@ impl Files for Mac {
 }
 
 impl Supervisors for Mac {
-    fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
-        none(&unit.name)
+    fn workers(&self) -> Result<&Workers, Gap> {
+        none("programs of a supervisor")
     }
 
-    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
-        Collected::default()
+    fn run_tool(
+        &self,
+        tool: Tool,
+        arguments: Vec<String>,
+        _user: Option<u32>,
+        _keep: usize,
+    ) -> Result<Output, Gap> {
+        assert_eq!(tool, Tool::Launchctl);
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let bytes = self.launchctl(&words);
+        Ok(Output { total: bytes.len() as u64, bytes: bytes.into(), is_success: true })
     }
 
-    fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
+    fn pid_inside(&self, _pid: u32) -> Option<u32> {
         None
-    }
-
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        assert_eq!(supervisor.kind, SupervisorKind::Launchd);
-        let pids: HashSet<u32> = self.processes.iter().map(|running| running.pid).collect();
-        let known = LaunchdFacts { users: &[501], pids: &pids, files: &self.files };
-        Ok(Collected { value: launchd::programs(&|words| Ok(self.launchctl(words)), &known)?, gaps: Vec::new() })
-    }
-
-    fn job(&self, name: &str) -> Result<Program, Gap> {
-        launchd::one(&|words| Ok(self.launchctl(words)), name, &[501], &self.files)
-    }
-
-    fn service(&self, kind: &SupervisorKind, _directory: &ForeignPath) -> Result<Program, Gap> {
-        none(kind.word())
-    }
-
-    fn container(&self, runtime: &SupervisorKind, _id: &str) -> Result<Program, Gap> {
-        none(runtime.word())
-    }
-
-    fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
-        none("journal")
     }
 }
 
@@ -684,20 +675,26 @@ fn distinguishes_a_supervised_backend_from_orphans() {
     assert_eq!(verdict(&found), (Status::Healthy, vec![]), "{:?}", found.findings);
 }
 
+/// A property list that keeps the gateway alive; with the home of the server, it is also started at login.
+fn list(label: &str, has_home: bool) -> Vec<u8> {
+    let words: String =
+        shlex::split(GATEWAY).unwrap().iter().map(|word| format!("<string>{word}</string>")).collect();
+    let home = format!(
+        "<key>RunAtLoad</key><true/>\
+         <key>EnvironmentVariables</key><dict><key>HERMES_HOME</key><string>{HOME}</string></dict>"
+    );
+    let home = if has_home { home } else { String::new() };
+    format!(
+        "<plist version=\"1.0\"><dict><key>Label</key><string>{label}</string><key>KeepAlive</key><true/>{home}\
+         <key>ProgramArguments</key><array>{words}</array></dict></plist>"
+    )
+    .into_bytes()
+}
+
 /// A#73368: the job was not loaded for 24 days, and the user did not notice it.
 #[test]
 fn an_unloaded_job_is_reported() {
-    let arguments = shlex::split(GATEWAY).unwrap();
-    let file = JobFile {
-        label: "ai.hermes.gateway".into(),
-        arguments,
-        home: Some(HOME.into()),
-        keep_alive: true,
-        run_at_load: true,
-        ..JobFile::default()
-    };
-    let path = "/Users/h/Library/LaunchAgents/ai.hermes.gateway.plist".to_owned();
-    let mac = Mac { files: vec![OnDisk { path, user: Some(501), file }], ..Mac::default() };
+    let mac = Mac { files: vec![("ai.hermes.gateway.plist", list("ai.hermes.gateway", true))], ..Mac::default() };
     let expect = Some("launchd:ai.hermes.gateway".parse().unwrap());
     let found = examined(&mac, Selection { expect, ..Selection::default() }).servers.remove(0);
     assert_eq!(verdict(&found), (Status::Critical, vec!["server-not-running"]), "{:?}", found.findings);
@@ -726,14 +723,8 @@ fn a_job_without_a_process_is_found_without_being_named() {
 /// Two jobs for one gateway (A#21549): the starts of the second job fail.
 #[test]
 fn two_jobs_for_one_server_are_duplicates() {
-    let file = JobFile {
-        label: "com.bruce.birkin.gateway".into(),
-        arguments: shlex::split(GATEWAY).unwrap(),
-        keep_alive: true,
-        ..JobFile::default()
-    };
-    let path = "/Users/h/Library/LaunchAgents/com.bruce.birkin.gateway.plist".to_owned();
-    let mac = Mac { files: vec![OnDisk { path, user: Some(501), file }], ..Mac::default() }
+    let list = list("com.bruce.birkin.gateway", false);
+    let mac = Mac { files: vec![("com.bruce.birkin.gateway.plist", list)], ..Mac::default() }
         .runs(800, 1, GATEWAY, Vec::new())
         .last(|running| running.environment = b"HERMES_HOME=/Users/h/.hermes")
         .job(

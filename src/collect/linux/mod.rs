@@ -10,23 +10,20 @@ mod process;
 mod procfs;
 mod resources;
 pub mod sockets;
-mod supervisors;
 mod threads;
 
 use super::worker::Request;
+use super::worker::wire::{Output, Tool};
 use super::workers::Workers;
 use super::{
     ByProgram, Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
-    ProcessEntry, Program, SingleProcesses, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk,
-    Usage,
+    ProcessEntry, SingleProcesses, SocketTable, SourceFile, ThreadEntry, Usage,
 };
 use crate::collect::{Databases, Descriptors, Files, Processes, Sockets, Supervisors, host_facts};
-use crate::model::text::printable;
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
-    SecondSample, SupervisorKind,
+    SecondSample,
 };
-use crate::parse::cgroup::Unit;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -239,36 +236,21 @@ impl Files for LinuxHost {
 }
 
 impl Supervisors for LinuxHost {
-    fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
-        supervisors::systemd::one(self, unit)
+    fn workers(&self) -> Result<&Workers, Gap> {
+        Ok(&self.workers)
     }
 
-    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
-        supervisors::systemd::files(self)
+    fn run_tool(&self, tool: Tool, arguments: Vec<String>, user: Option<u32>, keep: usize) -> Result<Output, Gap> {
+        match tool {
+            Tool::Systemctl | Tool::Journalctl => self.workers.run(tool, arguments, user, keep),
+            Tool::Launchctl => {
+                Err(Gap::new(tool.name(), GapReason::Unsupported, "there is no launchd on this system"))
+            }
+        }
     }
 
-    fn unit_invocation(&self, unit: &Unit) -> Option<String> {
-        Some(printable(&self.workers.link(&supervisors::systemd::invocation_link(unit)).ok()?))
-    }
-
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        supervisors::programs(self, supervisor)
-    }
-
-    fn job(&self, name: &str) -> Result<Program, Gap> {
-        Err(Gap::new(printable(name.as_bytes()), GapReason::Unsupported, "there is no launchd on this system"))
-    }
-
-    fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
-        supervisors::service_directory::named(self, kind, directory)
-    }
-
-    fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
-        supervisors::container::named(self, runtime, id)
-    }
-
-    fn journal(&self, unit: &Unit) -> Result<LogTail, Gap> {
-        supervisors::systemd::journal(self, unit)
+    fn pid_inside(&self, pid: u32) -> Option<u32> {
+        process::pid_inside(&self.workers, pid)
     }
 }
 

@@ -6,22 +6,21 @@
 
 mod calls;
 mod databases;
-mod launchctl;
 mod process;
 mod sockets;
 
 use super::worker::Request;
+use super::worker::wire::{Output, Tool};
 use super::workers::Workers;
 use super::{
     Collected, Deadline, DescriptorRead, FileKind, ForeignPath, Host, LogTail, OutputFile, PidProblem,
-    ProcessEntry, Program, SocketTable, SourceFile, SupervisorProcess, ThreadEntry, UnitOnDisk, Usage,
+    ProcessEntry, SocketTable, SourceFile, ThreadEntry, Usage,
 };
 use crate::collect::{Databases, Descriptors, Files, Processes, Sockets, Supervisors, host_facts};
 use crate::model::{
     DatabaseFile, DatabaseHolder, Gap, GapDetail, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
-    SecondSample, SupervisorKind, id,
+    SecondSample, id,
 };
-use crate::parse::cgroup::Unit;
 use crate::parse::darwin::descriptor::{self, Record};
 use crate::parse::darwin::{procargs, process as parse};
 use std::cell::RefCell;
@@ -58,11 +57,6 @@ impl MacHost {
             timebase: calls::timebase(),
             thread_times: RefCell::new(HashMap::new()),
         }
-    }
-
-    /// Owner of a directory.
-    fn owner_of(&self, path: &Path) -> Option<u32> {
-        self.workers.stat(&ForeignPath::of_person(path)).ok().map(|stat| stat.owner)
     }
 
     /// Records of the descriptors of a process.
@@ -303,43 +297,21 @@ impl Files for MacHost {
 }
 
 impl Supervisors for MacHost {
-    fn unit(&self, unit: &Unit) -> Result<Program, Gap> {
-        Err(unsupported(&unit.name, "there is no systemd on this system"))
+    fn workers(&self) -> Result<&Workers, Gap> {
+        Err(unsupported("programs of a supervisor", "this version does not query it on this system"))
     }
 
-    fn unit_files(&self) -> Collected<Vec<UnitOnDisk>> {
-        Collected::default()
-    }
-
-    fn unit_invocation(&self, _unit: &Unit) -> Option<String> {
-        None
-    }
-
-    fn programs(&self, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        match &supervisor.kind {
-            SupervisorKind::Launchd => Ok(Collected { value: launchctl::programs(self)?, gaps: Vec::new() }),
-            kind => {
-                Err(unsupported(&format!("programs of {kind}"), "this version does not query it on this system"))
+    fn run_tool(&self, tool: Tool, arguments: Vec<String>, user: Option<u32>, keep: usize) -> Result<Output, Gap> {
+        match tool {
+            Tool::Launchctl => self.workers.run(tool, arguments, user, keep),
+            Tool::Systemctl | Tool::Journalctl => {
+                Err(unsupported(tool.name(), "there is no systemd on this system"))
             }
         }
     }
 
-    fn job(&self, name: &str) -> Result<Program, Gap> {
-        launchctl::one(self, name)
-    }
-
-    fn service(&self, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
-        let what = format!("{kind} service {}", directory.shown());
-        Err(unsupported(&what, "this version does not query it on this system"))
-    }
-
-    fn container(&self, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
-        let what = format!("{runtime} container {id}");
-        Err(unsupported(&what, "containers run in a virtual machine on this system"))
-    }
-
-    fn journal(&self, _unit: &Unit) -> Result<LogTail, Gap> {
-        Err(unsupported("journal", "there is none on this system"))
+    fn pid_inside(&self, _pid: u32) -> Option<u32> {
+        None
     }
 }
 

@@ -175,7 +175,7 @@ fn answer_of(mut stream: impl Read, until: Until) -> io::Result<Vec<u8>> {
 fn read_pm2_message(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = [0_u8; 16 * 1024];
     loop {
-        match crate::parse::pm2::message_length(answer) {
+        match crate::parse::amp::frame(answer) {
             Ok(Some(_)) => return Ok(()),
             Ok(None) => {}
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),

@@ -1,16 +1,18 @@
 //! systemd: the state of units (`systemctl show`), unit files on the disk, and the link in which a manager publishes
 //! the current activation.
 
-use super::{Backend, MAX_FILE_BYTES, another_user};
+use super::wire::{PROPERTIES, UnitFile, UnitState, show, unit_file};
 use crate::collect::host_facts::since_boot;
-use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Tool;
-use crate::collect::{Collected, Files, ForeignPath, Host, LogTail, Program, SupervisorProcess, UnitOnDisk};
+use crate::collect::workers::Workers;
+use crate::collect::{Collected, ForeignPath, Host, LogTail};
+use crate::model::text::printable;
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, Timestamp, whole_milliseconds};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
-use crate::parse::systemd::{PROPERTIES, UnitFile, UnitState, show, unit_file};
+use crate::supervisor::Program;
+use crate::supervisor::place::{MAX_FILE_BYTES, another_user};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,43 +32,58 @@ const PACKAGED_UNITS: &[&str] =
 const OWN_USER_UNITS: &[&str] = &["/etc/systemd/user"];
 const PACKAGED_USER_UNITS: &[&str] = &["/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
 
-/// A systemd manager, queried for the units that run a Hermes server.
-pub struct Systemd;
+/// A service unit's file on the disk: configuration that can be read without its manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitOnDisk {
+    /// The unit, and the manager that it is for.
+    pub unit: Unit,
+    /// The path of the file.
+    pub path: HostPath,
+    /// Its content, parsed.
+    pub file: UnitFile,
+    /// The user that the files it names are read as; root for a system unit.
+    pub owner: u32,
+}
 
-impl Backend for Systemd {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        let mut on_disk: Vec<UnitOnDisk> = Vec::new();
-        let Collected { value, gaps } = files_of(host, supervisor.user);
-        for found in value {
-            // A unit in an earlier directory hides a unit of the same name in a later one.
-            if on_disk.len() < MAX_UNITS && on_disk.iter().all(|known| known.unit != found.unit) {
-                on_disk.push(found);
-            }
+/// The units of a manager that run a Hermes server. `user` is the user of a user manager.
+///
+/// # Errors
+/// A gap when the manager gives no answer.
+pub fn programs(host: &dyn Host, user: Option<u32>) -> Result<Collected<Vec<Program>>, Gap> {
+    let mut on_disk: Vec<UnitOnDisk> = Vec::new();
+    let Collected { value, gaps } = files_of(host, user);
+    for found in value {
+        // A unit in an earlier directory hides a unit of the same name in a later one.
+        if on_disk.len() < MAX_UNITS && on_disk.iter().all(|known| known.unit != found.unit) {
+            on_disk.push(found);
         }
-        // A template is not a unit. The pattern matches those of its instances that the manager has loaded.
-        let names: Vec<String> =
-            on_disk.iter().map(|found| found.unit.name.replace("@.service", "@*.service")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        if names.is_empty() {
-            return Ok(Collected { value: Vec::new(), gaps });
-        }
-        let states = ask(host, supervisor.user, &names)?;
-        let known = states.iter().filter(|state| state.load_state != "not-found");
-        let value = known
-            .map(|state| {
-                let template = state.id.split_once('@').map(|(name, _)| format!("{name}@.service"));
-                let is_its = |name: &String| *name == state.id || Some(name) == template.as_ref();
-                let file = on_disk.iter().find(|found| is_its(&found.unit.name));
-                let file = file.map(|found| (&found.file, found.owner));
-                program(host, supervisor.user, state, file)
-            })
-            .collect();
-        Ok(Collected { value, gaps })
     }
+    // A template is not a unit. The pattern matches those of its instances that the manager has loaded.
+    let names: Vec<String> =
+        on_disk.iter().map(|found| found.unit.name.replace("@.service", "@*.service")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return Ok(Collected { value: Vec::new(), gaps });
+    }
+    let states = ask(host, user, &names)?;
+    let known = states.iter().filter(|state| state.load_state != "not-found");
+    let value = known
+        .map(|state| {
+            let template = state.id.split_once('@').map(|(name, _)| format!("{name}@.service"));
+            let is_its = |name: &String| *name == state.id || Some(name) == template.as_ref();
+            let file = on_disk.iter().find(|found| is_its(&found.unit.name));
+            let file = file.map(|found| (&found.file, found.owner));
+            program(host, user, state, file)
+        })
+        .collect();
+    Ok(Collected { value, gaps })
 }
 
 /// Queries the manager for one unit.
-pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
+///
+/// # Errors
+/// A gap when the manager gives no answer, or does not know the unit.
+pub fn one(host: &dyn Host, unit: &Unit) -> Result<Program, Gap> {
     let states = ask(host, unit.user_manager, &[&unit.name])?;
     let state = states.first().filter(|state| !matches!(state.load_state.as_str(), "" | "not-found"));
     let Some(state) = state else {
@@ -76,7 +93,7 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
     let fragment = Some(state.fragment.as_str()).filter(|path| path.starts_with('/'));
     let read = fragment.map(|path| {
         let path = HostPath::from_kept(path);
-        host.workers.content(&of_manager(unit.user_manager, path.path()), MAX_FILE_BYTES)
+        host.workers()?.content(&of_manager(unit.user_manager, path.path()), MAX_FILE_BYTES)
     });
     // The manager's answer contains the command too; the file adds environment and output.
     let (content, gap) = match read.transpose() {
@@ -90,20 +107,22 @@ pub fn one(host: &LinuxHost, unit: &Unit) -> Result<Program, Gap> {
 }
 
 /// Unit files, of the system and of users with a readable home, that run a Hermes server.
-pub fn files(host: &LinuxHost) -> Collected<Vec<UnitOnDisk>> {
+pub fn files(host: &dyn Host) -> Collected<Vec<UnitOnDisk>> {
     let mut found = files_of(host, None);
     let homes = host.user_homes();
     found.gaps.extend(homes.gaps);
+    let Ok(workers) = host.workers() else { return found };
     for home in homes.value {
         let directory = ForeignPath::of_person(&home.join(".config/systemd/user"));
         // Only configured ports are read from these, so the manager does not matter.
-        read_directory(host, &directory, None, false, &mut found);
+        read_directory(workers, &directory, None, false, &mut found);
     }
     found
 }
 
-fn files_of(host: &LinuxHost, user: Option<u32>) -> Collected<Vec<UnitOnDisk>> {
+fn files_of(host: &dyn Host, user: Option<u32>) -> Collected<Vec<UnitOnDisk>> {
     let mut found = Collected::default();
+    let Ok(workers) = host.workers() else { return found };
     let own = user.and_then(|user| host.user_home(user)).map(|home| home.join(".config/systemd/user"));
     let (usual, packaged) = match user {
         None => (OWN_UNITS, PACKAGED_UNITS),
@@ -111,15 +130,15 @@ fn files_of(host: &LinuxHost, user: Option<u32>) -> Collected<Vec<UnitOnDisk>> {
     };
     let own = own.map(|directory| of_manager(user, &directory));
     for directory in own.into_iter().chain(usual.iter().map(|path| ForeignPath::of_person(Path::new(path)))) {
-        read_directory(host, &directory, user, false, &mut found);
+        read_directory(workers, &directory, user, false, &mut found);
     }
     // `/lib` is usually a link to `/usr/lib`; then it is not read a second time.
     let is_lib = |directory: &&str| directory.starts_with("/lib/");
     let leads_to_usr =
-        || host.workers.link(&ForeignPath::of_person(Path::new("/lib"))).is_ok_and(|to| to.ends_with(b"usr/lib"));
+        || workers.link(&ForeignPath::of_person(Path::new("/lib"))).is_ok_and(|to| to.ends_with(b"usr/lib"));
     let is_merged = packaged.iter().any(is_lib) && leads_to_usr();
     for directory in packaged.iter().filter(|directory| !is_merged || !is_lib(directory)) {
-        read_directory(host, &ForeignPath::of_person(Path::new(directory)), user, true, &mut found);
+        read_directory(workers, &ForeignPath::of_person(Path::new(directory)), user, true, &mut found);
     }
     found
 }
@@ -130,7 +149,7 @@ fn of_manager(user: Option<u32>, path: &Path) -> ForeignPath {
 }
 
 fn read_directory(
-    host: &LinuxHost,
+    workers: &Workers,
     directory: &ForeignPath,
     user: Option<u32>,
     only_called_so: bool,
@@ -138,7 +157,7 @@ fn read_directory(
 ) {
     // A system has hundreds of units, and two or three are relevant.
     let part = if only_called_so { "hermes" } else { ".service" };
-    let names = host.workers.names(directory, part, 4096).unwrap_or_else(|gap| {
+    let names = workers.names(directory, part, 4096).unwrap_or_else(|gap| {
         if gap.reason != GapReason::NotFound {
             let what = format!("units in {}", directory.shown());
             found.gaps.push(Gap { what: what.into(), ..gap });
@@ -149,7 +168,7 @@ fn read_directory(
     let names = names.into_iter().filter_map(|name| name.into_string().ok());
     for name in names.filter(|name| name.ends_with(".service")).take(MAX_FILES) {
         let path = directory.join(&name);
-        let content = match host.workers.content(&path, MAX_FILE_BYTES) {
+        let content = match workers.content(&path, MAX_FILE_BYTES) {
             Ok(content) => content,
             Err(gap) => {
                 // A link to a missing file or to /dev/null is a masked unit (systemctl(1)).
@@ -170,7 +189,7 @@ fn read_directory(
 
 /// The state of a unit, as a program. The file has the words of the command, which `systemctl` prints without quotes.
 /// Where a drop-in changes the command, the printed one is used.
-fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<(&UnitFile, u32)>) -> Program {
+fn program(host: &dyn Host, user: Option<u32>, state: &UnitState, file: Option<(&UnitFile, u32)>) -> Program {
     let unit = Unit { name: state.id.clone(), user_manager: user };
     let of_file =
         file.and_then(|(file, _)| file.command.clone()).filter(|words| words.join(" ") == state.exec_start);
@@ -233,7 +252,7 @@ fn program(host: &LinuxHost, user: Option<u32>, state: &UnitState, file: Option<
 
 /// Home and port in a unit's environment files, which override its `Environment=`. No other key is read.
 fn of_environment_files(
-    host: &LinuxHost,
+    host: &dyn Host,
     file: &UnitFile,
     owner: u32,
     gaps: &mut Vec<Gap>,
@@ -292,7 +311,10 @@ const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
 /// The end of a unit's journal, each line with its time and zone. Root reads every journal; journald decides what
 /// another user may read.
-pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
+///
+/// # Errors
+/// A gap when the journal has no readable line, or cannot be read.
+pub fn journal(host: &dyn Host, unit: &Unit) -> Result<LogTail, Gap> {
     let what = format!("journal of {}", unit.name);
     let mut arguments: Vec<String> = match unit.user_manager {
         None => vec!["--unit".to_owned(), unit.name.clone()],
@@ -306,8 +328,7 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
     arguments.push(JOURNAL_LINES.to_string());
     let begun = Instant::now();
     let output = host
-        .workers
-        .run(Tool::Journalctl, arguments, None, MAX_JOURNAL_BYTES)
+        .run_tool(Tool::Journalctl, arguments, None, MAX_JOURNAL_BYTES)
         .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
     // Without standard output, the output is standard error.
     if output.total == 0 {
@@ -326,7 +347,7 @@ pub fn journal(host: &LinuxHost, unit: &Unit) -> Result<LogTail, Gap> {
 
 /// Runs `systemctl show` for some units of a manager. A user's manager answers only that user, so root runs it as that
 /// user. It starts no manager.
-fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitState>, Gap> {
+fn ask(host: &dyn Host, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitState>, Gap> {
     let what = match (names, user) {
         ([name], _) => format!("{name} from its manager"),
         (_, None) => "units of systemd".to_owned(),
@@ -342,8 +363,7 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     arguments.extend(names.iter().map(|name| (*name).to_owned()));
     let begun = Instant::now();
     let output = host
-        .workers
-        .run(Tool::Systemctl, arguments, user, MAX_ANSWER_BYTES)
+        .run_tool(Tool::Systemctl, arguments, user, MAX_ANSWER_BYTES)
         .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
     if output.total > u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX) {
         return Err(Gap::new(what, GapReason::Malformed, "the answer is too large").after(begun.elapsed()));
@@ -361,9 +381,14 @@ fn ask(host: &LinuxHost, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSt
     Ok(states)
 }
 
+/// Id of the current activation of a unit, by the link of [`invocation_link`].
+pub fn invocation(host: &dyn Host, unit: &Unit) -> Option<String> {
+    Some(printable(&host.workers().ok()?.link(&invocation_link(unit)).ok()?))
+}
+
 /// The link with the `InvocationID` of the current activation as its target. The manager maintains it, and it can be
 /// read without a bus. A user can mount filesystems in their runtime directory, so a worker reads it.
-pub fn invocation_link(unit: &Unit) -> ForeignPath {
+fn invocation_link(unit: &Unit) -> ForeignPath {
     let directory = match unit.user_manager {
         None => "/run/systemd/units".to_owned(),
         Some(user) => format!("/run/user/{user}/systemd/units"),

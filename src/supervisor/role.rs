@@ -1,8 +1,9 @@
 //! The role of a process between the server and pid 1, by its name and command line.
 
-use super::command::{CommandRole, is_shell, program_name, recognise};
-use crate::model::Role;
+use super::{BACKENDS, SupervisorBackend};
 use crate::model::text::printable;
+use crate::model::{Role, SupervisorKind};
+use crate::parse::command::{CommandRole, is_python, is_shell, program_name, recognise};
 
 /// A role, a name, and the evidence for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +16,8 @@ pub struct Classified {
     pub evidence: String,
 }
 
-/// Supervisors by the name of the process that is the parent of a server, and their kind.
-const SUPERVISORS: &[(&str, &str)] = &[
-    ("runsv", "runit"),
-    ("s6-supervise", "s6"),
-    ("supervise", "daemontools"),
-    ("supervisord", "supervisord"),
+/// Supervisors that this version cannot query, by the name of their process, which is also that of their kind.
+const NOT_QUERIED: &[(&str, &str)] = &[
     ("circusd", "circus"),
     ("monit", "monit"),
     ("god", "god"),
@@ -110,19 +107,21 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
         );
     }
     // A daemon that sets its own title, and one that an interpreter runs.
-    let is_interpreter = super::command::is_python(program) || matches!(program, "node" | "nodejs" | "bun");
+    let is_interpreter = is_python(program) || matches!(program, "node" | "nodejs" | "bun");
     let script = argv.get(1).map(|script| program_name(script)).filter(|_| is_interpreter);
+    let recognised =
+        |backend: &&'static dyn SupervisorBackend| Some((backend.kind(), backend.recognise(name, argv, script)?));
+    if let Some((kind, evidence)) = BACKENDS.iter().find_map(recognised) {
+        return found(Role::Supervisor, kind.word(), evidence.into());
+    }
     let title = argv.first().map_or("", String::as_str);
-    if title == "PM2" || title.starts_with("PM2 ") || name.starts_with("PM2 ") {
-        return found(Role::Supervisor, "pm2", "its title is PM2's daemon".into());
-    }
-    let stays = argv.iter().any(|word| word == "--no-daemon");
-    if script == Some("pm2-runtime") || stays && matches!(script, Some("pm2" | "pm2-dev")) {
-        return found(Role::Supervisor, "pm2", "its command line is pm2 in the foreground".into());
-    }
     for candidate in [name, program, module.unwrap_or(""), script.unwrap_or(""), title] {
-        if let Some((_, kind)) = SUPERVISORS.iter().find(|(known, _)| *known == candidate) {
-            return found(Role::Supervisor, kind, format!("process name {candidate:?}"));
+        let backend = BACKENDS.iter().find(|backend| backend.process_names().contains(&candidate));
+        let other = || {
+            NOT_QUERIED.iter().find(|(known, _)| *known == candidate).map(|(_, kind)| SupervisorKind::from(*kind))
+        };
+        if let Some(kind) = backend.map(|backend| backend.kind()).or_else(other) {
+            return found(Role::Supervisor, kind.word(), format!("process name {candidate:?}"));
         }
     }
     if pid == 1 {
@@ -153,13 +152,13 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
 /// Whether a command line can be that of a server, or of a supervisor or launcher of one: it is recognised as
 /// one, or it is an interpreter, whatever the name of its file.
 pub fn can_be_of_a_server(argv: &[String]) -> bool {
-    let is_interpreter = argv.first().is_some_and(|program| super::command::is_python(program_name(program)));
+    let is_interpreter = argv.first().is_some_and(|program| is_python(program_name(program)));
     is_interpreter || recognise(argv).is_some() || !matches!(classify(0, "", argv).role, Role::Init | Role::Other)
 }
 
 fn python_module(argv: &[String]) -> Option<&str> {
     let at = argv.iter().position(|word| word == "-m")?;
-    super::command::is_python(program_name(argv.first()?)).then(|| argv.get(at + 1).map(String::as_str))?
+    is_python(program_name(argv.first()?)).then(|| argv.get(at + 1).map(String::as_str))?
 }
 
 #[cfg(test)]

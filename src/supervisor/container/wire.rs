@@ -1,8 +1,8 @@
 //! The response to `GET /containers/ID/json` (Docker Engine API, "Inspect a container"; Podman returns the
 //! same).
 
-use super::ParseError;
 use crate::model::text::printable;
+use crate::parse::ParseError;
 use serde::Deserialize;
 
 /// State of a container, as its runtime reports it. Its environment is not read.

@@ -1,7 +1,7 @@
 //! Property lists of launchd's jobs on the disk (launchd.plist(5)), in XML or binary form.
 
-use super::ParseError;
 use crate::model::text::printable;
+use crate::parse::ParseError;
 use plist::{Dictionary, Value};
 
 const WHAT: &str = "property list";

@@ -10,8 +10,8 @@
 //! exactly the outermost indentation. A block ends at the closing bracket with the same indentation as the line
 //! that opened it.
 
-use super::ParseError;
 use crate::model::text::printable;
+use crate::parse::ParseError;
 
 /// Maximum number of rows, arguments or conditions that are read from one output. A Mac has some hundreds of
 /// jobs.

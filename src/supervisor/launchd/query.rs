@@ -1,13 +1,13 @@
 //! Queries launchd through launchctl(1), and reads the property lists of its jobs.
 
-use super::{MacHost, process};
-use crate::collect::launchd::{self, LaunchdFacts, OnDisk};
+use super::jobs::{self, LaunchdFacts, OnDisk};
+use super::plist::job_file;
 use crate::collect::worker::wire::Tool;
-use crate::collect::{Files, ForeignPath, Host, Processes, Program};
+use crate::collect::{ForeignPath, Host};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, whole_milliseconds};
+use crate::model::{Gap, GapReason, Process};
 use crate::parse::command::{recognise, recognise_configured};
-use crate::parse::launchd_plist::job_file;
+use crate::supervisor::Program;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,30 +22,40 @@ const MAX_FILES: usize = 512;
 const MAX_ANCESTORS: usize = 3;
 
 /// Every job that runs, or should run, a Hermes server.
-pub fn programs(host: &MacHost) -> Result<Vec<Program>, Gap> {
+///
+/// # Errors
+/// A gap when the process table cannot be read, or no domain answers.
+pub fn programs(host: &dyn Host) -> Result<Vec<Program>, Gap> {
     let (pids, users) = hermes_processes(host)?;
     let files = files(host, &users);
     let known = LaunchdFacts { users: &users, pids: &pids, files: &files };
-    let found = launchd::programs(&|words| ask(host, words), &known)?;
-    Ok(found.into_iter().map(with_age).collect())
+    let found = jobs::programs(&|words| ask(host, words), &known)?;
+    Ok(found.into_iter().map(|program| with_age(host, program)).collect())
 }
 
-/// One job.
-pub fn one(host: &MacHost, name: &str) -> Result<Program, Gap> {
+/// One job, by its label or its target (`gui/501/LABEL`).
+///
+/// # Errors
+/// A gap when no domain has the job, or none answers.
+pub fn one(host: &dyn Host, name: &str) -> Result<Program, Gap> {
     let users = users_of(host, HashSet::new());
     let files = files(host, &users);
-    launchd::one(&|words| ask(host, words), name, &users, &files).map(with_age)
+    jobs::one(&|words| ask(host, words), name, &users, &files).map(|program| with_age(host, program))
 }
 
 /// launchd does not report the start time of a job's process; the process table does.
-fn with_age(mut program: Program) -> Program {
-    let age = program.claim.claimed_pid.and_then(process::age);
-    program.claim.claimed_age_ms = age.map(whole_milliseconds);
+fn with_age(host: &dyn Host, mut program: Program) -> Program {
+    let process = program.claim.claimed_pid.and_then(|pid| process_of(host, pid));
+    program.claim.claimed_age_ms = process.and_then(|process| process.age_ms);
     program
 }
 
+fn process_of(host: &dyn Host, pid: u32) -> Option<Process> {
+    Some(host.process(host.identify(pid).ok()?).ok()?.value)
+}
+
 /// Hermes processes with their ancestors, and the users that they run as.
-fn hermes_processes(host: &MacHost) -> Result<(HashSet<u32>, Vec<u32>), Gap> {
+fn hermes_processes(host: &dyn Host) -> Result<(HashSet<u32>, Vec<u32>), Gap> {
     let table = host.process_table()?;
     let parents: HashMap<u32, u32> = table.iter().map(|entry| (entry.pid, entry.ppid)).collect();
     let pids: Vec<u32> = table.iter().filter(|entry| !entry.zombie).map(|entry| entry.pid).collect();
@@ -54,7 +64,7 @@ fn hermes_processes(host: &MacHost) -> Result<(HashSet<u32>, Vec<u32>), Gap> {
         if argv.ok().as_deref().and_then(recognise).is_none() {
             continue;
         }
-        owners.extend(process::kernel_process(*pid).ok().flatten().map(|kernel| kernel.uid));
+        owners.extend(process_of(host, *pid).map(|process| process.uid));
         let mut current = *pid;
         for _ in 0..=MAX_ANCESTORS {
             if current <= 1 {
@@ -67,16 +77,15 @@ fn hermes_processes(host: &MacHost) -> Result<(HashSet<u32>, Vec<u32>), Gap> {
     Ok((found, users_of(host, owners)))
 }
 
-/// Users with domains to query: the doctor's own, those of Hermes processes, and as root those with a home.
-fn users_of(host: &MacHost, mut users: HashSet<u32>) -> Vec<u32> {
+/// Users with domains to query: those of Hermes processes, and those with a home that is read. Without root that is the
+/// user of the doctor.
+fn users_of(host: &dyn Host, mut users: HashSet<u32>) -> Vec<u32> {
+    users.extend(host.user_homes().value.iter().filter_map(|home| host.owner_of(&ForeignPath::of_person(home))));
+    users.remove(&0);
     let me = rustix::process::geteuid();
-    if me.is_root() {
-        let homes = host.user_homes().value;
-        users.extend(homes.iter().filter_map(|home| host.owner_of(home)));
-    } else {
+    if users.is_empty() && !me.is_root() {
         users.insert(me.as_raw());
     }
-    users.remove(&0);
     let mut users: Vec<u32> = users.into_iter().collect();
     users.sort_unstable();
     users
@@ -84,7 +93,7 @@ fn users_of(host: &MacHost, mut users: HashSet<u32>) -> Vec<u32> {
 
 /// Property lists that run a Hermes server: those of the users, and those that an administrator installed. Agents of
 /// the machine belong to every user; they are queried in the session of the first one.
-fn files(host: &MacHost, users: &[u32]) -> Vec<OnDisk> {
+fn files(host: &dyn Host, users: &[u32]) -> Vec<OnDisk> {
     let mut found = Vec::new();
     for user in users {
         if let Some(home) = host.user_home(*user) {
@@ -102,7 +111,7 @@ fn files(host: &MacHost, users: &[u32]) -> Vec<OnDisk> {
     found
 }
 
-fn read_directory(host: &MacHost, directory: &ForeignPath, user: Option<u32>, found: &mut Vec<OnDisk>) {
+fn read_directory(host: &dyn Host, directory: &ForeignPath, user: Option<u32>, found: &mut Vec<OnDisk>) {
     let names = host.list_directory(directory, 4096).unwrap_or_default();
     let is_list = |name: &OsString| {
         let name = name.as_encoded_bytes();
@@ -120,12 +129,11 @@ fn read_directory(host: &MacHost, directory: &ForeignPath, user: Option<u32>, fo
 }
 
 /// Runs `launchctl` in a worker that can be abandoned.
-fn ask(host: &MacHost, words: &[&str]) -> Result<Vec<u8>, Gap> {
+fn ask(host: &dyn Host, words: &[&str]) -> Result<Vec<u8>, Gap> {
     let what = || printable(format!("launchctl {}", words.join(" ")).as_bytes());
     let arguments = words.iter().map(|word| (*word).to_owned()).collect();
     let output = host
-        .workers
-        .run(Tool::Launchctl, arguments, None, MAX_ANSWER)
+        .run_tool(Tool::Launchctl, arguments, None, MAX_ANSWER)
         .map_err(|gap| Gap { what: what().into(), ..gap })?;
     if output.total > u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX) {
         return Err(Gap::new(what(), GapReason::Malformed, "the answer is too large"));

@@ -1,11 +1,12 @@
 //! launchd: its jobs that run Hermes servers, and its claims about them. The caller runs `launchctl`; everything else
 //! compiles, and is tested, on every system.
 
-use super::Program;
+use super::plist::JobFile;
+use super::wire::{Answer, Job, Row, domain, job};
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Note, Supervisor, SupervisorKind};
 use crate::parse::command::recognise_configured;
-use crate::parse::launchd::{Answer, Job, Row, domain, job};
-use crate::parse::launchd_plist::JobFile;
+use crate::supervisor::Program;
+use crate::supervisor::place::another_user;
 use std::collections::HashSet;
 
 /// Jobs that are queried one by one.
@@ -154,7 +155,7 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     let scope = if job.domain.is_empty() { asked_in.to_owned() } else { job.domain.clone() };
     let target = format!("{scope}/{}", job.label);
     // A domain: `gui/501`, `user/501` or `system`.
-    let owner = another_user(scope.split('/').nth(1).and_then(|user| user.parse().ok()));
+    let owner = scope.split('/').nth(1).and_then(|user| user.parse().ok()).and_then(another_user);
     let is_down = job.pid.is_none();
     let was_started = job.runs.unwrap_or(0) > 0;
     let ended_well = job.last_exit_code == Some(0);
@@ -213,11 +214,6 @@ pub fn program(job: &Job, asked_in: &str) -> Program {
     Program { claim, command, is_enabled: Some(is_enabled), ..Program::default() }.recognised()
 }
 
-/// The user, where it differs from the one that the doctor runs as.
-fn another_user(user: Option<u32>) -> Option<u32> {
-    user.filter(|user| *user != rustix::process::geteuid().as_raw())
-}
-
 /// Whether launchd starts the job again after its last exit. `KeepAlive` with conditions is printed with one line for
 /// each, for example `successful exit => 0`: restart unless the exit status was 0.
 fn is_kept_alive(job: &Job) -> bool {
@@ -262,7 +258,7 @@ fn not_loaded(on_disk: &OnDisk, disabled: bool) -> Program {
         scope: Some(scope.into()),
         configuration: Some(on_disk.path.clone().into()),
         log: file.log.clone().map(Into::into),
-        owner: another_user(on_disk.user),
+        owner: on_disk.user.and_then(another_user),
         port: file.webui_port,
         home: file.home.clone().map(HostPath::from),
         ..Supervisor::default()

@@ -1,9 +1,9 @@
 //! supervisord: its configuration file, and the response of its XML-RPC method `supervisor.getAllProcessInfo`
 //! (the "XML-RPC API Documentation" of Supervisor).
 
-use super::ParseError;
 use crate::model::HostPath;
 use crate::model::text::{kept, printable};
+use crate::parse::ParseError;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::collections::BTreeMap;

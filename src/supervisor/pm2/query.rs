@@ -1,12 +1,12 @@
 //! pm2 answers on `rpc.sock` in its home, which the title of its daemon contains.
 
-use super::{Backend, Place, since, timestamp};
-use crate::collect::linux::LinuxHost;
+use super::wire::{self, Pm2Program};
 use crate::collect::worker::wire::Until;
-use crate::collect::{Collected, Descriptors, Host, Processes, Program, SocketTable, SupervisorProcess};
+use crate::collect::{Collected, Host, SocketTable};
 use crate::model::text::printable;
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
-use crate::parse::pm2::{self, Pm2Program};
+use crate::supervisor::place::{Place, since, timestamp};
+use crate::supervisor::{Program, SupervisorProcess};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,48 +19,43 @@ const MIN_REMAINING: Duration = Duration::from_millis(500);
 /// Age of the last start from which a program without a process is taken as stopped on purpose.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// See the documentation of the module.
-pub struct Pm2;
-
-impl Backend for Pm2 {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        let place = Place::of(host, supervisor.pid)?;
-        let Some(home) = home(host, &place) else {
-            let what = format!("home of pm2 (pid {})", supervisor.pid);
-            return Err(Gap::new(
-                what,
-                GapReason::NotFound,
-                "neither its sockets nor its title nor its user give it",
-            ));
-        };
-        let socket = home.join("rpc.sock");
-        let source = printable(socket.as_os_str().as_encoded_bytes());
-        let what = format!("pm2's answer on {source}");
-        let query = || {
-            let answer = host
-                .workers
-                .exchange(&place.path(&socket), place.peer(), pm2::request(), None, Until::Pm2Message)
-                .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
-            pm2::programs(&answer).map_err(|error| Gap::new(&what, GapReason::Malformed, error.to_string()))
-        };
-        let mut found = query()?;
-        for _ in 1..MAX_QUERIES {
-            if !found.iter().any(may_be_between_starts) || host.workers.deadline.remaining() < MIN_REMAINING {
-                break;
-            }
-            std::thread::sleep(BETWEEN_QUERIES);
-            // An error is no reason to lose the answer before it.
-            let Ok(next) = query() else { break };
-            found = next;
+/// The programs of a daemon.
+///
+/// # Errors
+/// A gap when the daemon's home is not found, or the daemon gives no answer.
+pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
+    let place = Place::of(host, supervisor.pid)?;
+    let Some(home) = home(host, &place) else {
+        let what = format!("home of pm2 (pid {})", supervisor.pid);
+        return Err(Gap::new(what, GapReason::NotFound, "neither its sockets nor its title nor its user give it"));
+    };
+    let socket = home.join("rpc.sock");
+    let source = printable(socket.as_os_str().as_encoded_bytes());
+    let what = format!("pm2's answer on {source}");
+    let workers = host.workers()?;
+    let query = || {
+        let answer = workers
+            .exchange(&place.path(&socket), place.peer(), wire::request(), None, Until::Pm2Message)
+            .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
+        wire::programs(&answer).map_err(|error| Gap::new(&what, GapReason::Malformed, error.to_string()))
+    };
+    let mut found = query()?;
+    for _ in 1..MAX_QUERIES {
+        if !found.iter().any(may_be_between_starts) || workers.deadline.remaining() < MIN_REMAINING {
+            break;
         }
-        let value = found.into_iter().map(|found| program(host, &place, &home, &source, found)).collect();
-        Ok(Collected { value, gaps: Vec::new() })
+        std::thread::sleep(BETWEEN_QUERIES);
+        // An error is no reason to lose the answer before it.
+        let Ok(next) = query() else { break };
+        found = next;
     }
+    let value = found.into_iter().map(|found| program(host, &place, &home, &source, found)).collect();
+    Ok(Collected { value, gaps: Vec::new() })
 }
 
 /// The home of a daemon. Every daemon listens on `rpc.sock` in its home. Where its descriptors cannot be read, its
 /// title contains the home, unless the title was cut. Else it is the default home of its user.
-fn home(host: &LinuxHost, place: &Place) -> Option<PathBuf> {
+fn home(host: &dyn Host, place: &Place) -> Option<PathBuf> {
     let read = host.descriptors(&place.process, &SocketTable::default()).map(|read| read.value.facts.sockets);
     let of_socket = read.unwrap_or_default().into_iter().find_map(|socket| {
         let path = socket.local.filter(|_| socket.protocol == "unix")?;
@@ -68,7 +63,7 @@ fn home(host: &LinuxHost, place: &Place) -> Option<PathBuf> {
     });
     let title = host.commands(&[place.process.identity.pid]).pop().and_then(Result::ok).unwrap_or_default();
     of_socket
-        .or_else(|| title.first().and_then(|title| pm2::home_of_title(title)).map(PathBuf::from))
+        .or_else(|| title.first().and_then(|title| wire::home_of_title(title)).map(PathBuf::from))
         .or_else(|| host.user_home(place.process.uid).map(|home| home.join(".pm2")))
 }
 
@@ -84,7 +79,7 @@ fn stays_down(found: &Pm2Program) -> bool {
     !found.autorestart || found.stop_exit_codes.contains(&found.exit_code.unwrap_or(i64::MIN))
 }
 
-fn program(host: &LinuxHost, place: &Place, home: &Path, source: &str, found: Pm2Program) -> Program {
+fn program(host: &dyn Host, place: &Place, home: &Path, source: &str, found: Pm2Program) -> Program {
     let started = found.started_at_ms.map(|at| at / 1000);
     let waits = found.backoff_reached_ms.or(found.restart_delay_ms).unwrap_or(0);
     let ended_well = found.exit_code == Some(0);

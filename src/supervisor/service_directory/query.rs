@@ -1,13 +1,13 @@
 //! runit, s6 and daemontools: the supervising process has the service's directory as its working directory, and writes
 //! `supervise/status` in it.
 
-use super::{Backend, MAX_FILE_BYTES, Place, another_user, shown, since, timestamp};
-use crate::collect::linux::LinuxHost;
-use crate::collect::{Collected, FileKind, Files, ForeignPath, Processes, Program, SupervisorProcess};
+use super::wire::{self, ServiceStatus};
+use crate::collect::{Collected, FileKind, ForeignPath, Host};
 use crate::model::text::kept;
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::home::{variable, variable_directories};
-use crate::parse::service_status::{self, ServiceStatus};
+use crate::supervisor::place::{MAX_FILE_BYTES, Place, another_user, shown, since, timestamp};
+use crate::supervisor::{Program, SupervisorProcess};
 use std::time::Duration;
 
 /// A service that has been up for less than this has just been started.
@@ -15,43 +15,47 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// All three restart a service at most once a second (runsv(8), s6-supervise, supervise(8)).
 const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
-/// See the documentation of the module.
-pub struct ServiceDirectory;
-
-impl Backend for ServiceDirectory {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        let place = Place::of(host, supervisor.pid)?;
-        let name = shown(&host.working_directory(place.process.identity)?);
-        let directory = ForeignPath::working_directory(place.process.identity);
-        let mut program = read(host, &supervisor.kind, &directory, &name)?;
-        program.claim.pid = Some(supervisor.pid);
-        program.claim.owner = place.owner();
-        program.claim.claimed_pid = program.claim.claimed_pid.and_then(|pid| place.pid(host, pid));
-        Ok(Collected { value: vec![program], gaps: Vec::new() })
-    }
+/// The one service of a supervising process.
+///
+/// # Errors
+/// A gap when its status cannot be read.
+pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
+    let place = Place::of(host, supervisor.pid)?;
+    let name = shown(&host.working_directory(place.process.identity)?);
+    let directory = ForeignPath::working_directory(place.process.identity);
+    let mut program = read(host, &supervisor.kind, &directory, &name)?;
+    program.claim.pid = Some(supervisor.pid);
+    program.claim.owner = place.owner();
+    program.claim.claimed_pid = program.claim.claimed_pid.and_then(|pid| place.pid(host, pid));
+    Ok(Collected { value: vec![program], gaps: Vec::new() })
 }
 
 /// The service in a directory of the doctor's own mount namespace.
-pub fn named(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
+///
+/// # Errors
+/// A gap when its status cannot be read.
+pub fn named(host: &dyn Host, kind: &SupervisorKind, directory: &ForeignPath) -> Result<Program, Gap> {
     let mut program = read(host, kind, directory, &directory.shown())?;
     // An owner of the directory can replace it by a link, and so redirect a command that root runs on it.
-    let owners = ["", "supervise"].map(|name| host.workers.stat(&directory.join(name)).map(|stat| stat.owner));
+    let workers = host.workers()?;
+    let owners = ["", "supervise"].map(|name| workers.stat(&directory.join(name)).map(|stat| stat.owner));
     program.claim.owner = owners.into_iter().filter_map(|owner| another_user(owner.ok()?)).max();
     Ok(program)
 }
 
-fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {
+fn read(host: &dyn Host, kind: &SupervisorKind, directory: &ForeignPath, name: &str) -> Result<Program, Gap> {
+    let workers = host.workers()?;
     let source = format!("{name}/supervise/status");
     // The gap names the file by the path of the service, because the path that is opened goes through /proc.
     let status = host
         .read_file(&directory.join("supervise/status"), 64)
         .map_err(|gap| Gap { what: source.clone().into(), ..gap })?;
-    let status = service_status::parse(&status).ok_or_else(|| {
+    let status = wire::parse(&status).ok_or_else(|| {
         Gap::new(&source, GapReason::Malformed, format!("unknown format: a status file of {} bytes", status.len()))
     })?;
     // The supervisor's claim is complete here; a file that cannot be read is only a gap.
     let mut gaps: Vec<Gap> = Vec::new();
-    let mut content = |file: &str, path: &ForeignPath, limit| match host.workers.content(path, limit) {
+    let mut content = |file: &str, path: &ForeignPath, limit| match workers.content(path, limit) {
         Ok(content) => Some(content.bytes.into_vec()),
         Err(gap) => {
             if gap.reason != GapReason::NotFound {
@@ -63,7 +67,7 @@ fn read(host: &LinuxHost, kind: &SupervisorKind, directory: &ForeignPath, name: 
     // The run script is a shell program; its command is recognised as that of `sh -c`.
     let script = content("run", &directory.join("run"), MAX_FILE_BYTES).unwrap_or_default();
     let text = kept(&script);
-    let has_log = host.workers.kind_of(&directory.join("log/run")).is_ok_and(|kind| kind == FileKind::Regular);
+    let has_log = workers.kind_of(&directory.join("log/run")).is_ok_and(|kind| kind == FileKind::Regular);
     // In a directory of variables only the files of these two variables are opened. If several directories set the
     // same variable, the last one counts.
     let mut said = |name: &str| {

@@ -12,27 +12,21 @@
 //! pm2 merges the environment of every program into its own fields, in one object, and sends all of it. So only
 //! named fields are parsed, and each of them may have any type. Of the environment only two variables are kept.
 
-use super::ParseError;
 use crate::model::text::printable;
+use crate::parse::{ParseError, amp};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
-
-/// Largest message that is accepted, in bytes. A program takes about twice the size of its environment.
-pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Maximum number of programs that are read.
 const MAX_PROGRAMS: usize = 4096;
 /// Maximum number of words of a command that are read.
 const MAX_WORDS: usize = 4096;
 
-/// Version of the framing, in the upper half of a message's first byte (npm `amp`, `lib/encode.js`).
-const VERSION: u8 = 1;
 /// The id of our request.
 const ID: &[u8] = b"s:hermes-doctor:0";
 const CALL: &[u8] = br#"j:{"type":"call","method":"getMonitorData","args":[{}]}"#;
 
-const MESSAGE: &str = "pm2 message";
 const ANSWER: &str = "pm2 answer";
 
 /// State of one program (`pm2_env` of `getMonitorData`).
@@ -108,20 +102,12 @@ pub struct Pm2Program {
 /// The complete request for all programs.
 pub fn request() -> Vec<u8> {
     let arguments = [CALL, ID];
-    let mut message = vec![(VERSION << 4) | 2];
+    let mut message = vec![(amp::VERSION << 4) | 2];
     for argument in arguments {
         message.extend_from_slice(&u32::try_from(argument.len()).unwrap_or(0).to_be_bytes());
         message.extend_from_slice(argument);
     }
     message
-}
-
-/// Length in bytes of the first message, or `None` while it is incomplete.
-///
-/// # Errors
-/// When the bytes cannot become a message, or it is larger than [`MAX_MESSAGE_BYTES`].
-pub fn message_length(bytes: &[u8]) -> Result<Option<usize>, ParseError> {
-    Ok(frame(bytes)?.map(|frame| frame.length))
 }
 
 /// Programs of a response to [`request`]. Bytes after the first message are ignored.
@@ -130,7 +116,7 @@ pub fn message_length(bytes: &[u8]) -> Result<Option<usize>, ParseError> {
 /// When it is not a whole message, an error of pm2, not the response to this request, or not in the form of
 /// `getMonitorData`.
 pub fn programs(message: &[u8]) -> Result<Vec<Pm2Program>, ParseError> {
-    let frame = frame(message)?.ok_or_else(|| ParseError::new(MESSAGE, "it ends early"))?;
+    let frame = amp::frame(message)?.ok_or_else(|| ParseError::new(amp::MESSAGE, "it ends early"))?;
     let [body, id] = frame.arguments[..] else {
         return Err(ParseError::new(ANSWER, format!("{} arguments instead of 2", frame.arguments.len())));
     };
@@ -160,36 +146,6 @@ pub fn home_of_title(title: &str) -> Option<&str> {
     let (_, home) = title.strip_prefix("PM2 ")?.split_once(": God Daemon (")?;
     let home = home.trim_end_matches(['\0', ' ']).strip_suffix(')')?;
     home.starts_with('/').then_some(home)
-}
-
-struct Frame<'a> {
-    length: usize,
-    arguments: Vec<&'a [u8]>,
-}
-
-fn frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, ParseError> {
-    let Some((meta, mut rest)) = bytes.split_first() else { return Ok(None) };
-    if meta >> 4 != VERSION {
-        return Err(ParseError::new(MESSAGE, format!("framing of version {} instead of {VERSION}", meta >> 4)));
-    }
-    let count = usize::from(meta & 0xf);
-    if count == 0 {
-        return Err(ParseError::new(MESSAGE, "it has no arguments"));
-    }
-    let mut length = 1_usize;
-    let mut arguments = Vec::with_capacity(count);
-    for _ in 0..count {
-        let Some((head, tail)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        let size = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
-        length = length.saturating_add(4).saturating_add(size);
-        if length > MAX_MESSAGE_BYTES {
-            return Err(ParseError::new(MESSAGE, format!("larger than {MAX_MESSAGE_BYTES} bytes")));
-        }
-        let Some((argument, tail)) = tail.split_at_checked(size) else { return Ok(None) };
-        arguments.push(argument);
-        rest = tail;
-    }
-    Ok(Some(Frame { length, arguments }))
 }
 
 /// Response of `pm2-axon-rpc`: the arguments of the method's callback, or its error.
@@ -449,6 +405,10 @@ impl<'de> Deserialize<'de> for Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn message_length(bytes: &[u8]) -> Result<Option<usize>, ParseError> {
+        Ok(amp::frame(bytes)?.map(|frame| frame.length))
+    }
 
     /// A message with the framing of pm2 7.0.4 and 5.4.2.
     fn message(arguments: &[&[u8]]) -> Vec<u8> {

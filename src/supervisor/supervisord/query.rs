@@ -1,14 +1,14 @@
 //! supervisord answers XML-RPC on the socket that its configuration names.
 
-use super::{Backend, MAX_FILE_BYTES, Place, shown, since, timestamp};
+use super::wire::{Configuration, ProgramInfo, configuration, process_info};
 use crate::collect::foreign::Login;
-use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
-use crate::collect::{Collected, Files, Processes, Program, SupervisorProcess};
+use crate::collect::{Collected, Host};
 use crate::model::text::{printable, raw};
 use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
 use crate::parse::http;
-use crate::parse::supervisord::{Configuration, ProgramInfo, configuration, process_info};
+use crate::supervisor::place::{MAX_FILE_BYTES, Place, shown, since, timestamp};
+use crate::supervisor::{Program, SupervisorProcess};
 use base64::Engine;
 use serde_bytes::ByteBuf;
 use std::ffi::OsString;
@@ -21,49 +21,42 @@ const MAX_INCLUDES: usize = 256;
 const DEFAULT_CONFIGURATIONS: [&str; 4] =
     ["supervisord.conf", "etc/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor/supervisord.conf"];
 
-/// See the documentation of the module.
-pub struct Supervisord;
-
-impl Backend for Supervisord {
-    fn programs(&self, host: &LinuxHost, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        let place = Place::of(host, supervisor.pid)?;
-        let (path, configuration, configuration_owner, gaps) = find_configuration(host, &place)?;
-        let Some(socket) = &configuration.socket else {
-            let detail = format!("{} names no unix_http_server", shown(&path));
-            return Err(Gap::new("supervisord", GapReason::Unsupported, detail));
-        };
-        let source = printable(socket.as_bytes());
-        let login = configuration
-            .login
-            .as_ref()
-            .map(|login| Login { message: ByteBuf::from(request(Some(login))), owner: configuration_owner });
-        let answer = host
-            .workers
-            .exchange(
-                &place.path(HostPath::from_kept(socket).path()),
-                place.peer(),
-                request(None),
-                login,
-                Until::Close,
-            )
-            .map_err(|gap| Gap { what: format!("supervisord's answer on {source}").into(), ..gap })?;
-        let malformed = |why: String| Gap::new(&source, GapReason::Malformed, why);
-        let head = http::head(&answer)
-            .map_err(|error| malformed(error.to_string()))?
-            .ok_or_else(|| malformed("the answer has no end of headers".to_owned()))?;
-        if head.status == 401 {
-            return Err(Gap::new(&source, GapReason::Permission, "supervisord answers 401"));
-        }
-        let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;
-        let found = process_info(&body).map_err(|error| malformed(error.to_string()))?;
-        let program = |info| program(&place, host, &configuration, &path, &source, info);
-        Ok(Collected { value: found.into_iter().map(program).collect(), gaps })
+/// The programs of a supervisord.
+///
+/// # Errors
+/// A gap when its configuration cannot be read, has no socket, or supervisord gives no answer.
+pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
+    let place = Place::of(host, supervisor.pid)?;
+    let (path, configuration, configuration_owner, gaps) = find_configuration(host, &place)?;
+    let Some(socket) = &configuration.socket else {
+        let detail = format!("{} names no unix_http_server", shown(&path));
+        return Err(Gap::new("supervisord", GapReason::Unsupported, detail));
+    };
+    let source = printable(socket.as_bytes());
+    let login = configuration
+        .login
+        .as_ref()
+        .map(|login| Login { message: ByteBuf::from(request(Some(login))), owner: configuration_owner });
+    let answer = host
+        .workers()?
+        .exchange(&place.path(HostPath::from_kept(socket).path()), place.peer(), request(None), login, Until::Close)
+        .map_err(|gap| Gap { what: format!("supervisord's answer on {source}").into(), ..gap })?;
+    let malformed = |why: String| Gap::new(&source, GapReason::Malformed, why);
+    let head = http::head(&answer)
+        .map_err(|error| malformed(error.to_string()))?
+        .ok_or_else(|| malformed("the answer has no end of headers".to_owned()))?;
+    if head.status == 401 {
+        return Err(Gap::new(&source, GapReason::Permission, "supervisord answers 401"));
     }
+    let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;
+    let found = process_info(&body).map_err(|error| malformed(error.to_string()))?;
+    let program = |info| program(&place, host, &configuration, &path, &source, info);
+    Ok(Collected { value: found.into_iter().map(program).collect(), gaps })
 }
 
 fn program(
     place: &Place,
-    host: &LinuxHost,
+    host: &dyn Host,
     configuration: &Configuration,
     path: &Path,
     source: &str,
@@ -128,7 +121,7 @@ fn request(login: Option<&(String, String)>) -> Vec<u8> {
 
 /// The configuration: its path, its content, its owner, and included files that could not be read. It is the file of
 /// `-c`, else the first of the default places (Supervisor, "Configuration File").
-fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Configuration, u32, Vec<Gap>), Gap> {
+fn find_configuration(host: &dyn Host, place: &Place) -> Result<(PathBuf, Configuration, u32, Vec<Gap>), Gap> {
     let identity = place.process.identity;
     let argv = host.commands(&[identity.pid]).pop().and_then(Result::ok).unwrap_or_default();
     let mut words = argv.iter();
@@ -148,14 +141,14 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
     let here = host.working_directory(identity).unwrap_or_default();
     let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its default locations");
     for path in candidates {
-        match host.workers.content(&place.path(&path), MAX_FILE_BYTES) {
+        match host.workers()?.content(&place.path(&path), MAX_FILE_BYTES) {
             Ok(content) => {
                 let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
                 let shown_directory = HostPath::from(&*here.join(&directory)).kept();
                 let mut found = configuration(&content.bytes, &shown_directory);
                 let mut gaps = Vec::new();
                 for file in included(host, place, &directory, &found.includes.clone(), &mut gaps) {
-                    match host.workers.content(&place.path(&file), MAX_FILE_BYTES) {
+                    match host.workers()?.content(&place.path(&file), MAX_FILE_BYTES) {
                         Ok(read) => found.programs.extend(configuration(&read.bytes, &shown_directory).programs),
                         Err(gap) => gaps.push(gap),
                     }
@@ -173,7 +166,7 @@ fn find_configuration(host: &LinuxHost, place: &Place) -> Result<(PathBuf, Confi
 
 /// Files of include patterns. A `*` is supported in the last part of a path, where it is used.
 fn included(
-    host: &LinuxHost,
+    host: &dyn Host,
     place: &Place,
     directory: &Path,
     patterns: &[String],

@@ -1,16 +1,16 @@
 //! Containers: the answer of Docker or Podman on its own socket, where that socket may be used.
 
+use super::wire::{ContainerState, inspect};
 use crate::collect::foreign::Peer;
-use crate::collect::linux::LinuxHost;
 use crate::collect::worker::wire::Until;
-use crate::collect::{ForeignPath, Program};
+use crate::collect::{ForeignPath, Host};
 use crate::model::{ClaimState, Gap, GapReason, Supervisor, SupervisorKind, Timestamp};
-use crate::parse::container::{ContainerState, inspect};
 use crate::parse::http;
+use crate::supervisor::Program;
 use std::path::PathBuf;
 
 /// Queries the runtime of a container.
-pub fn named(host: &LinuxHost, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
+pub fn named(host: &dyn Host, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
     let what = format!("{runtime} on container {id}");
     let me = rustix::process::geteuid().as_raw();
     let sockets: [PathBuf; 2] = match runtime {
@@ -22,11 +22,12 @@ pub fn named(host: &LinuxHost, runtime: &SupervisorKind, id: &str) -> Result<Pro
     };
     // HTTP/1.0, so that the end of the answer is the end of the connection.
     let request = format!("GET /containers/{id}/json HTTP/1.0\r\nHost: localhost\r\n\r\n").into_bytes();
+    let workers = host.workers()?;
     let mut last = None;
     for socket in sockets {
         let source = socket.display().to_string();
         let socket = ForeignPath::of_person(&socket);
-        match host.workers.exchange(&socket, Peer::Service, request.clone(), None, Until::Close) {
+        match workers.exchange(&socket, Peer::Service, request.clone(), None, Until::Close) {
             Ok(answer) => {
                 let malformed = |why: String| Gap::new(&what, GapReason::Malformed, why);
                 let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;
