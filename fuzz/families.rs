@@ -128,6 +128,7 @@ pub fn supervisors(bytes: &[u8]) {
     use hermes_doctor::parse::home;
     use hermes_doctor::supervisor::container::wire as container;
     use hermes_doctor::supervisor::launchd::{plist, wire as launchd};
+    use hermes_doctor::supervisor::openrc::wire as openrc;
     use hermes_doctor::supervisor::service_directory::wire as service_status;
     use hermes_doctor::supervisor::supervisord::wire as supervisord;
     use hermes_doctor::supervisor::systemd::wire as systemd;
@@ -147,6 +148,7 @@ pub fn supervisors(bytes: &[u8]) {
     let _ = service_status::parse(bytes);
     let _ = supervisord::configuration(bytes, "/etc/supervisor");
     let _ = supervisord::process_info(bytes);
+    let _ = (openrc::command(bytes), openrc::number(bytes), openrc::pid_file(bytes));
     let _ = container::inspect(bytes);
     let _ = home::pid_file(bytes);
     let _ = home::control_state(bytes);

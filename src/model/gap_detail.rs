@@ -83,6 +83,8 @@ sentences! {
         NoJob => "launchd has no such job loaded, neither for this user nor for the system",
         NoJournalHere => "there is none on this system",
         NoGroupsHere => "there are none on this system",
+        NoOpenRcService => "OpenRC has no such service: it is not in /etc/init.d",
+        NoSuperviseDaemon => "its supervise-daemon has ended",
         NoLaunchdHere => "there is no launchd on this system",
         NoLine => "it has no line that this user may read",
         NoManager => "no manager of this user runs here (systemd --user); run as root to query those of all users",

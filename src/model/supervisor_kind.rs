@@ -28,6 +28,8 @@ pub enum SupervisorKind {
     S6,
     /// daemontools, through `supervise`.
     Daemontools,
+    /// OpenRC, through `supervise-daemon`.
+    OpenRc,
     /// Docker.
     Docker,
     /// Podman.
@@ -46,7 +48,7 @@ pub enum SupervisorKind {
 
 impl SupervisorKind {
     /// The kinds with a word of their own.
-    const NAMED: [Self; 15] = [
+    const NAMED: [Self; 16] = [
         Self::None,
         Self::Systemd,
         Self::SystemdUser,
@@ -56,6 +58,7 @@ impl SupervisorKind {
         Self::Runit,
         Self::S6,
         Self::Daemontools,
+        Self::OpenRc,
         Self::Docker,
         Self::Podman,
         Self::RespawnLoop,
@@ -84,6 +87,7 @@ impl SupervisorKind {
             Self::Runit => "runit",
             Self::S6 => "s6",
             Self::Daemontools => "daemontools",
+            Self::OpenRc => "openrc",
             Self::Docker => "docker",
             Self::Podman => "podman",
             Self::RespawnLoop => "respawn-loop",

@@ -96,6 +96,7 @@ const OTHER_WORDS: &[&str] = &[
      errored normally unexpected keepalive runatload spawn scheduled not on demand job background interactive",
     "type restart restarts sec mode interval throttle soft resource limits number files keep alive code main says disabled \
      loaded after new pending creating created dead autostart ended unless stopped failure",
+    "started respawning failed without supervise daemon respawn max period delay unlimited",
     // rustls, httparse, getaddrinfo(3)
     "received corrupt message alert handshake failure certificate peer closed connection without sending close eof \
      invalid content type version protocol decode error bad record mac unexpected message token header name value \
@@ -118,7 +119,7 @@ const SYSTEM_PARTS: &[&str] = &[
      versions volumes x86 zero x aarch64 amd64 arm64 darwin deleted framework resources contents macos",
     // Supervisors and their files
     "systemd supervisor supervisord supervise runit runsv runsvdir svc service services s6 rc svscan daemontools pm2 god \
-     launchd launchctl launchagents launchdaemons init slice scope session machine docker podman containerd container rpc pub interactor daemon \
+     launchd openrc launchctl launchagents launchdaemons init slice scope session machine docker podman containerd container rpc pub interactor daemon \
      containers kubepods lxc libpod buildkit conf d pids env envdir",
 ];
 

@@ -125,10 +125,10 @@ mod tests {
     #[test]
     fn a_parse_error_shows_the_expected_syntax() {
         for bad in
-            ["", "systemd", "systemd:", "systemd:-H", "openrc:x", "pid:x", "pid:0", "pid:1", "runit:\u{1b}[31m"]
+            ["", "systemd", "systemd:", "systemd:-H", "launchctl:x", "pid:x", "pid:0", "pid:1", "runit:\u{1b}[31m"]
         {
             assert!(bad.parse::<Expect>().is_err(), "{bad}");
         }
-        assert!("openrc:x".parse::<Expect>().unwrap_err().contains("systemd:UNIT"));
+        assert!("launchctl:x".parse::<Expect>().unwrap_err().contains("systemd:UNIT"));
     }
 }

@@ -8,6 +8,7 @@ pub mod container;
 pub mod daemontools;
 pub mod expect;
 pub mod launchd;
+pub mod openrc;
 mod place;
 pub mod pm2;
 mod program;
@@ -98,6 +99,7 @@ pub const BACKENDS: &[&dyn SupervisorBackend] = &[
     &s6::S6,
     &daemontools::Daemontools,
     &pm2::Pm2,
+    &openrc::OpenRc,
     &container::Docker,
     &container::Podman,
     &respawn_loop::RespawnLoop,

@@ -32,6 +32,8 @@ mod mcp;
 mod names;
 #[cfg(target_os = "linux")]
 mod no_harm;
+#[cfg(target_os = "linux")]
+mod openrc;
 mod over_time;
 mod ownership;
 mod pages;
