@@ -142,8 +142,6 @@ pub fn supervisors(bytes: &[u8]) {
         let _ = job.log();
     }
     let _ = launchd::domain(bytes);
-    let _ = launchd::table(bytes);
-    let _ = launchd::listed(bytes);
     let _ = plist::job_file(bytes).map(|job| job.is_enabled());
     let _ = service_status::parse(bytes);
     let _ = supervisord::configuration(bytes, "/etc/supervisor");
