@@ -91,17 +91,17 @@ pub trait SupervisorBackend: Sync {
 
 /// All supervisors, in the order in which help and messages name them.
 pub const BACKENDS: &[&dyn SupervisorBackend] = &[
-    &systemd::SystemManager,
-    &systemd::UserManager,
+    &systemd::SYSTEM_MANAGER,
+    &systemd::USER_MANAGER,
     &launchd::Launchd,
     &supervisord::Supervisord,
-    &runit::Runit,
+    &runit::RUNIT,
     &s6::S6,
-    &daemontools::Daemontools,
+    &daemontools::DAEMONTOOLS,
     &pm2::Pm2,
     &openrc::OpenRc,
-    &container::Docker,
-    &container::Podman,
+    &container::DOCKER,
+    &container::PODMAN,
     &respawn_loop::RespawnLoop,
 ];
 

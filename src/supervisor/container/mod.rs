@@ -7,15 +7,20 @@ use super::SupervisorBackend;
 use super::advice::{Verb, quoted_name};
 use crate::model::{Supervisor, SupervisorKind};
 
+/// A container runtime.
+pub struct Runtime {
+    kind: SupervisorKind,
+}
+
 /// Docker.
-pub struct Docker;
+pub const DOCKER: Runtime = Runtime { kind: SupervisorKind::Docker };
 
 /// Podman.
-pub struct Podman;
+pub const PODMAN: Runtime = Runtime { kind: SupervisorKind::Podman };
 
-impl SupervisorBackend for Docker {
+impl SupervisorBackend for Runtime {
     fn kind(&self) -> SupervisorKind {
-        SupervisorKind::Docker
+        self.kind.clone()
     }
 
     fn counts_automatic_restarts_only(&self) -> bool {
@@ -23,33 +28,11 @@ impl SupervisorBackend for Docker {
     }
 
     fn command(&self, claim: &Supervisor, verb: Verb) -> Option<String> {
-        command(claim, verb)
+        claim.name.as_ref()?;
+        Some(format!("{} {} {}", self.kind, verb.plain_word()?, quoted_name(claim)))
     }
 
     fn log_command(&self, _claim: &Supervisor, name: &str) -> Option<String> {
-        Some(format!("docker logs {name} --tail 100"))
+        Some(format!("{} logs {name} --tail 100", self.kind))
     }
-}
-
-impl SupervisorBackend for Podman {
-    fn kind(&self) -> SupervisorKind {
-        SupervisorKind::Podman
-    }
-
-    fn counts_automatic_restarts_only(&self) -> bool {
-        true
-    }
-
-    fn command(&self, claim: &Supervisor, verb: Verb) -> Option<String> {
-        command(claim, verb)
-    }
-
-    fn log_command(&self, _claim: &Supervisor, name: &str) -> Option<String> {
-        Some(format!("podman logs {name} --tail 100"))
-    }
-}
-
-fn command(claim: &Supervisor, verb: Verb) -> Option<String> {
-    claim.name.as_ref()?;
-    Some(format!("{} {} {}", claim.kind, verb.plain_word()?, quoted_name(claim)))
 }

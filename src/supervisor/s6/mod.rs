@@ -1,46 +1,14 @@
 //! s6, through `s6-supervise` and `s6-svc`.
 
-use super::advice::Verb;
-use super::service_directory::{QUERY_INTERVAL, absolute, command, query};
-use super::{Program, SupervisorBackend, SupervisorProcess};
-use crate::collect::{Collected, ForeignPath, Host};
-use crate::model::{Gap, Supervisor, SupervisorKind};
-use std::path::Path;
-use std::time::Duration;
+use super::service_directory::ServiceDirectories;
+use crate::model::SupervisorKind;
 
 /// See the documentation of the module.
-pub struct S6;
-
-impl SupervisorBackend for S6 {
-    fn kind(&self) -> SupervisorKind {
-        SupervisorKind::S6
-    }
-
-    fn process_names(&self) -> &'static [&'static str] {
-        &["s6-supervise"]
-    }
-
-    fn expected_name_placeholder(&self) -> Option<&'static str> {
-        Some("DIR")
-    }
-
-    fn expected_name(&self, name: &str) -> String {
-        absolute(name)
-    }
-
-    fn programs(&self, host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        query::programs(host, supervisor)
-    }
-
-    fn program_named(&self, host: &dyn Host, name: &str) -> Option<Result<Program, Gap>> {
-        Some(query::named(host, &self.kind(), &ForeignPath::of_person(Path::new(name))))
-    }
-
-    fn query_interval(&self) -> Duration {
-        QUERY_INTERVAL
-    }
-
-    fn command(&self, claim: &Supervisor, verb: Verb) -> Option<String> {
-        command("s6-svc", ["-u", "-d", "-r"], claim, verb)
-    }
-}
+pub const S6: ServiceDirectories = ServiceDirectories {
+    kind: SupervisorKind::S6,
+    process: &["s6-supervise"],
+    tool: "s6-svc",
+    start: "-u",
+    stop: "-d",
+    restart: "-r",
+};
