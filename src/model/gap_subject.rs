@@ -127,7 +127,7 @@ sentences! {
         ControlGroupsHere => "control groups",
         ContainerOf { runtime: SupervisorKind, id: ProgramName } => "{runtime} container {id}",
         ServiceOf { kind: SupervisorKind, path: HostPath } => "{kind} service {path}",
-        ExpectedProgram { kind: SupervisorKind, name: ProgramName } => "{kind}:{name}",
+        ExpectedProgram { kind: SupervisorKind, name: ProgramName } => "--expect {kind}:{name}",
         Path { path: HostPath } => "{path}",
     }
 }

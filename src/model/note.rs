@@ -8,7 +8,8 @@ impl Note {
     pub fn is_option(&self) -> bool {
         matches!(
             self,
-            Self::NamedByHome { .. }
+            Self::NamedByExpect { .. }
+                | Self::NamedByHome { .. }
                 | Self::NamedByKind { .. }
                 | Self::NamedByPid { .. }
                 | Self::NamedByPort { .. }
@@ -38,7 +39,7 @@ sentences! {
         NamedByPid { pid: u32 } => "--pid {pid}",
         NamedByPort { port: u16 } => "--port {port}",
         NamedByUrl { url: Url } => "--url {url}",
-        NamedByExpect { kind: SupervisorKind, name: ProgramName } => "{kind}:{name}",
+        NamedByExpect { kind: SupervisorKind, name: ProgramName } => "--expect {kind}:{name}",
         NamedByClaim { kind: SupervisorKind, name: ProgramName, evidence: Box<Note> } => "{kind} {name} ({evidence})",
         PortByDefault { kind: ProgramName } => "the default port of {kind}",
         PortByFile { file: HostPath } => "{file} names the port",
