@@ -48,9 +48,8 @@ pub fn kernel(bytes: &[u8]) {
     let _ = link::classify(bytes);
     let _ = link::is_device_path(bytes);
     let _ = link::is_unlinked_by_design(bytes);
-    if let Some((base, part)) = link::sqlite_family(bytes) {
-        descriptors::count_family(&mut std::collections::BTreeMap::new(), base, part, 1, true);
-    }
+    let file = descriptors::OpenFile { kind: "regular", path: bytes, count: 1, deleted: true, size_bytes: None };
+    descriptors::Rows::default().add_file(&file, true);
     if let Some(path) = cgroup::path_of(bytes) {
         let _ = cgroup::unit_of(&path);
         let _ = cgroup::container_of(&path);

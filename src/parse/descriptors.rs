@@ -1,7 +1,8 @@
 //! Rows of descriptors by kind and target, for all systems.
 
-use super::link::SqlitePart;
+use super::link::{self, SqlitePart};
 use super::sockets::{OtherSocket, TcpSocket, TcpState, unmapped};
+use crate::model::text::printable;
 use crate::model::{
     CloseWait, CloseWaitPeer, Descriptors, HostPath, SocketDescriptor, SqliteFamily, Symbol, Target,
 };
@@ -19,6 +20,22 @@ pub struct Rows {
     by_kind: BTreeMap<Symbol, u64>,
     targets: Vec<Target>,
     omitted: usize,
+    /// Databases by their paths.
+    families: BTreeMap<Vec<u8>, SqliteFamily>,
+}
+
+/// One file, and the descriptors on it.
+pub struct OpenFile<'p> {
+    /// `regular`, `directory`, `device`, `pipe`, `unix` or `other`.
+    pub kind: &'static str,
+    /// Its path; empty if it has none.
+    pub path: &'p [u8],
+    /// Number of descriptors.
+    pub count: u64,
+    /// Whether it is unlinked.
+    pub deleted: bool,
+    /// Size in bytes, for an unlinked file.
+    pub size_bytes: Option<u64>,
 }
 
 impl Rows {
@@ -56,10 +73,39 @@ impl Rows {
         }
     }
 
-    /// Adds the databases, ordered by number of handles, most first.
-    pub fn add_families(&mut self, families: BTreeMap<Vec<u8>, SqliteFamily>, facts: &mut Descriptors) {
-        facts.sqlite = families.into_values().collect();
-        facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
+    /// Adds the descriptors on one file, and counts them for the database that the file is a part of. A file that is not
+    /// listed is only counted.
+    pub fn add_file(&mut self, file: &OpenFile<'_>, is_listed: bool) {
+        if file.kind == "regular"
+            && let Some((base, part)) = link::sqlite_family(file.path)
+        {
+            self.count_family(base, part, file);
+        }
+        if !is_listed {
+            return self.omit(file.kind, file.count);
+        }
+        let path = if file.path.is_empty() { "a file without a path".to_owned() } else { printable(file.path) };
+        self.add(file.kind, path, file.count, file.deleted, file.size_bytes);
+    }
+
+    fn count_family(&mut self, base: &[u8], part: SqlitePart, file: &OpenFile<'_>) {
+        let family = self.families.entry(base.to_vec()).or_insert_with(|| SqliteFamily {
+            path: HostPath::new(base),
+            db: 0,
+            wal: 0,
+            shm: 0,
+            deleted: 0,
+            connections: 0,
+        });
+        match part {
+            SqlitePart::Database => family.db += file.count,
+            SqlitePart::Wal => family.wal += file.count,
+            SqlitePart::Shm => family.shm += file.count,
+        }
+        if file.deleted {
+            family.deleted += file.count;
+        }
+        family.connections = if family.wal > 0 { family.wal } else { family.db };
     }
 
     /// Adds the sockets, grouped by the peer they are connected to. `is_matched` is whether the states could be
@@ -106,6 +152,8 @@ impl Rows {
         first_in_order(&mut self.targets, MAX_TARGETS, |a, b| {
             b.count.cmp(&a.count).then_with(|| a.target.cmp(&b.target))
         });
+        facts.sqlite = self.families.into_values().collect();
+        facts.sqlite.sort_by(|a, b| b.handles().cmp(&a.handles()).then_with(|| a.path.cmp(&b.path)));
         facts.targets = self.targets;
         facts.by_kind = self.by_kind;
     }
@@ -161,31 +209,4 @@ fn description(row: &SocketDescriptor) -> (Symbol, String) {
         (_, None, Some(local)) => (row.protocol.clone(), format!("{} {local}", row.protocol)),
         _ => (row.protocol.clone(), row.protocol.to_string()),
     }
-}
-
-/// Counts descriptors on a part of a database.
-pub fn count_family(
-    families: &mut BTreeMap<Vec<u8>, SqliteFamily>,
-    base: &[u8],
-    part: SqlitePart,
-    count: u64,
-    deleted: bool,
-) {
-    let family = families.entry(base.to_vec()).or_insert_with(|| SqliteFamily {
-        path: HostPath::new(base),
-        db: 0,
-        wal: 0,
-        shm: 0,
-        deleted: 0,
-        connections: 0,
-    });
-    match part {
-        SqlitePart::Database => family.db += count,
-        SqlitePart::Wal => family.wal += count,
-        SqlitePart::Shm => family.shm += count,
-    }
-    if deleted {
-        family.deleted += count;
-    }
-    family.connections = if family.wal > 0 { family.wal } else { family.db };
 }

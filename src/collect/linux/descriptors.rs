@@ -8,8 +8,8 @@ use crate::collect::workers::Workers;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
 use crate::model::text::printable;
-use crate::model::{Descriptors, Gap, GapDetail, GapReason, Identity, Process, SqliteFamily};
-use crate::parse::descriptors::{MAX_TARGETS, Rows, count_family, other_row, tcp_row};
+use crate::model::{Descriptors, Gap, GapDetail, GapReason, Identity, Process};
+use crate::parse::descriptors::{MAX_TARGETS, OpenFile, Rows, other_row, tcp_row};
 use crate::parse::limits;
 use crate::parse::link::{self, Link};
 use crate::parse::mounts::{Mount, local_mounts};
@@ -51,7 +51,7 @@ pub fn read(process: &Process, table: &SocketTable, workers: &Workers) -> Result
     if let Some(scan) = scanned {
         let (facts, gaps) = (&mut read.value.facts, &mut read.gaps);
         let mut rows = Rows::with_capacity(scan.paths.len() + scan.pipes.len());
-        rows.resolve_paths(process, workers, &scan.paths, facts, gaps);
+        rows.resolve_paths(process, workers, &scan.paths, gaps);
         // The paths take most of the memory and are rows now.
         drop(scan.paths);
         rows.resolve_sockets(&scan.sockets, process, workers, table, facts);
@@ -190,7 +190,6 @@ trait Resolve {
         process: &Process,
         workers: &Workers,
         paths: &HashMap<Box<[u8]>, PathDescriptors>,
-        facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     );
 
@@ -210,7 +209,6 @@ impl Resolve for Rows {
         process: &Process,
         workers: &Workers,
         paths: &HashMap<Box<[u8]>, PathDescriptors>,
-        facts: &mut Descriptors,
         gaps: &mut Vec<Gap>,
     ) {
         let mounts = Mounts::of(process.identity, workers);
@@ -225,7 +223,6 @@ impl Resolve for Rows {
         }
         let kept = ordered.len().min(MAX_TARGETS);
         ordered[..kept].sort_unstable_by(order);
-        let mut families: BTreeMap<Vec<u8>, SqliteFamily> = BTreeMap::new();
         let (mut not_stated, mut foreign, mut unplaced) = (0_u64, 0_u64, 0_u64);
         let is_asked = |index: usize, marked: bool| index < if marked { MAX_STATED } else { MAX_SHOWN };
         let mut candidates: Vec<u32> = Vec::new();
@@ -266,14 +263,8 @@ impl Resolve for Rows {
                 None => "regular",
             };
             let size = stated.filter(|_| deleted).map(|stated| stated.size_bytes);
-            if let Some((base, part)) = link::sqlite_family(path).filter(|_| kind == "regular") {
-                count_family(&mut families, base, part, u64::from(row.count), deleted);
-            }
-            if index < MAX_TARGETS {
-                self.add(kind, printable(path), row.count.into(), deleted, size);
-            } else {
-                self.omit(kind, row.count.into());
-            }
+            let file = OpenFile { kind, path, count: row.count.into(), deleted, size_bytes: size };
+            self.add_file(&file, index < MAX_TARGETS);
         }
         if foreign > 0 {
             let detail = format!("{foreign} targets are on network or FUSE mounts and are never queried");
@@ -291,7 +282,6 @@ impl Resolve for Rows {
             );
             gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
         }
-        self.add_families(families, facts);
     }
 
     fn resolve_sockets(

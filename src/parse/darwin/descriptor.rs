@@ -6,11 +6,10 @@
 use super::Image;
 use super::layout::*;
 use super::socket::{self, Socket};
-use crate::model::text::printable;
 use crate::model::{Descriptors, Gap, GapReason};
 use crate::parse::ParseError;
-use crate::parse::descriptors::{Rows, count_family, other_row, tcp_row};
-use crate::parse::link::{self, SqlitePart};
+use crate::parse::descriptors::{OpenFile, Rows, other_row, tcp_row};
+use crate::parse::link::SqlitePart;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
@@ -163,7 +162,11 @@ pub fn read(records: &[Record]) -> (Descriptors, HashSet<u64>) {
             *others.entry(("unreadable", row)).or_default() += 1;
         }
     }
-    add_files(files.into_values(), &mut rows, &mut facts);
+    for (count, file) in files.into_values() {
+        let deleted = file.links == 0 && file.kind == "regular";
+        let size_bytes = deleted.then_some(file.size_bytes);
+        rows.add_file(&OpenFile { kind: file.kind, path: &file.path, count, deleted, size_bytes }, true);
+    }
     let handles = sockets.keys().copied().collect();
     let of_sockets = sockets.into_values().map(|(count, socket)| match socket {
         Socket::Tcp(socket) => tcp_row(&socket, count),
@@ -184,19 +187,6 @@ fn unreadable(why: &str) -> String {
 fn error_words(number: i32) -> String {
     let text = std::io::Error::from_raw_os_error(number).to_string();
     text.split(" (os error ").next().unwrap_or(&text).to_owned()
-}
-
-fn add_files(files: impl Iterator<Item = (u64, Vnode)>, rows: &mut Rows, facts: &mut Descriptors) {
-    let mut families = BTreeMap::new();
-    for (count, file) in files {
-        let deleted = file.links == 0 && file.kind == "regular";
-        if let Some((base, part)) = link::sqlite_family(&file.path).filter(|_| file.kind == "regular") {
-            count_family(&mut families, base, part, count, deleted);
-        }
-        let path = if file.path.is_empty() { "a file without a path".to_owned() } else { printable(&file.path) };
-        rows.add(file.kind, path, count, deleted, deleted.then_some(file.size_bytes));
-    }
-    rows.add_families(families, facts);
 }
 
 /// Files that still have a name and that standard output or standard error is connected to.
