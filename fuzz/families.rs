@@ -8,7 +8,7 @@ use hermes_doctor::model::{Part, ServerKind};
 use hermes_doctor::parse;
 use hermes_doctor::parse::link::SqlitePart;
 use hermes_doctor::parse::mask;
-use hermes_doctor::redact::{self, Level};
+use hermes_doctor::redact::Level;
 use hermes_doctor::render::{self, Style, View, plot};
 
 /// Terminal controls that no foreign text may carry into output.

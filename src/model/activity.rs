@@ -1,6 +1,6 @@
 //! Activity of a server's threads while a request waits for its response.
 
-use super::{ProcessState, ProgramName, Symbol, ThreadName, Url};
+use super::{KernelSymbol, ProcessState, ProgramName, ThreadName, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ pub struct ThreadSample {
     pub state: ProcessState,
     /// Kernel function in which it sleeps (`/proc/PID/task/TID/wchan`); `null` while it runs, or if the kernel
     /// does not report it.
-    pub wait_channel: Option<Symbol>,
+    pub wait_channel: Option<KernelSymbol>,
     /// The system call that it is in; `null` while it runs in user space, or if it could not be read.
     pub system_call: Option<SystemCall>,
 }
@@ -99,7 +99,7 @@ pub struct ThreadSample {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SystemCall {
     /// Name, or `system call N` for an unknown call.
-    pub name: Symbol,
+    pub name: KernelSymbol,
     /// The descriptor that it operates on, for calls with a descriptor as first argument.
     pub descriptor: Option<u32>,
     /// For a futex wait: whether it has no time limit. A wait for a Python lock has none; a wait for the

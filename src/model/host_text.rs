@@ -158,7 +158,9 @@ host_text! {
     LogSource,
     /// What a descriptor is open on: a path, or a description such as `tcp CLOSE-WAIT to 149.154.167.220:443`.
     DescriptorTarget,
-    /// A name that the kernel or a protocol gives: of a kernel function, a system call, a state, a kind of descriptor.
+    /// A name that the kernel gives to one of its functions or system calls.
+    KernelSymbol,
+    /// A kind of descriptor, or a state of a socket or process.
     Symbol,
     /// A name or an expression in the source of a Python program.
     PythonSymbol,

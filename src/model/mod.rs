@@ -54,8 +54,8 @@ pub use health::{
 pub use history::{History, Record};
 pub use host_path::HostPath;
 pub use host_text::{
-    Address, CommandLine, DescriptorTarget, HostName, LogSource, LogText, OwnTerm, ProgramName, PythonSymbol,
-    ServerVersion, SupervisorTerm, Symbol, TextKind, ThreadName, Url, UserName, Version,
+    Address, CommandLine, DescriptorTarget, HostName, KernelSymbol, LogSource, LogText, OwnTerm, ProgramName,
+    PythonSymbol, ServerVersion, SupervisorTerm, Symbol, TextKind, ThreadName, Url, UserName, Version,
 };
 pub use lineage::{Expected, Hop, Lineage, Relaunch, Role, Sibling, Supervisor};
 pub use log::{LogClass, LogClassFacts, LogFacts};

@@ -1,6 +1,6 @@
 //! Stacks of the threads of a Python interpreter, and the locks that they wait for.
 
-use super::{HostPath, Note, ProcessState, PythonSymbol, Symbol, SystemCall, ThreadName, Version};
+use super::{HostPath, KernelSymbol, Note, ProcessState, PythonSymbol, SystemCall, ThreadName, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,7 @@ pub struct StackThread {
     /// Scheduler state.
     pub state: Option<ProcessState>,
     /// Kernel function in which it sleeps.
-    pub wait_channel: Option<Symbol>,
+    pub wait_channel: Option<KernelSymbol>,
     /// The system call that it is in; `null` while it runs in user space, or if it could not be read.
     pub system_call: Option<SystemCall>,
     /// Whether it held the interpreter lock (GIL) at that moment.

@@ -6,6 +6,9 @@ use super::names::{Names, Words};
 use crate::model::{HostPath, PythonSymbol, TextKind, Timestamp, Visited, Visitor};
 use crate::parse::mask::MASK;
 
+/// The end of a time of a log whose zone is unknown.
+const NO_ZONE: &str = " (local, zone unknown)";
+
 /// Collects the names that must be recognised inside other texts, before any text is hidden.
 pub struct Learn<'n>(pub &'n mut Names);
 
@@ -51,7 +54,7 @@ impl Visitor for Hide<'_> {
             TextKind::Address | TextKind::DescriptorTarget if is_path(text) => names.path(text),
             TextKind::LogSource if is_path(text) => names.path(text),
             TextKind::LogSource => names.text(text, Words::OfCommands),
-            TextKind::Symbol if is_symbol(text) && !names.is_name(text) => return,
+            TextKind::KernelSymbol if is_symbol(text) && !names.is_name(text) => return,
             TextKind::OwnTerm if is_own_term(text) => return,
             TextKind::ServerVersion if names.level() == Level::Paranoid => MASK.to_owned(),
             TextKind::Version if names.level() == Level::Paranoid => {
@@ -67,7 +70,9 @@ impl Visitor for Hide<'_> {
     }
 
     fn time(&mut self, time: &mut Timestamp) {
-        *time = self.0.time(time);
+        let is_time = |character: char| character.is_ascii_digit() || "TZ:.-+".contains(character);
+        let text = time.as_str().trim_end_matches(NO_ZONE);
+        *time = if text.chars().all(is_time) { self.0.time(time) } else { MASK.into() };
     }
 
     fn nanoseconds(&mut self, at: &mut u64) {
@@ -108,9 +113,10 @@ fn is_unnamed_thread(name: &str) -> bool {
     name == "MainThread" || number.is_some_and(|number| number.splitn(2, '_').all(is_number))
 }
 
-/// Whether it has the form of a name that the kernel or a protocol gives.
+/// Whether it has the form of the name of a kernel function or a system call.
 fn is_symbol(text: &str) -> bool {
-    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_. -:[]".contains(&byte))
+    text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_. ".contains(&byte))
 }
 
 /// For example `0.51.900`, `exp-v0.52.167`.

@@ -94,9 +94,12 @@ const OTHER_WORDS: &[&str] = &[
     // supervisord, runit, s6, daemontools, pm2, launchd
     "stopping starting backoff exited fatal unknown running up down want got term paused finish online launching \
      errored normally unexpected keepalive runatload spawn scheduled not on demand job background interactive",
-    "type restart restarts sec mode interval throttle soft resource limits number files keep alive code main says disabled \
+    "type restart restarts auto sec mode interval throttle soft resource limits number files keep alive code main says disabled \
      loaded after new pending creating created dead autostart ended unless stopped failure",
     "started respawning failed without supervise daemon respawn max period delay unlimited",
+    // Kinds of descriptors, and states of sockets (tcp(7))
+    "regular directory character block close established listen wait time sent recv last closing closed dgram stream \
+     seqpacket netlink packet raw udplite mptcp smc vsock kqueue unreadable other deleted sync fin",
     // rustls, httparse, getaddrinfo(3)
     "received corrupt message alert handshake failure certificate peer closed connection without sending close eof \
      invalid content type version protocol decode error bad record mac unexpected message token header name value \
@@ -106,6 +109,7 @@ const OTHER_WORDS: &[&str] = &[
      zen hardened virt android darwin xnu v",
     // Options of Hermes' commands, and common terms
     "browser open no yes host port profile replace external isolated verbose quiet config dir path ssh owner session",
+    "ns us ms s min h d bytes kib mib gib kb mb gb",
     "py http https ipv tcp udp unix sqlite wal shm db pid uid gid rst fin syn ack",
 ];
 
@@ -325,7 +329,9 @@ mod tests {
 
     #[test]
     fn recognises_words_that_identify_nothing() {
-        for known in ["KillMode", "300ms", "state_db", "Connection", "auto-restart", "3.45.1", "RestartSec"] {
+        for known in
+            ["KillMode", "300ms", "state_db", "Connection", "auto-restart", "3.45.1", "RestartSec", "exit-code"]
+        {
             assert!(is_word(known), "{known}");
         }
         for word in ["swordfish", "ann", "a1b2c3d4", "bob-laptop", "1234567890123", "é", "x1y2", ""] {
