@@ -72,7 +72,7 @@ pub const DEFINITIONS: [Definition; 8] = [
         name: "lineage",
         title: "Supervisor of the server",
         description: "The processes from a server up to pid 1, the role of each, and the supervisor (systemd, launchd, supervisord, runit, s6, \
-            daemontools, pm2) that claims it. Use it for orphans, restart loops, \"address already in use\", or a server that a restart \
+            daemontools, pm2, OpenRC) that claims it. Use it for orphans, restart loops, \"address already in use\", or a server that a restart \
             does not reach. Set observe (for example 5s) to see whether the supervisor keeps restarting it.",
         arguments: server_and!("observe"),
         leaves_the_host: false,

@@ -96,7 +96,7 @@ const OTHER_WORDS: &[&str] = &[
      errored normally unexpected keepalive runatload spawn scheduled not on demand job background interactive",
     "type restart restarts auto sec mode interval throttle soft resource limits number files keep alive code main says disabled \
      loaded after new pending creating created dead autostart ended unless stopped failure",
-    "started respawning failed without supervise daemon respawn max period delay unlimited",
+    "respawning failed unsupervised respawn max period delay unlimited",
     // Kinds of descriptors, and states of sockets (tcp(7))
     "regular directory character block close established listen wait time sent recv last closing closed dgram stream \
      seqpacket netlink packet raw udplite mptcp smc vsock kqueue unreadable other deleted sync fin",

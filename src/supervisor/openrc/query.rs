@@ -58,7 +58,7 @@ pub fn named(host: &dyn Host, name: &str) -> Result<Program, Gap> {
     let (state, claim_state) = if has("failed") {
         ("failed", ClaimState::GaveUp)
     } else if has("options") || has("started") {
-        ("started, without supervise-daemon", ClaimState::Unknown)
+        ("unsupervised", ClaimState::Unknown)
     } else {
         ("stopped", ClaimState::Idle)
     };
@@ -85,8 +85,8 @@ fn supervised(host: &dyn Host, place: &Place, name: &str) -> Result<Program, Gap
     let is_young = age_ms.is_some_and(|age| age < YOUNG_MS);
     let (state, claim_state) = match &child {
         None => ("respawning", ClaimState::Restarting),
-        Some(_) if is_young && restarts.is_some_and(|count| count > 0) => ("started", ClaimState::Restarting),
-        Some(_) => ("started", ClaimState::Running),
+        Some(_) if is_young && restarts.is_some_and(|count| count > 0) => ("running", ClaimState::Restarting),
+        Some(_) => ("running", ClaimState::Running),
     };
     let most = option("respawn_max")?.filter(|most| *most > 0);
     let most = most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
