@@ -129,3 +129,24 @@ pub fn query_interval(kind: &SupervisorKind) -> Duration {
 pub fn counts_automatic_restarts_only(kind: &SupervisorKind) -> bool {
     backend_of(kind).is_some_and(SupervisorBackend::counts_automatic_restarts_only)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_backend_has_a_kind_and_process_names_of_its_own() {
+        let (mut kinds, mut names) = (HashSet::new(), HashSet::new());
+        for backend in BACKENDS {
+            let kind = backend.kind();
+            // A kind without an entry in the list of named kinds would be read as another program of that name.
+            assert_eq!(SupervisorKind::from(kind.word()), kind);
+            assert!(kinds.insert(kind.clone()), "{kind}");
+            for name in backend.process_names() {
+                assert!(names.insert(*name), "{name}");
+                assert_eq!(role::classify(7, name, &[(*name).to_owned()]).name.as_deref(), Some(kind.word()));
+            }
+        }
+    }
+}
