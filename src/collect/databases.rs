@@ -6,7 +6,8 @@
 use super::workers::Workers;
 use super::{Collected, ForeignPath};
 use crate::model::{
-    DatabaseFile, DatabaseHolder, FileStamp, Gap, GapReason, HostPath, SecondSample, WalFile, WalIndex, id,
+    DatabaseFile, DatabaseHolder, FileStamp, Gap, GapReason, GapSubject, HostPath, SecondSample, WalFile, WalIndex,
+    id,
 };
 use crate::parse::link::SqlitePart;
 use crate::parse::sqlite;
@@ -152,7 +153,7 @@ fn index(workers: &Workers, path: &ForeignPath) -> Result<Option<WalIndex>, Gap>
             return Ok(None);
         }
         let found = sqlite::wal_index(&bytes)
-            .map_err(|error| Gap::new("WAL index", GapReason::Malformed, error.to_string()))?;
+            .map_err(|error| Gap::new(GapSubject::WalIndex, GapReason::Malformed, error.to_string()))?;
         let is_whole = found.copies_agree && (found.checksum_is_right || !found.is_initialised);
         last = Some(found);
         if is_whole {

@@ -3,7 +3,7 @@
 use super::foreign::ForeignPath;
 use super::workers::Workers;
 use super::{FileKind, LogTail};
-use crate::model::{Gap, GapReason};
+use crate::model::{Gap, GapDetail, GapReason};
 use std::path::{Path, PathBuf};
 
 /// Largest number of bytes that are read of one file.
@@ -21,14 +21,12 @@ pub fn tail(workers: &Workers, path: &ForeignPath, rotated: Option<&ForeignPath>
     if stat.kind == FileKind::Directory {
         file = file.join("current");
         stat = workers.stat(&file).map_err(|gap| match gap.reason {
-            GapReason::NotFound => {
-                Gap::new(path.shown(), GapReason::NotAsked, "a directory without a file `current`")
-            }
+            GapReason::NotFound => Gap::new(path.shown(), GapReason::NotAsked, GapDetail::DirectoryWithoutCurrent),
             _ => gap,
         })?;
     }
     if stat.kind != FileKind::Regular {
-        return Err(Gap::new(path.shown(), GapReason::NotAsked, "not a regular file, so it is not opened"));
+        return Err(Gap::new(path.shown(), GapReason::NotAsked, GapDetail::NotRegular));
     }
     let last = end_of(workers, &file, stat.size)?;
     let is_cut = stat.size > MAX_TAIL;

@@ -3,7 +3,7 @@
 use crate::collect::Deadline;
 use crate::collect::worker::NamedFile;
 use crate::model::text::printable;
-use crate::model::{Envelope, Gap, GapReason, SCHEMA, id};
+use crate::model::{Envelope, Gap, GapReason, GapSubject, SCHEMA, id};
 use crate::parse::markdown;
 use crate::parse::version::is_newer;
 use serde::Deserialize;
@@ -193,7 +193,7 @@ fn remove_unknown_parts(mut report: Value) -> Option<Envelope> {
                     if ids.is_empty() {
                         continue;
                     }
-                    let what = format!("{name} in the report of a newer hermes-doctor");
+                    let what = GapSubject::NewerReport { name: (*name).into() };
                     let gap = Gap::new(what, GapReason::Malformed, quoted(&why));
                     lost.push(gap.blocking(ids).blocking(&[id::SERVER_NOT_RUNNING]));
                 }

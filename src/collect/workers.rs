@@ -5,7 +5,7 @@ use super::worker::wire::{FileContent, FileStat, HostNumbers, Output, Tool, Unti
 use super::worker::{Answer, Request, Worker};
 use super::{Deadline, FileKind, LogTail, SourceFile};
 use crate::model::text::{kept, nul_separated, printable};
-use crate::model::{Gap, GapReason};
+use crate::model::{Gap, GapDetail, GapReason};
 use crate::parse::mounts::{self, Mount};
 use serde_bytes::ByteBuf;
 use std::cell::{OnceCell, RefCell};
@@ -90,7 +90,7 @@ impl Workers {
         if let Some(mount) = &mount
             && self.silent_mounts.borrow().contains(mount)
         {
-            let detail = format!("the filesystem on {} did not answer an earlier request", printable(mount));
+            let detail = GapDetail::FilesystemSilent { path: printable(mount).into() };
             return Err(Gap::new(request.what(), GapReason::Timeout, detail));
         }
         let answer = self.files.borrow_mut().ask(request, self.deadline);
@@ -118,8 +118,8 @@ impl Workers {
         let what = Request::Host.what();
         let read = || match self.of_processes(&[Request::Host]).pop() {
             Some(Ok(Answer::Host(numbers))) => Ok(numbers),
-            Some(Err(gap)) => Err(Gap { what: what.into(), ..gap }),
-            Some(Ok(_)) | None => Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")),
+            Some(Err(gap)) => Err(Gap { what, ..gap }),
+            Some(Ok(_)) | None => Err(Gap::new(what, GapReason::Unsupported, GapDetail::WorkerSilent)),
         };
         self.host.get_or_init(read).clone()
     }
@@ -326,7 +326,7 @@ fn own_mounts() -> Vec<u8> {
 pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     match Worker::new().ask(Request::Resolve(name.to_owned()), deadline) {
         Ok(Answer::Addresses(found)) => Ok(found),
-        Ok(_) => Err("the worker's answer was not understood".to_owned()),
+        Ok(_) => Err(GapDetail::WorkerUnclear.to_string()),
         Err(gap) => Err(gap.text().to_owned()),
     }
 }
@@ -347,5 +347,5 @@ fn names(answer: Answer, request: &Request) -> Result<Vec<OsString>, Gap> {
 
 /// An answer of a wrong kind: the worker is not this program.
 fn mismatch(request: &Request) -> Gap {
-    Gap::new(request.what(), GapReason::Malformed, "the worker's answer was not understood")
+    Gap::new(request.what(), GapReason::Malformed, GapDetail::WorkerUnclear)
 }

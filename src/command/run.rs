@@ -6,7 +6,7 @@ use crate::collect::{Deadline, replay, this_host};
 use crate::diagnose::{self, catalogue};
 use crate::examine::{Progress, Request, examine, replaying, sampling};
 use crate::model::text::printable;
-use crate::model::{Envelope, Explanation, Gap, GapReason, HostFacts, Status};
+use crate::model::{Envelope, Explanation, Gap, GapReason, GapSubject, HostFacts, Status};
 use crate::report;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -66,7 +66,7 @@ const INPUT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Reads a saved report from standard input.
 fn read_input() -> Result<Envelope, ReplayError> {
-    let unread = |error: &std::io::Error| ReplayError::Unreadable(Gap::from_io("standard input", error));
+    let unread = |error: &std::io::Error| ReplayError::Unreadable(Gap::from_io(GapSubject::StandardInput, error));
     let mut bytes = Vec::new();
     while bytes.len() <= replay::MAX_REPORT_BYTES {
         let wait = Timespec::try_from(INPUT_TIMEOUT).unwrap_or_default();

@@ -4,7 +4,8 @@
 use super::Examination;
 use crate::diagnose::ownership::{Observed, nearest_supervisor};
 use crate::model::{
-    Expected, Fit, Gap, GapReason, Hop, PidFileState, Process, RawClaim, Server, Supervisor, SupervisorKind, id,
+    Expected, Fit, Gap, GapDetail, GapReason, GapSubject, Hop, PidFileState, Process, RawClaim, Server, Supervisor,
+    SupervisorKind, id,
 };
 use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
@@ -210,12 +211,15 @@ impl Examination<'_> {
         // A user can choose the names of control groups below their own. The runtime of another user is not queried for them.
         let owner = process.cgroup.as_deref().and_then(delegated_to);
         if let Some(owner) = owner.filter(|owner| *owner != rustix::process::geteuid().as_raw()) {
-            let detail =
-                format!("the runtime of uid {owner} is queried only for that user: run hermes-doctor as that user");
-            server.gaps.push(Gap::new(format!("{runtime} on container {short}"), GapReason::NotAsked, detail));
+            let detail = GapDetail::RuntimeOfUser { uid: owner };
+            server.gaps.push(Gap::new(
+                GapSubject::ContainerClaim { runtime: runtime.clone(), id: short.into() },
+                GapReason::NotAsked,
+                detail,
+            ));
             let claim = Supervisor { kind: runtime, ..Supervisor::default() };
-            let not_queried = Some(format!("by its name below the manager of uid {owner}"));
-            return RawClaim { claim, not_queried: not_queried.map(Into::into), ..RawClaim::default() };
+            let not_queried = Some(GapDetail::RuntimeBelow { uid: owner });
+            return RawClaim { claim, not_queried, ..RawClaim::default() };
         }
         match container::query::named(self.survey.host, &runtime, &short) {
             Ok(program) => RawClaim { claim: program.claim, ..RawClaim::default() },
@@ -286,12 +290,13 @@ impl Examination<'_> {
             return;
         }
         let what = match unasked.len() {
-            1 => format!("the claims of {} (pid {})", first.kind, first.pid),
-            count => format!("the claims of {count} supervisors"),
+            1 => GapSubject::SupervisorClaims { kind: first.kind.clone(), pid: first.pid },
+            count => GapSubject::SupervisorsClaims { count },
         };
-        let mut detail = format!("{}: {}", gap.what, gap.text());
+        let detail = if gap.has_detail() { gap.detail.clone() } else { gap.reason.words().into() };
+        let mut detail = GapDetail::About { subject: Box::new(gap.what.clone()), detail: Box::new(detail) };
         if gap.reason == GapReason::Permission {
-            detail.push_str("; run as root to query them");
+            detail = GapDetail::AsRoot { detail: Box::new(detail) };
         }
         server.gaps.push(Gap::new(what, gap.reason, detail).blocking(id::CLAIMS));
     }

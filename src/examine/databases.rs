@@ -3,7 +3,10 @@
 use super::Examination;
 use crate::collect::{Deadline, ForeignPath, Host};
 use crate::diagnose;
-use crate::model::{DatabaseFile, Gap, GapReason, Identity, Process, SecondSample, Server, id, whole_milliseconds};
+use crate::model::{
+    DatabaseFile, Gap, GapDetail, GapReason, GapSubject, Identity, Process, SecondSample, Server, id,
+    whole_milliseconds,
+};
 use crate::target::Survey;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -67,7 +70,8 @@ pub(super) fn known_in(
         host.list_directory(path, most).unwrap_or_else(|gap| {
             if gap.reason != GapReason::NotFound {
                 gaps.push(
-                    Gap { what: format!("databases in {}", path.shown()).into(), ..gap }.blocking(id::DATABASES),
+                    Gap { what: GapSubject::DatabasesIn { path: path.shown().into() }, ..gap }
+                        .blocking(id::DATABASES),
                 );
             }
             Vec::new()
@@ -178,7 +182,7 @@ pub(super) fn sample_again(
     // The CPU time of the holder is measured only from here on.
     let wait = between.saturating_sub(first_look.elapsed()).max(WATCH_HOLDER);
     if wait > deadline.remaining() {
-        let gap = Gap::new("a second sample of locked databases", GapReason::Timeout, "the time limit was reached");
+        let gap = Gap::new(GapSubject::DatabasesAgain, GapReason::Timeout, GapDetail::TimeLimit);
         return vec![gap.blocking(SECOND_SAMPLE_DECIDES)];
     }
     let wanted: Vec<&mut DatabaseFile> =
@@ -193,8 +197,11 @@ pub(super) fn sample_again(
     for (database, writer) in wanted.into_iter().zip(writers) {
         let again = host.database_again(&place_of(seen_by.map(|process| process.identity), database));
         if again.locks.is_none() {
-            let detail = "they could not be read a second time";
-            gaps.push(Gap::new("locks of databases", GapReason::Malformed, detail).blocking(SECOND_SAMPLE_DECIDES));
+            let detail = GapDetail::ReadAgain;
+            gaps.push(
+                Gap::new(GapSubject::LocksOfDatabases, GapReason::Malformed, detail)
+                    .blocking(SECOND_SAMPLE_DECIDES),
+            );
         }
         database.looked_again = Some(SecondSample {
             after_ms: whole_milliseconds(first_look.elapsed()),

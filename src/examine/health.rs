@@ -3,8 +3,8 @@
 use super::activity::{ActivitySamples, RequestSamples};
 use super::{Examination, Routes};
 use crate::model::{
-    Attempt, Gap, GapReason, Health, Note, Outcome, Phase, ProcessState, Route, Server, ServerKind, id,
-    whole_milliseconds,
+    Attempt, Gap, GapDetail, GapReason, GapSubject, Health, Note, Outcome, Phase, ProcessState, Route, Server,
+    ServerKind, id, whole_milliseconds,
 };
 use crate::parse::health::{health_path, usual_routes};
 use crate::parse::sockets::unmapped;
@@ -65,14 +65,11 @@ impl Examination<'_> {
         let deep = self.request.deep && !careful && server.kind == ServerKind::Webui;
         let mut health = Health { ignored_proxies, deep, ..Health::default() };
         if careful {
-            health.note = Some(
-                "over 80 % of the descriptor limit: one request only, because each accepted connection takes a descriptor"
-                    .to_owned().into(),
-            );
+            health.note = Some(Note::OneRequestOnly.to_owned());
         }
         if let Some((outcome, note)) = self.not_probed(server) {
             health.outcome = outcome;
-            health.note = Some(note.into());
+            health.note = Some(note);
             note_start(server, outcome);
             server.health = Some(health);
             return;
@@ -83,7 +80,7 @@ impl Examination<'_> {
             Err(attempt) => {
                 // A name that does not resolve shows nothing about the server.
                 server.gaps.push(
-                    Gap::new("HTTP", GapReason::NotFound, "the host name could not be resolved").blocking(id::HTTP),
+                    Gap::new(GapSubject::Http, GapReason::NotFound, GapDetail::NotResolved).blocking(id::HTTP),
                 );
                 health.attempts.push(*attempt);
                 settle(&mut health);
@@ -102,16 +99,16 @@ impl Examination<'_> {
         }
         note_start(server, health.outcome);
         if health.outcome == Outcome::Unreachable {
-            let detail = "none of its addresses can be reached from this host";
-            server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
+            let detail = GapDetail::Unreachable;
+            server.gaps.push(Gap::new(GapSubject::Http, GapReason::Unsupported, detail).blocking(id::HTTP));
         }
         if health.attempts.iter().any(probe::is_unspoken) {
-            let detail = "the server speaks TLS, and this build does not (cargo feature `tls`)";
-            server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
+            let detail = GapDetail::NoTls;
+            server.gaps.push(Gap::new(GapSubject::Http, GapReason::Unsupported, detail).blocking(id::HTTP));
         } else if matches!(health.outcome, Outcome::NotProbed) {
-            server
-                .gaps
-                .push(Gap::new("HTTP", GapReason::Timeout, "no time was left for a request").blocking(id::HTTP));
+            server.gaps.push(
+                Gap::new(GapSubject::Http, GapReason::Timeout, GapDetail::NoTimeForRequest).blocking(id::HTTP),
+            );
         }
         let attempt = health.decided_by.and_then(|index| health.attempts.get(index)).cloned();
         server.gaps.extend(first_start(server, &health));
@@ -146,8 +143,8 @@ impl Examination<'_> {
             if wants_other_scheme(outcome, http_status, knock.tls) {
                 if careful {
                     // It may be a healthy server with the other scheme, so nothing is decided.
-                    let detail = "not tried, because the server is near the descriptor limit";
-                    let gap = Gap::new("the other scheme", GapReason::NotAsked, detail);
+                    let detail = GapDetail::NotTriedNearLimit;
+                    let gap = Gap::new(GapSubject::OtherScheme, GapReason::NotAsked, detail);
                     gaps.push(gap.blocking(id::HTTP));
                 } else {
                     knock.tls = !knock.tls;
@@ -188,21 +185,22 @@ impl Examination<'_> {
         let answers = health.outcome.is_answer() && health.outcome != Outcome::Overloaded;
         let refusal = if !answers {
             // If the health path is not answered, another route adds nothing, unless the user named it.
-            named.then_some("not requested, because the health path was not answered")
+            named.then_some(GapDetail::NotRequested)
         } else if share.is_some_and(|share| share >= CAREFUL_SHARE) {
-            Some("not requested, because the server is near the descriptor limit")
+            Some(GapDetail::NotRequestedNearLimit)
         } else if share.is_none() && !named {
-            Some(
-                "not requested, because the share of the descriptor limit in use is unknown; use --route to request them anyway",
-            )
+            Some(GapDetail::NotRequestedUnknownShare)
         } else {
             None
         };
+        let is_refused = refusal.is_some();
         if let Some(detail) = refusal {
-            server.gaps.push(Gap::new("other routes", GapReason::NotAsked, detail).blocking(&[id::ROUTE_SLOW]));
+            server
+                .gaps
+                .push(Gap::new(GapSubject::OtherRoutes, GapReason::NotAsked, detail).blocking(&[id::ROUTE_SLOW]));
         }
         let Some(address) = health.address.as_deref().and_then(|address| address.parse().ok()) else { return };
-        if refusal.is_some() || !answers {
+        if is_refused || !answers {
             return;
         }
         let tls = health.url.starts_with("https:");
@@ -210,7 +208,8 @@ impl Examination<'_> {
             let timeouts = Timeouts { phase: self.request.timeout * ROUTE_TIMEOUT_FACTOR, total: self.deadline };
             let shown = crate::parse::mask::url(&path);
             if self.deadline.is_over() {
-                let gap = Gap::new(format!("route {shown}"), GapReason::Timeout, "the time limit was reached");
+                let gap =
+                    Gap::new(GapSubject::RouteOf { path: shown.into() }, GapReason::Timeout, GapDetail::TimeLimit);
                 server.gaps.push(gap.blocking(&[id::ROUTE_SLOW]));
                 continue;
             }
@@ -225,9 +224,9 @@ impl Examination<'_> {
             // Less than its own deadline is not enough to judge it.
             if deadline < timeouts.phase && !attempt.outcome.is_answer() {
                 let gap = Gap::new(
-                    format!("route {shown}"),
+                    GapSubject::RouteOf { path: shown.into() },
                     GapReason::Timeout,
-                    "too little time was left for it (--budget)",
+                    GapDetail::TooLittleTime,
                 );
                 server.gaps.push(gap.blocking(&[id::ROUTE_SLOW]));
                 continue;
@@ -242,11 +241,11 @@ impl Examination<'_> {
     }
 
     /// Servers that are not probed, and the reason.
-    fn not_probed(&self, server: &mut Server) -> Option<(Outcome, String)> {
+    fn not_probed(&self, server: &mut Server) -> Option<(Outcome, Note)> {
         if server.process.as_ref().is_some_and(|process| process.foreign_network == Some(true)) {
-            let detail = "the server runs in another network namespace; its loopback cannot be reached from here";
-            server.gaps.push(Gap::new("HTTP", GapReason::Unsupported, detail).blocking(id::HTTP));
-            return Some((Outcome::NotProbed, detail.to_owned()));
+            let detail = GapDetail::OtherNetwork;
+            server.gaps.push(Gap::new(GapSubject::Http, GapReason::Unsupported, &detail).blocking(id::HTTP));
+            return Some((Outcome::NotProbed, Note::OfGap { detail }));
         }
         let listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
         let was_named = server.expectation.named_by.iter().any(|by| by.is_port() || by.is_url());
@@ -257,9 +256,9 @@ impl Examination<'_> {
                 facts.by_kind.keys().all(|kind| kind == "unreadable")
             });
             if unreadable && server.port.is_none() {
-                let detail = "its port is not known, since its descriptors cannot be read; name it with --port";
-                server.gaps.push(Gap::new("HTTP", GapReason::Permission, detail).blocking(id::HTTP));
-                return Some((Outcome::NotProbed, detail.to_owned()));
+                let detail = GapDetail::NoPort;
+                server.gaps.push(Gap::new(GapSubject::Http, GapReason::Permission, &detail).blocking(id::HTTP));
+                return Some((Outcome::NotProbed, Note::OfGap { detail }));
             }
             // A response from there would come from another server.
             let somebody_elses = server.listeners.as_ref().is_some_and(|listeners| {
@@ -267,30 +266,30 @@ impl Examination<'_> {
                 !unreadable && !holders.is_empty() && holders.iter().all(|holder| holder.in_lineage == Some(false))
             });
             if somebody_elses {
-                let detail = "the port belongs to another process, so an answer would not be from this server";
-                server.gaps.push(Gap::new("HTTP", GapReason::NotFound, detail).blocking(id::HTTP));
-                return Some((Outcome::NotProbed, detail.to_owned()));
+                let detail = GapDetail::BelongsToAnother;
+                server.gaps.push(Gap::new(GapSubject::Http, GapReason::NotFound, &detail).blocking(id::HTTP));
+                return Some((Outcome::NotProbed, Note::OfGap { detail }));
             }
             let has_http = matches!(server.kind, ServerKind::Webui | ServerKind::Dashboard | ServerKind::Serve);
             if has_http && server.port.is_none() {
-                return Some((Outcome::Refused, "the process listens on no TCP port".to_owned()));
+                return Some((Outcome::Refused, Note::NoTcpPort));
             }
         }
         if server.process.is_none() && server.port.is_none() && self.target.url.is_none() {
-            return Some((Outcome::NotProbed, "it does not run, and its port is not known".to_owned()));
+            return Some((Outcome::NotProbed, Note::PortUnknown));
         }
         // A connection would start the service, which the user must decide.
         if listens && !was_named_by_url(server) && is_socket_activation(server) {
-            let note = "the service manager holds the port and starts the service at the first connection; no request was sent";
-            return Some((Outcome::NotProbed, note.to_owned()));
+            let note = Note::SocketActivation;
+            return Some((Outcome::NotProbed, note));
         }
         match server.kind {
-            ServerKind::Mcp => Some((Outcome::NotApplicable, "it uses standard input and output".to_owned())),
+            ServerKind::Mcp => Some((Outcome::NotApplicable, Note::StandardStreams)),
             ServerKind::Gateway if !listens && !was_named => {
-                Some((Outcome::NotApplicable, "a gateway without its API server listens on no port".to_owned()))
+                Some((Outcome::NotApplicable, Note::GatewayWithoutApi))
             }
             ServerKind::Other if !listens && server.port.is_none() => {
-                Some((Outcome::NotApplicable, "it listens on no TCP port".to_owned()))
+                Some((Outcome::NotApplicable, Note::ListensNowhere))
             }
             _ => None,
         }
@@ -372,9 +371,8 @@ fn note_start(server: &mut Server, outcome: Outcome) {
     if let (Outcome::Refused, Some(age)) = (outcome, server.process.as_ref().and_then(|process| process.age_ms))
         && age < START_GRACE_MS
     {
-        let detail =
-            format!("it does not listen yet, and is {} s old; examine it again in half a minute", age / 1000);
-        server.gaps.push(Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP));
+        let detail = GapDetail::NotListeningYet { seconds: age / 1000 };
+        server.gaps.push(Gap::new(GapSubject::HttpOfStart, GapReason::NotFound, detail).blocking(id::HTTP));
     }
 }
 
@@ -400,11 +398,8 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
     let is_ready = main.sleeps == Some(0) && main.always(|look| look.state == ProcessState::Running);
     let is_at_work = is_ready || main.cpu_ms?.saturating_mul(5) >= activity.between_ms;
     (is_at_work && !is_full && !was_accepted).then(|| {
-        let detail = format!(
-            "it does not accept yet, is {} s old, and its main thread is at work; examine it again in half a minute",
-            age / 1000
-        );
-        Gap::new("HTTP of a server that starts", GapReason::NotFound, detail).blocking(id::HTTP)
+        let detail = GapDetail::AcceptsLater { seconds: age / 1000 };
+        Gap::new(GapSubject::HttpOfStart, GapReason::NotFound, detail).blocking(id::HTTP)
     })
 }
 

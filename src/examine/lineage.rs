@@ -6,8 +6,8 @@ use crate::collect::ForeignPath;
 use crate::diagnose;
 use crate::diagnose::ownership::{self, Ownership};
 use crate::model::{
-    ClaimState, Gap, GapDetail, GapReason, GapSubject, Hop, HostPath, Lineage, Process, Relaunch, Role, Server,
-    Sibling, Supervisor, SupervisorKind, id,
+    ClaimState, Gap, GapDetail, GapReason, GapSubject, Hop, HostPath, Lineage, Note, Process, Relaunch, Role,
+    Server, Sibling, Supervisor, SupervisorKind, id,
 };
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, HermesCommand};
@@ -73,14 +73,14 @@ impl Examination<'_> {
         let relatives = self.relatives(&hops, std::iter::once(&supervisor).chain(&others), &siblings);
         let (detached, detached_because) = match &process {
             Some(process) => detachment(process, &hops),
-            None => (false, "there is no process".to_owned()),
+            None => (false, Note::NoProcess),
         };
         server.lineage = Some(Lineage {
             hops,
             supervisor,
             expected,
             detached,
-            detached_because: detached_because.into(),
+            detached_because,
             session: process.as_ref().map(|process| process.session),
             process_group: process.as_ref().map(|process| process.process_group),
             cgroup,
@@ -137,8 +137,7 @@ impl Examination<'_> {
         if age < timeouts {
             let seconds = age / 1000;
             let who = supervisor.title();
-            let detail =
-                format!("{who} runs pid {pid}, which is {seconds} s old and does not listen yet; examine it again");
+            let detail = GapDetail::RunsAs { name: who.into(), pid, seconds };
             let gap = Gap::new(diagnose::STARTING, GapReason::NotFound, detail);
             server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
         }
@@ -161,8 +160,8 @@ impl Examination<'_> {
         if others.len() > MAX_COMPARED {
             let is_of_another = |pid: u32| survey.process_of(pid).is_none_or(|other| other.uid != process.uid);
             others.sort_by_cached_key(|(pid, _)| is_of_another(*pid));
-            let what = format!("{} more servers of this host", others.len() - MAX_COMPARED);
-            let detail = format!("at most {MAX_COMPARED} servers are compared with this one");
+            let what = GapSubject::MoreServers { count: others.len() - MAX_COMPARED };
+            let detail = GapDetail::AtMostCompared { count: MAX_COMPARED };
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
             others.truncate(MAX_COMPARED);
         }
@@ -236,7 +235,7 @@ impl Examination<'_> {
             role: Role::Server,
             name: Some(server.kind.word().to_owned().into()),
             command: process.command.clone().unwrap_or_else(|| format!("[{}]", process.name).into()),
-            evidence: "the examined process".into(),
+            evidence: Note::ExaminedProcess,
         }];
         let mut current = process.ppid;
         while current != 0 && hops.len() < MAX_HOPS && hops.iter().all(|hop| hop.pid != current) {
@@ -258,15 +257,11 @@ impl Examination<'_> {
         let host = self.survey.host;
         let identity = host
             .identify(pid)
-            .map_err(|problem| Gap::new(format!("parent {pid}"), GapReason::Vanished, problem.to_string()))?;
+            .map_err(|problem| Gap::new(GapSubject::Parent { pid }, GapReason::Vanished, problem.to_string()))?;
         let process = self.survey.process(identity)?.value;
         let argv = self.survey.command(pid);
         let Classified { role, name, evidence } = if pid == std::process::id() {
-            Classified {
-                role: Role::Demo,
-                name: Some("demo".into()),
-                evidence: "this program's demonstration".into(),
-            }
+            Classified { role: Role::Demo, name: Some("demo".into()), evidence: Note::Demonstration.to_string() }
         } else {
             classify(pid, &process.name, &argv)
         };
@@ -298,14 +293,14 @@ fn observed_claim(observed: &ObservedSupervisor, supervisor: &Supervisor, others
 
 /// Whether the server has left its parent's session, and the evidence. This is not a verdict: see
 /// [`Lineage::detached`].
-fn detachment(process: &Process, hops: &[Hop]) -> (bool, String) {
+fn detachment(process: &Process, hops: &[Hop]) -> (bool, Note) {
     let adopted = hops.get(1).is_some_and(|parent| parent.role == Role::Init) || process.ppid <= 1;
     let leads_session = process.session == i32::try_from(process.identity.pid).unwrap_or(-1);
     let reason = match (adopted, leads_session) {
-        (true, true) => "its parent is the init or user manager, and it leads a session of its own",
-        (true, false) => "its parent is the init or user manager",
-        (false, true) => "it leads a session of its own, and its parent still waits for it",
-        (false, false) => "it is in its parent's session",
+        (true, true) => Note::AdoptedLeader,
+        (true, false) => Note::Adopted,
+        (false, true) => Note::LeadsSession,
+        (false, false) => Note::InParentsSession,
     };
-    (adopted, reason.to_owned())
+    (adopted, reason)
 }

@@ -3,7 +3,7 @@
 use super::Examination;
 use crate::collect::{ForeignPath, LogTail};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, HostPath, LogFacts, Process, Server, ServerKind, Supervisor};
+use crate::model::{Gap, GapDetail, GapReason, HostPath, LogFacts, Process, Server, ServerKind, Supervisor};
 use crate::parse::cgroup::Unit;
 use crate::parse::log::{self, Clock};
 use crate::supervisor::systemd::query::journal;
@@ -127,7 +127,7 @@ impl Examination<'_> {
                 }
                 kind if kind.is_systemd() => places.extend(journal_of(log, is_shared)),
                 kind if kind.is_container_runtime() => {
-                    let detail = "kept by the container runtime, which is not queried for logs";
+                    let detail = GapDetail::KeptByRuntime;
                     server.gaps.push(Gap::new(format!("log {log}"), GapReason::NotAsked, detail));
                 }
                 _ => {}

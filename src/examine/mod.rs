@@ -19,7 +19,8 @@ mod stacks;
 use crate::collect::{Deadline, ForeignPath, Host, SocketTable};
 use crate::diagnose;
 use crate::model::{
-    Envelope, Gap, GapReason, Note, Part, PidFile, Process, Server, Status, id, whole_milliseconds,
+    Envelope, Gap, GapDetail, GapReason, GapSubject, Note, Part, PidFile, Process, Server, Status, id,
+    whole_milliseconds,
 };
 use crate::parse::sockets::TcpState;
 use crate::redact;
@@ -129,12 +130,14 @@ pub fn examine(
             && !target.expectation.remote
             && let Some(reason) = survey.incomplete()
         {
-            let detail = "some processes could not be read, and the server could be one of them";
-            server.gaps.push(Gap::new("all processes", reason, detail).blocking(&[id::SERVER_NOT_RUNNING]));
+            let detail = GapDetail::OneIsServer;
+            server
+                .gaps
+                .push(Gap::new(GapSubject::AllProcesses, reason, detail).blocking(&[id::SERVER_NOT_RUNNING]));
         }
         if server.process.is_none() && !target.expectation.remote && survey.alike() > 0 {
-            let detail = "not read: many processes run the same program, and the command lines in a sample of them are not those of a server; use --pid to examine one of them";
-            let what = format!("command lines of {} processes", survey.alike());
+            let detail = GapDetail::ManyAlike;
+            let what = GapSubject::CommandLines { count: survey.alike() };
             server.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
         }
         // Before the diagnosis, so that no finding contains what is masked.
@@ -172,7 +175,7 @@ fn examine_databases(survey: &Survey<'_>, paths: &[ForeignPath], deadline: Deadl
         && envelope.databases.is_empty()
         && envelope.gaps.is_empty()
     {
-        envelope.gaps.push(Gap::new(path.shown(), GapReason::NotFound, "there is no such file"));
+        envelope.gaps.push(Gap::new(path.shown(), GapReason::NotFound, GapDetail::NoSuchFile));
     }
 }
 
@@ -194,8 +197,8 @@ impl Examination<'_> {
     fn run_to_the_end(&self) -> Server {
         std::panic::catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|_| {
             let mut server = self.unexamined();
-            let detail = "an error of hermes-doctor ended it; please report the message on standard error";
-            let gap = Gap::new("the examination of this server", GapReason::Unsupported, detail);
+            let detail = GapDetail::ErrorOfDoctor;
+            let gap = Gap::new(GapSubject::Examination, GapReason::Unsupported, detail);
             server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
             server
         })
@@ -312,7 +315,7 @@ impl Examination<'_> {
             crate::target::listening(&table, port).next().is_some()
         });
         if was_named && !listens {
-            server.gaps.push(Gap::new(what, GapReason::Vanished, "it ended while it was examined"));
+            server.gaps.push(Gap::new(what, GapReason::Vanished, GapDetail::EndedWhileExamined));
             server.process = None;
             server.pid = None;
             if let Some(listeners) = server.listeners.as_mut() {
@@ -327,7 +330,7 @@ impl Examination<'_> {
             }
             return;
         }
-        let gap = Gap::new(what, GapReason::Vanished, "it ended while it was examined; repeat the examination");
+        let gap = Gap::new(what, GapReason::Vanished, GapDetail::EndedWhileExaminedAgain);
         server.gaps.push(gap.blocking(&[id::SERVER_NOT_RUNNING]).blocking(id::HTTP));
     }
 
@@ -402,12 +405,8 @@ impl Examination<'_> {
         let wait = SAMPLE_INTERVAL.saturating_sub(first_look.elapsed());
         if wait > self.deadline.remaining() {
             server.gaps.push(
-                Gap::new(
-                    "a second sample of the CLOSE-WAIT sockets",
-                    GapReason::Timeout,
-                    "the time limit was reached",
-                )
-                .blocking(&[id::CLOSE_WAIT_LEAK]),
+                Gap::new(GapSubject::CloseWaitAgain, GapReason::Timeout, GapDetail::TimeLimit)
+                    .blocking(&[id::CLOSE_WAIT_LEAK]),
             );
             return;
         }
@@ -447,14 +446,15 @@ fn remote_gaps(parts: &[Part]) -> Vec<Gap> {
         .filter(|part| **part != Part::Health)
         .map(|part| {
             let (what, blocks) = match part {
-                Part::Descriptors => ("descriptors", id::DESCRIPTORS),
-                Part::Databases => ("databases", id::DATABASES),
-                Part::Stacks => ("Python stacks", id::STACKS),
-                Part::Lineage => ("lineage", id::LINEAGE),
-                Part::Port | Part::Health => ("listening sockets", &[id::PORT_HELD, id::ACCEPT_STALLED][..]),
+                Part::Descriptors => (GapSubject::Descriptors, id::DESCRIPTORS),
+                Part::Databases => (GapSubject::Databases, id::DATABASES),
+                Part::Stacks => (GapSubject::PythonStacks, id::STACKS),
+                Part::Lineage => (GapSubject::Lineage, id::LINEAGE),
+                Part::Port | Part::Health => {
+                    (GapSubject::ListeningSockets, &[id::PORT_HELD, id::ACCEPT_STALLED][..])
+                }
             };
-            Gap::new(what, GapReason::Unsupported, "the server is on another host: run hermes-doctor there")
-                .blocking(blocks)
+            Gap::new(what, GapReason::Unsupported, GapDetail::ExamineThere).blocking(blocks)
         })
         .collect()
 }

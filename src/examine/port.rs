@@ -2,7 +2,9 @@
 
 use super::Examination;
 use crate::collect::SocketTable;
-use crate::model::{Connections, Gap, GapReason, Holder, Listener, Listeners, Note, Server, id};
+use crate::model::{
+    Connections, Gap, GapDetail, GapReason, GapSubject, Holder, Listener, Listeners, Note, Server, id,
+};
 use crate::parse::cgroup::unit_of;
 use crate::parse::command::{CommandRole, front_program, recognise};
 use crate::parse::mask;
@@ -78,13 +80,13 @@ impl Examination<'_> {
             })
             .collect();
         if server.process.is_none() && !rows.is_empty() {
-            let detail = "its process could not be read; run as root, or as the user of the server";
-            let gap = Gap::new(format!("the process that listens on port {port}"), GapReason::Permission, detail);
+            let detail = GapDetail::ServerUnread;
+            let gap = Gap::new(GapSubject::PortHolder { port }, GapReason::Permission, detail);
             server.gaps.push(gap.blocking(id::LINEAGE).blocking(id::DESCRIPTORS).blocking(&[id::PORT_HELD]));
         }
         if server.process.is_none() && rows.is_empty() && table.is_partial {
-            let detail = "sockets of other users' processes are not shown; run as root to see them";
-            let gap = Gap::new(format!("listener of port {port}"), GapReason::Permission, detail);
+            let detail = GapDetail::SocketsOfOthers;
+            let gap = Gap::new(GapSubject::ListenerOf { port }, GapReason::Permission, detail);
             server.gaps.push(gap.blocking(id::LINEAGE).blocking(id::DESCRIPTORS).blocking(&[id::PORT_HELD]));
         }
         server.listeners = Some(Listeners {
@@ -143,9 +145,9 @@ impl Examination<'_> {
                 let gone = ids.iter().filter(|id| !paths.contains_key(id)).count();
                 if gone > 0 {
                     server.gaps.push(Gap::new(
-                        "control group of a listening socket",
+                        GapSubject::ControlGroupOfSocket,
                         GapReason::Vanished,
-                        "the control group in which the socket was created no longer exists",
+                        GapDetail::ControlGroupGone,
                     ));
                 }
                 paths

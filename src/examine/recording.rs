@@ -4,7 +4,7 @@ use super::{Request, Silent, examine};
 use crate::collect::host_facts::since_boot;
 use crate::collect::{Deadline, PidProblem, this_host};
 use crate::examine::redacted;
-use crate::model::{Envelope, Identity, Part, Record, Server, Status, Timestamp, whole_milliseconds};
+use crate::model::{Envelope, Identity, Note, Part, Record, Server, Status, Timestamp, whole_milliseconds};
 use crate::redact::{Level, host_names};
 use crate::render;
 use crate::report::record::Recorder;
@@ -91,11 +91,7 @@ pub fn record(
                     let old = before.get(record.server.as_str());
                     // At the first sample the state may be old, so no change is reported and no report is written.
                     let is_told = is_known || old.is_some();
-                    record.events = if is_told {
-                        changes(old, &record).into_iter().map(Into::into).collect()
-                    } else {
-                        Vec::new()
-                    };
+                    record.events = if is_told { changes(old, &record) } else { Vec::new() };
                     let was_critical = !is_told || old.is_some_and(|old| old.status == Status::Critical);
                     // Written before a restart destroys the evidence.
                     if record.status == Status::Critical
@@ -105,7 +101,7 @@ pub fn record(
                     {
                         reports += 1;
                         match keep_report(request, &recorder, &envelope.started_at) {
-                            Ok(path) => record.events.push(format!("full report: {}", path.display()).into()),
+                            Ok(path) => record.events.push(Note::FullReport { path: path.as_path().into() }),
                             Err(error) => listener.failed(&format!("cannot write the full report: {error}")),
                         }
                     }
@@ -246,25 +242,23 @@ fn of_server(server: &Server, name: String, at: &Timestamp) -> Record {
 }
 
 /// Changes since the sample before, in words.
-fn changes(before: Option<&Record>, now: &Record) -> Vec<String> {
-    let Some(before) = before else { return vec![format!("first sample: {}", state(now))] };
+fn changes(before: Option<&Record>, now: &Record) -> Vec<Note> {
+    let Some(before) = before else { return vec![Note::FirstSample { state: state(now).into() }] };
     let mut events = Vec::new();
     let identity = |record: &Record| record.pid.zip(record.start_ticks);
     match (identity(before), identity(now)) {
-        (Some(old), Some(new)) if old != new => {
-            events.push(format!("started again: pid {} became {}", old.0, new.0))
-        }
-        (Some(old), None) => events.push(format!("ended: pid {}", old.0)),
-        (None, Some(new)) => events.push(format!("started: pid {}", new.0)),
+        (Some(old), Some(new)) if old != new => events.push(Note::StartedAgain { old: old.0, new: new.0 }),
+        (Some(old), None) => events.push(Note::Ended { pid: old.0 }),
+        (None, Some(new)) => events.push(Note::Started { pid: new.0 }),
         _ => {}
     }
     if let (Some(old), Some(new)) = (before.restarts, now.restarts)
         && new > old
     {
-        events.push(format!("{} restarts by its supervisor, {} more", new, new - old));
+        events.push(Note::Restarts { new, more: new - old });
     }
     if before.status != now.status || before.root_causes != now.root_causes {
-        events.push(format!("{} became {}", state(before), state(now)));
+        events.push(Note::Became { before: state(before).into(), now: state(now).into() });
     }
     events
 }

@@ -3,8 +3,8 @@
 use super::Examination;
 use super::health::{CAREFUL_SHARE, Plan};
 use crate::model::{
-    Attempt, Gap, GapReason, HealthSeries, Outcome, OutcomeCount, PhaseName, PhaseTimes, Server, TimeBucket,
-    whole_milliseconds,
+    Attempt, Gap, GapDetail, GapReason, GapSubject, HealthSeries, Outcome, OutcomeCount, PhaseName, PhaseTimes,
+    Server, TimeBucket, whole_milliseconds,
 };
 use crate::probe::{self, Timeouts};
 use std::time::{Duration, Instant};
@@ -30,8 +30,7 @@ impl Examination<'_> {
         let is_near = |open: Option<u64>| {
             open.zip(limit).is_some_and(|(open, limit)| limit > 0 && open as f64 / limit as f64 >= CAREFUL_SHARE)
         };
-        let mut stopped = is_near(before)
-            .then(|| (GapReason::NotAsked, "not made, because the server is near its descriptor limit".to_owned()));
+        let mut stopped = is_near(before).then_some((GapReason::NotAsked, GapDetail::NearLimit));
         let address = first.address.as_deref().and_then(|address| address.parse().ok());
         let tls = first.url.starts_with("https:");
         let mut attempts = vec![first.clone()];
@@ -53,15 +52,12 @@ impl Examination<'_> {
             // Each request can exhaust the descriptors of a server that leaks.
             let open = if number.is_multiple_of(COUNT_INTERVAL) { self.open_now(server) } else { None };
             stopped = if self.deadline.is_over() {
-                Some((GapReason::Timeout, format!("{number} were made; there was no time for more (--budget)")))
+                Some((GapReason::Timeout, GapDetail::RequestsMade { number }))
             } else if is_near(open) {
-                let detail = format!("ended after {number}, since the server has come near its descriptor limit");
+                let detail = GapDetail::EndedBetweenRequests { number };
                 Some((GapReason::NotAsked, detail))
             } else if attempts.len() > MAX_UNANSWERED && last.clone().all(|attempt| !attempt.outcome.is_answer()) {
-                Some((
-                    GapReason::NotFound,
-                    format!("ended after {number}, since {MAX_UNANSWERED} in a row were not answered"),
-                ))
+                Some((GapReason::NotFound, GapDetail::EndedUnanswered { number, row: MAX_UNANSWERED }))
             } else {
                 None
             };
@@ -73,7 +69,7 @@ impl Examination<'_> {
             }
         }
         if let Some((reason, detail)) = stopped {
-            server.gaps.push(Gap::new("many requests", reason, detail));
+            server.gaps.push(Gap::new(GapSubject::ManyRequests, reason, detail));
         }
         let mut series = summary(&attempts, repetition.requests, repetition.every);
         (series.open_before, series.open_after) = (before, self.open_now(server));

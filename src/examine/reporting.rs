@@ -91,7 +91,7 @@ mod tests {
                 "private-1:443, private-2 and private-1.",
                 "[public-1]:443 to public-2:80 from [::1]:8787, 127.0.0.1:8787 and 0.0.0.0",
                 "https://host-1:8443/health and http://localhost:8787",
-                "word-1 2026-11-24T20:00:00Z, sqlite 3.45.1, /root/.hermes",
+                "started 2026-11-24T20:00:00Z, sqlite 3.45.1, /root/.hermes",
                 "/tmp/home/state.db, /tmp/home/webui.pid and /proc/7/root/home/user-3/x",
             ]
         );
@@ -161,12 +161,12 @@ mod tests {
             ]),
             [
                 "word-1",
-                "descriptors of pid 4711: Connection refused",
-                "host-1 word-2 so, host-2 too",
-                "word-3 unit-1.service, hermes-unit-2.service and hermes-webui.service",
+                "word-2 of pid 4711: Connection refused",
+                "host-1 word-3 so, host-2 too",
+                "word-4 unit-1.service, hermes-unit-2.service and hermes-webui.service",
                 "host-3, number-1 and id-1",
                 "the file /srv/dir-1/Q3 host-4",
-                "? word-4",
+                "? word-5",
                 "http://localhost:8787/api/sessions/word-1?q=***",
             ]
         );

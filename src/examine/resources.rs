@@ -3,7 +3,7 @@
 
 use super::{Examination, SAMPLE_INTERVAL};
 use crate::diagnose;
-use crate::model::{Gap, GapReason, Resources, Server, id, whole_milliseconds};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, Resources, Server, id, whole_milliseconds};
 use std::time::Instant;
 
 /// Findings that stay undecided if the limits cannot be read.
@@ -28,8 +28,8 @@ impl Examination<'_> {
         }
         let wait = SAMPLE_INTERVAL.saturating_sub(first_look.elapsed());
         if wait > self.deadline.remaining() {
-            let detail = "the time limit was reached";
-            let gap = Gap::new("a second sample of the limits of tasks and memory", GapReason::Timeout, detail);
+            let detail = GapDetail::TimeLimit;
+            let gap = Gap::new(GapSubject::LimitsAgain, GapReason::Timeout, detail);
             server.gaps.push(gap.blocking(&[id::MEMORY_PRESSURE]));
             return;
         }

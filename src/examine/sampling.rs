@@ -2,8 +2,8 @@
 
 use crate::collect::{Deadline, Host, this_host};
 use crate::model::{
-    Batch, Descriptors, Envelope, Exercise, FamilySample, Gap, GapReason, Identity, Outcome, PathCost, Process,
-    Sample, Server, Trend, id, whole_milliseconds,
+    Batch, Descriptors, Envelope, Exercise, FamilySample, Gap, GapDetail, GapReason, GapSubject, Identity, Outcome,
+    PathCost, Process, Sample, Server, Trend, id, whole_milliseconds,
 };
 use crate::parse::sockets::TcpState;
 use crate::probe::{self, ProbeRequest, Timeouts};
@@ -95,7 +95,7 @@ pub fn replace_ended(server: &mut Server, now: Option<Server>) {
         }
     }
     if let (Some(old), Some(new)) = (old, server.pid.filter(|_| server.process.is_some())) {
-        let detail = format!("it restarted between two samples: pid {old} became {new}");
+        let detail = GapDetail::Restarted { old, new };
         gaps.push(Gap::new("the server", GapReason::Vanished, detail).blocking(&[id::SERVER_NOT_RUNNING]));
     }
     server.trend = trend;
@@ -153,14 +153,14 @@ fn still_there(host: &dyn Host, identity: Identity) -> Result<(), Gap> {
     if host.identify(identity.pid) == Ok(identity) {
         return Ok(());
     }
-    let detail = "it ended between two samples; the earlier samples are kept";
+    let detail = GapDetail::EndedBetweenSamples;
     Err(Gap::new(format!("process {}", identity.pid), GapReason::Vanished, detail))
 }
 
 /// Converts the result of a walk to a sample.
 fn of_descriptors(facts: &Descriptors) -> Sample {
     let families = facts.sqlite.iter().map(|family| FamilySample {
-        path: family.path.to_string().into(),
+        path: family.path.clone(),
         db: family.db,
         wal: family.wal,
         shm: family.shm,
@@ -232,7 +232,7 @@ pub fn compare(
             let detail = format!(
                 "{name} is a report of {pid}, and the server was restarted since then, so it is not compared"
             );
-            server.gaps.push(Gap::new("growth since a saved report", GapReason::Vanished, detail));
+            server.gaps.push(Gap::new(GapSubject::GrowthSinceReport, GapReason::Vanished, detail));
             continue;
         }
         is_hidden |= redact::is_hidden(report);
@@ -401,9 +401,9 @@ pub fn exercise(
             exercise.batches.push(row);
             let share = soft_limit.filter(|limit| *limit > 0).map(|limit| open as f64 / limit as f64);
             if share.is_some_and(|share| share >= ENOUGH) {
-                exercise.stopped = Some(format!("{open} descriptors are open, 80 % of the limit or more").into());
+                exercise.stopped = Some(GapDetail::ManyOpen { open });
             } else if requests > 0 && answered == 0 && exercise.stopped.is_none() {
-                exercise.stopped = Some("none of the last batch was answered".into());
+                exercise.stopped = Some(GapDetail::NoneAnswered);
             }
             batch += 1;
             if sent >= plan.requests || exercise.stopped.is_some() {

@@ -5,7 +5,8 @@ use super::Examination;
 use crate::collect::ForeignPath;
 use crate::diagnose::stacks::{self as deciding, Sleeps, SourceText};
 use crate::model::{
-    Gap, GapReason, HostPath, Identity, Process, PythonSample, Server, Stacks, ThreadSample, id, whole_milliseconds,
+    Gap, GapDetail, GapReason, GapSubject, HostPath, Identity, Process, PythonSample, Server, Stacks, ThreadSample,
+    id, whole_milliseconds,
 };
 use crate::parse::python_source;
 use std::collections::HashMap;
@@ -33,9 +34,8 @@ impl Examination<'_> {
         let sources = self.sources(&process, &look, &kernel, &mut server.gaps);
         let mut stacks = deciding::join(&look, &kernel, &sources);
         if !look.is_complete {
-            let detail =
-                "the process kept running while its memory was read; repeat the command to read the missing stacks";
-            server.gaps.push(Gap::new("some Python stacks", GapReason::Malformed, detail));
+            let detail = GapDetail::KeptRunning;
+            server.gaps.push(Gap::new(GapSubject::SomeStacks, GapReason::Malformed, detail));
         }
         if !stacks.locks.is_empty() {
             self.sample_stacks_again(identity, &sources, (begun, &sleeps), &mut stacks, &mut server.gaps);
@@ -76,12 +76,12 @@ impl Examination<'_> {
         stacks: &mut Stacks,
         gaps: &mut Vec<Gap>,
     ) {
-        let missed = |reason, detail: &str| {
-            Gap::new("a second sample of the Python stacks", reason, detail).blocking(&[id::THREADS_WAIT_FOR_LOCK])
+        let missed = |reason, detail: GapDetail| {
+            Gap::new(GapSubject::PythonStacksAgain, reason, detail).blocking(&[id::THREADS_WAIT_FOR_LOCK])
         };
         let first = begun.elapsed();
         if STACK_SAMPLE_INTERVAL + first > self.deadline.remaining() {
-            gaps.push(missed(GapReason::Timeout, "the time limit was reached"));
+            gaps.push(missed(GapReason::Timeout, GapDetail::TimeLimit));
             return;
         }
         self.progress.step("waiting for a second sample of the Python stacks");
@@ -92,7 +92,7 @@ impl Examination<'_> {
                 let between = whole_milliseconds(begun.elapsed().saturating_sub(first));
                 deciding::compare(stacks, &again, between, (before, &after));
             }
-            Err(gap) => gaps.push(missed(gap.reason, &gap.detail.to_string())),
+            Err(gap) => gaps.push(missed(gap.reason, gap.detail)),
         }
     }
 
@@ -115,7 +115,7 @@ impl Examination<'_> {
         for file in files {
             let text = self.source(process, &file, started);
             if let SourceText::Unknown(why) = &text {
-                let what = format!("source of {file}");
+                let what = GapSubject::SourceOf { file: file.clone() };
                 gaps.push(Gap::new(what, GapReason::NotFound, why.clone()).blocking(&[id::THREADS_WAIT_FOR_LOCK]));
             }
             found.insert(file, text);
@@ -137,9 +137,7 @@ impl Examination<'_> {
                     .zip(read.modified)
                     .is_some_and(|(started, modified)| modified > started.saturating_add(1)) =>
             {
-                SourceText::Unknown(
-                    "it was changed after the server was started, so its lines may have moved".to_owned(),
-                )
+                SourceText::Unknown(GapDetail::ChangedSource.to_string())
             }
             Ok(read) => SourceText::Read(python_source::parse(&String::from_utf8_lossy(&read.bytes))),
             Err(gap) => SourceText::Unknown(format!("{} {}", gap.reason.words(), gap.detail).trim_end().to_owned()),

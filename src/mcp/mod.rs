@@ -12,7 +12,7 @@ use crate::command;
 use crate::diagnose;
 use crate::examine::Progress;
 use crate::examine::sampling::{self, SamplingPlan, Watcher};
-use crate::model::{Envelope, Gap, GapReason, Sample, Trend};
+use crate::model::{Envelope, Gap, GapDetail, GapReason, Sample, Trend};
 use crate::redact::Level;
 use crate::report;
 use answer::Answer;
@@ -138,7 +138,7 @@ impl Doctor {
         let nothing =
             |line: String| nothing(name, Gap { reason: GapReason::Timeout, ..command::refusal(line) }, level);
         let Ok(Some(place)) = tokio::time::timeout(budget, Places::take(&self.places)).await else {
-            return nothing(format!("{MAX_CALLS} calls are running and none has ended; call again later"));
+            return nothing(GapDetail::CallAgain { count: MAX_CALLS }.to_string());
         };
         let _call_off = Cancellation(Arc::clone(&place));
         // The wait for a slot counts towards the caller's budget.
@@ -147,8 +147,8 @@ impl Doctor {
         let limit = (budget + GRACE).saturating_sub(begun.elapsed());
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => nothing("the examination failed, which is an error of hermes-doctor".to_owned()),
-            Err(_) => nothing(format!("the examination did not finish within {} s", limit.as_secs())),
+            Ok(Err(_)) => nothing(GapDetail::ExaminationFailed.to_string()),
+            Err(_) => nothing(GapDetail::NotFinished { seconds: limit.as_secs() }.to_string()),
         }
     }
 }
@@ -184,7 +184,7 @@ impl rmcp::ServerHandler for Doctor {
             Err(line) => Some(Answer::refusal(line)),
         };
         // This is not sent: the protocol has no response to a cancelled call.
-        let answer = answer.unwrap_or_else(|| Answer::refusal("the call was cancelled"));
+        let answer = answer.unwrap_or_else(|| Answer::refusal(GapDetail::Cancelled));
         let content = vec![ContentBlock::text(answer.text)];
         let mut result =
             if answer.is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };
@@ -211,7 +211,7 @@ fn examined(name: &str, call: &Call, deadline: Deadline, called_off: &'static At
                 }
             })
         }
-        (_, None) => Err(command::refusal("this tool examines nothing".to_owned())),
+        (_, None) => Err(command::refusal(GapDetail::NothingToExamine.to_string())),
     };
     match examined {
         Ok(envelope) => Answer::examined(envelope, level, call.top),
@@ -238,7 +238,7 @@ fn sampled(
         });
     };
     if server.process.is_none() {
-        return Err("there is no process with descriptors to examine".to_owned());
+        return Err(GapDetail::NoProcessToExamine.to_string());
     }
     let mut watcher = *waiting;
     if !sampling::sample(server, plan, &mut watcher) {

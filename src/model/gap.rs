@@ -1,6 +1,6 @@
 //! Gaps: facts that could not be read, and the findings that stay undecided without them.
 
-use super::{GapDetail, GapSubject, OwnTerm};
+use super::{GapDetail, GapSubject, OwnTerm, SystemError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -58,12 +58,12 @@ pub struct Gap {
 
 impl Gap {
     /// A gap that blocks no finding and has no elapsed time yet.
-    pub fn new(what: impl Into<String>, reason: GapReason, detail: impl Into<String>) -> Self {
-        Self { what: what.into().into(), reason, detail: detail.into().into(), blocks: Vec::new(), elapsed_ms: 0 }
+    pub fn new(what: impl Into<GapSubject>, reason: GapReason, detail: impl Into<GapDetail>) -> Self {
+        Self { what: what.into(), reason, detail: detail.into(), blocks: Vec::new(), elapsed_ms: 0 }
     }
 
     /// A gap for an operating system error; the kind of the error determines the reason.
-    pub fn from_io(what: impl Into<String>, error: &std::io::Error) -> Self {
+    pub fn from_io(what: impl Into<GapSubject>, error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         let reason = match error.kind() {
             ErrorKind::PermissionDenied => GapReason::Permission,
@@ -74,10 +74,13 @@ impl Gap {
             _ if error.raw_os_error() == Some(libc::ESRCH) => GapReason::Vanished,
             _ => GapReason::Unsupported,
         };
-        // The standard library appends the error number, which adds nothing to the text.
-        let text = error.to_string();
-        let words = text.split(" (os error ").next().unwrap_or(&text);
-        Self::new(what, reason, if words == "Permission denied" { "" } else { words })
+        let detail = match error.raw_os_error() {
+            // The reason says it.
+            Some(libc::EACCES) => GapDetail::Nothing,
+            Some(number) => GapDetail::OfSystem { error: SystemError(number) },
+            None => GapDetail::from(error.to_string()),
+        };
+        Self::new(what, reason, detail)
     }
 
     /// Text of the gap where it must be short: the detail, or else the reason in words.

@@ -159,8 +159,8 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// No supervisor, with the evidence for it.
-    pub fn none(evidence: impl Into<String>) -> Self {
-        Self { claims_this: Some(false), evidence: evidence.into().into(), ..Self::default() }
+    pub fn none(evidence: impl Into<Note>) -> Self {
+        Self { claims_this: Some(false), evidence: evidence.into(), ..Self::default() }
     }
 
     /// Kind and name in words for the user.

@@ -145,6 +145,8 @@ sentences! {
         Restarts { new: u64, more: u64 } => "{new} restarts by its supervisor, {more} more",
         Became { before: LogText, now: LogText } => "{before} became {now}",
         FullReport { path: HostPath } => "full report: {path}",
+        // Why no request was sent.
+        OfGap { detail: GapDetail } => "{detail}",
         // A supervisor and its program.
         Title { kind: SupervisorKind, name: ProgramName } => "{kind} {name}",
     }

@@ -113,6 +113,12 @@ macro_rules! sentences {
             }
         }
 
+        impl From<&$name> for $name {
+            fn from(sentence: &$name) -> Self {
+                sentence.clone()
+            }
+        }
+
         impl From<$name> for serde_json::Value {
             fn from(sentence: $name) -> Self {
                 Self::String(sentence.to_string())

@@ -23,7 +23,7 @@ pub mod systemd;
 pub use program::{Program, SupervisorProcess};
 
 use crate::collect::{Collected, Host};
-use crate::model::{Gap, GapReason, Supervisor, SupervisorKind};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, Supervisor, SupervisorKind};
 use advice::Verb;
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ pub trait SupervisorBackend: Sync {
     /// # Errors
     /// A gap when the supervisor cannot be queried.
     fn programs(&self, _host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-        let what = format!("programs of {}", supervisor.kind);
-        Err(Gap::new(what, GapReason::Unsupported, "this version cannot query it"))
+        let what = GapSubject::ProgramsOf { kind: supervisor.kind.clone() };
+        Err(Gap::new(what, GapReason::Unsupported, GapDetail::VersionCannot))
     }
 
     /// One program by its name; `None` if it is found only among the programs of a supervising process.
@@ -115,8 +115,8 @@ pub fn backend_of(kind: &SupervisorKind) -> Option<&'static dyn SupervisorBacken
 /// # Errors
 /// A gap when the supervisor cannot be queried.
 pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
-    let what = format!("programs of {}", supervisor.kind);
-    let unknown = || Gap::new(what, GapReason::Unsupported, "this version cannot query it");
+    let what = GapSubject::ProgramsOf { kind: supervisor.kind.clone() };
+    let unknown = || Gap::new(what, GapReason::Unsupported, GapDetail::VersionCannot);
     backend_of(&supervisor.kind).ok_or_else(unknown)?.programs(host, supervisor)
 }
 

@@ -3,7 +3,7 @@
 use crate::collect::foreign::Peer;
 use crate::collect::{ForeignPath, Host};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, Process, Timestamp};
+use crate::model::{Gap, GapReason, GapSubject, Process, Timestamp};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -27,9 +27,9 @@ impl Place {
     /// # Errors
     /// A gap when the process has ended.
     pub fn of(host: &dyn Host, pid: u32) -> Result<Self, Gap> {
-        let identity = host
-            .identify(pid)
-            .map_err(|problem| Gap::new(format!("supervisor {pid}"), GapReason::Vanished, problem.to_string()))?;
+        let identity = host.identify(pid).map_err(|problem| {
+            Gap::new(GapSubject::Supervisor { pid }, GapReason::Vanished, problem.to_string())
+        })?;
         Ok(Self { process: host.process(identity)?.value, children: OnceCell::new() })
     }
 

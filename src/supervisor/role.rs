@@ -2,7 +2,7 @@
 
 use super::{BACKENDS, SupervisorBackend};
 use crate::model::text::printable;
-use crate::model::{Role, SupervisorKind};
+use crate::model::{Note, Role, SupervisorKind};
 use crate::parse::command::{CommandRole, is_python, is_shell, program_name, recognise};
 
 /// A role, a name, and the evidence for it.
@@ -100,11 +100,7 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
     let program = argv.first().map_or(name, |first| program_name(first));
     let module = python_module(argv);
     if module.is_some_and(|module| module == "hermes_cli.stderr_timestamp") {
-        return found(
-            Role::Wrapper,
-            "stderr_timestamp",
-            "its command line is a log prefixer around another command".into(),
-        );
+        return found(Role::Wrapper, "stderr_timestamp", Note::LogPrefixer.to_string());
     }
     // A daemon that sets its own title, and one that an interpreter runs.
     let is_interpreter = is_python(program) || matches!(program, "node" | "nodejs" | "bun");
@@ -125,7 +121,7 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
         }
     }
     if pid == 1 {
-        return found(Role::Init, program, "pid 1".into());
+        return found(Role::Init, program, Note::FirstProcess.to_string());
     }
     for candidate in [name, program] {
         let candidate = candidate.strip_suffix(':').unwrap_or(candidate);
@@ -134,19 +130,15 @@ pub fn classify(pid: u32, name: &str, argv: &[String]) -> Classified {
         }
     }
     if program == "systemd" && argv.iter().any(|word| word == "--user") {
-        return found(
-            Role::Init,
-            "systemd --user",
-            "the user's service manager; it adopts that user's orphans".into(),
-        );
+        return found(Role::Init, "systemd --user", Note::UserManager.to_string());
     }
     if program == "systemd" {
-        return found(Role::Init, "systemd", "a service manager below another init".into());
+        return found(Role::Init, "systemd", Note::ManagerBelowInit.to_string());
     }
     if is_shell(program) {
         return found(Role::Shell, program, format!("process name {program:?}"));
     }
-    found(Role::Other, program, "none of the known kinds".into())
+    found(Role::Other, program, Note::NoKnownKind.to_string())
 }
 
 /// Whether a command line can be that of a server, or of a supervisor or launcher of one: it is recognised as

@@ -3,7 +3,7 @@
 use super::{SelectError, Survey};
 use crate::collect::{FileKind, ForeignPath, PidProblem};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, HostPath, Identity, PidFile, PidFileState, Process, ServerKind};
+use crate::model::{Gap, GapReason, GapSubject, HostPath, Identity, PidFile, PidFileState, Process, ServerKind};
 use crate::parse::command::{recognise, recognise_configured};
 use crate::parse::home::{PidRecord, control_state, pid_file, webui_port};
 use crate::supervisor::systemd::query::UnitOnDisk;
@@ -172,13 +172,14 @@ pub fn discover(survey: &Survey<'_>) -> Vec<Home> {
                         match self::landmarks(survey, &ForeignPath::of_person(&profile)) {
                             Ok(marks) if marks.is_empty() => {}
                             Ok(marks) => found.push(read(survey, Place { process: None, path: &profile }, &marks)),
-                            Err(gap) => {
-                                unseen.push(Gap { what: format!("profile {}", shown(&profile)).into(), ..gap })
-                            }
+                            Err(gap) => unseen
+                                .push(Gap { what: GapSubject::Profile { path: (shown(&profile)).into() }, ..gap }),
                         }
                     }
                 }
-                Err(gap) => unseen.push(Gap { what: format!("profiles of {}", shown(&path)).into(), ..gap }),
+                Err(gap) => {
+                    unseen.push(Gap { what: GapSubject::ProfilesOf { path: (shown(&path)).into() }, ..gap })
+                }
             }
         }
         found.push(read(survey, Place { process: None, path: &path }, &landmarks));

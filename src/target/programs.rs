@@ -92,8 +92,12 @@ impl Survey<'_> {
             for supervisor in self.supervisors() {
                 let owner = self.process_of(supervisor.pid).map(|process| process.uid).filter(|uid| *uid != 0);
                 if let Some(owner) = owner.filter(|owner| silent.contains(owner)) {
-                    let detail = format!("another supervisor of uid {owner} has not answered");
-                    let gap = Gap::new(format!("programs of {}", supervisor.kind), GapReason::NotAsked, detail);
+                    let detail = GapDetail::AnotherHasNotAnswered { uid: owner };
+                    let gap = Gap::new(
+                        GapSubject::ProgramsOf { kind: supervisor.kind.clone() },
+                        GapReason::NotAsked,
+                        detail,
+                    );
                     found.unasked.push((supervisor, gap));
                     continue;
                 }
@@ -102,8 +106,11 @@ impl Survey<'_> {
                         let mut programs = self.complete(programs);
                         let left = left_of.entry(owner).or_insert(MAX_PROGRAMS);
                         if owner.is_some() && programs.len() > *left {
-                            let what = format!("{} more programs of {}", programs.len() - *left, supervisor.kind);
-                            let detail = "this user has too many programs; use --expect to select one";
+                            let what = GapSubject::MorePrograms {
+                                count: programs.len() - *left,
+                                kind: supervisor.kind.clone(),
+                            };
+                            let detail = GapDetail::TooManyPrograms;
                             self.note(Gap::new(what, GapReason::NotAsked, detail));
                             programs.truncate(*left);
                         }
@@ -173,12 +180,8 @@ impl Survey<'_> {
             *count <= MAX_SUPERVISORS
         });
         for (_, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_SUPERVISORS) {
-            let what = format!("{} more supervisors", count - MAX_SUPERVISORS);
-            self.note(Gap::new(
-                what,
-                GapReason::NotAsked,
-                "one user has too many supervisors; use --expect to select a program",
-            ));
+            let what = GapSubject::MoreSupervisors { count: count - MAX_SUPERVISORS };
+            self.note(Gap::new(what, GapReason::NotAsked, GapDetail::OverTools));
         }
         found
     }
@@ -303,7 +306,7 @@ impl Survey<'_> {
         users.sort_by_key(|user| (*user != me.as_raw(), *user));
         users.dedup();
         users.retain(|user| *user == me.as_raw() || me.is_root());
-        let none = "no manager of this user runs here (systemd --user); run as root to query those of all users";
+        let none = GapDetail::NoManager;
         let mut last = Gap::new(name, GapReason::NotFound, none);
         for user in users {
             let unit = Unit { name: name.to_owned(), user_manager: Some(user) };
@@ -322,7 +325,7 @@ impl Survey<'_> {
         name: &str,
         server: Option<&ServerProfile<'_>>,
     ) -> Result<KnownProgram, Gap> {
-        let mut last = Gap::new(name, GapReason::NotFound, format!("no {kind} runs here"));
+        let mut last = Gap::new(name, GapReason::NotFound, GapDetail::NoSupervisorOfKind { kind: kind.clone() });
         let mut others = Vec::new();
         let mut found = Vec::new();
         for supervisor in self.supervisors().into_iter().filter(|supervisor| supervisor.kind == *kind) {
@@ -336,8 +339,11 @@ impl Survey<'_> {
                         }
                     }
                     let names = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
-                    last =
-                        Gap::new(name, GapReason::NotFound, format!("{kind} has no such program; it has {names}"));
+                    last = Gap::new(
+                        name,
+                        GapReason::NotFound,
+                        GapDetail::ListOfPrograms { kind: kind.clone(), names: names.into() },
+                    );
                 }
                 Err(gap) => last = gap,
             }
@@ -350,7 +356,7 @@ impl Survey<'_> {
         }
         if found.len() > 1 {
             let places: Vec<String> = found.iter().map(|known| known.program.claim.evidence.to_string()).collect();
-            let detail = format!("several supervisors have a program of that name: {}", places.join(", "));
+            let detail = GapDetail::SeveralPrograms { places: (places.join(", ")).into() };
             return Err(Gap::new(name, GapReason::Malformed, detail));
         }
         found.pop().ok_or(last)

@@ -5,7 +5,9 @@ use super::owner::{explicit_home, home_of, is_confirmed, kind_of, listening, lis
 use super::program::KnownProgram;
 use super::programs::{ServerProfile, kind_of_program, server_of};
 use super::{SelectError, Selected, Selection, Survey, Target};
-use crate::model::{ClaimState, Expectation, Fit, Gap, GapReason, Identity, Note, ServerKind, SupervisorKind};
+use crate::model::{
+    ClaimState, Expectation, Fit, Gap, GapDetail, GapReason, GapSubject, Identity, Note, ServerKind, SupervisorKind,
+};
 use crate::parse::command::{CommandRole, HermesCommand, program_name, recognise, recognise_configured};
 use crate::supervisor::Program;
 use crate::supervisor::expect::Expect;
@@ -49,10 +51,10 @@ pub fn select(survey: &Survey<'_>, selection: &Selection) -> Result<Selected, Se
 /// examined, which can be another process.
 fn by_expectation(survey: &Survey<'_>, selection: &Selection, expect: &Expect) -> Result<Selected, SelectError> {
     let known = survey.expected_program(expect, None).map_err(|gap| {
-        SelectError::Expect(format!(
-            "{}: {}; name the server too (--port, --pid) to examine it",
-            gap.what, gap.detail
-        ))
+        SelectError::Expect(
+            GapDetail::NameServerToo { subject: Box::new(gap.what.clone()), why: Box::new(gap.detail.clone()) }
+                .to_string(),
+        )
     })?;
     let Some(KnownProgram { program, .. }) = known else { return Ok(select_discovered_servers(survey, selection)) };
     let running = server_of(survey, &program);
@@ -112,7 +114,7 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
         let mut selected = select(survey, &narrowed)?;
         for target in &mut selected.targets {
             target.url = Some(url.clone());
-            target.expectation.named_by.insert(0, format!("--url {shown}").into());
+            target.expectation.named_by.insert(0, Note::NamedByUrl { url: shown.as_str().into() });
         }
         return Ok(selected);
     }
@@ -134,7 +136,7 @@ fn by_url(survey: &Survey<'_>, selection: &Selection, url: &Url) -> Result<Selec
         home: None,
         url: Some(url.clone()),
         expectation: Expectation {
-            named_by: vec![format!("--url {shown}").into()],
+            named_by: vec![Note::NamedByUrl { url: shown.into() }],
             any_program: kind == ServerKind::Other,
             kind: selection.kind,
             home: selection.home.as_deref().map(homes::shown).map(Into::into),
@@ -170,8 +172,7 @@ fn by_pid(survey: &Survey<'_>, selection: &Selection, pid: u32) -> Result<Select
     expectation.named_by.push(format!("--pid {pid}").into());
     if let Some(port) = selection.port {
         expectation.named_by.push(format!("--port {port}").into());
-        expectation.port_belongs_because =
-            kind.is_hermes().then(|| format!("--port {port} was given with --pid {pid}")).map(Into::into);
+        expectation.port_belongs_because = kind.is_hermes().then_some(Note::PortByPid { port, pid });
     }
     expectation.any_program = kind == ServerKind::Other;
     let mut target = Target {
@@ -223,13 +224,13 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
     let belongs = if selection.kind == Some(ServerKind::Other) {
         None
     } else if let Some(kind) = selection.kind {
-        Some(format!("--kind {}", kind.word()))
+        Some(Note::NamedByKind { kind: kind.word().into() })
     } else if let Some(home) = &home {
-        Some(format!("--home {}", homes::shown(&home.path)))
+        Some(Note::NamedByHome { path: (homes::shown(&home.path)).into() })
     } else if let Some((_, _, file, _)) = configured {
-        Some(format!("{file} names the port"))
+        Some(Note::from(format!("{file} names the port")))
     } else {
-        default_kind(port).map(|kind| format!("the default port of {}", kind.title()))
+        default_kind(port).map(|kind| Note::PortByDefault { kind: kind.title().into() })
     };
     let expected_kind = selection
         .kind
@@ -250,7 +251,7 @@ fn by_port(survey: &Survey<'_>, selection: &Selection, port: u16, home: Option<H
         url: None,
         expectation: Expectation {
             named_by: vec![format!("--port {port}").into()],
-            port_belongs_because: belongs.map(Into::into),
+            port_belongs_because: belongs,
             any_program,
             ..expectation_of(selection, kind)
         },
@@ -358,8 +359,8 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
     {
         let mut selected = by_port(survey, selection, *port, Some(home.clone()));
         for target in &mut selected.targets {
-            target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path)).into()];
-            target.expectation.port_belongs_because = Some(format!("{file} names the port").into());
+            target.expectation.named_by = vec![Note::NamedByHome { path: (homes::shown(&home.path)).into() }];
+            target.expectation.port_belongs_because = Some(Note::from(format!("{file} names the port")));
             target.expectation.any_program = false;
         }
         targets.extend(selected.targets);
@@ -372,7 +373,7 @@ fn by_home(survey: &Survey<'_>, selection: &Selection, home: Home) -> Selected {
         };
         for kind in kinds {
             let mut target = absent(kind, Some(home.path.clone()), selection);
-            target.expectation.named_by.push(format!("--home {}", homes::shown(&home.path)).into());
+            target.expectation.named_by.push(Note::NamedByHome { path: (homes::shown(&home.path)).into() });
             add_pid_files(&mut target, &home);
             targets.push(target);
         }
@@ -392,7 +393,7 @@ fn server_of_home(selection: &Selection, home: &Home, identity: Identity, comman
         command: Some(command),
         ..absent(kind, Some(home.path.clone()), selection)
     };
-    target.expectation.named_by = vec![format!("--home {}", homes::shown(&home.path)).into()];
+    target.expectation.named_by = vec![Note::NamedByHome { path: (homes::shown(&home.path)).into() }];
     add_pid_files(&mut target, home);
     target
 }
@@ -484,8 +485,7 @@ fn select_discovered_servers(survey: &Survey<'_>, selection: &Selection) -> Sele
     for (uid, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_PER_USER) {
         let whose = uid.map_or("unknown users".to_owned(), |uid| format!("uid {uid}"));
         let what = format!("{} more processes of {whose}", count - MAX_PER_USER);
-        let detail =
-            "they look like servers, but are too many for one examination; use --pid or --port to examine one";
+        let detail = GapDetail::LooksLikeServers;
         selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
     }
     add_ports(survey, selection, &homes, &mut selected);
@@ -517,17 +517,17 @@ fn select_discovered_servers(survey: &Survey<'_>, selection: &Selection) -> Sele
 fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selected: &mut Selected) {
     let of_home = |home: &Home| {
         let (port, file) = home.webui_port.clone()?;
-        Some((port, ServerKind::Webui, format!("{file} names the port"), home.owner))
+        Some((port, ServerKind::Webui, Note::from(format!("{file} names the port")), home.owner))
     };
-    let mut ports: Vec<(u16, ServerKind, String, Option<u32>)> = homes.iter().filter_map(of_home).collect();
+    let mut ports: Vec<(u16, ServerKind, Note, Option<u32>)> = homes.iter().filter_map(of_home).collect();
     for (port, kind) in DEFAULT_PORTS {
         let is_used = homes.iter().any(|home| home.kinds.contains(kind) && home.webui_port.is_none());
         if is_used {
-            ports.push((*port, *kind, format!("the default port of {}", kind.title()), Some(0)));
+            ports.push((*port, *kind, Note::PortByDefault { kind: kind.title().into() }, Some(0)));
         }
     }
     for unit in configured_ports(survey) {
-        ports.push((unit.port, unit.kind, format!("{} names the port", unit.file), unit.owner));
+        ports.push((unit.port, unit.kind, Note::from(format!("{} names the port", unit.file)), unit.owner));
     }
     for (port, kind, because, said_by) in ports {
         if selection.kind.is_some_and(|wanted| wanted != kind) {
@@ -541,9 +541,8 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
             continue;
         }
         if !speaks_of(survey, said_by, Some(identity)) {
-            let what = format!("port {port}, held by pid {}", identity.pid);
-            let detail =
-                format!("{because}, but a process of another user holds it; use --port {port} to examine it");
+            let what = GapSubject::PortOf { port, pid: identity.pid };
+            let detail = GapDetail::HoldsPort { because: Box::new(because.clone()), port };
             selected.gaps.push(Gap::new(what, GapReason::NotAsked, detail));
             continue;
         }
@@ -555,10 +554,7 @@ fn add_ports(survey: &Survey<'_>, selection: &Selection, homes: &[Home], selecte
             port: Some(port),
             home: None,
             url: None,
-            expectation: Expectation {
-                port_belongs_because: Some(because.into()),
-                ..expectation_of(selection, kind)
-            },
+            expectation: Expectation { port_belongs_because: Some(because), ..expectation_of(selection, kind) },
             pid_files: Vec::new(),
         });
     }
@@ -669,5 +665,5 @@ fn nothing_found(survey: &Survey<'_>, homes: &[Home]) -> Gap {
         "checked {} command lines{alike}, the pid files of: {homes}; listeners: {ports}. Name one with --pid, --port, --url or --home, or try `hermes-doctor demo`",
         survey.commands().len()
     );
-    Gap::new("a Hermes server on this host", GapReason::NotFound, detail)
+    Gap::new(GapSubject::AnyServer, GapReason::NotFound, detail)
 }

@@ -221,8 +221,8 @@ impl<'a> Survey<'a> {
             self.alike.set(alike);
             // A host has thousands of processes; if their reads hang, one gap covers all of them.
             if let [first, _, _, ..] = unread.as_slice() {
-                let what = format!("command lines of {} processes", unread.len());
-                unread = vec![Gap { what: what.into(), ..first.clone() }];
+                let what = GapSubject::CommandLines { count: unread.len() };
+                unread = vec![Gap { what, ..first.clone() }];
             }
             self.gaps.borrow_mut().extend(unread);
             found

@@ -24,7 +24,7 @@ pub use system::{Found, Last, find};
 pub use system::{as_process, is_kernel_file, is_own, mounted_by, owner_of, program_is_readable};
 
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, Identity};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, Identity};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::io;
@@ -173,10 +173,10 @@ impl ForeignPath {
     pub fn shown(&self) -> String {
         match (self.namer, self.base) {
             (Namer::Process(process), Base::Descriptor(number)) => {
-                format!("descriptor {number} of pid {}", process.pid)
+                GapSubject::DescriptorOf { number, pid: process.pid }.to_string()
             }
             (Namer::Process(process), Base::WorkingDirectory) if self.path.is_empty() => {
-                format!("working directory of pid {}", process.pid)
+                GapSubject::WorkingDirectory { pid: process.pid }.to_string()
             }
             _ => printable(&self.path),
         }
@@ -241,37 +241,28 @@ impl From<rustix::io::Errno> for Failure {
 
 impl Failure {
     /// The gap that it leaves, where `what` names the missing fact.
-    pub fn gap(&self, what: impl Into<String>) -> Gap {
+    pub fn gap(&self, what: impl Into<GapSubject>) -> Gap {
         match self {
             Self::System(libc::EACCES | libc::EPERM) => Gap::new(what, GapReason::Permission, ""),
-            Self::System(libc::ENOTDIR) => {
-                Gap::new(what, GapReason::NotFound, "a component of the path is not a directory")
-            }
+            Self::System(libc::ENOTDIR) => Gap::new(what, GapReason::NotFound, GapDetail::ComponentIsNoDirectory),
             Self::System(code) => Gap::from_io(what, &io::Error::from_raw_os_error(*code)),
             Self::NotReadableBy(uid) => {
-                Gap::new(what, GapReason::Permission, format!("not readable by its owner, uid {uid}"))
+                Gap::new(what, GapReason::Permission, GapDetail::NotReadableByOwner { uid: *uid })
             }
-            Self::Special => {
-                Gap::new(what, GapReason::NotAsked, "neither a regular file nor a directory, so it is not opened")
-            }
-            Self::Kernel => {
-                Gap::new(what, GapReason::NotAsked, "a file of the kernel, which is not opened for another process")
-            }
+            Self::Special => Gap::new(what, GapReason::NotAsked, GapDetail::SpecialFile),
+            Self::Kernel => Gap::new(what, GapReason::NotAsked, GapDetail::KernelFile),
             Self::Rights(uid) => {
-                let detail = format!("cannot take the rights of uid {uid}; not read with greater rights instead");
+                let detail = GapDetail::RightsOf { uid: *uid };
                 Gap::new(what, GapReason::Permission, detail)
             }
             Self::OtherUserNamespace => {
-                let detail =
-                    "named by the root user of another user namespace, which does not have root's rights here";
+                let detail = GapDetail::OtherUserNamespace;
                 Gap::new(what, GapReason::Permission, detail)
             }
-            Self::LinkOfOthers => {
-                Gap::new(what, GapReason::NotAsked, "the path leads through a link in a directory of another user")
-            }
+            Self::LinkOfOthers => Gap::new(what, GapReason::NotAsked, GapDetail::LinkOfOthers),
             Self::NotAsked(why) => Gap::new(what, GapReason::NotAsked, why.clone()),
-            Self::Vanished => Gap::new(what, GapReason::Vanished, "the process that names it has ended"),
-            Self::TooLarge => Gap::new(what, GapReason::Malformed, "larger than the size limit"),
+            Self::Vanished => Gap::new(what, GapReason::Vanished, GapDetail::Vanished),
+            Self::TooLarge => Gap::new(what, GapReason::Malformed, GapDetail::LargerThanLimit),
             Self::Malformed(why) => Gap::new(what, GapReason::Malformed, why.clone()),
         }
     }

@@ -5,7 +5,7 @@ use crate::collect::worker::Request;
 use crate::collect::worker::wire::{Answer, GroupSearch, GroupsFound};
 use crate::collect::workers::Workers;
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject};
 use serde_bytes::ByteBuf;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
@@ -25,9 +25,9 @@ const SEARCH_TIMEOUT: Duration = Duration::from_millis(300);
 /// # Errors
 /// A gap where no cgroup2 tree is mounted, or no group was found in time.
 pub fn paths(workers: &Workers, ids: &HashSet<u64>, hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
-    let gap = |reason, detail| Gap::new("control groups of sockets", reason, detail);
+    let gap = |reason, detail| Gap::new(GapSubject::ControlGroupsOfSockets, reason, detail);
     let Some(root) = workers.mounts().iter().find(|mount| mount.filesystem == "cgroup2") else {
-        return Err(gap(GapReason::Unsupported, "no cgroup2 tree is mounted".to_owned()));
+        return Err(gap(GapReason::Unsupported, GapDetail::NoCgroupTree));
     };
     let search = GroupSearch {
         root: ByteBuf::from(root.point.clone()),
@@ -36,11 +36,11 @@ pub fn paths(workers: &Workers, ids: &HashSet<u64>, hints: &[String]) -> Result<
     };
     match workers.of_processes(&[Request::ControlGroups(search)]).pop() {
         Some(Ok(Answer::Groups(found))) => match found.stopped_after.filter(|_| found.paths.is_empty()) {
-            Some(seen) => Err(gap(GapReason::Timeout, format!("stopped after {seen} control groups"))),
+            Some(seen) => Err(gap(GapReason::Timeout, GapDetail::StoppedAfter { count: seen.into() })),
             None => Ok(found.paths),
         },
-        Some(Err(failed)) => Err(gap(failed.reason, failed.detail.to_string())),
-        Some(Ok(_)) | None => Err(gap(GapReason::Unsupported, "the worker gave no answer".to_owned())),
+        Some(Err(failed)) => Err(gap(failed.reason, failed.detail)),
+        Some(Ok(_)) | None => Err(gap(GapReason::Unsupported, GapDetail::WorkerSilent)),
     }
 }
 

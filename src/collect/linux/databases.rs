@@ -10,7 +10,8 @@ use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
 use crate::model::text::nul_separated;
 use crate::model::{
-    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, Identity, LockRole, Process, SecondSample,
+    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapDetail, GapReason, GapSubject, Identity, LockRole, Process,
+    SecondSample,
 };
 use crate::parse::link::{self, Link, SqlitePart};
 use crate::parse::locks::{self, KernelLock};
@@ -26,9 +27,6 @@ use std::ops::ControlFlow;
 
 /// Largest table of locks that is read, in bytes.
 const MAX_LOCK_TABLE: u32 = 4 * 1024 * 1024;
-
-/// [`Gap::what`] of a gap in the scan for holders.
-const HOLDERS: &str = "holders of databases";
 
 /// Reads a database, with its locks.
 pub fn read(host: &LinuxHost, path: &ForeignPath) -> Result<Collected<DatabaseFile>, Gap> {
@@ -53,7 +51,7 @@ fn lock_table(host: &LinuxHost) -> Result<Vec<KernelLock>, Gap> {
     let request = Request::KernelFile { path: ByteBuf::from("/proc/locks"), limit: MAX_LOCK_TABLE };
     let bytes = host.workers.bytes_of_process(request)?;
     if bytes.len() >= usize::try_from(MAX_LOCK_TABLE).unwrap_or(usize::MAX) {
-        return Err(Gap::new("/proc/locks", GapReason::Malformed, "larger than the size limit"));
+        return Err(Gap::new("/proc/locks", GapReason::Malformed, GapDetail::LargerThanLimit));
     }
     Ok(locks::parse(&bytes).0)
 }
@@ -145,7 +143,7 @@ pub fn holders(
     let pids = match among.map_or_else(process::all_pids, |pids| Ok(pids.to_vec())) {
         Ok(pids) => pids,
         Err(gap) => {
-            let gaps = vec![Gap { what: HOLDERS.to_owned().into(), blocks: Vec::new(), ..gap }];
+            let gaps = vec![Gap { what: GapSubject::HoldersOfDatabases, blocks: Vec::new(), ..gap }];
             return Collected { value: vec![Vec::new(); paths.len()], gaps };
         }
     };
@@ -153,14 +151,15 @@ pub fn holders(
     let found = holders_of(workers, paths.len(), &wanted, &hits, place);
     // A process with links that may not be read matters only where a database has no visible holder.
     let unread = if found.iter().any(Vec::is_empty) { unread } else { 0 };
-    let mut gaps: Vec<Gap> = process::completeness(HOLDERS, &problems, unread).into_iter().collect();
+    let mut gaps: Vec<Gap> =
+        process::completeness(GapSubject::HoldersOfDatabases, &problems, unread).into_iter().collect();
     // A live connection has a lock on the index even if its locks on the database are lost. So if the whole host
     // has no lock, the table is hidden from this process.
     let uses = |holder: &DatabaseHolder| {
         holder.descriptors_db > 0 && holder.descriptors_wal > 0 && holder.descriptors_shm > 0 && holder.deleted == 0
     };
     if found.iter().flatten().any(uses) && lock_table(host).is_ok_and(|table| table.is_empty()) {
-        let detail = "the lock table is empty although databases are in use: it is hidden from this process";
+        let detail = GapDetail::LocksHidden;
         gaps.push(Gap::new("/proc/locks", GapReason::Unsupported, detail).blocking(LOCKS_DECIDE));
     }
     Collected { value: found, gaps }

@@ -8,7 +8,7 @@ use crate::collect::workers::Workers;
 use crate::collect::{Collected, DescriptorRead, SocketTable};
 use crate::model::id;
 use crate::model::text::printable;
-use crate::model::{Descriptors, Gap, GapDetail, GapReason, Identity, Process};
+use crate::model::{Descriptors, Gap, GapDetail, GapReason, GapSubject, Identity, Process};
 use crate::parse::descriptors::{MAX_TARGETS, OpenFile, Rows, other_row, tcp_row};
 use crate::parse::limits;
 use crate::parse::link::{self, Link};
@@ -109,7 +109,7 @@ fn scanned(
                 (limits::number(open.soft_limit), limits::number(open.hard_limit));
         }
         Err(gap) => {
-            let gap = Gap { what: format!("limits of pid {pid}").into(), ..gap };
+            let gap = Gap { what: GapSubject::LimitsOf { pid }, ..gap };
             gaps.push(gap.blocking(&[id::DESCRIPTOR_CEILING, id::DESCRIPTOR_LIMIT_LOW]));
         }
     }
@@ -128,7 +128,7 @@ fn scanned(
     };
     // Without permission to list them, only their number can be read: since Linux 6.2 it is the size of the directory.
     facts.open = counted(workers, pid);
-    let mut gap = Gap { what: format!("descriptors of pid {pid}").into(), ..gap }.blocking(&[
+    let mut gap = Gap { what: GapSubject::DescriptorsOf { pid }, ..gap }.blocking(&[
         id::STATE_DB_HANDLE_LEAK,
         id::CLOSE_WAIT_LEAK,
         id::DELETED_FILES_HELD,
@@ -267,20 +267,16 @@ impl Resolve for Rows {
             self.add_file(&file, index < MAX_TARGETS);
         }
         if foreign > 0 {
-            let detail = format!("{foreign} targets are on network or FUSE mounts and are never queried");
-            gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
+            let detail = GapDetail::ForeignMounts { count: foreign };
+            gaps.push(Gap::new(GapSubject::DescriptorKinds, GapReason::NotAsked, detail));
         }
         if unplaced > 0 {
-            let detail = format!(
-                "{unplaced} targets are on mounts of unknown type, which may be network mounts; they were not checked"
-            );
-            gaps.push(Gap::new("kind and link count of some targets", GapReason::Unsupported, detail));
+            let detail = GapDetail::UnknownMounts { count: unplaced };
+            gaps.push(Gap::new(GapSubject::DescriptorKinds, GapReason::Unsupported, detail));
         }
         if not_stated > 0 {
-            let detail = format!(
-                "only unlinked targets and the {MAX_SHOWN} targets with the most descriptors were checked; {not_stated} others count as regular files"
-            );
-            gaps.push(Gap::new("kind and link count of some targets", GapReason::NotAsked, detail));
+            let detail = GapDetail::NotAllStated { shown: MAX_SHOWN, others: not_stated };
+            gaps.push(Gap::new(GapSubject::DescriptorKinds, GapReason::NotAsked, detail));
         }
     }
 

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::collect::{Databases, Descriptors, Files, Processes, Sockets, Supervisors, host_facts};
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
-    SecondSample,
+    DatabaseFile, DatabaseHolder, Gap, GapDetail, GapReason, GapSubject, HostFacts, Identity, Process,
+    PythonSample, Resources, SecondSample,
 };
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
@@ -87,7 +87,7 @@ impl Processes for LinuxHost {
 
     fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap> {
         let link = procfs::one_of(&self.workers, identity, procfs::link(identity.pid, "cwd"))
-            .map_err(|gap| Gap { what: format!("working directory of pid {}", identity.pid).into(), ..gap })?;
+            .map_err(|gap| Gap { what: GapSubject::WorkingDirectory { pid: identity.pid }, ..gap })?;
         Ok(PathBuf::from(OsString::from_vec(link)))
     }
 
@@ -136,7 +136,7 @@ impl Descriptors for LinuxHost {
                 Ok(name) => name,
                 // Closed, which is not an error.
                 Err(gap) if gap.reason == GapReason::NotFound => continue,
-                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid).into(), ..gap }),
+                Err(gap) => return Err(Gap { what: GapSubject::Output { pid: identity.pid }, ..gap }),
             };
             if !name.starts_with(b"/") || name.starts_with(b"/dev/") {
                 continue;
@@ -146,7 +146,7 @@ impl Descriptors for LinuxHost {
             match self.workers.kind_of(&place) {
                 Ok(FileKind::Regular) => files.push(OutputFile { name, place }),
                 Ok(_) => {}
-                Err(gap) => return Err(Gap { what: format!("output of pid {}", identity.pid).into(), ..gap }),
+                Err(gap) => return Err(Gap { what: GapSubject::Output { pid: identity.pid }, ..gap }),
             }
         }
         Ok(files)
@@ -243,9 +243,7 @@ impl Supervisors for LinuxHost {
     fn run_tool(&self, tool: Tool, arguments: Vec<String>, user: Option<u32>, keep: usize) -> Result<Output, Gap> {
         match tool {
             Tool::Systemctl | Tool::Journalctl => self.workers.run(tool, arguments, user, keep),
-            Tool::Launchctl => {
-                Err(Gap::new(tool.name(), GapReason::Unsupported, "there is no launchd on this system"))
-            }
+            Tool::Launchctl => Err(Gap::new(tool.name(), GapReason::Unsupported, GapDetail::NoLaunchdHere)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! An open `/proc/PID`: everything read through it is of the same process, even if its pid is used again.
 
-use crate::model::{Gap, GapReason, Identity};
+use crate::model::{Gap, GapDetail, GapReason, Identity};
 use crate::parse::process::{StatLine, stat};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
@@ -30,7 +30,7 @@ impl ProcDir {
         let directory = Self::open(identity.pid).map_err(|error| gone(error.to_string()))?;
         let line = directory.stat().map_err(|error| gone(error.to_string()))?;
         if line.start_ticks != identity.start_ticks {
-            return Err(gone("the pid belongs to another process now".to_owned()));
+            return Err(gone(GapDetail::AnotherProcess.to_string()));
         }
         Ok(directory)
     }

@@ -8,7 +8,9 @@ use crate::collect::workers::Workers;
 use crate::collect::{Collected, PidProblem, ProcessEntry};
 use crate::model::id;
 use crate::model::text::{nul_separated, printable};
-use crate::model::{Gap, GapReason, GapSubject, Identity, Process, ProcessState, Timestamp, whole_milliseconds};
+use crate::model::{
+    Gap, GapDetail, GapReason, GapSubject, Identity, Process, ProcessState, Timestamp, whole_milliseconds,
+};
 use crate::parse::link::{Link, classify};
 use crate::parse::mask;
 use crate::parse::mounts::hidepid;
@@ -43,27 +45,27 @@ fn proc_directory() -> Result<OwnedFd, Gap> {
 
 /// A gap for the case that no process can be read.
 pub fn no_table(reason: GapReason, detail: &str) -> Gap {
-    Gap::new("process table", reason, detail).blocking(&[id::SERVER_NOT_RUNNING])
+    Gap::new(GapSubject::ProcessTable, reason, detail).blocking(&[id::SERVER_NOT_RUNNING])
 }
 
 /// The gap for the holders of sockets, for the same reason.
 pub fn no_holders(gap: Gap) -> Gap {
-    Gap { what: "holders of sockets".into(), blocks: Vec::new(), ..gap }
+    Gap { what: GapSubject::HoldersOfSockets, blocks: Vec::new(), ..gap }
 }
 
 /// A gap where processes of other users are hidden. With `hidepid` (proc(5)) they are missing from `/proc`, or their
 /// `stat` cannot be read. Where something else hides them, the `stat` of pid 1 cannot be read either.
 pub fn hidden(workers: &Workers) -> Option<Gap> {
-    let gap = |detail: &str| Gap::new(GapSubject::HiddenProcesses, GapReason::Permission, detail);
+    let gap = |detail| Gap::new(GapSubject::HiddenProcesses, GapReason::Permission, detail);
     let is_root = rustix::process::geteuid().is_root();
     // Not read as root: root can read all processes, and the mount table can be long.
     if !is_root && is_hidden_by(&own_mounts()) {
-        let detail = "/proc is mounted with hidepid, which hides them; run as root, or as the user of the server";
+        let detail = GapDetail::Hidepid;
         return Some(gap(detail));
     }
     let gap_of_first = workers.bytes_of_process(procfs::file(1, "stat")).err()?;
     let is_hidden = matches!(gap_of_first.reason, GapReason::NotFound | GapReason::Permission);
-    is_hidden.then(|| gap("/proc does not show them; run as root, or as the user of the server"))
+    is_hidden.then(|| gap(GapDetail::NotShown))
 }
 
 fn is_hidden_by(mounts: &[u8]) -> bool {
@@ -195,7 +197,7 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
     ];
     let mut answers = workers.bytes_of_processes(&requests).into_iter();
     let mut next = |what: &str| {
-        let nothing = Gap::new(what, GapReason::Unsupported, "the worker gave no answer");
+        let nothing = Gap::new(what, GapReason::Unsupported, GapDetail::WorkerSilent);
         let answer = answers.next().unwrap_or(Err(nothing));
         answer.map_err(|gap| Gap { what: format!("{what} of pid {pid}").into(), ..gap })
     };
@@ -207,7 +209,7 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
         or_gap(next("supervisor markers")).map(|block| parse::environment(&block)).unwrap_or_default();
     let cgroup = or_gap(next("control group")).and_then(|bytes| cgroup::path_of(&bytes));
     let status = parse::status(&status)
-        .map_err(|error| Gap::new(format!("status of pid {pid}"), GapReason::Malformed, error.to_string()))?;
+        .map_err(|error| Gap::new(GapSubject::StatusOf { pid }, GapReason::Malformed, error.to_string()))?;
     let (foreign_network, network) = namespace(workers, pid, "ns/net");
     let foreign_mounts = namespace(workers, pid, "ns/mnt").0;
     procfs::prove(workers, identity)?;
@@ -295,13 +297,13 @@ pub fn holders(
     });
     // A process with links that may not be read matters only where a socket has no visible holder.
     let unread = if found.len() < inodes.len() { unread.len() } else { 0 };
-    let complete = completeness("holders of sockets", &problems, unread);
+    let complete = completeness(GapSubject::HoldersOfSockets, &problems, unread);
     (found, complete.map_or(Ok(()), Err))
 }
 
 /// The gap for processes with unreadable descriptors. `unread` is the number of processes with links that can only be
 /// listed.
-pub fn completeness(what: &str, problems: &[(u32, Gap)], unread: usize) -> Option<Gap> {
+pub fn completeness(what: GapSubject, problems: &[(u32, Gap)], unread: usize) -> Option<Gap> {
     let count = |reason| problems.iter().filter(|(_, gap)| gap.reason == reason).count();
     // The other gaps are about processes that have ended, which hold nothing.
     let (unasked, refused) = (count(GapReason::Timeout), count(GapReason::Permission) + unread);
@@ -311,7 +313,7 @@ pub fn completeness(what: &str, problems: &[(u32, Gap)], unread: usize) -> Optio
         let detail = format!("{unasked} processes were not read{why}");
         return Some(Gap::new(what, GapReason::Timeout, detail));
     }
-    let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
+    let detail = GapDetail::ProcessesOfOthers { count: refused };
     (refused > 0).then(|| Gap::new(what, GapReason::Permission, detail))
 }
 
@@ -357,13 +359,14 @@ mod tests {
     #[test]
     fn processes_that_were_not_read_are_a_gap_and_those_that_ended_are_none() {
         let problem = |reason| (7, Gap::new("descriptors of pid 7", reason, "why"));
-        let reason =
-            |problems: &[(u32, Gap)], unread| completeness("holders", problems, unread).map(|gap| gap.reason);
+        let reason = |problems: &[(u32, Gap)], unread| {
+            completeness("holders".into(), problems, unread).map(|gap| gap.reason)
+        };
         assert_eq!(reason(&[problem(GapReason::Vanished), problem(GapReason::NotFound)], 0), None);
         assert_eq!(reason(&[problem(GapReason::Vanished)], 1), Some(GapReason::Permission));
         assert_eq!(reason(&[problem(GapReason::Permission)], 0), Some(GapReason::Permission));
         let both = [problem(GapReason::Permission), problem(GapReason::Timeout)];
         assert_eq!(reason(&both, 0), Some(GapReason::Timeout));
-        assert!(completeness("holders", &both, 0).unwrap().detail.to_string().contains("why"));
+        assert!(completeness("holders".into(), &both, 0).unwrap().detail.to_string().contains("why"));
     }
 }

@@ -3,7 +3,7 @@
 use crate::collect::worker::wire::{DescriptorLink, FileStat};
 use crate::collect::worker::{Answer, Request};
 use crate::collect::workers::Workers;
-use crate::model::{Gap, GapReason, Identity};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, Identity};
 use crate::parse::process::{StatLine, stat};
 use serde_bytes::ByteBuf;
 use std::ops::ControlFlow;
@@ -73,7 +73,7 @@ pub fn numbers(workers: &Workers, pid: u32, name: &str) -> Result<Vec<u32>, Gap>
 /// # Errors
 /// A gap with the reason.
 pub fn one(workers: &Workers, request: Request) -> Result<Answer, Gap> {
-    let nothing = Gap::new(request.what(), GapReason::Unsupported, "the worker gave no answer");
+    let nothing = Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerSilent);
     workers.of_processes(&[request]).pop().unwrap_or(Err(nothing))
 }
 
@@ -89,7 +89,7 @@ pub fn prove(workers: &Workers, process: Identity) -> Result<StatLine, Gap> {
         _ => gone(gap.text().to_owned(), GapReason::Vanished),
     })?;
     if line.start_ticks != process.start_ticks {
-        return Err(gone("the pid belongs to another process now".to_owned(), GapReason::Vanished));
+        return Err(gone(GapDetail::AnotherProcess.to_string(), GapReason::Vanished));
     }
     Ok(line)
 }
@@ -114,7 +114,7 @@ pub fn of_one(
 /// # Errors
 /// As [`of_one`].
 pub fn one_of(workers: &Workers, process: Identity, request: Request) -> Result<Vec<u8>, Gap> {
-    let nothing = Gap::new(request.what(), GapReason::Unsupported, "the worker gave no answer");
+    let nothing = Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerSilent);
     of_one(workers, process, &[request])?.pop().unwrap_or(Err(nothing))
 }
 
@@ -133,9 +133,8 @@ pub fn each_link(
     let limit = workers.deadline.within(workers.deadline.remaining() / SCAN_SHARE);
     while !waiting.is_empty() {
         if limit.is_over() {
-            let late = |pid: u32| {
-                Gap::new(format!("descriptors of pid {pid}"), GapReason::Timeout, "the scan reached its time limit")
-            };
+            let late =
+                |pid: u32| Gap::new(GapSubject::DescriptorsOf { pid }, GapReason::Timeout, GapDetail::ScanLimit);
             unread.extend(waiting.into_iter().map(|(pid, _)| (pid, late(pid))));
             break;
         }
@@ -155,9 +154,7 @@ pub fn each_link(
                     let is_enough = found.iter().any(|link| take(pid, link).is_break());
                     others.extend(found.next.filter(|_| !is_enough).map(|next| (pid, next)));
                 }
-                Ok(_) => {
-                    unread.push((pid, Gap::new(format!("descriptors of pid {pid}"), GapReason::Malformed, "")))
-                }
+                Ok(_) => unread.push((pid, Gap::new(GapSubject::DescriptorsOf { pid }, GapReason::Malformed, ""))),
                 Err(gap) => unread.push((pid, gap)),
             }
         }

@@ -6,7 +6,7 @@ use crate::collect::Collected;
 use crate::collect::worker::Request;
 use crate::collect::worker::wire::HostNumbers;
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, HostLimits, Process, ProcessLimits, Resources, id};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, HostLimits, Process, ProcessLimits, Resources, id};
 use crate::parse::ParseError;
 use crate::parse::limits;
 use crate::parse::resources::{self as parse, Controller, GroupFiles, Hierarchy};
@@ -25,14 +25,17 @@ pub fn read(host: &LinuxHost, process: &Process) -> Collected<Resources> {
     let (mut task_groups, mut memory_groups) = (Vec::new(), Vec::new());
     let pid = process.identity.pid;
     let cgroup = procfs::one_of(&host.workers, process.identity, procfs::file(pid, "cgroup"))
-        .map_err(|gap| gaps.push(Gap { what: format!("control groups of pid {pid}").into(), ..gap }));
+        .map_err(|gap| gaps.push(Gap { what: GapSubject::ControlGroups { pid }, ..gap }));
     let mounts = parse::hierarchies(&own_mounts());
     if let Ok(cgroup) = cgroup {
         for controller in [Controller::Pids, Controller::Memory] {
             let Some((version, path)) = parse::group_of(&cgroup, controller) else { continue };
             let Some(groups) = directories(&mounts, controller, version, &path) else {
-                let what = format!("{} limits of control group {}", controller.name(), printable(path.as_bytes()));
-                let detail = "the group is not below a hierarchy that is mounted here";
+                let what = GapSubject::ControlGroupLimits {
+                    controller: controller.name().into(),
+                    path: printable(path.as_bytes()).into(),
+                };
+                let detail = GapDetail::GroupNotMounted;
                 gaps.push(Gap::new(what, GapReason::Unsupported, detail));
                 continue;
             };
@@ -91,8 +94,7 @@ fn host_limits(host: &LinuxHost, gaps: &mut Vec<Gap>) -> HostLimits {
         HostNumbers::default()
     });
     if gaps.is_empty() && (numbers.files.is_none() || numbers.files_max.is_none()) {
-        let gap =
-            Gap::new("open files of the host", GapReason::Unsupported, "/proc/sys/fs/file-nr could not be read");
+        let gap = Gap::new(GapSubject::OpenFiles, GapReason::Unsupported, GapDetail::FileNumbersUnread);
         gaps.push(gap.blocking(&[id::HOST_FILES_EXHAUSTED]));
     }
     let pressure = files_below(host, "/proc/pressure", &["memory"]).pop().flatten();
@@ -109,7 +111,7 @@ fn host_limits(host: &LinuxHost, gaps: &mut Vec<Gap>) -> HostLimits {
 fn process_limits(host: &LinuxHost, process: &Process, of_host: &HostLimits, gaps: &mut Vec<Gap>) -> ProcessLimits {
     let pid = process.identity.pid;
     let requests = [procfs::file(pid, "limits"), procfs::file(pid, "status")];
-    let mut or_gap = |gap: Gap| gaps.push(Gap { what: format!("limits of pid {pid}").into(), ..gap });
+    let mut or_gap = |gap: Gap| gaps.push(Gap { what: GapSubject::LimitsOf { pid }, ..gap });
     let mut read = match procfs::of_one(&host.workers, process.identity, &requests) {
         Ok(read) => read.into_iter(),
         Err(gap) => {

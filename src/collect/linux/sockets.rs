@@ -7,7 +7,7 @@ use crate::collect::deadline::wait_readable;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, Deadline, SocketTable};
 use crate::model::id;
-use crate::model::{Gap, GapReason, Process};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, Process};
 use crate::parse::socket_diagnostics::{self, UnixListener};
 use crate::parse::sockets::{OtherSocket, TcpSocket, inode_column, inode_in, tcp_table, udp_table, unix_table};
 use foldhash::HashMap;
@@ -45,7 +45,7 @@ pub fn table(workers: &Workers, process: Option<&Process>, detail: Detail) -> Co
                     gaps,
                 };
             }
-            Err(error) => gaps.push(Gap::from_io("socket diagnostics", &error)),
+            Err(error) => gaps.push(Gap::from_io(GapSubject::SocketDiagnostics, &error)),
         }
     }
     let pid = foreign.map_or_else(|| "self".to_owned(), |process| process.identity.pid.to_string());
@@ -59,7 +59,7 @@ pub fn table(workers: &Workers, process: Option<&Process>, detail: Detail) -> Co
                 tcp.extend(rows);
                 source = format!("/proc/{pid}/net/tcp");
                 if bad > 0 {
-                    gaps.push(Gap::new(&path, GapReason::Malformed, format!("{bad} lines could not be parsed")));
+                    gaps.push(Gap::new(&path, GapReason::Malformed, GapDetail::LinesUnparsed { count: bad }));
                 }
             }
             // A kernel without IPv6 has no tcp6.

@@ -7,7 +7,7 @@ use crate::collect::host_facts::since_boot;
 use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ThreadEntry};
-use crate::model::{Gap, GapReason, Identity, ThreadSample, id, whole_milliseconds};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, Identity, ThreadSample, id, whole_milliseconds};
 use crate::parse::link::{Link, classify};
 use crate::parse::process::stat;
 use crate::parse::thread;
@@ -27,7 +27,7 @@ const MAX_CALLS: usize = 512;
 pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
     procfs::prove(&host.workers, identity)?;
     let mut names = procfs::numbers(&host.workers, identity.pid, "task")
-        .map_err(|gap| Gap { what: format!("threads of pid {}", identity.pid).into(), ..gap })?;
+        .map_err(|gap| Gap { what: GapSubject::Threads { pid: identity.pid }, ..gap })?;
     names.sort_unstable();
     let omitted = names.len().saturating_sub(MAX_THREADS);
     names.drain((MAX_THREADS / 2).min(names.len())..(MAX_THREADS / 2).min(names.len()) + omitted);
@@ -59,10 +59,10 @@ pub fn read(host: &LinuxHost, identity: Identity) -> Result<Collected<(Vec<Threa
             Err(gap) if matches!(gap.reason, GapReason::NotFound | GapReason::Vanished) => {}
             Err(gap) if gaps.is_empty() => {
                 let detail = match gap.reason {
-                    GapReason::Permission => "run as root, or as the user of the server, to see them".to_owned(),
-                    _ => gap.detail.to_string(),
+                    GapReason::Permission => GapDetail::RunAsServer,
+                    _ => gap.detail,
                 };
-                let what = format!("system calls and wait channels of pid {}", identity.pid);
+                let what = GapSubject::SystemCalls { pid: identity.pid };
                 gaps.push(Gap::new(what, gap.reason, detail).blocking(&[id::OUTPUT_PIPE_FULL]));
             }
             Err(_) => {}

@@ -6,7 +6,9 @@ use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath};
 use crate::model::text::nul_separated;
-use crate::model::{DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapReason, GapSubject, SecondSample};
+use crate::model::{
+    DatabaseFile, DatabaseHolder, DatabaseLock, Gap, GapDetail, GapReason, GapSubject, SecondSample,
+};
 use crate::parse::darwin::descriptor::{database_part, decode};
 use crate::parse::link::SqlitePart;
 use crate::parse::locks::{DATABASE_QUESTIONS, INDEX_QUESTIONS, roles_of_answers};
@@ -107,10 +109,10 @@ pub fn holders(
     }
     let mut gaps = Vec::new();
     if unasked > 0 {
-        let detail = format!("{unasked} processes were not read");
+        let detail = GapDetail::ProcessesNotRead { count: unasked };
         gaps.push(Gap::new(GapSubject::HoldersOfDatabases, GapReason::Timeout, detail));
     } else if refused > 0 {
-        let detail = format!("{refused} processes of other users could not be read (run as root to see them)");
+        let detail = GapDetail::ProcessesOfOthers { count: refused };
         gaps.push(Gap::new(GapSubject::HoldersOfDatabases, GapReason::Permission, detail));
     }
     Collected { value: found, gaps }

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::collect::{Databases, Descriptors, Files, Processes, Sockets, Supervisors, host_facts};
 use crate::model::{
-    DatabaseFile, DatabaseHolder, Gap, GapDetail, GapReason, HostFacts, Identity, Process, PythonSample, Resources,
-    SecondSample, id,
+    DatabaseFile, DatabaseHolder, Gap, GapDetail, GapReason, GapSubject, HostFacts, Identity, Process,
+    PythonSample, Resources, SecondSample, id,
 };
 use crate::parse::darwin::descriptor::{self, Record};
 use crate::parse::darwin::{procargs, process as parse};
@@ -146,7 +146,7 @@ impl Processes for MacHost {
     }
 
     fn working_directory(&self, identity: Identity) -> Result<PathBuf, Gap> {
-        let what = format!("working directory of pid {}", identity.pid);
+        let what = GapSubject::WorkingDirectory { pid: identity.pid };
         let bytes = calls::directories(identity.pid).map_err(|error| Gap::from_io(&what, &error))?;
         parse::working_directory(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))
     }
@@ -164,7 +164,7 @@ impl Processes for MacHost {
     }
 
     fn resources(&self, _process: &Process) -> Collected<Resources> {
-        let gap = unsupported("limits of tasks and memory", "this version does not read them on this system");
+        let gap = unsupported(GapSubject::LimitsHere, GapDetail::NotReadHere);
         Collected { value: Resources::default(), gaps: vec![gap] }
     }
 }
@@ -173,11 +173,11 @@ impl Descriptors for MacHost {
     fn descriptors(&self, process: &Process, _sockets: &SocketTable) -> Result<Collected<DescriptorRead>, Gap> {
         let pid = process.identity.pid;
         let records = self.descriptor_records(pid).and_then(|bytes| {
-            let what = format!("descriptors of pid {pid}");
+            let what = GapSubject::DescriptorsOf { pid };
             descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))
         });
         if self.identify(pid) != Ok(process.identity) {
-            return Err(Gap::new(format!("descriptors of pid {pid}"), GapReason::Vanished, "it has ended"));
+            return Err(Gap::new(GapSubject::DescriptorsOf { pid }, GapReason::Vanished, GapDetail::Ended));
         }
         match records {
             Ok(records) => {
@@ -196,12 +196,12 @@ impl Descriptors for MacHost {
     }
 
     fn pipe_readers(&self, _identity: Identity, _descriptor: u32) -> Result<Option<(u64, Vec<u32>)>, Gap> {
-        Err(unsupported("readers of a pipe", "macOS does not report the call in which a thread waits"))
+        Err(unsupported(GapSubject::PipeReaders, GapDetail::MacPipes))
     }
 
     fn output_files(&self, process: &Process) -> Result<Vec<OutputFile>, Gap> {
         let pid = process.identity.pid;
-        let what = format!("output of pid {pid}");
+        let what = GapSubject::Output { pid };
         let bytes = self.descriptor_records(pid)?;
         let records =
             descriptor::decode(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
@@ -225,7 +225,7 @@ impl Sockets for MacHost {
     }
 
     fn cgroup_paths(&self, _ids: &HashSet<u64>, _hints: &[String]) -> Result<HashMap<u64, String>, Gap> {
-        Err(unsupported("control groups", "there are none on this system"))
+        Err(unsupported(GapSubject::ControlGroupsHere, GapDetail::NoGroupsHere))
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -298,15 +298,13 @@ impl Files for MacHost {
 
 impl Supervisors for MacHost {
     fn workers(&self) -> Result<&Workers, Gap> {
-        Err(unsupported("programs of a supervisor", "this version does not query it on this system"))
+        Err(unsupported(GapSubject::ProgramsOfSupervisor, GapDetail::NotQueriedHere))
     }
 
     fn run_tool(&self, tool: Tool, arguments: Vec<String>, user: Option<u32>, keep: usize) -> Result<Output, Gap> {
         match tool {
             Tool::Launchctl => self.workers.run(tool, arguments, user, keep),
-            Tool::Systemctl | Tool::Journalctl => {
-                Err(unsupported(tool.name(), "there is no systemd on this system"))
-            }
+            Tool::Systemctl | Tool::Journalctl => Err(unsupported(tool.name(), GapDetail::NoSystemdHere)),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::collect::worker::Request;
 use crate::collect::{Collected, PidProblem, ProcessEntry, ThreadEntry, Usage};
 use crate::model::text::nul_separated;
 use crate::model::{
-    Gap, GapDetail, GapReason, Identity, Process, ProcessState, ThreadSample, id, whole_milliseconds,
+    Gap, GapDetail, GapReason, GapSubject, Identity, Process, ProcessState, ThreadSample, id, whole_milliseconds,
 };
 use crate::parse::darwin::procargs;
 use crate::parse::darwin::process::{self as parse, KernelProcess};
@@ -20,9 +20,9 @@ const MAX_THREADS: usize = 512;
 /// All processes, without the kernel (pid 0).
 pub fn table() -> Result<Vec<ProcessEntry>, Gap> {
     let gap = |gap: Gap| gap.blocking(&[id::SERVER_NOT_RUNNING]);
-    let bytes = calls::process_table().map_err(|error| gap(Gap::from_io("process table", &error)))?;
+    let bytes = calls::process_table().map_err(|error| gap(Gap::from_io(GapSubject::ProcessTable, &error)))?;
     let found = parse::table(&bytes)
-        .map_err(|error| gap(Gap::new("process table", GapReason::Malformed, error.to_string())))?;
+        .map_err(|error| gap(Gap::new(GapSubject::ProcessTable, GapReason::Malformed, error.to_string())))?;
     let entries: Vec<ProcessEntry> = found
         .into_iter()
         .filter(|process| process.pid != 0)
@@ -62,7 +62,7 @@ fn anchor(identity: Identity) -> Result<KernelProcess, Gap> {
     let what = format!("process {}", identity.pid);
     let found = kernel_process(identity.pid).map_err(|error| Gap::from_io(&what, &error))?;
     let is_same = |found: &KernelProcess| found.start_ticks() == identity.start_ticks;
-    found.filter(is_same).ok_or_else(|| Gap::new(what, GapReason::Vanished, "it has ended"))
+    found.filter(is_same).ok_or_else(|| Gap::new(what, GapReason::Vanished, GapDetail::Ended))
 }
 
 /// Path of the program. Any user may read it.
@@ -88,7 +88,7 @@ pub fn read(host: &MacHost, identity: Identity) -> Result<Collected<Process>, Ga
     let environment = keep(answers.next()).map(|block| environment(&block)).unwrap_or_default();
     let task = calls::task(pid).map(|bytes| parse::task(&bytes).ok());
     let task = task.unwrap_or_else(|error| {
-        gaps.push(refused(&kernel, Gap::from_io(format!("memory and threads of pid {pid}"), &error)));
+        gaps.push(refused(&kernel, Gap::from_io(GapSubject::MemoryAndThreads { pid }, &error)));
         None
     });
     let age = age(pid);
@@ -170,7 +170,7 @@ fn unread_command(pid: u32, gap: Gap) -> Result<Vec<String>, Gap> {
 pub fn usage(host: &MacHost, identity: Identity) -> Result<Usage, Gap> {
     let pid = identity.pid;
     let kernel = anchor(identity)?;
-    let what = format!("usage of pid {pid}");
+    let what = GapSubject::Usage { pid };
     let bytes = calls::task(pid).map_err(|error| refused(&kernel, Gap::from_io(&what, &error)))?;
     let task = parse::task(&bytes).map_err(|error| Gap::new(what, GapReason::Malformed, error.to_string()))?;
     let open = calls::descriptor_list(pid).ok();
@@ -186,7 +186,7 @@ pub fn usage(host: &MacHost, identity: Identity) -> Result<Usage, Gap> {
 pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<ThreadEntry>, u64)>, Gap> {
     let pid = identity.pid;
     let kernel = anchor(identity)?;
-    let what = format!("threads of pid {pid}");
+    let what = GapSubject::Threads { pid };
     let bytes = calls::thread_list(pid).map_err(|error| refused(&kernel, Gap::from_io(&what, &error)))?;
     let handles = parse::thread_handles(&bytes);
     let mut found = Vec::new();
@@ -207,14 +207,7 @@ pub fn threads(host: &MacHost, identity: Identity) -> Result<Collected<(Vec<Thre
             look: ThreadSample { state: thread.state, wait_channel: None, system_call: None },
         });
     }
-    let gap = Gap::new(
-        format!("what the threads of pid {pid} wait for"),
-        GapReason::Unsupported,
-        format!(
-            "macOS reports only their states; run `sample {pid}` as the server's own user to see their stacks, and \
-             `sudo py-spy dump --pid {pid}` to see their Python stacks (on macOS py-spy needs root)"
-        ),
-    );
+    let gap = Gap::new(GapSubject::ThreadWaits { pid }, GapReason::Unsupported, GapDetail::MacThreads { pid });
     let gap = gap.blocking(&[id::OUTPUT_PIPE_FULL]);
     let omitted = u64::try_from(handles.len().saturating_sub(MAX_THREADS)).unwrap_or(u64::MAX);
     Ok(Collected { value: (found, omitted), gaps: vec![gap] })

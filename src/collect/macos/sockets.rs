@@ -2,7 +2,7 @@
 
 use super::calls;
 use crate::collect::{Collected, Deadline, SocketTable};
-use crate::model::{Gap, GapReason};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject};
 use crate::parse::darwin::descriptor;
 use crate::parse::darwin::layout::PROX_FDTYPE_SOCKET;
 use crate::parse::darwin::process as parse;
@@ -62,11 +62,10 @@ fn walk(pids: &[u32], deadline: Deadline) -> SocketScan {
 impl SocketScan {
     fn gap(&self, what: &str) -> Option<Gap> {
         if self.unasked > 0 {
-            let detail = format!("{} processes were not read", self.unasked);
+            let detail = GapDetail::ProcessesNotRead { count: self.unasked };
             return Some(Gap::new(what, GapReason::Timeout, detail));
         }
-        let detail =
-            format!("{} processes of other users could not be read (run as root to see them)", self.refused);
+        let detail = GapDetail::ProcessesOfOthers { count: self.refused };
         (self.refused > 0).then(|| Gap::new(what, GapReason::Permission, detail))
     }
 }
@@ -77,12 +76,12 @@ pub fn table(deadline: Deadline) -> Collected<SocketTable> {
     let pids = match all_pids() {
         Ok(pids) => pids,
         Err(error) => {
-            let gaps = vec![Gap::from_io("socket table", &error)];
+            let gaps = vec![Gap::from_io(GapSubject::SocketTable, &error)];
             return Collected { value: SocketTable::default(), gaps };
         }
     };
     let found = walk(&pids, deadline);
-    let gap = found.gap("sockets of all processes");
+    let gap = found.gap(GapSubject::SocketsOfAll);
     let is_partial = gap.is_some();
     let mut tcp: Vec<_> = found.tcp.into_values().collect();
     tcp.sort_unstable_by_key(|socket| socket.inode);
@@ -106,11 +105,11 @@ pub fn holders(
                 listed = pids;
                 &listed
             }
-            Err(error) => return (HashMap::new(), Err(Gap::from_io("holders of sockets", &error))),
+            Err(error) => return (HashMap::new(), Err(Gap::from_io(GapSubject::HoldersOfSockets, &error))),
         },
     };
     let mut found = walk(pids, deadline);
-    let gap = found.gap("holders of sockets");
+    let gap = found.gap(GapSubject::HoldersOfSockets);
     found.holders.retain(|handle, _| handles.contains(handle));
     (found.holders, gap.map_or(Ok(()), Err))
 }

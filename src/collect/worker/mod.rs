@@ -22,7 +22,7 @@ pub use wire::{Answer, Request};
 
 use super::Deadline;
 use crate::collect::foreign::Failure;
-use crate::model::{Gap, GapReason};
+use crate::model::{Gap, GapDetail, GapReason};
 use connection::{Remaining, Running, has_ended, leave, remaining, start};
 use shares::Shares;
 use std::cell::RefCell;
@@ -132,7 +132,7 @@ impl Worker {
     pub fn ask(&mut self, request: Request, deadline: Deadline) -> Result<Answer, Gap> {
         let what = request.what();
         let answer = self.perform(std::slice::from_ref(&request), deadline).pop();
-        answer.unwrap_or_else(|| Err(Gap::new(what, GapReason::Unsupported, "the worker gave no answer")))
+        answer.unwrap_or_else(|| Err(Gap::new(what, GapReason::Unsupported, GapDetail::WorkerSilent)))
     }
 
     /// Performs the requests and returns their answers in order. Each request has its timeout, and all have the
@@ -158,7 +158,8 @@ impl Worker {
             }
             waiting = chosen.into_iter().chain(others).filter(|(index, _)| answers[*index].is_none()).collect();
         }
-        let nothing = |request: &Request| Gap::new(request.what(), GapReason::Unsupported, "there was no answer");
+        let nothing =
+            |request: &Request| Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerNothing);
         answers.into_iter().zip(requests).map(|(answer, request)| answer.unwrap_or(Err(nothing(request)))).collect()
     }
 
@@ -192,7 +193,7 @@ impl Worker {
         for ((index, request), user) in requests.iter().zip(users) {
             let (what, waits_for) = (request.what(), request.waits_for());
             if left.iter().any(|(unanswered, _)| unanswered.as_ref() == Some(&waits_for)) {
-                let detail = "an earlier request for it has not been answered yet";
+                let detail = GapDetail::AlreadyWaiting;
                 refused.push((*index, Gap::new(what, GapReason::Timeout, detail)));
             } else if let Some(user) = user {
                 let waiting = left.iter().filter(|(_, of)| *of == Some(user)).count();
@@ -269,8 +270,7 @@ impl Worker {
             }
             let begun = Instant::now();
             if deadline.is_over() {
-                answers
-                    .push((Err(timeout(request, "the time limit of the examination was reached")), Duration::ZERO));
+                answers.push((Err(timeout(request, GapDetail::TimeLimitOfExamination)), Duration::ZERO));
                 continue;
             }
             match self.step(requests, &mut under_way, &mut next, window, answers.len(), deadline) {
@@ -287,8 +287,12 @@ impl Worker {
                     self.abandon(hangs.then(|| request.waits_for()));
                     under_way.clear();
                     let gap = match error.kind() {
-                        io::ErrorKind::TimedOut => timeout(request, "no answer in time; the read was abandoned"),
-                        _ => Gap::new(request.what(), GapReason::Unsupported, format!("no worker: {error}")),
+                        io::ErrorKind::TimedOut => timeout(request, GapDetail::NoAnswerInTime),
+                        _ => Gap::new(
+                            request.what(),
+                            GapReason::Unsupported,
+                            GapDetail::WorkerGone { error: error.to_string().into() },
+                        ),
                     };
                     let took = begun.elapsed();
                     answers.push((Err(gap.after(took)), took));
@@ -391,7 +395,7 @@ mod procfs {
     }
 }
 
-fn timeout(request: &Request, detail: &str) -> Gap {
+fn timeout(request: &Request, detail: GapDetail) -> Gap {
     Gap::new(request.what(), GapReason::Timeout, detail)
 }
 

@@ -1,6 +1,7 @@
 //! Limits per user: the processes and files of any user can be slow to read, or can hang.
 
 use super::wire::Subject;
+use crate::model::GapDetail;
 use rustix::process::geteuid;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -54,14 +55,10 @@ impl Shares {
     pub fn refusal(&self, user: u32, waiting: usize, left: Duration) -> Option<String> {
         let share = self.by_user.get(&user).copied().unwrap_or_default();
         if share.unanswered.max(waiting) >= MAX_UNANSWERED {
-            return Some(format!(
-                "{MAX_UNANSWERED} reads of files and processes of uid {user} have not been answered"
-            ));
+            return Some(GapDetail::Reads { count: MAX_UNANSWERED, uid: user }.to_string());
         }
         let spent = share.spent.as_millis();
-        (share.spent > left).then(|| {
-            format!("files and processes of uid {user} have taken {spent} ms, more than the remaining time")
-        })
+        (share.spent > left).then_some(GapDetail::ReadsTook { uid: user, ms: spent }).map(|text| text.to_string())
     }
 
     /// Whether the user of a subject is resolved.

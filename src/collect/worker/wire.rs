@@ -2,8 +2,8 @@
 //! length and that many bytes. Paths and other text of the host are bytes here.
 
 use crate::collect::foreign::{Failure, ForeignPath, Login, Peer};
-use crate::model::Identity;
 use crate::model::text::printable;
+use crate::model::{GapSubject, Identity};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -418,44 +418,42 @@ impl Request {
     /// A key for what the answer waits for. While one request with this key is unanswered, no other with this key is
     /// made. The key includes the namer, because two processes can have different files with the same name.
     pub fn waits_for(&self) -> String {
-        self.path().map_or_else(|| self.what(), |path| format!("{path:?}"))
+        self.path().map_or_else(|| self.what().to_string(), |path| format!("{path:?}"))
     }
 
     /// What the request is for, as a gap names it.
-    pub fn what(&self) -> String {
+    pub fn what(&self) -> GapSubject {
         match self {
-            Self::CommandLine(pid) => format!("command line of pid {pid}"),
-            Self::Markers(pid) => format!("supervisor markers of pid {pid}"),
-            Self::Accountable(Subject::Process(pid)) => format!("user of pid {pid}"),
-            Self::Accountable(Subject::User(uid)) => format!("owner of the subordinate uid {uid}"),
-            Self::Accountable(Subject::Path(path)) => {
-                format!("account with the home that contains {}", printable(path))
-            }
-            Self::Account(uid) => format!("user {uid}"),
-            Self::ControlGroups(_) => "control groups of sockets".to_owned(),
-            Self::Host => "numbers of the host".to_owned(),
-            Self::Homes => "home directories in /etc/passwd".to_owned(),
-            Self::Resolve(name) => format!("addresses of {}", printable(name.as_bytes())),
-            Self::Stacks(process) => format!("Python stacks of pid {}", process.pid),
-            Self::DescriptorRecords(pid) => format!("descriptors of pid {pid}"),
-            Self::DescriptorLink(process, number) => format!("descriptor {number} of pid {}", process.pid),
-            Self::DescriptorLinks { pid, .. } => format!("descriptors of pid {pid}"),
-            Self::DescriptorStats(process, _) => format!("files of the descriptors of pid {}", process.pid),
-            Self::DescriptorMounts(process, _) => format!("mounts of the descriptors of pid {}", process.pid),
+            Self::CommandLine(pid) => GapSubject::CommandLine { pid: *pid },
+            Self::Markers(pid) => GapSubject::SupervisorMarkers { pid: *pid },
+            Self::Accountable(Subject::Process(pid)) => GapSubject::UserOf { pid: *pid },
+            Self::Accountable(Subject::User(uid)) => GapSubject::SubordinateUser { uid: *uid },
+            Self::Accountable(Subject::Path(path)) => GapSubject::HomeAccount { path: printable(path).into() },
+            Self::Account(uid) => format!("user {uid}").into(),
+            Self::ControlGroups(_) => GapSubject::ControlGroupsOfSockets,
+            Self::Host => GapSubject::HostNumbers,
+            Self::Homes => GapSubject::HomeDirectories,
+            Self::Resolve(name) => GapSubject::HostAddresses { name: printable(name.as_bytes()).into() },
+            Self::Stacks(process) => GapSubject::PythonStacksOf { pid: process.pid },
+            Self::DescriptorRecords(pid) => GapSubject::DescriptorsOf { pid: *pid },
+            Self::DescriptorLink(process, number) => GapSubject::DescriptorOf { number: *number, pid: process.pid },
+            Self::DescriptorLinks { pid, .. } => GapSubject::DescriptorsOf { pid: *pid },
+            Self::DescriptorStats(process, _) => GapSubject::DescriptorFiles { pid: process.pid },
+            Self::DescriptorMounts(process, _) => GapSubject::DescriptorMounts { pid: process.pid },
             Self::KernelFile { path, .. }
             | Self::KernelLink(path)
             | Self::KernelStat(path)
-            | Self::KernelNumbers(path) => printable(path),
-            Self::Exchange { socket, .. } => format!("answer on {}", socket.shown()),
-            Self::Run { tool, user: None, .. } => tool.name().to_owned(),
+            | Self::KernelNumbers(path) => printable(path).into(),
+            Self::Exchange { socket, .. } => GapSubject::Answer { path: socket.shown().into() },
+            Self::Run { tool, user: None, .. } => tool.name().into(),
             // A timeout of one user's manager must not block requests to another user's manager.
-            Self::Run { tool, user: Some(user), .. } => format!("{} of uid {user}", tool.name()),
+            Self::Run { tool, user: Some(user), .. } => GapSubject::ToolOf { name: tool.name().into(), uid: *user },
             Self::Stat(path)
             | Self::Read { path, .. }
             | Self::List { path, .. }
             | Self::Link(path)
             | Self::Name(path)
-            | Self::Locks(path, _) => path.shown(),
+            | Self::Locks(path, _) => path.shown().into(),
         }
     }
 }

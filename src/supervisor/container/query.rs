@@ -4,21 +4,23 @@ use super::wire::{ContainerState, inspect};
 use crate::collect::foreign::Peer;
 use crate::collect::worker::wire::Until;
 use crate::collect::{ForeignPath, Host};
-use crate::model::{ClaimState, Gap, GapReason, Supervisor, SupervisorKind, Timestamp};
+use crate::model::{
+    ClaimState, Gap, GapDetail, GapReason, GapSubject, Note, Supervisor, SupervisorKind, Timestamp,
+};
 use crate::parse::http;
 use crate::supervisor::Program;
 use std::path::PathBuf;
 
 /// Queries the runtime of a container.
 pub fn named(host: &dyn Host, runtime: &SupervisorKind, id: &str) -> Result<Program, Gap> {
-    let what = format!("{runtime} on container {id}");
+    let what = GapSubject::ContainerClaim { runtime: runtime.clone(), id: id.into() };
     let me = rustix::process::geteuid().as_raw();
     let sockets: [PathBuf; 2] = match runtime {
         SupervisorKind::Docker => ["/run/docker.sock".into(), format!("/run/user/{me}/docker.sock").into()],
         SupervisorKind::Podman => {
             ["/run/podman/podman.sock".into(), format!("/run/user/{me}/podman/podman.sock").into()]
         }
-        _ => return Err(Gap::new(what, GapReason::Unsupported, "the socket of this runtime is not known")),
+        _ => return Err(Gap::new(what, GapReason::Unsupported, GapDetail::RuntimeUnknown)),
     };
     // HTTP/1.0, so that the end of the answer is the end of the connection.
     let request = format!("GET /containers/{id}/json HTTP/1.0\r\nHost: localhost\r\n\r\n").into_bytes();
@@ -40,7 +42,8 @@ pub fn named(host: &dyn Host, runtime: &SupervisorKind, id: &str) -> Result<Prog
         }
     }
     let last = last.unwrap_or_else(|| Gap::new(&what, GapReason::NotFound, ""));
-    Err(Gap { what: what.into(), detail: format!("{}: {}", last.what, last.detail).into(), ..last })
+    let detail = GapDetail::About { subject: Box::new(last.what), detail: Box::new(last.detail) };
+    Err(Gap { what, detail, ..last })
 }
 
 fn program(runtime: &SupervisorKind, id: &str, state: ContainerState, source: String) -> Program {
@@ -50,7 +53,7 @@ fn program(runtime: &SupervisorKind, id: &str, state: ContainerState, source: St
     let claim = Supervisor {
         kind: runtime.clone(),
         claimed_pid: state.pid,
-        evidence: format!("{runtime} on {source}").into(),
+        evidence: Note::BySocket { kind: runtime.clone(), path: source.into() },
         claim_state: match state.status.as_str() {
             "restarting" => ClaimState::Restarting,
             "exited" if !restarts_it => ClaimState::Idle,

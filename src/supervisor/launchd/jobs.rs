@@ -3,7 +3,7 @@
 
 use super::plist::JobFile;
 use super::wire::{Answer, Job, Row, domain, job};
-use crate::model::{ClaimState, Gap, GapReason, HostPath, Note, Supervisor, SupervisorKind};
+use crate::model::{ClaimState, Gap, GapDetail, GapReason, GapSubject, HostPath, Note, Supervisor, SupervisorKind};
 use crate::parse::command::recognise_configured;
 use crate::supervisor::Program;
 use crate::supervisor::place::another_user;
@@ -119,7 +119,7 @@ pub fn one(launchctl: Launchctl<'_>, name: &str, users: &[u32], files: &[OnDisk]
     if let Some(on_disk) = files.iter().find(|on_disk| on_disk.file.label == label) {
         return Ok(not_loaded(on_disk, is_disabled(launchctl, on_disk)));
     }
-    let detail = "launchd has no such job loaded, neither for this user nor for the system";
+    let detail = GapDetail::NoJob;
     Err(last.unwrap_or_else(|| Gap::new(name, GapReason::NotFound, detail)))
 }
 
@@ -130,7 +130,13 @@ fn domains(users: &[u32]) -> Vec<String> {
 }
 
 fn understood<T>(what: &str, parsed: Result<T, crate::parse::ParseError>) -> Result<T, Gap> {
-    parsed.map_err(|error| Gap::new(format!("launchctl print {what}"), GapReason::Malformed, error.to_string()))
+    parsed.map_err(|error| {
+        Gap::new(
+            GapSubject::LaunchctlOf { arguments: format!("print {what}").into() },
+            GapReason::Malformed,
+            error.to_string(),
+        )
+    })
 }
 
 /// Labels of the jobs to query: the job started one of the processes, its property list runs a Hermes server, or its

@@ -5,7 +5,7 @@ use super::plist::job_file;
 use crate::collect::worker::wire::Tool;
 use crate::collect::{ForeignPath, Host};
 use crate::model::text::printable;
-use crate::model::{Gap, GapReason, Process};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject, Process};
 use crate::parse::command::{recognise, recognise_configured};
 use crate::supervisor::Program;
 use std::collections::{HashMap, HashSet};
@@ -130,13 +130,12 @@ fn read_directory(host: &dyn Host, directory: &ForeignPath, user: Option<u32>, f
 
 /// Runs `launchctl` in a worker that can be abandoned.
 fn ask(host: &dyn Host, words: &[&str]) -> Result<Vec<u8>, Gap> {
-    let what = || printable(format!("launchctl {}", words.join(" ")).as_bytes());
+    let what = || GapSubject::LaunchctlOf { arguments: printable(words.join(" ").as_bytes()).into() };
     let arguments = words.iter().map(|word| (*word).to_owned()).collect();
-    let output = host
-        .run_tool(Tool::Launchctl, arguments, None, MAX_ANSWER)
-        .map_err(|gap| Gap { what: what().into(), ..gap })?;
+    let output =
+        host.run_tool(Tool::Launchctl, arguments, None, MAX_ANSWER).map_err(|gap| Gap { what: what(), ..gap })?;
     if output.total > u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX) {
-        return Err(Gap::new(what(), GapReason::Malformed, "the answer is too large"));
+        return Err(Gap::new(what(), GapReason::Malformed, GapDetail::AnswerTooLarge));
     }
     Ok(output.bytes.into_vec())
 }

@@ -4,7 +4,7 @@ use super::wire;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath, Host};
 use crate::model::text::printable;
-use crate::model::{ClaimState, Gap, GapReason, HostPath, Note, Process, Supervisor, SupervisorKind};
+use crate::model::{ClaimState, Gap, GapDetail, GapReason, HostPath, Note, Process, Supervisor, SupervisorKind};
 use crate::parse::home::variable;
 use crate::supervisor::Program;
 use crate::supervisor::place::{MAX_FILE_BYTES, Place, another_user};
@@ -39,7 +39,7 @@ pub fn named(host: &dyn Host, name: &str) -> Result<Program, Gap> {
     let shown = printable(name.as_bytes());
     let script = ForeignPath::of_person(&Path::new("/etc/init.d").join(name));
     if !wire::is_service_name(name) || workers.stat(&script).is_err() {
-        let detail = "OpenRC has no such service: it is not in /etc/init.d";
+        let detail = GapDetail::NoOpenRcService;
         return Err(Gap::new(shown, GapReason::NotFound, detail));
     }
     let at = |path: &str| ForeignPath::of_person(&Path::new(STATE).join(path));
@@ -52,7 +52,7 @@ pub fn named(host: &dyn Host, name: &str) -> Result<Program, Gap> {
     });
     if let Some(pid) = supervising {
         let found = programs(host, pid)?.value.pop();
-        return found.ok_or_else(|| Gap::new(shown, GapReason::Vanished, "its supervise-daemon has ended"));
+        return found.ok_or_else(|| Gap::new(shown, GapReason::Vanished, GapDetail::NoSuperviseDaemon));
     }
     let has = |directory: &str| workers.stat(&at(&format!("{directory}/{name}"))).is_ok();
     let (state, claim_state) = if has("failed") {

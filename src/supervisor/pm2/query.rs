@@ -4,7 +4,9 @@ use super::wire::{self, Pm2Program};
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host, SocketTable};
 use crate::model::text::printable;
-use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
+use crate::model::{
+    ClaimState, Gap, GapDetail, GapReason, GapSubject, HostPath, Supervisor, SupervisorKind, whole_milliseconds,
+};
 use crate::supervisor::place::{Place, since, timestamp};
 use crate::supervisor::{Program, SupervisorProcess};
 use std::path::{Path, PathBuf};
@@ -26,17 +28,17 @@ const YOUNG: Duration = Duration::from_secs(60);
 pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Collected<Vec<Program>>, Gap> {
     let place = Place::of(host, supervisor.pid)?;
     let Some(home) = home(host, &place) else {
-        let what = format!("home of pm2 (pid {})", supervisor.pid);
-        return Err(Gap::new(what, GapReason::NotFound, "neither its sockets nor its title nor its user give it"));
+        let what = GapSubject::HomeOfPm2 { pid: supervisor.pid };
+        return Err(Gap::new(what, GapReason::NotFound, GapDetail::LogLimit));
     };
     let socket = home.join("rpc.sock");
     let source = printable(socket.as_os_str().as_encoded_bytes());
-    let what = format!("pm2's answer on {source}");
+    let what = GapSubject::AnswerOfPm2 { path: source.as_str().into() };
     let workers = host.workers()?;
     let query = || {
         let answer = workers
             .exchange(&place.path(&socket), place.peer(), wire::request(), None, Until::Pm2Message)
-            .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
+            .map_err(|gap| Gap { what: what.clone(), ..gap })?;
         wire::programs(&answer).map_err(|error| Gap::new(&what, GapReason::Malformed, error.to_string()))
     };
     let mut found = query()?;

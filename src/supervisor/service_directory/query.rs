@@ -4,7 +4,9 @@
 use super::wire::{self, ServiceStatus};
 use crate::collect::{Collected, FileKind, ForeignPath, Host};
 use crate::model::text::kept;
-use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
+use crate::model::{
+    ClaimState, Gap, GapDetail, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds,
+};
 use crate::parse::home::{variable, variable_directories};
 use crate::supervisor::place::{MAX_FILE_BYTES, Place, another_user, shown, since, timestamp};
 use crate::supervisor::{Program, SupervisorProcess};
@@ -50,9 +52,8 @@ fn read(host: &dyn Host, kind: &SupervisorKind, directory: &ForeignPath, name: &
     let status = host
         .read_file(&directory.join("supervise/status"), 64)
         .map_err(|gap| Gap { what: source.clone().into(), ..gap })?;
-    let status = wire::parse(&status).ok_or_else(|| {
-        Gap::new(&source, GapReason::Malformed, format!("unknown format: a status file of {} bytes", status.len()))
-    })?;
+    let status = wire::parse(&status)
+        .ok_or_else(|| Gap::new(&source, GapReason::Malformed, GapDetail::UnknownStatus { bytes: status.len() }))?;
     // The supervisor's claim is complete here; a file that cannot be read is only a gap.
     let mut gaps: Vec<Gap> = Vec::new();
     let mut content = |file: &str, path: &ForeignPath, limit| match workers.content(path, limit) {

@@ -5,7 +5,9 @@ use crate::collect::foreign::Login;
 use crate::collect::worker::wire::Until;
 use crate::collect::{Collected, Host};
 use crate::model::text::{printable, raw};
-use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, SupervisorKind, whole_milliseconds};
+use crate::model::{
+    ClaimState, Gap, GapDetail, GapReason, GapSubject, HostPath, Supervisor, SupervisorKind, whole_milliseconds,
+};
 use crate::parse::http;
 use crate::supervisor::place::{MAX_FILE_BYTES, Place, shown, since, timestamp};
 use crate::supervisor::{Program, SupervisorProcess};
@@ -29,7 +31,7 @@ pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Colle
     let place = Place::of(host, supervisor.pid)?;
     let (path, configuration, configuration_owner, gaps) = find_configuration(host, &place)?;
     let Some(socket) = &configuration.socket else {
-        let detail = format!("{} names no unix_http_server", shown(&path));
+        let detail = GapDetail::NoUnixServer { path: (shown(&path)).into() };
         return Err(Gap::new("supervisord", GapReason::Unsupported, detail));
     };
     let source = printable(socket.as_bytes());
@@ -40,13 +42,13 @@ pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Colle
     let answer = host
         .workers()?
         .exchange(&place.path(HostPath::from_kept(socket).path()), place.peer(), request(None), login, Until::Close)
-        .map_err(|gap| Gap { what: format!("supervisord's answer on {source}").into(), ..gap })?;
+        .map_err(|gap| Gap { what: GapSubject::SupervisordAnswer { path: source.as_str().into() }, ..gap })?;
     let malformed = |why: String| Gap::new(&source, GapReason::Malformed, why);
     let head = http::head(&answer)
         .map_err(|error| malformed(error.to_string()))?
-        .ok_or_else(|| malformed("the answer has no end of headers".to_owned()))?;
+        .ok_or_else(|| malformed(GapDetail::NoEndOfHeaders.to_string()))?;
     if head.status == 401 {
-        return Err(Gap::new(&source, GapReason::Permission, "supervisord answers 401"));
+        return Err(Gap::new(&source, GapReason::Permission, GapDetail::SupervisordRefuses));
     }
     let body = http::complete(&answer).map_err(|error| malformed(error.to_string()))?;
     let found = process_info(&body).map_err(|error| malformed(error.to_string()))?;
@@ -139,7 +141,7 @@ fn find_configuration(host: &dyn Host, place: &Place) -> Result<(PathBuf, Config
     };
     // Only shown: files are opened relative to the directory itself, whatever its path is.
     let here = host.working_directory(identity).unwrap_or_default();
-    let mut last = Gap::new("supervisord's configuration", GapReason::NotFound, "in none of its default locations");
+    let mut last = Gap::new(GapSubject::SupervisordConfiguration, GapReason::NotFound, GapDetail::TheyHaveNone);
     for path in candidates {
         match host.workers()?.content(&place.path(&path), MAX_FILE_BYTES) {
             Ok(content) => {
@@ -175,8 +177,8 @@ fn included(
     let mut found = Vec::new();
     for (at, pattern) in patterns.iter().enumerate() {
         if at >= MAX_INCLUDES || found.len() >= MAX_INCLUDES {
-            let what = format!("included files of {}", shown(directory));
-            gaps.push(Gap::new(what, GapReason::NotAsked, format!("more than {MAX_INCLUDES} are not read")));
+            let what = GapSubject::IncludedFiles { path: shown(directory).into() };
+            gaps.push(Gap::new(what, GapReason::NotAsked, GapDetail::MoreNotRead { count: MAX_INCLUDES }));
             found.truncate(MAX_INCLUDES);
             break;
         }

@@ -7,7 +7,9 @@ use crate::collect::worker::wire::Tool;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, ForeignPath, Host, LogTail};
 use crate::model::text::printable;
-use crate::model::{ClaimState, Gap, GapReason, HostPath, Supervisor, Timestamp, whole_milliseconds};
+use crate::model::{
+    ClaimState, Gap, GapDetail, GapReason, GapSubject, HostPath, Supervisor, Timestamp, whole_milliseconds,
+};
 use crate::parse::cgroup::Unit;
 use crate::parse::command::recognise_configured;
 use crate::parse::home::{hermes_home, webui_port};
@@ -87,8 +89,12 @@ pub fn one(host: &dyn Host, unit: &Unit) -> Result<Program, Gap> {
     let states = ask(host, unit.user_manager, &[&unit.name])?;
     let state = states.first().filter(|state| !matches!(state.load_state.as_str(), "" | "not-found"));
     let Some(state) = state else {
-        let detail = "the manager that can be queried here does not know the unit";
-        return Err(Gap::new(format!("{} from its manager", unit.name), GapReason::NotFound, detail));
+        let detail = GapDetail::ManagerKnowsNot;
+        return Err(Gap::new(
+            GapSubject::UnitFromManager { name: unit.name.as_str().into() },
+            GapReason::NotFound,
+            detail,
+        ));
     };
     let fragment = Some(state.fragment.as_str()).filter(|path| path.starts_with('/'));
     let read = fragment.map(|path| {
@@ -159,8 +165,8 @@ fn read_directory(
     let part = if only_called_so { "hermes" } else { ".service" };
     let names = workers.names(directory, part, 4096).unwrap_or_else(|gap| {
         if gap.reason != GapReason::NotFound {
-            let what = format!("units in {}", directory.shown());
-            found.gaps.push(Gap { what: what.into(), ..gap });
+            let what = GapSubject::UnitsIn { path: directory.shown().into() };
+            found.gaps.push(Gap { what, ..gap });
         }
         Vec::new()
     });
@@ -315,7 +321,7 @@ const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// A gap when the journal has no readable line, or cannot be read.
 pub fn journal(host: &dyn Host, unit: &Unit) -> Result<LogTail, Gap> {
-    let what = format!("journal of {}", unit.name);
+    let what = GapSubject::JournalOf { unit: unit.name.as_str().into() };
     let mut arguments: Vec<String> = match unit.user_manager {
         None => vec!["--unit".to_owned(), unit.name.clone()],
         Some(user) if user == rustix::process::geteuid().as_raw() => {
@@ -329,13 +335,13 @@ pub fn journal(host: &dyn Host, unit: &Unit) -> Result<LogTail, Gap> {
     let begun = Instant::now();
     let output = host
         .run_tool(Tool::Journalctl, arguments, None, MAX_JOURNAL_BYTES)
-        .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
+        .map_err(|gap| Gap { what: what.clone(), ..gap })?;
     // Without standard output, the output is standard error.
     if output.total == 0 {
         let (reason, detail) = if output.is_success {
-            (GapReason::NotFound, "it has no line that this user may read")
+            (GapReason::NotFound, GapDetail::NoLine)
         } else {
-            (GapReason::Unsupported, "journalctl gave no answer")
+            (GapReason::Unsupported, GapDetail::OfJournal)
         };
         return Err(Gap::new(what, reason, detail).after(begun.elapsed()));
     }
@@ -349,13 +355,13 @@ pub fn journal(host: &dyn Host, unit: &Unit) -> Result<LogTail, Gap> {
 /// user. It starts no manager.
 fn ask(host: &dyn Host, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitState>, Gap> {
     let what = match (names, user) {
-        ([name], _) => format!("{name} from its manager"),
-        (_, None) => "units of systemd".to_owned(),
-        (_, Some(user)) => format!("units of the systemd of user {user}"),
+        ([name], _) => GapSubject::UnitFromManager { name: (*name).into() },
+        (_, None) => GapSubject::SystemdUnits,
+        (_, Some(user)) => GapSubject::UnitsOfUser { uid: user },
     };
     let me = rustix::process::geteuid();
     if let Some(user) = user.filter(|user| *user != me.as_raw() && !me.is_root()) {
-        let detail = format!("the manager of user {user} answers only that user");
+        let detail = GapDetail::ManagerAnswersOnly { uid: user };
         return Err(Gap::new(what, GapReason::Permission, detail));
     }
     let mut arguments: Vec<String> = user.map(|_| "--user".to_owned()).into_iter().collect();
@@ -364,9 +370,9 @@ fn ask(host: &dyn Host, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSta
     let begun = Instant::now();
     let output = host
         .run_tool(Tool::Systemctl, arguments, user, MAX_ANSWER_BYTES)
-        .map_err(|gap| Gap { what: what.clone().into(), ..gap })?;
+        .map_err(|gap| Gap { what: what.clone(), ..gap })?;
     if output.total > u64::try_from(MAX_ANSWER_BYTES).unwrap_or(u64::MAX) {
-        return Err(Gap::new(what, GapReason::Malformed, "the answer is too large").after(begun.elapsed()));
+        return Err(Gap::new(what, GapReason::Malformed, GapDetail::AnswerTooLarge).after(begun.elapsed()));
     }
     let answer = if output.total == 0 { &[][..] } else { &output.bytes[..] };
     let states = show(answer);
@@ -375,7 +381,7 @@ fn ask(host: &dyn Host, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSta
         return Ok(states);
     }
     if states.iter().all(|state| state.load_state.is_empty()) {
-        let detail = "systemctl gave no answer: the manager's bus cannot be reached from here";
+        let detail = GapDetail::OfManager;
         return Err(Gap::new(what, GapReason::Unsupported, detail).after(begun.elapsed()));
     }
     Ok(states)
