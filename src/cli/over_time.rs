@@ -9,7 +9,7 @@ use crate::diagnose;
 use crate::examine::Request;
 use crate::examine::recording::{self, RecordingPlan};
 use crate::examine::sampling::{self, ExercisePlan, SamplingPlan, Watcher};
-use crate::model::{Batch, History, HostFacts, Record, Sample, Server, Trend};
+use crate::model::{Batch, Envelope, History, HostFacts, Record, Sample, Server, Trend};
 use crate::render::{self, Style, View};
 use crate::report;
 use crate::target::Selection;
@@ -235,6 +235,10 @@ impl recording::Listener for ChangePrinter<'_> {
             bar.set_message(Style::new(false).locale(&line));
             bar.tick();
         }
+    }
+
+    fn text_of(&self, report: &Envelope) -> String {
+        render::json(report)
     }
 
     fn failed(&mut self, what: &str) {

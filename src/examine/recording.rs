@@ -6,7 +6,6 @@ use crate::collect::{Deadline, PidProblem, this_host};
 use crate::examine::redacted;
 use crate::model::{Envelope, Identity, Note, Part, Record, Server, Status, Timestamp, whole_milliseconds};
 use crate::redact::{Level, host_names};
-use crate::render;
 use crate::report::record::Recorder;
 use crate::target::Selection;
 use std::collections::HashMap;
@@ -35,6 +34,8 @@ pub struct RecordingPlan {
 pub trait Listener {
     /// One server was sampled; `is_written` is whether its line was written.
     fn recorded(&mut self, record: &Record, is_written: bool);
+    /// The text of a full report.
+    fn text_of(&self, report: &Envelope) -> String;
     /// A write failed.
     fn failed(&mut self, what: &str);
     /// Whether the user has ended the recording.
@@ -100,7 +101,7 @@ pub fn record(
                         && !listener.is_over()
                     {
                         reports += 1;
-                        match keep_report(request, &recorder, &envelope.started_at) {
+                        match keep_report(request, &recorder, &envelope.started_at, listener) {
                             Ok(path) => record.events.push(Note::FullReport { path: path.as_path().into() }),
                             Err(error) => listener.failed(&format!("cannot write the full report: {error}")),
                         }
@@ -151,11 +152,16 @@ fn sample_once(request: &Request) -> Result<Envelope, String> {
 
 /// Writes a full `check` report next to the record, with names of users and hosts redacted, so that it can be
 /// attached to an issue.
-fn keep_report(request: &Request, recorder: &Recorder, at: &Timestamp) -> Result<PathBuf, String> {
+fn keep_report(
+    request: &Request,
+    recorder: &Recorder,
+    at: &Timestamp,
+    listener: &dyn Listener,
+) -> Result<PathBuf, String> {
     let parts = vec![Part::Descriptors, Part::Lineage, Part::Port, Part::Databases, Part::Health];
     let envelope = sample_once(&Request { command: "check", parts, ..request.clone() })?;
     recorder
-        .keep(&render::json(&redacted(envelope, Level::Default, &host_names())), at)
+        .keep(&listener.text_of(&redacted(envelope, Level::Default, &host_names())), at)
         .map_err(|error| error.to_string())
 }
 
