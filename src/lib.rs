@@ -1,7 +1,7 @@
 //! hermes-doctor identifies the root cause of a Hermes host that hangs, and changes nothing on it.
 //!
-//! Data moves one way: `cli` and `mcp` → `command` → `target` → `collect` → `model` → `diagnose` → `render`;
-//! `examine` sequences the steps. tests/it/architecture.rs has the table of allowed edges between modules.
+//! Data moves one way: `cli` and `mcp` → `command` → `target` → `collect` → `model` → `diagnose` → `wording` →
+//! `render`; `examine` sequences the steps. tests/it/architecture.rs has the table of allowed edges between modules.
 
 pub mod cli;
 pub mod collect;
@@ -19,6 +19,7 @@ pub mod render;
 pub mod report;
 pub mod supervisor;
 pub mod target;
+pub mod wording;
 
 /// Runs the program with these arguments, and returns its exit status.
 pub fn run(arguments: &[std::ffi::OsString]) -> u8 {

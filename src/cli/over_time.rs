@@ -9,10 +9,11 @@ use crate::diagnose;
 use crate::examine::Request;
 use crate::examine::recording::{self, RecordingPlan};
 use crate::examine::sampling::{self, ExercisePlan, SamplingPlan, Watcher};
-use crate::model::{Batch, Envelope, History, HostFacts, Record, Sample, Server, Trend};
+use crate::model::{Batch, Envelope, History, HostFacts, Os, Record, Sample, Server, Trend};
 use crate::render::{self, Style, View};
 use crate::report;
 use crate::target::Selection;
+use crate::wording;
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub fn fds(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     if let Err(line) = done {
         return refuse(cli, request.command, &line);
     }
-    diagnose::judge(server);
+    wording::judge(server);
     let envelope = report::seal(envelope, begun.elapsed());
     answer(cli, view, envelope)
 }
@@ -285,7 +286,7 @@ pub fn history(cli: &Cli, view: &View, arguments: &HistoryArguments) -> u8 {
         return refuse(cli, "history", &line);
     }
     let mut envelope = report::envelope("history", HostFacts::default(), SystemTime::now());
-    envelope.findings = diagnose::history::judge(&history).0;
+    envelope.findings = wording::judge_history(&history, Os::named(std::env::consts::OS));
     envelope.history = Some(history);
     let envelope = report::seal(envelope, begun.elapsed());
     answer(cli, view, envelope)

@@ -209,7 +209,7 @@ fn remove_unknown_parts(mut report: Value) -> Option<Envelope> {
 
 /// Why this program cannot read a part of a server; `None` where it can.
 fn why_not(name: &str, part: &Value) -> Option<String> {
-    use crate::model::{DatabaseFile, Descriptors, Exercise, Finding, Growth, Health, Lineage, Trend};
+    use crate::model::{DatabaseFile, Descriptors, Exercise, Growth, Health, Lineage, Trend, WordedFinding};
     fn read<T: serde::de::DeserializeOwned>(part: &Value) -> Result<(), serde_json::Error> {
         serde_json::from_value::<T>(part.clone()).map(drop)
     }
@@ -221,7 +221,7 @@ fn why_not(name: &str, part: &Value) -> Option<String> {
         "trend" => read::<Option<Trend>>(part),
         "growth" => read::<Vec<Growth>>(part),
         "exercise" => read::<Option<Exercise>>(part),
-        "findings" => read::<Vec<Finding>>(part),
+        "findings" => read::<Vec<WordedFinding>>(part),
         _ => Ok(()),
     };
     read.err().map(|error| error.to_string())

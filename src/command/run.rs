@@ -3,11 +3,11 @@
 use super::Cli;
 use crate::collect::replay::ReplayError;
 use crate::collect::{Deadline, replay, this_host};
-use crate::diagnose::{self, catalogue};
 use crate::examine::{Progress, Request, examine, replaying, sampling};
 use crate::model::text::printable;
 use crate::model::{Envelope, Explanation, Gap, GapReason, GapSubject, HostFacts, Status};
 use crate::report;
+use crate::wording::{self, catalogue};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -49,7 +49,7 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
         let is_hidden = crate::redact::is_hidden(&envelope);
         for server in &mut envelope.servers {
             sampling::compare(server, now, is_hidden, &reports).map_err(|error| error.to_string())?;
-            diagnose::judge(server);
+            wording::judge(server);
         }
         let elapsed = Duration::from_millis(envelope.elapsed_ms);
         envelope = report::seal(envelope, elapsed);

@@ -1,6 +1,6 @@
 //! Causes of findings: the verdict is a chain of causes, not a list of alarms.
 
-use crate::model::{Finding, LogClass, Server, Severity, id};
+use crate::model::{LogClass, Raised, Server, Severity, id, may_cause};
 
 /// Symptoms at the client if the server cannot start a thread for it.
 const BY_THREADS: &[&str] = &[id::REPLY_EMPTY, id::CONNECTION_RESET, id::HTTP_NO_ANSWER, id::WORKERS_EXHAUSTED];
@@ -8,11 +8,11 @@ const BY_THREADS: &[&str] = &[id::REPLY_EMPTY, id::CONNECTION_RESET, id::HTTP_NO
 const BY_MEMORY: &[&str] = &[id::HTTP_NO_ANSWER, id::ACCEPT_STALLED];
 
 /// Fills in `caused_by`.
-pub fn connect(server: &Server, findings: &mut [Finding]) {
-    let holds = |id: &str| findings.iter().any(|finding| finding.id == id && finding.severity > Severity::Info);
+pub fn connect(server: &Server, findings: &mut [Raised]) {
+    let holds = |id: &str| findings.iter().any(|finding| finding.id() == id && finding.severity > Severity::Info);
     let is_critical =
-        |id: &str| findings.iter().any(|finding| finding.id == id && finding.severity == Severity::Critical);
-    let mut causes: Vec<(&str, &str)> = Vec::new();
+        |id: &str| findings.iter().any(|finding| finding.id() == id && finding.severity == Severity::Critical);
+    let mut causes: Vec<(&str, &'static str)> = Vec::new();
     let mut because = |effect, cause| causes.push((effect, cause));
 
     // Descriptors that fill the table are the cause of its ceiling.
@@ -54,7 +54,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         .descriptors
         .as_ref()
         .and_then(|facts| facts.share())
-        .is_some_and(|share| share >= super::CEILING_CRITICAL);
+        .is_some_and(|share| share >= crate::model::CEILING_CRITICAL);
     // If the limit is unknown, a leak that fills most of a table of this size explains the missing response.
     let unknown_ceiling = server
         .descriptors
@@ -67,7 +67,7 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         });
     for symptom in symptoms {
         // This includes a process that a debugger stopped, where the finding itself is only a note.
-        if findings.iter().any(|finding| finding.id == id::PROCESS_STOPPED) {
+        if findings.iter().any(|finding| finding.id() == id::PROCESS_STOPPED) {
             because(symptom, id::PROCESS_STOPPED);
         } else if holds(id::PORT_HELD) {
             because(symptom, id::PORT_HELD);
@@ -140,12 +140,15 @@ pub fn connect(server: &Server, findings: &mut [Finding]) {
         because(id::STALE_PID_FILE, id::SERVER_NOT_RUNNING);
     }
 
-    let possible: Vec<Finding> = findings.to_vec();
+    let possible: Vec<(&'static str, Option<String>)> =
+        findings.iter().map(|finding| (finding.id(), finding.finding.subject().map(str::to_owned))).collect();
     for finding in findings {
         for (effect, cause) in &causes {
-            let is_possible = possible.iter().any(|other| other.id == *cause && other.may_cause(finding));
-            if finding.id == *effect && is_possible && !finding.caused_by.iter().any(|known| known == cause) {
-                finding.caused_by.push((*cause).to_owned());
+            let is_possible = possible
+                .iter()
+                .any(|(id, subject)| id == cause && may_cause((id, subject.as_deref()), finding.key()));
+            if finding.id() == *effect && is_possible && !finding.caused_by.contains(cause) {
+                finding.caused_by.push(cause);
             }
         }
     }
@@ -160,17 +163,14 @@ fn shares(server: &Server) -> Option<(u64, u64, u64)> {
 }
 
 /// Findings without a cause. A note is a root cause only if it caused a warning or worse.
-pub fn roots(findings: &[Finding]) -> Vec<String> {
-    let is_cause = |id: &str| {
-        findings
-            .iter()
-            .any(|other| other.severity > Severity::Info && other.caused_by.iter().any(|cause| cause == id))
-    };
+pub fn roots(findings: &[Raised]) -> Vec<String> {
+    let is_cause =
+        |id: &str| findings.iter().any(|other| other.severity > Severity::Info && other.caused_by.contains(&id));
     let mut found: Vec<String> = Vec::new();
     for finding in findings {
-        let counts = finding.severity > Severity::Info || is_cause(&finding.id);
-        if counts && finding.caused_by.is_empty() && !found.contains(&finding.id) {
-            found.push(finding.id.clone());
+        let counts = finding.severity > Severity::Info || is_cause(finding.id());
+        if counts && finding.caused_by.is_empty() && !found.iter().any(|id| id == finding.id()) {
+            found.push(finding.id().to_owned());
         }
     }
     found

@@ -1,7 +1,7 @@
 //! Diagnosis of a record of `watch`: growth in the life of the last process.
 
 use super::trend::{findings, judge_trend};
-use crate::model::{FamilySample, Finding, Growth, History, Record, Sample, Trend, whole_milliseconds};
+use crate::model::{FamilySample, Growth, History, Raised, Record, Sample, Trend, whole_milliseconds};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
@@ -188,15 +188,17 @@ pub fn clock_steps(records: &[&Record]) -> ClockSteps {
     steps
 }
 
-/// Growth and findings for each server.
-pub fn judge(history: &History) -> (Vec<Finding>, BTreeMap<String, Vec<Growth>>) {
-    let (mut found, mut growths) = (Vec::new(), BTreeMap::new());
-    for (server, records) in by_server(history) {
-        let Some(trend) = trend_of(&records) else { continue };
-        let growth = judge_trend(&trend);
+/// Growth of the series of one server.
+pub fn growth_of(records: &[&Record]) -> Vec<Growth> {
+    trend_of(records).as_ref().map(judge_trend).unwrap_or_default()
+}
+
+/// Findings of all servers of a record, each with the pid of its last process.
+pub fn judge(history: &History) -> Vec<(Option<u32>, Raised)> {
+    let of_server = |records: Vec<&Record>| {
+        let trend = trend_of(&records)?;
         let pid = records.iter().rev().find_map(|record| record.pid);
-        found.extend(findings(pid, &trend, &growth));
-        growths.insert(server.to_owned(), growth);
-    }
-    (found, growths)
+        Some(findings(&trend, &judge_trend(&trend)).into_iter().map(move |found| (pid, found)))
+    };
+    by_server(history).into_values().filter_map(of_server).flatten().collect()
 }

@@ -1,8 +1,8 @@
 //! Findings from logs. Logs describe the past, so alone they decide little: only lines since the start of the
 //! process count, and of these the class that began first.
 
-use super::verdict::{Verdict, finding};
-use crate::model::{Evidence, Finding, LogClass, LogClassFacts, LogFacts, NextStep, Server, Severity, id};
+use super::verdict::Verdict;
+use crate::model::{LogClass, LogClassFacts, LogFacts, MalformedFinding, Raised, Server, Severity, id};
 
 /// Minimum number of lines in a shared log for a finding about a database in use: a single line can be about
 /// another file that a user opened.
@@ -60,7 +60,7 @@ pub fn began_before(server: &Server, class: LogClass, other: LogClass) -> bool {
     })
 }
 
-fn malformed(server: &Server) -> Option<Finding> {
+fn malformed(server: &Server) -> Option<Raised> {
     let (log, facts) = since_start(server, LogClass::DatabaseMalformed)?;
     let count = facts.since_start?;
     if log.is_shared && count < MANY_IN_SHARED {
@@ -68,103 +68,15 @@ fn malformed(server: &Server) -> Option<Finding> {
     }
     let well = answers_well(server);
     let severity = if well { Severity::Warning } else { Severity::Critical };
-    let followed: Vec<&LogClassFacts> = log
-        .classes
-        .iter()
-        .filter(|other| other.class != facts.class && other.order.is_some() && other.order > facts.order)
-        .collect();
-    let after = followed
-        .iter()
-        .map(|after| format!("{} times {}", after.since_start.unwrap_or(after.count), after.class.words()));
-    let after = after.collect::<Vec<_>>().join(", ");
-    let then = if after.is_empty() { after } else { format!("; then {after}") };
-    let lines = if count == 1 { "line" } else { "lines" };
-    let title = format!("{count} {lines} of its log say that the database is malformed{then}");
-    let mut evidence = of_class(log, facts);
-    for other in followed {
-        evidence.extend(of_class(log, other));
-    }
-    if log.is_cut {
-        let fact = "log: earlier lines were not read; bytes read from the end";
-        evidence.push(Evidence::new(fact, log.bytes_read, &log.source));
-    }
-    let next = vec![
-        NextStep::say(
-            "Copy the database with its -wal and -shm before anything is restarted or repaired; then let SQLite check the copy \
-             (PRAGMA integrity_check)",
-        ),
-        NextStep::run("see who has it open", format!("hermes-doctor db{}", super::selector(server))),
-    ];
-    Some(finding(id::DATABASE_MALFORMED, severity, title, evidence, next))
-}
-
-/// Number and times of a class, as evidence.
-fn of_class(log: &LogFacts, facts: &LogClassFacts) -> Vec<Evidence> {
-    let words = facts.class.words();
-    let count = facts.since_start.unwrap_or(facts.count);
-    let first = facts.first_since_start_at.clone().or_else(|| facts.first_at.clone());
-    let mut evidence = vec![Evidence::new(format!("log: lines \"{words}\""), count, &log.source)];
-    for (name, at) in [("first", first), ("last", facts.last_at.clone())] {
-        evidence.extend(at.map(|at| Evidence::new(format!("log: {name} \"{words}\""), at, &log.source)));
-    }
-    evidence
-}
-
-/// Adds evidence from the logs to the findings on the same subject.
-pub fn add_evidence(server: &Server, findings: &mut [Finding]) {
-    for found in findings.iter_mut() {
-        let classes: &[LogClass] = match found.id.as_str() {
-            id::DESCRIPTOR_CEILING => &[LogClass::DescriptorsExhausted],
-            id::HOST_FILES_EXHAUSTED => &[LogClass::HostFilesExhausted],
-            id::DATABASE_LOCK_HELD => &[LogClass::DatabaseLocked],
-            id::RESPAWN_LOOP | id::SUPERVISOR_GAVE_UP | id::SERVER_NOT_RUNNING => &[LogClass::AddressInUse],
-            id::MEMORY_KILLED | id::MEMORY_PRESSURE => &[LogClass::MemoryError],
-            id::REPLY_EMPTY | id::CONNECTION_RESET | id::HTTP_NO_ANSWER | id::ACCEPT_STALLED => &[
-                LogClass::DescriptorsExhausted,
-                LogClass::ThreadsExhausted,
-                LogClass::MemoryError,
-                LogClass::DiskFull,
-            ],
-            _ => &[],
-        };
-        for class in classes {
-            found.evidence.extend(lines_of(server, *class));
-        }
-        if found.id == id::DESCRIPTOR_CEILING
-            && began_before(server, LogClass::DatabaseMalformed, LogClass::DescriptorsExhausted)
-            && let Some((log, facts)) = since_start(server, LogClass::DatabaseMalformed)
-        {
-            let count = facts.since_start.unwrap_or(facts.count);
-            let fact = "log: lines \"database is malformed\" that began before them";
-            found.evidence.push(Evidence::new(fact, count, &log.source));
-        }
-        let is_unexplained = matches!(
-            found.id.as_str(),
-            id::REPLY_EMPTY
-                | id::CONNECTION_RESET
-                | id::SERVER_NOT_RUNNING
-                | id::SUPERVISOR_GAVE_UP
-                | id::RESPAWN_LOOP
-        );
-        if is_unexplained && let Some(log) = server.logs.iter().find(|log| log.ends_in_traceback && !log.is_shared)
-        {
-            let name = log.ends_with_traceback.as_deref().unwrap_or("an exception of its own");
-            found.evidence.push(Evidence::new("log: ends with a traceback of", name, &log.source));
-        }
-    }
-}
-
-/// Lines of a class: those since the start if known, and none if all are older.
-fn lines_of(server: &Server, class: LogClass) -> Option<Evidence> {
-    if let Some((log, facts)) = since_start(server, class) {
-        let fact = format!("log: lines \"{}\" since its start", class.words());
-        return Some(Evidence::new(fact, facts.since_start.unwrap_or(facts.count), &log.source));
-    }
-    let untimed = server.logs.iter().filter_map(|log| Some((log, log.class(class)?)));
-    let (log, facts) =
-        untimed.filter(|(_, facts)| facts.since_start.is_none()).max_by_key(|(_, facts)| facts.count)?;
-    let last = facts.last_at.as_ref().map_or(", of unknown time".to_owned(), |at| format!(", the last at {at}"));
-    Some(Evidence::new(format!("log: lines \"{}\"{last}", class.words()), facts.count, &log.source))
+    let is_later =
+        |other: &&LogClassFacts| other.class != facts.class && other.order.is_some() && other.order > facts.order;
+    let finding = MalformedFinding {
+        source: log.source.to_string(),
+        lines: facts.clone(),
+        followed: log.classes.iter().filter(is_later).cloned().collect(),
+        bytes_read: log.is_cut.then_some(log.bytes_read),
+    };
+    Some(Raised::new(severity, finding))
 }
 
 #[cfg(test)]
@@ -205,7 +117,7 @@ mod tests {
     fn the_class_that_began_first_causes_the_ceiling() {
         let judged = |logs| {
             let mut server = server(logs);
-            crate::diagnose::judge(&mut server);
+            crate::wording::judge(&mut server);
             let ceiling = server.findings.iter().find(|found| found.id == id::DESCRIPTOR_CEILING).unwrap();
             ceiling.caused_by.contains(&id::DATABASE_MALFORMED.to_owned())
         };
@@ -242,7 +154,7 @@ mod tests {
         let threads = |is_shared| {
             let classes = vec![class(LogClass::ThreadsExhausted, Some(4), Some(1), "2026-11-24T10:00:00.000Z")];
             let mut server = server(vec![LogFacts { is_shared, ..log("a", classes) }]);
-            crate::diagnose::judge(&mut server);
+            crate::wording::judge(&mut server);
             server.findings.iter().any(|found| found.id == id::THREADS_EXHAUSTED)
         };
         assert!(threads(false) && !threads(true));
@@ -253,7 +165,7 @@ mod tests {
         let holds = |is_shared, count| {
             let classes = vec![class(MALFORMED, Some(count), Some(1), "2026-11-24T10:00:00.000Z")];
             let mut server = server(vec![LogFacts { is_shared, ..log("a", classes) }]);
-            crate::diagnose::judge(&mut server);
+            crate::wording::judge(&mut server);
             server.findings.iter().any(|found| found.id == id::DATABASE_MALFORMED)
         };
         assert!(holds(false, 1) && holds(true, 2709) && !holds(true, 9));
@@ -263,7 +175,7 @@ mod tests {
     fn lines_of_unknown_time_are_evidence_and_decide_nothing() {
         let mut server =
             server(vec![log("a", vec![class(MALFORMED, None, Some(1), ""), class(EMFILE, None, Some(2), "")])]);
-        crate::diagnose::judge(&mut server);
+        crate::wording::judge(&mut server);
         assert!(server.findings.iter().all(|found| found.id != id::DATABASE_MALFORMED));
         let ceiling = server.findings.iter().find(|found| found.id == id::DESCRIPTOR_CEILING).unwrap();
         assert!(ceiling.evidence.iter().any(|item| item.fact.ends_with("of unknown time")), "{ceiling:?}");

@@ -478,8 +478,8 @@ pub fn nearest_supervisor(hops: &[Hop]) -> Option<(u32, &Hop)> {
 mod tests {
     use super::*;
     use crate::collect::replay;
-    use crate::diagnose::judge;
     use crate::model::{Status, id};
+    use crate::wording::judge;
 
     fn server_of(fixture: &str) -> Server {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{fixture}.json"));

@@ -1,11 +1,9 @@
 //! Findings about the process, its state and its pid files.
 
-use super::advice::{Verb, command};
-use super::stale_pid_file;
-use super::verdict::{Verdict, finding};
+use super::verdict::Verdict;
 use crate::model::{
-    ClaimState, Evidence, Finding, GapReason, NextStep, Note, Part, Phase, PhaseName, Process, ProcessState,
-    Server, Severity, SupervisorKind, id,
+    ClaimState, GapReason, Note, Part, Phase, PhaseName, PidFile, PidFileState, Process, ProcessFinding,
+    ProcessState, Raised, Server, Severity, SupervisorKind, id,
 };
 
 /// Minimum number of zombie children for a warning.
@@ -34,14 +32,14 @@ pub fn judge(server: &Server, verdict: &mut Verdict) {
     let listens_yet = server.listeners.as_ref().is_none_or(|listeners| !listeners.sockets.is_empty());
     let is_young = server.process.as_ref().is_some_and(|process| process.age_ms.is_some_and(|age| age < START_MS));
     let starts = is_young && !listens_yet || server.gaps.iter().any(|gap| gap.what == STARTING);
-    let stale: Vec<Finding> = server.pid_files.iter().filter_map(stale_pid_file).filter(|_| !starts).collect();
+    let stale: Vec<Raised> = server.pid_files.iter().filter_map(stale_pid_file).filter(|_| !starts).collect();
     if stale.is_empty() && !starts && !server.pid_files.is_empty() {
-        verdict.decide(id::STALE_PID_FILE, None);
+        verdict.pass(id::STALE_PID_FILE);
     }
     stale.into_iter().for_each(|found| verdict.raise(found));
 }
 
-fn not_running(server: &Server) -> Option<Finding> {
+fn not_running(server: &Server) -> Option<Raised> {
     let somebody_listens = server.listeners.as_ref().is_some_and(|listeners| !listeners.sockets.is_empty());
     // A connection is enough: not every system shows the sockets of other users.
     let is_connected = |phase: &Phase| phase.name == PhaseName::Connect && phase.error.is_none();
@@ -57,99 +55,44 @@ fn not_running(server: &Server) -> Option<Finding> {
     }
     // Enabled but stopped, and not requested by the user: this may be intended.
     let was_asked_for = server.expectation.named_by.iter().any(Note::is_option);
-    let stopped = server
-        .lineage
-        .as_ref()
-        .map(|lineage| &lineage.supervisor)
-        .filter(|claim| claim.claim_state == ClaimState::Idle && !was_asked_for);
-    let severity = if stopped.is_some() { Severity::Warning } else { Severity::Critical };
-    let title = match server.port {
-        _ if stopped.is_some() => {
-            let claim = stopped.cloned().unwrap_or_default();
-            let since = claim.since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
-            let state = claim.state.as_deref().unwrap_or("down");
-            format!("{} is stopped: {} is enabled and {state}{since}", server.kind.title(), claim.title())
-        }
-        Some(port) => {
-            format!("{} is not running: no process of it, and nobody listens on port {port}", server.kind.title())
-        }
-        None => format!("{} is not running: there is no process of it", server.kind.title()),
+    let is_stopped = !was_asked_for
+        && server.lineage.as_ref().is_some_and(|lineage| lineage.supervisor.claim_state == ClaimState::Idle);
+    let severity = if is_stopped { Severity::Warning } else { Severity::Critical };
+    let supervisor = server.lineage.as_ref().map(|lineage| lineage.supervisor.clone());
+    let finding = ProcessFinding::NotRunning {
+        kind: server.kind,
+        port: server.port,
+        port_without_listener: server.listeners.as_ref().map(|listeners| listeners.port),
+        named_by: server.expectation.named_by.iter().map(ToString::to_string).collect(),
+        is_stopped,
+        supervisor: supervisor.filter(|supervisor| supervisor.kind != SupervisorKind::None),
     };
-    let mut evidence = vec![Evidence::new("processes of that server", 0, "command lines of all processes")];
-    if let Some(listeners) = &server.listeners {
-        evidence.push(Evidence::new(format!("listening sockets on port {}", listeners.port), 0, "sock_diag"));
-    }
-    for named in &server.expectation.named_by {
-        evidence.push(Evidence::new("it was named by", named.clone(), "command line"));
-    }
-    let supervisor = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
-    let supervisor = supervisor.filter(|supervisor| supervisor.kind != SupervisorKind::None);
-    if let Some(supervisor) = supervisor {
-        let state = supervisor.state.clone().unwrap_or_default();
-        evidence.push(Evidence::new(
-            format!("state of {}", supervisor.title()),
-            state,
-            supervisor.evidence.clone(),
-        ));
-    }
-    let log = supervisor.and_then(super::lineage::log_of);
-    let start = supervisor.and_then(|supervisor| command(supervisor, Verb::Start));
-    let next = vec![
-        log.unwrap_or_else(|| {
-            NextStep::say(
-                "Read the end of its log before starting it again (webui.log, logs/errors.log, journalctl)",
-            )
-        }),
-        match start {
-            Some(command) => NextStep::run("then start it", command),
-            None => NextStep::say("Start it the way this host starts it: its unit, job, program or ctl.sh"),
-        },
-    ];
-    Some(finding(id::SERVER_NOT_RUNNING, severity, title, evidence, next))
+    Some(Raised::new(severity, finding))
 }
 
-fn stopped(process: &Process) -> Option<Finding> {
+fn stopped(process: &Process) -> Option<Raised> {
     let pid = process.identity.pid;
-    let source = format!("/proc/{pid}/stat");
     match process.state {
-        ProcessState::Stopped => Some(finding(
-            id::PROCESS_STOPPED,
-            Severity::Critical,
-            format!("the process is stopped (state T): pid {pid}"),
-            vec![Evidence::new("scheduler state", "T (stopped)", source)],
-            vec![
-                NextStep::run("continue it", format!("kill -CONT {pid}")),
-                NextStep::say("Find out who stopped it: Ctrl-Z in its terminal, or somebody's kill -STOP"),
-            ],
-        )),
-        ProcessState::Traced => Some(finding(
-            id::PROCESS_STOPPED,
-            Severity::Info,
-            format!("a debugger has stopped the process: pid {}", process.tracer_pid.unwrap_or(0)),
-            vec![
-                Evidence::new("scheduler state", "t (traced)", source),
-                Evidence::new(
-                    "pid of the debugger",
-                    process.tracer_pid.unwrap_or(0),
-                    format!("/proc/{pid}/status"),
-                ),
-            ],
-            vec![NextStep::say("Leave the debugger, or let it continue the process")],
-        )),
+        ProcessState::Stopped => Some(Raised::new(Severity::Critical, ProcessFinding::Stopped { pid })),
+        ProcessState::Traced => {
+            let tracer_pid = process.tracer_pid.unwrap_or(0);
+            Some(Raised::new(Severity::Info, ProcessFinding::Traced { pid, tracer_pid }))
+        }
         _ => None,
     }
 }
 
-fn zombies(process: &Process) -> Option<Finding> {
+fn zombies(process: &Process) -> Option<Raised> {
     let count = process.zombie_children.len();
-    if count < MANY_ZOMBIES {
-        return None;
+    (count >= MANY_ZOMBIES).then(|| Raised::new(Severity::Warning, ProcessFinding::ZombieChildren { count }))
+}
+
+/// A pid file that names another process, or none.
+pub fn stale_pid_file(file: &PidFile) -> Option<Raised> {
+    match file.state {
+        PidFileState::Live | PidFileState::Unknown => None,
+        PidFileState::Dead | PidFileState::OtherProgram | PidFileState::OtherStart => {
+            Some(Raised::new(Severity::Warning, ProcessFinding::StalePidFile(file.clone())))
+        }
     }
-    Some(finding(
-        id::ZOMBIE_CHILDREN,
-        Severity::Warning,
-        format!("{count} children have ended and were not reaped"),
-        vec![Evidence::new("children in state Z", count, "process table")],
-        vec![NextStep::say("Restart the server when convenient; in a container run an init that reaps")],
-    ))
 }

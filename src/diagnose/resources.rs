@@ -2,10 +2,10 @@
 //! them.
 
 use super::log::{answers_well, own_since_start};
-use super::verdict::{Verdict, finding};
+use super::verdict::Verdict;
 use super::wedge::waits_for_memory;
 use crate::model::{
-    Evidence, Finding, LogClass, MemoryGroup, NextStep, Pressure, Resources, Server, Severity, TaskGroup, id,
+    LogClass, MemoryGroup, Pressure, Raised, ResourceFinding, Resources, Server, Severity, TaskGroup, TaskLimit, id,
 };
 use crate::parse::cgroup::{container_of, unit_of};
 
@@ -62,77 +62,39 @@ fn is_at(current: Option<u64>, limit: Option<u64>, percent: u64) -> bool {
     })
 }
 
-/// The location of a group's files in words: the hierarchy can be mounted at any place.
-fn files(path: &str, version: u8) -> String {
-    format!("control group {path} (version {version})")
+fn threads_exhausted(server: &Server) -> Option<Raised> {
+    let reached: Vec<TaskLimit> = server.resources.iter().flat_map(|facts| reached_limits(server, facts)).collect();
+    let log = own_since_start(server, LogClass::ThreadsExhausted);
+    if reached.is_empty() && log.is_none() {
+        return None;
+    }
+    let is_critical = !reached.is_empty() || !answers_well(server);
+    let finding = ResourceFinding::ThreadsExhausted {
+        reached,
+        log: log.map(|(log, facts)| (log.source.to_string(), facts.clone())),
+        threads: server.process.as_ref().and_then(|process| process.threads),
+    };
+    Some(Raised::new(if is_critical { Severity::Critical } else { Severity::Warning }, finding))
 }
 
-fn threads_exhausted(server: &Server) -> Option<Finding> {
-    let (mut reached, mut evidence) = (Vec::new(), Vec::new());
-    if let Some(facts) = &server.resources {
-        for group in facts.task_groups.iter().filter(|group| is_full(group)) {
-            let (current, max) = (group.current.unwrap_or(0), group.max.unwrap_or(0));
-            reached
-                .push(format!("the limit of tasks of control group {} is reached: {current} of {max}", group.path));
-            let source = files(&group.path, group.version);
-            evidence.push(Evidence::new("tasks of the group (pids.current)", current, &source));
-            evidence.push(Evidence::new("limit of the group (pids.max)", max, &source));
-            if let Some(refused) = group.refused {
-                evidence.push(Evidence::new("refused so far (pids.events max)", refused, &source));
-            }
-            if let Some(since) = group.refused_since {
-                evidence.push(Evidence::new("of these between the two looks", since, &source));
-            }
-        }
-        if let (Some(true), Some(tasks), Some(max)) =
-            (facts.process.is_bound, facts.process.user_tasks, facts.process.tasks_max)
-            && tasks >= max
-        {
-            let user = server.process.as_ref().map_or(0, |process| process.uid);
-            reached.push(format!("the limit of processes of user {user} is reached: {tasks} of {max}"));
-            let source = format!("/proc/{}/limits", server.pid.unwrap_or(0));
-            evidence.push(Evidence::new("threads of that user", tasks, "/proc"));
-            evidence.push(Evidence::new("soft limit \"Max processes\"", max, source));
-        }
-        let host = &facts.host;
-        for (limit, name) in [(host.threads_max, "kernel.threads-max"), (host.pid_max, "kernel.pid_max")] {
-            if let (true, Some(tasks), Some(max)) = (is_at(host.tasks, limit, HOST_TASKS), host.tasks, limit) {
-                reached.push(format!("the host's limit of tasks is reached: {tasks} of {max} ({name})"));
-                evidence.push(Evidence::new("processes and threads of the host", tasks, "/proc/loadavg"));
-                evidence.push(Evidence::new(name, max, "/proc/sys/kernel"));
-            }
+/// The limits of tasks that are reached: of control groups, of the user, of the host.
+fn reached_limits(server: &Server, facts: &Resources) -> Vec<TaskLimit> {
+    let groups = facts.task_groups.iter().filter(|group| is_full(group));
+    let mut reached: Vec<TaskLimit> = groups.cloned().map(TaskLimit::Group).collect();
+    if let (Some(true), Some(tasks), Some(max)) =
+        (facts.process.is_bound, facts.process.user_tasks, facts.process.tasks_max)
+        && tasks >= max
+    {
+        let uid = server.process.as_ref().map_or(0, |process| process.uid);
+        reached.push(TaskLimit::User { uid, tasks, max });
+    }
+    let host = &facts.host;
+    for (limit, name) in [(host.threads_max, "kernel.threads-max"), (host.pid_max, "kernel.pid_max")] {
+        if let (true, Some(tasks), Some(max)) = (is_at(host.tasks, limit, HOST_TASKS), host.tasks, limit) {
+            reached.push(TaskLimit::Host { name: name.to_owned(), tasks, max });
         }
     }
-    let log = own_since_start(server, LogClass::ThreadsExhausted);
-    if let Some((log, facts)) = log {
-        let fact = format!("log: lines \"{}\" since its start", facts.class.words());
-        evidence.push(Evidence::new(fact, facts.since_start.unwrap_or(0), &log.source));
-        if let Some(at) = &facts.last_at {
-            evidence.push(Evidence::new("log: the last of them", at.clone(), &log.source));
-        }
-    }
-    let is_now = !reached.is_empty();
-    let title = match (reached.into_iter().next(), log) {
-        (Some(reached), _) => reached,
-        (None, Some((_, facts))) => {
-            format!("threads could not be started, {} times since its start", facts.since_start.unwrap_or(0))
-        }
-        (None, None) => return None,
-    };
-    let severity = if is_now || !answers_well(server) { Severity::Critical } else { Severity::Warning };
-    if let Some(threads) = server.process.as_ref().and_then(|process| process.threads) {
-        let source = format!("/proc/{}/status", server.pid.unwrap_or(0));
-        evidence.push(Evidence::new("threads of the server", threads, source));
-    }
-    let mut next = Vec::new();
-    if let Some(pid) = server.pid {
-        next.push(NextStep::run("count its threads by name", format!("ps -L -o comm= -p {pid} | sort | uniq -c")));
-    }
-    next.push(NextStep::say(
-        "Where the limit is too low for what runs in it, raise it: TasksMax= of the unit, --pids-limit of the container, or nproc \
-         of the user",
-    ));
-    Some(finding(id::THREADS_EXHAUSTED, severity, title, evidence, next))
+    reached
 }
 
 fn is_full(group: &TaskGroup) -> bool {
@@ -150,145 +112,76 @@ fn is_of_the_server(group: &MemoryGroup) -> bool {
         && (is_limited || unit_of(&group.path).is_some() || container_of(&group.path).is_some())
 }
 
-fn memory_killed(server: &Server) -> Option<Finding> {
+fn memory_killed(server: &Server) -> Option<Raised> {
     let groups = server.resources.iter().flat_map(|facts| &facts.memory_groups);
     let group =
         groups.filter(|group| is_of_the_server(group)).find(|group| group.oom_kills.is_some_and(|kills| kills > 0));
     let claim = server.lineage.as_ref().map(|lineage| &lineage.supervisor);
     let by_supervisor =
         claim.filter(|claim| claim.result.as_deref().is_some_and(|result| result.starts_with("oom-kill")));
-    let mut evidence = Vec::new();
-    if let Some(group) = group {
-        let source = files(&group.path, group.version);
-        evidence.push(Evidence::new("processes killed (oom_kill)", group.oom_kills.unwrap_or(0), &source));
-        if let Some(since) = group.oom_kills_since.filter(|since| *since > 0) {
-            evidence.push(Evidence::new("of these between the two looks", since, &source));
-        }
-        if let Some(max) = group.max_bytes {
-            evidence.push(Evidence::new("memory limit in bytes", max, &source));
-        }
+    if group.is_none() && by_supervisor.is_none() {
+        return None;
     }
-    if let Some(claim) = by_supervisor {
-        let result = claim.result.clone().unwrap_or_default();
-        evidence.push(Evidence::new(format!("result of {}", claim.title()), result, claim.evidence.clone()));
-    }
-    let title = match (group, by_supervisor) {
-        (Some(group), _) => {
-            let kills = group.oom_kills.unwrap_or(0);
-            let processes = if kills == 1 { "process" } else { "processes" };
-            format!("the kernel has killed {kills} {processes} of its control group for want of memory")
-        }
-        (None, Some(claim)) => {
-            format!("the kernel has killed it for want of memory, says {}", claim.title())
-        }
-        (None, None) => return None,
+    // A killed process writes no more lines.
+    let log = server.logs.iter().find(|log| !log.is_shared);
+    let finding = ResourceFinding::MemoryKilled {
+        group: group.cloned(),
+        claim: by_supervisor.cloned(),
+        log: log.map(|log| (log.source.to_string(), log.last_orderly_end_at.as_ref().map(ToString::to_string))),
     };
-    if let Some(log) = server.logs.iter().find(|log| !log.is_shared) {
-        // A killed process writes no more lines.
-        let end = log.last_orderly_end_at.clone().unwrap_or_else(|| "none".into());
-        evidence.push(Evidence::new("log: last line of an orderly end", end, &log.source));
-    }
-    let next = vec![
-        NextStep::run("see what was killed, and when", "journalctl -k --grep 'Out of memory|oom-kill' --no-pager"),
-        NextStep::say("Raise the limit (MemoryMax= of the unit, --memory of the container), or find what grows"),
-    ];
-    Some(finding(id::MEMORY_KILLED, Severity::Warning, title, evidence, next))
+    Some(Raised::new(Severity::Warning, finding))
 }
 
 /// A group that reaches its limit with memory that cannot be reclaimed, or tasks that wait for memory. Threads
 /// in uninterruptible sleep are further evidence if known, but decide nothing alone.
-fn memory_pressure(facts: &Resources, is_well: bool) -> Option<Finding> {
-    let next = vec![NextStep::say(
-        "Raise the limit of the group, or find what grows: its own memory, or a neighbour's in the same group",
-    )];
+fn memory_pressure(facts: &Resources, is_well: bool) -> Option<Raised> {
     for group in &facts.memory_groups {
-        let Some((limit, name, since)) = met_limit(group) else { continue };
-        let current = group.current_bytes.unwrap_or(0);
-        let source = files(&group.path, group.version);
-        let title = format!(
-            "control group {} is at its memory limit: {} of {} MiB, met {since} times between two looks",
-            group.path,
-            current >> 20,
-            limit >> 20
-        );
-        let evidence = vec![
-            Evidence::new("memory in use in bytes", current, &source),
-            Evidence::new("of these cached files in bytes", group.file_cache_bytes.unwrap_or(0), &source),
-            Evidence::new(format!("{name} in bytes"), limit, &source),
-            Evidence::new("met between the two looks", since, &source),
-        ];
-        return Some(finding(id::MEMORY_PRESSURE, Severity::Warning, title, evidence, next));
+        let Some((limit_bytes, is_high, times)) = met_limit(group) else { continue };
+        let finding = ResourceFinding::MemoryLimitMet { group: group.clone(), limit_bytes, is_high, times };
+        return Some(Raised::new(Severity::Warning, finding));
     }
-    let of_groups =
-        facts.memory_groups.iter().filter_map(|group| Some((files(&group.path, group.version), group.pressure?)));
-    let mut measured: Vec<(String, Pressure)> = of_groups.collect();
+    let of_groups = facts
+        .memory_groups
+        .iter()
+        .filter_map(|group| Some((Some((group.path.to_string(), group.version)), group.pressure?)));
+    let mut measured: Vec<(Option<(String, u8)>, Pressure)> = of_groups.collect();
     // The pressure of the group is that of its own tasks. The average of the host includes all tasks, and
     // another group at its own limit raises it: it counts only if the group's is unknown and the server does
     // not answer as expected.
     if measured.is_empty() && !is_well {
-        measured.extend(facts.host.memory_pressure.map(|pressure| ("/proc/pressure/memory".to_owned(), pressure)));
+        measured.extend(facts.host.memory_pressure.map(|pressure| (None, pressure)));
     }
-    let (source, pressure) = measured.into_iter().find(|(_, pressure)| is_stalled(pressure))?;
-    let title = format!("tasks waited for memory {:.0} % of the last ten seconds", pressure.some_avg10);
-    let mut evidence = vec![Evidence::new("some avg10 in percent", pressure.some_avg10, &source)];
-    evidence.extend(pressure.full_avg10.map(|full| Evidence::new("full avg10 in percent", full, &source)));
-    Some(finding(id::MEMORY_PRESSURE, Severity::Warning, title, evidence, next))
+    let (group, pressure) = measured.into_iter().find(|(_, pressure)| is_stalled(pressure))?;
+    Some(Raised::new(Severity::Warning, ResourceFinding::MemoryPressure { group, pressure }))
 }
 
 /// Threads that the kernel suspends until memory of their group is freed (in both samples while a request
 /// waited).
-fn waits_in_the_kernel(server: &Server) -> Option<Finding> {
-    if !waits_for_memory(server) {
-        return None;
-    }
-    let source = format!("/proc/{}/task, looked at twice", server.pid.unwrap_or(0));
-    let evidence = vec![Evidence::new("threads in state D in mem_cgroup…", true, source)];
-    let title = "threads wait in the kernel for memory of their control group".to_owned();
-    let next = vec![NextStep::say("Raise memory.high of the group, or find what grows in it")];
-    Some(finding(id::MEMORY_PRESSURE, Severity::Warning, title, evidence, next))
+fn waits_in_the_kernel(server: &Server) -> Option<Raised> {
+    waits_for_memory(server).then(|| Raised::new(Severity::Warning, ResourceFinding::MemoryWaits))
 }
 
 fn is_stalled(pressure: &Pressure) -> bool {
     pressure.some_avg10 >= PRESSURE_SOME || pressure.full_avg10.is_some_and(|full| full >= PRESSURE_FULL)
 }
 
-/// The limit that a group reaches, and how often it was reached between the samples.
-fn met_limit(group: &MemoryGroup) -> Option<(u64, &'static str, u64)> {
+/// The limit that a group reaches, whether it is `memory.high`, and how often it was reached between the samples.
+fn met_limit(group: &MemoryGroup) -> Option<(u64, bool, u64)> {
     let held = group.current_bytes?.saturating_sub(group.file_cache_bytes?);
-    let limits = [
-        (group.high_bytes, "memory.high", group.high_events_since),
-        (group.max_bytes, "limit", group.max_events_since),
-    ];
-    limits.into_iter().find_map(|(limit, name, since)| {
+    let limits =
+        [(group.high_bytes, true, group.high_events_since), (group.max_bytes, false, group.max_events_since)];
+    limits.into_iter().find_map(|(limit, is_high, since)| {
         let (limit, since) = (limit?, since.filter(|since| *since > 0)?);
         let is_met =
             is_at(group.current_bytes, Some(limit), MEMORY_IN_USE) && is_at(Some(held), Some(limit), MEMORY_HELD);
-        is_met.then_some((limit, name, since))
+        is_met.then_some((limit, is_high, since))
     })
 }
 
-fn host_files(facts: &Resources) -> Option<Finding> {
+fn host_files(facts: &Resources) -> Option<Raised> {
     let (files, max) = (facts.host.files?, facts.host.files_max?);
-    if !is_at(Some(files), Some(max), HOST_FILES) {
-        return None;
-    }
-    let source = "/proc/sys/fs/file-nr";
-    Some(finding(
-        id::HOST_FILES_EXHAUSTED,
-        Severity::Critical,
-        format!("the host's table of open files is full: {files} of {max}"),
-        vec![
-            Evidence::new("open files of the host", files, source),
-            Evidence::new("limit of the host (fs.file-max)", max, source),
-        ],
-        vec![
-            NextStep::run(
-                "see who holds most",
-                "for p in /proc/[0-9]*; do echo \"$(ls $p/fd 2>/dev/null | wc -l) $p\"; done | sort -n | tail",
-            ),
-            NextStep::say("End what leaks, then raise fs.file-max if the host needs more"),
-        ],
-    ))
+    is_at(Some(files), Some(max), HOST_FILES)
+        .then(|| Raised::new(Severity::Critical, ResourceFinding::HostFilesExhausted { files, max }))
 }
 
 #[cfg(test)]
@@ -329,7 +222,9 @@ mod tests {
         assert!(memory_pressure(&with(unknown), true).is_none());
         // memory.high below the limit.
         let high = MemoryGroup { high_bytes: Some(50 * MIB), high_events_since: Some(3), ..group(50, 2, 0) };
-        assert!(memory_pressure(&with(high), true).unwrap().title.contains("50 of 50 MiB"));
+        let found = memory_pressure(&with(high), true).unwrap().finding;
+        let crate::model::Finding::Resources(finding) = found else { panic!("{found:?}") };
+        assert!(matches!(*finding, ResourceFinding::MemoryLimitMet { limit_bytes, .. } if limit_bytes == 50 * MIB));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod findings;
 mod locks;
 
-pub use findings::{attach, called_by, doing, gil_evidence, judge, lock_evidence};
+pub use findings::judge;
 
 use crate::model::{
     HostPath, LockWait, MAX_FRAMES, ProcessState, PythonSample, PythonThread, StackFrame, StackGroup, StackRole,

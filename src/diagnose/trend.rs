@@ -9,10 +9,9 @@
 mod findings;
 
 use crate::model::{Growth, Note, Sample, Series, Shape, Trend};
-use findings::time;
 use std::collections::BTreeSet;
 
-pub use findings::findings;
+pub use findings::{findings, time};
 
 /// Maximum rise of a saw-tooth of CPython 3.11 and 3.12, in connections, before the collector closes them: 72
 /// were observed on one flank, 82 between samples so far apart that falls were missed. Between two collections

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Share of the soft limit above which the probe is reduced: one request, no deep check.
-pub const CAREFUL_SHARE: f64 = crate::diagnose::CEILING_WARNING;
+pub const CAREFUL_SHARE: f64 = crate::model::CEILING_WARNING;
 
 /// Maximum age of a server that may not listen yet, in milliseconds. A first start with migrations takes
 /// longer, and its log shows it.
@@ -388,7 +388,7 @@ fn first_start(server: &Server, health: &Health) -> Option<Gap> {
         .descriptors
         .as_ref()
         .and_then(|facts| facts.share())
-        .is_some_and(|share| share >= crate::diagnose::CEILING_CRITICAL);
+        .is_some_and(|share| share >= crate::model::CEILING_CRITICAL);
     let listeners = server.listeners.as_ref()?;
     let has_accepted =
         |look: &crate::model::PortSample| look.probe_accepted == Some(true) || look.unanswered.unwrap_or(0) > 0;

@@ -26,6 +26,7 @@ use crate::parse::sockets::TcpState;
 use crate::redact;
 use crate::report;
 use crate::target::{SelectError, Selection, Survey, Target, select};
+use crate::wording;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime};
@@ -142,7 +143,7 @@ pub fn examine(
         }
         // Before the diagnosis, so that no finding contains what is masked.
         redact::mask(&mut server);
-        diagnose::judge(&mut server);
+        wording::judge(&mut server);
         examination.drop_unrequested(&mut server);
         envelope.servers.push(server);
     }

@@ -1,11 +1,13 @@
 //! Diagnosis of a saved report: its facts, with the rules of this version.
 
 use super::Request;
-use crate::diagnose;
-use crate::model::{Envelope, Finding, Gap, GapReason, OwnTerm, Part, PidFile, PidFileState, Replayed, Server, id};
+use crate::model::{
+    Envelope, Gap, GapReason, OwnTerm, Part, PidFile, PidFileState, Replayed, Server, WordedFinding, id,
+};
 use crate::parse::version::is_newer;
 use crate::redact;
 use crate::report;
+use crate::wording;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -45,7 +47,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
     for server in &mut envelope.servers {
         let known = rules_of(server);
         narrow(server, &request.parts);
-        diagnose::judge(server);
+        wording::judge(server);
         newer.extend(rules_of(server).difference(&known).cloned());
     }
     replayed.newer_rules = newer.into_iter().map(Into::into).collect();
@@ -57,7 +59,7 @@ pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String>
 }
 
 /// The pid file of a finding: older versions did not keep pid files without a server as facts.
-fn pid_file_of(finding: &Finding) -> Option<PidFile> {
+fn pid_file_of(finding: &WordedFinding) -> Option<PidFile> {
     let path = finding.subject.as_deref().filter(|_| finding.id == id::STALE_PID_FILE)?;
     let [in_file, now] = finding.evidence.as_slice() else { return None };
     let state = match now.value.as_str()? {

@@ -1,8 +1,8 @@
 //! An envelope for other people: its facts are redacted, then diagnosed.
 
-use crate::diagnose;
-use crate::model::Envelope;
+use crate::model::{Envelope, Os};
 use crate::redact::{self, Level};
+use crate::wording;
 
 /// The redacted envelope, with the kinds of its placeholders.
 pub fn redacted(envelope: Envelope, level: Level, hosts: &[String]) -> Envelope {
@@ -17,7 +17,7 @@ pub fn redacted_with_map(
 ) -> (Envelope, Vec<(String, String)>) {
     let map = redact::hide(&mut envelope, level, hosts);
     if level != Level::None {
-        envelope.servers.iter_mut().for_each(diagnose::judge);
+        envelope.servers.iter_mut().for_each(wording::judge);
         judge_host(&mut envelope);
     }
     envelope.redaction = Some(redact::summary(&envelope, level));
@@ -26,8 +26,9 @@ pub fn redacted_with_map(
 
 /// Fills in the findings of the host as a whole.
 pub(super) fn judge_host(envelope: &mut Envelope) {
-    envelope.findings = diagnose::judge_host(&envelope.pid_files, &envelope.databases);
-    envelope.findings.extend(envelope.history.iter().flat_map(|history| diagnose::history::judge(history).0));
+    let os = Os::named(&envelope.host.os);
+    envelope.findings = wording::judge_host(os, &envelope.pid_files, &envelope.databases);
+    envelope.findings.extend(envelope.history.iter().flat_map(|history| wording::judge_history(history, os)));
 }
 
 #[cfg(test)]
@@ -112,8 +113,8 @@ mod tests {
                 let mut hidden = redacted(envelope.clone(), level, &[]);
                 assert_eq!(hidden.servers.len(), envelope.servers.len(), "{}", path.display());
                 for (hidden, mut server) in hidden.servers.iter_mut().zip(envelope.servers.clone()) {
-                    diagnose::judge(hidden);
-                    diagnose::judge(&mut server);
+                    wording::judge(hidden);
+                    wording::judge(&mut server);
                     let ids =
                         |server: &Server| server.findings.iter().map(|found| found.id.clone()).collect::<Vec<_>>();
                     let (ids, of_hidden) = (ids(&server), ids(hidden));
@@ -217,7 +218,7 @@ mod tests {
         let mut second = lineage.supervisor.clone();
         (second.kind, second.name) = (SupervisorKind::Supervisord, Some(format!("{program}:{program}").into()));
         lineage.claims.push(second);
-        diagnose::judge(server);
+        wording::judge(server);
         envelope.gaps = [
             format!("addresses of {host}; {host}.example.org does not answer; root@{host}: refused"),
             format!("tcp {host}:8787, http://{host}:8787/health, ({host}), \"{host}\", {host}'s, name={host}"),
@@ -271,11 +272,11 @@ mod tests {
                 is_named_after_server: true,
                 ..RawClaim::default()
             }];
-            diagnose::judge(server);
+            wording::judge(server);
             assert!(server.findings.iter().any(|finding| finding.id == id::ORPHANED_SERVER));
             let mut hidden = redacted(envelope.clone(), level, &hosts).servers.remove(0);
             assert!(!serde_json::to_string(&hidden).unwrap().contains("ann"));
-            diagnose::judge(&mut hidden);
+            wording::judge(&mut hidden);
             assert!(verdict(&hidden) == verdict(&envelope.servers[0]), "{level:?}: {:#?}", hidden.lineage);
         }
     }

@@ -9,12 +9,12 @@ mod transport;
 
 use crate::collect::Deadline;
 use crate::command;
-use crate::diagnose;
 use crate::examine::Progress;
 use crate::examine::sampling::{self, SamplingPlan, Watcher};
 use crate::model::{Envelope, Gap, GapDetail, GapReason, Sample, Trend};
 use crate::redact::Level;
 use crate::report;
+use crate::wording;
 use answer::Answer;
 use arguments::Call;
 use rmcp::ServiceExt;
@@ -244,7 +244,7 @@ fn sampled(
     if !sampling::sample(server, plan, &mut watcher) {
         sampling::replace_ended(server, None);
     }
-    diagnose::judge(server);
+    wording::judge(server);
     Ok(report::seal(envelope, begun.elapsed()))
 }
 

@@ -5,6 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Share of the soft limit of descriptors above which their number is a warning.
+pub const CEILING_WARNING: f64 = 0.80;
+/// Share above which it is critical.
+pub const CEILING_CRITICAL: f64 = 0.95;
 /// Every open descriptor of one process, by kind and by target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Descriptors {

@@ -1,9 +1,9 @@
 //! The report: one envelope for all subcommands.
 
 use super::{
-    DatabaseFile, Descriptors, Exercise, Finding, Gap, Growth, Health, History, HostPath, Lineage, Listeners,
-    LogFacts, Note, OwnTerm, PidFile, Process, ProgramName, Redaction, Resources, Stacks, Status, Timestamp, Trend,
-    Version,
+    DatabaseFile, Descriptors, Exercise, Gap, Growth, Health, History, HostPath, Lineage, Listeners, LogFacts,
+    Note, OwnTerm, PidFile, Process, ProgramName, Redaction, Resources, Stacks, Status, Timestamp, Trend, Version,
+    WordedFinding,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -172,7 +172,7 @@ pub struct Server {
     /// Ids of the root cause findings (warnings and worse).
     pub root_causes: Vec<String>,
     /// Findings.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<WordedFinding>,
     /// Ids of the findings that were checked and do not hold.
     pub passed: Vec<String>,
     /// Facts that could not be read.
@@ -245,7 +245,7 @@ pub struct Envelope {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pid_files: Vec<PidFile>,
     /// Findings of the host as a whole.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<WordedFinding>,
     /// Facts of the host that could not be read, and things that were searched for and not found.
     pub gaps: Vec<Gap>,
     /// The record that `history` has read; absent otherwise.

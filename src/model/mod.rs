@@ -26,6 +26,7 @@ mod process;
 mod redaction;
 mod resources;
 mod sentence;
+mod source;
 mod sqlite;
 mod stacks;
 mod supervisor_kind;
@@ -34,16 +35,25 @@ pub mod text;
 mod time;
 mod trend;
 mod visit;
+mod worded;
 
 pub use activity::{Activity, Pipe, PipeReader, SystemCall, Thread, ThreadSample};
 pub use claim::{Fit, RawClaim};
 pub use claim_state::ClaimState;
-pub use descriptors::{CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily, Target};
+pub use descriptors::{
+    CEILING_CRITICAL, CEILING_WARNING, CloseWait, CloseWaitPeer, Descriptors, SocketDescriptor, SqliteFamily,
+    Target,
+};
 pub use envelope::{
     Demonstration, Envelope, Expectation, Explanation, HostFacts, Part, Replayed, SCHEMA, Server, ServerKind, Tool,
 };
 pub use exercise::{Batch, Exercise, PathCost};
-pub use finding::{Evidence, Finding, NextStep, Severity, Status};
+pub use finding::{
+    DatabaseFinding, DatabaseProblem, DescriptorFinding, Doing, Exchange, Finding, HttpFinding, HttpProblem,
+    LevelOf, LineageFinding, LockFinding, MalformedFinding, PortFinding, PortProblem, ProcessFinding, Raised,
+    ResourceFinding, RouteFinding, RouteProblem, SampledThread, Severity, Status, TaskLimit, TrendFacts, WaitsFor,
+    Watched, WedgeFinding, WedgeProblem, may_cause,
+};
 pub use gap::{Gap, GapReason};
 pub use gap_detail::GapDetail;
 pub use gap_subject::GapSubject;
@@ -64,6 +74,7 @@ pub use port::{Connections, Holder, Listener, Listeners, PortSample};
 pub use process::{Identity, MARKERS, PidFile, PidFileState, Process, ProcessState};
 pub use redaction::{Hidden, Redaction};
 pub use resources::{HostLimits, MemoryGroup, Pressure, ProcessLimits, Resources, TaskGroup};
+pub use source::{Os, ProcessFile, Source};
 pub use sqlite::{
     DatabaseFile, DatabaseHeader, DatabaseHolder, DatabaseLock, FileStamp, LockRole, SecondSample, WalFile,
     WalHeader, WalIndex,
@@ -77,3 +88,4 @@ pub use system_error::SystemError;
 pub use time::{Timestamp, whole_milliseconds};
 pub use trend::{FamilySample, Growth, Sample, Series, Shape, Trend};
 pub use visit::{Visited, Visitor};
+pub use worded::{Evidence, NextStep, Row, WordedFinding};

@@ -2,7 +2,8 @@
 
 use super::table::{finish, right, table};
 use super::{View, words};
-use crate::model::{Envelope, Finding, Gap, Server, Severity, Status, SupervisorKind};
+use crate::model::{Envelope, Gap, NextStep, Server, Severity, SupervisorKind, WordedFinding};
+use crate::wording::{self, Cause};
 use comfy_table::{Cell, ColumnConstraint};
 use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthStr;
@@ -132,32 +133,22 @@ fn address(server: &Server) -> Option<String> {
 /// The text below the heading.
 pub fn verdict(server: &Server, view: &View) -> String {
     let mut out = Block::new(view);
-    let is_root = |finding: &&Finding| server.root_causes.contains(&finding.id) && finding.caused_by.is_empty();
-    let roots: Vec<&Finding> = server.findings.iter().filter(is_root).collect();
+    let verdict = wording::verdict(server);
     out.gap();
-    for (index, root) in roots.iter().enumerate() {
+    for (index, root) in verdict.roots.iter().enumerate() {
         let label = if index == 0 { "Root cause" } else { "Also" };
-        out.finding(label, root, server);
-        out.consequences(root, server, &mut vec![root.id.as_str()], "");
+        out.finding(label, root.finding, !root.effects.is_empty());
+        out.consequences(root, "");
         out.gap();
     }
-    if roots.is_empty() {
-        let text = match server.status {
-            Status::Unknown => "Inconclusive: a required check could not run (see Not checked).",
-            _ => "No problems found.",
-        };
-        out.line("Verdict", text);
+    if verdict.roots.is_empty() {
+        out.line("Verdict", verdict.summary);
     }
-    let is_note = |finding: &&Finding| {
-        finding.severity == Severity::Info
-            && finding.caused_by.is_empty()
-            && !server.root_causes.contains(&finding.id)
-    };
-    for note in server.findings.iter().filter(is_note) {
-        out.finding("Note", note, server);
+    for note in &verdict.notes {
+        out.finding("Note", note, false);
     }
     if !view.quiet {
-        out.next_steps(&roots, server);
+        out.next_steps(&verdict.steps, server);
         if view.verbose && !server.passed.is_empty() {
             out.line("Passed", &server.passed.join(view.style.pick(" · ", ", ")));
         } else if !server.passed.is_empty() {
@@ -327,12 +318,11 @@ impl<'a> Block<'a> {
         }
     }
 
-    fn finding(&mut self, label: &str, finding: &Finding, server: &Server) {
+    fn finding(&mut self, label: &str, finding: &WordedFinding, has_effects: bool) {
         self.titled(label, &finding.title, &finding.id);
         if self.view.quiet {
             return;
         }
-        let has_effects = server.findings.iter().any(|other| other.caused_by.first() == Some(&finding.id));
         let rail = if has_effects { self.view.style.pick("│", "|") } else { " " };
         let most = if self.view.verbose { usize::MAX } else { 0 };
         for evidence in finding.evidence.iter().take(most) {
@@ -351,37 +341,27 @@ impl<'a> Block<'a> {
     }
 
     /// Adds the consequences of a finding below it.
-    fn consequences<'f>(&mut self, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>, indent: &str) {
-        let is_effect =
-            |finding: &&Finding| finding.caused_by.first() == Some(&cause.id) && cause.may_cause(finding);
-        let effects: Vec<&Finding> = server.findings.iter().filter(is_effect).collect();
+    fn consequences(&mut self, cause: &Cause<'_>, indent: &str) {
         let style = self.view.style;
-        for (index, effect) in effects.iter().enumerate() {
-            // Two findings with one id have the same effects, and a saved report could even contain a cycle.
-            if path.contains(&effect.id.as_str()) {
-                continue;
-            }
-            let is_last = index + 1 == effects.len();
+        for (index, effect) in cause.effects.iter().enumerate() {
+            let is_last = index + 1 == cause.effects.len();
             let branch = if is_last { style.pick("└─ so", "`- so") } else { style.pick("├─ so", "|- so") };
             let head = format!("  {:<LABEL$}", format!("{indent}{branch}"));
-            self.with_id(&head, &effect.title, &effect.id);
-            path.push(effect.id.as_str());
+            self.with_id(&head, &effect.finding.title, &effect.finding.id);
             let below = if is_last { "   ".to_owned() } else { format!("{}  ", style.pick("│", "|")) };
-            self.consequences(effect, server, path, &format!("{indent}{below}"));
-            path.pop();
+            self.consequences(effect, &format!("{indent}{below}"));
         }
     }
 
-    fn next_steps(&mut self, roots: &[&Finding], server: &Server) {
-        let seen = super::distinct_steps(roots);
-        let Some(first) = roots.first() else { return };
+    fn next_steps(&mut self, steps: &[NextStep], server: &Server) {
+        if steps.is_empty() {
+            return;
+        }
         self.gap();
         self.text.push_str(&format!("  {}\n", self.view.style.bold("Next steps")));
-        for (index, step) in seen.iter().enumerate() {
+        for (index, step) in steps.iter().enumerate() {
             self.step(index + 1, &step.what, step.command.as_deref());
         }
-        let explain = format!("hermes-doctor explain {}", first.id);
-        self.step(seen.len() + 1, "what this means", Some(&explain));
         if !server.passed.is_empty() || !server.gaps.is_empty() {
             self.gap();
         }

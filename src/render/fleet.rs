@@ -1,8 +1,8 @@
 //! Common parts of the output for monitoring systems: stable names of servers, counts by known names, and safe
 //! text.
 
-use crate::diagnose::catalogue;
 use crate::model::{DatabaseFile, Envelope, Health, HostPath, Lineage, Outcome, Phase, Server};
+use crate::wording::catalogue;
 
 /// Maximum number of servers that are listed; more are only counted, so that no host can flood a monitoring
 /// system.

@@ -3,8 +3,8 @@
 use super::View;
 use super::samples::{growth_lines, sparkline};
 use super::table::{finish, right, table};
-use crate::diagnose::history::{by_server, clock_steps, judge};
 use crate::model::{History, Note, Record, Status};
+use crate::wording::history::{ServerHistory, servers};
 use comfy_table::Cell;
 
 /// Maximum number of events that are shown without `--verbose`, the last ones.
@@ -16,8 +16,7 @@ const MAX_EVENT: usize = 300;
 /// Servers, their changes, and series that grow.
 pub fn show(history: &History, view: &View) -> String {
     let mut out = String::new();
-    let (_, growths) = judge(history);
-    for (server, records) in by_server(history) {
+    for ServerHistory { server, records, clock, growth } in servers(history) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { continue };
         let word = last.status.word();
         let title = view.style.shorten(server, view.style.width().saturating_sub(word.len() + 2));
@@ -30,7 +29,7 @@ pub fn show(history: &History, view: &View) -> String {
             view.style.status(word, last.status)
         ));
         out.push_str(&format!("  {} samples from {} to {}\n", records.len(), first.at, last.at));
-        out.push_str(&clock(&records).map_or(String::new(), |text| line("Clock", text)));
+        out.push_str(&clock.map_or(String::new(), |text| line("Clock", text)));
         out.push_str(&line("Critical", critical(&records)));
         for (name, value) in [
             ("Open", &(|record: &Record| record.open) as &dyn Fn(&Record) -> Option<u64>),
@@ -43,9 +42,7 @@ pub fn show(history: &History, view: &View) -> String {
                 out.push_str(&line(name, format!("{least} to {most}  {drawn}")));
             }
         }
-        if let Some(growth) = growths.get(server) {
-            out.push_str(&growth_lines(growth, view));
-        }
+        out.push_str(&growth_lines(&growth, view));
         out.push_str(&events(&records, view));
     }
     if history.lines_skipped > 0 {
@@ -59,19 +56,6 @@ pub fn show(history: &History, view: &View) -> String {
 
 fn line(label: &str, text: String) -> String {
     format!("  {label:<10}  {text}\n")
-}
-
-fn clock(records: &[&Record]) -> Option<String> {
-    let steps = clock_steps(records);
-    let counted = [(steps.back, "back"), (steps.forward, "forward")];
-    let counted = counted.iter().filter(|(count, _)| *count > 0);
-    let counted: Vec<String> = counted.map(|(count, way)| format!("set {way} {count} times")).collect();
-    let judged = if steps.cuts_trend {
-        "growth is judged since the last step back"
-    } else {
-        "growth is judged by the time since boot"
-    };
-    (!counted.is_empty()).then(|| format!("{}; {judged}", counted.join(", ")))
 }
 
 fn critical(records: &[&Record]) -> String {

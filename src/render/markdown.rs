@@ -5,7 +5,8 @@
 //! which alone could end code (CommonMark, 4.5 and 6.1).
 
 use super::{Style, View, databases, facts, samples, words};
-use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
+use crate::model::{Envelope, Gap, NextStep, Server};
+use crate::wording::{self, Cause};
 use serde_json::Value;
 
 /// Maximum length of the comment in characters; GitHub accepts 65,536.
@@ -143,48 +144,32 @@ fn name(server: &Server) -> String {
 
 fn verdict(server: &Server) -> String {
     let mut out = format!("\n#### {}: {}\n\n", name(server), server.status.word());
-    let is_root = |finding: &&Finding| server.root_causes.contains(&finding.id) && finding.caused_by.is_empty();
-    let roots: Vec<&Finding> = server.findings.iter().filter(is_root).take(MAX).collect();
-    for (index, root) in roots.iter().enumerate() {
+    let verdict = wording::verdict(server);
+    for (index, root) in verdict.roots.iter().take(MAX).enumerate() {
         let label = if index == 0 { "Root cause" } else { "Also" };
-        out.push_str(&format!("- **{label}** {} ({})\n", code(&root.title), code(&root.id)));
-        consequences(&mut out, root, server, &mut vec![root.id.as_str()]);
+        out.push_str(&format!("- **{label}** {} ({})\n", code(&root.finding.title), code(&root.finding.id)));
+        consequences(&mut out, root, 1);
     }
-    if roots.is_empty() {
-        out.push_str(match server.status {
-            Status::Unknown => "- Inconclusive: a required check could not run (see Not checked).\n",
-            _ => "- No problems found.\n",
-        });
+    if verdict.roots.is_empty() {
+        out.push_str(&format!("- {}\n", verdict.summary));
     }
-    let is_note = |finding: &&Finding| {
-        finding.severity == Severity::Info
-            && finding.caused_by.is_empty()
-            && !server.root_causes.contains(&finding.id)
-    };
-    for note in server.findings.iter().filter(is_note).take(MAX) {
+    for note in verdict.notes.iter().take(MAX) {
         out.push_str(&format!("- Note: {} ({})\n", code(&note.title), code(&note.id)));
     }
-    out.push_str(&steps(&roots));
+    out.push_str(&steps(&verdict.steps_in_report()));
     out.push_str(&not_seen(&server.gaps));
     out
 }
 
-fn consequences<'f>(out: &mut String, cause: &'f Finding, server: &'f Server, path: &mut Vec<&'f str>) {
-    for effect in server.findings.iter().filter(|finding| finding.caused_by.first() == Some(&cause.id)).take(MAX) {
-        // Two findings with one id have the same effects, and a saved report could even contain a cycle.
-        if path.contains(&effect.id.as_str()) {
-            continue;
-        }
-        let indent = "  ".repeat(path.len().min(12));
-        out.push_str(&format!("{indent}- so {} ({})\n", code(&effect.title), code(&effect.id)));
-        path.push(effect.id.as_str());
-        consequences(out, effect, server, path);
-        path.pop();
+fn consequences(out: &mut String, cause: &Cause<'_>, depth: usize) {
+    for effect in cause.effects.iter().take(MAX) {
+        let indent = "  ".repeat(depth.min(12));
+        out.push_str(&format!("{indent}- so {} ({})\n", code(&effect.finding.title), code(&effect.finding.id)));
+        consequences(out, effect, depth + 1);
     }
 }
 
-fn steps(roots: &[&Finding]) -> String {
-    let seen = super::distinct_steps(roots);
+fn steps(seen: &[&NextStep]) -> String {
     if seen.is_empty() {
         return String::new();
     }

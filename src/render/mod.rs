@@ -30,7 +30,7 @@ pub use nagios::nagios;
 pub use openmetrics::openmetrics;
 pub use style::Style;
 
-use crate::model::{Envelope, Finding, NextStep, Part};
+use crate::model::{Envelope, Part};
 use std::io::{self, Write};
 
 /// Display options.
@@ -44,17 +44,6 @@ pub struct View {
     pub quiet: bool,
     /// Maximum number of target rows.
     pub top: usize,
-}
-
-/// The next steps of several findings, without duplicates.
-fn distinct_steps<'a>(findings: &[&'a Finding]) -> Vec<&'a NextStep> {
-    let mut seen: Vec<&NextStep> = Vec::new();
-    for step in findings.iter().flat_map(|finding| &finding.next) {
-        if !seen.contains(&step) {
-            seen.push(step);
-        }
-    }
-    seen
 }
 
 /// One envelope as indented JSON, since users read attachments too.

@@ -2,8 +2,8 @@
 //! a line of status and text, `|`, performance data, then lines of detail.
 
 use super::fleet::{self, Name};
-use crate::diagnose::{CEILING_CRITICAL, CEILING_WARNING};
-use crate::model::{Envelope, Finding, Gap, Server, Severity, Status};
+use crate::model::{CEILING_CRITICAL, CEILING_WARNING, Envelope, Gap, Server, Severity, Status, WordedFinding};
+use crate::wording;
 
 /// The service name at the start of the output.
 const SERVICE: &str = "HERMES";
@@ -87,8 +87,8 @@ fn counted(named: &[(&Name, &Server)]) -> String {
     format!("{} servers: {}", named.len(), parts.join(", "))
 }
 
-fn roots(server: &Server) -> Vec<&Finding> {
-    server.findings.iter().filter(|finding| server.root_causes.contains(&finding.id)).collect()
+fn roots(server: &Server) -> Vec<&WordedFinding> {
+    wording::verdict(server).roots.into_iter().map(|root| root.finding).collect()
 }
 
 /// Why a server has its status: the first of its root causes, or a gap.
@@ -109,7 +109,7 @@ fn reason(server: &Server) -> String {
     }
 }
 
-fn line(finding: &Finding) -> String {
+fn line(finding: &WordedFinding) -> String {
     format!("{} [{}]", finding.title, finding.id)
 }
 
@@ -129,8 +129,9 @@ fn detail(envelope: &Envelope, named: &[(&Name, &Server)]) -> Vec<String> {
         for root in roots(server).into_iter().skip(1) {
             lines.push(format!("{} and: {}", name.server, line(root)));
         }
-        let is_consequence =
-            |finding: &&Finding| finding.severity > Severity::Info && !server.root_causes.contains(&finding.id);
+        let is_consequence = |finding: &&WordedFinding| {
+            finding.severity > Severity::Info && !server.root_causes.contains(&finding.id)
+        };
         for finding in server.findings.iter().filter(is_consequence) {
             lines.push(format!("{} so: {}", name.server, line(finding)));
         }

@@ -1,8 +1,8 @@
 //! Python stacks: the locks with waiting threads and their holders, then every distinct stack once.
 
 use super::{View, words};
-use crate::diagnose::stacks::{called_by, doing};
 use crate::model::{LockWait, StackFrame, StackGroup, StackRole, StackThread, Stacks};
+use crate::wording::stacks::{called_by, doing};
 use unicode_width::UnicodeWidthStr;
 
 /// Maximum number of frames per stack that are shown without `--verbose`.

@@ -5,8 +5,8 @@ use crate::pages::findings_page;
 
 use clap::{CommandFactory, Parser as _};
 use hermes_doctor::command::Cli;
-use hermes_doctor::diagnose::catalogue::{CATALOGUE, entry};
 use hermes_doctor::supervisor::expect;
+use hermes_doctor::wording::catalogue::{CATALOGUE, entry};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -290,7 +290,7 @@ fn every_id_has_its_entry() {
         .collect();
     assert!(ids.len() >= CATALOGUE.len());
     for id in ids {
-        assert!(entry(id).is_some(), "src/diagnose/catalogue.rs has no entry of {id}");
+        assert!(entry(id).is_some(), "src/wording/catalogue.rs has no entry of {id}");
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::common::reported;
 use crate::pages::{HOSTS, fixtures_page, path, read};
 use hermes_doctor::collect::replay;
-use hermes_doctor::diagnose;
 use hermes_doctor::model::{ClaimState, Envelope, Status};
+use hermes_doctor::wording;
 use std::path::Path;
 
 #[test]
@@ -17,7 +17,7 @@ fn every_recorded_host_gets_its_verdict_from_its_facts() {
         server.passed.clear();
         server.root_causes.clear();
         server.status = Status::Unknown;
-        diagnose::judge(server);
+        wording::judge(server);
         assert_eq!(
             (server.status, server.root_causes.as_slice()),
             (*status, roots.map_strings().as_slice()),
@@ -52,7 +52,7 @@ fn a_late_route_is_a_warning_of_a_server_that_has_started() {
         let mut envelope = read("route-late");
         let server = &mut envelope.servers[0];
         server.process.as_mut().unwrap().age_ms = Some(age_ms);
-        diagnose::judge(server);
+        wording::judge(server);
         assert_eq!(server.status, status);
         assert!(server.findings.iter().any(|finding| finding.id == "route-slow"));
     }
@@ -67,7 +67,7 @@ fn a_thread_that_has_come_on_is_not_stuck() {
         let server = &mut envelope.servers[0];
         let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
         activity.threads.iter_mut().for_each(|thread| thread.sleeps = thread.sleeps.map(|sleeps| sleeps + 40));
-        diagnose::judge(server);
+        wording::judge(server);
         let ids: Vec<&str> = server.findings.iter().map(|finding| finding.id.as_str()).collect();
         assert!(!ids.contains(&"uninterruptible-sleep") && !ids.contains(&"output-pipe-full"), "{name}: {ids:?}");
         assert_eq!(server.status, Status::Critical, "{name}");
@@ -76,7 +76,7 @@ fn a_thread_that_has_come_on_is_not_stuck() {
     let mut envelope = read("handlers-deadlocked");
     let server = &mut envelope.servers[0];
     server.listeners.as_mut().unwrap().looks.last_mut().unwrap().answered_since = 3;
-    diagnose::judge(server);
+    wording::judge(server);
     assert_eq!(
         (server.status, server.root_causes.as_slice()),
         (Status::Warning, &["http-no-answer".to_owned()][..])
@@ -92,7 +92,7 @@ fn a_wait_for_memory_of_the_group_is_its_cause() {
     let activity = server.health.as_mut().unwrap().activity.as_mut().unwrap();
     let looks = activity.threads.iter_mut().flat_map(|thread| &mut thread.looks);
     looks.for_each(|look| look.wait_channel = Some("mem_cgroup_handle_over_high".into()));
-    diagnose::judge(server);
+    wording::judge(server);
     assert_eq!(
         (server.status, server.root_causes.as_slice()),
         (Status::Critical, &["memory-pressure".to_owned()][..])
@@ -108,7 +108,7 @@ fn a_low_limit_is_low_by_itself_or_by_a_leak() {
         let server = &mut envelope.servers[0];
         let family = &mut server.descriptors.as_mut().unwrap().sqlite[0];
         (family.db, family.wal) = (handles / 2, handles - handles / 2);
-        diagnose::judge(server);
+        wording::judge(server);
         server.root_causes.clone()
     };
     assert_eq!(roots(98), ["state-db-handle-leak"]);
@@ -124,7 +124,7 @@ fn a_throttled_thread_waits_for_no_disk() {
     for (name, says) in [("report-A70800-memory-high", "memory.high"), ("state-d", "network mount")] {
         let mut envelope = read(name);
         let server = &mut envelope.servers[0];
-        diagnose::judge(server);
+        wording::judge(server);
         let found = server.findings.iter().find(|finding| finding.id == "uninterruptible-sleep").unwrap();
         assert_eq!(found.next.iter().filter(|step| step.what.contains(says)).count(), 1, "{name}");
         assert!(!found.next.iter().any(|step| step.what.contains("mount") && step.what.contains("memory")));
@@ -139,7 +139,7 @@ fn a_debugger_is_the_cause_of_the_silence() {
     let process = server.process.as_mut().unwrap();
     process.state = hermes_doctor::model::ProcessState::Traced;
     process.tracer_pid = Some(4711);
-    diagnose::judge(server);
+    wording::judge(server);
     assert_eq!(
         (server.status, server.root_causes.as_slice()),
         (Status::Critical, &["process-stopped".to_owned()][..])
@@ -166,7 +166,7 @@ fn refused_is_a_finding_only_of_a_server_that_has_started() {
             let gap = hermes_doctor::model::Gap::new("HTTP", hermes_doctor::model::GapReason::NotFound, "young");
             server.gaps.push(gap.blocking(hermes_doctor::model::id::HTTP));
         }
-        diagnose::judge(server);
+        wording::judge(server);
         if starting {
             assert_eq!((server.status, server.root_causes.len()), (Status::Unknown, 0), "{:?}", server.findings);
         } else {
@@ -181,7 +181,7 @@ fn judged(name: &str, change: impl FnOnce(&mut hermes_doctor::model::Server)) ->
     let mut envelope = read(name);
     let server = &mut envelope.servers[0];
     change(server);
-    diagnose::judge(server);
+    wording::judge(server);
     (server.status, server.findings.iter().map(|found| found.id.clone()).collect())
 }
 
@@ -257,7 +257,7 @@ fn restart_counters_are_judged_by_supervisor() {
             states: states.map_strings().into_iter().map(Into::into).collect(),
             ..Relaunch::default()
         };
-        diagnose::is_repeated(&claim, &relaunch)
+        hermes_doctor::diagnose::is_repeated(&claim, &relaunch)
     };
     assert!(repeated("systemd", 1, 1, &[]) && !repeated("systemd", 2, 0, &[]));
     assert!(!repeated("pm2", 2, 1, &[]) && repeated("pm2", 2, 2, &[]));
@@ -287,7 +287,7 @@ fn a_killed_server_is_down_because_of_memory() {
     let mut envelope = read("systemd-failed");
     let server = &mut envelope.servers[0];
     server.lineage.as_mut().unwrap().supervisor.result = Some("oom-kill, signal 9".into());
-    diagnose::judge(server);
+    wording::judge(server);
     assert_eq!(server.root_causes, ["memory-killed"], "{:?}", server.findings);
     let caused =
         |id: &str| server.findings.iter().find(|found| found.id == id).map(|found| found.caused_by.clone());

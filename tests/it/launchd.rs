@@ -837,7 +837,7 @@ fn host_of(mac: &Mac, pid: u32, health: Option<Health>) -> Envelope {
         found.health = Some(health);
         found.examined.push(Part::Health);
     }
-    hermes_doctor::diagnose::judge(found);
+    hermes_doctor::wording::judge(found);
     envelope.status = found.status;
     envelope
 }

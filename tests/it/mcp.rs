@@ -245,7 +245,7 @@ fn errors_for_wrong_calls_show_valid_arguments() {
         answers[7]
     );
     let all = envelope(&answers[8])["explanations"].as_array().unwrap().len();
-    assert_eq!(all, hermes_doctor::diagnose::catalogue::CATALOGUE.len());
+    assert_eq!(all, hermes_doctor::wording::catalogue::CATALOGUE.len());
 }
 
 /// A leak shows over time, in one call.

@@ -3,8 +3,8 @@
 
 use crate::common::reported;
 use hermes_doctor::collect::replay;
-use hermes_doctor::diagnose::catalogue::CATALOGUE;
 use hermes_doctor::model::{Envelope, Status};
+use hermes_doctor::wording::catalogue::CATALOGUE;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,7 @@ pub fn read(name: &str) -> Envelope {
 pub fn findings_page() -> String {
     let mut text = String::from(
         "# The findings\n\nStable ids: scripts and dashboards may rely on them. This page and `hermes-doctor explain` come from one \
-         source, `src/diagnose/catalogue.rs`.\n",
+         source, `src/wording/catalogue.rs`.\n",
     );
     for entry in CATALOGUE {
         let _ = write!(

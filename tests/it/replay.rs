@@ -419,7 +419,7 @@ fn each_part_of_a_report_is_judged_as_in_the_whole() {
         for command in ["fds", "lineage", "health", "port", "db"] {
             let part = replaying::replay(report.clone(), &request(command)).unwrap();
             for found in part.servers.iter().flat_map(|server| &server.findings) {
-                let known = |other: &&hermes_doctor::model::Finding| {
+                let known = |other: &&hermes_doctor::model::WordedFinding| {
                     (&other.id, &other.subject) == (&found.id, &found.subject)
                 };
                 let of_whole = whole.servers[0].findings.iter().find(known);

@@ -8,6 +8,7 @@ use hermes_doctor::examine::redacted;
 use hermes_doctor::model::Envelope;
 use hermes_doctor::redact::Level;
 use hermes_doctor::render::{html, markdown};
+use hermes_doctor::wording;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +28,7 @@ fn fixtures() -> Vec<(String, Envelope)> {
 /// Status and root causes of each server after its facts were diagnosed again.
 fn verdicts(envelope: &Envelope) -> Vec<Value> {
     let mut servers = envelope.servers.clone();
-    servers.iter_mut().for_each(hermes_doctor::diagnose::judge);
+    servers.iter_mut().for_each(hermes_doctor::wording::judge);
     servers.iter().map(|server| serde_json::json!([server.status, server.root_causes])).collect()
 }
 
@@ -127,7 +128,7 @@ fn hostile(level: Level) -> Envelope {
                 hermes_doctor::model::Gap::new(*text, hermes_doctor::model::GapReason::Malformed, *text)
             }),
         );
-        hermes_doctor::diagnose::judge(server);
+        hermes_doctor::wording::judge(server);
     }
     let sealed = hermes_doctor::report::seal(envelope, std::time::Duration::ZERO);
     redacted(sealed, level, &[])
@@ -456,4 +457,25 @@ fn a_live_server_is_reported() {
     let samples = compared["servers"][0]["trend"]["samples"].as_array().unwrap();
     assert_eq!(samples.len(), 2);
     assert_eq!(samples[0]["families"][0]["path"], samples[1]["families"][0]["path"]);
+}
+
+/// Each form of a report shows every step but the one that writes a report.
+#[test]
+fn every_form_shows_the_same_steps() {
+    for (name, mut envelope) in fixtures() {
+        envelope.servers.iter_mut().for_each(wording::judge);
+        let (markdown, html) = (markdown(&envelope), html(&envelope));
+        for server in &envelope.servers {
+            let verdict = wording::verdict(server);
+            let steps = verdict.steps_in_report();
+            assert!(steps.len() >= verdict.steps.len().saturating_sub(1), "{name}");
+            for step in steps {
+                assert!(step.command.as_ref().is_none_or(|command| !command.starts_with("hermes-doctor report")));
+                let escaped = step.what.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                assert!(html.contains(&escaped.replace('"', "&quot;")), "{name}: {}", step.what);
+                let beginning: String = step.what.chars().take(60).take_while(|at| *at != '`').collect();
+                assert!(markdown.contains(&beginning), "{name}: {}", step.what);
+            }
+        }
+    }
 }

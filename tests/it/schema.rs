@@ -5,7 +5,7 @@ use crate::common;
 
 use common::{run, webui};
 use hermes_doctor::collect::replay;
-use hermes_doctor::diagnose;
+use hermes_doctor::wording;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -320,7 +320,7 @@ fn the_oldest_reports_are_still_read() {
         valid(&validator, &name, &report);
         let mut old = replay::read(report.to_string().as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
         for (old, full) in old.servers.iter_mut().zip(&full.servers) {
-            diagnose::judge(old);
+            wording::judge(old);
             // Without samples of the threads the reason for a waiting request is unknown, so the wait itself is the
             // finding.
             let news =

@@ -11,7 +11,7 @@ fn host(name: &str) -> Envelope {
     // The findings in a fixture are those of the program that recorded it.
     for server in &mut envelope.servers {
         (server.findings, server.passed) = (Vec::new(), Vec::new());
-        hermes_doctor::diagnose::judge(server);
+        hermes_doctor::wording::judge(server);
     }
     let elapsed = std::time::Duration::from_millis(envelope.elapsed_ms);
     hermes_doctor::report::seal(envelope, elapsed)
@@ -22,7 +22,7 @@ fn part(name: &str, part: Part) -> Envelope {
     let mut envelope = host(name);
     for server in &mut envelope.servers {
         server.examined = vec![part];
-        hermes_doctor::diagnose::judge(server);
+        hermes_doctor::wording::judge(server);
     }
     envelope
 }
@@ -180,7 +180,7 @@ fn every_line_fits() {
             let mut envelope = envelope.clone();
             for server in &mut envelope.servers {
                 server.examined = vec![part];
-                hermes_doctor::diagnose::judge(server);
+                hermes_doctor::wording::judge(server);
             }
             (format!("{part:?}"), envelope)
         }));
@@ -260,8 +260,9 @@ fn over_time_and_databases() {
         };
         let recorded = ids(&envelope);
         assert!(!recorded.is_empty(), "{name}");
-        envelope.servers.iter_mut().for_each(hermes_doctor::diagnose::judge);
-        envelope.findings = hermes_doctor::diagnose::judge_host(&[], &envelope.databases);
+        envelope.servers.iter_mut().for_each(hermes_doctor::wording::judge);
+        envelope.findings =
+            hermes_doctor::wording::judge_host(hermes_doctor::model::Os::Linux, &[], &envelope.databases);
         assert_eq!(ids(&envelope), recorded, "{name}");
         for width in [80, 120] {
             insta::assert_snapshot!(format!("over-time-{width}-{name}"), shown(&envelope, &view(width, true)));
@@ -307,7 +308,7 @@ fn many_requests() {
     };
     let server = &mut envelope.servers[0];
     server.health.as_mut().unwrap().series = Some(series);
-    hermes_doctor::diagnose::judge(server);
+    hermes_doctor::wording::judge(server);
     assert_eq!(server.root_causes, ["http-no-answer"]);
     insta::assert_snapshot!("health-series-80", shown(&envelope, &view(80, true)));
     let ascii = shown(&envelope, &view(80, false));
@@ -325,10 +326,10 @@ fn stacks_and_locks() {
         // Advice may differ from that in an old report; findings and their causes may not.
         let facts = |envelope: &Envelope| -> Vec<_> {
             let findings = envelope.servers[0].findings.iter().cloned();
-            findings.map(|found| hermes_doctor::model::Finding { next: Vec::new(), ..found }).collect()
+            findings.map(|found| hermes_doctor::model::WordedFinding { next: Vec::new(), ..found }).collect()
         };
         let recorded = facts(&envelope);
-        envelope.servers.iter_mut().for_each(hermes_doctor::diagnose::judge);
+        envelope.servers.iter_mut().for_each(hermes_doctor::wording::judge);
         assert_eq!(facts(&envelope), recorded, "{name}");
         for width in [80, 120] {
             let text = shown(&envelope, &view(width, true));
@@ -370,7 +371,7 @@ fn a_record_read_back() {
     let history = read.history();
     assert_eq!((history.records.len(), history.lines_skipped), (22, 0));
     let mut envelope = Envelope { command: "history".into(), servers: Vec::new(), ..host("healthy-pool") };
-    envelope.findings = hermes_doctor::diagnose::history::judge(&history).0;
+    envelope.findings = hermes_doctor::wording::judge_history(&history, hermes_doctor::model::Os::Linux);
     envelope.history = Some(history);
     insta::assert_snapshot!("history-80", shown(&envelope, &view(80, true)));
 }

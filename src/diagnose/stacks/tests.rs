@@ -114,9 +114,7 @@ fn a_global_lock_is_certain() {
         ("sync", at(GLOBAL, "# HELD"), StackRole::Waits)
     );
     assert_eq!(holder.innermost.function, "slow");
-    let evidence = lock_evidence(&stacks);
-    assert_eq!(evidence[0].fact, format!("threads that wait at server.py:{} for LOCK", at(GLOBAL, "# TAKE")));
-    assert!(evidence[1].value.as_str().unwrap().starts_with("thread holder (3), in slow at server.py:"));
+    assert_eq!(lock.place(), format!("server.py:{}", at(GLOBAL, "# TAKE")));
     let manual = staged(
         GLOBAL,
         &[waits(1, vec![("handler", "# TAKE")]), sleeps(3, vec![("slow", "# SLOW"), ("manual", "# MANUAL")])],
@@ -410,18 +408,4 @@ fn staged_any(threads: &[Staged]) -> Stacks {
         .collect();
     let look = PythonSample { stacks, is_complete: true, ..PythonSample::default() };
     join(&look, &kernel, &HashMap::from([(FILE.into(), SourceText::Read(parse(GLOBAL)))]))
-}
-
-#[test]
-fn the_holder_of_the_interpreter_is_evidence() {
-    let frames = vec![
-        StackFrame { function: "match".into(), file: "/usr/lib/python3.11/re/__init__.py".into(), line: Some(166) },
-        StackFrame { function: "run".into(), file: FILE.into(), line: Some(9) },
-    ];
-    let thread =
-        StackThread { tid: Some(5), name: Some("search".into()), holds_gil: true, ..StackThread::default() };
-    let group = StackGroup { count: 1, threads: vec![thread], frames, ..StackGroup::default() };
-    let evidence = gil_evidence(&Stacks { groups: vec![group], ..Stacks::default() });
-    assert_eq!(evidence[0].value, "thread search (5), in match at __init__.py:166, called in run at server.py:9");
-    assert!(gil_evidence(&Stacks::default()).is_empty());
 }

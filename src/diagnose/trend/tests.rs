@@ -3,7 +3,7 @@
 use super::recorded::{MIXED, Recorded, STAIRS, TEETH};
 use super::*;
 use crate::model::FamilySample;
-use crate::model::{Severity, id};
+use crate::model::{DescriptorFinding, Finding, Raised, Severity, id};
 
 /// A small generator with a fixed seed, so that every run has the same series.
 struct Random(u64);
@@ -134,8 +134,8 @@ fn a_saw_tooth_that_reaches_the_limit_is_a_leak_in_effect() {
     let series = TEETH.iter().find(|series| series.0.starts_with("3.13.0 HTTP server, 5/s")).unwrap();
     let peak = series.2.iter().zip(series.3).position(|(db, wal)| db + wal + 21 >= 240).unwrap();
     let trend = recorded(series, 0, peak, 1, Some(256));
-    let found = findings(Some(7), &trend, &judge_trend(&trend));
-    assert_eq!(found[0].id, id::STATE_DB_HANDLE_LEAK);
+    let found = findings(&trend, &judge_trend(&trend));
+    assert_eq!(found[0].id(), id::STATE_DB_HANDLE_LEAK);
     assert_eq!(found[0].severity, Severity::Critical);
 }
 
@@ -228,16 +228,21 @@ fn an_idle_leak_is_found_with_time_to_spare() {
         !growths.iter().any(|growth| matches!(&growth.series, Series::Kind(_))),
         "the files are the database's"
     );
-    let found = findings(Some(7), &trend, &growths);
-    let titles: Vec<&str> = found.iter().map(|finding| finding.title.as_str()).collect();
-    assert_eq!(
-        titles,
-        [
-            "state.db handles: +1440 an hour (1440 to 1440), 256 reached in 60 s; nothing is given back, and no client is connected",
-            "+1440 an hour (1440 to 1440), 256 reached in 60 s; state.db grows, nothing is given back, and no client is connected",
-        ]
-    );
-    assert!(found.iter().all(|finding| finding.severity == Severity::Critical && !finding.why.is_empty()));
+    let found = findings(&trend, &growths);
+    let facts = |found: &Raised| match &found.finding {
+        Finding::Descriptors(finding) => match finding.as_ref() {
+            DescriptorFinding::HandleGrowth { facts, .. } => (facts.clone(), 0),
+            DescriptorFinding::Growth { facts, parts } => (facts.clone(), parts.len()),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    for (found, parts) in found.iter().zip([0, 1]) {
+        let (facts, count) = facts(found);
+        assert_eq!((facts.growth.per_hour, facts.growth.to_limit_ms), (Some(1440.0), Some(60_000)));
+        assert_eq!((facts.soft_limit, facts.growth.idle, count), (Some(256), Some(true), parts));
+    }
+    assert!(found.iter().all(|finding| finding.severity == Severity::Critical));
     assert_eq!(found[1].caused_by, [id::STATE_DB_HANDLE_LEAK]);
 }
 
@@ -339,23 +344,25 @@ fn the_kind_that_grows_is_named() {
     // 360 is within a long saw-tooth, and the limit is high enough for one.
     assert!(growths.iter().all(|growth| growth.shape == Shape::Undecided && growth.idle == Some(false)));
     let trend = Trend { soft_limit: Some(512), ..trend };
-    let found = findings(None, &trend, &judge_trend(&trend));
+    let found = findings(&trend, &judge_trend(&trend));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].severity, Severity::Critical);
-    assert_eq!(
-        found[0].title,
-        "+1200 an hour (1200 to 1200), 512 reached in 4 m; pipe grows, nothing is given back"
-    );
+    let Finding::Descriptors(finding) = &found[0].finding else { panic!("{found:?}") };
+    let DescriptorFinding::Growth { facts, parts } = finding.as_ref() else { panic!("{finding:?}") };
+    assert_eq!((facts.growth.per_hour, facts.growth.to_limit_ms), (Some(1200.0), Some(276_000)));
+    assert_eq!(parts.first().map(|part| &part.series), Some(&Series::Kind("pipe".into())));
 }
 
 #[test]
 fn a_saw_tooth_is_reported_with_its_margin() {
     let series = TEETH.iter().find(|series| series.0.starts_with("3.11.7 HTTP server, 5/s")).unwrap();
     let trend = recorded(series, 0, series.2.len(), 1, Some(256));
-    let found = findings(Some(7), &trend, &judge_trend(&trend));
+    let found = findings(&trend, &judge_trend(&trend));
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0].id, id::DEFERRED_CLOSE);
-    assert!(found[0].title.contains("of 256 descriptors were open"), "{}", found[0].title);
+    assert_eq!(found[0].id(), id::DEFERRED_CLOSE);
+    let Finding::Descriptors(finding) = &found[0].finding else { panic!("{found:?}") };
+    let DescriptorFinding::DeferredClose { facts, most_open, .. } = finding.as_ref() else { panic!("{finding:?}") };
+    assert_eq!((facts.soft_limit, most_open.is_some()), (Some(256), true));
 }
 
 #[test]
@@ -411,7 +418,7 @@ proptest::proptest! {
             .collect();
         let trend = Trend { soft_limit: limit, samples };
         let growths = judge_trend(&trend);
-        findings(Some(1), &trend, &growths);
+        findings(&trend, &growths);
         for growth in growths {
             proptest::prop_assert!(growth.shape == Shape::Undecided || growth.missing.is_none());
             proptest::prop_assert!(growth.per_hour.is_none_or(f64::is_finite));

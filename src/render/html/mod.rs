@@ -3,7 +3,8 @@
 mod facts;
 
 use super::words;
-use crate::model::{Envelope, Finding, Gap, GapDetail, Redaction, Server, Severity, Status};
+use crate::model::{Envelope, Gap, GapDetail, NextStep, Redaction, Server, Severity, Status, WordedFinding};
+use crate::wording::{self, Cause};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use serde_json::Value;
 
@@ -11,8 +12,6 @@ const STYLE: &str = include_str!("style.css");
 /// The browser may show the page and load nothing else. Plots are images, in which scripts do not run.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
-/// Maximum nesting that is shown.
-const MAX_DEPTH: usize = 32;
 
 /// The whole page.
 pub fn html(envelope: &Envelope) -> String {
@@ -135,56 +134,39 @@ fn article(server: &Server) -> Markup {
 
 /// Root causes with their consequences, the next steps, and notes.
 fn causes(server: &Server) -> Markup {
-    let is_root = |finding: &&Finding| server.root_causes.contains(&finding.id) && finding.caused_by.is_empty();
-    let roots: Vec<&Finding> = server.findings.iter().filter(is_root).collect();
-    let is_note = |finding: &&Finding| {
-        finding.severity == Severity::Info
-            && finding.caused_by.is_empty()
-            && !server.root_causes.contains(&finding.id)
-    };
-    let notes: Vec<&Finding> = server.findings.iter().filter(is_note).collect();
+    let verdict = wording::verdict(server);
     markup! {
-        @if !roots.is_empty() {
+        @if !verdict.roots.is_empty() {
             ul.chain {
-                @for (index, root) in roots.iter().enumerate() {
+                @for (index, root) in verdict.roots.iter().enumerate() {
                     @let label = if index == 0 { "Root cause:" } else { "Also:" };
-                    (cause(label, root, server, &[&root.id]))
+                    (cause(label, root))
                 }
             }
-        } @else if server.status == Status::Unknown {
-            p { "Inconclusive: a required check could not run (see Not checked)." }
         } @else {
-            p { "No problems found." }
+            p { (verdict.summary) }
         }
-        (steps(&roots))
-        @if !notes.is_empty() {
+        (steps(&verdict.steps_in_report()))
+        @if !verdict.notes.is_empty() {
             h3 { "Notes" }
-            ul.chain { @for note in notes { li { (finding("", note)) } } }
+            ul.chain { @for note in &verdict.notes { li { (finding("", note)) } } }
         }
     }
 }
 
-/// One finding with its consequences. `path` has the ids above it, since a saved report can contain a cycle.
-fn cause(label: &str, cause_of: &Finding, server: &Server, path: &[&str]) -> Markup {
-    let is_effect = |effect: &&Finding| {
-        effect.caused_by.first() == Some(&cause_of.id)
-            && !path.contains(&effect.id.as_str())
-            && path.len() < MAX_DEPTH
-    };
-    let effects: Vec<&Finding> = server.findings.iter().filter(is_effect).collect();
+/// One finding with its consequences.
+fn cause(label: &str, cause_of: &Cause<'_>) -> Markup {
     markup! {
         li {
-            (finding(label, cause_of))
-            @if !effects.is_empty() {
-                ul.chain {
-                    @for effect in effects { (cause("so", effect, server, &[path, &[&*effect.id]].concat())) }
-                }
+            (finding(label, cause_of.finding))
+            @if !cause_of.effects.is_empty() {
+                ul.chain { @for effect in &cause_of.effects { (cause("so", effect)) } }
             }
         }
     }
 }
 
-fn finding(label: &str, finding: &Finding) -> Markup {
+fn finding(label: &str, finding: &WordedFinding) -> Markup {
     let class = match finding.severity {
         Severity::Critical => "critical",
         Severity::Warning => "warning",
@@ -202,7 +184,7 @@ fn finding(label: &str, finding: &Finding) -> Markup {
     }
 }
 
-fn evidence(finding: &Finding) -> Markup {
+fn evidence(finding: &WordedFinding) -> Markup {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     scrolled(markup! {
         table.evidence {
@@ -214,8 +196,7 @@ fn evidence(finding: &Finding) -> Markup {
     })
 }
 
-fn steps(roots: &[&Finding]) -> Markup {
-    let steps = super::distinct_steps(roots);
+fn steps(steps: &[&NextStep]) -> Markup {
     markup! {
         @if !steps.is_empty() {
             h3 { "Next steps" }
@@ -255,13 +236,14 @@ fn gaps(gaps: &[Gap]) -> Markup {
 
 /// Findings, gaps and databases of the host as a whole.
 fn host(envelope: &Envelope) -> Markup {
+    let of_host = wording::distinct_steps(&envelope.findings.iter().collect::<Vec<_>>());
     let is_empty = envelope.findings.is_empty() && envelope.gaps.is_empty() && envelope.databases.is_empty();
     markup! {
         @if !is_empty {
             article {
                 h2 { "The host" }
                 ul.chain { @for found in &envelope.findings { li { (finding("", found)) } } }
-                (steps(&envelope.findings.iter().collect::<Vec<_>>()))
+                (steps(&of_host.iter().collect::<Vec<_>>()))
                 (gaps(&envelope.gaps))
                 (facts::databases(&envelope.databases))
             }

@@ -3,13 +3,13 @@
 //! the defaults where the bug report does not give them.
 
 use hermes_doctor::collect::replay;
-use hermes_doctor::diagnose;
 use hermes_doctor::model::{
     Activity, Attempt, ClaimState, CloseWait, CloseWaitPeer, Connections, DatabaseFile, DatabaseHolder,
     Descriptors, Envelope, Expected, Gap, GapReason, Health, Hop, Lineage, Listener, Listeners, Outcome, Part,
     Phase, PhaseName, PidFile, PidFileState, PortSample, ProcessState, Relaunch, Role, Route, SecondSample, Server,
     ServerKind, SqliteFamily, Status, Supervisor, SystemCall, Target, Thread, ThreadSample, WalFile,
 };
+use hermes_doctor::wording;
 use std::path::Path;
 
 /// One host of a report.
@@ -463,7 +463,7 @@ pub fn host(reported: &Reported) -> Option<Envelope> {
     (server.descriptors, server.lineage, server.health, server.listeners) = (None, None, None, None);
     server.databases = Vec::new();
     build(server);
-    diagnose::judge(server);
+    wording::judge(server);
     envelope.status = server.status;
     assert_ne!(envelope.status, Status::Unknown, "{}", reported.name);
     Some(envelope)

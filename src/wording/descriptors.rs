@@ -1,0 +1,214 @@
+//! Findings about open descriptors.
+
+use super::steps::NO_COPY;
+use super::{Context, Words, trend};
+use crate::diagnose::LOW_LIMIT;
+use crate::model::{
+    CloseWait, DescriptorFinding, LevelOf, NextStep, Os, PathCost, Row, Severity, Source, SqliteFamily, Target,
+    Watched,
+};
+
+/// The text of a finding.
+pub fn words(finding: &DescriptorFinding, severity: Severity, context: &Context) -> Words {
+    match finding {
+        DescriptorFinding::Ceiling { open, limit, largest_kinds } => ceiling(*open, *limit, largest_kinds, context),
+        DescriptorFinding::LimitLow { limit, hard_limit } => limit_low(*limit, *hard_limit, context),
+        DescriptorFinding::HandleLevel { family, of, watched } => {
+            handle_level(family, *of, *watched, severity, context)
+        }
+        DescriptorFinding::HandleGrowth { facts, .. } => trend::handle_growth(facts, context),
+        DescriptorFinding::DeferredClose { facts, most_open, .. } => {
+            trend::deferred_close(facts, *most_open, context)
+        }
+        DescriptorFinding::Growth { facts, parts } => trend::growth(facts, parts, context),
+        DescriptorFinding::Rise { facts, limit, limit_in_ms } => trend::rise(facts, *limit, *limit_in_ms, context),
+        DescriptorFinding::LeftByRequests { worst, costly, is_leak } => {
+            left_by_requests(worst, costly, *is_leak, context)
+        }
+        DescriptorFinding::LeftByHealthRequests { requests, before, after, limit } => {
+            left_by_health_requests(*requests, *before, *after, *limit, context)
+        }
+        DescriptorFinding::CloseWaitLeak { sockets, still } => close_wait(sockets, *still, context),
+        DescriptorFinding::DeletedFiles { first, files, is_database } => {
+            deleted_files(first, files, *is_database, context)
+        }
+    }
+}
+
+fn ceiling(open: u64, limit: u64, largest_kinds: &[(String, u64)], context: &Context) -> Words {
+    let title = if open >= limit {
+        format!("the descriptor limit is reached: {open} of {limit}")
+    } else {
+        format!("{open} of {limit} descriptors are open ({})", percent(open, limit))
+    };
+    let from = || Source::descriptors(context.pid);
+    let mut evidence = vec![
+        Row::new("open descriptors", open, from()),
+        Row::new("soft limit", limit, Source::limits(context.pid)),
+    ];
+    evidence.extend(largest_kinds.iter().map(|(kind, count)| Row::new(format!("of these {kind}"), *count, from())));
+    Words { title, evidence, next: vec![see_all("see what fills the table", context)] }
+}
+
+fn limit_low(limit: u64, hard_limit: Option<u64>, context: &Context) -> Words {
+    let hard_limit = hard_limit.map_or("unlimited".into(), serde_json::Value::from);
+    Words {
+        title: format!("the soft limit is {limit} descriptors"),
+        evidence: vec![
+            Row::new("soft limit", limit, Source::limits(context.pid)),
+            Row::new("hard limit", hard_limit, Source::limits(context.pid)),
+        ],
+        next: vec![NextStep::say("Raise it in the unit (LimitNOFILE=4096) or job (SoftResourceLimits)")],
+    }
+}
+
+fn handle_level(
+    family: &SqliteFamily,
+    of: LevelOf,
+    watched: Option<Watched>,
+    severity: Severity,
+    context: &Context,
+) -> Words {
+    let name = family.path.rsplit('/').next().unwrap_or(&family.path);
+    let (db, wal) = (family.db, family.wal);
+    let from = || Source::descriptors(context.pid);
+    let mut evidence = vec![
+        Row::new("database", family.path.to_string(), from()),
+        Row::new("descriptors on the database", db, from()),
+        Row::new("descriptors on its WAL", wal, from()),
+        Row::new("descriptors on its WAL index", family.shm, from()),
+        Row::new("connections that these imply", family.connections, "one database descriptor a connection"),
+    ];
+    let title = match of {
+        LevelOf::Limit(limit) => {
+            let level = match watched {
+                _ if severity == Severity::Critical => String::new(),
+                None => "; a level from one look, not yet a trend".to_owned(),
+                Some(Watched { falls: 0, samples }) => {
+                    format!("; a level, not decided as a trend after {samples} samples")
+                }
+                Some(Watched { falls, samples }) => {
+                    format!("; they fell {falls} times in {samples} samples, and the floor is not decided")
+                }
+            };
+            let share = percent(family.handles(), limit);
+            evidence.push(Row::new("soft limit", limit, Source::limits(context.pid)));
+            format!("{db} {name} + {wal} {name}-wal handles fill {share} of the {limit} descriptors{level}")
+        }
+        LevelOf::Open(open) => {
+            let level =
+                if watched.is_some() { ", not decided as a trend" } else { " from one look, not yet a trend" };
+            let share = percent(family.handles(), open);
+            evidence.extend([
+                Row::new("open descriptors", open, from()),
+                Row::new("soft limit", "unknown", "no public interface tells it"),
+                Row::new(
+                    "soft limit with which launchd starts a job",
+                    LOW_LIMIT,
+                    "launchd's default, unless the job or the server raises it",
+                ),
+            ]);
+            format!(
+                "{db} {name} + {wal} {name}-wal handles are {share} of the {open} open descriptors; a level{level}"
+            )
+        }
+    };
+    let next = vec![NextStep::say(
+        "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
+    )];
+    Words { title, evidence, next }
+}
+
+fn left_by_requests(worst: &PathCost, costly: &[PathCost], is_leak: bool, context: &Context) -> Words {
+    let what = if is_leak { "more than is ever closed late" } else { "they may be closed later" };
+    let mut evidence = Vec::new();
+    for cost in costly.iter().take(5) {
+        let from =
+            || Source::descriptors(context.pid).sampled(format!("before and after {} requests", cost.requests));
+        evidence.push(Row::new(format!("left open by {}", cost.path), cost.left_open, from()));
+        evidence.push(Row::new(
+            format!("of these on databases, by {}", cost.path),
+            cost.left_database_handles,
+            from(),
+        ));
+    }
+    Words {
+        title: format!(
+            "each request of {} left {:.2} descriptors open: {} after {}; {what}",
+            worst.path, worst.per_request, worst.left_open, worst.requests
+        ),
+        evidence,
+        next: vec![
+            see_all("see what they are", context),
+            NextStep::say("Look again in ten minutes: what is still open then leaks"),
+        ],
+    }
+}
+
+fn left_by_health_requests(requests: u64, before: u64, after: u64, limit: Option<u64>, context: &Context) -> Words {
+    let left = after.saturating_sub(before);
+    let of = limit.map_or(String::new(), |limit| format!(" of {limit}"));
+    Words {
+        title: format!("{requests} requests left {left} descriptors open: {before} became {after}{of}"),
+        evidence: vec![
+            Row::new("open descriptors before the requests", before, Source::descriptors(context.pid)),
+            Row::new("open descriptors after the requests", after, Source::descriptors(context.pid)),
+            Row::new("requests", requests, Source::HttpProbe),
+        ],
+        next: vec![see_all("see what they are", context)],
+    }
+}
+
+fn close_wait(sockets: &CloseWait, still: u64, context: &Context) -> Words {
+    let time = sockets.between_ms.map_or(String::new(), |ms| format!(" for {:.1} s and more", ms as f64 / 1000.0));
+    let mut evidence = vec![
+        Row::new("CLOSE-WAIT sockets that the process owns", sockets.first, Source::OwnSockets(context.pid)),
+        Row::new("of these still there at the second look", still, Source::Sockets),
+    ];
+    evidence.extend(sockets.between_ms.map(|ms| Row::new("time between the looks in ms", ms, Source::Clock)));
+    let peers = sockets.by_peer.iter().take(3);
+    evidence.extend(peers.map(|peer| Row::new(format!("of these to {}", peer.peer), peer.count, Source::Sockets)));
+    let peer = sockets.by_peer.first().map_or(String::new(), |peer| format!(", most of them to {}", peer.peer));
+    Words {
+        title: format!("{still} connections that the peer closed are kept open{time}{peer}"),
+        evidence,
+        next: vec![
+            see_all("see the peers", context),
+            NextStep::say("Look again in ten minutes to see whether the count grows"),
+        ],
+    }
+}
+
+fn deleted_files(first: &Target, files: &[Target], is_database: bool, context: &Context) -> Words {
+    let bytes: u64 = files.iter().filter_map(|file| file.size_bytes).fold(0, u64::saturating_add);
+    let count: u64 = files.iter().map(|file| file.count).fold(0, u64::saturating_add);
+    let size = |file: &Target| {
+        let bytes = file.size_bytes.map_or(serde_json::Value::Null, Into::into);
+        Row::new(format!("size in bytes of {}", file.target), bytes, Source::descriptors(context.pid))
+    };
+    let next = match (is_database, context.os) {
+        (true, Os::Linux) => {
+            "Before any restart copy the unlinked database files out of /proc/PID/fd: a restart loses them"
+        }
+        (true, Os::MacOs) => NO_COPY,
+        (false, _) => "For a rotated log, have the server reopen it or restart it",
+    };
+    Words {
+        title: format!(
+            "{count} descriptors on {} unlinked files, {bytes} bytes, {} among them",
+            files.len(),
+            first.target
+        ),
+        evidence: files.iter().take(5).map(size).collect(),
+        next: vec![NextStep::say(next)],
+    }
+}
+
+fn see_all(what: &str, context: &Context) -> NextStep {
+    NextStep::run(what, format!("hermes-doctor fds --all{}", context.selector()))
+}
+
+/// A share in whole percent, rounded down.
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.0} %", (part as f64 / whole.max(1) as f64 * 100.0).floor())
+}
