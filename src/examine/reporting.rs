@@ -92,7 +92,7 @@ mod tests {
                 "private-1:443, private-2 and private-1.",
                 "[public-1]:443 to public-2:80 from [::1]:8787, 127.0.0.1:8787 and 0.0.0.0",
                 "https://host-1:8443/health and http://localhost:8787",
-                "started 2026-11-24T20:00:00Z, sqlite 3.45.1, /root/.hermes",
+                "word-1 2026-11-24T20:00:00Z, sqlite 3.45.1, /root/.hermes",
                 "/tmp/home/state.db, /tmp/home/webui.pid and /proc/7/root/home/user-3/x",
             ]
         );
