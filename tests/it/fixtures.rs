@@ -5,6 +5,7 @@ use crate::pages::{HOSTS, fixtures_page, path, read};
 use hermes_doctor::collect::replay;
 use hermes_doctor::model::{ClaimState, Envelope, Status};
 use hermes_doctor::wording;
+use serde_json::Value;
 use std::path::Path;
 
 #[test]
@@ -32,6 +33,40 @@ fn every_recorded_host_gets_its_verdict_from_its_facts() {
         // Checks that are newer than the report may pass too.
         assert!(recorded.passed.iter().all(|id| server.passed.contains(id)), "{name}: {:?}", server.passed);
     }
+}
+
+/// What was recorded is written again unchanged, whatever the types between: reading loses nothing, and sentences of other
+/// versions keep their text.
+#[test]
+fn every_recorded_fact_is_written_again_unchanged() {
+    fn compare(recorded: &Value, written: &Value, path: &str, compared: &mut usize) {
+        match (recorded, written) {
+            (Value::Object(recorded), Value::Object(written)) => {
+                for (key, value) in recorded {
+                    // What follows from the facts, and what older versions wrote and this one does not.
+                    let found = written.get(key);
+                    assert!(found.is_some() || value.is_null(), "{path}.{key} is gone");
+                    found.into_iter().for_each(|found| compare(value, found, &format!("{path}.{key}"), compared));
+                }
+            }
+            (Value::Array(recorded), Value::Array(written)) => {
+                assert_eq!(recorded.len(), written.len(), "{path}");
+                recorded.iter().zip(written).for_each(|(a, b)| compare(a, b, path, compared));
+            }
+            (Value::Number(a), Value::Number(b)) => assert_eq!(a.as_f64(), b.as_f64(), "{path}"),
+            _ => {
+                assert_eq!(recorded, written, "{path}");
+                *compared += 1;
+            }
+        }
+    }
+    let mut compared = 0;
+    for (name, _, _) in HOSTS {
+        let recorded: Value = serde_json::from_slice(&std::fs::read(path(name)).unwrap()).unwrap();
+        let written = serde_json::to_value(read(name)).unwrap();
+        compare(&recorded, &written, name, &mut compared);
+    }
+    assert!(compared > 10_000, "{compared}");
 }
 
 trait Strings {
