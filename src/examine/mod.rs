@@ -131,7 +131,7 @@ pub fn examine(
             && !target.expectation.remote
             && let Some(reason) = survey.incomplete()
         {
-            let detail = GapDetail::OneIsServer;
+            let detail = GapDetail::CouldBeUnread;
             server
                 .gaps
                 .push(Gap::new(GapSubject::AllProcesses, reason, detail).blocking(&[id::SERVER_NOT_RUNNING]));

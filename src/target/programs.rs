@@ -181,7 +181,7 @@ impl Survey<'_> {
         });
         for (_, count) in of_users.into_iter().filter(|(_, count)| *count > MAX_SUPERVISORS) {
             let what = GapSubject::MoreSupervisors { count: count - MAX_SUPERVISORS };
-            self.note(Gap::new(what, GapReason::NotAsked, GapDetail::OverTools));
+            self.note(Gap::new(what, GapReason::NotAsked, GapDetail::TooManySupervisors));
         }
         found
     }

@@ -122,7 +122,7 @@ pub(super) fn descriptor_records(pid: u32, limit: usize) -> io::Result<Vec<u8>> 
     Ok(out)
 }
 
-fn unsupported(what: &str, why: &str) -> Gap {
+fn unsupported(what: GapSubject, why: GapDetail) -> Gap {
     Gap::new(what, GapReason::Unsupported, why)
 }
 
@@ -304,7 +304,7 @@ impl Supervisors for MacHost {
     fn run_tool(&self, tool: Tool, arguments: Vec<String>, user: Option<u32>, keep: usize) -> Result<Output, Gap> {
         match tool {
             Tool::Launchctl => self.workers.run(tool, arguments, user, keep),
-            Tool::Systemctl | Tool::Journalctl => Err(unsupported(tool.name(), GapDetail::NoSystemdHere)),
+            Tool::Systemctl | Tool::Journalctl => Err(unsupported(tool.name().into(), GapDetail::NoSystemdHere)),
         }
     }
 

@@ -60,7 +60,7 @@ fn walk(pids: &[u32], deadline: Deadline) -> SocketScan {
 }
 
 impl SocketScan {
-    fn gap(&self, what: &str) -> Option<Gap> {
+    fn gap(&self, what: GapSubject) -> Option<Gap> {
         if self.unasked > 0 {
             let detail = GapDetail::ProcessesNotRead { count: self.unasked };
             return Some(Gap::new(what, GapReason::Timeout, detail));

@@ -29,7 +29,7 @@ pub fn programs(host: &dyn Host, supervisor: &SupervisorProcess) -> Result<Colle
     let place = Place::of(host, supervisor.pid)?;
     let Some(home) = home(host, &place) else {
         let what = GapSubject::HomeOfPm2 { pid: supervisor.pid };
-        return Err(Gap::new(what, GapReason::NotFound, GapDetail::LogLimit));
+        return Err(Gap::new(what, GapReason::NotFound, GapDetail::HomeOfPm2Unknown));
     };
     let socket = home.join("rpc.sock");
     let source = printable(socket.as_os_str().as_encoded_bytes());

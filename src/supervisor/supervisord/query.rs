@@ -141,7 +141,8 @@ fn find_configuration(host: &dyn Host, place: &Place) -> Result<(PathBuf, Config
     };
     // Only shown: files are opened relative to the directory itself, whatever its path is.
     let here = host.working_directory(identity).unwrap_or_default();
-    let mut last = Gap::new(GapSubject::SupervisordConfiguration, GapReason::NotFound, GapDetail::TheyHaveNone);
+    let mut last =
+        Gap::new(GapSubject::SupervisordConfiguration, GapReason::NotFound, GapDetail::NoDefaultLocation);
     for path in candidates {
         match host.workers()?.content(&place.path(&path), MAX_FILE_BYTES) {
             Ok(content) => {

@@ -341,7 +341,7 @@ pub fn journal(host: &dyn Host, unit: &Unit) -> Result<LogTail, Gap> {
         let (reason, detail) = if output.is_success {
             (GapReason::NotFound, GapDetail::NoLine)
         } else {
-            (GapReason::Unsupported, GapDetail::OfJournal)
+            (GapReason::Unsupported, GapDetail::JournalctlSilent)
         };
         return Err(Gap::new(what, reason, detail).after(begun.elapsed()));
     }
@@ -381,7 +381,7 @@ fn ask(host: &dyn Host, user: Option<u32>, names: &[&str]) -> Result<Vec<UnitSta
         return Ok(states);
     }
     if states.iter().all(|state| state.load_state.is_empty()) {
-        let detail = GapDetail::OfManager;
+        let detail = GapDetail::ManagerSilent;
         return Err(Gap::new(what, GapReason::Unsupported, detail).after(begun.elapsed()));
     }
     Ok(states)
