@@ -1,5 +1,7 @@
 //! Selects the servers to examine, and what is expected of each. It does not judge.
 
+mod discover;
+mod draft;
 mod homes;
 mod owner;
 mod program;

@@ -4,10 +4,8 @@
 
 use super::rights::{self, Rights};
 use super::{Base, Failure, ForeignPath, Namer};
-use crate::collect::linux::links;
 use crate::collect::linux::proc_dir::{ProcDir, own_mounts};
 use crate::model::Identity;
-use crate::parse::link::{Link, classify};
 use crate::parse::mounts::by_id;
 use crate::parse::process::{mount_id, status};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -485,20 +483,4 @@ pub fn is_kernel_file(descriptor: impl AsFd) -> Result<bool, Failure> {
     // The type is a machine word with the constant in its lower half.
     let [a, b, c, d, ..] = found.f_type.to_le_bytes();
     Ok(MADE_UP.contains(&u32::from_le_bytes([a, b, c, d])))
-}
-
-/// Inodes of the sockets of a process; `None` where its descriptors may not be read.
-pub fn held_sockets(directory: &ProcDir) -> Option<Vec<u64>> {
-    let held = directory.directory(c"fd").ok()?;
-    let (mut found, mut is_refused) = (Vec::new(), false);
-    links::each(&held, 0, |_, link| {
-        match link.map(classify) {
-            Ok(Link::Socket(inode)) => found.push(inode),
-            Err(error) => is_refused |= links::is_refused(error.raw_os_error()),
-            Ok(_) => {}
-        }
-        std::ops::ControlFlow::Continue(())
-    })
-    .ok()?;
-    (!is_refused).then_some(found)
 }

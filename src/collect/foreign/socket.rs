@@ -49,10 +49,12 @@ pub use unix::exchange;
 mod unix {
     use super::{Failure, ForeignPath, Login, Peer};
     use crate::collect::Deadline;
-    use crate::collect::foreign::linux::{Found, Last, find, held_sockets, least_privileged};
+    use crate::collect::foreign::linux::{Found, Last, find, least_privileged};
+    use crate::collect::linux::links;
     use crate::collect::linux::proc_dir::{ProcDir, own_mounts};
     use crate::collect::linux::sockets::{diagnostics_socket, unix_listeners};
     use crate::model::Identity;
+    use crate::parse::link::{Link, classify};
     use crate::parse::mounts::by_id;
     use crate::parse::process::status;
     use crate::parse::socket_diagnostics::UnixListener;
@@ -139,6 +141,22 @@ mod unix {
 
     fn not_queried(why: &str) -> Failure {
         Failure::NotAsked(why.to_owned())
+    }
+
+    /// Inodes of the sockets of a process; `None` where its descriptors may not be read.
+    fn held_sockets(directory: &ProcDir) -> Option<Vec<u64>> {
+        let held = directory.directory(c"fd").ok()?;
+        let (mut found, mut is_refused) = (Vec::new(), false);
+        links::each(&held, 0, |_, link| {
+            match link.map(classify) {
+                Ok(Link::Socket(inode)) => found.push(inode),
+                Err(error) => is_refused |= links::is_refused(error.raw_os_error()),
+                Ok(_) => {}
+            }
+            std::ops::ControlFlow::Continue(())
+        })
+        .ok()?;
+        (!is_refused).then_some(found)
     }
 
     fn holder(identity: Identity) -> Result<Holder, Failure> {

@@ -8,6 +8,7 @@
 
 mod connection;
 mod file;
+mod frame;
 #[cfg(target_os = "linux")]
 mod procfs;
 mod serve;
@@ -24,13 +25,14 @@ use super::Deadline;
 use crate::collect::foreign::Failure;
 use crate::model::{Gap, GapDetail, GapReason};
 use connection::{Remaining, Running, has_ended, leave, remaining, start};
+use frame::{frame, read_frame};
 use shares::Shares;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use wire::{Reply, Subject, frame, read_frame};
+use wire::{Reply, Subject};
 
 /// The hidden first argument that makes this program a worker.
 pub const ARGUMENT: &str = "internal-worker";
@@ -437,7 +439,7 @@ mod tests {
         let (mut requests, input) = io::pipe().unwrap();
         let (output, mut answers) = io::pipe().unwrap();
         let far_end = std::thread::spawn(move || {
-            while wire::read_from::<Request>(&mut requests).is_ok() {
+            while frame::read_from::<Request>(&mut requests).is_ok() {
                 std::thread::sleep(LONG + Duration::from_millis(10));
                 let reply: Reply = Ok(Answer::Numbers(Vec::new()));
                 if answers.write_all(&frame(&reply).unwrap()).is_err() {

@@ -1,10 +1,9 @@
 //! The worker's side: it reads requests from standard input and writes the answers to standard output, one after the
 //! other.
 
+use super::frame::{frame, read_from};
 use super::procfs::{self, kernel_file};
-use super::wire::{
-    Account, Answer, FileContent, FileKind, FileStat, Reply, Request, Subject, Until, frame, read_from,
-};
+use super::wire::{Account, Answer, FileContent, FileKind, FileStat, Reply, Request, Subject, Until};
 use super::{MAX_ANSWER, tools};
 use crate::collect::foreign::{self, Failure, ForeignPath, Found, Last};
 use crate::model::MARKERS;
