@@ -5,7 +5,7 @@ use super::worker::wire::{FileContent, FileStat, HostNumbers, Output, Tool, Unti
 use super::worker::{Answer, Request, Worker};
 use super::{Deadline, FileKind, LogTail, SourceFile};
 use crate::model::text::{kept, nul_separated, printable};
-use crate::model::{Gap, GapDetail, GapReason};
+use crate::model::{Gap, GapDetail, GapReason, GapSubject};
 use crate::parse::mounts::{self, Mount};
 use serde_bytes::ByteBuf;
 use std::cell::{OnceCell, RefCell};
@@ -115,11 +115,12 @@ impl Workers {
     /// # Errors
     /// A gap when they could not be read in time.
     pub fn host_numbers(&self) -> Result<HostNumbers, Gap> {
-        let what = Request::Host.what();
         let read = || match self.of_processes(&[Request::Host]).pop() {
             Some(Ok(Answer::Host(numbers))) => Ok(numbers),
-            Some(Err(gap)) => Err(Gap { what, ..gap }),
-            Some(Ok(_)) | None => Err(Gap::new(what, GapReason::Unsupported, GapDetail::WorkerSilent)),
+            Some(Err(gap)) => Err(Gap { what: GapSubject::HostNumbers, ..gap }),
+            Some(Ok(_)) | None => {
+                Err(Gap::new(GapSubject::HostNumbers, GapReason::Unsupported, GapDetail::WorkerSilent))
+            }
         };
         self.host.get_or_init(read).clone()
     }

@@ -3,7 +3,7 @@
 
 use crate::model::text::{is_printable, printable};
 use crate::model::{HostPath, PythonSymbol, TextKind, Timestamp, Visited, Visitor};
-use crate::parse::mask::text as masked;
+use crate::parse::mask::{is_masked, text as masked};
 
 /// Masks every text of some facts.
 pub fn mask(facts: &mut impl Visited) {
@@ -17,16 +17,14 @@ impl Visitor for Mask {
         if !is_printable(text) {
             *text = printable(text.as_bytes());
         }
-        let shown = masked(text);
-        if shown != *text {
-            *text = shown;
+        if !is_masked(text) {
+            *text = masked(text);
         }
     }
 
     fn path(&mut self, path: &mut HostPath) {
-        let shown = masked(path);
-        if shown != **path {
-            *path = shown.into();
+        if !is_masked(path) {
+            *path = masked(path).into();
         }
     }
 

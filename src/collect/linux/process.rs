@@ -7,9 +7,9 @@ use crate::collect::worker::Request;
 use crate::collect::workers::Workers;
 use crate::collect::{Collected, PidProblem, ProcessEntry};
 use crate::model::id;
-use crate::model::text::{nul_separated, printable};
+use crate::model::text::nul_separated;
 use crate::model::{
-    Gap, GapDetail, GapReason, GapSubject, Identity, Process, ProcessState, Timestamp, whole_milliseconds,
+    Gap, GapDetail, GapReason, GapSubject, HostPath, Identity, Process, ProcessState, Timestamp, whole_milliseconds,
 };
 use crate::parse::link::{Link, classify};
 use crate::parse::mask;
@@ -196,18 +196,18 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
         procfs::file(pid, "cgroup"),
     ];
     let mut answers = workers.bytes_of_processes(&requests).into_iter();
-    let mut next = |what: &str| {
-        let nothing = Gap::new(what, GapReason::Unsupported, GapDetail::WorkerSilent);
-        let answer = answers.next().unwrap_or(Err(nothing));
-        answer.map_err(|gap| Gap { what: format!("{what} of pid {pid}").into(), ..gap })
+    let mut next = |what: GapSubject| match answers.next() {
+        Some(answer) => answer.map_err(|gap| Gap { what, ..gap }),
+        None => Err(Gap::new(what, GapReason::Unsupported, GapDetail::WorkerSilent)),
     };
     let mut or_gap = |answer: Result<Vec<u8>, Gap>| answer.map_err(|gap| gaps.push(gap)).ok();
-    let status = next("status").map_err(|gap| Gap { what: format!("process {pid}").into(), ..gap })?;
-    let executable = or_gap(next("executable")).map(|path| printable(&path));
-    let command = or_gap(next("command line")).map(|block| mask::command(&nul_separated(&block)));
-    let environment =
-        or_gap(next("supervisor markers")).map(|block| parse::environment(&block)).unwrap_or_default();
-    let cgroup = or_gap(next("control group")).and_then(|bytes| cgroup::path_of(&bytes));
+    let status = next(GapSubject::Process { pid })?;
+    let executable = or_gap(next(GapSubject::Executable { pid })).map(HostPath::new);
+    let command = or_gap(next(GapSubject::CommandLine { pid })).map(|block| mask::command(&nul_separated(&block)));
+    let environment = or_gap(next(GapSubject::SupervisorMarkers { pid }))
+        .map(|block| parse::environment(&block))
+        .unwrap_or_default();
+    let cgroup = or_gap(next(GapSubject::ControlGroup { pid })).and_then(|bytes| cgroup::path_of(&bytes));
     let status = parse::status(&status)
         .map_err(|error| Gap::new(GapSubject::StatusOf { pid }, GapReason::Malformed, error.to_string()))?;
     let (foreign_network, network) = namespace(workers, pid, "ns/net");
@@ -219,7 +219,7 @@ pub fn read(identity: Identity, workers: &Workers) -> Result<Collected<Process>,
         ppid: line.ppid,
         name: line.name.into(),
         command: command.filter(|command| !command.is_empty()).map(Into::into),
-        executable: executable.map(Into::into),
+        executable,
         uid: status.uid,
         user: None,
         state: line.state,

@@ -73,8 +73,8 @@ pub fn numbers(workers: &Workers, pid: u32, name: &str) -> Result<Vec<u32>, Gap>
 /// # Errors
 /// A gap with the reason.
 pub fn one(workers: &Workers, request: Request) -> Result<Answer, Gap> {
-    let nothing = Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerSilent);
-    workers.of_processes(&[request]).pop().unwrap_or(Err(nothing))
+    let answer = workers.of_processes(std::slice::from_ref(&request)).pop();
+    answer.unwrap_or_else(|| Err(silent(&request)))
 }
 
 /// Proves that a pid still belongs to a known process, and returns its `stat` line. Everything read by pid between two
@@ -114,8 +114,12 @@ pub fn of_one(
 /// # Errors
 /// As [`of_one`].
 pub fn one_of(workers: &Workers, process: Identity, request: Request) -> Result<Vec<u8>, Gap> {
-    let nothing = Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerSilent);
-    of_one(workers, process, &[request])?.pop().unwrap_or(Err(nothing))
+    let answer = of_one(workers, process, std::slice::from_ref(&request))?.pop();
+    answer.unwrap_or_else(|| Err(silent(&request)))
+}
+
+fn silent(request: &Request) -> Gap {
+    Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerSilent)
 }
 
 /// Calls `take` for each descriptor link of these processes that begins with `beginning`, and for each link that cannot

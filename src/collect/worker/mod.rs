@@ -132,9 +132,8 @@ impl Worker {
     /// # Errors
     /// A gap with the reason.
     pub fn ask(&mut self, request: Request, deadline: Deadline) -> Result<Answer, Gap> {
-        let what = request.what();
         let answer = self.perform(std::slice::from_ref(&request), deadline).pop();
-        answer.unwrap_or_else(|| Err(Gap::new(what, GapReason::Unsupported, GapDetail::WorkerSilent)))
+        answer.unwrap_or_else(|| Err(Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerSilent)))
     }
 
     /// Performs the requests and returns their answers in order. Each request has its timeout, and all have the
@@ -162,7 +161,8 @@ impl Worker {
         }
         let nothing =
             |request: &Request| Gap::new(request.what(), GapReason::Unsupported, GapDetail::WorkerNothing);
-        answers.into_iter().zip(requests).map(|(answer, request)| answer.unwrap_or(Err(nothing(request)))).collect()
+        let answered = answers.into_iter().zip(requests);
+        answered.map(|(answer, request)| answer.unwrap_or_else(|| Err(nothing(request)))).collect()
     }
 
     /// Splits the requests into those for users with slow reads, and the others.
@@ -193,14 +193,14 @@ impl Worker {
         let users = self.users_of(&requests.iter().map(|(_, request)| *request).collect::<Vec<_>>(), deadline);
         let mut refused = Vec::new();
         for ((index, request), user) in requests.iter().zip(users) {
-            let (what, waits_for) = (request.what(), request.waits_for());
+            let refuse = |detail: GapDetail| (*index, Gap::new(request.what(), GapReason::Timeout, detail));
+            let waits_for = request.waits_for();
             if left.iter().any(|(unanswered, _)| unanswered.as_ref() == Some(&waits_for)) {
-                let detail = GapDetail::AlreadyWaiting;
-                refused.push((*index, Gap::new(what, GapReason::Timeout, detail)));
+                refused.push(refuse(GapDetail::AlreadyWaiting));
             } else if let Some(user) = user {
                 let waiting = left.iter().filter(|(_, of)| *of == Some(user)).count();
                 let refusal = self.shares.borrow().refusal(user, waiting, deadline.remaining());
-                refused.extend(refusal.map(|detail| (*index, Gap::new(what, GapReason::Timeout, detail))));
+                refused.extend(refusal.map(refuse));
             }
         }
         refused

@@ -52,13 +52,13 @@ impl Shares {
 
     /// Why no more reads are made for a user. `waiting` is the number of workers that still wait for a file of that
     /// user. The reads of one user may take no longer than the remaining time, so that other users get their share.
-    pub fn refusal(&self, user: u32, waiting: usize, left: Duration) -> Option<String> {
+    pub fn refusal(&self, user: u32, waiting: usize, left: Duration) -> Option<GapDetail> {
         let share = self.by_user.get(&user).copied().unwrap_or_default();
         if share.unanswered.max(waiting) >= MAX_UNANSWERED {
-            return Some(GapDetail::Reads { count: MAX_UNANSWERED, uid: user }.to_string());
+            return Some(GapDetail::Reads { count: MAX_UNANSWERED, uid: user });
         }
         let spent = share.spent.as_millis();
-        (share.spent > left).then_some(GapDetail::ReadsTook { uid: user, ms: spent }).map(|text| text.to_string())
+        (share.spent > left).then_some(GapDetail::ReadsTook { uid: user, ms: spent })
     }
 
     /// Whether the user of a subject is resolved.

@@ -3,7 +3,7 @@
 
 use crate::collect::foreign::{Failure, ForeignPath, Login, Peer};
 use crate::model::text::printable;
-use crate::model::{GapSubject, Identity};
+use crate::model::{GapSubject, HostPath, Identity};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::collections::HashMap;
@@ -422,7 +422,7 @@ impl Request {
             Self::Accountable(Subject::Process(pid)) => GapSubject::UserOf { pid: *pid },
             Self::Accountable(Subject::User(uid)) => GapSubject::SubordinateUser { uid: *uid },
             Self::Accountable(Subject::Path(path)) => GapSubject::HomeAccount { path: printable(path).into() },
-            Self::Account(uid) => format!("user {uid}").into(),
+            Self::Account(uid) => GapSubject::User { uid: *uid },
             Self::ControlGroups(_) => GapSubject::ControlGroupsOfSockets,
             Self::Host => GapSubject::HostNumbers,
             Self::Homes => GapSubject::HomeDirectories,
@@ -436,7 +436,7 @@ impl Request {
             Self::KernelFile { path, .. }
             | Self::KernelLink(path)
             | Self::KernelStat(path)
-            | Self::KernelNumbers(path) => printable(path).into(),
+            | Self::KernelNumbers(path) => GapSubject::Path { path: HostPath::new(path.to_vec()) },
             Self::Exchange { socket, .. } => GapSubject::Answer { path: socket.shown().into() },
             Self::Run { tool, user: None, .. } => tool.name().into(),
             // A timeout of one user's manager must not block requests to another user's manager.
@@ -446,7 +446,7 @@ impl Request {
             | Self::List { path, .. }
             | Self::Link(path)
             | Self::Name(path)
-            | Self::Locks(path, _) => path.shown().into(),
+            | Self::Locks(path, _) => GapSubject::Path { path: path.shown().into() },
         }
     }
 }
