@@ -131,6 +131,84 @@ mod tests {
         assert!(seen > 20, "{seen}");
     }
 
+    /// States, policies and results in the terms of supervisors are kept: with them, a maintainer sees what the supervisor
+    /// does.
+    #[test]
+    fn terms_of_supervisors_are_kept() {
+        let texts = [
+            "active (running)",
+            "active (exited)",
+            "inactive (dead)",
+            "failed (failed)",
+            "activating (auto-restart)",
+            "activating (auto-restart-queued)",
+            "activating (start-pre)",
+            "activating (start-post)",
+            "deactivating (stop-sigterm)",
+            "deactivating (stop-sigkill)",
+            "deactivating (final-sigterm)",
+            "reloading (reload)",
+            "maintenance (cleaning)",
+            "exit-code, exit status 2",
+            "core-dump",
+            "oom-kill",
+            "start-limit-hit",
+            "watchdog",
+            "resources",
+            "protocol",
+            "exec-condition",
+            "signal, killed by signal 9",
+            "Type=simple Restart=on-failure RestartSec=300ms KillMode=control-group, static",
+            "Type=notify Restart=on-abnormal RestartSec=1m 30s KillMode=mixed, enabled-runtime",
+            "Type=oneshot Restart=no KillMode=process, masked",
+            "Type=forking Restart=always KillMode=none, not installed",
+            "KeepAlive=true ThrottleInterval=10 no SoftResourceLimits",
+            "KeepAlive=false RunAtLoad=true SoftResourceLimits.NumberOfFiles=4096",
+            "spawn scheduled",
+            "not running",
+            "RUNNING",
+            "STARTING",
+            "BACKOFF",
+            "FATAL",
+            "EXITED",
+            "STOPPED",
+            "UNKNOWN",
+            "autorestart=true",
+            "autorestart=unexpected",
+            "autorestart=false",
+            "online",
+            "errored",
+            "launching",
+            "waiting restart",
+            "up",
+            "down, want up",
+            "down, normally up",
+            "restart=unless-stopped",
+            "restart=always",
+            "created",
+            "restarting",
+            "paused",
+            "system",
+            "user",
+            "user 1000",
+            "gui/501",
+            "exit status 1",
+            "exit code 0",
+        ];
+        let mut server = host_of("user", "ann").0.servers.remove(0);
+        let claim = server.lineage.as_ref().unwrap().supervisor.clone();
+        let claims: Vec<Supervisor> =
+            texts.iter().map(|text| Supervisor { state: Some((*text).into()), ..claim.clone() }).collect();
+        server.lineage.as_mut().unwrap().claims = claims.clone();
+        server.lineage.as_mut().unwrap().raw_claims.clear();
+        let mut envelope = crate::report::envelope("check", HostFacts::default(), SystemTime::UNIX_EPOCH);
+        envelope.servers.push(server);
+        redact::hide(&mut envelope, Level::Default, &[]);
+        let hidden = &envelope.servers[0].lineage.as_ref().unwrap().claims;
+        let hidden: Vec<&str> = hidden.iter().map(|claim| claim.state.as_deref().unwrap()).collect();
+        assert_eq!(hidden, texts);
+    }
+
     /// A report that is redacted again stays the same.
     #[test]
     fn a_redacted_report_is_redacted_already() {

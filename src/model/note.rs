@@ -29,7 +29,7 @@ impl Note {
 }
 
 sentences! {
-    /// A sentence of a fact.
+    /// A sentence of a fact. A text is the first of them that it fits.
     pub enum Note {
         Nothing => "",
         NoSupervisor => "none",
@@ -60,17 +60,7 @@ sentences! {
         UserManager => "the user's service manager; it adopts that user's orphans",
         ManagerBelowInit => "a service manager below another init",
         NoKnownKind => "none of the known kinds",
-        // What was read of a claim.
-        ByFile { path: HostPath, claim: CommandLine } => "{path}, and launchctl print {claim} finds no such job",
-        ByLaunchctl { claim: CommandLine } => "launchctl print {claim}",
-        ByProcess { pid: u32 } => "process {pid}",
-        BySocket { kind: SupervisorKind, path: HostPath } => "{kind} on {path}",
-        BySystemctl { unit: ProgramName } => "systemctl show {unit}",
-        BySystemctlOfUser { unit: ProgramName } => "systemctl --user show {unit}",
-        ByPath { path: HostPath } => "{path}",
-        NotReported => "not reported",
-        NoSuchProcess => "no such process",
-        // The decision about a claim.
+        // The decision about a claim. These sentences contain others, so they come first.
         SamePort { evidence: Box<Note> } => "{evidence}, configured for the same port",
         NotQueried { why: GapDetail } => "it could not be asked: {why}",
         NoneExpected => "none was expected",
@@ -108,6 +98,16 @@ sentences! {
         ContainerNames { evidence: Box<Note>, claim: Box<Note> } => "{evidence}, and {claim} names it",
         NotTheNamed => "this process is not the one that it names",
         NamesItsPid { kind: SupervisorKind } => "{kind} names its pid",
+        // What was read of a claim.
+        ByFile { path: HostPath, claim: CommandLine } => "{path}, and launchctl print {claim} finds no such job",
+        ByLaunchctl { claim: CommandLine } => "launchctl print {claim}",
+        ByProcess { pid: u32 } => "process {pid}",
+        BySocket { kind: SupervisorKind, path: HostPath } => "{kind} on {path}",
+        BySystemctl { unit: ProgramName } => "systemctl show {unit}",
+        BySystemctlOfUser { unit: ProgramName } => "systemctl --user show {unit}",
+        ByPath { path: HostPath } => "{path}",
+        NotReported => "not reported",
+        NoSuchProcess => "no such process",
         // Why a server counts as detached.
         NoProcess => "there is no process",
         DoesNotRun => "it does not run",
@@ -149,5 +149,33 @@ sentences! {
         OfGap { detail: GapDetail } => "{detail}",
         // A supervisor and its program.
         Title { kind: SupervisorKind, name: ProgramName } => "{kind} {name}",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_in_a_sentence_is_found() {
+        let launchctl = Note::ByLaunchctl { claim: "gui/501/ai.hermes".into() };
+        let systemctl = Note::BySystemctl { unit: "a.service".into() };
+        let socket = Note::BySocket { kind: SupervisorKind::Docker, path: "/run/docker.sock".into() };
+        for note in [
+            Note::SaysPid { evidence: Box::new(launchctl.clone()), pid: 7 },
+            Note::SaysPidParent { evidence: Box::new(launchctl.clone()), pid: 7 },
+            Note::SaysState { evidence: Box::new(systemctl.clone()), state: "active (running)".into() },
+            Note::SamePort { evidence: Box::new(systemctl.clone()) },
+            Note::ItClaims { evidence: Box::new(Note::SaysPid { evidence: Box::new(launchctl), pid: 7 }) },
+            Note::CommandIsServer { evidence: Box::new(systemctl) },
+            Note::IsParent { pid: 7, evidence: Box::new(Note::ProcessName { name: "runsv".into() }) },
+            Note::ContainerNames { evidence: Box::new(Note::InContainer), claim: Box::new(socket) },
+            Note::OfGap { detail: GapDetail::OtherNetwork },
+            Note::NotQueried { why: GapDetail::RuntimeBelow { uid: 1000 } },
+        ] {
+            assert_eq!(Note::from(note.to_string()), note);
+        }
+        let foreign = "ann says hello";
+        assert_eq!(Note::from(foreign), Note::Text(foreign.into()));
     }
 }

@@ -88,7 +88,9 @@ const OWN_TERMS: &[&str] = &[
 /// Words in the output of other programs: states and settings of supervisors, errors, kernels.
 const OTHER_WORDS: &[&str] = &[
     // systemd.unit(5), systemd.service(5), org.freedesktop.systemd1(5)
-    "abort alias always autorestart control dbus disabled enabled exec exit forking group hit idle indirect linked \
+    "active inactive failed pre post sigterm sigkill sigabrt final queued before cleaning elapsed listening mounted bad \
+     runtime generated resources protocol pinned removed removing yes true false always abnormal gui system user pid \
+     restarting crashed ok degraded answer byte os tls end abort alias always autorestart control dbus disabled enabled exec exit forking group hit idle indirect linked \
      masked mixed notify oneshot plugged reload simple skip start static stop stopped success timeout transient trap \
      watchdog waiting deactivating activating reloading maintenance condition core dump oom kill killed killing signal",
     // supervisord, runit, s6, daemontools, pm2, launchd
@@ -104,6 +106,8 @@ const OTHER_WORDS: &[&str] = &[
     "received corrupt message alert handshake failure certificate peer closed connection without sending close eof \
      invalid content type version protocol decode error bad record mac unexpected message token header name value \
      status failed to lookup address information temporary resolution service known node nor servname provided",
+    // Errors of parsers
+    "expected value at line column trailing characters missing field data input parsing found short reads bytes number",
     // Kernel releases and architectures
     "generic lowlatency amd arm aarch cloud aws azure gcp oracle microsoft standard wsl lts pve rt arch fc el rpi \
      zen hardened virt android darwin xnu v",
@@ -115,7 +119,7 @@ const OTHER_WORDS: &[&str] = &[
 
 /// Parts of names of files, directories, units, programs and arguments, on every system and of Hermes.
 const SYSTEM_PARTS: &[&str] = &[
-    "aio anon apps app applications bin boot bus cache class cgroup config core cpython data dbus dev devices dist etc \
+    "gui aio anon apps app applications bin boot bus cache class cgroup config core cpython data dbus dev devices dist etc \
      eventfd eventpoll event events exe fd fds fdinfo frameworks fs full gnu home hugepage include inotify io lib lib32 \
      lib64 library libexec linux local lock locks log logs maps media memfd mem misc mnt mqueue net node nodejs ns null \
      opt packages pipe proc private ptmx pts pty python random root run sbin share shm signalfd site socket srv stat \
@@ -180,7 +184,7 @@ const FILE_ENDINGS: &[&str] = &[
 ];
 /// Words of shells and of Hermes commands that are kept as separate words of a command line.
 const COMMAND_WORDS: &[&str] = &[
-    "while true false do done for in if then else fi until exec exit trap wait cd set export source respawner \
+    "no such process detached uid unit user systemd while true false do done for in if then else fi until exec exit trap wait cd set export source respawner \
      localhost run up start stop restart status gateway dashboard serve server daemon node u m c e l lc ec",
     // Demo scenarios and roles of this program
     "demo healthy leak ceiling stopped mute deadlock locked route full pipe silent close unsupervised orphan foreign tls \
@@ -278,7 +282,8 @@ pub fn is_system_name(name: &str) -> bool {
 
 /// Whether a word of a command line identifies nothing.
 pub fn is_command_word(word: &str) -> bool {
-    is_known_name(word) || is_made_of(word, |part| COMMANDS.contains(part) || is_known_name(part))
+    is_known_name(word)
+        || is_made_of(word, |part| COMMANDS.contains(part.to_ascii_lowercase().as_str()) || is_known_name(part))
 }
 
 /// Whether all parts of a word such as `HermesWebUI` are known words.
