@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_source_has_its_name_on_each_system() {
-        let twice = |source: Source| source.sampled("looked at twice");
+        let twice = |source: Source| source.sampled("sampled twice");
         for (source, linux, mac) in [
             (Source::descriptors(7), "/proc/7/fd", "proc_pidfdinfo of pid 7"),
             (Source::OwnSockets(Some(7)), "/proc/7/fd and sock_diag", "proc_pidfdinfo of pid 7"),
@@ -212,10 +212,10 @@ mod tests {
             (Source::process(7, ProcessFile::CommandLine), "/proc/7/cmdline", "sysctl KERN_PROCARGS2 of pid 7"),
             (
                 twice(Source::process(7, ProcessFile::Threads)),
-                "/proc/7/task, looked at twice",
-                "proc_pidinfo of the threads of pid 7, looked at twice",
+                "/proc/7/task, sampled twice",
+                "proc_pidinfo of the threads of pid 7, sampled twice",
             ),
-            (twice(Source::Locks), "/proc/locks, looked at twice", "fcntl(F_GETLK), looked at twice"),
+            (twice(Source::Locks), "/proc/locks, sampled twice", "fcntl(F_GETLK), sampled twice"),
             (Source::SocketHolders, "sock_diag and /proc/PID/fd", "proc_pidfdinfo"),
             (Source::Sockets, "sock_diag", "proc_pidfdinfo"),
             (Source::HttpProbe, "HTTP probe", "HTTP probe"),

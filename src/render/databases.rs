@@ -94,7 +94,7 @@ fn one(database: &DatabaseFile, view: &View) -> String {
         line(
             "Index",
             format!(
-                "frame {} committed, {} copied back; read marks {}",
+                "frame {} committed, {} checkpointed; read marks {}",
                 index.max_frame,
                 index.backfilled_frames,
                 marks.join(" ")

@@ -30,7 +30,7 @@ pub fn notice(envelope: &Envelope, replayed: &Replayed, view: &View) -> String {
         ));
     }
     if !replayed.newer_rules.is_empty() && !view.quiet {
-        lines.push(format!("Checks that it did not make: {}", replayed.newer_rules.join(", ")));
+        lines.push(format!("Checks that it did not have: {}", replayed.newer_rules.join(", ")));
     }
     if replayed.is_newer {
         lines.push("It was written by a newer hermes-doctor; fields and values that this version does not know are left out".to_owned());

@@ -54,7 +54,7 @@ fn index_source(name: &str) -> Source {
 
 fn see_process(pid: Option<u32>, otherwise: &str) -> NextStep {
     match pid {
-        Some(pid) => NextStep::run("see that process", format!("hermes-doctor check --pid {pid}")),
+        Some(pid) => NextStep::run("examine that process", format!("hermes-doctor check --pid {pid}")),
         None => NextStep::say(otherwise),
     }
 }
@@ -62,7 +62,7 @@ fn see_process(pid: Option<u32>, otherwise: &str) -> NextStep {
 fn generation_deleted(database: &DatabaseFile, on_old: &[DatabaseHolder], os: Os) -> Words {
     let name = name(database);
     let row = |holder: &DatabaseHolder| {
-        let fact = format!("{} of {name}", holder_text(database, holder.pid));
+        let fact = format!("descriptors of {} on {name}", holder_text(database, holder.pid));
         let value = format!(
             "{} database, {} -wal, {} -shm; {} unlinked, {} replaced",
             holder.descriptors_db, holder.descriptors_wal, holder.descriptors_shm, holder.deleted, holder.replaced
@@ -74,21 +74,21 @@ fn generation_deleted(database: &DatabaseFile, on_old: &[DatabaseHolder], os: Os
     let (copy, list) = match os {
         Os::Linux => (
             format!(
-                "Before anything is stopped, copy {name}, {name}-wal and {name}-shm, and the unlinked ones through \
-                 /proc/{first}/fd/N: what is only in them ends with the process"
+                "Before you stop anything, copy {name}, {name}-wal and {name}-shm, and the unlinked files through \
+                 /proc/{first}/fd/N: their content is lost when the process ends"
             ),
             format!("ls -l /proc/{first}/fd | grep -F -- {word}"),
         ),
         Os::MacOs => (NO_COPY.to_owned(), format!("lsof -p {first} | grep -F -- {word}")),
     };
     Words {
-        title: format!("pid {} holds files of {name} that are not the ones at its path any more", pids(on_old)),
+        title: format!("pid {} has open files of {name} that were unlinked or replaced", pids(on_old)),
         evidence: database.holders.iter().map(row).collect(),
         next: vec![
             NextStep::say(copy),
-            NextStep::run("see which descriptors", list),
+            NextStep::run("list the descriptors", list),
             NextStep::say(format!(
-                "Then stop every holder together (pid {}), and start them again",
+                "Then stop all holders (pid {}) before you start any of them again",
                 pids(&database.holders)
             )),
         ],
@@ -104,27 +104,27 @@ fn checkpoint_pinned(
 ) -> Words {
     let name = name(database);
     let by = match pids {
-        [] => "a process of another namespace".to_owned(),
+        [] => "a process in another pid namespace".to_owned(),
         pids => pids.iter().map(|pid| holder_text(database, *pid)).collect::<Vec<_>>().join(", "),
     };
     let title = format!(
         "the checkpoint of {name} is stuck at frame {} of {}, pinned by read slot {slot}, held by {by}",
         index.backfilled_frames, index.max_frame
     );
-    let twice = index_source(name).sampled("looked at twice");
+    let twice = index_source(name).sampled("sampled twice");
     let mut evidence = vec![
         Row::new("committed frames (mxFrame)", index.max_frame, index_source(name)),
-        Row::new("frames copied back (nBackfill)", index.backfilled_frames, index_source(name)),
+        Row::new("checkpointed frames (nBackfill)", index.backfilled_frames, index_source(name)),
         Row::new(format!("mark of read slot {slot}"), mark, index_source(name)),
         Row::new("holder of the slot", by, Source::Locks),
-        Row::new("all of it the same after, in ms", after_ms, twice),
+        Row::new("unchanged after, in ms", after_ms, twice),
     ];
     evidence.extend(
         database.wal.iter().map(|wal| Row::new("size of the log in bytes", wal.size_bytes, wal_source(name))),
     );
     let next = vec![
-        NextStep::say("A read transaction stays open there: find the cursor or connection that is not closed"),
-        see_process(pids.first().copied(), "Look for it where its pid namespace is seen"),
+        NextStep::say("Find the cursor or connection that is not closed: it keeps a read transaction open"),
+        see_process(pids.first().copied(), "Look for the process from a pid namespace that contains it"),
     ];
     Words { title, evidence, next }
 }
@@ -133,20 +133,21 @@ fn log_large(database: &DatabaseFile, wal: &WalFile) -> Words {
     let name = name(database);
     let mib = wal.size_bytes / (1024 * 1024);
     let state = match &database.index {
-        Some(index) if index.frames_behind() == 0 => "fully copied back; the room is used again".to_owned(),
-        Some(index) => format!("{} of {} frames wait to be copied back", index.frames_behind(), index.max_frame),
+        Some(index) if index.frames_behind() == 0 => "fully checkpointed; its space is reused".to_owned(),
+        Some(index) => format!("{} of {} frames are not checkpointed", index.frames_behind(), index.max_frame),
         None => match wal.committed_frames {
-            Some(frames) => format!("{frames} committed frames; no index to tell how many are copied back"),
-            None => "no index to tell how much of it is copied back".to_owned(),
+            Some(frames) => format!("{frames} committed frames; no index, so the checkpointed part is unknown"),
+            None => "no index, so the checkpointed part is unknown".to_owned(),
         },
     };
     let mut evidence = vec![Row::new("size of the log in bytes", wal.size_bytes, wal_source(name))];
-    evidence.extend(wal.useful_bytes.map(|useful| Row::new("of these in use, in bytes", useful, wal_source(name))));
+    evidence
+        .extend(wal.useful_bytes.map(|useful| Row::new("part of it in use, in bytes", useful, wal_source(name))));
     Words {
         title: format!("the log of {name} is {mib} MiB; {state}"),
         evidence,
         next: vec![NextStep::say(
-            "Nothing for its size alone: it is a high-water mark (journal_size_limit bounds it)",
+            "No action for the size alone: it is a high-water mark (journal_size_limit bounds it)",
         )],
     }
 }
@@ -163,27 +164,28 @@ fn lock_held(
     let seconds = again.after_ms as f64 / 1000.0;
     let (kind, what) = (lock.words(), format!("of {name} was held for at least {seconds:.1} s by {by}"));
     let title = if is_exclusive {
-        format!("the exclusive lock {what}; nobody else can use it, by a transaction or locking_mode=EXCLUSIVE")
+        format!(
+            "the exclusive lock {what}; no other process can use the database (transaction or locking_mode=EXCLUSIVE)"
+        )
     } else if is_at_work {
-        format!("the {kind} lock {what}, which is at work; others cannot write meanwhile")
+        format!("the {kind} lock {what}; the holder is working, and no other process can write")
     } else {
-        format!("the {kind} lock {what}, and nothing was written")
+        format!("the {kind} lock {what}; nothing was written")
     };
     let mut evidence = vec![
         Row::new("lock", lock.words(), Source::Locks),
-        Row::new("held for at least, in ms", again.after_ms, Source::Locks.sampled("looked at twice")),
+        Row::new("held for at least, in ms", again.after_ms, Source::Locks.sampled("sampled twice")),
     ];
-    evidence.extend(lock.pid.map(|pid| Row::new("pid that holds it", pid, Source::Locks)));
+    evidence.extend(lock.pid.map(|pid| Row::new("pid of the holder", pid, Source::Locks)));
     if let (Some(pid), Some(cpu)) = (lock.pid, again.holder_cpu_ms) {
         let source = Source::process(pid, ProcessFile::Stat);
-        evidence.push(Row::new("CPU time of that process meanwhile, in ms", cpu, source));
+        evidence.push(Row::new("CPU time of the holder between the samples, in ms", cpu, source));
     }
     if let (Some(first), Some(frame)) = (database.index.as_ref(), again.max_frame) {
         let both = format!("{} and {frame}", first.max_frame);
-        evidence.push(Row::new("committed frames at both looks", both, index_source(name)));
+        evidence.push(Row::new("committed frames in both samples", both, index_source(name)));
     }
-    let otherwise =
-        "Look for it where its pid namespace is seen, or among programs with open file description locks";
+    let otherwise = "Look for the holder from a pid namespace that contains it, or among programs with open file description locks";
     Words { title, evidence, next: vec![see_process(lock.pid, otherwise)] }
 }
 
@@ -194,22 +196,24 @@ fn locks_lost(database: &DatabaseFile, holders: &[DatabaseHolder]) -> Words {
         let open =
             holder.descriptors_db.saturating_add(holder.descriptors_wal).saturating_add(holder.descriptors_shm);
         [
-            Row::new(format!("descriptors of pid {} on it", holder.pid), open, source()),
-            Row::new(format!("its shared locks on {name}"), 0, source()),
+            Row::new(format!("descriptors of pid {} on {name}", holder.pid), open, source()),
+            Row::new(format!("shared locks of pid {} on {name}", holder.pid), 0, source()),
         ]
     };
     let first = holders.first().map_or(0, |holder| holder.pid);
     Words {
-        title: format!("pid {} uses {name} without the lock that keeps others from its log", pids(holders)),
+        title: format!("pid {} uses {name} without the shared lock that protects its log", pids(holders)),
         evidence: holders.iter().flat_map(rows).collect(),
         next: vec![
-            NextStep::say(format!("Start nothing that opens {name}: as its last user it would take the log away")),
+            NextStep::say(format!(
+                "Do not start a program that opens {name}: it would delete the log when it closes the database"
+            )),
             NextStep::say(format!(
                 "Copy {name}, {name}-wal and {name}-shm, then restart pid {first}: the new process takes its locks"
             )),
             NextStep::say(
-                "Something in that process opens and closes the file beside SQLite, which drops the locks of all; or \
-                 it was forked with a connection open, and its parent has ended",
+                "Find the cause: code in that process opens and closes the file outside SQLite, which drops all locks of \
+                 the process on it; or the process was forked with an open connection, and its parent has ended",
             ),
         ],
     }

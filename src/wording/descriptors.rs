@@ -47,7 +47,7 @@ fn ceiling(open: u64, limit: u64, largest_kinds: &[(String, u64)], context: &Con
         Row::new("soft limit", limit, Source::limits(context.pid)),
     ];
     evidence.extend(largest_kinds.iter().map(|(kind, count)| Row::new(format!("of these {kind}"), *count, from())));
-    Words { title, evidence, next: vec![see_all("see what fills the table", context)] }
+    Words { title, evidence, next: vec![see_all("list the open descriptors", context)] }
 }
 
 fn limit_low(limit: u64, hard_limit: Option<u64>, context: &Context) -> Words {
@@ -77,18 +77,18 @@ fn handle_level(
         Row::new("descriptors on the database", db, from()),
         Row::new("descriptors on its WAL", wal, from()),
         Row::new("descriptors on its WAL index", family.shm, from()),
-        Row::new("connections that these imply", family.connections, "one database descriptor a connection"),
+        Row::new("connections that these imply", family.connections, "one database descriptor per connection"),
     ];
     let title = match of {
         LevelOf::Limit(limit) => {
             let level = match watched {
                 _ if severity == Severity::Critical => String::new(),
-                None => "; a level from one look, not yet a trend".to_owned(),
+                None => "; sampled once, no trend yet".to_owned(),
                 Some(Watched { falls: 0, samples }) => {
-                    format!("; a level, not decided as a trend after {samples} samples")
+                    format!("; no trend established in {samples} samples")
                 }
                 Some(Watched { falls, samples }) => {
-                    format!("; they fell {falls} times in {samples} samples, and the floor is not decided")
+                    format!("; {falls} falls in {samples} samples, no trend of the floor established")
                 }
             };
             let share = percent(family.handles(), limit);
@@ -96,31 +96,28 @@ fn handle_level(
             format!("{db} {name} + {wal} {name}-wal handles fill {share} of the {limit} descriptors{level}")
         }
         LevelOf::Open(open) => {
-            let level =
-                if watched.is_some() { ", not decided as a trend" } else { " from one look, not yet a trend" };
+            let level = if watched.is_some() { "no trend established" } else { "sampled once, no trend yet" };
             let share = percent(family.handles(), open);
             evidence.extend([
                 Row::new("open descriptors", open, from()),
-                Row::new("soft limit", "unknown", "no public interface tells it"),
+                Row::new("soft limit", "unknown", "no public interface reports it"),
                 Row::new(
-                    "soft limit with which launchd starts a job",
+                    "default soft limit of a launchd job",
                     LOW_LIMIT,
                     "launchd's default, unless the job or the server raises it",
                 ),
             ]);
-            format!(
-                "{db} {name} + {wal} {name}-wal handles are {share} of the {open} open descriptors; a level{level}"
-            )
+            format!("{db} {name} + {wal} {name}-wal handles are {share} of the {open} open descriptors; {level}")
         }
     };
     let next = vec![NextStep::say(
-        "Look again in ten minutes: a count that has risen is a leak, one that has fallen is deferred closing",
+        "Sample again in ten minutes: a higher count indicates a leak, a lower count deferred closing",
     )];
     Words { title, evidence, next }
 }
 
 fn left_by_requests(worst: &PathCost, costly: &[PathCost], is_leak: bool, context: &Context) -> Words {
-    let what = if is_leak { "more than is ever closed late" } else { "they may be closed later" };
+    let what = if is_leak { "too many for deferred closing" } else { "they may be closed later" };
     let mut evidence = Vec::new();
     for cost in costly.iter().take(5) {
         let from =
@@ -134,13 +131,13 @@ fn left_by_requests(worst: &PathCost, costly: &[PathCost], is_leak: bool, contex
     }
     Words {
         title: format!(
-            "each request of {} left {:.2} descriptors open: {} after {}; {what}",
+            "each request for {} left {:.2} descriptors open: {} after {} requests; {what}",
             worst.path, worst.per_request, worst.left_open, worst.requests
         ),
         evidence,
         next: vec![
-            see_all("see what they are", context),
-            NextStep::say("Look again in ten minutes: what is still open then leaks"),
+            see_all("list the open descriptors", context),
+            NextStep::say("Sample again in ten minutes: descriptors that are still open have leaked"),
         ],
     }
 }
@@ -149,32 +146,32 @@ fn left_by_health_requests(requests: u64, before: u64, after: u64, limit: Option
     let left = after.saturating_sub(before);
     let of = limit.map_or(String::new(), |limit| format!(" of {limit}"));
     Words {
-        title: format!("{requests} requests left {left} descriptors open: {before} became {after}{of}"),
+        title: format!("{requests} requests left {left} descriptors open: {before} before, {after}{of} after"),
         evidence: vec![
             Row::new("open descriptors before the requests", before, Source::descriptors(context.pid)),
             Row::new("open descriptors after the requests", after, Source::descriptors(context.pid)),
             Row::new("requests", requests, Source::HttpProbe),
         ],
-        next: vec![see_all("see what they are", context)],
+        next: vec![see_all("list the open descriptors", context)],
     }
 }
 
 fn close_wait(sockets: &CloseWait, still: u64, context: &Context) -> Words {
-    let time = sockets.between_ms.map_or(String::new(), |ms| format!(" for {:.1} s and more", ms as f64 / 1000.0));
+    let time = sockets.between_ms.map_or(String::new(), |ms| format!(" for at least {:.1} s", ms as f64 / 1000.0));
     let mut evidence = vec![
         Row::new("CLOSE-WAIT sockets that the process owns", sockets.first, Source::OwnSockets(context.pid)),
-        Row::new("of these still there at the second look", still, Source::Sockets),
+        Row::new("of these, also in the second sample", still, Source::Sockets),
     ];
-    evidence.extend(sockets.between_ms.map(|ms| Row::new("time between the looks in ms", ms, Source::Clock)));
+    evidence.extend(sockets.between_ms.map(|ms| Row::new("time between the samples in ms", ms, Source::Clock)));
     let peers = sockets.by_peer.iter().take(3);
     evidence.extend(peers.map(|peer| Row::new(format!("of these to {}", peer.peer), peer.count, Source::Sockets)));
     let peer = sockets.by_peer.first().map_or(String::new(), |peer| format!(", most of them to {}", peer.peer));
     Words {
-        title: format!("{still} connections that the peer closed are kept open{time}{peer}"),
+        title: format!("{still} connections closed by the peer are still held open{time}{peer}"),
         evidence,
         next: vec![
-            see_all("see the peers", context),
-            NextStep::say("Look again in ten minutes to see whether the count grows"),
+            see_all("list the peers", context),
+            NextStep::say("Sample again in ten minutes to see whether the count grows"),
         ],
     }
 }
@@ -188,14 +185,14 @@ fn deleted_files(first: &Target, files: &[Target], is_database: bool, context: &
     };
     let next = match (is_database, context.os) {
         (true, Os::Linux) => {
-            "Before any restart copy the unlinked database files out of /proc/PID/fd: a restart loses them"
+            "Before any restart, copy the unlinked database files from /proc/PID/fd: a restart loses them"
         }
         (true, Os::MacOs) => NO_COPY,
         (false, _) => "For a rotated log, have the server reopen it or restart it",
     };
     Words {
         title: format!(
-            "{count} descriptors on {} unlinked files, {bytes} bytes, {} among them",
+            "{count} descriptors refer to {} unlinked files ({bytes} bytes), among them {}",
             files.len(),
             first.target
         ),

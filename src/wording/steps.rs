@@ -53,7 +53,7 @@ pub fn restart_at_last(server: &Server, id: &str, next: &mut Vec<NextStep>) {
     next.extend(before_it_ends(server));
     next.push(match command {
         Some(command) => NextStep::run("then restart it", command),
-        None => NextStep::say("Then restart it, the way this host starts it"),
+        None => NextStep::say("Then restart it through its unit, job, program or ctl.sh"),
     });
 }
 
@@ -66,8 +66,8 @@ pub fn log_of(claim: &Supervisor) -> Option<NextStep> {
 }
 
 /// The step before the end of a process with unlinked files, where the system has no way to copy them.
-pub const NO_COPY: &str = "macOS has no way to copy an unlinked file out of another process: have the server itself write a \
-    backup before it ends, if it can; with the process the content is lost";
+pub const NO_COPY: &str = "macOS cannot copy an unlinked file of another process: if the server can write a backup, have it write \
+    one before it ends; otherwise the content is lost";
 
 /// Steps that save what is lost when the process ends. They come before any step that ends it.
 pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
@@ -76,7 +76,7 @@ pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
     if let (Some(family), Some(pid)) = (deleted, server.pid) {
         steps.push(NextStep::say(match Os::of(server) {
             Os::Linux => format!(
-                "Before it ends, copy what it holds unlinked of {} (below /proc/{pid}/fd): with the process that is lost",
+                "Before the server ends, copy the unlinked files of {} from /proc/{pid}/fd: they are lost when it ends",
                 family.path
             ),
             Os::MacOs => NO_COPY.to_owned(),
@@ -84,7 +84,7 @@ pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
     }
     let answer = server.health.as_ref().and_then(|health| health.answer.as_ref());
     if let Some(streams) = answer.and_then(|answer| answer.active_streams).filter(|streams| *streams > 0) {
-        steps.push(NextStep::say(format!("It has {streams} open streams, which end with it")));
+        steps.push(NextStep::say(format!("Expect {streams} open streams to end with the server")));
     }
     steps
 }
@@ -92,6 +92,8 @@ pub fn before_it_ends(server: &Server) -> Vec<NextStep> {
 /// The warning that stopping a unit also ends the server, which is not its main process.
 pub fn stop_takes_all(claim: &Supervisor) -> Option<NextStep> {
     (claim.stops_group == Some(true) && claim.kind.is_systemd()).then(|| {
-        NextStep::say("Stopping the unit ends every process of its control group, the server that answers now too")
+        NextStep::say(
+            "Stopping the unit ends every process of its control group, including the server that answers now",
+        )
     })
 }

@@ -10,7 +10,10 @@ pub fn handle_growth(facts: &TrendFacts, context: &Context) -> Words {
     Words {
         title: format!("{} handles: {}; {}", growth.series, pace(facts), given_back(growth)),
         evidence: evidence(facts, "descriptors on the database and its WAL", context),
-        next: vec![NextStep::run("see what holds them", format!("hermes-doctor fds --all{}", context.selector()))],
+        next: vec![NextStep::run(
+            "list the open descriptors",
+            format!("hermes-doctor fds --all{}", context.selector()),
+        )],
     }
 }
 
@@ -20,13 +23,17 @@ pub fn deferred_close(facts: &TrendFacts, most_open: Option<u64>, context: &Cont
     let mut title =
         format!("{} handles rise to {} and fall back to {}", growth.series, growth.peak, growth.floor_last);
     if let (Some(limit), Some(most)) = (facts.soft_limit, most_open) {
-        title +=
-            &format!("; at most {most} of {limit} descriptors were open, {} short", limit.saturating_sub(most));
+        title += &format!(
+            "; at most {most} of {limit} descriptors were open, {} below the limit",
+            limit.saturating_sub(most)
+        );
     }
     Words {
         title,
         evidence: evidence(facts, "descriptors on the database and its WAL", context),
-        next: vec![NextStep::say("Nothing now; update to a version that closes its connections when one is there")],
+        next: vec![NextStep::say(
+            "No action now; update to a version that closes its connections when one is available",
+        )],
     }
 }
 
@@ -36,13 +43,13 @@ pub fn rise(facts: &TrendFacts, limit: u64, limit_in_ms: u64, context: &Context)
     let longer = format!("hermes-doctor fds{} --samples 100 --every 10s", context.selector());
     Words {
         title: format!(
-            "+{} in {}, not decided yet; if it goes on, {limit} is reached in {}",
+            "+{} in {}, no trend established yet; at this rate, {limit} is reached in {}",
             growth.last.saturating_sub(growth.first),
             time(growth.span_ms),
             time(limit_in_ms)
         ),
         evidence: evidence(facts, "descriptors", context),
-        next: vec![NextStep::run("look for longer", longer)],
+        next: vec![NextStep::run("sample for longer", longer)],
     }
 }
 
@@ -59,10 +66,14 @@ pub fn growth(facts: &TrendFacts, parts: &[Growth], context: &Context) -> Words 
     let mut evidence = evidence(facts, &growth.series.to_string(), context);
     for part in parts {
         let rate = part.per_hour.map_or(serde_json::Value::Null, |rate| rounded(rate).into());
-        evidence.push(Row::new(format!("of this {} an hour", part.series), rate, Source::descriptors(context.pid)));
+        evidence.push(Row::new(
+            format!("of this, {} per hour", part.series),
+            rate,
+            Source::descriptors(context.pid),
+        ));
     }
     let command = format!("hermes-doctor fds --all{}", context.selector());
-    Words { title, evidence, next: vec![NextStep::run("see what fills the table", command)] }
+    Words { title, evidence, next: vec![NextStep::run("list the open descriptors", command)] }
 }
 
 /// For example `+18 an hour (15 to 21), 256 reached in 7 h`.
@@ -70,7 +81,7 @@ fn pace(facts: &TrendFacts) -> String {
     let growth = &facts.growth;
     let mut text = match (growth.per_hour, growth.per_hour_low, growth.per_hour_high) {
         (Some(rate), Some(low), Some(high)) => {
-            format!("+{} an hour ({} to {})", number(rate), number(low), number(high))
+            format!("+{} per hour ({} to {})", number(rate), number(low), number(high))
         }
         _ => format!("+{}", growth.floor_last.saturating_sub(growth.floor_first)),
     };
@@ -90,24 +101,24 @@ fn evidence(facts: &TrendFacts, what: &str, context: &Context) -> Vec<Row> {
     let mut evidence = vec![
         Row::new(format!("{what} at the first sample"), growth.first, from()),
         Row::new(format!("{what} at the last sample"), growth.last, from()),
-        Row::new("most at any sample", growth.peak, from()),
+        Row::new("highest sample", growth.peak, from()),
         Row::new("lowest floor at the beginning", growth.floor_first, from()),
         Row::new("lowest floor at the end", growth.floor_last, from()),
-        Row::new("falls seen", growth.falls, samples.clone()),
-        Row::new("length of the watch in ms", growth.span_ms, Source::Clock),
+        Row::new("falls", growth.falls, samples.clone()),
+        Row::new("time between the first and the last sample in ms", growth.span_ms, Source::Clock),
     ];
     if let (Some(rate), Some(low), Some(high)) = (growth.per_hour, growth.per_hour_low, growth.per_hour_high) {
         let method = format!("Theil-Sen slope, {samples}");
-        evidence.push(Row::new("descriptors an hour", rounded(rate), method.clone()));
-        evidence.push(Row::new("of that the 95 % interval from", rounded(low), method.clone()));
-        evidence.push(Row::new("to", rounded(high), method));
+        evidence.push(Row::new("descriptors per hour", rounded(rate), method.clone()));
+        evidence.push(Row::new("95 % confidence interval, lower bound", rounded(low), method.clone()));
+        evidence.push(Row::new("95 % confidence interval, upper bound", rounded(high), method));
     }
     if let Some(ms) = growth.to_limit_ms {
         evidence.push(Row::new("time to the soft limit in ms", ms, "headroom divided by the rate"));
     }
     if let Some(idle) = growth.idle {
-        let connected = if idle { "none at any sample" } else { "some" };
-        evidence.push(Row::new("clients connected meanwhile", connected, "connections to its port"));
+        let connected = if idle { "none in any sample" } else { "some" };
+        evidence.push(Row::new("clients connected during the samples", connected, "connections to its port"));
     }
     if let Some(limit) = facts.soft_limit {
         evidence.push(Row::new("soft limit", limit, Source::limits(context.pid)));
@@ -119,10 +130,10 @@ fn given_back(growth: &Growth) -> String {
     let meanwhile = if growth.idle == Some(true) { ", and no client is connected" } else { "" };
     match growth.shape {
         Shape::RisingFloor => {
-            format!("it falls, each time less far: {} to {}{meanwhile}", growth.floor_first, growth.floor_last)
+            format!("it falls, but its floor rises from {} to {}{meanwhile}", growth.floor_first, growth.floor_last)
         }
-        _ if growth.falls > 0 => format!("little is given back{meanwhile}"),
-        _ => format!("nothing is given back{meanwhile}"),
+        _ if growth.falls > 0 => format!("few are closed{meanwhile}"),
+        _ => format!("none is closed{meanwhile}"),
     }
 }
 
@@ -164,12 +175,12 @@ mod tests {
         let context = Context { pid: Some(7), ..Context::host(Os::Linux) };
         assert_eq!(
             handle_growth(&facts, &context).title,
-            "state.db handles: +1440 an hour (1440 to 1441), 256 reached in 60 s; nothing is given back, and no client is connected"
+            "state.db handles: +1440 per hour (1440 to 1441), 256 reached in 60 s; none is closed, and no client is connected"
         );
         let open = TrendFacts { growth: Growth { series: Series::Open, idle: None, ..growth.clone() }, ..facts };
         assert_eq!(
             super::growth(&open, &[growth], &context).title,
-            "+1440 an hour (1440 to 1441), 256 reached in 60 s; state.db grows, nothing is given back"
+            "+1440 per hour (1440 to 1441), 256 reached in 60 s; state.db grows, none is closed"
         );
         assert_eq!((number(1.54), number(18.2)), ("1.5".to_owned(), "18".to_owned()));
     }

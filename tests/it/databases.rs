@@ -155,7 +155,7 @@ fn a_log_that_was_taken_away_is_critical() {
         let found = finding(&envelope, "wal-generation-deleted");
         // The step to copy the files comes before any step that ends the process.
         assert!(
-            found["next"][0]["what"].as_str().unwrap().starts_with("Before anything is stopped, copy"),
+            found["next"][0]["what"].as_str().unwrap().starts_with("Before you stop anything, copy"),
             "{found:#}"
         );
         assert!(found["title"].as_str().unwrap().contains(&target.pid().to_string()));

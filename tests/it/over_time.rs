@@ -37,7 +37,7 @@ fn a_staircase_is_a_leak_with_its_rate() {
     assert!(grown["per_hour_low"].as_f64().unwrap() <= rate && rate <= grown["per_hour_high"].as_f64().unwrap());
     assert_eq!((grown["shape"].as_str(), grown["idle"].as_bool()), (Some("staircase"), Some(true)), "{grown:#}");
     let leak = finding(&found, "state-db-handle-leak");
-    assert!(leak["title"].as_str().unwrap().contains("an hour"), "{leak:#}");
+    assert!(leak["title"].as_str().unwrap().contains("per hour"), "{leak:#}");
     assert!(leak["title"].as_str().unwrap().contains("no client is connected"), "{leak:#}");
     assert_eq!(found["trend"]["samples"].as_array().unwrap().len(), 10);
     let shown = run(&format!("fds --port {} --samples 4 --every 100ms", target.port)).stdout;
@@ -154,7 +154,7 @@ fn finds_the_request_that_leaves_descriptors_open() {
     assert!(paths[1]["per_request"].as_f64().unwrap() >= 1.0, "{paths:#?}");
     assert!(paths[1]["left_database_handles"].as_i64().unwrap() >= 20, "{paths:#?}");
     let left = finding(&found, "descriptor-growth");
-    assert!(left["title"].as_str().unwrap().starts_with("each request of /api/sessions left "), "{left:#}");
+    assert!(left["title"].as_str().unwrap().starts_with("each request for /api/sessions left "), "{left:#}");
     assert_eq!((left["severity"].as_str(), found["status"].as_str()), (Some("info"), Some("healthy")));
     // The report has the descriptors after the requests, not before.
     assert_eq!(found["descriptors"]["open"], found["exercise"]["batches"][9]["open"]);

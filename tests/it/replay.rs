@@ -80,7 +80,7 @@ fn newer_rules_are_named() {
     let newer = answer["replayed"]["newer_rules"].as_array().unwrap();
     assert!(newer.contains(&"gil-held".into()) && !newer.contains(&"state-db-handle-leak".into()), "{newer:?}");
     let text = run(&format!("check --from {}", fixture("leak-critical").display())).stdout;
-    assert!(text.contains("Checks that it did not make:") && text.contains("gil-held"), "{text}");
+    assert!(text.contains("Checks that it did not have:") && text.contains("gil-held"), "{text}");
     // Unknown fields of a newer report do no harm, and the output mentions them.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("newer.json");

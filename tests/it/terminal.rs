@@ -291,7 +291,7 @@ fn recorded(arguments: &str, columns: usize, locale: &str) -> String {
 
 /// Without the lists of all rules, which grow with every new one.
 fn without_lists(text: &str) -> String {
-    const LISTS: [&str; 2] = ["Checks that it did not make:", "  Passed  "];
+    const LISTS: [&str; 2] = ["Checks that it did not have:", "  Passed  "];
     let mut is_list = false;
     let mut kept = String::new();
     for line in text.lines() {

@@ -435,7 +435,7 @@ fn database(facts: &DatabaseFile) -> Markup {
     }
     if let Some(index) = &facts.index {
         let frames = format!(
-            "frame {} committed, {} copied back, {} behind",
+            "frame {} committed, {} checkpointed, {} behind",
             index.max_frame,
             index.backfilled_frames,
             index.frames_behind()
