@@ -178,6 +178,6 @@ mod tests {
         crate::wording::judge(&mut server);
         assert!(server.findings.iter().all(|found| found.id != id::DATABASE_MALFORMED));
         let ceiling = server.findings.iter().find(|found| found.id == id::DESCRIPTOR_CEILING).unwrap();
-        assert!(ceiling.evidence.iter().any(|item| item.fact.ends_with("of unknown time")), "{ceiling:?}");
+        assert!(ceiling.evidence.iter().any(|item| item.fact.ends_with("an unknown time")), "{ceiling:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Findings about open descriptors.
 
 use super::steps::NO_COPY;
+use super::threads::counted;
 use super::{Context, Words, trend};
 use crate::diagnose::LOW_LIMIT;
 use crate::model::{
@@ -192,8 +193,9 @@ fn deleted_files(first: &Target, files: &[Target], is_database: bool, context: &
     };
     Words {
         title: format!(
-            "{count} descriptors refer to {} unlinked files ({bytes} bytes), among them {}",
-            files.len(),
+            "{} to {} ({bytes} bytes), among them {}",
+            counted(count, "descriptor refers", "descriptors refer"),
+            counted(files.len() as u64, "unlinked file", "unlinked files"),
             first.target
         ),
         evidence: files.iter().take(5).map(size).collect(),

@@ -15,26 +15,32 @@ pub fn words(finding: &HttpFinding, context: &Context) -> Words {
     match &finding.problem {
         HttpProblem::Refused { addresses } => {
             let title = match addresses.as_slice() {
-                [] => "the process lives and listens on no TCP port".to_owned(),
+                [] => "the process is running but does not listen on a TCP port".to_owned(),
                 addresses => format!("connections are refused on {}", addresses.join(" and ")),
             };
-            text(&title, "Read its log for a failed bind or a start that hangs")
+            text(&title, "Check its log for a failed bind or a start that hangs")
         }
         HttpProblem::AcceptStalled { port, first, last, instead, main } => {
-            let mut next = vec![NextStep::run("see the queue", format!("hermes-doctor port --port {port}"))];
-            next.extend(instead.map(|_| context.see_stacks("see where the main thread is")));
+            let mut next = vec![NextStep::run("show the queue", format!("hermes-doctor port --port {port}"))];
+            next.extend(instead.map(|_| context.see_stacks("show where the main thread is")));
             let mut words = with(accept_stalled_title(last, *instead), next);
             words.evidence.extend([("first", first), ("last", last)].into_iter().flat_map(queue));
             words.evidence.extend(main_thread(main.as_ref(), context));
             words
         }
         HttpProblem::NoAnswer { is_late, is_busy, last, instead, main } => {
-            let see = |pid| NextStep::run("see what it does", format!("hermes-doctor check --pid {pid} --verbose"));
+            let see = |pid| {
+                NextStep::run("show what the server does", format!("hermes-doctor check --pid {pid} --verbose"))
+            };
             let accepted = last.as_ref().and_then(|last| last.probe_accepted);
             let title = no_answer_title(exchange, *is_late, (*is_busy, accepted == Some(true)), *instead);
             let mut words = with(title, context.pid.map(see).into_iter().collect());
             if let Some(last) = last {
-                words.evidence.push(Row::new("accept queue at the last look", last.accept_queue, Source::Sockets));
+                words.evidence.push(Row::new(
+                    "accept queue in the last sample",
+                    last.accept_queue,
+                    Source::Sockets,
+                ));
                 let fact = "the probe's connection was accepted";
                 words.evidence.extend(accepted.map(|accepted| Row::new(fact, accepted, Source::Sockets)));
             }
@@ -46,22 +52,22 @@ pub fn words(finding: &HttpFinding, context: &Context) -> Words {
             let command = format!("hermes-doctor check{}", context.selector());
             let mut words = with(
                 format!("{count} of {requests} requests were not answered"),
-                vec![NextStep::run("see its descriptors and queue", command)],
+                vec![NextStep::run("show its descriptors and its accept queue", command)],
             );
             let row = |known: &OutcomeCount| Row::new(known.outcome.words(), known.count, Source::HttpProbe);
             words.evidence.extend(unanswered.iter().map(row));
             words
         }
         HttpProblem::Empty => text(
-            "the connection is closed without a byte",
-            "The handler failed before it wrote: its traceback is in the server's log",
+            "the server closed the connection without sending a byte",
+            "Find the traceback in the server's log: the handler failed before it sent anything",
         ),
         HttpProblem::Reset => {
             let phase = exchange.failed().map_or("", |phase| phase.name.words());
             let command = format!("hermes-doctor fds{}", context.selector());
             with(
-                format!("the connection is reset at {phase}, after {} bytes", exchange.bytes_received),
-                vec![NextStep::run("look at its descriptors", command)],
+                format!("the connection was reset at {phase}, after {} bytes", exchange.bytes_received),
+                vec![NextStep::run("list its descriptors", command)],
             )
         }
         HttpProblem::WorkersExhausted => text(
@@ -71,20 +77,22 @@ pub fn words(finding: &HttpFinding, context: &Context) -> Words {
         HttpProblem::Degraded { checks, failed } => {
             let failed = if failed.is_empty() { String::new() } else { format!(": {}", failed.join(", ")) };
             let command = format!("hermes-doctor health --deep{}", context.selector());
-            let next = vec![NextStep::run("ask for its own deep check", command)];
-            let mut words = with(format!("the server says that it is degraded{failed}"), next);
-            words.evidence.extend(checks.iter().map(|(name, status)| {
-                Row::new(format!("check {name}"), status.clone(), "the server's own answer")
-            }));
+            let next = vec![NextStep::run("run the deep check of the server", command)];
+            let mut words = with(format!("the server reports that it is degraded{failed}"), next);
+            words.evidence.extend(
+                checks.iter().map(|(name, status)| {
+                    Row::new(format!("check {name}"), status.clone(), "answer of the server")
+                }),
+            );
             words
         }
         HttpProblem::Unexpected { redirect_to } => text(
             &unexpected_title(exchange, redirect_to.as_deref()),
-            "If it is another kind of server, name it with --kind",
+            "If it is another kind of server, specify it with --kind",
         ),
         HttpProblem::WrongScheme { failed, answered } => wrong_scheme(failed, answered),
         HttpProblem::WrongFamily { refused_at, answers_at, outcome } => Words {
-            title: format!("it answers on {answers_at}, not on {refused_at}"),
+            title: format!("the server answers on {answers_at}, not on {refused_at}"),
             evidence: vec![
                 Row::new(format!("connection to {refused_at}"), "refused", Source::HttpProbe),
                 Row::new(format!("connection to {answers_at}"), outcome.words(), Source::HttpProbe),
@@ -92,7 +100,7 @@ pub fn words(finding: &HttpFinding, context: &Context) -> Words {
             next: vec![NextStep::say(format!("Use {answers_at}"))],
         },
         HttpProblem::OnlyIpv6 { answers_at, listens_on } => Words {
-            title: format!("it listens on {answers_at} only: 127.0.0.1 is refused"),
+            title: format!("the server listens on {answers_at} only; connections to 127.0.0.1 are refused"),
             evidence: listens_on
                 .iter()
                 .map(|address| Row::new("listens on", address.clone(), Source::Sockets))
@@ -121,17 +129,19 @@ fn phase_fact(phase: &Phase) -> String {
 }
 
 fn accept_stalled_title(last: &PortSample, instead: Option<Doing>) -> String {
-    let waiting = counted(last.not_accepted.max(last.accept_queue), "connection waits", "connections wait");
+    let one = "connection is pending; the server has not accepted it";
+    let many = "connections are pending; the server has not accepted them";
+    let pending = counted(last.not_accepted.max(last.accept_queue), one, many);
     let instead = instead.map_or(String::new(), |what| format!("; {}", doing(what)));
-    format!("nothing is accepted: {waiting}, owned by nobody{instead}")
+    format!("{pending}{instead}")
 }
 
 fn queue((name, sample): (&str, &PortSample)) -> [Row; 2] {
     let when = format!("{} ms after the probe's connection", sample.after_connect_ms);
     let source = || Source::Sockets.sampled(when.clone());
     [
-        Row::new(format!("accept queue at the {name} look"), sample.accept_queue, source()),
-        Row::new(format!("connections owned by nobody at the {name} look"), sample.not_accepted, source()),
+        Row::new(format!("accept queue in the {name} sample"), sample.accept_queue, source()),
+        Row::new(format!("pending connections in the {name} sample"), sample.not_accepted, source()),
     ]
 }
 
@@ -145,12 +155,12 @@ fn no_answer_title(
     let what = match exchange.outcome {
         Outcome::ConnectTimeout => "no connection".to_owned(),
         Outcome::TlsFailed => "the TLS handshake failed".to_owned(),
-        Outcome::Incomplete if is_late => format!("no whole answer, {}", bytes()),
-        Outcome::Incomplete => format!("the answer broke off after {}", bytes()),
+        Outcome::Incomplete if is_late => format!("no complete answer, {}", bytes()),
+        Outcome::Incomplete => format!("the answer ended early, after {}", bytes()),
         _ => "connected, no byte received".to_owned(),
     };
     let state = match (is_busy, is_accepted, instead) {
-        (true, ..) => "; others are served meanwhile, so it is busy".to_owned(),
+        (true, ..) => "; other requests are answered meanwhile, so the server is busy".to_owned(),
         (false, true, Some(what)) => format!("; the connection was accepted, and {}", doing(what)),
         (false, true, None) => "; the connection was accepted, so its handler is slow or stuck".to_owned(),
         (false, false, _) => String::new(),
@@ -164,11 +174,11 @@ fn unexpected_title(exchange: &Exchange, redirect_to: Option<&str>) -> String {
     match exchange.outcome {
         Outcome::Guarded => {
             let to = redirect_to.map_or(String::new(), |to| format!(" to {to}"));
-            format!("alive: it answers {status}{to}")
+            format!("the server is up and answers {status}{to}")
         }
-        Outcome::NotHttp => "it answers, but not in HTTP".to_owned(),
-        _ if status >= 500 => format!("it answers {status}"),
-        _ => format!("it answers {status}, not in the shape of this kind of server"),
+        Outcome::NotHttp => "the server answers, but not in HTTP".to_owned(),
+        _ if status >= 500 => format!("the server answers {status}"),
+        _ => format!("the server answers {status}, but not in the format of this kind of server"),
     }
 }
 
@@ -177,7 +187,7 @@ fn wrong_scheme(failed: &Attempt, answered: &Attempt) -> Words {
     let row =
         |attempt: &Attempt| Row::new(format!("GET {}", attempt.url), attempt.outcome.words(), Source::HttpProbe);
     Words {
-        title: format!("it speaks {}, not {}", scheme(answered), scheme(failed)),
+        title: format!("the server speaks {}, not {}", scheme(answered), scheme(failed)),
         evidence: vec![row(failed), row(answered)],
         next: vec![NextStep::say(format!("Use {}", answered.url))],
     }
@@ -193,16 +203,16 @@ pub fn route(finding: &RouteFinding, context: &Context) -> Words {
             format!("{path}: no byte in {seconds:.1} s; the health path was answered before")
         }
         RouteProblem::Incomplete => {
-            format!("{path}: no whole answer in {seconds:.1} s; the health path was answered before")
+            format!("{path}: no complete answer in {seconds:.1} s; the health path was answered before")
         }
         RouteProblem::Slow => format!("{path}: answered after {seconds:.1} s"),
-        RouteProblem::Empty => format!("{path}: closed without a byte"),
-        RouteProblem::Reset => format!("{path}: the connection is reset"),
+        RouteProblem::Empty => format!("{path}: the connection was closed without a byte"),
+        RouteProblem::Reset => format!("{path}: the connection was reset"),
         RouteProblem::Error => format!("{path} answers {}", route.attempt.http_status.unwrap_or(0)),
         RouteProblem::NotHttp => format!("{path} answers, but not in HTTP"),
     };
     if let Some(age) = finding.first_start_age_ms {
-        title.push_str(&format!("; the server is {} s old, and a first start can take that long", age / 1000));
+        title.push_str(&format!("; the server started {} s ago, and a first start can take that long", age / 1000));
     }
     let mut evidence = vec![
         Row::new("request", format!("GET {}", route.attempt.url), Source::HttpProbe),
@@ -218,8 +228,8 @@ pub fn route(finding: &RouteFinding, context: &Context) -> Words {
         }));
     }
     let next = match context.pid {
-        Some(_) if finding.problem.id() == id::ROUTE_SLOW => context.see_stacks("see where it waits"),
-        _ => NextStep::say("The server's log has the error behind it"),
+        Some(_) if finding.problem.id() == id::ROUTE_SLOW => context.see_stacks("show where it waits"),
+        _ => NextStep::say("Find the error in the server's log"),
     };
     Words { title, evidence, next: vec![next] }
 }

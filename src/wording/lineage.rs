@@ -18,15 +18,15 @@ pub fn words(finding: &LineageFinding, context: &Context) -> Words {
         },
         LineageFinding::OrphanedBackend { pid, parent, owner, command, no_supervisor_because } => {
             let of_process = |file| Source::process(*pid, file);
-            let owner_fact = "owner, HERMES_PARENT_PID of its environment";
+            let owner_fact = "owner (HERMES_PARENT_PID in its environment)";
             let mut next = context.before_end.clone();
             next.push(NextStep::run("end the orphan", format!("kill {pid}")));
             Words {
-                title: format!("pid {pid} is a desktop's backend whose owner, pid {owner}, is gone"),
+                title: format!("pid {pid} is the backend of a desktop app that has ended (pid {owner})"),
                 evidence: vec![
                     Row::new(owner_fact, *owner, of_process(ProcessFile::Environment)),
-                    Row::new("the server's parent", *parent, of_process(ProcessFile::Stat)),
-                    Row::new("its command", command.clone(), of_process(ProcessFile::CommandLine)),
+                    Row::new("parent of the server", *parent, of_process(ProcessFile::Stat)),
+                    Row::new("command", command.clone(), of_process(ProcessFile::CommandLine)),
                     Row::new("supervisor", "none", no_supervisor_because.clone()),
                 ],
                 next,
@@ -37,11 +37,11 @@ pub fn words(finding: &LineageFinding, context: &Context) -> Words {
         LineageFinding::LauncherDetached { claim, pid } => {
             let name = claim.name.as_deref().unwrap_or("the program");
             let end = match pid {
-                Some(pid) => format!("and its server, pid {pid}, runs on outside of it"),
-                None => "and its server went with it".to_owned(),
+                Some(pid) => format!("and its server, pid {pid}, still runs outside the supervisor"),
+                None => "and its server ended with it".to_owned(),
             };
             Words {
-                title: format!("the launcher of {name} left with success, {end}"),
+                title: format!("the launcher of {name} exited successfully, {end}"),
                 evidence: claim_evidence(claim),
                 next: vec![launcher_in_the_foreground(), start("then start it", claim)],
             }
@@ -57,10 +57,15 @@ pub fn words(finding: &LineageFinding, context: &Context) -> Words {
             ];
             let file = pid_file.as_ref();
             evidence.extend(
-                file.map(|(path, source)| Row::new("pid file that names it", path.clone(), source.clone())),
+                file.map(|(path, source)| Row::new("pid file that contains its pid", path.clone(), source.clone())),
             );
-            let next = "Nothing, if that is meant; otherwise run it under a supervisor in the foreground";
-            Words { title: "no supervisor keeps it running".to_owned(), evidence, next: vec![NextStep::say(next)] }
+            let next =
+                "No action if this is intended; otherwise run the server in the foreground under a supervisor";
+            Words {
+                title: "no supervisor manages the server".to_owned(),
+                evidence,
+                next: vec![NextStep::say(next)],
+            }
         }
     }
 }
@@ -74,10 +79,10 @@ fn claim_evidence(claim: &Supervisor) -> Vec<Row> {
     let state =
         claim.state.as_ref().map(|state| row(format!("state of {}", claim.title()), state.to_string().into()));
     let pid = claim.claimed_pid.map(|pid| row("pid that the supervisor claims".to_owned(), pid.into()));
-    let restarts = claim.restarts.map(|count| row("automatic restarts counted there".to_owned(), count.into()));
-    let result = texts(claim.result.as_ref().map(ToString::to_string), "how its main process ended last");
+    let restarts = claim.restarts.map(|count| row("automatic restarts".to_owned(), count.into()));
+    let result = texts(claim.result.as_ref().map(ToString::to_string), "last result of the main process");
     let since = texts(claim.since.as_ref().map(ToString::to_string), "in this state since");
-    let policy = texts(claim.policy.as_ref().map(ToString::to_string), "how it is to be run");
+    let policy = texts(claim.policy.as_ref().map(ToString::to_string), "restart policy");
     [state, pid, restarts, result, since, policy].into_iter().flatten().collect()
 }
 
@@ -90,7 +95,9 @@ fn start(what: &str, claim: &Supervisor) -> NextStep {
 }
 
 fn launcher_in_the_foreground() -> NextStep {
-    NextStep::say("Let the launcher replace itself by the server (exec; for the WebUI bootstrap.py --foreground)")
+    NextStep::say(
+        "Make the launcher replace itself with the server (exec; for the WebUI, bootstrap.py --foreground)",
+    )
 }
 
 fn orphaned_title(pid: u32, supervisor: &Supervisor, expected: &Expected) -> String {
@@ -102,11 +109,13 @@ fn orphaned_title(pid: u32, supervisor: &Supervisor, expected: &Expected) -> Str
     };
     match supervisor.claimed_pid {
         Some(claimed) if expected.pid.is_some() => {
-            format!("pid {pid} runs outside of {owner}, whose attempt now is pid {claimed}")
+            format!("pid {pid} runs outside of {owner}, whose current attempt is pid {claimed}")
         }
-        _ if expected.kind == SupervisorKind::Process => format!("pid {pid} is not {owner}, nor started by it"),
-        Some(claimed) => format!("pid {pid} runs outside of {owner}, which says pid {claimed}"),
-        None => format!("pid {pid} runs outside of {owner}, which has no process"),
+        _ if expected.kind == SupervisorKind::Process => {
+            format!("pid {pid} is not {owner} and was not started by it")
+        }
+        Some(claimed) => format!("pid {pid} runs outside of {owner}, which claims pid {claimed}"),
+        None => format!("pid {pid} runs outside of {owner}, which claims no process"),
     }
 }
 
@@ -114,8 +123,8 @@ fn orphaned_evidence(pid: u32, parent: u32, supervisor: &Supervisor, expected: &
     let name = format!("{} {}", expected.kind, expected.name);
     let mut evidence = vec![
         Row::new("expected supervisor", name, expected.why.to_string()),
-        Row::new("its claim", supervisor.evidence.to_string(), supervisor.kind.to_string()),
-        Row::new("the server's parent", parent, Source::process(pid, ProcessFile::Stat)),
+        Row::new("claim of the supervisor", supervisor.evidence.to_string(), supervisor.kind.to_string()),
+        Row::new("parent of the server", parent, Source::process(pid, ProcessFile::Stat)),
     ];
     evidence.extend(claim_evidence(supervisor));
     evidence
@@ -150,28 +159,28 @@ fn respawn_loop(claim: &Supervisor, relaunch: &Relaunch, pid: Option<u32>) -> Wo
         None => format!("{} attempts in {:.1} s", relaunch.pids.len(), relaunch.observed_ms as f64 / 1000.0),
     };
     let pids = relaunch.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-    let observed = "the supervisor, looked on";
+    let observed = "observation of the supervisor";
     let mut evidence = vec![
         Row::new("pids of the attempts", pids, observed),
-        Row::new("time looked on in ms", relaunch.observed_ms, Source::Clock),
+        Row::new("time observed in ms", relaunch.observed_ms, Source::Clock),
     ];
     if !relaunch.states.is_empty() {
         let states: Vec<String> = relaunch.states.iter().map(ToString::to_string).collect();
-        evidence.push(Row::new("states meanwhile", states.join(", "), observed));
+        evidence.push(Row::new("states observed", states.join(", "), observed));
     }
     if relaunch.port_changes > 0 {
-        let source = Source::Sockets.sampled("looked at repeatedly");
-        evidence.push(Row::new("times that the port opened or closed", relaunch.port_changes, source));
+        let source = Source::Sockets.sampled("sampled repeatedly");
+        evidence.push(Row::new("times the port opened or closed", relaunch.port_changes, source));
     }
     evidence.extend(claim_evidence(claim));
-    evidence.extend(pid.map(|pid| Row::new("pid that runs meanwhile", pid, Source::ProcessTable)));
+    evidence.extend(pid.map(|pid| Row::new("pid of the running server", pid, Source::ProcessTable)));
     let mut next: Vec<NextStep> = stop_takes_all(claim).filter(|_| pid.is_some()).into_iter().collect();
     next.extend(command(claim, Verb::Stop).map(|stop| NextStep::run("stop the attempts", stop)));
     next.extend(log_of(claim));
     if claim.is_launcher {
         next.push(launcher_in_the_foreground());
     }
-    Words { title: format!("{who} starts this server again and again: {times}"), evidence, next }
+    Words { title: format!("{who} restarts this server in a loop: {times}"), evidence, next }
 }
 
 fn gave_up(claim: &Supervisor) -> Words {
@@ -179,12 +188,12 @@ fn gave_up(claim: &Supervisor) -> Words {
     let state = claim.state.as_deref().unwrap_or("");
     let reason = claim.result.as_ref().map_or(String::new(), |result| format!(" ({result})"));
     let mut next: Vec<NextStep> = log_of(claim).into_iter().collect();
-    next.push(NextStep::say("Remove what made the starts fail"));
+    next.push(NextStep::say("Fix the cause of the failed starts"));
     let reset = command(claim, Verb::ResetFailed);
-    next.extend(reset.map(|reset| NextStep::run("let the manager forget the failures", reset)));
+    next.extend(reset.map(|reset| NextStep::run("reset the failed state", reset)));
     next.push(start("then start it", claim));
     Words {
-        title: format!("{} has given up on {name}: {state}{reason}", claim.kind),
+        title: format!("{} no longer restarts {name}: {state}{reason}", claim.kind),
         evidence: claim_evidence(claim),
         next,
     }
@@ -202,7 +211,7 @@ fn duplicate_supervisors(subject: &str, own: &Supervisor, others: &[Supervisor])
             Row::new("configured in", configuration.to_string(), source)
         }));
     }
-    let mut next = vec![NextStep::say("Decide which of them is to run it, and stop and disable the other")];
+    let mut next = vec![NextStep::say("Decide which of them should run it; stop and disable the other")];
     let stop = others.first().and_then(|first| command(first, Verb::Stop));
     next.extend(stop.map(|stop| NextStep::run("stop the other", stop)));
     Words {
@@ -225,8 +234,8 @@ fn duplicate_servers(home: &str, kind: ServerKind, pid: u32, twins: &[Sibling]) 
         title: format!("{} {} servers run on {home}: pid {pid} and pid {pids}", twins.len() + 1, kind.title()),
         evidence: twins.iter().map(row).collect(),
         next: vec![
-            NextStep::run("see who supervises each", "hermes-doctor lineage"),
-            NextStep::say("Decide which of them is to run, and end the other through its supervisor"),
+            NextStep::run("show the supervisor of each", "hermes-doctor lineage"),
+            NextStep::say("Decide which of them should run; stop the other through its supervisor"),
         ],
     }
 }

@@ -17,18 +17,21 @@ pub fn words(finding: &MalformedFinding, context: &Context) -> Words {
     let classes = std::iter::once(&finding.lines).chain(&finding.followed);
     let mut evidence: Vec<Row> = classes.flat_map(|facts| of_class(&finding.source, facts)).collect();
     if let Some(bytes_read) = finding.bytes_read {
-        let fact = "log: earlier lines were not read; bytes read from the end";
+        let fact = "log: bytes read from the end (earlier lines were not read)";
         evidence.push(Row::new(fact, bytes_read, Source::Log(finding.source.clone())));
     }
     Words {
-        title: format!("{count} {lines} of its log say that the database is malformed{then}"),
+        title: format!("the log reports a malformed database in {count} {lines}{then}"),
         evidence,
         next: vec![
             NextStep::say(
-                "Copy the database with its -wal and -shm before anything is restarted or repaired; then let SQLite check the copy \
-                 (PRAGMA integrity_check)",
+                "Copy the database with its -wal and -shm before you restart or repair anything; then check the copy with \
+                 SQLite (PRAGMA integrity_check)",
             ),
-            NextStep::run("see who has it open", format!("hermes-doctor db{}", context.selector())),
+            NextStep::run(
+                "list the processes that have it open",
+                format!("hermes-doctor db{}", context.selector()),
+            ),
         ],
     }
 }
@@ -65,7 +68,7 @@ pub fn related(server: &Server, id: &str) -> Vec<Row> {
         && let Some((log, facts)) = since_start(server, LogClass::DatabaseMalformed)
     {
         let count = facts.since_start.unwrap_or(facts.count);
-        let fact = "log: lines \"database is malformed\" that began before them";
+        let fact = "log: earlier lines \"database is malformed\"";
         rows.push(Row::new(fact, count, Source::Log(log.source.to_string())));
     }
     let is_unexplained = matches!(
@@ -73,7 +76,7 @@ pub fn related(server: &Server, id: &str) -> Vec<Row> {
         id::REPLY_EMPTY | id::CONNECTION_RESET | id::SERVER_NOT_RUNNING | id::SUPERVISOR_GAVE_UP | id::RESPAWN_LOOP
     );
     if is_unexplained && let Some(log) = server.logs.iter().find(|log| log.ends_in_traceback && !log.is_shared) {
-        let name = log.ends_with_traceback.as_deref().unwrap_or("an exception of its own");
+        let name = log.ends_with_traceback.as_deref().unwrap_or("an exception of the program");
         rows.push(Row::new("log: ends with a traceback of", name, Source::Log(log.source.to_string())));
     }
     rows
@@ -89,6 +92,6 @@ fn lines_of(server: &Server, class: LogClass) -> Option<Row> {
     let untimed = server.logs.iter().filter_map(|log| Some((log, log.class(class)?)));
     let (log, facts) =
         untimed.filter(|(_, facts)| facts.since_start.is_none()).max_by_key(|(_, facts)| facts.count)?;
-    let last = facts.last_at.as_ref().map_or(", of unknown time".to_owned(), |at| format!(", the last at {at}"));
+    let last = facts.last_at.as_ref().map_or(", at an unknown time".to_owned(), |at| format!(", the last at {at}"));
     Some(Row::new(format!("log: lines \"{}\"{last}", class.words()), facts.count, source(log)))
 }

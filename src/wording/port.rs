@@ -6,7 +6,7 @@ use crate::model::{Holder, NextStep, PortFinding, PortProblem, ProcessFile, Row,
 /// The text of a finding.
 pub fn words(finding: &PortFinding) -> Words {
     let port = finding.port;
-    let listens = |pid: u32| Row::new("pid that listens", pid, Source::SocketHolders);
+    let listens = |pid: u32| Row::new("listening pid", pid, Source::SocketHolders);
     let examined = finding.examined.unwrap_or(0);
     match &finding.problem {
         PortProblem::HeldByOther { holder, address, expected_because } => Words {
@@ -15,11 +15,11 @@ pub fn words(finding: &PortFinding) -> Words {
                 listens(holder.pid),
                 command_of(holder),
                 Row::new("address", address.clone(), Source::Sockets),
-                Row::new("why a Hermes server belongs there", expected_because.clone(), "host configuration"),
+                Row::new("why a Hermes server is expected there", expected_because.clone(), "host configuration"),
             ],
             next: vec![
-                see_listeners("see who listens", port),
-                NextStep::say("If that program is meant to be there, examine it with --kind other"),
+                see_listeners("list the listeners", port),
+                NextStep::say("If that program should be there, examine it with --kind other"),
             ],
         },
         PortProblem::OtherServer { holder, is_shared } => {
@@ -49,12 +49,12 @@ pub fn words(finding: &PortFinding) -> Words {
             listens(examined),
         ),
         PortProblem::BacklogFull { accept_queue, backlog } => Words {
-            title: format!("{accept_queue} connections wait in an accept queue of {backlog}"),
+            title: format!("{accept_queue} connections are pending; the backlog is {backlog}"),
             evidence: vec![
                 Row::new("accept queue", *accept_queue, Source::Sockets),
                 Row::new("backlog", *backlog, Source::Sockets),
             ],
-            next: vec![see_listeners("see the queue", port)],
+            next: vec![see_listeners("show the queue", port)],
         },
     }
 }
@@ -64,7 +64,7 @@ fn see_listeners(what: &str, port: u16) -> NextStep {
 }
 
 fn command_of(holder: &Holder) -> Row {
-    Row::new("its command", holder.command.to_string(), Source::process(holder.pid, ProcessFile::CommandLine))
+    Row::new("command", holder.command.to_string(), Source::process(holder.pid, ProcessFile::CommandLine))
 }
 
 fn held_by_other(port: u16, holder: &Holder) -> String {
@@ -73,10 +73,10 @@ fn held_by_other(port: u16, holder: &Holder) -> String {
         Some("systemd") => {
             format!("systemd (pid {pid}) holds port {port} and starts the service at the first connection")
         }
-        Some(front) => format!("{front} (pid {pid}) stands in front of port {port}"),
+        Some(front) => format!("{front} (pid {pid}) forwards port {port}"),
         None => {
             let program = holder.command.trim_matches('\'').split([' ', ':']).next().unwrap_or_default();
-            format!("port {port} is held by {program} (pid {pid}), which is no Hermes server")
+            format!("port {port} is held by {program} (pid {pid}), which is not a Hermes server")
         }
     }
 }
@@ -85,14 +85,14 @@ fn rival(port: u16, listens: Row, home: &str, other_home: &str, claim: &Supervis
     let source = || Source::Supervisor(claim.evidence.to_string());
     Words {
         title: format!(
-            "port {port} is held by the server of {home}; {} is to have it for {other_home}",
+            "port {port} is held by the server of {home}; {} is configured to use it for {other_home}",
             claim.title()
         ),
         evidence: vec![
             listens,
             Row::new("home of the server that listens", home, "its environment and command line"),
             Row::new(format!("home of {}", claim.title()), other_home, source()),
-            Row::new("its state", claim.state.as_deref().unwrap_or_default(), source()),
+            Row::new("state of the supervisor", claim.state.as_deref().unwrap_or_default(), source()),
         ],
         next: vec![NextStep::say(
             "Give one of the two servers another port, in its unit, program or environment file",
@@ -104,10 +104,10 @@ fn not_the_named(port: u16, title: String, (wanted, found): (&str, &str), listen
     Words {
         title,
         evidence: vec![
-            Row::new("asked for", wanted, "command line"),
+            Row::new("requested", wanted, "command line"),
             Row::new("found", found, "command line and environment of the process"),
             listens,
         ],
-        next: vec![see_listeners("see who listens", port)],
+        next: vec![see_listeners("list the listeners", port)],
     }
 }

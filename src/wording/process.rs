@@ -22,7 +22,7 @@ pub fn words(finding: &ProcessFinding) -> Words {
             evidence: vec![Row::new("scheduler state", "T (stopped)", Source::process(*pid, ProcessFile::Stat))],
             next: vec![
                 NextStep::run("continue it", format!("kill -CONT {pid}")),
-                NextStep::say("Find out who stopped it: Ctrl-Z in its terminal, or somebody's kill -STOP"),
+                NextStep::say("Find out what stopped it: Ctrl-Z in its terminal, or `kill -STOP`"),
             ],
         },
         ProcessFinding::Traced { pid, tracer_pid } => Words {
@@ -31,12 +31,14 @@ pub fn words(finding: &ProcessFinding) -> Words {
                 Row::new("scheduler state", "t (traced)", Source::process(*pid, ProcessFile::Stat)),
                 Row::new("pid of the debugger", *tracer_pid, Source::process(*pid, ProcessFile::Status)),
             ],
-            next: vec![NextStep::say("Leave the debugger, or let it continue the process")],
+            next: vec![NextStep::say("Detach the debugger, or continue the process from it")],
         },
         ProcessFinding::ZombieChildren { count } => Words {
-            title: format!("{count} children have ended and were not reaped"),
-            evidence: vec![Row::new("children in state Z", *count, Source::ProcessTable)],
-            next: vec![NextStep::say("Restart the server when convenient; in a container run an init that reaps")],
+            title: format!("{count} child processes have ended and were not reaped"),
+            evidence: vec![Row::new("child processes in state Z", *count, Source::ProcessTable)],
+            next: vec![NextStep::say(
+                "Restart the server when convenient; in a container, run an init that reaps its children",
+            )],
         },
         ProcessFinding::StalePidFile(file) => stale_pid_file(file),
     }
@@ -51,16 +53,16 @@ fn not_running_title(kind: ServerKind, port: Option<u16>, stopped: Option<&Super
             format!("{kind} is stopped: {} is enabled and {state}{since}", claim.title())
         }
         (None, Some(port)) => {
-            format!("{kind} is not running: no process of it, and nobody listens on port {port}")
+            format!("{kind} is not running: it has no process, and port {port} has no listener")
         }
-        (None, None) => format!("{kind} is not running: there is no process of it"),
+        (None, None) => format!("{kind} is not running: it has no process"),
     }
 }
 
 fn not_running_evidence(port: Option<u16>, named_by: &[String], supervisor: Option<&Supervisor>) -> Vec<Row> {
     let mut evidence = vec![Row::new("processes of that server", 0, "command lines of all processes")];
     evidence.extend(port.map(|port| Row::new(format!("listening sockets on port {port}"), 0, Source::Sockets)));
-    evidence.extend(named_by.iter().map(|by| Row::new("it was named by", by.clone(), "command line")));
+    evidence.extend(named_by.iter().map(|by| Row::new("named by", by.clone(), "command line")));
     evidence.extend(supervisor.map(|supervisor| {
         let state = supervisor.state.as_deref().unwrap_or_default();
         let source = Source::Supervisor(supervisor.evidence.to_string());
@@ -78,7 +80,7 @@ fn start(supervisor: Option<&Supervisor>) -> Vec<NextStep> {
         }),
         match supervisor.and_then(|supervisor| command(supervisor, Verb::Start)) {
             Some(command) => NextStep::run("then start it", command),
-            None => NextStep::say("Start it the way this host starts it: its unit, job, program or ctl.sh"),
+            None => NextStep::say("Start it through its unit, job, program or ctl.sh"),
         },
     ]
 }
@@ -86,14 +88,14 @@ fn start(supervisor: Option<&Supervisor>) -> Vec<NextStep> {
 fn stale_pid_file(file: &PidFile) -> Words {
     let what = match file.state {
         PidFileState::OtherProgram => "which is another program",
-        PidFileState::OtherStart => "which started at another time than the file says",
-        PidFileState::Dead | PidFileState::Live | PidFileState::Unknown => "which does not run",
+        PidFileState::OtherStart => "whose start time differs from the one in the file",
+        PidFileState::Dead | PidFileState::Live | PidFileState::Unknown => "which is not running",
     };
     Words {
         title: format!("{} names pid {}, {what}", file.path, file.pid),
         evidence: vec![
             Row::new("pid in the file", file.pid, file.path.to_string()),
-            Row::new("that pid now", file.detail.clone(), Source::process(file.pid, ProcessFile::Itself)),
+            Row::new("process with that pid", file.detail.clone(), Source::process(file.pid, ProcessFile::Itself)),
         ],
         next: vec![NextStep::say(format!("When no server of that home runs, remove {}", file.path))],
     }

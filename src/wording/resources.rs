@@ -24,9 +24,9 @@ pub fn words(finding: &ResourceFinding, context: &Context) -> Words {
             evidence: vec![Row::new(
                 "threads in state D in mem_cgroup…",
                 true,
-                Source::process(context.pid, ProcessFile::Threads).sampled("looked at twice"),
+                Source::process(context.pid, ProcessFile::Threads).sampled("sampled twice"),
             )],
-            next: vec![NextStep::say("Raise memory.high of the group, or find what grows in it")],
+            next: vec![NextStep::say("Raise memory.high of the group, or find the process whose memory grows")],
         },
         ResourceFinding::HostFilesExhausted { files, max } => host_files(*files, *max),
     }
@@ -41,17 +41,17 @@ fn threads_exhausted(
     let title = match (reached.first(), log) {
         (Some(TaskLimit::Group(group)), _) => {
             let (current, max) = (group.current.unwrap_or(0), group.max.unwrap_or(0));
-            format!("the limit of tasks of control group {} is reached: {current} of {max}", group.path)
+            format!("the task limit of control group {} is reached: {current} of {max}", group.path)
         }
         (Some(TaskLimit::User { uid, tasks, max }), _) => {
-            format!("the limit of processes of user {uid} is reached: {tasks} of {max}")
+            format!("the process limit of user {uid} is reached: {tasks} of {max}")
         }
         (Some(TaskLimit::Host { name, tasks, max }), _) => {
-            format!("the host's limit of tasks is reached: {tasks} of {max} ({name})")
+            format!("the task limit of the host is reached: {tasks} of {max} ({name})")
         }
         (None, log) => {
             let times = log.and_then(|(_, facts)| facts.since_start).unwrap_or(0);
-            format!("threads could not be started, {times} times since its start")
+            format!("the server failed to start a thread {times} times since its start")
         }
     };
     let mut evidence: Vec<Row> = reached.iter().flat_map(|limit| task_limit(limit, context)).collect();
@@ -74,8 +74,7 @@ fn threads_exhausted(
     };
     let mut next: Vec<NextStep> = context.pid.map(count).into_iter().collect();
     next.push(NextStep::say(
-        "Where the limit is too low for what runs in it, raise it: TasksMax= of the unit, --pids-limit of the container, or nproc \
-         of the user",
+        "If the limit is too low, raise it: TasksMax= of the unit, --pids-limit of the container, or nproc of the user",
     ));
     Words { title, evidence, next }
 }
@@ -101,7 +100,7 @@ fn task_group(group: &TaskGroup) -> Vec<Row> {
         Row::new("limit of the group (pids.max)", group.max.unwrap_or(0), source()),
     ];
     rows.extend(group.refused.map(|count| Row::new("refused so far (pids.events max)", count, source())));
-    rows.extend(group.refused_since.map(|count| Row::new("of these between the two looks", count, source())));
+    rows.extend(group.refused_since.map(|count| Row::new("of these, between the two samples", count, source())));
     rows
 }
 
@@ -119,7 +118,7 @@ fn memory_killed(
         let source = || group_source(group);
         evidence.push(Row::new("processes killed (oom_kill)", group.oom_kills.unwrap_or(0), source()));
         let since = group.oom_kills_since.filter(|since| *since > 0);
-        evidence.extend(since.map(|since| Row::new("of these between the two looks", since, source())));
+        evidence.extend(since.map(|since| Row::new("of these, between the two samples", since, source())));
         evidence.extend(group.max_bytes.map(|max| Row::new("memory limit in bytes", max, source())));
     }
     if let Some(claim) = claim {
@@ -131,27 +130,27 @@ fn memory_killed(
         (Some(group), _) => {
             let kills = group.oom_kills.unwrap_or(0);
             let processes = if kills == 1 { "process" } else { "processes" };
-            format!("the kernel has killed {kills} {processes} of its control group for want of memory")
+            format!("the kernel killed {kills} {processes} of its control group because memory ran out")
         }
         (None, claim) => {
-            let by = claim.map_or_else(String::new, |claim| format!(", says {}", claim.title()));
-            format!("the kernel has killed it for want of memory{by}")
+            let by = claim.map_or_else(String::new, |claim| format!(", as reported by {}", claim.title()));
+            format!("the kernel killed the server because memory ran out{by}")
         }
     };
     if let Some((source, end)) = log {
         let end = end.as_deref().unwrap_or("none");
-        evidence.push(Row::new("log: last line of an orderly end", end, Source::Log(source.clone())));
+        evidence.push(Row::new("log: last line of a clean shutdown", end, Source::Log(source.clone())));
     }
     Words {
         title,
         evidence,
         next: vec![
             NextStep::run(
-                "see what was killed, and when",
+                "show what was killed, and when",
                 "journalctl -k --grep 'Out of memory|oom-kill' --no-pager",
             ),
             NextStep::say(
-                "Raise the limit (MemoryMax= of the unit, --memory of the container), or find what grows",
+                "Raise the limit (MemoryMax= of the unit, --memory of the container), or find the process whose memory grows",
             ),
         ],
     }
@@ -160,7 +159,7 @@ fn memory_killed(
 /// The step for a limit of memory that is too low.
 fn raise_the_limit() -> NextStep {
     NextStep::say(
-        "Raise the limit of the group, or find what grows: its own memory, or a neighbour's in the same group",
+        "Raise the limit of the group, or find the process whose memory grows: the server or another one in the group",
     )
 }
 
@@ -170,16 +169,16 @@ fn memory_limit_met(group: &MemoryGroup, limit_bytes: u64, is_high: bool, times:
     let name = if is_high { "memory.high" } else { "limit" };
     Words {
         title: format!(
-            "control group {} is at its memory limit: {} of {} MiB, met {times} times between two looks",
+            "control group {} is at its memory limit: {} of {} MiB, reached {times} times between two samples",
             group.path,
             current >> 20,
             limit_bytes >> 20
         ),
         evidence: vec![
             Row::new("memory in use in bytes", current, source()),
-            Row::new("of these cached files in bytes", group.file_cache_bytes.unwrap_or(0), source()),
+            Row::new("of this, cached files in bytes", group.file_cache_bytes.unwrap_or(0), source()),
             Row::new(format!("{name} in bytes"), limit_bytes, source()),
-            Row::new("met between the two looks", times, source()),
+            Row::new("times reached between the two samples", times, source()),
         ],
         next: vec![raise_the_limit()],
     }
@@ -193,7 +192,7 @@ fn memory_pressure(group: Option<&(String, u8)>, pressure: &Pressure) -> Words {
     let mut evidence = vec![Row::new("some avg10 in percent", pressure.some_avg10, source())];
     evidence.extend(pressure.full_avg10.map(|full| Row::new("full avg10 in percent", full, source())));
     Words {
-        title: format!("tasks waited for memory {:.0} % of the last ten seconds", pressure.some_avg10),
+        title: format!("tasks waited for memory during {:.0} % of the last ten seconds", pressure.some_avg10),
         evidence,
         next: vec![raise_the_limit()],
     }
@@ -202,17 +201,17 @@ fn memory_pressure(group: Option<&(String, u8)>, pressure: &Pressure) -> Words {
 fn host_files(files: u64, max: u64) -> Words {
     let source = || Source::Kernel("/proc/sys/fs/file-nr");
     Words {
-        title: format!("the host's table of open files is full: {files} of {max}"),
+        title: format!("the open file table of the host is full: {files} of {max}"),
         evidence: vec![
             Row::new("open files of the host", files, source()),
             Row::new("limit of the host (fs.file-max)", max, source()),
         ],
         next: vec![
             NextStep::run(
-                "see who holds most",
+                "list the processes with the most descriptors",
                 "for p in /proc/[0-9]*; do echo \"$(ls $p/fd 2>/dev/null | wc -l) $p\"; done | sort -n | tail",
             ),
-            NextStep::say("End what leaks, then raise fs.file-max if the host needs more"),
+            NextStep::say("End the process that leaks; raise fs.file-max if the host needs more"),
         ],
     }
 }

@@ -6,15 +6,15 @@ use crate::model::{LockFinding, LockHolder, LockWait, NextStep, Row, StackFrame,
 /// The text of a finding.
 pub(super) fn words(finding: &LockFinding, context: &Context) -> Words {
     let mut evidence: Vec<Row> = finding.locks.iter().flat_map(of_lock).collect();
-    evidence.push(Row::new("time between the two looks in milliseconds", finding.between_ms, SOURCE));
+    evidence.push(Row::new("time between the two samples in ms", finding.between_ms, SOURCE));
     let command = format!("hermes-doctor stacks{} --json > hermes-stacks.json", context.selector());
     let is_cycle = finding.locks.first().is_some_and(|lock| lock.is_cycle);
     let next = vec![
         NextStep::run("keep the stacks", command),
         NextStep::say(if is_cycle {
-            "It does not end by itself: restart the server, and take these locks in one order everywhere"
+            "Restart the server: a deadlock does not end by itself. In the code, take these locks in one order everywhere"
         } else {
-            "Look at what the holder waits for; where that never comes, only a restart frees the lock"
+            "Find out what the holder waits for; if that never happens, only a restart releases the lock"
         }),
     ];
     Words { title: finding.locks.first().map_or_else(String::new, title), evidence, next }
@@ -27,7 +27,7 @@ fn title(lock: &LockWait) -> String {
     let probably = if lock.is_probable { "probably " } else { "" };
     let title = format!("{title}, {probably}held by {}", holder.title());
     match &holder.waits_for {
-        Some(other) if lock.is_cycle => format!("{title}, which waits for {other}: a cycle"),
+        Some(other) if lock.is_cycle => format!("{title}, which waits for {other}: a deadlock"),
         _ => format!("{title}, in {} at {}", holder.innermost.function, holder.innermost.place()),
     }
 }
@@ -40,7 +40,7 @@ fn lock_evidence(stacks: &Stacks) -> Vec<Row> {
 }
 
 fn of_lock(lock: &LockWait) -> Vec<Row> {
-    let looks = if lock.is_still == Some(true) { ", at both looks" } else { "" };
+    let looks = if lock.is_still == Some(true) { ", in both samples" } else { "" };
     let mut evidence = vec![Row::new(
         format!("threads that wait at {} for {}{looks}", lock.place(), lock.name()),
         lock.waiters,
@@ -50,7 +50,7 @@ fn of_lock(lock: &LockWait) -> Vec<Row> {
         let probably = if lock.is_probable { "probably " } else { "" };
         evidence.push(Row::new(format!("{} is {probably}held by", lock.name()), held_in(holder), SOURCE));
         if lock.is_cycle {
-            let what = "the holder waits, through others, for itself";
+            let what = "the waits form a cycle (deadlock)";
             evidence.push(Row::new(format!("cycle at {}", lock.place()), what, SOURCE));
         }
     }
@@ -90,7 +90,7 @@ fn gil_evidence(stacks: &Stacks) -> Vec<Row> {
         place.push_str(&format!(", called in {} at {}", frame.function, frame.place()));
     }
     vec![Row::new(
-        "the interpreter's lock is held by",
+        "the interpreter lock (GIL) is held by",
         format!("thread {}, {place}", thread.title()),
         "Python stacks",
     )]

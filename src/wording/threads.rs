@@ -18,30 +18,32 @@ pub fn words(finding: &WedgeFinding, context: &Context) -> Words {
             let (mut next, mut by) = (Vec::new(), String::new());
             for pipe in pipes {
                 let source = Source::process(pid, ProcessFile::Descriptor(pipe.descriptor));
-                evidence.push(Row::new("pipe that is full", pipe.inode, source));
+                evidence.push(Row::new("full pipe (inode)", pipe.inode, source));
                 evidence.extend(pipe.readers.iter().map(|reader| {
-                    let fact = format!("pid {} can read it ({})", reader.pid, reader.name);
+                    let fact = format!("reader pid {} ({})", reader.pid, reader.name);
                     Row::new(fact, reader.state.words(), Source::descriptors(reader.pid))
                 }));
                 // The server itself has the other end open if it created the pipe.
                 if let Some(reader) = pipe.readers.iter().find(|reader| reader.pid != pid) {
                     by = format!(
-                        ", which {} (pid {}, {}) should read",
+                        "; its reader, {} (pid {}, {}), does not read",
                         reader.name,
                         reader.pid,
                         reader.state.words()
                     );
                     let see = format!("hermes-doctor check --pid {}", reader.pid);
-                    next.push(NextStep::run("see its reader", see));
+                    next.push(NextStep::run("examine the reader", see));
                     if reader.state == ProcessState::Stopped {
-                        next.push(NextStep::run("let it read on", format!("kill -CONT {}", reader.pid)));
+                        next.push(NextStep::run("continue the reader", format!("kill -CONT {}", reader.pid)));
                     }
                 }
             }
             if !pipes.is_empty() && next.is_empty() {
-                next.push(NextStep::say("No other process that could be seen has its other end open"));
+                next.push(NextStep::say("Look for the reader: no visible process has the other end open"));
             }
-            next.push(NextStep::say("Let the server write its log to a file, or to a reader that keeps up"));
+            next.push(NextStep::say(
+                "Make the server write its log to a file, or to a program that reads fast enough",
+            ));
             let name = match descriptor {
                 Some(1) => "standard output".to_owned(),
                 Some(2) => "standard error".to_owned(),
@@ -57,45 +59,45 @@ pub fn words(finding: &WedgeFinding, context: &Context) -> Words {
                 _ => "the main thread".to_owned(),
             };
             let waiting = counted(*waiting, "thread waits", "threads wait");
-            let title = format!("{who} keeps the interpreter: {cpu_percent:.0} % CPU, while {waiting} for it");
-            let why = "Long regular expressions and other calls into C keep the interpreter until they return";
-            (title, vec![context.see_stacks("see what it runs"), NextStep::say(why)])
+            let title = format!("{who} holds the interpreter lock: {cpu_percent:.0} % CPU, while {waiting} for it");
+            let why = "Look for a long regular expression or another call into C: it holds the interpreter lock until it returns";
+            (title, vec![context.see_stacks("show what it runs"), NextStep::say(why)])
         }
         WedgeProblem::HandlersStuck { route, waits_for, pool, last, locked } => {
             let accepted = "the probe's connection was accepted";
             evidence.push(Row::new(accepted, true, Source::Sockets));
-            evidence.push(Row::new("accept queue at the last look", last.accept_queue, Source::Sockets));
-            let unanswered = "accepted connections that have got no byte";
+            evidence.push(Row::new("accept queue in the last sample", last.accept_queue, Source::Sockets));
+            let unanswered = "accepted connections that were sent no byte";
             evidence.extend(last.unanswered.map(|count| Row::new(unanswered, count, Source::Sockets)));
-            let fact = "threads that wait for a lock and do not come on";
+            let fact = "threads that wait for a lock and make no progress";
             evidence.push(Row::new(fact, *locked, source(context)));
             let what = match pool {
                 Some(workers) => format!("; all {workers} workers wait for {}", waiting(*waits_for)),
-                None => format!("; this one's handler waits for {}", waiting(*waits_for)),
+                None => format!("; the handler of this request waits for {}", waiting(*waits_for)),
             };
             let title = match route {
                 None => {
                     let count = last.unanswered.unwrap_or(1).max(1);
-                    let one = "request was accepted and is not answered";
-                    format!("{}{what}", counted(count, one, "requests were accepted and are not answered"))
+                    let one = "accepted request has no answer";
+                    format!("{}{what}", counted(count, one, "accepted requests have no answer"))
                 }
-                Some(route) => format!("{route}: accepted and not answered{what}"),
+                Some(route) => format!("{route}: accepted, no answer{what}"),
             };
-            (title, vec![context.see_stacks("see which lock, and who holds it")])
+            (title, vec![context.see_stacks("show the lock and its holder")])
         }
     };
     Words { title, evidence, next }
 }
 
 fn evidence(threads: &[Thread], between_ms: u64, context: &Context) -> Vec<Row> {
-    let mut evidence = vec![Row::new("time between the looks, in ms", between_ms, source(context))];
+    let mut evidence = vec![Row::new("time between the samples, in ms", between_ms, source(context))];
     evidence.extend(threads.iter().take(4).map(|thread| {
         let role = if thread.is_main { "main thread" } else { "thread" };
         let fact = format!("{role} {} ({})", thread.tid, thread.name);
         Row::new(fact, one_line(thread, between_ms), source(context))
     }));
     if threads.len() > 4 {
-        evidence.push(Row::new("further threads like these", threads.len() - 4, source(context)));
+        evidence.push(Row::new("further threads in the same state", threads.len() - 4, source(context)));
     }
     evidence
 }
@@ -116,15 +118,17 @@ fn uninterruptible_steps(is_throttled: bool) -> Vec<NextStep> {
     if is_throttled {
         return vec![
             NextStep::say(
-                "Look at what else runs in its control group (`systemd-cgls`): together they have more memory than \
-                 memory.high (MemoryHigh=) allows, and the kernel slows each of them down",
+                "List the processes of its control group (`systemd-cgls`): together they use more memory than \
+                 memory.high (MemoryHigh=) allows, and the kernel throttles each of them",
             ),
-            NextStep::say("End those first: a restart that leaves them in the group meets the same limit"),
+            NextStep::say(
+                "End the other processes first: while they run, a restarted server reaches the same limit",
+            ),
         ];
     }
     vec![
-        NextStep::say("Look at the disk or network mount that its files are on (`dmesg`, `mount`)"),
-        NextStep::say("A restart does not end it: it ends when the kernel gets its answer"),
+        NextStep::say("Check the disk or network mount of its files (`dmesg`, `mount`)"),
+        NextStep::say("Do not expect a restart to help: the wait ends when the disk or file server responds"),
     ]
 }
 
@@ -136,7 +140,7 @@ pub fn main_thread(main: Option<&SampledThread>, context: &Context) -> Option<Ro
 
 /// Source of the states of threads.
 pub fn source(context: &Context) -> Source {
-    Source::process(context.pid.unwrap_or(0), ProcessFile::Threads).sampled("looked at twice")
+    Source::process(context.pid.unwrap_or(0), ProcessFile::Threads).sampled("sampled twice")
 }
 
 /// A thread on one line.
@@ -167,18 +171,18 @@ pub fn doing(doing: Doing) -> String {
     match doing {
         Doing::HandlerWaits(what) => format!("its handler waits for {}", waiting(what)),
         Doing::MainWaits(what) => format!("the main thread waits for {}", waiting(what)),
-        Doing::MainWorks(percent) => format!("the main thread uses {percent:.0} % of a CPU instead"),
-        Doing::ServerWorks(percent) => format!("the server is at work, {percent:.0} % of a CPU"),
+        Doing::MainWorks(percent) => format!("the main thread uses {percent:.0} % of a CPU"),
+        Doing::ServerWorks(percent) => format!("the server uses {percent:.0} % of a CPU"),
     }
 }
 
 fn waiting(what: WaitsFor) -> &'static str {
     match what {
         WaitsFor::Lock => "a lock",
-        WaitsFor::Reader => "somebody to read what it writes",
-        WaitsFor::Time => "time to pass",
+        WaitsFor::Reader => "its output to be read",
+        WaitsFor::Time => "a timer",
         WaitsFor::Kernel => "the kernel",
-        WaitsFor::Data => "something to read",
+        WaitsFor::Data => "input",
     }
 }
 

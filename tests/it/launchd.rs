@@ -656,7 +656,7 @@ fn distinguishes_a_supervised_backend_from_orphans() {
         "the job's pid is another one, and the job is content"
     );
     assert_eq!(verdict(&orphan), (Status::Warning, vec!["orphaned-server"]), "{:?}", orphan.findings);
-    assert!(orphan.findings[0].title.ends_with("whose owner, pid 77, is gone"), "{}", orphan.findings[0].title);
+    assert!(orphan.findings[0].title.ends_with("app that has ended (pid 77)"), "{}", orphan.findings[0].title);
     // The application runs: the backend is its child.
     let owned = "/Users/h/venv/bin/python -m hermes_cli.main serve --isolated --host 127.0.0.1 --port 0";
     let mac = Mac::default()

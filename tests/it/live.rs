@@ -194,7 +194,7 @@ fn a_silent_handler_is_no_stalled_accept() {
     let server = server(&format!("check --port {} --timeout 700ms", target.port));
     assert_eq!(roots(&server), ["http-no-answer"], "{server:#}");
     let title = finding(&server, "http-no-answer")["title"].as_str().unwrap();
-    assert!(title.ends_with("the connection was accepted, and its handler waits for time to pass"), "{title}");
+    assert!(title.ends_with("the connection was accepted, and its handler waits for a timer"), "{title}");
     let look = &server["listeners"]["looks"].as_array().unwrap().last().unwrap().clone();
     assert_eq!((look["probe_accepted"].as_bool(), look["accept_queue"].as_u64()), (Some(true), Some(0)));
 }
@@ -310,7 +310,10 @@ fn a_pid_file_of_another_program_is_stale() {
     let record = format!("{{\"pid\": {}, \"start_time\": 12}}", target.pid());
     std::fs::write(target.home().join("webui.pid"), record).unwrap();
     let found = server(&format!("check --port {} --home {}", target.port, target.home().display()));
-    assert!(finding(&found, "stale-pid-file")["title"].as_str().unwrap().contains("another time"), "{found:#}");
+    assert!(
+        finding(&found, "stale-pid-file")["title"].as_str().unwrap().contains("start time differs"),
+        "{found:#}"
+    );
 }
 
 /// A program that is not a Hermes server: no finding by itself, but a finding on a port where a Hermes server is

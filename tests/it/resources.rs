@@ -245,6 +245,6 @@ fn processes_killed_by_the_kernel_are_reported() {
     let found = finding(&server, "memory-killed");
     assert_eq!(found["severity"], "warning");
     assert!(found["title"].as_str().unwrap().contains("killed 1 process of its control group"), "{found:#}");
-    assert!(found["evidence"].to_string().contains("log: last line of an orderly end"), "{found:#}");
+    assert!(found["evidence"].to_string().contains("log: last line of a clean shutdown"), "{found:#}");
     assert_eq!(server["health"]["outcome"], "ok");
 }

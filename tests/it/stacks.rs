@@ -110,7 +110,7 @@ fn two_locks_that_wait_for_each_other_are_a_cycle() {
         );
         assert_eq!(ids(&server).iter().filter(|id| *id == "threads-wait-for-lock").count(), 1, "{context}");
         assert!(
-            finding(&server, "threads-wait-for-lock")["title"].as_str().unwrap().ends_with("a cycle"),
+            finding(&server, "threads-wait-for-lock")["title"].as_str().unwrap().ends_with("a deadlock"),
             "{context}"
         );
     }

@@ -44,11 +44,8 @@ fn handlers_that_wait_for_one_lock_are_stuck() {
     let found = check(&target);
     assert_eq!(roots(&found), ["handlers-stuck"], "{found:#}");
     let stuck = finding(&found, "handlers-stuck");
-    assert_eq!(
-        stuck["title"],
-        "5 requests were accepted and are not answered; this one's handler waits for a lock"
-    );
-    assert_eq!(*evidence(stuck, "accepted connections that have got no byte"), 5);
+    assert_eq!(stuck["title"], "5 accepted requests have no answer; the handler of this request waits for a lock");
+    assert_eq!(*evidence(stuck, "accepted connections that were sent no byte"), 5);
     assert_eq!(*evidence(stuck, "threads that wait for a lock"), 5);
     assert!(!ids(&found).contains(&"http-no-answer".to_owned()), "{found:#}");
     let activity = &found["health"]["activity"];
@@ -85,7 +82,7 @@ fn open_streams_are_healthy() {
     streams.iter_mut().for_each(|client| client.read_exact(&mut [0; 1]).unwrap());
     let waiting = ask(target.port, "/health");
     let found = check(&target);
-    assert_eq!(*evidence(finding(&found, "handlers-stuck"), "accepted connections that have got no byte"), 2);
+    assert_eq!(*evidence(finding(&found, "handlers-stuck"), "accepted connections that were sent no byte"), 2);
     drop((streams, waiting));
 }
 
@@ -165,7 +162,7 @@ fn slow_handlers_are_not_stuck() {
     let target = webui("slow=60000");
     let found = check(&target);
     assert_eq!(roots(&found), ["http-no-answer"], "{found:#}");
-    assert!(finding(&found, "http-no-answer")["title"].as_str().unwrap().contains("waits for time to pass"));
+    assert!(finding(&found, "http-no-answer")["title"].as_str().unwrap().contains("waits for a timer"));
     // Several handlers that compute share one interpreter; each runs, though none for long.
     let target = webui("slow-route=60000");
     let clients: Vec<TcpStream> = (0..6).map(|_| ask(target.port, "/api/sessions")).collect();
@@ -261,7 +258,7 @@ fn an_accept_loop_that_waits_for_a_lock() {
     let stalled = finding(&found, "accept-stalled");
     assert_eq!(
         stalled["title"],
-        "nothing is accepted: 4 connections wait, owned by nobody; the main thread waits for a lock"
+        "4 connections are pending; the server has not accepted them; the main thread waits for a lock"
     );
     assert!(evidence(stalled, "main thread").as_str().unwrap().contains("futex"), "{stalled:#}");
     // The kernel drops connections that do not fit into the queue, so these clients do not wait for the connection.
@@ -368,7 +365,7 @@ fn a_full_output_pipe_is_reported_with_its_reader() {
     reader.wait().unwrap();
     assert_eq!(roots(&found), ["output-pipe-full"], "{found:#}");
     let full = finding(&found, "output-pipe-full");
-    let expected = format!("to write to standard output, which cat (pid {pid}, stopped) should read");
+    let expected = format!("to write to standard output; its reader, cat (pid {pid}, stopped), does not read");
     assert!(full["title"].as_str().unwrap().ends_with(&expected), "{full:#}");
     assert!(full["next"].to_string().contains(&format!("kill -CONT {pid}")), "{full:#}");
     assert_eq!(finding(&found, "handlers-stuck")["caused_by"][0], "output-pipe-full");
