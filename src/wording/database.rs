@@ -209,7 +209,7 @@ fn locks_lost(database: &DatabaseFile, holders: &[DatabaseHolder]) -> Words {
                 "Do not start a program that opens {name}: it would delete the log when it closes the database"
             )),
             NextStep::say(format!(
-                "Copy {name}, {name}-wal and {name}-shm, then restart pid {first}: the new process takes its locks"
+                "Copy {name}, {name}-wal and {name}-shm, then restart pid {first}: the new process acquires the locks again"
             )),
             NextStep::say(
                 "Find the cause: code in that process opens and closes the file outside SQLite, which drops all locks of \

@@ -40,9 +40,9 @@ fn lock_evidence(stacks: &Stacks) -> Vec<Row> {
 }
 
 fn of_lock(lock: &LockWait) -> Vec<Row> {
-    let looks = if lock.is_still == Some(true) { ", in both samples" } else { "" };
+    let samples = if lock.is_still == Some(true) { ", in both samples" } else { "" };
     let mut evidence = vec![Row::new(
-        format!("threads that wait at {} for {}{looks}", lock.place(), lock.name()),
+        format!("threads that wait at {} for {}{samples}", lock.place(), lock.name()),
         lock.waiters,
         format!("Python stacks, {}:{}", lock.file, lock.line),
     )];
