@@ -49,6 +49,7 @@ pub fn fds(cli: &Cli, view: &View, arguments: &FdsArguments) -> u8 {
     if let Err(line) = done {
         return refuse(cli, request.command, &line);
     }
+    crate::redact::mask(server);
     wording::judge(server);
     let envelope = report::seal(envelope, begun.elapsed());
     answer(cli, view, envelope)

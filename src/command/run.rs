@@ -49,6 +49,7 @@ fn replayed(cli: &Cli, request: &Request) -> Result<Envelope, String> {
         let is_hidden = crate::redact::is_hidden(&envelope);
         for server in &mut envelope.servers {
             sampling::compare(server, now, is_hidden, &reports).map_err(|error| error.to_string())?;
+            crate::redact::mask(server);
             wording::judge(server);
         }
         let elapsed = Duration::from_millis(envelope.elapsed_ms);

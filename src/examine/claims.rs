@@ -4,8 +4,8 @@
 use super::Examination;
 use crate::diagnose::ownership::{Observed, nearest_supervisor};
 use crate::model::{
-    Expected, Fit, Gap, GapDetail, GapReason, GapSubject, Hop, PidFileState, Process, RawClaim, Server, Supervisor,
-    SupervisorKind, id,
+    Expected, Fit, Gap, GapDetail, GapReason, GapSubject, Hop, Note, PidFileState, Process, RawClaim, Server,
+    Supervisor, SupervisorKind, id,
 };
 use crate::parse::cgroup::{Unit, container_of, delegated_to};
 use crate::parse::command::{CommandRole, HermesCommand, recognise};
@@ -114,7 +114,7 @@ impl Examination<'_> {
                 kind: SupervisorKind::PidFile,
                 name: Some((&*file.path).into()),
                 claimed_pid: named.and_then(|read| read.names).map(|names| names.pid),
-                evidence: file.detail.as_str().into(),
+                evidence: Note::Text(file.detail.as_str().into()),
                 ..Supervisor::default()
             };
             claims.push(RawClaim { claim, ..RawClaim::default() }, None);

@@ -19,8 +19,8 @@ mod stacks;
 use crate::collect::{Deadline, ForeignPath, Host, SocketTable};
 use crate::diagnose;
 use crate::model::{
-    Envelope, Gap, GapDetail, GapReason, GapSubject, Note, Part, PidFile, Process, Server, Status, id,
-    whole_milliseconds,
+    Envelope, Gap, GapDetail, GapReason, GapSubject, Identity, Note, Outcome, Part, PidFile, Process, Server,
+    Status, id, whole_milliseconds,
 };
 use crate::parse::sockets::TcpState;
 use crate::redact;
@@ -287,7 +287,7 @@ impl Examination<'_> {
         // Facts that were read after its end are of another process, so the pid is checked again with its start
         // time.
         if let Some(identity) = self.target.identity.filter(|_| server.process.is_some())
-            && self.survey.host.identify(identity.pid) != Ok(identity)
+            && self.has_ended(&server, identity)
         {
             self.ended(&mut server, identity);
         }
@@ -301,6 +301,22 @@ impl Examination<'_> {
             self.sample_databases_again(&mut server, first_look);
         }
         server
+    }
+
+    /// Whether the process has ended. A process that ends closes its connections before it leaves the process table, so the
+    /// table is read again for a moment if a connection was closed.
+    fn has_ended(&self, server: &Server, identity: Identity) -> bool {
+        const READS: u32 = 10;
+        const BETWEEN: Duration = Duration::from_millis(20);
+        let outcome = server.health.as_ref().map(|health| health.outcome);
+        let is_closed = matches!(outcome, Some(Outcome::Empty | Outcome::Reset | Outcome::Incomplete));
+        let has_ended = || self.survey.host.identify(identity.pid) != Ok(identity);
+        has_ended()
+            || is_closed
+                && (1..READS).any(|_| {
+                    std::thread::sleep(BETWEEN.min(self.deadline.remaining()));
+                    has_ended()
+                })
     }
 
     /// Handles a process that ended during the examination. A server that was named, and that no process

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// When the report has no server that the request selects.
 pub fn replay(recorded: Envelope, request: &Request) -> Result<Envelope, String> {
     let mut envelope = recorded;
+    // Text of another program's run, not facts.
+    envelope.demonstrations.clear();
+    envelope.explanations.clear();
     // Before the diagnosis, so that no finding contains what is masked.
     redact::mask(&mut envelope);
     if envelope.pid_files.is_empty() {

@@ -131,6 +131,71 @@ mod tests {
         assert!(seen > 20, "{seen}");
     }
 
+    #[test]
+    fn addresses_are_hidden_in_every_form() {
+        for text in [
+            "ssh -N -L 9119:10.11.12.13:9119 box",
+            "::ffff:10.11.12.13:443",
+            "ipv4:10.11.12.13:443",
+            "host:10.11.12.13",
+            "host-10-11-12-13",
+            "/net/10.11.12.13/acme/.hermes",
+            "hermes-webui@10.11.12.13.service",
+            "hermes-10.11.12.13 of uid 4",
+            "//10.11.12.13/login",
+            "http://10.11.12.13/x",
+            "eth0:10.11.12.13",
+            "openresty/10.11.12.13",
+            "peer:2001:db8::5",
+            "[2001:db8::5]:443",
+        ] {
+            let mut server = host_of("user", "ann").0.servers.remove(0);
+            let process = server.process.as_mut().unwrap();
+            process.command = Some(text.into());
+            process.name = text.into();
+            process.cgroup = Some(text.into());
+            server.health.as_mut().unwrap().server_header = Some(text.into());
+            server.health.as_mut().unwrap().redirect_to = Some(text.into());
+            let mut envelope = crate::report::envelope("check", HostFacts::default(), SystemTime::UNIX_EPOCH);
+            envelope.gaps = vec![gap(text)];
+            envelope.servers.push(server);
+            let hidden = serde_json::to_string(&redacted(envelope, Level::Default, &[])).unwrap();
+            for address in ["10.11.12.13", "10-11-12-13", "2001:db8"] {
+                let at = hidden
+                    .find(address)
+                    .map(|at| hidden[at.saturating_sub(120)..].chars().take(160).collect::<String>());
+                assert_eq!(at, None, "{text}");
+            }
+        }
+    }
+
+    /// A user whose name is a word, in a name that consists of words.
+    #[test]
+    fn a_user_is_hidden_inside_of_known_names() {
+        let (mut envelope, _) = host_of("user", "oracle");
+        let text = "oracle-db, /srv/oracle/standard, oracle/standard and http://127.0.0.1/oracle/x";
+        envelope.gaps = vec![gap(text)];
+        let hidden = redacted(envelope, Level::Default, &[]).gaps.remove(0).detail.to_string();
+        assert!(!hidden.contains("oracle"), "{hidden}");
+    }
+
+    /// Kind and name of the observed supervisor are hidden by other rules in one text than apart.
+    #[test]
+    fn the_observed_supervisor_is_found_after_redaction() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/launchd-respawn.json");
+        let mut envelope = crate::collect::replay::read(&std::fs::read(path).unwrap()).unwrap();
+        let server = &mut envelope.servers[0];
+        let lineage = server.lineage.as_mut().unwrap();
+        lineage.raw_claims.clear();
+        lineage.supervisor.kind = SupervisorKind::Other("tmux: server".to_owned());
+        lineage.supervisor.name = Some("tmux new-session -d acme".into());
+        lineage.relaunch.as_mut().unwrap().of = Some(lineage.supervisor.title().into());
+        wording::judge(server);
+        assert!(server.findings.iter().any(|finding| finding.id == id::RESPAWN_LOOP));
+        let hidden = redacted(envelope.clone(), Level::Default, &[]);
+        assert!(verdict(&hidden.servers[0]) == verdict(&envelope.servers[0]));
+    }
+
     /// States, policies and results in the terms of supervisors are kept: with them, a maintainer sees what the supervisor
     /// does.
     #[test]

@@ -244,6 +244,7 @@ fn sampled(
     if !sampling::sample(server, plan, &mut watcher) {
         sampling::replace_ended(server, None);
     }
+    crate::redact::mask(server);
     wording::judge(server);
     Ok(report::seal(envelope, begun.elapsed()))
 }

@@ -68,9 +68,10 @@ impl std::str::FromStr for HostPath {
     /// The path at a place of a sentence.
     ///
     /// # Errors
-    /// It does not begin like an absolute path.
+    /// It does not begin like an absolute path, or has white space, as a command line has.
     fn from_str(text: &str) -> Result<Self, ()> {
-        if text.starts_with(['/', '~']) { Ok(Self::new(text)) } else { Err(()) }
+        let is_path = text.starts_with(['/', '~']) && !text.contains(char::is_whitespace);
+        if is_path { Ok(Self::new(text)) } else { Err(()) }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sentences of this program with values of the host in them. Each sentence is a variant of an enum with a typed field for
 //! each value, so a report hides the values and keeps the words. In JSON it is the sentence.
 
+use std::cell::Cell;
+
 /// The texts at the `{name}` places of a template, with these names, if the rest of `text` equals the template.
 pub(super) fn values<'t>(template: &'static str, text: &'t str) -> Option<Vec<(&'static str, &'t str)>> {
     let mut pieces = template.split('{');
@@ -20,6 +22,28 @@ pub(super) fn values<'t>(template: &'static str, text: &'t str) -> Option<Vec<(&
         rest = rest.get(end + after.len()..)?;
     }
     rest.is_empty().then_some(found)
+}
+
+/// The longest sentence that is parsed, in bytes.
+const MAX_LENGTH: usize = 2048;
+/// How many sentences can be inside of one another.
+const MAX_DEPTH: usize = 4;
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Parses a sentence, unless it is too long or too deep inside of others: a text of a saved report, or the command line of
+/// another user, could need exponential time.
+pub(super) fn bounded<T>(text: &str, parse: impl FnOnce() -> Option<T>) -> Option<T> {
+    let depth = DEPTH.get();
+    if text.len() > MAX_LENGTH || depth >= MAX_DEPTH {
+        return None;
+    }
+    DEPTH.set(depth + 1);
+    let found = parse();
+    DEPTH.set(depth);
+    found
 }
 
 /// The text at one place.
@@ -64,6 +88,12 @@ macro_rules! sentences {
             /// # Errors
             /// It is none of the sentences.
             fn from_str(text: &str) -> Result<Self, ()> {
+                $crate::model::sentence::bounded(text, || Self::of_text(text)).ok_or(())
+            }
+        }
+
+        impl $name {
+            fn of_text(text: &str) -> Option<Self> {
                 $(
                     let parse = || -> Option<Self> {
                         let _values = $crate::model::sentence::values($template, text)?;
@@ -74,10 +104,10 @@ macro_rules! sentences {
                         Some(Self::$variant $({ $($field),+ })?)
                     };
                     if let Some(found) = parse() {
-                        return Ok(found);
+                        return Some(found);
                     }
                 )*
-                Err(())
+                None
             }
         }
 
@@ -175,6 +205,21 @@ pub(super) use sentences;
 #[cfg(test)]
 mod tests {
     use super::values;
+    use crate::model::{GapDetail, GapSubject, Note};
+
+    /// Texts of a saved report, or of another user's command line, that fit a sentence inside of a sentence many times.
+    #[test]
+    fn deep_sentences_are_text() {
+        let deep = format!("{}no permission", "/x: ".repeat(500));
+        assert!(matches!(GapDetail::from(deep.as_str()), GapDetail::Text(_)));
+        let step = "; name the server too (--port, --pid) to examine it";
+        let wide = format!("{}zzz{}", "/x: ".repeat(36), step.repeat(18));
+        assert!(matches!(GapDetail::from(wide.as_str()), GapDetail::Text(_)));
+        let many = format!("{}HTTP", "1 homes and profiles, the first ".repeat(600));
+        assert!(matches!(GapSubject::from(many.as_str()), GapSubject::Text(_)));
+        let of = format!("{}zzz", "cannot read a of uid 1: ".repeat(60));
+        assert!(matches!(Note::from(of.as_str()), Note::Text(_)));
+    }
 
     #[test]
     fn finds_the_values_of_a_sentence() {

@@ -1,7 +1,7 @@
 //! Which redaction each kind of text has.
 
 use super::Level;
-use super::known::{in_python_library, is_function, is_own_term};
+use super::known::{in_python_library, is_function, is_own_term, is_word};
 use super::names::{Names, Words};
 use crate::model::{HostPath, PythonSymbol, TextKind, Timestamp, Visited, Visitor};
 use crate::parse::mask::MASK;
@@ -54,13 +54,16 @@ impl Visitor for Hide<'_> {
             TextKind::Address | TextKind::DescriptorTarget if is_path(text) => names.path(text),
             TextKind::LogSource if is_path(text) => names.path(text),
             TextKind::LogSource => names.text(text, Words::OfCommands),
-            TextKind::KernelSymbol if is_symbol(text) && !names.is_name(text) => return,
+            TextKind::KernelSymbol if is_symbol(text) => return,
+            // A program can have the same name.
+            TextKind::Symbol if is_word(text) => return,
             TextKind::OwnTerm if is_own_term(text) => return,
             TextKind::ServerVersion if names.level() == Level::Paranoid => MASK.to_owned(),
-            TextKind::Version if names.level() == Level::Paranoid => {
-                text.chars().take_while(|character| character.is_ascii_digit() || *character == '.').collect()
-            }
+            TextKind::Version if names.level() == Level::Paranoid => numeric_part(text),
             TextKind::ServerVersion | TextKind::Version if is_version(text) => return,
+            TextKind::Version if !is_word(text) && text.starts_with(|first: char| first.is_ascii_digit()) => {
+                numeric_part(text)
+            }
             _ => names.text(text, Words::OfPrograms),
         };
     }
@@ -72,7 +75,9 @@ impl Visitor for Hide<'_> {
     fn time(&mut self, time: &mut Timestamp) {
         let is_time = |character: char| character.is_ascii_digit() || "TZ:.-+".contains(character);
         let text = time.as_str().trim_end_matches(NO_ZONE);
-        *time = if text.chars().all(is_time) { self.0.time(time) } else { MASK.into() };
+        let is_date = text.len() >= 10
+            && text.bytes().enumerate().all(|(at, byte)| (byte == b'-') == (at == 4 || at == 7) || at >= 10);
+        *time = if is_date && text.chars().all(is_time) { self.0.time(time) } else { MASK.into() };
     }
 
     fn nanoseconds(&mut self, at: &mut u64) {
@@ -87,6 +92,11 @@ impl Visitor for Hide<'_> {
         }
         file.accept(self);
     }
+}
+
+/// The number at the beginning of a version.
+fn numeric_part(text: &str) -> String {
+    text.chars().take_while(|character| character.is_ascii_digit() || *character == '.').collect()
 }
 
 fn is_path(text: &str) -> bool {

@@ -106,6 +106,10 @@ const OTHER_WORDS: &[&str] = &[
     "received corrupt message alert handshake failure certificate peer closed connection without sending close eof \
      invalid content type version protocol decode error bad record mac unexpected message token header name value \
      status failed to lookup address information temporary resolution service known node nor servname provided",
+    // Errors, and names of exceptions and servers
+    "econnrefused econnreset etimedout connect locked image errno thread utf digit operational integrity database value \
+     key type runtime attribute import module index assertion unicode encode memory recursion permission found broken pipe \
+     basehttp aiohttp werkzeug openresty gunicorn hypercorn uvicorn healthy unhealthy cluster fork mode throttled ex config",
     // Errors of parsers
     "expected value at line column trailing characters missing field data input parsing found short reads bytes number",
     // Kernel releases and architectures
@@ -246,7 +250,8 @@ pub fn identifies_nothing(word: &str) -> bool {
 /// The path of a file within CPython's own library: `http/server.py`. Installed packages (`site-packages`) are
 /// not part of that library.
 pub fn in_python_library(path: &str) -> Option<&str> {
-    let (_, version_and_rest) = path.rsplit_once("/lib/python3.")?;
+    let (_, version_and_rest) =
+        path.rsplit_once("/lib/python3.").or_else(|| path.rsplit_once("/lib64/python3."))?;
     let (version, rest) = version_and_rest.split_once('/')?;
     let modules = rest.strip_suffix(".py")?;
     let is_version = version.trim_end_matches('t').parse::<u8>().is_ok();
@@ -305,6 +310,9 @@ fn camel(word: &str) -> bool {
 /// Whether every piece between punctuation is a known word, a number, or a known word next to a number. Letters and
 /// digits that alternate are the form of a random token.
 fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
+    if holds_address(text) || is_long_number(text) {
+        return false;
+    }
     let mut has_any = false;
     for piece in text.split(['-', '_', '.', '@', '+', ':', ',', ' ']).filter(|piece| !piece.is_empty()) {
         has_any = true;
@@ -323,6 +331,24 @@ fn is_made_of(text: &str, is_known: impl Fn(&str) -> bool) -> bool {
         }
     }
     has_any
+}
+
+/// Whether four numbers of an IPv4 address are side by side, with dots or hyphens between them.
+pub fn holds_address(text: &str) -> bool {
+    ['.', '-'].iter().any(|separator| {
+        let runs = text.split(|character: char| !character.is_ascii_digit() && character != *separator);
+        runs.map(|run| run.trim_matches(*separator)).any(|run| {
+            let is_byte = |part: &str| part.len() <= 3 && part.parse::<u8>().is_ok();
+            let parts: Vec<&str> = run.split(*separator).collect();
+            parts.windows(4).any(|four| four.iter().all(|part| is_byte(part)))
+        })
+    })
+}
+
+/// Whether it consists of numbers with more digits together than a date has, as a telephone number.
+fn is_long_number(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    digits > MAX_NUMBER && !text.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Maximum number of digits in a number that is kept.

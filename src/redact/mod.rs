@@ -11,7 +11,7 @@ mod path;
 mod secrets;
 mod text;
 
-use crate::model::{Envelope, Hidden, Redaction, SCHEMA, Status, Visited};
+use crate::model::{Envelope, Hidden, Redaction, SCHEMA, Server, Status, Supervisor, Visited};
 use crate::parse::mask::MASK;
 use names::{Kind, Names, numbered};
 pub use secrets::mask;
@@ -72,8 +72,28 @@ pub fn hide(envelope: &mut Envelope, level: Level, hosts: &[String]) -> Vec<(Str
     let owners = envelope.servers.iter().filter_map(|server| server.process.as_ref()?.user.as_deref());
     owners.for_each(|user| names.learn_owner(user));
     envelope.accept(&mut hide::Learn(&mut names));
+    let observed: Vec<Option<usize>> = envelope.servers.iter().map(observed).collect();
     envelope.accept(&mut hide::Hide(&mut names));
+    for (server, observed) in envelope.servers.iter_mut().zip(observed) {
+        name_observed(server, observed);
+    }
     names.map()
+}
+
+/// The claim whose supervisor was observed: 0 for the first one, then the others.
+fn observed(server: &Server) -> Option<usize> {
+    let lineage = server.lineage.as_ref()?;
+    let of = lineage.relaunch.as_ref()?.of.as_ref()?.to_string();
+    std::iter::once(&lineage.supervisor).chain(&lineage.claims).position(|claim| claim.title() == of)
+}
+
+/// Names the observed supervisor as its claim does: a kind and a name in one text are hidden by other rules than apart.
+fn name_observed(server: &mut Server, observed: Option<usize>) {
+    let Some(lineage) = &mut server.lineage else { return };
+    let claim = observed.and_then(|at| std::iter::once(&lineage.supervisor).chain(&lineage.claims).nth(at));
+    if let (Some(title), Some(relaunch)) = (claim.map(Supervisor::title), &mut lineage.relaunch) {
+        relaunch.of = Some(title.into());
+    }
 }
 
 /// The level, and the placeholders of an envelope by kind.

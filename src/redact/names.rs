@@ -216,6 +216,12 @@ impl Names {
         self.level
     }
 
+    /// Whether a part of a text is the name of a user or host of this machine.
+    pub fn holds_name(&self, text: &str) -> bool {
+        let is_separator = |character: char| !character.is_alphanumeric();
+        text.split(is_separator).any(|part| self.users.contains_key(part) && !identifies_nothing(part))
+    }
+
     /// Whether a text is the name of a user, host or program of this machine.
     pub fn is_name(&self, text: &str) -> bool {
         self.users.contains_key(text) || self.programs.contains(text) || self.is_this_host(text)

@@ -4,7 +4,7 @@ use super::Level;
 use super::known::*;
 use super::names::*;
 use crate::parse::mask::{self, MASK};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 impl Names {
     /// Redacts a path, absolute or not.
@@ -50,11 +50,12 @@ impl Names {
         if let Some(number) = self.users.get(name.trim_start_matches('~')) {
             return format!("user-{number}");
         }
-        let stays = match self.level {
-            // The last component shows the kind of file.
-            Level::Paranoid if !is_last => is_system_name(name),
-            _ => is_known_name(name),
-        };
+        let stays = !self.holds_name(name)
+            && match self.level {
+                // The last component shows the kind of file.
+                Level::Paranoid if !is_last => is_system_name(name),
+                _ => is_known_name(name),
+            };
         // Names that the kernel assigns: shared memory, and files renamed by NFS and FUSE.
         let is_kernels = name.strip_prefix("SYSV").is_some_and(is_hexadecimal)
             || name == "[aio]"
@@ -99,13 +100,19 @@ impl Names {
         if name.contains(char::is_whitespace) || name.contains('/') {
             return self.text(name, Words::OfCommands);
         }
-        if let Some((group, rest)) = name.split_once(':') {
-            return format!("{}:{}", self.name(group), self.name(rest));
+        let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+        if self.addresses(name) != name || name.split_once(':').is_some_and(|(_, rest)| is_address(rest)) {
+            return self.text(name, Words::OfCommands);
+        }
+        if name.contains(':') {
+            let parts: Vec<String> = name.split(':').map(|part| self.name(part)).collect();
+            return parts.join(":");
         }
         if let Some(ending) = UNIT_ENDINGS.iter().find(|ending| name.ends_with(**ending)) {
             return self.unit(name, ending);
         }
-        if name.is_empty() || name == MASK || is_placeholder(name) || is_known_name(name) {
+        if name.is_empty() || name == MASK || is_placeholder(name) || is_known_name(name) && !self.holds_name(name)
+        {
             return name.to_owned();
         }
         if let Some(number) = self.users.get(name) {
@@ -134,10 +141,15 @@ impl Names {
             None => (rest.as_str(), ""),
         };
         // A route of Hermes consists of known words.
-        let segments: Vec<String> = path
-            .split('/')
-            .map(|part| if part.is_empty() || is_word(part) { part.to_owned() } else { self.component(part, true) })
-            .collect();
+        let mut segments = Vec::new();
+        for part in path.split('/') {
+            segments.push(match part {
+                "" => String::new(),
+                _ if part.contains(':') => self.text(part, Words::OfPrograms),
+                _ if is_word(part) && !self.holds_name(part) => part.to_owned(),
+                _ => self.component(part, true),
+            });
+        }
         format!("{start}{}{}", segments.join("/"), self.text(query, Words::OfPrograms))
     }
 

@@ -5,7 +5,7 @@ use super::names::*;
 use super::path::is_hexadecimal;
 use crate::model::Timestamp;
 use crate::parse::mask::MASK;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV4};
 use std::time::{Duration, SystemTime};
 
 impl Names {
@@ -50,6 +50,9 @@ impl Names {
         if time.time().is_some() {
             return self.time(&time).to_string();
         }
+        if let Ok(ip) = token.parse::<IpAddr>() {
+            return self.address(ip);
+        }
         let name = token.trim_start_matches('-');
         if name.len() < token.len() {
             let dashes = &token[..token.len() - name.len()];
@@ -59,8 +62,11 @@ impl Names {
                 || name.len() == 1
                 || is_word(name)
                 || is_command_word(name);
+            // Options for another machine, which a rule reads.
+            let (kept, name) = name.strip_prefix("ssh-").map_or(("", name), |rest| ("ssh-", rest));
+            let stays = stays || is_placeholder(name);
             let shown = if stays { name.to_owned() } else { self.simply(name, Kind::Flag) };
-            return format!("{dashes}{shown}");
+            return format!("{dashes}{kept}{shown}");
         }
         if let Some(number) = self.users.get(token).filter(|_| !identifies_nothing(token)) {
             return format!("user-{number}");
@@ -71,6 +77,11 @@ impl Names {
         if self.programs.contains(token) {
             return self.simply(token, Kind::Name);
         }
+        if let Some((first, rest)) = token.split_once(':')
+            && let Ok(ip) = rest.parse::<Ipv6Addr>()
+        {
+            return format!("{}:{}", self.token(first, words), self.address(ip.into()));
+        }
         if let Some(separator) = [':', '@'].into_iter().find(|separator| self.divides(token, *separator)) {
             let parts: Vec<String> = token.split(separator).map(|part| self.token(part, words)).collect();
             return parts.join(&separator.to_string());
@@ -79,7 +90,8 @@ impl Names {
             return self.path(token);
         }
         if token.contains('/') {
-            let stays = words == Words::OfPrograms && token.split('/').all(|part| part.is_empty() || is_word(part));
+            let stays = words == Words::OfPrograms
+                && token.split('/').all(|part| part.is_empty() || is_word(part) && !self.holds_name(part));
             return if stays { token.to_owned() } else { self.path(token) };
         }
         if let Some(ending) =
@@ -87,10 +99,11 @@ impl Names {
         {
             return self.unit(token, ending);
         }
-        let stays = match words {
-            Words::OfPrograms => is_word(token) || is_known_name(token),
-            Words::OfCommands => is_command_word(token),
-        };
+        let stays = !self.holds_name(token)
+            && match words {
+                Words::OfPrograms => is_word(token) || is_known_name(token),
+                Words::OfCommands => is_command_word(token),
+            };
         if stays || !self.hidden.contains_key(token) && is_version(token) {
             return token.to_owned();
         }
@@ -158,6 +171,9 @@ impl Names {
             let (word, more) = run.split_at(end);
             // The address may be at the end of a sentence.
             let address = word.trim_end_matches(['.', ':']);
+            // With a port, where it is no IPv4 address: `::ffff:10.0.0.1:443`.
+            let with_port = address.rsplit_once(':').filter(|(_, port)| is_number(port));
+            let six = with_port.and_then(|(ip, port)| Some((ip.parse::<IpAddr>().ok()?, port)));
             let is_whole = !out.ends_with(char::is_alphanumeric) && !more.starts_with(char::is_alphanumeric);
             match (is_whole, address.parse::<IpAddr>(), address.parse::<SocketAddrV4>()) {
                 (true, Ok(ip), _) => {
@@ -166,6 +182,11 @@ impl Names {
                 }
                 (true, _, Ok(socket)) => {
                     out.push_str(&format!("{}:{}", self.address((*socket.ip()).into()), socket.port()));
+                    out.push_str(word.get(address.len()..).unwrap_or_default());
+                }
+                (true, ..) if six.is_some_and(|(ip, _)| ip.is_ipv6()) && address.contains('.') => {
+                    let (ip, port) = six.unwrap_or((IpAddr::from([0, 0, 0, 0]), ""));
+                    out.push_str(&format!("{}:{port}", self.address(ip)));
                     out.push_str(word.get(address.len()..).unwrap_or_default());
                 }
                 _ => out.push_str(word),
@@ -213,5 +234,5 @@ fn is_token(character: char) -> bool {
 /// For example `3.45.1`, `0.51.900-rc1`: numbers with dots.
 pub(super) fn is_version(token: &str) -> bool {
     let token = token.strip_prefix('v').unwrap_or(token);
-    token.contains('.') && token.split('.').all(is_number)
+    token.contains('.') && token.split('.').all(is_number) && !holds_address(token)
 }

@@ -189,9 +189,6 @@ const EDGES: &[(&str, &[&str])] = &[
     ("main.rs", &[]),
 ];
 
-/// Uses that are wrong, each with the change that will remove it.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
-
 #[test]
 fn modules_use_only_those_below_them() {
     let mut found: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
@@ -217,13 +214,8 @@ fn modules_use_only_those_below_them() {
         }
     }
     let is_allowed = |from: &str, to: &str| EDGES.iter().any(|(name, below)| *name == from && below.contains(&to));
-    let is_known = |from: &str, to: &str| EXCEPTIONS.iter().any(|(a, b, _)| (*a, *b) == (from, to));
-    let wrong: Vec<_> =
-        found.iter().filter(|((from, to), _)| !is_allowed(from, to) && !is_known(from, to)).collect();
+    let wrong: Vec<_> = found.iter().filter(|((from, to), _)| !is_allowed(from, to)).collect();
     assert!(wrong.is_empty(), "these uses go against the direction of data: {wrong:#?}");
-    let has = |from: &str, to: &str| found.contains_key(&(from.to_owned(), to.to_owned()));
-    let stale: Vec<_> = EXCEPTIONS.iter().filter(|(from, to, _)| !has(from, to)).collect();
-    assert!(stale.is_empty(), "these exceptions are not needed any more: {stale:?}");
     let tops: BTreeSet<String> = sources().keys().map(|name| name.split('/').next().unwrap().to_owned()).collect();
     let listed: BTreeSet<String> = EDGES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(tops, listed, "modules at the top, and those of the table");

@@ -479,3 +479,23 @@ fn every_form_shows_the_same_steps() {
         }
     }
 }
+
+/// Only `demo` and `explain` have such texts, of this program. In a saved report they can be anything.
+#[test]
+fn texts_of_demonstrations_in_a_saved_report_are_not_printed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut report: serde_json::Value = serde_json::from_slice(&std::fs::read(fixture("orphan")).unwrap()).unwrap();
+    let text = "zqann\u{1b}[31m --token zqsecret";
+    report["explanations"] = serde_json::json!([{
+        "id": text, "heading": text, "severity": text, "decided_by": text, "look_alike": text, "why": text, "remedy": text
+    }]);
+    report["demonstrations"] = serde_json::json!([{
+        "name": text, "staged": text, "expected": text, "expected_exit": 0, "found": [text], "exit": 0, "as_expected": true
+    }]);
+    let file = scratch.path().join("report.json");
+    std::fs::write(&file, report.to_string()).unwrap();
+    for command in ["check", "check --json", "report", "report --markdown", "report --redact none --yes"] {
+        let answer = run(&format!("{command} --from {}", file.display()));
+        assert!(!answer.stdout.is_empty() && !answer.stdout.contains("zqann"), "{command}: {}", answer.stdout);
+    }
+}
