@@ -38,9 +38,8 @@ pub fn named(host: &dyn Host, name: &str) -> Result<Program, Gap> {
     let workers = host.workers()?;
     let shown = printable(name.as_bytes());
     let script = ForeignPath::of_person(&Path::new("/etc/init.d").join(name));
-    if !wire::is_service_name(name) || workers.stat(&script).is_err() {
-        let detail = GapDetail::NoOpenRcService;
-        return Err(Gap::new(shown, GapReason::NotFound, detail));
+    if !wire::is_service_name(name) || !exists(workers, &script)? {
+        return Err(Gap::new(shown, GapReason::NotFound, GapDetail::NoOpenRcService));
     }
     let at = |path: &str| ForeignPath::of_person(&Path::new(STATE).join(path));
     let pid_file = content(workers, &at(&format!("options/{name}/pidfile")))?.as_deref().and_then(wire::pid_file);
@@ -54,16 +53,28 @@ pub fn named(host: &dyn Host, name: &str) -> Result<Program, Gap> {
         let found = programs(host, pid)?.value.pop();
         return found.ok_or_else(|| Gap::new(shown, GapReason::Vanished, GapDetail::NoSuperviseDaemon));
     }
-    let has = |directory: &str| workers.stat(&at(&format!("{directory}/{name}"))).is_ok();
-    let (state, claim_state) = if has("failed") {
+    let has = |directory: &str| exists(workers, &at(&format!("{directory}/{name}")));
+    let (state, claim_state) = if has("failed")? {
         ("failed", ClaimState::GaveUp)
-    } else if has("options") || has("started") {
+    } else if has("options")? || has("started")? {
         ("unsupervised", ClaimState::Unknown)
     } else {
         ("stopped", ClaimState::Idle)
     };
     let claim = Supervisor { state: Some(state.into()), claim_state, ..claim_of(name) };
     Ok(with_script(workers, &script, &script_of_settings(name), Program { claim, ..Program::default() }))
+}
+
+/// Whether a file exists.
+///
+/// # Errors
+/// A gap when that is not known: a file that cannot be seen may exist.
+fn exists(workers: &Workers, path: &ForeignPath) -> Result<bool, Gap> {
+    match workers.stat(path) {
+        Ok(_) => Ok(true),
+        Err(gap) if gap.reason == GapReason::NotFound => Ok(false),
+        Err(gap) => Err(gap),
+    }
 }
 
 /// The claim of a supervising process.
