@@ -1,4 +1,4 @@
-//! Stable ids of the findings. `diagnose::catalogue` describes each finding.
+//! Stable ids of the findings. `wording::catalogue` describes each finding.
 
 /// There is no process of that server, and no listener.
 pub const SERVER_NOT_RUNNING: &str = "server-not-running";
